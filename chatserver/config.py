@@ -1,0 +1,120 @@
+"""Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from chatserver.errors import Refused
+from chatserver.wire.hygiene import room_name
+
+
+class ConfigProblem(Exception):
+    """The settings cannot be used; the text names the key and the remedy."""
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True):
+    """Any table: an unknown key is an error, so that a misspelt one is not a silent default."""
+
+
+class Server(Table, frozen=True):
+    name: str = "chatserver"  # in the greeting
+    node: str = "main"  # tells this process's sessions from those of others on the same database
+    listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # Twisted endpoint strings
+    database: str = "sqlite:///chatserver.db"
+    greeting: str = ""  # replaces the first line; without its "* "
+    registration: Literal["open", "closed"] = "open"
+    default_rooms: list[str] = field(default_factory=lambda: ["general"])  # made at start; whoever registers joins them
+    motd: str = ""  # a notice after login
+
+    def __repr__(self) -> str:  # the database URL may hold a password
+        return f"Server({self.name!r})"
+
+
+class Limits(Table, frozen=True):
+    max_line_bytes: int = 8192  # line end included
+    window: int = 32  # commands of one connection under way, before it is not read further
+    handshake_seconds: float = 30  # from connecting to being logged in
+    handshake_bytes: int = 8192  # likewise
+    failed_logins: int = 3
+    strikes: int = 20  # refused commands within a minute
+    connections: int = 20_000
+    connections_per_address: int = 0
+    pending_connections: int = 2_000  # not yet logged in
+    pending_per_address: int = 500
+    offences_per_address: int = 200  # foreign protocols and failed logins within a minute; then it is refused
+    commands_per_second: float = 0  # of one connection; above, it is slowed
+    command_burst: int = 50
+    stalled_seconds: float = 300  # a link that takes nothing for so long is ended
+    ping_seconds: float = 90  # a program that sent nothing for so long is asked
+    pong_seconds: float = 60  # and ended, if it sends nothing for so long after that
+    presence_seconds: float = 2  # somebody is gone when not back after this
+    presence_members: int = 200  # no presence is told in rooms with more people online
+
+
+class Passwords(Table, frozen=True):
+    """Argon2id's parameters (RFC 9106), and the pool that computes it."""
+
+    memory_kib: int = 19456
+    time_cost: int = 2
+    parallelism: int = 1
+    threads: int = 2
+    queue: int = 64  # logins waiting for a thread; further ones are told to come back
+    min_length: int = 8  # characters
+
+
+class Pipeline(Table, frozen=True):
+    write_lanes: int = 2
+    read_lanes: int = 2
+    take: int = 512  # messages in one transaction
+
+
+class Shutdown(Table, frozen=True):
+    drain_seconds: float = 3  # for commands that have arrived
+    flush_seconds: float = 5  # for answers to be taken by slow clients
+
+
+class Settings(Table, frozen=True):
+    server: Server = field(default_factory=Server)
+    limits: Limits = field(default_factory=Limits)
+    passwords: Passwords = field(default_factory=Passwords)
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+
+
+_AT_LEAST = {
+    "limits.max_line_bytes": 64, "limits.window": 1, "passwords.memory_kib": 8, "passwords.time_cost": 1,
+    "passwords.parallelism": 1, "passwords.threads": 1, "passwords.queue": 1, "passwords.min_length": 1,
+    "pipeline.write_lanes": 1, "pipeline.read_lanes": 1, "pipeline.take": 1,
+}  # fmt: skip
+
+
+def load(path: Path | None) -> Settings:
+    """The settings of a TOML file, or the defaults. Raises ConfigProblem."""
+    if path is None:
+        return Settings()
+    try:
+        settings = msgspec.toml.decode(path.read_bytes(), type=Settings)
+    except OSError as error:
+        raise ConfigProblem(f"The settings file {path} cannot be read ({error.strerror}). Correct --config.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigProblem(f"The settings file {path} is wrong: {error}. Correct that key.") from None
+    for table in settings.__struct_fields__:
+        values = getattr(settings, table)
+        for key in values.__struct_fields__:
+            value, name = getattr(values, key), f"{table}.{key}"
+            least = _AT_LEAST.get(name, 0)
+            if isinstance(value, (int, float)) and not least <= value < 2**53:
+                raise ConfigProblem(f"The settings file {path} is wrong: {name} must be {least} or more. Correct it.")
+            if isinstance(value, str) and not value.isprintable():
+                raise ConfigProblem(f"The settings file {path} is wrong: {name} must be one line of text. Correct it.")
+    try:
+        names = [room_name(name) for name in settings.server.default_rooms]
+        if any(name.startswith("@") for name in names):
+            raise ValueError
+    except (Refused, ValueError):
+        raise ConfigProblem(
+            f"The settings file {path} is wrong: server.default_rooms has a name that no room can have. Correct it."
+        ) from None
+    return msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, default_rooms=names))

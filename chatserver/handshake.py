@@ -1,0 +1,269 @@
+"""From the first line to being logged in."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from twisted.logger import Logger
+
+from chatserver import commands as c
+from chatserver import encode
+from chatserver.config import Limits, Server
+from chatserver.errors import ErrorWord, Refused, Unavailable
+from chatserver.events import Answer, Done, HelpText, Log, Person, RoomStatus, Standing, Welcome
+from chatserver.handlers.talk import status
+from chatserver.ledger import Ledger
+from chatserver.passwords import Hasher
+from chatserver.presence import Presence
+from chatserver.registry import Registry
+from chatserver.session import Dialect, Rejected, Session, Stage
+from chatserver.store import accounts, messages, rooms, sessions
+from chatserver.store.threads import Store
+from chatserver.wire import jsonl, text
+from chatserver.wire.hygiene import password as clean_password
+
+LINES_SHOWN = 10
+NAMES_SHOWN = 6
+
+_LOGINS: tuple[type[c.Command], ...] = (c.Login, c.Register)
+
+ADMITTED: dict[Stage, tuple[type[c.Command], ...]] = {
+    Stage.GREETING: (*_LOGINS, c.Help, c.Ping, c.Quit),
+    Stage.IN: (c.Look, *(kind for kind in c.COMMANDS if kind not in _LOGINS)),
+}
+"""What is legal when. At the PASSWORD prompt a line is a password; while BUSY or ENDING nothing is read."""
+
+WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Name or password is wrong. Try again.")
+
+
+def admit(stage: Stage, command: c.Command) -> None:
+    """Raises Refused for a command that this stage does not admit."""
+    if type(command) not in ADMITTED[stage]:
+        if stage is Stage.IN:
+            raise Refused(ErrorWord.BAD_COMMAND, "You are logged in already. Log out to be somebody else.")
+        raise Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
+
+
+class Handshake:
+    """Logs sessions in. Its coroutines set `Session.stage`; the caller reads nothing of a session that is BUSY."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: Store,
+        hasher: Hasher,
+        registry: Registry,
+        presence: Presence,
+        ledger: Ledger,
+        now: Callable[[], datetime],
+        server: Server,
+        limits: Limits,
+        min_length: int,
+    ) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._registry = registry
+        self._presence = presence
+        self._ledger = ledger
+        self._now = now
+        self._server = server
+        self._limits = limits
+        self._min_length = min_length
+
+    def greeting(self) -> bytes:
+        words = self._server.greeting or f"Welcome to {self._server.name}. Type your name to come in, or /help."
+        return encode.notice(words)
+
+    def line(self, session: Session, line: str) -> Awaitable[None] | None:
+        """Takes a line of somebody who is not logged in. Where that needs time, gives what is to be awaited.
+
+        Raises Undecodable as the grammars do.
+        """
+        if session.stage is Stage.PASSWORD:
+            return self._password_typed(session, line)
+        tag: c.Tag | None = None
+        try:
+            if session.dialect is Dialect.JSON:
+                word: c.Command | str = jsonl.parse(line)
+            elif not line.strip():
+                return None
+            else:
+                word = text.parse_greeting(line)
+            if isinstance(word, str):
+                return self._name_typed(session, word)
+            tag = word.tag
+            admit(Stage.GREETING, word)
+        except jsonl.Rejected as rejected:
+            session.refuse(Rejected(rejected.refusal, rejected.tag))
+            return None
+        except Refused as refused:
+            session.refuse(Rejected(refused, tag))
+            return None
+        if isinstance(word, (c.Login, c.Register)):
+            return self._enter(session, word)
+        about = word.about if isinstance(word, c.Help) else None
+        session.write(encode.answer(session, tag, Done() if about is None else HelpText(about)))
+        if isinstance(word, c.Quit):
+            session.hang_up("", "")
+        return None
+
+    # A person at the prompts
+
+    async def _name_typed(self, session: Session, name: str) -> None:
+        session.stage = Stage.BUSY
+        try:
+            account = await self._store.read(accounts.find, name)
+        except Unavailable as refused:
+            session.stage = Stage.GREETING
+            session.refuse(Rejected(refused))
+            return
+        if session.stage is not Stage.BUSY:
+            return
+        if account is None and self._server.registration == "closed":
+            session.stage = Stage.GREETING
+            session.refuse(Rejected(Refused(ErrorWord.CLOSED_REGISTRATION, "Nobody is called so, and no new "
+                                            "people are taken in here. Type another name.")))  # fmt: skip
+            return
+        session.stage = Stage.PASSWORD
+        session.typed_name = name
+        session.write(encode.notice(
+            f"Nobody is called {name} yet. Choose a password to register, or press Enter to pick another name."
+            if account is None
+            else f"Hello {account.name}. Type your password, or press Enter to pick another name."
+        ))  # fmt: skip
+
+    def _password_typed(self, session: Session, line: str) -> Awaitable[None] | None:
+        if not line:
+            session.stage = Stage.GREETING
+            session.write(encode.notice("Type your name to come in."))
+            return None
+        try:
+            password = clean_password(line)
+        except Refused as refused:
+            session.refuse(Rejected(refused))
+            return None
+        return self._known_or_new(session, session.typed_name, password)
+
+    async def _known_or_new(self, session: Session, name: str, password: str) -> None:
+        """The person at the prompt has chosen: who is known logs in, who is not registers."""
+        session.stage = Stage.BUSY
+        try:
+            known = await self._store.read(accounts.find, name)
+        except Unavailable as refused:
+            session.stage = Stage.PASSWORD
+            session.refuse(Rejected(refused))
+            return
+        if session.stage is Stage.BUSY:
+            kind = c.Login if known else c.Register
+            await self._enter(session, kind(name=name, password=password), Stage.PASSWORD)
+
+    # Logging in
+
+    async def _enter(self, session: Session, command: c.Login | c.Register, again: Stage = Stage.GREETING) -> None:
+        """Logs in or registers; where that fails, the session is back at the stage `again`."""
+        session.stage = Stage.BUSY
+        try:
+            person = await (self._register(command) if isinstance(command, c.Register) else self._login(command))
+            if session.stage is Stage.BUSY:  # still there
+                await self._welcome(session, person, command)
+            return
+        except Refused as refused:
+            problem = refused
+        except Exception:
+            self.log.failure("A login failed.")
+            problem = Unavailable("Something went wrong in the server; it is in its log. Try again.")
+        if session.stage is not Stage.BUSY:
+            return
+        session.stage = again if problem.error is not ErrorWord.NAME_TAKEN else Stage.GREETING
+        session.refuse(Rejected(problem, command.tag))
+        if problem.error is ErrorWord.BAD_CREDENTIALS:
+            session.failed_logins += 1
+            if 0 < self._limits.failed_logins <= session.failed_logins:
+                session.hang_up("failed-logins", "Too many failed logins. Connect again when you have the password.")
+
+    async def _login(self, command: c.Login) -> Person:
+        account = await self._store.read(accounts.find, command.name)
+        usable = account is not None and not account.disabled
+        right = await self._hasher.verify(account.password_hash if account and usable else None, command.password)
+        if account is None or not right:
+            raise WRONG
+        return Person(account.id, account.name)
+
+    def _check_length(self, password: str) -> None:
+        if len(password) < self._min_length:
+            raise Refused(ErrorWord.BAD_PASSWORD, f"A password has {self._min_length} characters or more. Choose one.")
+
+    async def _register(self, command: c.Register) -> Person:
+        if self._server.registration == "closed":
+            raise Refused(ErrorWord.CLOSED_REGISTRATION, "No new people are taken in here. Log in with a known name.")
+        self._check_length(command.password)
+        if await self._store.read(accounts.find, command.name) is not None:
+            raise accounts.name_taken(command.name)  # before the hash, which is dear
+        hash = await self._hasher.hash(command.password)
+        person, joined = await self._store.write(
+            rooms.register, command.name, hash, self._server.default_rooms, self._now()
+        )
+        for facts, entries in joined:
+            self._registry.publish(facts, entries)
+        return person
+
+    async def _welcome(self, session: Session, person: Person, command: c.Login | c.Register) -> None:
+        resume = {}
+        if isinstance(command, c.Login) and command.resume:
+            resume = {name.lower(): seq for name, seq in command.resume.items()}
+        recent: list[Log] = []
+        with self._registry.arriving(person.id) as arrival:
+            while True:
+                arrival.stale = False
+                standings = await self._store.read(rooms.standings, person)
+                current = self._current(standings, person)
+                if session.dialect is Dialect.TEXT and current is not None:
+                    entries, more = await self._store.read(
+                        messages.before, current.facts.id, current.seq + 1, current.floor, LINES_SHOWN
+                    )
+                    recent = [Log(current.facts, entries, more)]
+                if session.stage is not Stage.BUSY:
+                    return
+                if not arrival.stale:
+                    break
+            session.account_id, session.name = person.id, person.name
+            session.stage = Stage.IN
+            self._registry.arrive(session, standings, resume)
+        session.current = current.facts.label(person.id) if current else c.CURRENT
+        lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in standings]
+        session.write(encode.answer(session, command.tag, Welcome(
+            person.name, lines, isinstance(command, c.Register), session.current,
+            self._names(session), recent[0] if recent else None,
+        )))  # fmt: skip
+        if self._server.motd:
+            session.write(encode.notice(self._server.motd))
+        self._ledger.add(sessions.Opened(session.id, person.id, self._server.node, session.address, self._now()))
+        self._presence.came(session)
+        session.admitted()
+        self._registry.catch_up(session)
+
+    def _current(self, standings: list[Standing], person: Person) -> Standing | None:
+        """The room that a person looks at first: a default room, else any."""
+        for name in self._server.default_rooms:
+            for standing in standings:
+                if standing.facts.name == name:
+                    return standing
+        return standings[0] if standings else None
+
+    def _names(self, session: Session) -> list[str]:
+        """Some of those who are online in the current room."""
+        room = session.room_called("")
+        if session.dialect is Dialect.JSON or room is None:
+            return []
+        names = dict.fromkeys(other.name for other in room.hearers if other.account_id != session.account_id)
+        return sorted(names)[:NAMES_SHOWN]
+
+    async def change_password(self, session: Session, command: c.Password) -> Answer:
+        """The `password` command. Raises Refused where the old one is wrong."""
+        self._check_length(command.new)
+        account = await self._store.read(accounts.find, session.name)
+        if account is None or not await self._hasher.verify(account.password_hash, command.old):
+            raise Refused(ErrorWord.BAD_CREDENTIALS, "The old password is wrong. Nothing was changed.")
+        hash = await self._hasher.hash(command.new)
+        await self._store.write(accounts.set_password, account.id, hash)
+        return Done("Your password is changed.")

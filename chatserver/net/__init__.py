@@ -1,0 +1,1 @@
+"""Sockets: everything that touches a transport. Knows no database."""

@@ -1,0 +1,125 @@
+"""What goes out to one client: at once where the link is free, and never without bound."""
+
+import struct
+from fcntl import ioctl
+from termios import TIOCOUTQ
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+from chatserver.session import Session
+
+FULL_BYTES = 65536
+
+
+@implementer(IPushProducer)
+class Outbox:
+    """Sets `Session.writable` to False once more than `FULL_BYTES` wait, and calls `drained` when nothing waits any more.
+
+    On plain TCP, data goes straight into the socket where nothing waits before it: `transport.write` would cost
+    two epoll_ctl and a turn of the reactor for each recipient. Other transports (TLS) take the ordinary way.
+    """
+
+    def __init__(self, session: Session, transport: Any, clock: IReactorTime, stalled_seconds: float) -> None:
+        self._session = session
+        self._transport = transport
+        self._clock = clock
+        self._stalled_seconds = stalled_seconds
+        self._pending = 0  # bytes given to the transport since it was last empty
+        self._held: list[bytes] | None = None
+        self._open = True
+        self._stall: IDelayedCall | None = None
+        self._direct = isinstance(transport, tcp.Connection) and not transport.TLS
+        # A pull producer is asked whenever the transport has become empty: just what a direct sender wants to know.
+        transport.registerProducer(self, not self._direct)
+
+    def write(self, data: bytes) -> None:
+        """Sends these bytes after all before them. Once closed, does nothing."""
+        if self._held is not None:
+            self._held.append(data)
+        elif data and self._open:
+            if not self._direct:
+                self._transport.write(data)
+                return
+            if not self._pending:
+                sent = self._transport.writeSomeData(data)
+                if sent == len(data):
+                    return
+                # Not a number where the connection is lost: the transport finds out for itself.
+                data = data[sent:] if isinstance(sent, int) else data
+            self._wait(data)
+
+    def hold(self) -> None:
+        """Collects what is written until `release`, so that it goes out in one piece."""
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self.write(b"".join(held))
+
+    def close(self) -> None:
+        """What was written still goes out; nothing more is taken."""
+        if self._open:
+            self.release()
+            self._open = False
+            self._session.writable = False
+            self._stop_watching()
+            self._transport.unregisterProducer()
+
+    def _wait(self, data: bytes) -> None:
+        self._transport.write(data)
+        self._pending += len(data)
+        if self._pending > FULL_BYTES:
+            self._full()
+
+    def _full(self) -> None:
+        self._session.writable = False
+        if self._stall is None and self._stalled_seconds:
+            self._watch(self._queued())
+
+    # The transport's side of the bargain
+
+    def resumeProducing(self) -> None:
+        self._pending = 0
+        self._stop_watching()
+        if not self._session.writable and self._open:
+            self._session.writable = True
+            self._session.drained()
+
+    def pauseProducing(self) -> None:
+        self._full()
+
+    def stopProducing(self) -> None:
+        """The connection is lost."""
+        self._open = False
+        self._session.writable = False
+        self._stop_watching()
+
+    # A link that takes nothing at all
+
+    def _watch(self, queued: int) -> None:
+        self._stall = self._clock.callLater(self._stalled_seconds, self._check, queued)
+
+    def _check(self, before: int) -> None:
+        self._stall = None
+        queued = self._queued()
+        if queued < before:  # slow, but alive
+            self._watch(queued)
+        else:
+            self._session.hang_up("stalled", "Your side has taken nothing for too long. Connect again to read on.")
+
+    def _queued(self) -> int:
+        """Bytes that the peer has not acknowledged: ours, and those in the kernel's send queue (tcp(7), SIOCOUTQ)."""
+        try:
+            kernel = struct.unpack("i", ioctl(self._transport.getHandle().fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
+        except (OSError, AttributeError):
+            return 0
+        return int(kernel)
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None

@@ -1,0 +1,286 @@
+"""The message processors: each serves a lane, and all that arrived meanwhile shares a transaction."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+
+from chatserver import commands as c
+from chatserver import encode, events
+from chatserver.errors import ErrorWord, Refused, Unavailable
+from chatserver.events import Entry, Person, RoomFacts
+from chatserver.handlers import READS, WRITES
+from chatserver.handlers.local import ENDS, LOCAL
+from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.talk import as_entry, said
+from chatserver.queue import Lane, Lanes
+from chatserver.registry import Registry, Room
+from chatserver.session import Dialect, Rejected, Session
+from chatserver.store import messages
+from chatserver.store.messages import Draft, Verdict
+from chatserver.store.threads import Store
+
+READ_TAKE = 1
+FAULT = Unavailable("Something went wrong in the server; it is in its log. Try again.")
+
+
+class Spoken(Struct, frozen=True, gc=False):
+    """A `say` on its way: who says it, in which room, under which tag."""
+
+    session: Session
+    room: Room
+    tag: c.Tag | None
+    draft: Draft
+
+
+class Processors:
+    """Serves the commands in the sessions' inboxes, in order for each session.
+
+    `slow` are commands that take neither the store's time nor a lane, but some other: coroutines by type.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        store: Store,
+        registry: Registry,
+        now: Callable[[], datetime],
+        take: int,
+        slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[events.Answer]]],
+    ) -> None:
+        self._lanes = lanes
+        self._store = store
+        self._registry = registry
+        self._now = now
+        self._take = take
+        self._slow = slow
+        self._stopped = False
+
+    def start(self, readers: int) -> None:
+        for lane in self._lanes.writes:
+            ensureDeferred(self._run(lane, self._take, self._serve_writes))
+        for _ in range(readers):
+            ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads))
+
+    def stop(self) -> None:
+        """Brings nothing more into the lanes; what is being served is finished."""
+        self._stopped = True
+
+    # From the inbox to a lane
+
+    def schedule(self, session: Session) -> None:
+        """Brings a session that is not waiting already into the lane of its next command.
+
+        What needs no store is answered here. A session that takes no answers is not served: its client is
+        to read first.
+        """
+        if session.waiting or self._stopped:
+            return
+        inbox = session.inbox
+        while inbox:
+            if not session.writable:
+                return
+            command = inbox[0]
+            kind = type(command)
+            if kind in WRITES or kind in READS:
+                session.waiting = True
+                self._lanes.next_lane(session, writes=kind in WRITES).put(session)
+                return
+            inbox.popleft()
+            if isinstance(command, Rejected):
+                session.refuse(command)
+            elif kind in LOCAL:
+                self._answer_here(session, command)
+            else:
+                session.waiting = True
+                self._spawn_slow(session, command)
+                return
+        session.more()
+
+    def _answer_here(self, session: Session, command: c.Command) -> None:
+        try:
+            answer = LOCAL[type(command)](session, command)
+        except Refused as refused:
+            session.refuse(Rejected(refused, command.tag))
+            return
+        session.write(encode.answer(session, command.tag, answer))
+        if type(command) in ENDS:
+            session.hang_up(*ENDS[type(command)])
+
+    def _spawn_slow(self, session: Session, command: c.Command) -> None:
+        async def work() -> None:
+            try:
+                answer = await self._slow[type(command)](session, command)
+                session.write(encode.answer(session, command.tag, answer))
+            except Refused as refused:
+                session.refuse(Rejected(refused, command.tag))
+            except Exception:
+                self.log.failure("A {command} failed.", command=type(command).__name__)
+                session.refuse(Rejected(FAULT, command.tag))
+            session.waiting = False
+            self.schedule(session)
+
+        ensureDeferred(work())
+
+    # Serving a lane
+
+    async def _run(self, lane: Lane, most: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
+        while True:
+            sessions = await lane.take(most)
+            try:
+                await serve(lane, sessions)
+            except Exception:
+                self.log.failure("A take of {sessions} sessions failed.", sessions=len(sessions))
+            for session in sessions:
+                session.waiting = False
+                self.schedule(session)
+
+    async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
+        for session in sessions:
+            await self._serve_one(session)
+
+    async def _serve_writes(self, lane: Lane, sessions: list[Session]) -> None:
+        spoken: list[Spoken] = []
+        others: list[Session] = []
+        for session in sessions:
+            said = self._leading_says(lane, session)
+            spoken += said
+            if not said:
+                others.append(session)
+        if spoken:
+            await self._serve_says(spoken)
+        for session in others:
+            await self._serve_one(session)
+
+    def _leading_says(self, lane: Lane, session: Session) -> list[Spoken]:
+        """Takes from the inbox the messages at its beginning that go to rooms of this lane which it hears."""
+        spoken: list[Spoken] = []
+        inbox = session.inbox
+        while inbox and type(say := inbox[0]) is c.Say:
+            room = session.room_called(say.room)
+            if room is None or (spoken and self._lanes.write_lane(session, say.room or session.current) is not lane):
+                break
+            inbox.popleft()
+            draft = Draft(room.facts.id, session.account_id, say.text, say.id)
+            spoken.append(Spoken(session, room, say.tag, draft))
+        return spoken
+
+    async def _serve_says(self, spoken: list[Spoken]) -> None:
+        at = self._now()
+        try:
+            verdicts = await self._store.append(messages.append, [one.draft for one in spoken], at)
+        except Unavailable as refused:
+            for one in spoken:
+                # It may have been stored all the same: then the others are to see it once the store is back.
+                self._registry.doubt(one.room)
+                one.session.refuse(Rejected(refused, one.tag))
+            return
+        except Exception as error:
+            if len(spoken) > 1:
+                # One client's failure is never another's.
+                for one in spoken:
+                    await self._serve_says([one])
+            elif isinstance(error, IntegrityError):
+                await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
+            else:
+                self.log.failure("A message could not be stored.")
+                spoken[0].session.refuse(Rejected(FAULT, spoken[0].tag))
+            return
+        self._tell(spoken, verdicts)
+
+    def _tell(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
+        """Publishes what was kept, a batch a room, and answers everybody; each connection is written to once."""
+        kept: dict[Room, list[Entry]] = {}
+        sessions = {one.session: None for one in spoken}
+        for session in sessions:
+            session.hold()
+        for one, verdict in zip(spoken, verdicts, strict=True):
+            if verdict.outcome == "kept":
+                session = one.session
+                kept.setdefault(one.room, []).append(
+                    as_entry(one.draft, Person(session.account_id, session.name), verdict)
+                )
+                if session.dialect is Dialect.TEXT and session.room_called("") is one.room:
+                    session.unechoed.add((one.room.facts.id, verdict.seq))
+        for room, entries in kept.items():
+            self._registry.publish(room.facts, entries)
+        for one, verdict in zip(spoken, verdicts, strict=True):
+            session = one.session
+            try:
+                answer = said(one.room.facts.label(session.account_id), verdict)
+            except Refused as refused:
+                session.refuse(Rejected(refused, one.tag))
+            else:
+                session.write(encode.answer(session, one.tag, answer))
+        for session in sessions:
+            session.release()
+
+    async def _serve_one(self, session: Session) -> None:
+        """One command in a transaction of its own."""
+        command = session.inbox.popleft() if session.inbox else None
+        if not isinstance(command, c.Command):  # the connection has ended meanwhile
+            return
+        try:
+            outcome = await self._ask(session, command)
+        except Refused as refused:
+            session.refuse(Rejected(refused, command.tag))
+        except Exception:
+            self.log.failure("A {command} failed.", command=type(command).__name__)
+            session.refuse(Rejected(FAULT, command.tag))
+        else:
+            self._conclude(session, command, outcome)
+
+    async def _ask(self, session: Session, command: c.Command) -> Outcome:
+        if getattr(command, "room", None) == c.CURRENT:
+            if not session.current:
+                raise Refused(ErrorWord.BAD_COMMAND, "You are in no room. Join one first: /join ROOM")
+            command = msgspec.structs.replace(command, room=session.current)
+        ask = Ask(
+            Person(session.account_id, session.name),
+            self._now(),
+            frozenset(self._registry.accounts) if isinstance(command, (c.Who, c.Members)) else frozenset(),
+            session.dialect is Dialect.TEXT,
+        )
+        if type(command) in READS:
+            return await self._store.read(READS[type(command)], ask, command)
+        try:
+            return await self._store.write(WRITES[type(command)], ask, command)
+        except IntegrityError:  # another one did it at the same moment: now it is seen
+            return await self._store.write(WRITES[type(command)], ask, command)
+
+    def _typed_here(self, session: Session, command: c.Command, facts: RoomFacts) -> bool:
+        """Whether the person knows already what the new entries say."""
+        if isinstance(command, c.Say):
+            return session.current.lower() == facts.label(session.account_id).lower()
+        return not isinstance(command, c.Topic)
+
+    def _conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
+        """Publishes, answers, and does what follows from a command that is committed."""
+        registry, facts = self._registry, outcome.facts
+        answer = encode.answer(session, command.tag, outcome.answer)
+        session.hold()
+        if outcome.replay is not None and facts is not None:
+            registry.replay(session, facts, outcome.replay.since, outcome.replay.head)
+            session.write(answer)
+            answer = b""
+        if facts is not None and outcome.entries:
+            if session.dialect is Dialect.TEXT and self._typed_here(session, command, facts):
+                session.unechoed.update((facts.id, entry.seq) for entry in outcome.entries)
+            registry.publish(facts, outcome.entries)
+        session.write(answer)
+        if outcome.mark is not None:
+            others = [other for other in registry.accounts.get(session.account_id, ()) if other is not session]
+            registry.tell(others, outcome.mark)
+        if facts is not None and isinstance(command, (c.Join, c.Create)):
+            session.current = facts.label(session.account_id)
+        elif isinstance(command, c.Leave) and session.room_called("") is None:
+            session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), "")
+        session.release()
+        registry.catch_up(session)

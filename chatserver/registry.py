@@ -1,0 +1,309 @@
+"""Who is connected and which rooms they hear: ordered delivery of each room's log.
+
+A session keeps the seq last written to it for each room. What it cannot take now, it is not sent: it reads on from
+the store once it can. Resuming and catching up are the same.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatserver import encode
+from chatserver.errors import Unavailable
+from chatserver.events import CREATED, DIRECT, JOINED, LEFT, Entry, Live, News, RoomFacts, Standing
+from chatserver.session import Session, Stage
+
+ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
+"""(room id, seq) -> entries behind seq in rising order, as many as make a page, and whether there are more."""
+
+IDLE_ROOMS = 10_000
+HOLE_SECONDS = 0.2
+RETRY_SECONDS = 1.0
+
+
+class Room:
+    """A room that somebody hears. `head` is the last seq published; `hearers` the seq last written to each."""
+
+    __slots__ = ("early", "facts", "filling", "head", "hearers")
+
+    def __init__(self, facts: RoomFacts, head: int) -> None:
+        self.facts = facts
+        self.head = head
+        self.hearers: dict[Session, int] = {}
+        self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
+        self.filling = False
+
+
+class Arrival:
+    """A login under way. `stale`: the account's memberships changed meanwhile, so read them again."""
+
+    __slots__ = ("stale",)
+
+    def __init__(self) -> None:
+        self.stale = False
+
+
+class Registry:
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, read_page: ReadPage) -> None:
+        self._clock = clock
+        self._read_page = read_page
+        self._rooms: dict[int, Room] = {}
+        # Rooms that nobody hears now: their heads still matter to a login under way. Bounded, oldest first.
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._arrivals: dict[int, list[Arrival]] = {}
+        self.accounts: dict[int, set[Session]] = {}
+
+    # Who is there
+
+    @contextmanager
+    def arriving(self, account_id: int) -> Iterator[Arrival]:
+        """Around the reading of an account's memberships and `arrive`."""
+        arrival = Arrival()
+        arrivals = self._arrivals.setdefault(account_id, [])
+        arrivals.append(arrival)
+        try:
+            yield arrival
+        finally:
+            arrivals.remove(arrival)
+            if not arrivals:
+                self._arrivals.pop(account_id, None)
+
+    def arrive(self, session: Session, standings: Iterable[Standing], resume: dict[str, int]) -> None:
+        """Lets a logged-in session hear its rooms, from the seq given in `standings`, or earlier ones in `resume`.
+
+        Nothing is sent yet: the caller answers first, then calls `catch_up`.
+        """
+        self.accounts.setdefault(session.account_id, set()).add(session)
+        for standing in standings:
+            room = self._room(standing.facts, standing.seq)
+            position = standing.seq
+            label = standing.facts.label(session.account_id).lower()
+            if label in resume:
+                position = max(min(resume[label], position), standing.floor - 1)
+                session.replays.add(room)
+            self._hear(session, room, position)
+            if standing.seq > room.head:  # stored, but not published here yet
+                self._expect(room)
+
+    def depart(self, session: Session) -> bool:
+        """Forgets a session; says whether it was its account's last one."""
+        for room in list(session.rooms.values()):
+            self._unhear(session, room)
+        sessions = self.accounts.get(session.account_id, set())
+        sessions.discard(session)
+        if not sessions:
+            return self.accounts.pop(session.account_id, None) is not None
+        return False
+
+    def positions(self, session: Session) -> dict[int, int]:
+        """The seq last written to a session, by room id."""
+        return {room.facts.id: room.hearers[session] for room in session.rooms.values()}
+
+    def nearby(self, session: Session, most: int = 0) -> set[Session]:
+        """The sessions of others in the same rooms; rooms with more hearers than `most` do not count (0: all do)."""
+        near: set[Session] = set()
+        for room in session.rooms.values():
+            if not most or len(room.hearers) <= most:
+                near.update(room.hearers)
+        return {other for other in near if other.account_id != session.account_id}
+
+    def tell(self, sessions: Iterable[Session], item: News) -> None:
+        """Sends news that is no entry. Who takes nothing now is not told: it would be old when it came."""
+        for session in sessions:
+            if session.writable and session.stage is Stage.IN:
+                session.write(encode.news(session, item))
+
+    def replay(self, session: Session, facts: RoomFacts, since: int, head: int) -> None:
+        """Lets a session hear a room from behind `since` on; `catch_up` sends it, and `live` at its end.
+
+        `head` is the room's last seq before what is published next."""
+        room = self._room(facts, head)
+        self._hear(session, room, min(since, head))
+        session.replays.add(room)
+
+    # What happens in a room
+
+    def publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """Delivers entries, in rising order without a hole, that the store has. Batches may come in any order."""
+        room = self._room(facts, entries[0].seq - 1)
+        if not room.hearers:  # nobody has heard the ones before, so nobody waits for them
+            room.head = max(room.head, entries[0].seq - 1)
+            room.early.clear()
+        if entries[0].seq > room.head + 1:
+            room.early[entries[0].seq] = entries
+            self._expect(room)
+            return
+        self._deliver(room, entries)
+        while room.early:
+            first = min(room.early)
+            if first > room.head + 1:
+                break
+            self._deliver(room, room.early.pop(first))
+
+    def doubt(self, room: Room) -> None:
+        """Entries of a room may have been stored without our knowing: look, and publish them."""
+        if not room.filling:
+            room.filling = True
+            self._spawn(self._fill(room))
+
+    def _deliver(self, room: Room, entries: Sequence[Entry]) -> None:
+        if entries[0].seq <= room.head:
+            entries = [entry for entry in entries if entry.seq > room.head]
+            if not entries:
+                return
+        start = 0
+        for index, entry in enumerate(entries):
+            if entry.kind == JOINED or entry.kind == CREATED:
+                self._came(room, entry)
+            elif entry.kind == LEFT:
+                # Who left hears the entry that says so, and no further one.
+                self._send(room, entries[start : index + 1])
+                self._went(room, entry)
+                start = index + 1
+        if start < len(entries):
+            self._send(room, entries[start:] if start else entries)
+
+    def _send(self, room: Room, entries: Sequence[Entry]) -> None:
+        before, last = room.head, entries[-1].seq
+        room.head = last
+        batch = encode.Batch(room.facts, entries)
+        hearers = room.hearers
+        behind = []
+        for session, position in hearers.items():
+            if position == before and session.writable:
+                hearers[session] = last
+                session.write(batch.for_session(session))
+            elif position < last and not session.pumping:
+                behind.append(session)
+        for session in behind:
+            self.catch_up(session)
+
+    def _came(self, room: Room, entry: Entry) -> None:
+        self._changed(entry.author_id)
+        for session in self.accounts.get(entry.author_id, ()):
+            if session not in room.hearers:
+                self._hear(session, room, entry.seq - 1)
+
+    def _went(self, room: Room, entry: Entry) -> None:
+        self._changed(entry.author_id)
+        for session in self.accounts.get(entry.author_id, ()):
+            self._unhear(session, room)
+
+    def _changed(self, account_id: int) -> None:
+        for arrival in self._arrivals.get(account_id, ()):
+            arrival.stale = True
+
+    def _room(self, facts: RoomFacts, head: int) -> Room:
+        room = self._rooms.get(facts.id)
+        if room is None:
+            room = self._rooms[facts.id] = Room(facts, head)
+            self._idle[facts.id] = None
+            if facts.kind == DIRECT and facts.pair is not None:
+                # Made by its first message: both hear it from there on.
+                for account_id, _ in facts.pair:
+                    self._open_direct(room, account_id)
+            while len(self._idle) > IDLE_ROOMS:
+                del self._rooms[self._idle.popitem(last=False)[0]]
+        return room
+
+    def _open_direct(self, room: Room, account_id: int) -> None:
+        self._changed(account_id)
+        for session in self.accounts.get(account_id, ()):
+            self._hear(session, room, room.head)
+
+    def _hear(self, session: Session, room: Room, position: int) -> None:
+        room.hearers[session] = position
+        session.rooms[room.facts.label(session.account_id).lower()] = room
+        self._idle.pop(room.facts.id, None)
+
+    def _unhear(self, session: Session, room: Room) -> None:
+        room.hearers.pop(session, None)
+        session.replays.discard(room)
+        session.rooms.pop(room.facts.label(session.account_id).lower(), None)
+        if not room.hearers:
+            self._idle[room.facts.id] = None
+
+    # Reading on from the store
+
+    def catch_up(self, session: Session) -> None:
+        """Sends a session what it has not heard yet, page by page, for as long as it takes it."""
+        if not session.pumping and session.writable and session.stage is Stage.IN:
+            session.pumping = True
+            self._spawn(self._pump(session))
+
+    async def _pump(self, session: Session) -> None:
+        try:
+            while session.writable and session.stage is Stage.IN:
+                self._tell_live(session)
+                late = [r for r in session.rooms.values() if r.hearers[session] < r.head]
+                if not late:
+                    return
+                for room in late:  # a page of each in turn
+                    await self._pump_page(session, room)
+                    if not session.writable:
+                        return
+        finally:
+            session.pumping = False
+
+    async def _pump_page(self, session: Session, room: Room) -> None:
+        position = room.hearers.get(session)
+        if position is None or position >= room.head:
+            return
+        try:
+            entries, _ = await self._read_page(room.facts.id, position)
+        except Unavailable:
+            await self._pause(RETRY_SECONDS)
+            return
+        if room.hearers.get(session) != position:
+            return  # it left, or asked for another place, meanwhile
+        entries = [entry for entry in entries if entry.seq <= room.head]
+        if not entries or entries[0].seq != position + 1:
+            self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
+            await self._pause(RETRY_SECONDS)
+            return
+        room.hearers[session] = entries[-1].seq
+        session.write(encode.Batch(room.facts, entries).for_session(session))
+
+    def _tell_live(self, session: Session) -> None:
+        for room in [r for r in session.replays if r.hearers.get(session, r.head) >= r.head]:
+            session.replays.discard(room)
+            label = room.facts.label(session.account_id)
+            session.write(encode.news(session, Live(label, room.hearers.get(session, room.head))))
+
+    def _expect(self, room: Room) -> None:
+        """Entries are known to be stored that did not come: wait a little, then fetch them."""
+        if not room.filling:
+            room.filling = True
+            self._clock.callLater(HOLE_SECONDS, lambda: self._spawn(self._fill(room)))
+
+    async def _fill(self, room: Room) -> None:
+        try:
+            more = True
+            while more and room.hearers:
+                try:
+                    entries, more = await self._read_page(room.facts.id, room.head)
+                except Unavailable:
+                    await self._pause(RETRY_SECONDS)
+                    continue
+                if not entries:
+                    return
+                room.filling = False
+                self.publish(room.facts, entries)
+                room.filling = True
+        finally:
+            room.filling = False
+
+    def _pause(self, seconds: float) -> "Deferred[None]":
+        done: Deferred[None] = Deferred()
+        self._clock.callLater(seconds, done.callback, None)
+        return done
+
+    def _spawn(self, work: Any) -> None:
+        ensureDeferred(work).addErrback(lambda failure: self.log.failure("Delivery failed.", failure))

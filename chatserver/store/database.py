@@ -1,0 +1,160 @@
+"""Opening a database: the engine's settings, and whether its schema is this version's."""
+
+import threading
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import QueuePool
+
+
+class DatabaseProblem(Exception):
+    """The database cannot be used as it is; the text says what to do."""
+
+
+def parse_url(text: str) -> URL:
+    """Raises DatabaseProblem for what is no URL of SQLite or Postgres. The text is never shown: it may hold a password."""
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        backend = ""
+    if backend not in ("sqlite", "postgresql"):
+        raise DatabaseProblem(
+            "The database URL is not one of sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
+        )
+    return url
+
+
+def open_engine(url: URL, connections: int = 5) -> Engine:
+    """An engine with our settings. Opens no connection yet."""
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, connections)
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "chatserver",
+            # Plans are made once for each connection, perhaps while tables are still empty: they must
+            # not depend on that. The queue of a dead peer must not hold a thread for many minutes.
+            "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
+            "-c statement_timeout=60000",
+            "tcp_user_timeout": 15000,
+        },
+    )
+
+
+def _open_sqlite(url: URL, connections: int) -> Engine:
+    engine = create_engine(
+        url, poolclass=QueuePool, pool_size=connections, max_overflow=0, hide_parameters=True,
+        connect_args={"timeout": 10, "check_same_thread": False},
+    )  # fmt: skip
+    writer = threading.Lock()  # a fair place to wait, instead of SQLite's polling
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(db: Connection) -> None:
+        if db.get_execution_options().get("read_only"):
+            db.exec_driver_sql("BEGIN")
+        else:
+            writer.acquire()
+            db.info["writer"] = True
+            try:
+                db.exec_driver_sql("BEGIN IMMEDIATE")
+            except BaseException:
+                db.info.pop("writer")
+                writer.release()
+                raise
+
+    # After the database has done it, whatever came of it: when the connection goes back to the pool.
+    @event.listens_for(engine, "checkin")
+    def checkin(_connection: Any, record: Any) -> None:
+        if record.info.pop("writer", False):
+            writer.release()
+
+    return engine
+
+
+def _alembic(db: Connection) -> Config:
+    config = Config()
+    inside = files("chatserver") / "migrations"
+    folder = Path(str(inside)) if inside.is_dir() else Path(__file__).parents[2] / "alembic"
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = db
+    return config
+
+
+def upgrade(engine: Engine) -> None:
+    """Brings the schema to this version's, under a lock, so that two at once do no harm."""
+    with engine.begin() as db:
+        if db.dialect.name == "postgresql":
+            db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")
+        command.upgrade(_alembic(db), "head")
+
+
+def check_schema(engine: Engine) -> str:
+    """Says `current`, `behind` or `newer`."""
+    with engine.connect() as db:
+        present = set(MigrationContext.configure(db).get_current_heads())
+        scripts = ScriptDirectory.from_config(_alembic(db))
+    wanted = set(scripts.get_heads())
+    if present == wanted:
+        return "current"
+    known = {revision.revision for revision in scripts.walk_revisions()}
+    return "behind" if present <= known else "newer"
+
+
+def durability_warnings(engine: Engine) -> list[str]:
+    """Settings of the server under which an answer would not mean stored."""
+    if engine.dialect.name != "postgresql":
+        return []
+    with engine.connect() as db:
+        off = [name for name in ("fsync", "synchronous_commit") if db.exec_driver_sql(f"SHOW {name}").scalar() == "off"]
+    return [
+        f"PostgreSQL runs with {name}=off: what is acknowledged can be lost in a crash. Turn it on." for name in off
+    ]
+
+
+def open_ready(url: URL, *, migrate: bool = False) -> Engine:
+    """An engine on a database whose schema is right: SQLite's is made so, Postgres's where `migrate` says so.
+
+    Raises DatabaseProblem.
+    """
+    engine = open_engine(url)
+    shown = url.render_as_string(hide_password=True)
+    try:
+        state = check_schema(engine)
+        if state == "behind" and (migrate or url.get_backend_name() == "sqlite"):
+            upgrade(engine)
+            state = "current"
+    except DBAPIError as error:
+        reason = str(error.orig).strip().split("\n")[0]
+        problem = f"The database {shown} cannot be opened ({reason}). Start it, or correct --database."
+    else:
+        if state == "current":
+            return engine
+        problem = (
+            f"The schema of {shown} is behind this version. Run once: twistd -n chatserver --migrate --database ..."
+            if state == "behind"
+            else f"The schema of {shown} is newer than this version. Install a newer chatserver."
+        )
+    engine.dispose()
+    raise DatabaseProblem(problem)

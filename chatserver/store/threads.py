@@ -1,0 +1,112 @@
+"""The way from the reactor to the store: threads of its own, one transaction a call."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from threading import Thread
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from chatserver.errors import Unavailable
+from chatserver.store import rooms, sessions
+from chatserver.store.database import durability_warnings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """Runs functions of a Connection. Every method raises Unavailable where the database does not answer;
+    what was asked may have been done even then, or not."""
+
+    log = Logger()
+
+    def __init__(self, engine: Engine, reactor: Any, writers: int, readers: int) -> None:
+        self._engine = engine
+        self._auto = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reader = self._auto if engine.dialect.name == "postgresql" else engine.execution_options(read_only=True)
+        self._reactor: IReactorFromThreads = reactor
+        # Two pools: a message is never kept waiting by those who read.
+        self._writers, self._readers = _pool(writers, "writers"), _pool(readers, "readers")
+        self._reachable = True
+
+    def prepare(self, node: str, rooms_to_have: list[str], at: datetime) -> int:
+        """Before serving: closes the sessions that a crash of this node left open, makes the rooms that are to exist,
+        warns of what makes the database unsafe. Blocks. Gives the number of sessions closed."""
+        for warning in durability_warnings(self._engine):
+            self.log.warn("{warning}", warning=warning)
+
+        def work(db: Connection) -> int:
+            rooms.ensure(db, rooms_to_have, at)
+            return sessions.close_left_open(db, node, at)
+
+        return _transact(self._engine, work)
+
+    def start(self) -> None:
+        self._writers.start()
+        self._readers.start()
+
+    def stop(self) -> None:
+        """Ends the threads and the connections. A call that the database does not answer is not waited for: its thread
+        ends with the process."""
+        for pool in (self._writers, self._readers):
+            if pool.working:
+                self.log.warn("The database does not answer: calls are given up.")
+            else:
+                pool.stop()
+        self._engine.dispose()
+
+    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `work` in a transaction, which is committed when this returns."""
+        return await self._in_thread(self._writers, self._engine, lambda db: work(db, *args, **kwargs))
+
+    async def append(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for work that is one statement: on Postgres without a BEGIN and COMMIT around it."""
+        engine = self._auto if self._engine.dialect.name == "postgresql" else self._engine
+        return await self._in_thread(self._writers, engine, lambda db: work(db, *args, **kwargs))
+
+    async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `work` where it may not write and waits for no writer; on Postgres each statement sees its own moment."""
+        return await self._in_thread(self._readers, self._reader, lambda db: work(db, *args, **kwargs))
+
+    async def _in_thread(self, pool: ThreadPool, engine: Engine, work: Callable[[Connection], T]) -> T:
+        try:
+            result = await deferToThreadPool(self._reactor, pool, _transact, engine, work)
+        except Unavailable as error:
+            if self._reachable:
+                self._reachable = False
+                self.log.error(
+                    "The database does not answer ({cause}). Commands are refused until it does; start it.",
+                    cause=str(error.__cause__),
+                )
+            raise
+        if not self._reachable:
+            self._reachable = True
+            self.log.info("The database answers again.")
+        return result
+
+
+def _pool(threads: int, name: str) -> ThreadPool:
+    pool = ThreadPool(1, threads, name)
+    pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+    return pool
+
+
+def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    try:
+        with engine.begin() as db:
+            return work(db)
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
+        raise Unavailable() from _Cause(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+
+
+class _Cause(Exception):
+    """Why the database did not answer, in a line."""

@@ -1,0 +1,1 @@
+"""Grammars: bytes to words and back, with no sockets anywhere."""

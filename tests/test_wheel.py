@@ -1,0 +1,87 @@
+"""The wheel works in an empty virtualenv, from any folder."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.support.client import Raw
+from tests.support.process import TWISTD, ChatServer, clean_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+LITTER = (".*", "__pycache__", "build", "dist", "*.egg-info", "*.db*", "dropin.cache", "tests", "bench", "docs")
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """What the command prints, all of it; it must succeed, with no environment that could help it."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={name: value for name, value in clean_environment().items() if name != "PYTHONPATH"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=100.0,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # a copy: building leaves files behind
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LITTER))
+    run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source, cwd=folder)
+    (built,) = folder.glob("chatserver-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtualenv with the wheel in it; other packages it borrows from ours."""
+    folder = tmp_path_factory.mktemp("venv")
+    venv.create(folder, symlinks=True, with_pip=False)
+    interpreter = folder / "bin" / "python"
+    run(*PIP, "--python", interpreter, "install", "--no-index", "--no-deps", wheel, cwd=folder)
+    where = run(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
+    # Paths only: .pth files in there (our own checkout, installed editable) are not followed.
+    theirs = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    (Path(where) / "borrowed.pth").write_text("".join(f"{path}\n" for path in theirs), encoding="utf-8")
+    return interpreter
+
+
+def test_twistd_lists_it(python: Path, tmp_path: Path) -> None:
+    """twistd knows the plugin, and it is the one from the wheel."""
+    assert "chatserver" in run(python, TWISTD, "--help", cwd=tmp_path)
+    where = run(python, "-c", "import chatserver; print(chatserver.__file__)", cwd=tmp_path).strip()
+    assert Path(where).is_relative_to(python.parent.parent)
+
+
+def test_migrations_are_inside(python: Path, tmp_path: Path) -> None:
+    """Every revision of the checkout is in the wheel, with the environment that runs it."""
+    expected = {path.name for path in (ROOT / "alembic" / "versions").glob("*.py")}
+    listing = "import importlib.resources as r; print(*(p.name for p in r.files({!r}).iterdir()), sep='\\n')"
+    assert expected
+    assert expected <= set(run(python, "-c", listing.format("chatserver.migrations.versions"), cwd=tmp_path).split())
+    assert "env.py" in run(python, "-c", listing.format("chatserver.migrations"), cwd=tmp_path).split()
+
+
+def test_other_packages_are_untouched(python: Path, tmp_path: Path) -> None:
+    """The wheel's twisted/plugins hides nothing of Twisted."""
+    where = run(python, "-c", "import twisted.plugins as t, alembic; print(t.__file__, alembic.__file__)", cwd=tmp_path)
+    assert [Path(path).name for path in where.split()] == ["__init__.py", "__init__.py"]
+
+
+def test_it_serves(python: Path, tmp_path: Path) -> None:
+    """Nothing but the wheel: it makes its database, and greets."""
+    with ChatServer(f"sqlite:///{tmp_path / 'chat.db'}", python=python) as server, Raw(server.address) as nc:
+        assert nc.read_line().startswith(b"* ")
+    assert (tmp_path / "chat.db").exists()

@@ -1,0 +1,134 @@
+"""The gate for hostile text."""
+
+from unicodedata import category, is_normalized
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.hygiene import clean_line, message_text, one_line, password, room_name, topic_text, user_name
+from chatserver.wire.lines import Undecodable
+
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
+
+
+@pytest.mark.parametrize("control", [control for control in CONTROLS if control != "\t"], ids=ascii)
+def test_no_control_character_gets_through(control: str) -> None:
+    """Each control character but TAB is refused wherever it stands, and never quoted; only a message has lines."""
+    text = f"a{control}b"
+    with pytest.raises(Undecodable) as undecodable:
+        clean_line(text.encode())
+    assert undecodable.value.text.isprintable()
+    for gate in (lambda text: one_line(text, "id"), topic_text, user_name, room_name, password):
+        with pytest.raises(Refused) as refused:
+            gate(text)
+        assert refused.value.text.isprintable()
+    if control in "\r\n":
+        assert message_text(text) == "a\nb"
+    else:
+        with pytest.raises(Refused, match="text"):
+            message_text(text)
+        with pytest.raises(Refused, match="text"):
+            message_text("first\n" + text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_clean_line_is_clean(text: str) -> None:
+    """A line is taken without loss, apart from NFC and blanks, or refused; what was taken is clean and stays so."""
+    try:
+        line = clean_line(text.encode())
+    except Undecodable:
+        assert any(char in CONTROLS for char in text)
+    else:
+        assert not {category(char) for char in line} & {"Cc", "Cs", "Zl", "Zp"}
+        assert is_normalized("NFC", line)
+        assert clean_line(line.encode()) == line
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"abc\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"])
+def test_not_utf8(raw: bytes) -> None:
+    """Bytes that are no UTF-8 are refused, also overlong forms and surrogates, and the reason names the place."""
+    with pytest.raises(Undecodable, match=r"byte 0x.. at position"):
+        clean_line(raw)
+
+
+def test_text_is_one_however_it_was_typed() -> None:
+    """Composed and decomposed letters are the same text, a TAB is a blank, and so are Unicode's separators of lines."""
+    assert clean_line("e\u0301\tx\u2028y\u2029".encode()) == "é x y "
+    assert password("e\u0301") == "é"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("  a  ", "  a"),
+        ("a\r\nb\rc\n\n ", "a\nb\nc"),
+        ("\na", "\na"),
+        ("a\tb\nc\td", "a b\nc d"),
+        ("e\u0301\nf", "é\nf"),
+    ],
+)
+def test_message(text: str, kept: str) -> None:
+    """A message may have several lines, and loses only the white space at its end."""
+    assert message_text(text) == kept
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\r\n \t", "\u2003\u2028"])
+def test_empty_message(text: str) -> None:
+    """White space alone is no message."""
+    with pytest.raises(Refused) as refused:
+        message_text(text)
+    assert refused.value.error is ErrorWord.EMPTY
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_lone_surrogates(text: str) -> None:
+    """Half a character is refused: it could not be sent to anybody."""
+    for gate in (message_text, topic_text, password):
+        with pytest.raises(Refused):
+            gate(text)
+
+
+@pytest.mark.parametrize("name", ["a", "Ana", "ana-lena_2", "A" * 32])
+def test_good_user_names(name: str) -> None:
+    """A user's name is kept as typed."""
+    assert user_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1a", "_a", "-a", "a b", "a" * 33, "ana\n", "žofie", "ａna", "\u212aarl", "@ana", "~1"]
+)
+def test_bad_user_names(name: str) -> None:
+    """Other names are refused, with the grammar as the remedy."""
+    with pytest.raises(Refused, match="letter") as refused:
+        user_name(name)
+    assert refused.value.error is ErrorWord.BAD_NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("Books", "books"), ("2024", "2024"), ("a" * 64, "a" * 64), ("x_-9", "x_-9"), ("@Bob", "@Bob")]
+)
+def test_good_room_names(name: str, kept: str) -> None:
+    """A room's name becomes lower case; in a direct one's the person keeps theirs."""
+    assert room_name(name) == kept
+
+
+@pytest.mark.parametrize("name", ["", "_a", "a b", "a" * 65, "a\n", "#a", "@", "@1", "@@a", "\u212a", "İ", "é", "a/b"])
+def test_bad_room_names(name: str) -> None:
+    """Other names are refused, also letters that would become ASCII in lower case."""
+    with pytest.raises(Refused) as refused:
+        room_name(name)
+    assert refused.value.error is ErrorWord.BAD_NAME
+
+
+def test_lengths() -> None:
+    """A topic and a password have their greatest lengths."""
+    assert topic_text(" " + "x" * 500 + " ") == "x" * 500
+    with pytest.raises(Refused) as refused:
+        topic_text("x" * 501)
+    assert refused.value.error is ErrorWord.TOO_LONG
+    assert password("x" * 1024)
+    with pytest.raises(Refused) as refused:
+        password("x" * 1025)
+    assert refused.value.error is ErrorWord.BAD_PASSWORD

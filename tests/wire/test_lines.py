@@ -1,0 +1,176 @@
+"""Bytes to lines."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chatserver.wire.lines import MAX_SUBNEGOTIATION, TOO_LONG, Lines, TooLong, Undecodable
+
+MAX_LINE, MAX_UNENDED = 12, 40
+
+Heard = list[bytes | TooLong | str]
+
+
+def drained(lines: Lines) -> Heard:
+    heard: Heard = []
+    try:
+        while (line := lines.next()) is not None:
+            heard.append(line)
+    except Undecodable as error:
+        heard.append(error.text)
+    return heard
+
+
+def heard_of(*chunks: bytes) -> Heard:
+    lines = Lines(MAX_LINE, MAX_UNENDED)
+    for chunk in chunks:
+        lines.feed(chunk)
+    return drained(lines)
+
+
+@pytest.mark.parametrize(
+    ("data", "heard"),
+    [
+        (b"", []),
+        (b"a", []),
+        (b"\n", [b""]),
+        (b"a\nb\nc", [b"a", b"b"]),
+        (b"a\r\nb\r\0c\n", [b"a", b"b", b"c"]),
+        (b"a\rb\n", [b"a\rb"]),  # no end of a line, and a control character: refused later
+        (b"a\r\r\n", [b"a\r"]),
+        (b"a\0b\n", [b"a\0b"]),
+        (b"\xe2\x80\xa8\x0b\x0c\x1c\xc2\x85\n", [b"\xe2\x80\xa8\x0b\x0c\x1c\xc2\x85"]),
+        (b"12345678901\n1234567890\r\n", [b"12345678901", b"1234567890"]),
+        (b"123456789012\nb\n", [TOO_LONG, b"b"]),
+        (b"12345678901\r\nb\n", [TOO_LONG, b"b"]),
+        (b"x" * 39 + b"\nb\n", [TOO_LONG, b"b"]),
+    ],
+)
+def test_ends_and_limits(data: bytes, heard: Heard) -> None:
+    """LF, CRLF and CR NUL end a line, nothing else does, and a line with its end has at most `max_line` bytes."""
+    assert heard_of(data) == heard
+
+
+@pytest.mark.parametrize(
+    ("data", "heard", "replies"),
+    [
+        (b"a\xff\xfd\x01b\n", [b"ab"], b"\xff\xfc\x01"),
+        (b"\xff\xfb\x18a\n", [b"a"], b"\xff\xfe\x18"),
+        (b"\xff\xfc\x01\xff\xfe\x01a\n", [b"a"], b""),
+        (b"\xff\xfd\x0a\xff\xfd\x0da\n", [b"a"], b"\xff\xfc\x0a\xff\xfc\x0d"),
+        (b"\xff\xf1a\xff\xf6b\n", [b"ab"], b""),
+        (b"a\xff\xffb\n", [b"a\xffb"], b""),
+        (b"a\xff\xfa\x1fx\ny\xff\xff\xf0z\xff\xf0b\n", [b"ab"], b""),
+        (b"\xff\xfd\xff\xff\xfd\xffa\n", [b"a"], b"\xff\xfc\xff"),
+        (b"a\r\xff\xf1\0b\n", [b"a", b"b"], b""),
+        (b"\xff\xfa" + b"x" * MAX_SUBNEGOTIATION + b"\xff\xf0a\n", [b"a"], b""),
+    ],
+)
+def test_telnet(data: bytes, heard: Heard, replies: bytes) -> None:
+    """Telnet's commands are no part of a line, and an option asked for is refused, once."""
+    lines = Lines(MAX_LINE, MAX_UNENDED)
+    lines.feed(data)
+    assert (drained(lines), lines.replies(), lines.replies()) == (heard, replies, b"")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"x" * 40, b"x" * 40 + b"\n", b"b\xff\xfa" + b"x" * (MAX_SUBNEGOTIATION + 1), b"\xff\xfa" + b"\xff\xff" * 600],
+)
+def test_trouble_is_final(bad: bytes) -> None:
+    """A stream that cannot be read on gives the lines before the bad place, and then the same reason for ever."""
+    lines = Lines(MAX_LINE, MAX_UNENDED)
+    lines.feed(b"a\r\n" + bad)
+    lines.feed(b"c\n")
+    first, *reasons = drained(lines) + drained(lines)
+    assert first == b"a"
+    assert len(reasons) == 2
+    assert len(set(reasons)) == 1
+    assert isinstance(reasons[0], str)
+    assert lines.finish() is None
+    assert lines.pending == 0
+
+
+PIECES = st.sampled_from([
+    b"a", b"bc" * 3, b"x" * 11, b"x" * 30, b"\n", b"\r\n", b"\r\0", b"\r", b"\0", b"\xff", b"\xfa", b"\xf0",
+    b"\xfd\x01", b"\xfb\n", b"\xff\xfd\x03", b"\xff\xfa", b"\xff\xf0", b"\xff\xff", b"y" * (MAX_SUBNEGOTIATION // 3),
+    "é\u2028".encode(),
+])  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=30).map(b"".join), st.lists(st.integers(1, 50), max_size=20))
+@example(b"\r\0" * 4, [1] * 8)
+@example(b"x" * 100, [39])
+@example(b"x" * 39 + b"\n" + b"x" * 39 + b"\n", [40])
+def test_any_split_is_the_same(data: bytes, sizes: list[int]) -> None:
+    """However the bytes are cut, and whenever lines are taken, the lines, the trouble and the replies are the same."""
+    whole = Lines(MAX_LINE, MAX_UNENDED)
+    whole.feed(data)
+    expected = drained(whole)
+
+    cut = Lines(MAX_LINE, MAX_UNENDED)
+    heard: Heard = []
+    replies = b""
+    rest = data
+    for size in sizes:
+        cut.feed(rest[:size])
+        rest = rest[size:]
+        replies += cut.replies()
+        if size % 2:
+            heard += drained(cut)
+        if heard and isinstance(heard[-1], str):
+            break
+    cut.feed(rest)
+    heard += drained(cut) if not (heard and isinstance(heard[-1], str)) else []
+
+    assert heard == expected
+    assert cut.pending == whole.pending
+    if not (expected and isinstance(expected[-1], str)):  # after trouble nobody is answered
+        assert replies + cut.replies() == whole.replies()
+        assert cut.finish() == whole.finish()
+
+
+@given(st.lists(st.sampled_from([b"a" * 5, b"\n", b"x" * 13]), max_size=20))
+def test_pending_counts_what_is_held(pieces: list[bytes]) -> None:
+    """What is pending is what was fed, less what was taken, and what a too long line lost."""
+    lines = Lines(MAX_LINE, 1000)
+    for piece in pieces:
+        lines.feed(piece)
+    data = b"".join(pieces)
+    *whole, rest = data.split(b"\n")
+    assert lines.pending == sum(min(len(line), MAX_LINE) + 1 for line in whole) + min(len(rest), MAX_LINE)
+    assert lines.start() == b"".join([line[:16] + b"\n" for line in whole] + [rest])[:16] or any(
+        len(line) > MAX_LINE for line in [*whole, rest]
+    )
+    drained(lines)
+    assert lines.pending == min(len(rest), MAX_LINE)
+
+
+@pytest.mark.parametrize(
+    ("data", "last"),
+    [(b"a\nbye", b"bye"), (b"a\nbye\r", b"bye"), (b"a\n", None), (b"a\n\r", None), (b"a\n" + b"x" * 12, TOO_LONG)],
+)
+def test_finish(data: bytes, last: bytes | TooLong | None) -> None:
+    """At the end of input the last line counts without a newline, once."""
+    lines = Lines(MAX_LINE, MAX_UNENDED)
+    lines.feed(data)
+    drained(lines)
+    assert (lines.finish(), lines.finish(), lines.pending) == (last, None, 0)
+
+
+def test_start_is_seen_before_a_line_is() -> None:
+    """The first bytes are there to be recognised while their line is not complete, without telnet's."""
+    lines = Lines()
+    lines.feed(b"\xff\xfd\x01SS")
+    lines.feed(b"H-2.0-" + b"x" * 30)
+    assert lines.start() == b"SSH-2.0-xxxxxxxx"
+    assert lines.next() is None
+
+
+def test_no_limit_of_a_line_leaves_the_other() -> None:
+    """A `max_line` of 0 lets lines grow up to where a stream without newlines ends."""
+    lines = Lines(max_line=0, max_unended=100)
+    lines.feed(b"x" * 99 + b"\n" + b"y" * 100)
+    assert lines.next() == b"x" * 99
+    with pytest.raises(Undecodable):
+        lines.next()
