@@ -19,7 +19,7 @@ PRIVATE = "private"
 
 
 class RoomFacts(Struct, frozen=True):
-    """A room, as far as it never changes. `pair` is the two people of a direct room: ids and names in the same order."""
+    """A room, as far as it never changes. `pair` is the two people of a direct room, ids and names, by id."""
 
     id: int
     name: str
@@ -141,7 +141,7 @@ class Done(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True):
-    """Logged in. `registered`: the account is new. For people: the room they look at, who is there, its last entries."""
+    """Logged in. `registered`: the account is new. For people: their current room, who is there, its last entries."""
 
     name: str
     rooms: list[RoomStatus]

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
@@ -23,7 +22,7 @@ from chatserver.registry import Registry, Room
 from chatserver.session import Dialect, Rejected, Session
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.threads import Store
+from chatserver.store.threads import Conflict, Store
 
 READ_TAKE = 1
 FAULT = Unavailable("Something went wrong in the server; it is in its log. Try again.")
@@ -187,7 +186,7 @@ class Processors:
                 # One client's failure is never another's.
                 for one in spoken:
                     await self._serve_says([one])
-            elif isinstance(error, IntegrityError):
+            elif isinstance(error, Conflict):
                 await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
             else:
                 self.log.failure("A message could not be stored.")
@@ -242,17 +241,19 @@ class Processors:
             if not session.current:
                 raise Refused(ErrorWord.BAD_COMMAND, "You are in no room. Join one first: /join ROOM")
             command = msgspec.structs.replace(command, room=session.current)
+        person = session.dialect is Dialect.TEXT
         ask = Ask(
             Person(session.account_id, session.name),
             self._now(),
             frozenset(self._registry.accounts) if isinstance(command, (c.Who, c.Members)) else frozenset(),
-            session.dialect is Dialect.TEXT,
+            person,
+            self._registry.positions(session) if person and isinstance(command, c.Unread) else {},
         )
         if type(command) in READS:
             return await self._store.read(READS[type(command)], ask, command)
         try:
             return await self._store.write(WRITES[type(command)], ask, command)
-        except IntegrityError:  # another one did it at the same moment: now it is seen
+        except Conflict:  # another one did it at the same moment: now it is seen
             return await self._store.write(WRITES[type(command)], ask, command)
 
     def _typed_here(self, session: Session, command: c.Command, facts: RoomFacts) -> bool:

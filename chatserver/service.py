@@ -109,7 +109,7 @@ class ChatService(Service):
         self._sweep = self._reactor.callLater(SWEEP_SECONDS, self._swept)
 
     def _take_signals(self) -> None:
-        """Stopping when told to is no failure: the exit status is 0, and not the signal. A second signal goes at once."""
+        """Stopping when told to is no failure: the exit status is 0, not the signal's. A second signal goes at once."""
 
         def stop(_number: int, _frame: FrameType | None) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):

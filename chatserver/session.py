@@ -30,7 +30,7 @@ class Stage(Enum):
 
 
 class Rejected:
-    """Stands in the inbox for a line that was refused, so that its answer keeps its place. `fatal` ends the connection."""
+    """Stands in the inbox for a refused line, so that its answer keeps its place. `fatal` ends the connection."""
 
     __slots__ = ("fatal", "refused", "tag")
 

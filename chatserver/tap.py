@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
-from sqlalchemy import Engine
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -25,7 +24,7 @@ from chatserver.queue import Lanes
 from chatserver.registry import Registry
 from chatserver.service import ChatService
 from chatserver.session import Dialect, Session
-from chatserver.store import messages, sessions
+from chatserver.store import Engine, messages, sessions
 from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
 from chatserver.store.threads import Store
 
@@ -34,15 +33,20 @@ CATCH_UP_CHARACTERS = 64 * 1024
 SPARE_THREADS = 2
 
 
+_DATABASE = (
+    "sqlite:///FILE (default: chatserver.db) or postgresql+psycopg2://USER@HOST/NAME; "
+    "also CHATSERVER_DATABASE in the environment."
+)
+
+
 class Options(usage.Options):
     """What `twistd chatserver` can be told. Command line over environment over settings file over defaults."""
 
     synopsis = "twistd [-n] chatserver [--listen ENDPOINT]... [--database URL] [--config FILE] [--migrate]"
     optParameters: ClassVar = [
-        ["database", None, None, "sqlite:///FILE (default: chatserver.db) or postgresql+psycopg2://USER@HOST/NAME; "
-                                 "also CHATSERVER_DATABASE in the environment."],
+        ["database", None, None, _DATABASE],
         ["config", None, None, "A TOML file of settings; also CHATSERVER_CONFIG in the environment."],
-    ]  # fmt: skip
+    ]
     optFlags: ClassVar = [["migrate", None, "Bring the database's schema to this version's, then start."]]
 
     def __init__(self) -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection
-
 from chatserver import commands as c
 from chatserver.handlers import people, rooms, talk
 from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.store import Connection
 
 Handler = Callable[[Connection, Ask, Any], Outcome]
 

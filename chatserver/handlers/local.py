@@ -15,6 +15,10 @@ def done(session: Session, command: c.Command) -> Answer:
     return Done()
 
 
+def ping(session: Session, command: c.Ping) -> Answer:
+    return Done("The server is here.")
+
+
 def help(session: Session, command: c.Help) -> Answer:
     return HelpText(command.about)
 
@@ -28,7 +32,7 @@ def look(session: Session, command: c.Look) -> Answer:
 
 
 LOCAL: dict[type[c.Command], Local] = {
-    c.Ping: done,
+    c.Ping: ping,
     c.Help: help,
     c.Look: look,
     c.Quit: done,

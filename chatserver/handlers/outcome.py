@@ -8,12 +8,14 @@ from chatserver.events import Answer, Entry, Person, ReadMark, RoomFacts
 
 
 class Ask(Struct, frozen=True):
-    """Who asks, when, and what the database does not know. `person`: it is a human, at the text dialect."""
+    """Who asks, when, and what the database does not know. `person`: it is a human, at the text dialect;
+    `shown`: then, by room id, the seq up to which they have seen it."""
 
     who: Person
     at: datetime
     online: frozenset[int] = frozenset()
     person: bool = False
+    shown: dict[int, int] = {}
 
 
 class Replay(Struct, frozen=True):

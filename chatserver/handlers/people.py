@@ -1,12 +1,10 @@
 """People: who is there."""
 
-from sqlalchemy import Connection
-
 from chatserver import commands as c
 from chatserver.errors import no_such_user
 from chatserver.events import UserList
 from chatserver.handlers.outcome import Ask, Outcome
-from chatserver.store import accounts
+from chatserver.store import Connection, accounts
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:

@@ -1,12 +1,10 @@
 """Rooms: making, entering, leaving, listing them."""
 
-from sqlalchemy import Connection
-
 from chatserver import commands as c
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import PRIVATE, PUBLIC, Created, Joined, Left, Log, MemberList, RoomList, TopicSet
 from chatserver.handlers.outcome import Ask, Outcome, Replay
-from chatserver.store import messages, rooms
+from chatserver.store import Connection, messages, rooms
 
 MOST_LINES = 500
 SHOWN_ON_JOINING = 20

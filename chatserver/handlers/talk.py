@@ -1,7 +1,5 @@
 """What is said in rooms, and reading it."""
 
-from sqlalchemy import Connection
-
 from chatserver import commands as c
 from chatserver.errors import ErrorWord, Refused, not_a_member
 from chatserver.events import (
@@ -18,7 +16,7 @@ from chatserver.events import (
     UnreadList,
 )
 from chatserver.handlers.outcome import Ask, Outcome
-from chatserver.store import messages, rooms
+from chatserver.store import Connection, messages, rooms
 from chatserver.store.messages import Draft, Verdict
 
 MOST_ENTRIES = 500
@@ -70,7 +68,11 @@ def read(db: Connection, ask: Ask, command: c.Read) -> Outcome:
 
 
 def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
-    return Outcome(UnreadList([status(s.facts, ask.who, s.seq, s.read, s.role) for s in rooms.standings(db, ask.who)]))
+    lines = []
+    for s in rooms.standings(db, ask.who):
+        read = max(s.read, ask.shown.get(s.facts.id, 0))
+        lines.append(status(s.facts, ask.who, max(s.seq, read), read, s.role))
+    return Outcome(UnreadList(lines))
 
 
 def status(facts: RoomFacts, who: Person, seq: int, read: int, role: str) -> RoomStatus:

@@ -16,7 +16,7 @@ FULL_BYTES = 65536
 
 @implementer(IPushProducer)
 class Outbox:
-    """Sets `Session.writable` to False once more than `FULL_BYTES` wait, and calls `drained` when nothing waits any more.
+    """Sets `Session.writable` to False once more than `FULL_BYTES` wait; calls `drained` when nothing waits any more.
 
     On plain TCP, data goes straight into the socket where nothing waits before it: `transport.write` would cost
     two epoll_ctl and a turn of the reactor for each recipient. Other transports (TLS) take the ordinary way.

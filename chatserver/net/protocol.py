@@ -314,8 +314,11 @@ class ChatProtocol(LineReceiver):
         cast(Any, self.transport).abortConnection()
 
     def _end(self, reason: str) -> None:
-        """Flushes and closes. The peer may still be sending: closing at once would make the kernel answer with a reset,
-        which destroys the last words on their way (RFC 1122, 4.2.2.13); so they are read, and thrown away, for a moment."""
+        """Flushes and closes.
+
+        The peer may still be sending: closing at once would make the kernel answer with a reset, which destroys the
+        last words on their way (RFC 1122, 4.2.2.13). So what comes is read, and thrown away, for a moment.
+        """
         self._ended = True
         self.session.stage = Stage.ENDING
         self.session.inbox.clear()

@@ -19,7 +19,7 @@ class DatabaseProblem(Exception):
 
 
 def parse_url(text: str) -> URL:
-    """Raises DatabaseProblem for what is no URL of SQLite or Postgres. The text is never shown: it may hold a password."""
+    """Raises DatabaseProblem for what is no URL of SQLite or Postgres; never shows it, for it may hold a password."""
     try:
         url = make_url(text)
         backend = url.get_backend_name()

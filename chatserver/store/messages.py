@@ -201,10 +201,9 @@ def append_event(
     return Entry(seq, kind, author[0], author[1], at, said)
 
 
-_ENTRY = (
-    select(EntryRow.seq, EntryRow.kind, EntryRow.author_id, Account.name, EntryRow.at, EntryRow.text, EntryRow.client_id)
-    .outerjoin(Account, Account.id == EntryRow.author_id)
-)  # fmt: skip
+_ENTRY = select(
+    EntryRow.seq, EntryRow.kind, EntryRow.author_id, Account.name, EntryRow.at, EntryRow.text, EntryRow.client_id
+).outerjoin(Account, Account.id == EntryRow.author_id)
 
 
 def after(

@@ -150,7 +150,9 @@ def create(
         raise Refused(ErrorWord.ROOM_TAKEN, f"The name {name} is taken. Choose another, or join the room.") from None
     assert id is not None
     entry = append_event(db, id, CREATED, (who.id, who.name), at, topic)
-    db.execute(insert(Membership).values(room_id=id, account_id=who.id, role=OWNER, joined_seq=entry.seq))
+    db.execute(
+        insert(Membership).values(room_id=id, account_id=who.id, role=OWNER, joined_seq=entry.seq, read_seq=entry.seq)
+    )
     return RoomFacts(id, name, visibility), [entry]
 
 
@@ -187,7 +189,7 @@ def join(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]
     if not place.active:
         role = OWNER
         db.execute(update(Room).where(Room.id == place.facts.id).values(deactivated_at=None))
-    # A read mark never moves back, not even by leaving and coming again.
+    # A read mark never moves back, not even by leaving and coming again. Who is new has missed nothing.
     read = db.scalar(
         select(func.max(Membership.read_seq)).where(
             Membership.room_id == place.facts.id, Membership.account_id == who.id
@@ -195,7 +197,7 @@ def join(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]
     )
     db.execute(
         insert(Membership).values(
-            room_id=place.facts.id, account_id=who.id, role=role, joined_seq=entry.seq, read_seq=read or 0
+            room_id=place.facts.id, account_id=who.id, role=role, joined_seq=entry.seq, read_seq=read or entry.seq
         )
     )
     return [entry]

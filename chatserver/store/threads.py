@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 class Store:
     """Runs functions of a Connection. Every method raises Unavailable where the database does not answer;
-    what was asked may have been done even then, or not."""
+    what was asked may have been done even then, or not. Raises Conflict where another transaction was first."""
 
     log = Logger()
 
@@ -73,7 +73,7 @@ class Store:
         return await self._in_thread(self._writers, engine, lambda db: work(db, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `work` where it may not write and waits for no writer; on Postgres each statement sees its own moment."""
+        """Runs `work`, which only reads and waits for no writer; on Postgres each statement sees its own moment."""
         return await self._in_thread(self._readers, self._reader, lambda db: work(db, *args, **kwargs))
 
     async def _in_thread(self, pool: ThreadPool, engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -103,9 +103,19 @@ def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     try:
         with engine.begin() as db:
             return work(db)
+    except IntegrityError as error:
+        raise Conflict() from _Cause(_first_line(error))
     except (OperationalError, InterfaceError, PoolTimeout) as error:
         # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
-        raise Unavailable() from _Cause(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+        raise Unavailable() from _Cause(_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+
+
+class Conflict(Exception):
+    """Somebody else's transaction did the same at the same moment; nothing was done. Once more, and it is seen."""
 
 
 class _Cause(Exception):

@@ -167,7 +167,7 @@ class JsonClient(Raw):
     def login(self, name: str, password: str = "s3cret-words", **fields: Any) -> Message:
         return self.ok("login", name=name, password=password, **fields)
 
-    def say(self, room: str, text: str, id: str | None = None) -> Message:  # noqa: A002
+    def say(self, room: str, text: str, id: str | None = None) -> Message:
         return self.ok("say", room=room, text=text, **({} if id is None else {"id": id}))
 
     def wait_event(self, wanted: str | Callable[[Message], object], timeout: float | None = None) -> Message:
