@@ -3,6 +3,8 @@
 # make check   everything a change must pass: format, lint, types, imports, migrations, tests
 # make format  put the sources into the form that check asks for
 # make migrate bring the database named by CHATSERVER_DATABASE to the newest schema
+# make bench   measure it beside other chat servers, and write bench/RESULTS.md (half an hour; QUICK=1: minutes, and
+#              into bench/quick/); make bench-smoke: a minute, is it slower than it was? (RECORD=1 keeps the answer)
 # make clean   remove what the others made; databases stay
 #
 # Needs python3 (3.11 or newer; PYTHON=python3.12 takes another) and make. All is installed in .venv, once: the next
@@ -11,13 +13,13 @@
 PYTHON ?= python3
 ARGS =
 bin = .venv/bin
-sources = chatserver tests alembic twisted
+sources = chatserver tests bench alembic twisted
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: run test check format coverage migrate clean
+.PHONY: run test check format coverage migrate bench bench-smoke clean
 .DELETE_ON_ERROR:
 
 run: .venv/.run
@@ -47,6 +49,14 @@ coverage: .venv/.test
 
 migrate: .venv/.run
 	$(bin)/alembic upgrade head
+
+bench: .venv/.test
+	$(MAKE) -s -C bench
+	$(bin)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+bench-smoke: .venv/.test
+	$(MAKE) -s -C bench
+	$(bin)/python -m bench.smoke $(if $(RECORD),--record)
 
 clean:
 	rm -rf .venv build dist chatserver.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

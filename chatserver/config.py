@@ -24,11 +24,13 @@ class Server(Table, frozen=True):
     listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # Twisted endpoint strings
     database: str = "sqlite:///chatserver.db"
     greeting: str = ""  # replaces the first line; without its "* "
-    registration: Literal["open", "closed"] = "open"
+    registration: Literal["open", "closed", "code"] = "open"
+    registration_code: str = ""  # what one needs to know to register, where registration is "code"
+    guests: bool = False  # whether one may come in without registering, to public rooms only
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # made at start; whoever registers joins them
     motd: str = ""  # a notice after login
 
-    def __repr__(self) -> str:  # the database URL may hold a password
+    def __repr__(self) -> str:  # the database URL may hold a password, and the code is one
         return f"Server({self.name!r})"
 
 
@@ -109,12 +111,15 @@ def load(path: Path | None) -> Settings:
                 raise ConfigProblem(f"The settings file {path} is wrong: {name} must be {least} or more. Correct it.")
             if isinstance(value, str) and not value.isprintable():
                 raise ConfigProblem(f"The settings file {path} is wrong: {name} must be one line of text. Correct it.")
+    server = settings.server
+    if server.registration == "code" and not server.registration_code:
+        raise ConfigProblem(f"The settings file {path} is wrong: server.registration_code is missing. Add it.")
     try:
-        names = [room_name(name) for name in settings.server.default_rooms]
+        names = [room_name(name) for name in server.default_rooms]
         if any(name.startswith("@") for name in names):
             raise ValueError
     except (Refused, ValueError):
         raise ConfigProblem(
             f"The settings file {path} is wrong: server.default_rooms has a name that no room can have. Correct it."
         ) from None
-    return msgspec.structs.replace(settings, server=msgspec.structs.replace(settings.server, default_rooms=names))
+    return msgspec.structs.replace(settings, server=msgspec.structs.replace(server, default_rooms=names))

@@ -12,6 +12,16 @@ JOINED = "joined"
 LEFT = "left"
 TOPIC = "topic"
 CREATED = "created"
+DELETED = "deleted"
+SET = "set"
+KICKED = "kicked"
+BANNED = "banned"
+UNBANNED = "unbanned"
+MUTED = "muted"
+UNMUTED = "unmuted"
+ROLE = "role"
+EDITED = "edited"
+ERASED = "erased"
 
 DIRECT = "direct"
 PUBLIC = "public"
@@ -35,7 +45,12 @@ class RoomFacts(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One entry of a room's log. `author_id` 0 is the server itself; `at` is UTC, whole milliseconds."""
+    """One entry of a room's log. `author_id` 0 is the server itself; `at` is UTC, whole milliseconds.
+
+    `text` is the message (edited: as it is now), the topic, the role given, the reason of a kick or ban, until when
+    somebody is muted (RFC 3339; empty: without end), or what a room was set to. `target` is whom it was done to, `of`
+    the seq of the entry that was changed. `state` of a message: edited, erased, or nothing.
+    """
 
     seq: int
     kind: str
@@ -44,13 +59,18 @@ class Entry(Struct, frozen=True, gc=False):
     at: datetime
     text: str = ""
     client_id: str | None = None
+    target_id: int = 0
+    target: str = ""
+    of: int = 0
+    state: str = ""
 
 
 class Person(Struct, frozen=True):
-    """An account, as others know it."""
+    """An account, as others know it. `kind` is person, operator (of the server) or guest."""
 
     id: int
     name: str
+    kind: str = "person"
 
 
 class Standing(Struct, frozen=True):
@@ -69,6 +89,14 @@ class Standing(Struct, frozen=True):
 class Presence(Struct, frozen=True):
     name: str
     online: bool
+    away: str = ""
+
+
+class Invited(Struct, frozen=True):
+    """One may join this private room; `by` is who asks one in."""
+
+    room: str
+    by: str
 
 
 class ReadMark(Struct, frozen=True):
@@ -97,7 +125,7 @@ class Closing(Struct, frozen=True):
     retry: int | None = None
 
 
-News = Presence | ReadMark | Live | Pinged | Closing
+News = Presence | Invited | ReadMark | Live | Pinged | Closing
 
 
 # Answers: what is beside `ok` and `tag`
@@ -132,6 +160,7 @@ class UserLine(Struct, frozen=True):
     name: str
     online: bool
     last_seen: datetime | None = None
+    away: str = ""
 
 
 class Done(Struct, frozen=True):
@@ -149,6 +178,7 @@ class Welcome(Struct, frozen=True):
     current: str = ""
     others: list[str] = []
     recent: "Log | None" = None
+    invitations: list[Invited] = []
 
 
 class RoomList(Struct, frozen=True):
@@ -227,8 +257,66 @@ class HelpText(Struct, frozen=True):
     about: str = ""
 
 
+class Changed(Struct, frozen=True):
+    """Something was done in a room, and stands in its log at `seq` (None: it is no entry). `note` is for people."""
+
+    room: str
+    seq: int | None = None
+    note: str = ""
+
+
+class Found(Struct, frozen=True):
+    """Entries that a search found, newest first, each with its room. `before` continues it, where there are more."""
+
+    entries: list[tuple[RoomFacts, Entry]]
+    more: bool
+    before: int | None = None
+
+
+class TokenMade(Struct, frozen=True):
+    """`token` is shown this once, and never in a `repr`."""
+
+    label: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"TokenMade({self.label!r})"
+
+
+class TokenLine(Struct, frozen=True):
+    label: str
+    created: datetime
+    last_used: datetime | None = None
+
+
+class TokenList(Struct, frozen=True):
+    tokens: list[TokenLine]
+
+
+class BanLine(Struct, frozen=True):
+    """Who is banned: a name, or an address or network. `until` None: for ever."""
+
+    name: str | None
+    address: str | None
+    until: datetime | None
+    by: str
+    reason: str
+
+
+class BanList(Struct, frozen=True):
+    bans: list[BanLine]
+
+
+class Exported(Struct, frozen=True):
+    """A page of one's own data: the account on the first one, then entries with their rooms. `next` asks for more."""
+
+    account: dict[str, str] | None
+    entries: list[tuple[RoomFacts, Entry]]
+    next: str | None
+
+
 class Refusal(Struct, frozen=True):
-    """The command was not done. `near`: the name that was perhaps meant."""
+    """The command was not done."""
 
     error: ErrorWord
     text: str
@@ -236,7 +324,7 @@ class Refusal(Struct, frozen=True):
 
 Answer = (
     Done | Welcome | RoomList | Created | Joined | Left | Said | Log | MemberList | UserList | Marked | UnreadList
-    | TopicSet | Looked | HelpText | Refusal
+    | TopicSet | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Refusal
 )  # fmt: skip
 
 

@@ -2,21 +2,27 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from hmac import compare_digest
 
+from msgspec import Struct
 from twisted.logger import Logger
 
 from chatserver import commands as c
 from chatserver import encode
 from chatserver.config import Limits, Server
 from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Answer, Done, HelpText, Log, Person, RoomStatus, Standing, Welcome
+from chatserver.events import Done, HelpText, Invited, Log, Person, RoomStatus, Standing, Welcome
+from chatserver.handlers.order import banned_text
+from chatserver.handlers.outcome import Ask, HangUp, Outcome
+from chatserver.handlers.people import forget, token_hash
 from chatserver.handlers.talk import status
 from chatserver.ledger import Ledger
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.registry import Registry
 from chatserver.session import Dialect, Rejected, Session, Stage
-from chatserver.store import accounts, messages, rooms, sessions
+from chatserver.store import Connection, accounts, messages, moderation, rooms, sessions
+from chatserver.store.places import standings
 from chatserver.store.threads import Store
 from chatserver.wire import jsonl, text
 from chatserver.wire.hygiene import password as clean_password
@@ -24,13 +30,15 @@ from chatserver.wire.hygiene import password as clean_password
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
 
-_LOGINS: tuple[type[c.Command], ...] = (c.Login, c.Register)
+_LOGINS: tuple[type[c.Command], ...] = (c.Login, c.Register, c.Guest)
 
 ADMITTED: dict[Stage, tuple[type[c.Command], ...]] = {
     Stage.GREETING: (*_LOGINS, c.Help, c.Ping, c.Quit),
     Stage.IN: (c.Look, *(kind for kind in c.COMMANDS if kind not in _LOGINS)),
 }
 """What is legal when. At the PASSWORD prompt a line is a password; while BUSY or ENDING nothing is read."""
+
+Entrance = c.Login | c.Register | c.Guest
 
 WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Name or password is wrong. Try again.")
 
@@ -99,7 +107,7 @@ class Handshake:
         except Refused as refused:
             session.refuse(Rejected(refused, tag))
             return None
-        if isinstance(word, (c.Login, c.Register)):
+        if isinstance(word, (c.Login, c.Register, c.Guest)):
             return self._enter(session, word)
         about = word.about if isinstance(word, c.Help) else None
         session.write(encode.answer(session, tag, Done() if about is None else HelpText(about)))
@@ -119,10 +127,14 @@ class Handshake:
             return
         if session.stage is not Stage.BUSY:
             return
-        if account is None and self._server.registration == "closed":
+        if account is None and self._server.registration != "open":
             session.stage = Stage.GREETING
-            session.refuse(Rejected(Refused(ErrorWord.CLOSED_REGISTRATION, "Nobody is called so, and no new "
-                                            "people are taken in here. Type another name.")))  # fmt: skip
+            how = (
+                "no new people are taken in here. Type another name."
+                if self._server.registration == "closed"
+                else "to register takes a code: /register NAME PASSWORD CODE"
+            )
+            session.refuse(Rejected(Refused(ErrorWord.CLOSED_REGISTRATION, f"Nobody is called so, and {how}")))
             return
         session.stage = Stage.PASSWORD
         session.typed_name = name
@@ -159,11 +171,12 @@ class Handshake:
 
     # Logging in
 
-    async def _enter(self, session: Session, command: c.Login | c.Register, again: Stage = Stage.GREETING) -> None:
+    async def _enter(self, session: Session, command: Entrance, again: Stage = Stage.GREETING) -> None:
         """Logs in or registers; where that fails, the session is back at the stage `again`."""
         session.stage = Stage.BUSY
         try:
-            person = await (self._register(command) if isinstance(command, c.Register) else self._login(command))
+            person, token_id = await self._admit(command)
+            session.token_id = token_id
             if session.stage is Stage.BUSY:  # still there
                 await self._welcome(session, person, command)
             return
@@ -181,13 +194,31 @@ class Handshake:
             if 0 < self._limits.failed_logins <= session.failed_logins:
                 session.hang_up("failed-logins", "Too many failed logins. Connect again when you have the password.")
 
-    async def _login(self, command: c.Login) -> Person:
+    async def _admit(self, command: Entrance) -> tuple[Person, int]:
+        """Who comes in, and the id of the token that they came with, or 0. Raises Refused."""
+        if isinstance(command, c.Guest):
+            return await self._guest(), 0
+        if isinstance(command, c.Register):
+            return await self._register(command), 0
+        if command.token:
+            found = await self._store.write(_use_token, token_hash(command.token), self._now())
+            if found is None:
+                raise Refused(ErrorWord.BAD_CREDENTIALS, "That token is not known, or is revoked. Make a new one.")
+            return found[1].person, found[0]
         account = await self._store.read(accounts.find, command.name)
         usable = account is not None and not account.disabled
         right = await self._hasher.verify(account.password_hash if account and usable else None, command.password)
         if account is None or not right:
             raise WRONG
-        return Person(account.id, account.name)
+        return account.person, 0
+
+    async def _guest(self) -> Person:
+        if not self._server.guests:
+            raise Refused(ErrorWord.NOT_ALLOWED, "There are no guests here. Register, or log in.")
+        person, joined = await self._store.write(rooms.register_guest, self._server.default_rooms, self._now())
+        for facts, entries in joined:
+            self._registry.publish(facts, entries)
+        return person
 
     def _check_length(self, password: str) -> None:
         if len(password) < self._min_length:
@@ -196,6 +227,12 @@ class Handshake:
     async def _register(self, command: c.Register) -> Person:
         if self._server.registration == "closed":
             raise Refused(ErrorWord.CLOSED_REGISTRATION, "No new people are taken in here. Log in with a known name.")
+        if self._server.registration == "code":
+            wanted = self._server.registration_code
+            if not compare_digest(command.code.encode(), wanted.encode()):
+                raise Refused(
+                    ErrorWord.CLOSED_REGISTRATION, "To register takes the right code. Ask those who run this."
+                )
         self._check_length(command.password)
         if await self._store.read(accounts.find, command.name) is not None:
             raise accounts.name_taken(command.name)  # before the hash, which is dear
@@ -207,7 +244,7 @@ class Handshake:
             self._registry.publish(facts, entries)
         return person
 
-    async def _welcome(self, session: Session, person: Person, command: c.Login | c.Register) -> None:
+    async def _welcome(self, session: Session, person: Person, command: Entrance) -> None:
         resume = {}
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
@@ -215,8 +252,10 @@ class Handshake:
         with self._registry.arriving(person.id) as arrival:
             while True:
                 arrival.stale = False
-                standings = await self._store.read(rooms.standings, person)
-                current = self._current(standings, person)
+                known = await self._store.read(_look_up, person, self._now())
+                if known.ban is not None:
+                    raise Refused(ErrorWord.BANNED, banned_text(known.ban))
+                current = self._current(known.standings)
                 if session.dialect is Dialect.TEXT and current is not None:
                     entries, more = await self._store.read(
                         messages.before, current.facts.id, current.seq + 1, current.floor, LINES_SHOWN
@@ -226,14 +265,14 @@ class Handshake:
                     return
                 if not arrival.stale:
                     break
-            session.account_id, session.name = person.id, person.name
+            session.account_id, session.name, session.kind = person.id, person.name, person.kind
             session.stage = Stage.IN
-            self._registry.arrive(session, standings, resume)
+            self._registry.arrive(session, known.standings, resume, known.apart)
         session.current = current.facts.label(person.id) if current else c.CURRENT
-        lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in standings]
+        lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in known.standings]
         session.write(encode.answer(session, command.tag, Welcome(
             person.name, lines, isinstance(command, c.Register), session.current,
-            self._names(session), recent[0] if recent else None,
+            self._names(session), recent[0] if recent else None, known.invitations,
         )))  # fmt: skip
         if self._server.motd:
             session.write(encode.notice(self._server.motd))
@@ -242,7 +281,7 @@ class Handshake:
         session.admitted()
         self._registry.catch_up(session)
 
-    def _current(self, standings: list[Standing], person: Person) -> Standing | None:
+    def _current(self, standings: list[Standing]) -> Standing | None:
         """The room that a person looks at first: a default room, else any."""
         for name in self._server.default_rooms:
             for standing in standings:
@@ -258,12 +297,47 @@ class Handshake:
         names = dict.fromkeys(other.name for other in room.hearers if other.account_id != session.account_id)
         return sorted(names)[:NAMES_SHOWN]
 
-    async def change_password(self, session: Session, command: c.Password) -> Answer:
+    async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
         self._check_length(command.new)
-        account = await self._store.read(accounts.find, session.name)
-        if account is None or not await self._hasher.verify(account.password_hash, command.old):
-            raise Refused(ErrorWord.BAD_CREDENTIALS, "The old password is wrong. Nothing was changed.")
+        await self._check_password(session, command.old)
         hash = await self._hasher.hash(command.new)
-        await self._store.write(accounts.set_password, account.id, hash)
-        return Done("Your password is changed.")
+        await self._store.write(accounts.set_password, session.account_id, hash)
+        gone = HangUp(session.account_id, "password", "Your password was changed. Log in with the new one.", spare=True)
+        return Outcome(Done("Your password is changed."), effects=[gone] if command.others else [])
+
+    async def forget(self, session: Session, command: c.Forget) -> Outcome:
+        """The `forget` command. Raises Refused where the password is wrong."""
+        await self._check_password(session, command.password)
+        ask = Ask(session.person, self._now())
+        return await self._store.write(forget, ask, messages=command.messages == "erase")
+
+    async def _check_password(self, session: Session, password: str) -> None:
+        account = await self._store.read(accounts.get, session.account_id)
+        if account is None or not await self._hasher.verify(account.password_hash, password):
+            raise Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
+
+
+class _Known(Struct, frozen=True):
+    """What is to be known of somebody who logs in. `ban`: why they may not."""
+
+    standings: list[Standing]
+    invitations: list[Invited]
+    apart: frozenset[int]
+    ban: str | None
+
+
+def _look_up(db: Connection, person: Person, at: datetime) -> _Known:
+    return _Known(
+        standings(db, person),
+        moderation.invitations(db, person.id),
+        moderation.blocks(db, person.id),
+        moderation.server_ban(db, person.id, at),
+    )
+
+
+def _use_token(db: Connection, sha256: str, at: datetime) -> tuple[int, accounts.Credentials] | None:
+    found = accounts.find_token(db, sha256)
+    if found is not None:
+        accounts.used_token(db, found[0], at)
+    return found

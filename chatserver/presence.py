@@ -21,8 +21,13 @@ class Presence:
         if going is not None:
             going.cancel()
         elif len(self._registry.accounts.get(session.account_id, ())) == 1:
-            near = self._registry.nearby(session, self._members)
-            self._registry.tell(near, events.Presence(session.name, True))
+            self.tell(session)
+
+    def tell(self, session: Session) -> None:
+        """Tells who is near that this one is here, and what they say if they are away."""
+        near = self._registry.nearby(session, self._members)
+        away = self._registry.away.get(session.account_id, "")
+        self._registry.tell(near, events.Presence(session.name, True, away))
 
     def going(self, session: Session) -> None:
         """A session is about to depart: where it is its account's last one, that is told unless it is soon back."""

@@ -10,18 +10,19 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver import commands as c
-from chatserver import encode, events
+from chatserver import encode
 from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Entry, Person, RoomFacts
+from chatserver.events import Entry, RoomFacts
 from chatserver.handlers import READS, WRITES
-from chatserver.handlers.local import ENDS, LOCAL
-from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.local import ENDS, Here, Local, local
+from chatserver.handlers.outcome import Apart, Ask, BansChanged, Effect, HangUp, Outcome, Tell
 from chatserver.handlers.talk import as_entry, said
 from chatserver.queue import Lane, Lanes
 from chatserver.registry import Registry, Room
 from chatserver.session import Dialect, Rejected, Session
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
+from chatserver.store.rooms import dismiss_guest
 from chatserver.store.threads import Conflict, Store
 
 READ_TAKE = 1
@@ -52,14 +53,18 @@ class Processors:
         registry: Registry,
         now: Callable[[], datetime],
         take: int,
-        slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[events.Answer]]],
+        here: Here,
+        slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
+        bans_changed: Callable[[], None],
     ) -> None:
         self._lanes = lanes
         self._store = store
         self._registry = registry
         self._now = now
         self._take = take
+        self._here = here
         self._slow = slow
+        self._bans_changed = bans_changed
         self._stopped = False
 
     def start(self, readers: int) -> None:
@@ -87,25 +92,25 @@ class Processors:
             if not session.writable:
                 return
             command = inbox[0]
-            kind = type(command)
-            if kind in WRITES or kind in READS:
-                session.waiting = True
-                self._lanes.next_lane(session, writes=kind in WRITES).put(session)
-                return
-            inbox.popleft()
             if isinstance(command, Rejected):
+                inbox.popleft()
                 session.refuse(command)
-            elif kind in LOCAL:
-                self._answer_here(session, command)
+            elif answer := local(command):
+                inbox.popleft()
+                self._answer_here(session, command, answer)
             else:
                 session.waiting = True
-                self._spawn_slow(session, command)
+                if type(command) in self._slow:
+                    inbox.popleft()
+                    self._spawn_slow(session, command)
+                else:
+                    self._lanes.next_lane(session, writes=type(command) in WRITES).put(session)
                 return
         session.more()
 
-    def _answer_here(self, session: Session, command: c.Command) -> None:
+    def _answer_here(self, session: Session, command: c.Command, handler: Local) -> None:
         try:
-            answer = LOCAL[type(command)](session, command)
+            answer = handler(self._here, session, command)
         except Refused as refused:
             session.refuse(Rejected(refused, command.tag))
             return
@@ -116,8 +121,7 @@ class Processors:
     def _spawn_slow(self, session: Session, command: c.Command) -> None:
         async def work() -> None:
             try:
-                answer = await self._slow[type(command)](session, command)
-                session.write(encode.answer(session, command.tag, answer))
+                self._conclude(session, command, await self._slow[type(command)](session, command))
             except Refused as refused:
                 session.refuse(Rejected(refused, command.tag))
             except Exception:
@@ -203,9 +207,7 @@ class Processors:
         for one, verdict in zip(spoken, verdicts, strict=True):
             if verdict.outcome == "kept":
                 session = one.session
-                kept.setdefault(one.room, []).append(
-                    as_entry(one.draft, Person(session.account_id, session.name), verdict)
-                )
+                kept.setdefault(one.room, []).append(as_entry(one.draft, session.person, verdict))
                 if session.dialect is Dialect.TEXT and session.room_called("") is one.room:
                     session.unechoed.add((one.room.facts.id, verdict.seq))
         for room, entries in kept.items():
@@ -241,13 +243,15 @@ class Processors:
             if not session.current:
                 raise Refused(ErrorWord.BAD_COMMAND, "You are in no room. Join one first: /join ROOM")
             command = msgspec.structs.replace(command, room=session.current)
-        person = session.dialect is Dialect.TEXT
+        human = session.dialect is Dialect.TEXT
+        of_people = isinstance(command, (c.Who, c.Members))
         ask = Ask(
-            Person(session.account_id, session.name),
+            session.person,
             self._now(),
-            frozenset(self._registry.accounts) if isinstance(command, (c.Who, c.Members)) else frozenset(),
-            person,
-            self._registry.positions(session) if person and isinstance(command, c.Unread) else {},
+            self._registry.seen_by(session.account_id) if of_people else frozenset(),
+            dict(self._registry.away) if of_people else {},
+            human,
+            self._registry.positions(session) if human and isinstance(command, c.Unread) else {},
         )
         if type(command) in READS:
             return await self._store.read(READS[type(command)], ask, command)
@@ -275,13 +279,39 @@ class Processors:
             if session.dialect is Dialect.TEXT and self._typed_here(session, command, facts):
                 session.unechoed.update((facts.id, entry.seq) for entry in outcome.entries)
             registry.publish(facts, outcome.entries)
+        for other_facts, entries in outcome.more:
+            registry.publish(other_facts, entries)
         session.write(answer)
-        if outcome.mark is not None:
-            others = [other for other in registry.accounts.get(session.account_id, ()) if other is not session]
-            registry.tell(others, outcome.mark)
         if facts is not None and isinstance(command, (c.Join, c.Create)):
             session.current = facts.label(session.account_id)
         elif isinstance(command, c.Leave) and session.room_called("") is None:
             session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), "")
+        elif isinstance(command, c.Delete) and session.current == command.room:
+            session.current = ""
         session.release()
+        for effect in outcome.effects:
+            self._apply(session, effect)
         registry.catch_up(session)
+
+    def dismiss(self, guest: Session) -> None:
+        """A guest is gone, and with that out of all rooms."""
+
+        async def work() -> None:
+            for facts, entries in await self._store.write(dismiss_guest, guest.person, self._now()):
+                self._registry.publish(facts, entries)
+
+        ensureDeferred(work()).addErrback(lambda failure: self.log.failure("A guest has not left.", failure))
+
+    def _apply(self, session: Session, effect: Effect) -> None:
+        """What a command does beside what stands in a room's log."""
+        match effect:
+            case Tell(account_id, news):
+                self._registry.tell([s for s in self._registry.sessions(account_id) if s is not session], news)
+            case HangUp(account_id, reason, text, token_id, spare):
+                for other in self._registry.sessions(account_id):
+                    if (not token_id or other.token_id == token_id) and not (spare and other is session):
+                        other.hang_up(reason, text)
+            case Apart((one, other_id), apart):
+                self._registry.set_apart(one, other_id, apart=apart)
+            case BansChanged():
+                self._bans_changed()

@@ -15,7 +15,20 @@ from twisted.logger import Logger
 
 from chatserver import encode
 from chatserver.errors import Unavailable
-from chatserver.events import CREATED, DIRECT, JOINED, LEFT, Entry, Live, News, RoomFacts, Standing
+from chatserver.events import (
+    BANNED,
+    CREATED,
+    DELETED,
+    DIRECT,
+    JOINED,
+    KICKED,
+    LEFT,
+    Entry,
+    Live,
+    News,
+    RoomFacts,
+    Standing,
+)
 from chatserver.session import Session, Stage
 
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
@@ -24,6 +37,10 @@ ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
 IDLE_ROOMS = 10_000
 HOLE_SECONDS = 0.2
 RETRY_SECONDS = 1.0
+
+
+COMING = frozenset({JOINED, CREATED})
+GOING = frozenset({LEFT, KICKED, BANNED, DELETED})
 
 
 class Room:
@@ -59,6 +76,8 @@ class Registry:
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._arrivals: dict[int, list[Arrival]] = {}
         self.accounts: dict[int, set[Session]] = {}
+        self.away: dict[int, str] = {}  # what those say who are away
+        self._apart: dict[int, frozenset[int]] = {}  # of those online: whom they have blocked, or are blocked by
 
     # Who is there
 
@@ -75,12 +94,15 @@ class Registry:
             if not arrivals:
                 self._arrivals.pop(account_id, None)
 
-    def arrive(self, session: Session, standings: Iterable[Standing], resume: dict[str, int]) -> None:
+    def arrive(
+        self, session: Session, standings: Iterable[Standing], resume: dict[str, int], apart: frozenset[int]
+    ) -> None:
         """Lets a logged-in session hear its rooms, from the seq given in `standings`, or earlier ones in `resume`.
 
         Nothing is sent yet: the caller answers first, then calls `catch_up`.
         """
         self.accounts.setdefault(session.account_id, set()).add(session)
+        self._apart[session.account_id] = apart
         for standing in standings:
             room = self._room(standing.facts, standing.seq)
             position = standing.seq
@@ -98,13 +120,33 @@ class Registry:
             self._unhear(session, room)
         sessions = self.accounts.get(session.account_id, set())
         sessions.discard(session)
-        if not sessions:
-            return self.accounts.pop(session.account_id, None) is not None
-        return False
+        if sessions:
+            return False
+        self.away.pop(session.account_id, None)
+        self._apart.pop(session.account_id, None)
+        return self.accounts.pop(session.account_id, None) is not None
+
+    def room(self, room_id: int) -> Room | None:
+        return self._rooms.get(room_id)
 
     def positions(self, session: Session) -> dict[int, int]:
         """The seq last written to a session, by room id."""
         return {room.facts.id: room.hearers[session] for room in session.rooms.values()}
+
+    def sessions(self, account_id: int) -> list[Session]:
+        """The connections of an account now."""
+        return list(self.accounts.get(account_id, ()))
+
+    def set_apart(self, one: int, other: int, *, apart: bool) -> None:
+        """Whether two accounts see each other's presence."""
+        for account_id, whom in ((one, other), (other, one)):
+            if account_id in self._apart:
+                known = self._apart[account_id]
+                self._apart[account_id] = known | {whom} if apart else known - {whom}
+
+    def seen_by(self, account_id: int) -> frozenset[int]:
+        """The accounts that are online as far as this one may know."""
+        return frozenset(self.accounts.keys() - self._apart.get(account_id, frozenset()))
 
     def nearby(self, session: Session, most: int = 0) -> set[Session]:
         """The sessions of others in the same rooms; rooms with more hearers than `most` do not count (0: all do)."""
@@ -112,7 +154,8 @@ class Registry:
         for room in session.rooms.values():
             if not most or len(room.hearers) <= most:
                 near.update(room.hearers)
-        return {other for other in near if other.account_id != session.account_id}
+        hidden = self._apart.get(session.account_id, frozenset()) | {session.account_id}
+        return {other for other in near if other.account_id not in hidden}
 
     def tell(self, sessions: Iterable[Session], item: News) -> None:
         """Sends news that is no entry. Who takes nothing now is not told: it would be old when it came."""
@@ -160,10 +203,10 @@ class Registry:
                 return
         start = 0
         for index, entry in enumerate(entries):
-            if entry.kind == JOINED or entry.kind == CREATED:
+            if entry.kind in COMING:
                 self._came(room, entry)
-            elif entry.kind == LEFT:
-                # Who left hears the entry that says so, and no further one.
+            elif entry.kind in GOING:
+                # Who goes hears the entry that says so, and no further one.
                 self._send(room, entries[start : index + 1])
                 self._went(room, entry)
                 start = index + 1
@@ -192,9 +235,14 @@ class Registry:
                 self._hear(session, room, entry.seq - 1)
 
     def _went(self, room: Room, entry: Entry) -> None:
-        self._changed(entry.author_id)
-        for session in self.accounts.get(entry.author_id, ()):
-            self._unhear(session, room)
+        if entry.kind == DELETED:
+            gone = {session.account_id for session in room.hearers} | set(self._arrivals)
+        else:
+            gone = {entry.author_id if entry.kind == LEFT else entry.target_id}
+        for account_id in gone:
+            self._changed(account_id)
+            for session in self.accounts.get(account_id, ()):
+                self._unhear(session, room)
 
     def _changed(self, account_id: int) -> None:
         for arrival in self._arrivals.get(account_id, ()):
@@ -226,7 +274,9 @@ class Registry:
     def _unhear(self, session: Session, room: Room) -> None:
         room.hearers.pop(session, None)
         session.replays.discard(room)
-        session.rooms.pop(room.facts.label(session.account_id).lower(), None)
+        label = room.facts.label(session.account_id).lower()
+        if session.rooms.get(label) is room:  # a deleted one's name may be another's by now
+            del session.rooms[label]
         if not room.hearers:
             self._idle[room.facts.id] = None
 

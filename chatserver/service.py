@@ -21,6 +21,7 @@ from chatserver.net.factory import ChatFactory
 from chatserver.passwords import Hasher
 from chatserver.processor import Processors
 from chatserver.store.threads import Store
+from chatserver.watch import Watch
 
 POLL_SECONDS = 0.02
 SWEEP_SECONDS = 60.0
@@ -45,6 +46,7 @@ class ChatService(Service):
         store: Store,
         hasher: Hasher,
         ledger: Ledger,
+        watch: Watch,
         processors: Processors,
         factory: ChatFactory,
         now: Callable[[], datetime],
@@ -54,6 +56,7 @@ class ChatService(Service):
         self._store = store
         self._hasher = hasher
         self._ledger = ledger
+        self._watch = watch
         self._processors = processors
         self._factory = factory
         self._now = now
@@ -102,6 +105,7 @@ class ChatService(Service):
         self._store.start()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)
+        self._watch.start()
         self._sweep = self._reactor.callLater(SWEEP_SECONDS, self._swept)
 
     def _swept(self) -> None:
@@ -126,6 +130,7 @@ class ChatService(Service):
     async def _stop(self) -> None:
         shutdown = self._settings.shutdown
         self._sweep.cancel()
+        self._watch.stop()
         self._factory.closing = True
         for port in self._ports:
             await maybeDeferred(port.stopListening)

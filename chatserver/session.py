@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from chatserver.commands import CURRENT, Command
 from chatserver.errors import Refused
+from chatserver.events import Person
 
 if TYPE_CHECKING:
     from chatserver.registry import Room
@@ -56,6 +57,7 @@ class Session:
         "hold",
         "id",
         "inbox",
+        "kind",
         "more",
         "name",
         "pumping",
@@ -65,12 +67,13 @@ class Session:
         "rooms",
         "stage",
         "strikes",
+        "token_id",
         "typed_name",
         "unechoed",
         "waiting",
         "writable",
         "write",
-    )  # fmt: skip
+    )
 
     def __init__(self, id: str, address: str) -> None:
         self.id = id
@@ -79,6 +82,8 @@ class Session:
         self.stage = Stage.GREETING
         self.account_id = 0
         self.name = ""
+        self.kind = "person"
+        self.token_id = 0  # what it logged in with, where not with a password
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
         self.inbox: deque[Command | Rejected] = deque()
@@ -101,6 +106,11 @@ class Session:
         self.more: Callable[[], None] = lambda: None  # the inbox has room again
         self.hang_up: Callable[[str, str], None] = lambda reason, text: None
         self.writable = True
+
+    @property
+    def person(self) -> Person:
+        """Who it is, once logged in."""
+        return Person(self.account_id, self.name, self.kind)
 
     def room_called(self, name: str) -> "Room | None":
         """The room this client means, if it hears it; "" is the current one."""

@@ -14,6 +14,7 @@ from twisted.python import usage
 from chatserver import commands, config
 from chatserver.config import ConfigProblem, Settings
 from chatserver.events import Entry
+from chatserver.handlers.local import Here
 from chatserver.handshake import Handshake
 from chatserver.ledger import Ledger
 from chatserver.net.factory import ChatFactory
@@ -26,7 +27,10 @@ from chatserver.service import ChatService
 from chatserver.session import Dialect, Session
 from chatserver.store import Engine, messages, sessions
 from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
+from chatserver.store.moderation import NetworkBan
+from chatserver.store.places import GUEST
 from chatserver.store.threads import Store
+from chatserver.watch import Watch
 
 CATCH_UP_ENTRIES = 500
 CATCH_UP_CHARACTERS = 64 * 1024
@@ -112,13 +116,20 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     handshake = Handshake(
         store, hasher, registry, presence, ledger, now, settings.server, limits, settings.passwords.min_length
     )
+
+    def set_bans(bans: list[NetworkBan]) -> None:
+        factory.set_bans(bans)
+
+    watch = Watch(reactor, store, registry, now, set_bans)
     processors = Processors(
         Lanes(settings.pipeline.write_lanes),
         store,
         registry,
         now,
         settings.pipeline.take,
-        {commands.Password: handshake.change_password},
+        Here(registry, presence, now),
+        {commands.Password: handshake.change_password, commands.Forget: handshake.forget},
+        watch.reload_bans,
     )
 
     def left(session: Session, reason: str) -> None:
@@ -126,11 +137,13 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
         read = registry.positions(session) if session.dialect is Dialect.TEXT else {}
         registry.depart(session)
         ledger.add(sessions.Closed(session.id, session.account_id, now(), reason, read))
+        if session.kind == GUEST:
+            processors.dismiss(session)
 
     factory = ChatFactory(
-        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, new_id, left
+        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, new_id, now, left
     )
-    return ChatService(reactor, settings, store, hasher, ledger, processors, factory, now)
+    return ChatService(reactor, settings, store, hasher, ledger, watch, processors, factory, now)
 
 
 def now() -> datetime:

@@ -25,7 +25,9 @@ Client = TypeVar("Client", bound=Raw)
 class StartServer(Protocol):
     """What the fixture `server` is: see `ChatServer` for the keywords."""
 
-    def __call__(self, database: str | None = None, *, migrated: bool = True, **keywords: Any) -> ChatServer: ...
+    def __call__(
+        self, database: str | None = None, *, migrated: bool = True, faultless: bool = True, **keywords: Any
+    ) -> ChatServer: ...
 
 
 class Connect(Protocol):
@@ -70,22 +72,30 @@ def postgres_server() -> Iterator[PostgresServer]:
 def server(sqlite_url: str) -> Iterator[StartServer]:
     """Starts servers: `server()` on a fresh SQLite, `server(database_url, config=TOML, ...)`; all end with the test.
 
-    A Postgres database is migrated first, unless `migrated=False` (SQLite migrates itself).
+    A Postgres database is migrated first, unless `migrated=False` (SQLite migrates itself). The test fails where the
+    log has a traceback, unless `faultless=False`.
     """
     started: list[ChatServer] = []
+    faultless_ones: list[ChatServer] = []
 
-    def start(database: str | None = None, *, migrated: bool = True, **keywords: Any) -> ChatServer:
+    def start(
+        database: str | None = None, *, migrated: bool = True, faultless: bool = True, **keywords: Any
+    ) -> ChatServer:
         database = database or sqlite_url
         if migrated and not database.startswith("sqlite"):
             migrate(database)
         one = ChatServer(database, **keywords)
         started.append(one)
+        if faultless:
+            faultless_ones.append(one)
         return one.start()
 
     yield start
     for one in reversed(started):
         one.close()
         print(f"--- log of the server on {one.database} ---\n{one.log}")  # shown where the test failed
+    for one in faultless_ones:
+        assert "Traceback" not in one.log, f"Something went wrong in the server:\n{one.log}"
 
 
 @pytest.fixture

@@ -1,10 +1,22 @@
-"""Rooms: making, entering, leaving, listing them."""
+"""Rooms: making, entering, leaving, ending, listing them."""
 
 from chatserver import commands as c
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import PRIVATE, PUBLIC, Created, Joined, Left, Log, MemberList, RoomList, TopicSet
+from chatserver.events import (
+    PRIVATE,
+    Changed,
+    Created,
+    Joined,
+    Left,
+    Log,
+    MemberList,
+    RoomList,
+    TopicSet,
+)  # fmt: skip
 from chatserver.handlers.outcome import Ask, Outcome, Replay
+from chatserver.handlers.rights import forbid_guest, require
 from chatserver.store import Connection, messages, rooms
+from chatserver.store.places import find_room
 
 MOST_LINES = 500
 SHOWN_ON_JOINING = 20
@@ -12,30 +24,33 @@ NAMES_SHOWN = 6
 
 
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
+    forbid_guest(ask.who)
     if command.room.startswith("@"):
         raise Refused(ErrorWord.DIRECT_ROOM, "A direct room is made by its first message: say something to it.")
-    if command.visibility not in (PUBLIC, PRIVATE):
-        raise Refused(ErrorWord.BAD_COMMAND, "The field visibility must be public or private.")
     facts, entries = rooms.create(db, ask.who, command.room, command.visibility, command.topic, ask.at)
     return Outcome(Created(command.room, entries[-1].seq), facts, entries)
 
 
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
-    place = rooms.find_room(db, ask.who, command.room, lock=True)
+    place = find_room(db, ask.who, command.room, ask.at, lock=True, joining=True)
+    facts = place.facts
+    if facts.kind == PRIVATE and place.role is None and not place.invited:
+        raise Refused(ErrorWord.INVITE_ONLY, f"{facts.name} is by invitation only, for operators too.")
     entries = rooms.join(db, ask.who, place, ask.at)
-    facts, seq = place.facts, place.seq + len(entries)
+    seq = place.seq + len(entries)
+    floor = entries[0].seq if entries and facts.kind == PRIVATE and not place.past_open else place.floor
     replay = None
     if command.since is not None and facts.id:
-        replay = Replay(max(min(command.since, seq), place.floor_after(entries) - 1), place.seq)
+        replay = Replay(max(min(command.since, seq), floor - 1), place.seq)
     label = facts.label(ask.who.id)
     count = rooms.member_count(db, facts.id) if facts.id else 2
-    if not ask.person:
+    if not ask.human:
         return Outcome(Joined(label, seq, count), facts, entries, replay)
-    unread, recent = 0, None
-    if place.role is not None or place.read:
-        unread = max(place.seq - place.read, 0)
+    before = place.read or rooms.read_before(db, ask.who, facts.id)
+    unread = max(place.seq - max(before, floor - 1), 0) if before else 0
+    recent = None
     if unread and replay is None:
-        last, more = messages.before(db, facts.id, place.seq + 1, place.floor, min(unread, SHOWN_ON_JOINING))
+        last, more = messages.before(db, facts.id, place.seq + 1, floor, min(unread, SHOWN_ON_JOINING))
         recent = Log(facts, last, more)
     names = rooms.member_names(db, facts.id, ask.who.id, NAMES_SHOWN)
     return Outcome(Joined(label, seq, count, names, unread, place.topic, recent), facts, entries, replay)
@@ -46,16 +61,44 @@ def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
     return Outcome(Left(command.room), facts, entries)
 
 
+def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
+    place = find_room(db, ask.who, command.room, ask.at, lock=True)
+    place.forbid_direct("cannot be left or deleted")
+    require(ask.who, place, "delete")
+    entries = rooms.delete(db, ask.who, place, ask.at)
+    return Outcome(Changed(command.room, entries[-1].seq, f"{command.room} is no more."), place.facts, entries)
+
+
 def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
-    facts, entries = rooms.set_topic(db, ask.who, command.room, command.text, ask.at)
-    return Outcome(TopicSet(command.room, entries[-1].seq), facts, entries)
+    place = find_room(db, ask.who, command.room, ask.at, lock=True)
+    place.forbid_direct("has no topic")
+    require(ask.who, place, "topic")
+    require_voice(place.muted, command.room)
+    entries = rooms.set_topic(db, ask.who, place, command.text, ask.at)
+    return Outcome(TopicSet(command.room, entries[-1].seq), place.facts, entries)
+
+
+def require_voice(muted: bool, room: str) -> None:
+    if muted:
+        raise Refused(ErrorWord.MUTED, f"You are muted in {room}. Others cannot hear you there for now.")
+
+
+def set_ways(db: Connection, ask: Ask, command: c.Set) -> Outcome:
+    place = find_room(db, ask.who, command.room, ask.at, lock=True)
+    place.forbid_direct("is as it is")
+    require(ask.who, place, "set")
+    entries = rooms.set_ways(db, ask.who, place, command.past, command.invites, ask.at)
+    return Outcome(Changed(command.room, entries[-1].seq, f"{command.room} is set so."), place.facts, entries)
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
-    lines, more = rooms.listing(db, ask.who, command.after, min(command.limit, MOST_LINES), mine=command.mine)
+    most = min(command.limit, MOST_LINES)
+    lines, more = rooms.listing(db, ask.who, command.after, most, mine=command.mine)
     return Outcome(RoomList(lines, more))
 
 
 def members(db: Connection, ask: Ask, command: c.Members) -> Outcome:
-    place = rooms.find_room(db, ask.who, command.room)
+    place = find_room(db, ask.who, command.room, ask.at)
+    if place.facts.kind == PRIVATE:
+        place.require_member(ask.who)  # an operator keeps order, but is no listener
     return Outcome(MemberList(place.facts.label(ask.who.id), rooms.members(db, place.facts, ask.online)))

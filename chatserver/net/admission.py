@@ -2,9 +2,11 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, IPv6Network
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from chatserver.config import Limits
+from chatserver.store.moderation import NetworkBan
 
 OFFENCE_SECONDS = 60.0
 
@@ -12,7 +14,9 @@ OFFENCE_SECONDS = 60.0
 class Admission:
     """Counts connections, and offences of the last minute. Addresses are counted as they are, IPv6 by its /64."""
 
-    def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
+    def __init__(self, limits: Limits, seconds: Callable[[], float], now: Callable[[], datetime]) -> None:
+        self.bans: list[NetworkBan] = []
+        self._now = now
         self._limits = limits
         self._seconds = seconds
         self._open: Counter[str] = Counter()
@@ -24,14 +28,28 @@ class Admission:
     def refusal(self, address: str) -> str | None:
         """Why a new connection of this address is not taken, in a line for people; None where it is."""
         limits, key = self._limits, network(address)
+        banned = self.ban(address)
+        if banned is not None:
+            return banned
         if self._offended(key):
-            return "There was too much trouble from your address. Try again in a minute."
+            return _too_many("There was too much trouble from your address. Try again in a minute.")
         if _reached(self._open[key], limits.connections_per_address):
-            return "There are too many connections from your address. Close one first."
+            return _too_many("There are too many connections from your address. Close one first.")
         if _reached(self._pending[key], limits.pending_per_address):
-            return "Too many from your address have not logged in yet. Try again in a moment."
+            return _too_many("Too many from your address have not logged in yet. Try again in a moment.")
         if _reached(self._opens, limits.connections) or _reached(self._pendings, limits.pending_connections):
-            return "The server has as many connections as it can take. Try again in a moment."
+            return _too_many("The server has as many connections as it can take. Try again in a moment.")
+        return None
+
+    def ban(self, address: str) -> str | None:
+        """What an address that is banned is told; None where it is not."""
+        try:
+            ip = _canonical(ip_address(address.partition("%")[0]))
+        except ValueError:
+            return None
+        for ban in self.bans:
+            if ip in ban.network and (ban.until is None or ban.until > self._now()):
+                return f"Your address is banned from this server{': ' + ban.reason if ban.reason else ''}."
         return None
 
     def opened(self, address: str) -> None:
@@ -78,10 +96,19 @@ def network(address: str) -> str:
     if ":" not in address:
         return address
     try:
-        ip = IPv6Address(address.partition("%")[0])
+        ip = _canonical(ip_address(address.partition("%")[0]))
     except ValueError:
         return address
-    return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
+    return str(ip if isinstance(ip, IPv4Address) else IPv6Network((ip, 64), strict=False))
+
+
+def _canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """An IPv4 address as itself, also where a socket for both shows it as one of IPv6 (RFC 4291, 2.5.5.2)."""
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def _too_many(words: str) -> str:
+    return f"{words} (too-many-connections)"
 
 
 def _reached(count: int, limit: int) -> bool:

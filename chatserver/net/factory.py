@@ -1,6 +1,7 @@
 """Builds a protocol for each connection, and holds what they share."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -16,6 +17,7 @@ from chatserver.net.protocol import ChatProtocol
 from chatserver.processor import Processors
 from chatserver.registry import Registry
 from chatserver.session import Session
+from chatserver.store.moderation import NetworkBan
 
 FAREWELL_SECONDS = 2.0
 
@@ -35,6 +37,7 @@ class ChatFactory(ServerFactory):
         processors: Processors,
         registry: Registry,
         new_id: Callable[[], str],
+        now: Callable[[], datetime],
         left: Callable[[Session, str], None],
     ) -> None:
         self.clock = clock
@@ -43,7 +46,7 @@ class ChatFactory(ServerFactory):
         self.handshake = handshake
         self.processors = processors
         self.registry = registry
-        self.admission = Admission(limits, clock.seconds)
+        self.admission = Admission(limits, clock.seconds, now)
         self.connections: set[ChatProtocol] = set()
         self.closing = False
         self._new_id = new_id
@@ -62,6 +65,14 @@ class ChatFactory(ServerFactory):
         self.connections.add(protocol)
         self.admission.opened(address)
         return protocol
+
+    def set_bans(self, bans: list[NetworkBan]) -> None:
+        """These addresses may not come, and may not stay."""
+        self.admission.bans = bans
+        for protocol in list(self.connections):
+            banned = self.admission.ban(protocol.session.address)
+            if banned is not None:
+                protocol.hang_up("banned", banned)
 
     def ended(self, protocol: ChatProtocol, reason: str) -> None:
         """The server has nothing more to say on this connection, or it is lost. Called once or twice for each."""
@@ -91,7 +102,7 @@ class Farewell(Protocol):
 
     def connectionMade(self) -> None:
         transport = cast(Any, self.transport)
-        transport.write(encode.error(f"{self._words} (too-many-connections)"))
+        transport.write(encode.error(self._words))
         transport.loseConnection()
         self._end = self._clock.callLater(FAREWELL_SECONDS, transport.abortConnection)
 

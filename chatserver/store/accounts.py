@@ -1,14 +1,16 @@
 """Accounts: who may log in, and with what."""
 
 from datetime import datetime
+from secrets import token_hex
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import UserLine
-from chatserver.store.schema import Account, Membership
+from chatserver.events import EDITED, ERASED, MESSAGE, Person, TokenLine, UserLine
+from chatserver.store.schema import Account, Block, Change, EntryRow, Invitation, SessionRow, Token
 
 
 class Credentials(Struct, frozen=True):
@@ -16,33 +18,45 @@ class Credentials(Struct, frozen=True):
 
     id: int
     name: str
+    kind: str
     password_hash: str
     disabled: bool
 
     def __repr__(self) -> str:
         return f"Credentials({self.id}, {self.name!r})"
 
+    @property
+    def person(self) -> Person:
+        return Person(self.id, self.name, self.kind)
+
+
+_CREDENTIALS = select(
+    Account.id, Account.name, Account.kind, Account.password_hash, Account.disabled_at, Account.erased_at
+)
+
 
 def find(db: Connection, name: str) -> Credentials | None:
     """The account of that name, without regard to case."""
-    row = db.execute(
-        select(Account.id, Account.name, Account.password_hash, Account.disabled_at, Account.erased_at).where(
-            Account.name_key == name.lower()
-        )
-    ).one_or_none()
-    if row is None:
-        return None
+    row = db.execute(_CREDENTIALS.where(Account.name_key == name.lower())).one_or_none()
+    return _credentials(row) if row else None
+
+
+def get(db: Connection, account_id: int) -> Credentials | None:
+    row = db.execute(_CREDENTIALS.where(Account.id == account_id)).one_or_none()
+    return _credentials(row) if row else None
+
+
+def _credentials(row: Any) -> Credentials:
     gone = row.disabled_at is not None or row.erased_at is not None
-    return Credentials(row.id, row.name, row.password_hash or "", gone)
+    return Credentials(row.id, row.name, row.kind, row.password_hash or "", gone)
 
 
-def create(db: Connection, name: str, password_hash: str, at: datetime) -> int:
-    """A new account's id. Raises Refused where the name is taken."""
+def create(db: Connection, name: str, password_hash: str, at: datetime, kind: str = "person") -> int:
+    """A new account's id. Raises Refused where the name is taken, by whomever and for ever."""
+    values = {"name": name, "name_key": name.lower(), "password_hash": password_hash, "kind": kind}
     try:
         id: int | None = db.scalar(
-            insert(Account)
-            .values(name=name, name_key=name.lower(), password_hash=password_hash, created_at=at, last_seen_at=at)
-            .returning(Account.id)
+            insert(Account).values(**values, created_at=at, last_seen_at=at).returning(Account.id)
         )
     except IntegrityError:
         raise name_taken(name) from None
@@ -54,18 +68,102 @@ def name_taken(name: str) -> Refused:
     return Refused(ErrorWord.NAME_TAKEN, f"The name {name} is taken. Log in, or choose another.")
 
 
+def create_guest(db: Connection, at: datetime) -> Person:
+    """An account that nobody can log in to; its name is `~` and its number, which nobody had before."""
+    id = create(db, f"~{token_hex(16)}", "", at, "guest")
+    name = f"~{id}"
+    db.execute(update(Account).where(Account.id == id).values(name=name, name_key=name))
+    return Person(id, name, "guest")
+
+
 def set_password(db: Connection, account_id: int, password_hash: str) -> None:
     db.execute(update(Account).where(Account.id == account_id).values(password_hash=password_hash))
 
 
-def people(db: Connection, viewer_id: int, online: frozenset[int], name: str | None) -> list[UserLine]:
-    """Who is called `name`; without one, who is online and shares a room with the viewer, in order of names."""
-    query = select(Account.id, Account.name, Account.last_seen_at).where(Account.erased_at.is_(None))
-    if name is not None:
-        query = query.where(Account.name_key == name.lower())
-    else:
-        mine = select(Membership.room_id).where(Membership.account_id == viewer_id, Membership.left_seq.is_(None))
-        near = select(Membership.account_id).where(Membership.room_id.in_(mine), Membership.left_seq.is_(None))
-        query = query.where(Account.id.in_(online), or_(Account.id == viewer_id, Account.id.in_(near)))
-    rows = db.execute(query.order_by(func.lower(Account.name)))
-    return [UserLine(row.name, row.id in online, row.last_seen_at) for row in rows]
+def set_kind(db: Connection, account_id: int, kind: str, at: datetime) -> None:
+    """Makes somebody an operator of the server, or a person again. Running servers take note."""
+    db.execute(update(Account).where(Account.id == account_id).values(kind=kind))
+    note(db, "account", account_id, at)
+
+
+def set_disabled(db: Connection, account_id: int, at: datetime, *, disabled: bool) -> None:
+    """Whether somebody may not log in. Running servers take note."""
+    db.execute(update(Account).where(Account.id == account_id).values(disabled_at=at if disabled else None))
+    note(db, "account", account_id, at)
+
+
+def note(db: Connection, kind: str, subject: int, at: datetime) -> None:
+    """Tells running servers that something has changed; see `schema.Change`."""
+    db.execute(insert(Change).values(kind=kind, subject=subject, at=at))
+
+
+def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
+    """Takes out of the database what tells who somebody is, and with `messages` what they said too.
+
+    The name stays reserved. Their memberships are to be ended before. Running servers take note.
+    """
+    for table, mine in (
+        (Invitation, (Invitation.account_id == who.id) | (Invitation.invited_by == who.id)),
+        (Block, (Block.account_id == who.id) | (Block.blocked_id == who.id)),
+        (Token, Token.account_id == who.id),
+    ):
+        db.execute(delete(table).where(mine))
+    db.execute(update(SessionRow).where(SessionRow.account_id == who.id).values(address=""))
+    gone = {"name": f"erased-{who.id}", "password_hash": None, "kind": "person", "erased_at": at, "last_seen_at": None}
+    db.execute(update(Account).where(Account.id == who.id).values(**gone))
+    if messages:
+        said = (EntryRow.author_id == who.id, EntryRow.kind.in_((MESSAGE, EDITED)))
+        db.execute(update(EntryRow).where(*said).values(text="", state=ERASED))
+    note(db, "account", who.id, at)
+
+
+def last_seen(db: Connection, name: str, online: frozenset[int], away: dict[int, str]) -> UserLine | None:
+    """Who is called `name`; None where nobody is. Of whom one may not see whether they are there, neither is shown."""
+    row = db.execute(
+        select(Account.id, Account.name, Account.last_seen_at).where(
+            Account.name_key == name.lower(), Account.erased_at.is_(None)
+        )
+    ).one_or_none()
+    return row and UserLine(row.name, row.id in online, row.last_seen_at, away.get(row.id, ""))
+
+
+# Tokens
+
+
+def create_token(db: Connection, account_id: int, label: str, sha256: str, at: datetime) -> None:
+    """Raises Refused where a token of that label is in use."""
+    if label in {line.label for line in tokens(db, account_id)}:
+        raise Refused(ErrorWord.BAD_COMMAND, "The field label is in use. Revoke that token first, or choose another.")
+    db.execute(insert(Token).values(account_id=account_id, label=label, sha256=sha256, created_at=at))
+
+
+def tokens(db: Connection, account_id: int) -> list[TokenLine]:
+    """Those not revoked, oldest first."""
+    rows = db.execute(
+        select(Token.label, Token.created_at, Token.last_used_at)
+        .where(Token.account_id == account_id, Token.revoked_at.is_(None))
+        .order_by(Token.id)
+    )
+    return [TokenLine(row.label, row.created_at, row.last_used_at) for row in rows]
+
+
+def revoke_token(db: Connection, account_id: int, label: str, at: datetime) -> int | None:
+    """The id of the token that is good no more; None where there is none of that label. Running servers take note."""
+    mine = (Token.account_id == account_id, Token.label == label, Token.revoked_at.is_(None))
+    id = db.scalar(update(Token).where(*mine).values(revoked_at=at).returning(Token.id))
+    if id is not None:
+        note(db, "token", id, at)
+    return id
+
+
+def used_token(db: Connection, token_id: int, at: datetime) -> None:
+    db.execute(update(Token).where(Token.id == token_id).values(last_used_at=at))
+
+
+def find_token(db: Connection, sha256: str) -> tuple[int, Credentials] | None:
+    """The token's id and whose it is. A hash of 256 random bits: the time that an index takes for it tells nothing."""
+    row = db.execute(
+        select(Token.id, Token.account_id).where(Token.sha256 == sha256, Token.revoked_at.is_(None))
+    ).one_or_none()
+    account = get(db, row.account_id) if row else None
+    return (row.id, account) if row and account and not account.disabled else None

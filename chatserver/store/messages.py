@@ -5,9 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import BigInteger, Connection, String, bindparam, insert, select, text, update
+from sqlalchemy import BigInteger, Connection, String, bindparam, insert, outerjoin, select, text, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 
-from chatserver.events import MESSAGE, Entry
+from chatserver.errors import ErrorWord, Refused
+from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
+from chatserver.store.places import Place
 from chatserver.store.schema import Account, EntryRow, Instant, Room
 
 PAGE_CHARACTERS = 1 << 20
@@ -24,8 +28,8 @@ class Draft(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What became of a draft. `outcome`: kept, dup, id-conflict, not-a-member or muted; `seq` and `at` where it is
-    kept or dup."""
+    """What became of a draft: `outcome` is kept, dup, id-conflict, not-a-member, muted or blocked. `seq` and `at` count
+    where it is kept or dup."""
 
     outcome: str
     seq: int
@@ -36,9 +40,11 @@ class Verdict(Struct, frozen=True, gc=False):
 _JUDGED = """
 SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, e.seq AS old_seq, e.at AS old_at,
        CASE WHEN e.seq IS NOT NULL
-            THEN CASE WHEN e.room_id = i.room_id AND e.text = i.text THEN 'dup' ELSE 'id-conflict' END
+            THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL)
+                      THEN 'dup' ELSE 'id-conflict' END
             WHEN m.id IS NULL THEN 'not-a-member'
             WHEN m.muted_until > {now} THEN 'muted'
+            WHEN m.blocked THEN 'blocked'
             ELSE 'kept' END AS outcome
 FROM input AS i
 LEFT JOIN membership AS m ON m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL
@@ -80,6 +86,35 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
     Raises IntegrityError where another transaction stores the same id at the same moment: nothing is stored then.
     On Postgres it is a transaction of its own: `db` should be in autocommit mode.
     """
+    first, *others = _runs(drafts)
+    verdicts = _append_run(db, first, at)
+    for run in others:
+        while True:
+            try:
+                verdicts += _append_run(db, run, at)
+                break
+            except IntegrityError:  # the first run is stored already: once more, and the other's entry is seen
+                continue
+    return verdicts
+
+
+def _runs(drafts: Sequence[Draft]) -> list[list[Draft]]:
+    """Nearly always one. Another begins where an id comes again with another message: whether it may be used for that
+    depends on what becomes of the one before."""
+    runs: list[list[Draft]] = [[]]
+    firsts: dict[tuple[int, str], Draft] = {}
+    for draft in drafts:
+        if draft.client_id is not None:
+            first = firsts.setdefault((draft.author_id, draft.client_id), draft)
+            if first is not draft and (first.room_id, first.text) != (draft.room_id, draft.text):
+                runs.append([])
+                firsts = {(draft.author_id, draft.client_id): draft}
+        runs[-1].append(draft)
+    return runs
+
+
+def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
+    """Where an id comes more than once here, it is with the same message."""
     firsts: dict[tuple[int, str], int] = {}
     unique: list[Draft] = []
     place: list[int] = []  # of each draft in `unique`
@@ -96,21 +131,13 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
         return verdicts
     seen: set[int] = set()
     answers = []
-    for draft, index in zip(drafts, place, strict=True):
+    for index in place:
         verdict = verdicts[index]
-        if index in seen:
-            verdict = _repeated(draft, unique[index], verdict)
+        if index in seen and verdict.outcome == "kept":
+            verdict = Verdict("dup", verdict.seq, verdict.at)
         seen.add(index)
         answers.append(verdict)
     return answers
-
-
-def _repeated(draft: Draft, first: Draft, verdict: Verdict) -> Verdict:
-    """The verdict on the second use of an id in one take."""
-    if verdict.outcome not in ("kept", "dup"):
-        return verdict
-    same = (draft.room_id, draft.text) == (first.room_id, first.text)
-    return Verdict("dup" if same else "id-conflict", verdict.seq, verdict.at)
 
 
 def _append_postgres(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
@@ -168,9 +195,11 @@ def _append(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
             verdicts.append(Verdict(judged.outcome, judged.old_seq or 0, judged.old_at or at))
             continue
         if draft.room_id not in heads:
-            heads[draft.room_id] = (
-                db.scalar(select(Room.last_seq).where(Room.id == draft.room_id).with_for_update()) or 0
-            )
+            head = db.scalar(select(Room.last_seq).where(Room.id == draft.room_id, Room.deleted_at.is_(None)))
+            if head is None:  # the room was deleted
+                verdicts.append(Verdict("not-a-member", 0, at))
+                continue
+            heads[draft.room_id] = head
         heads[draft.room_id] += 1
         verdicts.append(Verdict("kept", heads[draft.room_id], at))
         rows.append(
@@ -192,18 +221,82 @@ def _append(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
 
 
 def append_event(
-    db: Connection, room_id: int, kind: str, author: tuple[int, str], at: datetime, said: str = ""
+    db: Connection,
+    room_id: int,
+    kind: str,
+    who: Person,
+    at: datetime,
+    said: str = "",
+    *,
+    target: Person | None = None,
+    of: int | None = None,
 ) -> Entry:
     """Adds one entry that is not a message; locks the room until the end of the transaction."""
     seq = db.scalar(update(Room).where(Room.id == room_id).values(last_seq=Room.last_seq + 1).returning(Room.last_seq))
     assert seq is not None
-    db.execute(insert(EntryRow).values(room_id=room_id, seq=seq, kind=kind, author_id=author[0], text=said, at=at))
-    return Entry(seq, kind, author[0], author[1], at, said)
+    target_id = target.id if target else None
+    db.execute(
+        insert(EntryRow).values(
+            room_id=room_id, seq=seq, kind=kind, author_id=who.id or None, text=said, target_id=target_id,
+            target_seq=of, at=at,
+        )
+    )  # fmt: skip
+    return Entry(
+        seq, kind, who.id, who.name, at, said,
+        target_id=target_id or 0, target=target.name if target else "", of=of or 0,
+    )  # fmt: skip
 
 
-_ENTRY = select(
-    EntryRow.seq, EntryRow.kind, EntryRow.author_id, Account.name, EntryRow.at, EntryRow.text, EntryRow.client_id
-).outerjoin(Account, Account.id == EntryRow.author_id)
+def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int] | None:
+    """The room and seq of what somebody said with this id."""
+    row = db.execute(
+        select(EntryRow.room_id, EntryRow.seq).where(EntryRow.author_id == author_id, EntryRow.client_id == client_id)
+    ).one_or_none()
+    return (row.room_id, row.seq) if row else None
+
+
+def room_name(db: Connection, room_id: int) -> str | None:
+    return db.scalar(select(Room.name).where(Room.id == room_id))
+
+
+def find_message(db: Connection, place: Place, seq: int) -> tuple[int, str | None]:
+    """The author of a message that can be changed, and its state. Raises Refused where there is none to be seen."""
+    row = db.execute(
+        select(EntryRow.author_id, EntryRow.state).where(
+            EntryRow.room_id == place.facts.id, EntryRow.seq == seq, EntryRow.kind == MESSAGE
+        )
+    ).one_or_none()
+    if row is None or seq < place.floor or row.state == "erased":
+        raise Refused(
+            ErrorWord.BAD_COMMAND, f"The field seq names no message there: {seq}. See the history for numbers."
+        )
+    return row.author_id, row.state
+
+
+def edit(db: Connection, who: Person, place: Place, seq: int, said: str, at: datetime) -> Entry:
+    """Gives a message another text; the room is locked."""
+    one = (EntryRow.room_id == place.facts.id, EntryRow.seq == seq)
+    db.execute(update(EntryRow).where(*one).values(text=said, state=EDITED))
+    return append_event(db, place.facts.id, EDITED, who, at, said, of=seq)
+
+
+def erase(db: Connection, who: Person, place: Place, seq: int, at: datetime) -> Entry:
+    """Takes a message's text out of the database, with those it was edited to; the room is locked."""
+    room = EntryRow.room_id == place.facts.id
+    db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(text="", state=ERASED))
+    db.execute(update(EntryRow).where(room, EntryRow.target_seq == seq, EntryRow.kind == EDITED).values(text=""))
+    return append_event(db, place.facts.id, ERASED, who, at, of=seq)
+
+
+_TARGET = aliased(Account)
+ENTRY_COLUMNS = (
+    EntryRow.seq, EntryRow.kind, EntryRow.author_id, Account.name, EntryRow.at, EntryRow.text, EntryRow.client_id,
+    EntryRow.target_id, _TARGET.name, EntryRow.target_seq, EntryRow.state,
+)  # fmt: skip
+ENTRY_JOINS = outerjoin(EntryRow, Account, Account.id == EntryRow.author_id).outerjoin(
+    _TARGET, _TARGET.id == EntryRow.target_id
+)
+_ENTRY = select(*ENTRY_COLUMNS).select_from(ENTRY_JOINS)
 
 
 def after(
@@ -228,9 +321,20 @@ def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int
 def _page(rows: Any, limit: int, characters: int) -> tuple[list[Entry], bool]:
     entries: list[Entry] = []
     size = 0
-    for seq, kind, author_id, name, at, said, client_id in rows:
+    for row in rows:
         if len(entries) == limit or size > characters:
             return entries, True
-        size += len(said)
-        entries.append(Entry(seq, kind, author_id or 0, name or "", at, said, client_id))
+        entry = as_entry(*row)
+        size += len(entry.text)
+        entries.append(entry)
     return entries, False
+
+
+def as_entry(
+    seq: int, kind: str, author_id: int | None, author: str | None, at: datetime, said: str, client_id: str | None,
+    target_id: int | None, target: str | None, of: int | None, state: str | None,
+) -> Entry:  # fmt: skip
+    """The value of a row of `ENTRY_COLUMNS`."""
+    return Entry(
+        seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0, state or ""
+    )

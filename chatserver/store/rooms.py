@@ -1,138 +1,59 @@
-"""Rooms and who is in them."""
+"""Rooms: making them, coming in, going out, lists of them."""
 
 from datetime import datetime
-from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import Connection, Row, Select, and_, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
+from chatserver.errors import ErrorWord, Refused
 from chatserver.events import (
     CREATED,
+    DELETED,
     DIRECT,
     JOINED,
     LEFT,
-    PRIVATE,
     PUBLIC,
+    ROLE,
+    SET,
     TOPIC,
     Entry,
     MemberLine,
     Person,
     RoomFacts,
     RoomLine,
-    Standing,
 )  # fmt: skip
-from chatserver.store.accounts import create as create_account
-from chatserver.store.accounts import find
+from chatserver.store import accounts
 from chatserver.store.messages import append_event
-from chatserver.store.schema import Account, Membership, Room
+from chatserver.store.places import MEMBER, MODERATOR, OWNER, Place, find_room, open_membership
+from chatserver.store.schema import Account, Block, Invitation, Membership, Room
 
-OWNER = "owner"
-MEMBER = "member"
-
-
-class Place(Struct, frozen=True):
-    """A room as one person sees it now. `role` is None for who is not in it; `joined` their joining's number."""
-
-    facts: RoomFacts
-    seq: int
-    topic: str
-    active: bool
-    role: str | None
-    joined: int
-    read: int
-
-    @property
-    def floor(self) -> int:
-        """The first entry that the person may read."""
-        return _floor(self.facts.kind, self.joined)
-
-    def floor_after(self, joining: list[Entry]) -> int:
-        """The same, once these entries have been added by joining."""
-        return _floor(self.facts.kind, joining[0].seq) if joining else self.floor
+SERVER = Person(0, "")
 
 
-def _floor(kind: str, joined: int) -> int:
-    return joined if kind == PRIVATE else 1
-
-
-def _open(account_id: Any, room_id: Any = Room.id) -> Any:
-    return and_(Membership.room_id == room_id, Membership.account_id == account_id, Membership.left_seq.is_(None))
-
-
-def find_room(db: Connection, who: Person, name: str, *, lock: bool = False) -> Place:
-    """The room that this person calls so. Raises Refused(no-such-room) also where it exists but is not theirs to know.
-
-    This is the one place that answers "may X see Y". With `lock`, the room stays as it is until the transaction ends.
-    """
-    if name.startswith("@"):
-        return _find_direct(db, who, name, lock=lock)
-    query = (
-        select(Room, Membership.role, Membership.joined_seq, Membership.read_seq)
-        .outerjoin(Membership, _open(who.id))
-        .where(Room.name == name, Room.deleted_at.is_(None))
-    )
-    row = _one(db, query, lock=lock)
-    if row is None or (row.kind == PRIVATE and row.role is None):
-        raise no_such_room(name)
-    return _place(row, RoomFacts(row.id, row.name, row.kind))
-
-
-def _one(db: Connection, query: Select[*tuple[Any, ...]], *, lock: bool) -> Row[Any] | None:
-    return db.execute(query.with_for_update(of=Room) if lock else query).one_or_none()
-
-
-def _place(row: Row[Any], facts: RoomFacts) -> Place:
-    active = row.deactivated_at is None
-    return Place(facts, row.last_seq, row.topic, active, row.role, row.joined_seq or 0, row.read_seq or 0)
-
-
-def _pair(who: Person, other: Person) -> tuple[tuple[int, str], tuple[int, str]]:
-    first, second = sorted([(who.id, who.name), (other.id, other.name)])
-    return first, second
-
-
-def _other(db: Connection, who: Person, name: str) -> Person:
-    account = find(db, name[1:])
-    if account is None or account.disabled:
-        raise no_such_user(name[1:])
-    if account.id == who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "A direct room has two people: name somebody else.")
-    return Person(account.id, account.name)
-
-
-def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> Place:
-    pair = _pair(who, _other(db, who, name))
-    key = f"@{pair[0][0]}:{pair[1][0]}"
-    query = (
-        select(Room, Membership.role, Membership.joined_seq, Membership.read_seq)
-        .join(Membership, _open(who.id))
-        .where(Room.name == key)
-    )
-    row = _one(db, query, lock=lock)
-    if row is None:  # nobody has said anything yet
-        return Place(RoomFacts(0, key, DIRECT, pair), 0, "", True, MEMBER, 0, 0)
-    return _place(row, RoomFacts(row.id, key, DIRECT, pair))
-
-
-def open_direct(db: Connection, place: Place, at: datetime) -> RoomFacts:
-    """Makes the direct room of `place`, if nobody has; its facts with the id."""
+def open_direct(db: Connection, who: Person, place: Place, at: datetime) -> RoomFacts:
+    """Makes the direct room of `place`, if nobody has; its facts with the id. Raises Refused(blocked)."""
     facts = place.facts
+    assert facts.pair is not None
+    if place.blocked or (not facts.id and is_blocked(db, who.id, facts.pair)):
+        raise Refused(ErrorWord.BLOCKED, f"{facts.label(who.id)[1:]} does not take messages from you.")
     if facts.id:
         return facts
-    assert facts.pair is not None
-    try:
-        with db.begin_nested():
-            id = db.scalar(insert(Room).values(name=facts.name, kind=DIRECT, created_at=at).returning(Room.id))
-            assert id is not None
-            people = [{"room_id": id, "account_id": account, "joined_seq": 0} for account, _ in facts.pair]
-            db.execute(insert(Membership), people)
-    except IntegrityError:  # the other one spoke first, just now
-        id = db.scalar(select(Room.id).where(Room.name == facts.name))
-        assert id is not None
+    id = db.scalar(insert(Room).values(name=facts.name, kind=DIRECT, created_at=at).returning(Room.id))
+    assert id is not None
+    people = [
+        {"room_id": id, "account_id": account, "joined_seq": 0, "blocked": is_blocked(db, account, facts.pair)}
+        for account, _ in facts.pair
+    ]
+    db.execute(insert(Membership), people)
     return RoomFacts(id, facts.name, DIRECT, facts.pair)
+
+
+def is_blocked(db: Connection, account_id: int, both: tuple[tuple[int, str], tuple[int, str]]) -> bool:
+    """Whether the other one of the two has blocked this one."""
+    other = both[1][0] if both[0][0] == account_id else both[0][0]
+    return bool(db.scalar(select(exists().where(Block.account_id == other, Block.blocked_id == account_id))))
 
 
 def create(
@@ -149,106 +70,171 @@ def create(
     except IntegrityError:
         raise Refused(ErrorWord.ROOM_TAKEN, f"The name {name} is taken. Choose another, or join the room.") from None
     assert id is not None
-    entry = append_event(db, id, CREATED, (who.id, who.name), at, topic)
-    db.execute(
-        insert(Membership).values(room_id=id, account_id=who.id, role=OWNER, joined_seq=entry.seq, read_seq=entry.seq)
-    )
+    entry = append_event(db, id, CREATED, who, at, topic)
+    _enter(db, id, who.id, OWNER, entry.seq, entry.seq)
     return RoomFacts(id, name, visibility), [entry]
+
+
+def _enter(
+    db: Connection, room_id: int, account_id: int, role: str, seq: int, read: int, muted: datetime | None = None
+) -> None:
+    db.execute(
+        insert(Membership).values(
+            room_id=room_id, account_id=account_id, role=role, joined_seq=seq, read_seq=read, muted_until=muted
+        )
+    )
 
 
 def ensure(db: Connection, names: list[str], at: datetime) -> None:
     """Makes the public rooms that are to exist from the start and do not yet."""
-    known = set(db.scalars(select(Room.name).where(Room.name.in_(names))))
+    known = set(db.scalars(select(Room.name).where(Room.name.in_(names), Room.deleted_at.is_(None))))
     for name in dict.fromkeys(names):
         if name not in known:
             db.execute(insert(Room).values(name=name, kind=PUBLIC, created_at=at))
+
+
+def enter_default(
+    db: Connection, person: Person, names: list[str], at: datetime
+) -> list[tuple[RoomFacts, list[Entry]]]:
+    """Puts somebody new into the rooms that take everybody in."""
+    # In the order of their ids: then nobody can wait for each other.
+    rooms = db.scalars(
+        select(Room.name).where(Room.name.in_(names), Room.kind == PUBLIC, Room.deleted_at.is_(None)).order_by(Room.id)
+    ).all()
+    joined = []
+    for name in rooms:
+        place = find_room(db, person, name, at, lock=True)
+        entries = join(db, person, place, at)
+        if entries:
+            joined.append((place.facts, entries))
+    return joined
 
 
 def register(
     db: Connection, name: str, password_hash: str, default_rooms: list[str], at: datetime
 ) -> tuple[Person, list[tuple[RoomFacts, list[Entry]]]]:
     """A new account, in the rooms that take everybody in. Raises Refused where the name is taken."""
-    person = Person(create_account(db, name, password_hash, at), name)
-    joined = []
-    # All rooms at once and in the order of their ids: then nobody can wait for each other.
-    places = db.scalars(
-        select(Room.name).where(Room.name.in_(default_rooms), Room.deleted_at.is_(None)).order_by(Room.id)
-    ).all()
-    for room in places:
-        place = find_room(db, person, room, lock=True)
-        joined.append((place.facts, join(db, person, place, at)))
-    return person, joined
+    person = Person(accounts.create(db, name, password_hash, at), name)
+    return person, enter_default(db, person, default_rooms, at)
+
+
+def register_guest(
+    db: Connection, default_rooms: list[str], at: datetime
+) -> tuple[Person, list[tuple[RoomFacts, list[Entry]]]]:
+    """An account without a password, called by a number that nobody had before."""
+    person = accounts.create_guest(db, at)
+    return person, enter_default(db, person, default_rooms, at)
 
 
 def join(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]:
     """Puts somebody into a room; no entry where they are in it already. `place` is locked."""
     if place.role is not None:
         return []
-    entry = append_event(db, place.facts.id, JOINED, (who.id, who.name), at)
+    room_id = place.facts.id
+    entry = append_event(db, room_id, JOINED, who, at)
     role = MEMBER
     if not place.active:
         role = OWNER
-        db.execute(update(Room).where(Room.id == place.facts.id).values(deactivated_at=None))
-    # A read mark never moves back, not even by leaving and coming again. Who is new has missed nothing.
-    read = db.scalar(
-        select(func.max(Membership.read_seq)).where(
-            Membership.room_id == place.facts.id, Membership.account_id == who.id
-        )
+        db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=None))
+    # Leaving and coming again neither moves a read mark back nor ends being muted. Who is new has missed nothing.
+    read = read_before(db, who, room_id) or entry.seq
+    muted = db.scalar(
+        select(Membership.muted_until)
+        .where(Membership.room_id == room_id, Membership.account_id == who.id)
+        .order_by(Membership.id.desc())
+        .limit(1)
     )
-    db.execute(
-        insert(Membership).values(
-            room_id=place.facts.id, account_id=who.id, role=role, joined_seq=entry.seq, read_seq=read or entry.seq
-        )
-    )
+    _enter(db, room_id, who.id, role, entry.seq, read, muted)
+    db.execute(sql_delete(Invitation).where(Invitation.room_id == room_id, Invitation.account_id == who.id))
     return [entry]
 
 
 def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:
-    """Takes somebody out of a room; a room that nobody is in is not listed, and waits for who joins it again."""
-    place = find_room(db, who, name, lock=True)
-    facts = place.facts
-    if facts.kind == DIRECT:
-        raise Refused(ErrorWord.DIRECT_ROOM, "A direct conversation cannot be left or deleted.")
-    if place.role is None:
-        raise not_a_member(name)
-    entry = append_event(db, facts.id, LEFT, (who.id, who.name), at)
-    db.execute(update(Membership).where(_open(who.id, facts.id)).values(left_seq=entry.seq))
-    if not db.scalar(select(exists().where(Membership.room_id == facts.id, Membership.left_seq.is_(None)))):
-        db.execute(update(Room).where(Room.id == facts.id).values(deactivated_at=at))
-    return facts, [entry]
+    """Takes somebody out of a room. The last owner passes it on; a room that nobody is in waits, unlisted."""
+    place = find_room(db, who, name, at, lock=True)
+    place.forbid_direct("cannot be left or deleted")
+    place.require_member(who)
+    entry = append_event(db, place.facts.id, LEFT, who, at)
+    return place.facts, [entry, *end_membership(db, place, who.id, entry.seq, at)]
 
 
-def set_topic(db: Connection, who: Person, name: str, topic: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:
-    place = find_room(db, who, name, lock=True)
-    if place.facts.kind == DIRECT:
-        raise Refused(ErrorWord.DIRECT_ROOM, "A direct conversation has no topic.")
-    if place.role is None:
-        raise not_a_member(name)
-    entry = append_event(db, place.facts.id, TOPIC, (who.id, who.name), at, topic)
+def end_membership(db: Connection, place: Place, account_id: int, seq: int, at: datetime) -> list[Entry]:
+    """Ends somebody's being in a room (which is locked) with the entry `seq`, and what follows from that."""
+    room_id = place.facts.id
+    db.execute(update(Membership).where(open_membership(account_id, room_id)).values(left_seq=seq))
+    inside = (Membership.room_id == room_id, Membership.left_seq.is_(None))
+    if db.scalar(select(exists().where(*inside, Membership.role == OWNER))):
+        return []
+    had_owner = db.scalar(
+        select(exists().where(Membership.room_id == room_id, Membership.role == OWNER, Membership.left_seq == seq))
+    )
+    heir = db.execute(
+        select(Membership.id, Account.id.label("account_id"), Account.name)
+        .join(Account, Account.id == Membership.account_id)
+        .where(*inside)
+        .order_by(case((Membership.role == MODERATOR, 0), else_=1), Membership.joined_seq, Membership.id)
+        .limit(1)
+    ).one_or_none()
+    if heir is None:
+        db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=at))
+        return []
+    if not had_owner:  # it never had one, as the rooms that exist from the start
+        return []
+    db.execute(update(Membership).where(Membership.id == heir.id).values(role=OWNER))
+    return [append_event(db, room_id, ROLE, SERVER, at, OWNER, target=Person(heir.account_id, heir.name))]
+
+
+def leave_all(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:
+    """Takes somebody out of all rooms but the direct ones."""
+    names = db.scalars(
+        select(Room.name)
+        .join(Membership, open_membership(who.id))
+        .where(Room.kind != DIRECT, Room.deleted_at.is_(None))
+        .order_by(Room.id)
+    ).all()
+    return [leave(db, who, name, at) for name in names]
+
+
+def dismiss_guests(db: Connection, at: datetime) -> None:
+    """Takes those guests out of all rooms whose connections ended with a crash."""
+    for id, name in db.execute(
+        select(Account.id, Account.name).where(Account.kind == "guest", Account.disabled_at.is_(None))
+    ).all():
+        dismiss_guest(db, Person(id, name, "guest"), at)
+
+
+def dismiss_guest(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:
+    """A guest is gone for good: out of all rooms."""
+    left = leave_all(db, who, at)
+    db.execute(update(Account).where(Account.id == who.id).values(disabled_at=at))
+    return left
+
+
+def delete(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]:
+    """Ends a room, which is locked, for good: its log stays, its name is free again."""
+    entry = append_event(db, place.facts.id, DELETED, who, at)
+    inside = (Membership.room_id == place.facts.id, Membership.left_seq.is_(None))
+    db.execute(update(Membership).where(*inside).values(left_seq=entry.seq))
+    db.execute(update(Room).where(Room.id == place.facts.id).values(deleted_at=at))
+    db.execute(sql_delete(Invitation).where(Invitation.room_id == place.facts.id))
+    return [entry]
+
+
+def set_topic(db: Connection, who: Person, place: Place, topic: str, at: datetime) -> list[Entry]:
     db.execute(update(Room).where(Room.id == place.facts.id).values(topic=topic))
-    return place.facts, [entry]
+    return [append_event(db, place.facts.id, TOPIC, who, at, topic)]
 
 
-def standings(db: Connection, who: Person) -> list[Standing]:
-    """All rooms that somebody is in, in the order of names, as of one moment."""
-    other, account = aliased(Membership), aliased(Account)
-    rows = db.execute(
-        select(
-            Room.id, Room.name, Room.kind, Room.last_seq, Membership.read_seq, Membership.role, Membership.joined_seq,
-            account.id.label("other_id"), account.name.label("other_name"),
-        )
-        .join(Membership, Membership.room_id == Room.id)
-        .outerjoin(other, and_(Room.kind == DIRECT, other.room_id == Room.id, other.account_id != who.id))
-        .outerjoin(account, account.id == other.account_id)
-        .where(Membership.account_id == who.id, Membership.left_seq.is_(None), Room.deleted_at.is_(None))
-        .order_by(Room.name)
-    )  # fmt: skip
-    found = []
-    for row in rows:
-        pair = _pair(who, Person(row.other_id, row.other_name)) if row.kind == DIRECT else None
-        facts = RoomFacts(row.id, row.name, row.kind, pair)
-        found.append(Standing(facts, row.last_seq, row.read_seq, row.role, _floor(row.kind, row.joined_seq)))
-    return found
+def set_ways(
+    db: Connection, who: Person, place: Place, past: str | None, invites: str | None, at: datetime
+) -> list[Entry]:
+    """Whether a private room's past may be read by who joins, and who may invite."""
+    if past is not None:
+        db.execute(update(Room).where(Room.id == place.facts.id).values(past_open=past == "open"))
+    if invites is not None:
+        db.execute(update(Room).where(Room.id == place.facts.id).values(invites=invites))
+    said = ",".join(f"{key}={value}" for key, value in (("past", past), ("invites", invites)) if value)
+    return [append_event(db, place.facts.id, SET, who, at, said)]
 
 
 def members(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[MemberLine]:
@@ -265,14 +251,8 @@ def members(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[Me
 
 
 def member_count(db: Connection, room_id: int) -> int:
-    return (
-        db.scalar(
-            select(func.count()).select_from(Membership).where(
-                Membership.room_id == room_id, Membership.left_seq.is_(None)
-            )
-        )
-        or 0
-    )  # fmt: skip
+    inside = (Membership.room_id == room_id, Membership.left_seq.is_(None))
+    return db.scalar(select(func.count()).select_from(Membership).where(*inside)) or 0
 
 
 def member_names(db: Connection, room_id: int, but: int, limit: int) -> list[str]:
@@ -297,12 +277,13 @@ def listing(db: Connection, who: Person, after: str, limit: int, *, mine: bool) 
         .correlate(Room)
         .scalar_subquery()
     )
+    own = Membership.role.is_not(None)
     query = (
         select(Room.name, Room.topic, Room.last_seq, Membership.role, count.label("members"))
-        .outerjoin(Membership, _open(who.id))
+        .outerjoin(Membership, open_membership(who.id))
         .where(
             Room.name > after, Room.kind != DIRECT, Room.deleted_at.is_(None), Room.deactivated_at.is_(None),
-            Membership.role.is_not(None) if mine else or_(Room.kind == PUBLIC, Membership.role.is_not(None)),
+            own if mine else or_(Room.kind == PUBLIC, own),
         )
         .order_by(Room.name)
         .limit(limit + 1)
@@ -311,14 +292,16 @@ def listing(db: Connection, who: Person, after: str, limit: int, *, mine: bool) 
     return rows[:limit], len(rows) > limit
 
 
-def mark_read(db: Connection, who: Person, name: str, seq: int) -> tuple[RoomFacts, int]:
+def read_before(db: Connection, who: Person, room_id: int) -> int:
+    """Up to where somebody had read a room when they last left it; 0 where they never were in it."""
+    theirs = (Membership.room_id == room_id, Membership.account_id == who.id)
+    return db.scalar(select(func.max(Membership.read_seq)).where(*theirs)) or 0
+
+
+def mark_read(db: Connection, who: Person, place: Place, seq: int) -> int:
     """Moves a read mark forward, never beyond the head; where it stands then."""
-    place = find_room(db, who, name)
-    if place.role is None:
-        raise not_a_member(name)
     mark = min(seq, place.seq)
     if place.facts.id and mark > place.read:
-        db.execute(
-            update(Membership).where(_open(who.id, place.facts.id), Membership.read_seq < mark).values(read_seq=mark)
-        )
-    return place.facts, max(mark, place.read)
+        mine = open_membership(who.id, place.facts.id)
+        db.execute(update(Membership).where(mine, Membership.read_seq < mark).values(read_seq=mark))
+    return max(mark, place.read)

@@ -3,7 +3,20 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, ForeignKey, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -43,7 +56,10 @@ class Base(DeclarativeBase):
 
 
 class Account(Base):
-    """Somebody who can log in. `name_key` is the name in lower case; names are never given out twice."""
+    """Somebody who can log in. `name_key` is the name in lower case; names are never given out twice.
+
+    `kind` is person, operator (of the whole server) or guest.
+    """
 
     __tablename__ = "account"
 
@@ -59,12 +75,25 @@ class Account(Base):
 
 
 class Room(Base):
-    """A log of entries. `last_seq` is the number of its newest one; a direct room is called `@id:id`."""
+    """A log of entries. `last_seq` is the number of its newest one; a direct room is called `@id:id`.
+
+    A deleted room's name is free again. `past_open`: who joins a private room may read what was before;
+    `invites`: members, or moderators only.
+    """
 
     __tablename__ = "room"
+    __table_args__ = (
+        Index(
+            "uq_room_name_kept",
+            "name",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+            sqlite_where=text("deleted_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(16))
     topic: Mapped[str] = mapped_column(Text, server_default="")
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -72,10 +101,15 @@ class Room(Base):
     created_at: Mapped[datetime] = mapped_column(Instant)
     deactivated_at: Mapped[datetime | None] = mapped_column(Instant)
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
+    past_open: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    invites: Mapped[str] = mapped_column(String(16), server_default="members")
 
 
 class Membership(Base):
-    """An interval of somebody's being in a room, from `joined_seq` to `left_seq`; open while that is null."""
+    """An interval of somebody's being in a room, from `joined_seq` to `left_seq`; open while that is null.
+
+    `blocked`: of a direct room, where the other one has blocked this one.
+    """
 
     __tablename__ = "membership"
     __table_args__ = (
@@ -98,21 +132,27 @@ class Membership(Base):
     left_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     muted_until: Mapped[datetime | None] = mapped_column(Instant)
+    blocked: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class EntryRow(Base):
-    """An entry of a room's log. No foreign keys: rooms and accounts are never deleted, and each would be
-    looked up again for every message (a fifth of the cost of storing one)."""
+    """An entry of a room's log; `state` of a message is null, edited or erased.
+
+    No foreign keys: rooms and accounts are never deleted, and each would be looked up again for every message (a fifth
+    of the cost of storing one). What is found by words has an index that each database makes in its own way: see
+    the first migration.
+    """
 
     __tablename__ = "entry"
     __table_args__ = (
+        # Also finds all that somebody wrote: null ids are distinct.
+        Index("uq_entry_author_id_client_id", "author_id", "client_id", unique=True),
         Index(
-            "uq_entry_author_id_client_id",
-            "author_id",
-            "client_id",
-            unique=True,
-            postgresql_where=text("client_id IS NOT NULL"),
-            sqlite_where=text("client_id IS NOT NULL"),
+            "ix_entry_room_id_target_seq",
+            "room_id",
+            "target_seq",
+            postgresql_where=text("target_seq IS NOT NULL"),
+            sqlite_where=text("target_seq IS NOT NULL"),
         ),
     )
 
@@ -122,6 +162,8 @@ class EntryRow(Base):
     author_id: Mapped[int | None] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text)
     target_seq: Mapped[int | None] = mapped_column(BigInteger)
+    target_id: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[str | None] = mapped_column(String(16))
     client_id: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(Instant)
 
@@ -147,3 +189,71 @@ class SessionRow(Base):
     connected_at: Mapped[datetime] = mapped_column(Instant)
     disconnected_at: Mapped[datetime | None] = mapped_column(Instant)
     reason: Mapped[str | None] = mapped_column(Text)
+
+
+class Token(Base):
+    """What a program logs in with: the SHA-256 of 256 random bits. Revoked where `revoked_at` is set."""
+
+    __tablename__ = "token"
+    __table_args__ = (Index("ix_token_account_id", "account_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    label: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    last_used_at: Mapped[datetime | None] = mapped_column(Instant)
+    revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class Invitation(Base):
+    """Somebody may join a private room; gone once they have."""
+
+    __tablename__ = "invitation"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    room_id: Mapped[int] = mapped_column(ForeignKey("room.id"), primary_key=True, autoincrement=False)
+    invited_by: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
+class Ban(Base):
+    """An account, or an address or network, may not come into a room, or (null) onto the server; `until` null: ever."""
+
+    __tablename__ = "ban"
+    __table_args__ = (Index("ix_ban_room_id_account_id", "room_id", "account_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
+    network: Mapped[str | None] = mapped_column(String(64))
+    room_id: Mapped[int | None] = mapped_column(ForeignKey("room.id"))
+    until: Mapped[datetime | None] = mapped_column(Instant)
+    reason: Mapped[str] = mapped_column(Text, server_default="")
+    by: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
+class Block(Base):
+    """`account_id` hears nothing from `blocked_id`."""
+
+    __tablename__ = "block"
+    __table_args__ = (Index("ix_block_blocked_id", "blocked_id"),)
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    blocked_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
+class Change(Base):
+    """Something that running servers are to take note of: written by `chatctl`, read by `watch.py`.
+
+    `kind`: room (its log has grown), account (it may no longer log in), token (it is revoked), bans (there are other
+    ones). `subject`: the id of the room, account or token.
+    """
+
+    __tablename__ = "change"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(Instant)

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from chatserver.errors import Unavailable
-from chatserver.store import rooms, sessions
+from chatserver.store import changes, rooms, sessions
 from chatserver.store.database import durability_warnings
 
 P = ParamSpec("P")
@@ -45,6 +45,8 @@ class Store:
 
         def work(db: Connection) -> int:
             rooms.ensure(db, rooms_to_have, at)
+            rooms.dismiss_guests(db, at)
+            changes.prune(db, at)
             return sessions.close_left_open(db, node, at)
 
         return _transact(self._engine, work)

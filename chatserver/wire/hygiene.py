@@ -12,10 +12,17 @@ from chatserver.errors import ErrorWord, Refused
 from chatserver.wire.lines import Undecodable
 
 MAX_TOPIC = 500
+MAX_REASON = 500
+MAX_AWAY = 200
+MAX_SEARCH = 200
+MAX_LABEL = 64
+MAX_SECRET = 200
+"""Of what the server made and gives out: tokens, codes, where a page goes on."""
 MAX_PASSWORD = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # lone surrogates too: no bytes stand for them
 _USER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+_GUEST = re.compile(r"~[0-9]{1,18}")
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -43,10 +50,17 @@ def user_name(text: str) -> str:
     )
 
 
+def person_name(text: str) -> str:
+    """Somebody who is there already: a user's name, or a guest's, which nobody can register. Raises Refused."""
+    return text if _GUEST.fullmatch(text) else user_name(text)
+
+
 @lru_cache(maxsize=4096)  # for the room of every message; what is refused is not kept
 def room_name(text: str) -> str:
     """Lower case, or for a direct room `@` and the name as typed. Raises Refused."""
     if text.startswith("@"):
+        if _GUEST.fullmatch(text, 1):
+            raise Refused(ErrorWord.NOT_ALLOWED, "Guests have no direct conversations. Say it in a room you share.")
         return "@" + user_name(text[1:])
     if _ROOM.fullmatch(text):
         return text.lower()
@@ -77,11 +91,35 @@ def one_line(text: str, field: str) -> str:
 
 
 def topic_text(text: str) -> str:
-    """Raises Refused."""
-    kept = one_line(text, "text").strip()
-    if len(kept) > MAX_TOPIC:
-        raise Refused(ErrorWord.TOO_LONG, f"A topic has {MAX_TOPIC} characters at most; this one has {len(kept)}.")
+    """Raises Refused, as all below."""
+    return _limited(text, "text", "A topic", MAX_TOPIC)
+
+
+def reason_text(text: str) -> str:
+    return _limited(text, "reason", "A reason", MAX_REASON)
+
+
+def away_text(text: str) -> str:
+    return _limited(text, "text", "An away text", MAX_AWAY)
+
+
+def search_text(text: str) -> str:
+    kept = _limited(text, "text", "A search", MAX_SEARCH)
+    if not kept:
+        raise Refused(ErrorWord.EMPTY, "There is no word to search for.")
     return kept
+
+
+def label_text(text: str) -> str:
+    kept = _limited(text, "label", "A label", MAX_LABEL)
+    if not kept:
+        raise Refused(ErrorWord.EMPTY, "A token has a label, which tells what it is for.")
+    return kept
+
+
+def secret(text: str, field: str) -> str:
+    """What the server gave out itself, and should come back as it was."""
+    return _limited(text, field, f"A {field}", MAX_SECRET)
 
 
 def password(text: str) -> str:
@@ -91,6 +129,13 @@ def password(text: str) -> str:
         raise Refused(ErrorWord.BAD_PASSWORD, "A password has no control characters.")
     if len(kept) > MAX_PASSWORD:
         raise Refused(ErrorWord.BAD_PASSWORD, f"A password has {MAX_PASSWORD} characters at most.")
+    return kept
+
+
+def _limited(text: str, field: str, what: str, most: int) -> str:
+    kept = one_line(text, field).strip()
+    if len(kept) > most:
+        raise Refused(ErrorWord.TOO_LONG, f"{what} has {most} characters at most; this one has {len(kept)}.")
     return kept
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Any, Final, Union
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Raw, structs
 
-from chatserver import commands, events
-from chatserver.commands import COMMANDS, CURRENT, Command, Tag
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.hygiene import message_text, one_line, password, room_name, topic_text, user_name
+from chatserver.commands import COMMANDS, Command, Tag
+from chatserver.errors import Refused
+from chatserver.wire.gates import bad, gated, missing
+from chatserver.wire.hygiene import one_line
 from chatserver.wire.lines import Undecodable
 
 MAX_TAG = 64
@@ -24,57 +24,6 @@ class Rejected(Exception):
         super().__init__(tag, refusal)
         self.tag = tag
         self.refusal = refusal
-
-
-def _named_room(text: str) -> str:
-    if text == CURRENT:  # a program looks at no room
-        raise _bad("The field room is missing.")
-    return room_name(text)
-
-
-def _after(text: str) -> str:
-    return room_name(text) if text else ""
-
-
-def _visibility(text: str) -> str:
-    if text not in (events.PUBLIC, events.PRIVATE):
-        raise _bad("The field visibility is public or private.")
-    return text
-
-
-def _resume(since: dict[str, int]) -> dict[str, int]:
-    return {room_name(room): seq for room, seq in since.items()}
-
-
-def _client_id(text: str) -> str:
-    return one_line(text, "id")
-
-
-def _about(text: str) -> str:
-    return one_line(text, "about")
-
-
-GATES: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]] = {
-    commands.Register: (("name", user_name), ("password", password)),
-    commands.Login: (("name", user_name), ("password", password), ("resume", _resume)),
-    commands.Logout: (),
-    commands.Quit: (),
-    commands.Ping: (),
-    commands.Help: (("about", _about),),
-    commands.Password: (("old", password), ("new", password)),
-    commands.Rooms: (("after", _after),),
-    commands.Create: (("room", room_name), ("visibility", _visibility), ("topic", topic_text)),
-    commands.Join: (("room", room_name),),
-    commands.Leave: (("room", _named_room),),
-    commands.Say: (("room", _named_room), ("text", message_text), ("id", _client_id)),
-    commands.History: (("room", _named_room),),
-    commands.Members: (("room", _named_room),),
-    commands.Who: (("name", user_name),),
-    commands.Read: (("room", _named_room),),
-    commands.Unread: (),
-    commands.Topic: (("room", _named_room), ("text", topic_text)),
-}
-"""What each text of a command has to pass. Numbers are checked by their types."""
 
 
 _decode: Final[Callable[[str], Command]] = msgspec.json.Decoder(type=Union[COMMANDS]).decode  # noqa: UP007
@@ -96,25 +45,14 @@ def parse(line: str) -> Command:
     except Refused as refused:
         raise Rejected(None, refused) from None
     try:
-        return _gated(command)
+        return gated(command)
     except Refused as refused:
         raise Rejected(tag, refused) from None
 
 
-def _gated(command: Command) -> Command:
-    changed = {}
-    for name, gate in GATES[type(command)]:
-        given = getattr(command, name)
-        if given is not None:
-            kept = gate(given)
-            if kept != given:
-                changed[name] = kept
-    return structs.replace(command, **changed) if changed else command
-
-
 def _check_tag(tag: Tag) -> None:
     if type(tag) is str and (len(tag) > MAX_TAG or one_line(tag, "tag") != tag):
-        raise _bad(f"The field tag has {MAX_TAG} characters at most, in NFC.")
+        raise bad(f"The field tag has {MAX_TAG} characters at most, in NFC.")
 
 
 def _rejected(line: str) -> Exception:
@@ -132,38 +70,42 @@ def _rejected(line: str) -> Exception:
         return Rejected(None, refused)
     try:
         if "cmd" not in given:
-            raise _bad("The field cmd is missing.")
+            raise missing("cmd")
         cmd = _checked_field(given, "cmd", str)
         if cmd not in BY_CMD:
-            raise _bad(_no_command(cmd))
+            raise bad(_no_command(cmd))
         for known in structs.fields(BY_CMD[cmd]):
             if known.encode_name in given:
                 _checked_field(given, known.encode_name, known.type)
             elif known.required:
-                raise _bad(f"The field {known.encode_name} is missing.")
+                raise missing(known.encode_name)
     except Refused as refused:
         return Rejected(tag, refused)
-    return Rejected(tag, _bad("A field is in this object twice."))
+    return Rejected(tag, bad("A field is in this object twice."))
 
 
 def _checked_field(given: dict[str, Raw], name: str, kind: Any) -> Any:
-    """One field, decoded. msgspec's reason names types only, never what was sent."""
+    """One field, decoded. The reason names what may be sent, never what was."""
     if name not in given:
         return None
     try:
         return msgspec.json.decode(given[name], type=kind)
     except msgspec.ValidationError as error:
+        choices = _choices(kind)
+        if choices:
+            raise bad(f"The field {name} is {', '.join(choices[:-1])} or {choices[-1]}.") from None
         reason = str(error).partition(" - at ")[0].replace("`", "")
-        raise _bad(f"The field {name} is wrong: {reason[:1].lower()}{reason[1:]}.") from None
+        raise bad(f"The field {name} is wrong: {reason[:1].lower()}{reason[1:]}.") from None
+
+
+def _choices(kind: Any) -> list[str]:
+    literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    return [choice for literal in literals for choice in get_args(literal)]
 
 
 def _no_command(cmd: str) -> str:
     near = get_close_matches(cmd[:32], BY_CMD, n=1)
     return f"There is no such command. Did you mean {near[0]}?" if near else "There is no such command."
-
-
-def _bad(text: str) -> Refused:
-    return Refused(ErrorWord.BAD_COMMAND, text)
 
 
 def _not_an_object() -> Undecodable:

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from chatserver.store.database import open_ready, parse_url
+
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 TWISTD = Path(sys.executable).with_name("twistd")
 
@@ -46,7 +48,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def run_chatserver(
     *options: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 30.0
 ) -> subprocess.CompletedProcess[str]:
-    """`twistd -n chatserver OPTIONS` to its end, for refusals to start and `--migrate`; `stdout` has all it wrote."""
+    """`twistd -n chatserver OPTIONS` to its end, for refusals to start; `stdout` has all it wrote."""
     return subprocess.run(
         [sys.executable, str(TWISTD), "-n", "--pidfile=", "chatserver", *options],
         cwd=cwd,
@@ -62,11 +64,8 @@ def run_chatserver(
 
 
 def migrate(database: str) -> None:
-    """Bring a database to the newest schema, as an operator does."""
-    with tempfile.TemporaryDirectory(prefix="chatserver-migrate-") as folder:
-        done = run_chatserver("--database", database, "--migrate", cwd=Path(folder))
-    if done.returncode:
-        raise ServerError(f"--migrate ended with status {done.returncode}:\n{done.stdout}")
+    """Bring a database to the newest schema, as `--migrate` does."""
+    open_ready(parse_url(database), migrate=True).dispose()
 
 
 class ChatServer:

@@ -1,0 +1,93 @@
+"""Fills a chatserver's database with people, rooms and entries, in a few statements, before anybody logs in."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Execute = Callable[[str], str]
+PASSWORD = "benchmark-only"
+SEED = "seed"
+"""A registered account, whose password the others get."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Accounts PREFIXu0 …, number i a member of room PREFIXr(i mod rooms); `entries` are in the first room already."""
+
+    prefix: str
+    count: int
+    rooms: int = 1
+    entries: int = 0
+    room_prefix: str = ""  # their own, unless said otherwise
+
+
+class PostgresFill:
+    def __init__(self, execute: Execute) -> None:
+        self.execute = execute
+
+    def series(self, count: int) -> str:
+        """A FROM item: s.g from 0 on."""
+        return f"generate_series(0, {count - 1}) AS s(g)"
+
+    def settle(self) -> None:
+        """What a database that grew slowly would have done already, so that it does not disturb the measurement."""
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            self.execute(statement)
+
+
+class SqliteFill(PostgresFill):
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        super().__init__(self._run)
+
+    def _run(self, statement: str) -> str:
+        db = sqlite3.connect(self._file, timeout=60, isolation_level=None)
+        try:
+            row = db.execute(statement).fetchone()
+            return "" if row is None else "|".join(str(value) for value in row)
+        finally:
+            db.close()
+
+    def series(self, count: int) -> str:
+        counting = f"WITH RECURSIVE t(g) AS (SELECT 0 UNION ALL SELECT g + 1 FROM t WHERE g < {count - 1})"
+        return f"({counting} SELECT g FROM t) AS s"
+
+    def settle(self) -> None:
+        for statement in ("ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            self.execute(statement)
+
+
+def fill(into: PostgresFill, people: People) -> None:
+    """Needs the account SEED."""
+    name, room = f"'{people.prefix}u' || s.g", people.room_prefix or people.prefix
+    into.execute(
+        f"INSERT INTO account (name, name_key, password_hash, created_at) SELECT {name}, lower({name}), "
+        f"(SELECT password_hash FROM account WHERE name = '{SEED}'), CURRENT_TIMESTAMP FROM {into.series(people.count)}"
+    )
+    into.execute(
+        f"INSERT INTO room (name, kind, last_seq, created_at) SELECT '{room}r' || s.g, 'public', "
+        f"CASE WHEN s.g = 0 THEN {people.entries} ELSE 0 END, CURRENT_TIMESTAMP FROM {into.series(people.rooms)} "
+        "WHERE true ON CONFLICT DO NOTHING"
+    )
+    into.execute(
+        "INSERT INTO membership (room_id, account_id, joined_seq) SELECT r.id, a.id, 1 "
+        f"FROM {into.series(people.count)} JOIN account AS a ON a.name = {name} "
+        f"JOIN room AS r ON r.name = '{room}r' || (s.g % {people.rooms})"
+    )
+    if people.entries:
+        into.execute(
+            "INSERT INTO entry (room_id, seq, kind, author_id, text, at) "
+            "SELECT r.id, s.g + 1, 'message', a.id, 'Stored before: a message of ordinary length, number ' || s.g, "
+            f"CURRENT_TIMESTAMP FROM {into.series(people.entries)} CROSS JOIN room AS r CROSS JOIN account AS a "
+            f"WHERE r.name = '{room}r0' AND a.name = '{people.prefix}u0'"
+        )
+    into.settle()
+
+
+STORED = "SELECT count(*) FROM entry WHERE text LIKE '@L%'"
+HOLES = (
+    "SELECT count(*) FROM room AS r JOIN (SELECT room_id, count(*) AS n, max(seq) AS top FROM entry GROUP BY room_id) "
+    "AS e ON e.room_id = r.id WHERE e.n <> e.top OR e.top <> r.last_seq"
+)
+"""Rooms whose log has a hole, or another end than the room says."""

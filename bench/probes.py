@@ -1,0 +1,155 @@
+"""Questions that need more than one load generator: deep history, resume, readers that never read, a huge room."""
+
+import random
+import statistics
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from bench import load, machine, postgres
+from bench.client import Client
+from bench.fill import PASSWORD
+from bench.load import Load
+from bench.servers import OnPostgres, Server
+
+Result = dict[str, Any]
+STALLED = 1000
+CHECKED = 3  # of the stalled readers, which read on at the end
+PAGE = 50
+PAGES = 100
+BESIDE = Load("paced", clients=20, seconds=5, prefix="b")
+"""The other room's load beside a huge one."""
+
+
+class Memory:
+    """The most memory that a server had while this ran, and what it had at first."""
+
+    def __init__(self, server: Server) -> None:
+        self._pid = server.pids["server"]
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Memory":
+        self.first = self.most = machine.resident_kib(self._pid)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            self.most = max(self.most, machine.resident_kib(self._pid))
+
+    @property
+    def figures(self) -> dict[str, float]:
+        return {"before_mib": self.first / 1024, "most_mib": self.most / 1024}
+
+
+def stored(server: Server, what: Load) -> Result:
+    """Messages into a long log, then pages of it."""
+    result = load.run(server, what)
+    last = result.get("sent", 0)
+    with Client(server.port) as client:
+        rooms = client.ask(cmd="login", name=f"{what.prefix}u0", password=PASSWORD)["rooms"]
+        room, head = rooms[0]["room"], rooms[0]["seq"]
+        if isinstance(server, OnPostgres) and postgres.statements_available():
+            server.database.sql("SELECT pg_stat_statements_reset()", database="chat")
+        result["pages_ms"] = {}
+        for name, low, high in (("oldest tenth", 0.0, 0.1), ("middle", 0.45, 0.55), ("newest tenth", 0.9, 1.0)):
+            times = []
+            for _ in range(PAGES):
+                before = max(PAGE + 1, random.randint(int(low * head), int(high * head)))
+                start = time.perf_counter()
+                answer = client.ask(cmd="history", room=room, before=before, limit=PAGE)
+                times.append((time.perf_counter() - start) * 1000)
+                if [entry["seq"] for entry in answer["entries"]] != list(range(before - PAGE, before)):
+                    result["faults"].append(f"the page before {before} of {head} is wrong ({last} sent)")
+            result["pages_ms"][name] = _spread(times)
+        if isinstance(server, OnPostgres) and postgres.statements_available():
+            result["database_ms"] = _page_statement(server)
+    return result
+
+
+def _page_statement(server: OnPostgres) -> dict[str, float]:
+    """What the database says of the statement that reads pages."""
+    row = server.database.sql(
+        "SELECT mean_exec_time, max_exec_time FROM pg_stat_statements "
+        f"WHERE query ~* 'from\\s+entry' AND query ~* 'order by' AND calls >= {PAGES} ORDER BY calls DESC LIMIT 1",
+        database="chat",
+    )
+    return dict(zip(("mean", "max"), map(float, row.split("|")), strict=True)) if row else {}
+
+
+def resume(server: Server, what: Load) -> Result:
+    """The live load alone, then with a client that resumes from the beginning as often as there is time."""
+    alone = load.run(server, replace(what, seconds=what.seconds / 2))
+    beside = load.Running(server, what)
+    entries, seconds, times = 0, 0.0, 0
+    try:
+        beside.ready()
+        with Memory(server) as memory:
+            while not times or not beside.over:
+                with Client(server.port) as client:
+                    start = time.perf_counter()
+                    client.send(cmd="login", name="au0", password=PASSWORD, resume={"ar0": 0})
+                    entries += sum(client.entries(1, b'{"event":"live"'))
+                    seconds += time.perf_counter() - start
+                    times += 1
+        result = beside.result()
+    finally:
+        if not beside.over:
+            beside.kill()
+    result["faults"] += alone["faults"]
+    result["alone"] = alone
+    result["resumed"] = {"times": times, "entries": entries, "entries_per_s": entries / seconds, **memory.figures}
+    result["sent_before"] = alone.get("sent", 0)
+    return result
+
+
+def stalled(server: Server, what: Load) -> Result:
+    """The load alone, then with members that are logged in and read nothing; some of them read on at the end."""
+    alone = load.run(server, what)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(Client(server.port, receive_bytes=4096)) for _ in range(STALLED)]
+        for number, reader in enumerate(readers):
+            reader.send(cmd="login", name=f"su{number}", password=PASSWORD)
+            if number % 50 == 49:  # no more logins at once than a server takes
+                reader.ask(cmd="ping")
+        for reader in readers:
+            reader.ask(cmd="ping")
+        with Memory(server) as memory:
+            result = load.run(server, what)
+        head = alone.get("sent", 0) + result.get("sent", 0)
+        for reader in readers[:CHECKED]:
+            for _ in reader.entries(alone.get("sent", 0) + 1, head):
+                pass
+    result["faults"] += alone["faults"]
+    result["alone"] = alone
+    result["memory"] = memory.figures
+    result["sent_before"] = alone.get("sent", 0)
+    return result
+
+
+def bigroom(server: Server, what: Load) -> Result:
+    """A huge room, and beside it a small one whose members must not notice."""
+    huge = load.Running(server, what)
+    try:
+        if not huge.ready():
+            return huge.result()
+        beside = load.run(server, replace(BESIDE, seconds=what.seconds))
+        result = huge.result()
+    finally:
+        if not huge.over:
+            huge.kill()
+    result["faults"] += beside["faults"]
+    result["beside"] = beside
+    result["sent_before"] = beside.get("sent", 0)
+    return result
+
+
+def _spread(times: list[float]) -> dict[str, float]:
+    return {"p50": statistics.median(times), "p99": sorted(times)[int(len(times) * 0.99) - 1], "max": max(times)}

@@ -1,0 +1,143 @@
+"""What is measured: each scenario with its question, and the series that the plots show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench import probes
+from bench.fill import People
+from bench.load import Load, run
+from bench.servers import PEERS, Server
+
+OURS = ["chatserver-pg", "chatserver-sqlite"]
+FAST = ["ngircd", "inspircd", *OURS]  # the archive of an XMPP server would take hours
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`measure` is given the running server; `people` are in its database before it is asked anything."""
+
+    name: str
+    asks: str
+    load: Load = Load()
+    peers: Sequence[str] = tuple(PEERS)
+    rounds: int = 3  # at most
+    quick: bool = False  # part of a quick run
+    kind: str = "load"  # names its table in the report
+    more_people: Sequence[People] = ()
+    probe: Callable[[Server, Load], Result] = run
+    statements: bool = False  # the database is to tell how long its statements take
+    optional: bool = False  # only where asked for
+    size: int = 0  # entries stored before
+
+    @property
+    def people(self) -> list[People]:
+        return [replace(self.load.people, entries=self.size), *self.more_people]
+
+    def measure(self, server: Server) -> Result:
+        return self.probe(server, self.load)
+
+    def shortened(self, factor: float) -> "Scenario":
+        return replace(self, load=replace(self.load, seconds=max(1.0, self.load.seconds * factor)))
+
+
+def _fan(clients: int, window: int = 16, **more: Any) -> Load:
+    return Load(clients=clients, senders=min(4, clients), window=window, **more)
+
+
+def _paced(rate: float, seconds: float = 4, **more: Any) -> Load:
+    return Load("paced", rate=rate, seconds=seconds, **more)
+
+
+def _rooms(rooms: int) -> Load:
+    """Rooms of 4; about 64 messages in flight in all, or one a room."""
+    return Load(clients=4 * rooms, rooms=rooms, senders=rooms, window=max(1, 64 // rooms))
+
+
+COMPARED = [
+    Scenario("fan100", "One room of 100, 4 senders with 16 messages in flight each.", _fan(100), quick=True),
+    Scenario("fan100w1", "The same with 1 in flight: the way of one message.", _fan(100, 1)),
+    Scenario("fan100w64", "The same with 64 in flight: how much sharing work helps.", _fan(100, 64)),
+    Scenario("fan500", "One room of 500, 4 senders with 16 in flight.", _fan(500), quick=True),
+    Scenario(
+        "rooms50", "50 rooms of 10, a sender in each with 4 in flight.",
+        Load(clients=500, rooms=50, senders=50, window=4), quick=True,
+    ),
+    Scenario(
+        "paced100", "100 messages/s in a room of 100, to clients with ordinary delayed ACKs.",
+        _paced(100, 5, quickack=False), quick=True,
+    ),
+    Scenario("paced500", "500 messages/s in a room of 100.", _paced(500)),
+    Scenario(
+        "idle10k", "10,000 clients log in, 10 in a room, and stay.",
+        Load("idle", clients=10_000, rooms=1000, seconds=2, login_seconds=150), kind="idle",
+    ),
+]  # fmt: skip
+
+GROWING = [
+    Scenario("members10", "As fan100 with 10 members.", _fan(10, seconds=2), FAST, quick=True),
+    Scenario("members1000", "As fan100 with 1,000 members.", _fan(1000), FAST, quick=True),
+    Scenario("members10000", "As fan100 with 10,000 members.", _fan(10_000, login_seconds=150), FAST, rounds=1),
+    *(
+        Scenario(f"rate{rate}", f"{rate:,} messages/s in a room of 100.", _paced(rate, 3), FAST, 1, quick=rate == 1000)
+        for rate in (200, 1000, 2000, 5000, 10_000, 20_000)
+    ),
+    *(
+        Scenario(f"chats{rooms}", f"{rooms:,} rooms of 4 members, about 64 messages in flight.", _rooms(rooms), FAST, 1)
+        for rooms in (1, 10, 100, 1000)
+    ),
+]
+
+PROBED = [
+    *(
+        Scenario(
+            f"stored{entries}", f"100 messages/s into a room of {entries:,} entries; pages of 50 anywhere in it.",
+            _paced(100, 3, clients=20), OURS, 1, entries == 10_000, "stored",
+            probe=probes.stored, statements=True, optional=entries > 1_000_000, size=entries,
+        )
+        for entries in (1000, 10_000, 100_000, 1_000_000, 10_000_000)
+    ),
+    Scenario(
+        "resume", "A client resumes a room of 1,000,000 entries, again and again, beside 100 messages/s elsewhere.",
+        _paced(100, 6, prefix="b", clients=100), OURS, 1, kind="resume", probe=probes.resume,
+        more_people=[People("a", 1, entries=1_000_000)],
+    ),
+    Scenario(
+        "stalled", "1,000 members that never read, in a room at 5,000 messages/s with 100 that do.",
+        _paced(5000, 4), OURS, 1, kind="stalled", probe=probes.stalled,
+        more_people=[People("s", probes.STALLED, room_prefix="a")],
+    ),
+    Scenario(
+        "bigroom", "One message a second to a room of 10,000, beside 100 messages/s in a room of 20.",
+        _paced(1, 5, clients=10_000, login_seconds=150), FAST, 1, kind="bigroom", probe=probes.bigroom,
+        more_people=[probes.BESIDE.people],
+    ),
+]  # fmt: skip
+
+SCENARIOS = {scenario.name: scenario for scenario in (*COMPARED, *GROWING, *PROBED)}
+
+
+@dataclass(frozen=True)
+class Series:
+    """Scenarios that differ in one number."""
+
+    name: str
+    title: str
+    x: str
+    figures: Sequence[tuple[str, str]]  # key of a figure, and what it is
+    points: dict[str, float] = field(default_factory=dict)
+
+
+THROUGHPUT = [("msgs_per_s", "messages/s"), ("deliveries_per_s", "deliveries/s")]
+LATENCY = [("lat_ms.p50", "p50, ms"), ("lat_ms.p99", "p99, ms")]
+SERIES = [
+    Series("members", "Throughput against members of the room", "members", THROUGHPUT,
+           {"members10": 10, "fan100": 100, "members1000": 1000, "members10000": 10_000}),
+    Series("rate", "Latency against rate, room of 100", "messages/s", LATENCY,
+           {"rate200": 200, "paced500": 500, **{f"rate{n}": n for n in (1000, 2000, 5000, 10_000, 20_000)}}),
+    Series("rooms", "Throughput against rooms of 4", "rooms", THROUGHPUT[:1],
+           {f"chats{n}": n for n in (1, 10, 100, 1000)}),
+    Series("stored", "Latency against stored entries, 100 messages/s", "entries in the room", LATENCY[1:],
+           {f"stored{n}": n for n in (1000, 10_000, 100_000, 1_000_000, 10_000_000)}),
+]  # fmt: skip

@@ -1,0 +1,261 @@
+"""The servers that are measured: how each is started, what it keeps, how many messages it has kept."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import fill, machine, postgres
+from bench.client import Client
+from bench.fill import People
+
+HERE = Path(__file__).parent
+STOP_SECONDS = 20.0
+
+
+class Server:
+    """A chat server in a fresh folder, running from `start` to `stop`."""
+
+    name = ""
+    profile = ""
+    keeps = ""  # what it stores, and when
+    settings = ""  # in peers/
+    package = ""  # Debian's
+    login_options: tuple[str, ...] = ()  # for the load generator
+
+    def __init__(self, workspace: Path, statements: bool = False) -> None:
+        self.folder = workspace / self.name
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        machine.own(self.folder)
+        self.port = machine.free_port()
+        self.statements = statements
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @classmethod
+    def missing(cls) -> str:
+        """Why it cannot be measured here; empty where it can."""
+        return "" if machine.find_program(cls.package) else f"Debian's package {cls.package} is not installed"
+
+    @classmethod
+    def version(cls) -> str:
+        return f"{cls.package} {machine.package_version(cls.package) or '(unpackaged)'}"
+
+    def start(self, people: Sequence[People]) -> None:
+        raise NotImplementedError
+
+    def stored(self) -> int | None:
+        """Messages of the load generator that it has kept; None where it keeps none."""
+        return None
+
+    def faults(self) -> list[str]:
+        """What is wrong with what it has kept."""
+        return []
+
+    def facts(self) -> dict[str, str]:
+        """Settings worth telling, asked of what runs."""
+        return {}
+
+    def stop(self) -> None:
+        for process in reversed(self.processes.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {name: process.pid for name, process in self.processes.items()}
+
+    def settings_file(self, **values: object) -> str:
+        """A copy of its settings, with @NAME@ replaced."""
+        text = (HERE / "peers" / self.settings).read_text()
+        for key, value in {"PORT": self.port, "FOLDER": self.folder, **values}.items():
+            text = text.replace(f"@{key}@", str(value))
+        path = self.folder / self.settings
+        path.write_text(text)
+        machine.own(path)
+        return str(path)
+
+    def launch(self, command: Sequence[str], *, root: bool = False, env: dict[str, str] | None = None) -> None:
+        """Runs it, without root's rights unless `root`, until it listens."""
+        with (self.folder / "server.log").open("wb") as log:
+            user: dict[str, Any] = {} if root else machine.stranger()
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env=env, **user,
+            )  # fmt: skip
+        self.processes["server"] = process
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError(f"{self.name} does not start: {(self.folder / 'server.log').read_text()[-500:]}")
+
+
+class Ngircd(Server):
+    name, profile, package, settings = "ngircd", "irc", "ngircd", "ngircd.conf"
+    keeps = "Nothing."
+    login_options = ("--login-conc", "8")
+
+    def start(self, people: Sequence[People]) -> None:
+        self.launch([machine.find_program("ngircd") or "", "-n", "-f", self.settings_file()])
+
+
+class Inspircd(Server):
+    name, profile, package, settings = "inspircd", "irc", "inspircd", "inspircd.conf"
+    keeps = "Nothing."
+    login_options = ("--login-conc", "2000")  # it completes logins once a second: only many at once show its rate
+
+    def start(self, people: Sequence[People]) -> None:
+        self.launch([machine.find_program("inspircd") or "", "--nofork", "--config", self.settings_file()])
+
+
+class OnPostgres(Server):
+    """What a server with a PostgreSQL beside it has in common."""
+
+    database: postgres.Postgres
+
+    def start_postgres(self, database: str) -> None:
+        settings = (HERE / "peers" / "postgresql.conf").read_text()
+        self.database = postgres.Postgres(self.folder, settings, self.statements)
+        self.processes["postgres"] = self.database.process
+        self.database.create(database)
+
+    def facts(self) -> dict[str, str]:
+        return self.database.settings()
+
+    def stop(self) -> None:
+        process = self.processes.pop("postgres", None)
+        super().stop()
+        if process is not None:
+            self.database.stop()
+
+
+class Prosody(OnPostgres):
+    name, profile, package, settings = "prosody-pg", "xmpp-muc", "prosody", "prosody.cfg.lua"
+    keeps = "Every room message in its archive (MAM) in PostgreSQL, as XML; not what is in flight when it is killed."
+
+    @classmethod
+    def missing(cls) -> str:
+        if not postgres.programs():
+            return "there is no PostgreSQL"
+        if not machine.package_version("lua-dbi-postgresql"):
+            return "Debian's package lua-dbi-postgresql is not installed"
+        return super().missing()
+
+    def start(self, people: Sequence[People]) -> None:
+        self.start_postgres("prosody")
+        settings = self.settings_file(PGPORT=self.database.port)
+        self.launch([machine.find_program("prosody") or "", "-F", "--config", settings])
+
+    def stored(self) -> int | None:
+        return int(self.database.sql("SELECT count(*) FROM prosodyarchive WHERE value LIKE '%@L%'", database="prosody"))
+
+
+class Chatserver(Server):
+    """The server under test, from the virtualenv that this program runs in."""
+
+    profile, settings = "chatserver", "chatserver.toml"
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if Path(sys.executable).with_name("twistd").exists() else "run this with the virtualenv's Python"
+
+    @classmethod
+    def version(cls) -> str:
+        from chatserver import __version__
+
+        return f"chatserver {__version__}"
+
+    def launch_chatserver(self, url: str, *options: str) -> None:
+        command = [sys.executable, str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "chatserver"]
+        command += ["--listen", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096", "--database", url, *options]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
+        root = not machine.stranger_can_run([sys.executable, "-c", "import chatserver.tap"])
+        self.launch([*command, "--config", self.settings_file()], root=root, env=env)
+
+    def fill(self, into: fill.PostgresFill, people: Sequence[People]) -> None:
+        with Client(self.port) as seed:
+            seed.ask(cmd="register", name=fill.SEED, password=fill.PASSWORD)
+        for one in people:
+            fill.fill(into, one)
+
+    def ask_database(self, statement: str) -> str:
+        raise NotImplementedError
+
+    def stored(self) -> int | None:
+        return int(self.ask_database(fill.STORED))
+
+    def faults(self) -> list[str]:
+        holes = int(self.ask_database(fill.HOLES))
+        return [f"{holes} rooms with a hole in their log"] if holes else []
+
+
+class ChatserverPostgres(Chatserver, OnPostgres):
+    name = "chatserver-pg"
+    keeps = "Every message in PostgreSQL, committed with fsync before the answer and before anybody sees it."
+
+    @classmethod
+    def missing(cls) -> str:
+        return super().missing() or ("" if postgres.programs() else "there is no PostgreSQL")
+
+    def start(self, people: Sequence[People]) -> None:
+        self.start_postgres("chat")
+        url = f"postgresql+psycopg2://chat@127.0.0.1:{self.database.port}/chat"
+        self.launch_chatserver(url, "--migrate")
+        if self.statements:
+            self.ask_database(f"CREATE EXTENSION {postgres.STATEMENTS}")
+        self.fill(fill.PostgresFill(self.ask_database), people)
+
+    def ask_database(self, statement: str) -> str:
+        return self.database.sql(statement, database="chat")
+
+
+class ChatserverSqlite(Chatserver):
+    name = "chatserver-sqlite"
+    keeps = "Every message in SQLite (WAL, synchronous=FULL), committed before the answer and before anybody sees it."
+
+    def start(self, people: Sequence[People]) -> None:
+        file = self.folder / "chat.db"
+        self.launch_chatserver(f"sqlite:///{file}")
+        self._fill = fill.SqliteFill(file)
+        self.fill(self._fill, people)
+
+    def ask_database(self, statement: str) -> str:
+        return self._fill.execute(statement)
+
+
+class Relay(Server):
+    name, profile = "relay", "relay"
+    keeps = "Nothing; it is no chat server (bench/relay.py)."
+
+    @classmethod
+    def missing(cls) -> str:
+        return ""
+
+    @classmethod
+    def version(cls) -> str:
+        return "bench/relay.py"
+
+    def start(self, people: Sequence[People]) -> None:
+        self.launch([sys.executable, str(HERE / "relay.py"), str(self.port)], root=True)
+
+
+SERVERS: dict[str, type[Server]] = {
+    kind.name: kind for kind in (Ngircd, Inspircd, Prosody, ChatserverPostgres, ChatserverSqlite, Relay)
+}
+PEERS = [name for name in SERVERS if name != Relay.name]

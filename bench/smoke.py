@@ -1,0 +1,81 @@
+"""A minute's look at whether the server has become slower: its ratio to a minimal relay in the same run.
+
+`make bench-smoke` compares with what `make bench-smoke RECORD=1` wrote to smoke.json. For people: a timing decides
+nothing.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+from bench import load, machine
+from bench.load import Load
+from bench.servers import ChatserverPostgres, ChatserverSqlite, Relay, Server
+
+RECORD = Path(__file__).with_name("smoke.json")
+ROUNDS = 3
+FALL = 0.8
+LOADS = {
+    "fan100": ("deliveries_per_s", Load(seconds=1.5, prefix="a")),
+    "fan500": ("deliveries_per_s", Load(clients=500, seconds=1.5, prefix="b")),
+    "rooms50": ("deliveries_per_s", Load(clients=500, rooms=50, senders=50, window=4, seconds=1.5, prefix="c")),
+    "paced100": ("lat_ms", Load("paced", rate=100, seconds=2, prefix="d")),
+}
+"""Of the figure, more is better but for latency, whose inverse is compared."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.smoke", description=__doc__)
+    parser.add_argument("--record", action="store_true", help="keep the ratios in smoke.json")
+    options = parser.parse_args()
+    machine.raise_file_limit()
+    workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
+    workspace.chmod(0o755)
+    servers: list[Server] = []
+    try:
+        with machine.alone():
+            kind = ChatserverSqlite if ChatserverPostgres.missing() else ChatserverPostgres
+            people = [one.people for _, one in LOADS.values()]
+            for server in (kind(workspace), Relay(workspace)):
+                servers.append(server)
+                server.start(people)
+            ratios = {name: _ratio(servers, name) for name in LOADS}
+    finally:
+        for server in servers:
+            server.stop()
+        shutil.rmtree(workspace, ignore_errors=True)
+    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    print(f"{kind.name} as a ratio to the relay; 1 is as fast")
+    for name, (ratio, low, high) in ratios.items():
+        print(f"{name:9} {ratio:6.3f} ({low:.3f}-{high:.3f})  {_compared(ratio, recorded.get(kind.name, {}).get(name))}")
+    if options.record:
+        recorded[kind.name] = {name: round(ratio, 4) for name, (ratio, _, _) in ratios.items()}
+        RECORD.write_text(json.dumps(recorded, indent=2) + "\n")
+
+
+def _ratio(servers: list[Server], name: str) -> tuple[float, float, float]:
+    """Median, lowest and highest over some rounds, in which each server has its turn."""
+    key, what = LOADS[name]
+    ratios = []
+    for _ in range(ROUNDS):
+        speeds = []
+        for server in servers:
+            result = load.run(server, what)
+            if result["faults"]:
+                raise SystemExit(f"{name} on {server.name} does not count: {'; '.join(result['faults'])}")
+            speeds.append(1 / result["lat_ms"]["p50"] if key == "lat_ms" else result[key])
+        ratios.append(speeds[0] / speeds[1])
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def _compared(ratio: float, before: float | None) -> str:
+    if before is None:
+        return "none recorded (RECORD=1 does)"
+    return f"recorded {before:.3f}, {100 * (ratio / before - 1):+.0f} %{'  FALLEN' if ratio < FALL * before else ''}"
+
+
+if __name__ == "__main__":
+    main()

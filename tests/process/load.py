@@ -1,0 +1,164 @@
+"""Programs that speak without pause, and what the database says of it afterwards."""
+
+import json
+import threading
+from typing import Self
+
+from sqlalchemy import text
+
+from chatserver.store.database import open_engine, parse_url
+from tests.support.client import Ended, JsonClient, Message, Raw
+from tests.support.process import wait_until
+
+QUICK = "[passwords]\nmemory_kib = 8\ntime_cost = 1\n"
+"""Settings for servers at which many log in."""
+
+IN_FLIGHT = 8
+
+
+class Talker:
+    """Says numbered messages, each with an id, in a thread of its own: until it is stopped, or the connection ends.
+
+    What is refused as `unavailable` is sent again with the same id until it is stored.
+    """
+
+    def __init__(self, client: JsonClient, name: str, rooms: list[str]) -> None:
+        self.client = client
+        self.name = name
+        self.acknowledged: dict[str, tuple[str, int]] = {}
+        """By id: the room and the number."""
+        self.unavailable: list[Message] = []
+        self.trouble: BaseException | None = None
+        self._rooms = rooms
+        self._count = 0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> Self:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Everything said is acknowledged, or the connection has ended."""
+        self._stopping.set()
+        self.join()
+
+    def join(self) -> None:
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        if self.trouble is not None:
+            raise self.trouble
+
+    def _run(self) -> None:
+        try:
+            flying: list[tuple[int, str]] = []
+            while flying or not self._stopping.is_set():
+                while len(flying) < IN_FLIGHT and not self._stopping.is_set():
+                    self._count += 1
+                    id = f"{self.name}-{self._count}"
+                    flying.append((self._post(id), id))
+                tag, id = flying.pop(0)
+                answer = self.client.answer(tag, 30)
+                if answer["ok"]:
+                    self.acknowledged[id] = answer["room"], answer["seq"]
+                else:
+                    assert answer["error"] == "unavailable", answer
+                    self.unavailable.append(answer)
+                    flying.append((self._post(id), id))
+        except (Ended, ConnectionError):
+            self._hear_the_rest()
+        except BaseException as error:
+            self.trouble = error
+
+    def _post(self, id: str) -> int:
+        room = self._rooms[int(id.rpartition("-")[2]) % len(self._rooms)]
+        return self.client.post("say", room=room, text=f"text of {id}", id=id)
+
+    def _hear_the_rest(self) -> None:
+        try:
+            self.client.drain(10)
+        except BaseException as error:
+            self.trouble = error
+        self.client.close()
+
+
+def wait_for_load(talkers: list[Talker], each: int) -> None:
+    """Wait until every talker has so many more messages acknowledged than now."""
+    before = [len(talker.acknowledged) for talker in talkers]
+
+    def enough() -> bool:
+        return all(
+            talker.trouble is not None or len(talker.acknowledged) >= count + each
+            for talker, count in zip(talkers, before, strict=True)
+        )
+
+    wait_until(enough, 30, "the talkers talk")
+
+
+Row = tuple[int, str, str, str | None]
+
+
+def query(database: str, statement: str) -> list[tuple[object, ...]]:
+    engine = open_engine(parse_url(database))
+    try:
+        with engine.connect() as db:
+            return [tuple(row) for row in db.execute(text(statement))]
+    finally:
+        engine.dispose()
+
+
+def stored(database: str) -> dict[str, list[Row]]:
+    """Of every room: the number, kind, text and id of all that is in its log. A direct room is called "@"; these tests
+    have one at most."""
+    rows = query(
+        database,
+        "SELECT room.name, seq, entry.kind, text, client_id FROM entry JOIN room ON room.id = room_id ORDER BY 1, 2",
+    )
+    logs: dict[str, list[Row]] = {}
+    for room, *row in rows:
+        logs.setdefault(name(str(room)), []).append(tuple(row))  # type: ignore[arg-type]
+    return logs
+
+
+def name(room: str) -> str:
+    return "@" if room.startswith("@") else room
+
+
+def check_kept(database: str, talkers: list[Talker]) -> None:
+    """No log has a hole; what was acknowledged is stored once, where it was said to be; what was heard is stored."""
+    logs = stored(database)
+    for log in logs.values():
+        assert [seq for seq, *_ in log] == list(range(1, len(log) + 1))
+    places: dict[str | None, list[tuple[str, int]]] = {}
+    for room, log in logs.items():
+        for seq, _, said, id in log:
+            if id is not None:
+                assert said == f"text of {id}"
+                places.setdefault(id, []).append((room, seq))
+    for talker in talkers:
+        for id, (room, seq) in talker.acknowledged.items():
+            assert places.get(id) == [(name(room), seq)], id
+        for room, heard in talker.client.rooms.items():
+            check_heard(heard)
+            kept = {seq: said for seq, kind, said, _ in logs[name(room)] if kind == "message"}
+            for entry in heard:
+                if entry["event"] == "message":
+                    assert kept.get(entry["seq"]) == entry["text"]
+
+
+def check_heard(heard: list[Message]) -> None:
+    """Nothing is skipped, repeated or swapped."""
+    numbers = [entry["seq"] for entry in heard]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+
+
+def send_later(client: Raw, data: bytes) -> threading.Thread:
+    """Sends in a thread of its own, for a client that does not read meanwhile."""
+    thread = threading.Thread(target=client.socket.sendall, args=(data,), daemon=True)
+    client.socket.settimeout(60)
+    thread.start()
+    return thread
+
+
+def lines(*objects: Message) -> bytes:
+    return b"".join(json.dumps(one).encode() + b"\n" for one in objects)

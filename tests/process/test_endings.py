@@ -1,0 +1,132 @@
+"""How the server ends, and what is there afterwards."""
+
+import signal
+
+import pytest
+
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK, Talker, check_kept, lines, query, send_later, stored, wait_for_load
+from tests.support.client import JsonClient, Raw, TextClient
+from tests.support.process import ChatServer, wait_until
+
+Connections = list[tuple[object, ...]]
+
+
+def talkers(one: ChatServer, connect: Connect) -> list[Talker]:
+    """Three people who talk in two rooms at once."""
+    people = [connect(one, JsonClient) for _ in range(3)]
+    for number, client in enumerate(people):
+        client.register(f"talker{number}")
+        client.ok("join" if number else "create", room="books")
+    return [Talker(client, f"t{number}", ["general", "books"]).start() for number, client in enumerate(people)]
+
+
+def sessions(one: ChatServer) -> Connections:
+    return query(
+        one.database,
+        "SELECT account.name, reason, disconnected_at IS NOT NULL FROM session JOIN account ON account.id = account_id "
+        "ORDER BY connected_at, session.id",
+    )
+
+
+def test_a_kill_loses_nothing(database_url: str, server: StartServer, connect: Connect) -> None:
+    """After kill -9 under load every acknowledged message is stored, and the server goes on from there."""
+    one = server(database_url, config=QUICK)
+    people = talkers(one, connect)
+    wait_until(lambda: len(sessions(one)) == 3, what="the logins are written down")
+    wait_for_load(people, 100)
+    one.kill()
+    for talker in people:
+        talker.join()
+    check_kept(database_url, people)
+    assert {reason for _, reason, _ in sessions(one)} == {None}
+
+    one.start()
+    assert sessions(one) == [(f"talker{n}", "crash", True) for n in range(3)]
+    ana = connect(one, JsonClient)
+    login = ana.login("talker0")
+    head = {room["room"]: room["seq"] for room in login["rooms"]}
+    assert head == {room: len(log) for room, log in stored(database_url).items()}
+    assert ana.say("books", "on we go")["seq"] == head["books"] + 1
+    id, (room, seq) = next(iter(people[0].acknowledged.items()))
+    assert ana.say(room, f"text of {id}", id)["seq"] == seq
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopping_under_load(
+    database_url: str, server: StartServer, connect: Connect, number: signal.Signals
+) -> None:
+    """On SIGTERM or Ctrl-C everybody is told, what was acknowledged or heard is stored, and the exit status is 0."""
+    one = server(database_url, config=QUICK)
+    people = talkers(one, connect)
+    person = connect(one, TextClient)
+    stranger = connect(one, Raw)
+    person.register("reader")
+    stranger.read_line()
+    wait_for_load(people, 100)
+    assert one.stop(number=number) == 0
+    for talker in people:
+        talker.join()
+        [closing] = [event for event in talker.client.events if event["event"] == "closing"]
+        assert talker.client.events[-1] is closing
+        assert closing["reason"] == "shutdown"
+        assert closing["retry"] > 0
+    assert person.rest().endswith("* The server is restarting. Everything you sent is saved.\n")
+    assert stranger.eof() == b"* The server is restarting. Everything you sent is saved.\r\n"
+    check_kept(database_url, people)
+    assert {(reason, closed) for _, reason, closed in sessions(one)} == {("shutdown", True)}
+
+
+def test_what_has_arrived_is_done(server: StartServer, connect: Connect) -> None:
+    """Every command that was read before the end is answered: what is stored and what is acknowledged are the same."""
+    one = server(config=QUICK)
+    ana = connect(one, JsonClient)
+    ana.register("ana")
+    count = 3000
+    sender = send_later(
+        ana, lines(*({"cmd": "say", "room": "general", "text": f"{n}", "tag": n} for n in range(1, count + 1)))
+    )
+    ana.wait_seq("general", 5)
+    one.signal(signal.SIGTERM)
+    ana.drain()
+    ana.close()
+    assert one.wait() == 0
+    sender.join(10)
+    answered = [tag for tag in ana.order if isinstance(tag, int)][1:]
+    assert answered == list(range(1, len(answered) + 1))
+    said = [text for _, kind, text, _ in stored(one.database)["general"] if kind == "message"]
+    assert said == [f"{n}" for n in answered]
+
+
+def test_a_second_signal(server: StartServer, connect: Connect) -> None:
+    """A second SIGTERM ends the server at once, though a client that does not read is still being waited for."""
+    one = server(config=QUICK + "[shutdown]\nflush_seconds = 100\n")
+    ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
+    ana.register("ana")
+    stuck.register("stuck")
+    for n in range(200):
+        ana.post("say", room="general", text="x" * 7000)
+    ana.wait_seq("general", 200)
+    one.signal(signal.SIGTERM)
+    ana.wait_closing()
+    assert one.running
+    one.signal(signal.SIGTERM)
+    assert one.wait(10) == -signal.SIGTERM
+
+
+def test_how_sessions_end(server: StartServer, connect: Connect) -> None:
+    """Each login has its row from beginning to end, with the reason."""
+    one = server(config=QUICK)
+    clients = {word: connect(one, JsonClient) for word in ("quit", "logout", "eof", "lost", "open")}
+    for word, client in clients.items():
+        client.register(word)
+    clients["quit"].ok("quit")
+    clients["logout"].ok("logout")
+    clients["eof"].half_close()
+    clients["lost"].abort()
+    expected: Connections = [(word, word, True) for word in ("quit", "logout", "eof", "lost")]
+    wait_until(lambda: sessions(one) == [*expected, ("open", None, False)], what="the rows are written")
+    assert clients["logout"].wait_closing()["reason"] == "logout"
+    for word in ("quit", "eof"):
+        clients[word].drain()
+        assert all(event["event"] != "closing" for event in clients[word].events)

@@ -1,0 +1,75 @@
+"""The same id again: on one connection, on two at once, after a cut."""
+
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK, stored
+from tests.support.client import JsonClient
+
+
+def test_an_id_on_two_connections_at_once(database_url: str, server: StartServer, connect: Connect) -> None:
+    """Sent on both at the same time, in one room and in a direct one not yet there, a message is stored once, and both
+    are answered with its number."""
+    one = server(database_url, config=QUICK)
+    bob = connect(one, JsonClient)
+    bob.register("bob")
+    links = [connect(one, JsonClient) for _ in range(2)]
+    links[0].register("ana")
+    links[1].login("ana")
+    for room in ("general", "@bob"):
+        pairs = []
+        for n in range(50):
+            pairs.append([link.post("say", room=room, text=f"text {n}", id=f"{room}{n}") for link in links])
+        seqs = []
+        for tags in pairs:
+            answers = [link.answer(tag) for link, tag in zip(links, tags, strict=True)]
+            assert all(answer["ok"] for answer in answers), answers
+            assert sorted("dup" in answer for answer in answers) == [False, True]
+            assert answers[0]["seq"] == answers[1]["seq"]
+            assert answers[0]["at"] == answers[1]["at"]
+            seqs.append(answers[0]["seq"])
+        log = bob.wait_seq("@ana" if room == "@bob" else room, seqs[-1])
+        assert [entry["seq"] for entry in log if entry["event"] == "message"] == seqs
+        assert seqs == sorted(set(seqs))
+    ids = [id for log in stored(database_url).values() for _, _, _, id in log if id is not None]
+    assert len(ids) == len(set(ids)) == 100
+
+
+def test_an_id_in_two_rooms_at_once(database_url: str, server: StartServer, connect: Connect) -> None:
+    """Whichever room has it first keeps it; for the other it is an id-conflict."""
+    one = server(database_url, config=QUICK + "[limits]\nstrikes = 0\n")
+    links = [connect(one, JsonClient) for _ in range(2)]
+    links[0].register("ana")
+    links[1].login("ana")
+    rooms = [f"room{n}" for n in range(6)]
+    for room in rooms:
+        links[0].ok("create", room=room)
+    pairs = []
+    for n in range(40):
+        for first, second in ((n % 6, (n + 1) % 6), (n % 6, (n + 2) % 6)):
+            id = f"{n}-{second}"
+            tags = [
+                link.post("say", room=rooms[room], text="text", id=id)
+                for link, room in zip(links, (first, second), strict=True)
+            ]
+            pairs.append(tags)
+    for tags in pairs:
+        answers = [link.answer(tag) for link, tag in zip(links, tags, strict=True)]
+        assert sorted(answer.get("error", "") for answer in answers) == ["", "id-conflict"]
+    ids = [id for log in stored(database_url).values() for _, _, _, id in log if id is not None]
+    assert len(ids) == len(set(ids)) == 80
+
+
+def test_ids_are_ones_own(server: StartServer, connect: Connect) -> None:
+    """An id shows to its sender's connections only, live and in history, and two people may use the same one."""
+    one = server(config=QUICK)
+    ana, other, bob = (connect(one, JsonClient) for _ in range(3))
+    ana.register("ana")
+    other.login("ana")
+    bob.register("bob")
+    first = ana.say("general", "hello", "k1")
+    assert bob.say("general", "hello", "k1")["seq"] == first["seq"] + 1
+    ids = []
+    for client in (ana, other, bob):
+        heard = client.wait_seq("general", first["seq"] + 1)[-2:]
+        ids.append([entry.get("id") for entry in heard])
+        assert client.ok("history", room="general", limit=2)["entries"] == heard
+    assert ids == [["k1", None], ["k1", None], [None, "k1"]]

@@ -1,0 +1,199 @@
+"""Entries: every message once, in its room's next place, or not at all."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, select, update
+
+from chatserver.events import JOINED, LEFT, MESSAGE, PRIVATE
+from chatserver.store import messages, rooms
+from chatserver.store.messages import Draft
+from chatserver.store.schema import Membership, Room
+from tests.store.conftest import AT, Tables, seqs
+
+LATER = AT + timedelta(minutes=1)
+
+
+def test_numbers(tables: Tables) -> None:
+    """A batch over several rooms is stored in the order given, each message with its room's next number."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books, chess = tables.room("books", ana, bob), tables.room("chess", bob, ana)
+    drafts = [Draft((books, chess, chess)[n % 3].id, (ana, bob)[n % 2].id, f"text {n}", None) for n in range(12)]
+    verdicts = tables.append(*drafts)
+    assert {verdict.outcome for verdict in verdicts} == {"kept"}
+    assert seqs(verdicts) == [3, 3, 4, 4, 5, 6, 5, 7, 8, 6, 9, 10]
+    assert seqs(tables.append(drafts[0], drafts[1])) == [7, 11]
+    for room in (books, chess):
+        said = [entry for entry in tables.log(room) if entry.kind == MESSAGE][: 4 if room is books else 8]
+        assert [(entry.text, entry.author_id) for entry in said] == [
+            (draft.text, draft.author_id) for draft in drafts if draft.room_id == room.id
+        ]
+        assert seqs(tables.log(room)) == list(range(1, len(tables.log(room)) + 1))
+
+
+def test_a_retry_is_stored_once(tables: Tables) -> None:
+    """The same id again gives the first number and time, however late; it is one author's own."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books = tables.room("books", ana, bob)
+    first = Draft(books.id, ana.id, "hello", "k1")
+    [kept] = tables.append(first)
+    [dup, others] = tables.append(first, Draft(books.id, bob.id, "hello", "k1"), at=LATER)
+    assert (dup.outcome, dup.seq, dup.at) == ("dup", kept.seq, AT)
+    assert (others.outcome, others.seq, others.at) == ("kept", kept.seq + 1, LATER)
+    assert [entry.client_id for entry in tables.log(books)[2:]] == ["k1", "k1"]
+
+
+def test_a_retry_after_leaving(tables: Tables) -> None:
+    """What was said is said: its retry is a dup even when one is in the room no more."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    kept = tables.say(books, ana, "hello", "k1")
+    tables(rooms.leave, ana, "books", AT)
+    dup = tables.say(books, ana, "hello", "k1")
+    assert (dup.outcome, dup.seq) == ("dup", kept.seq)
+    assert tables.say(books, ana, "hello", "k2").outcome == "not-a-member"
+
+
+def test_an_id_is_for_one_message(tables: Tables) -> None:
+    """The same id with other text, or in another room, is a conflict, and nothing is stored."""
+    ana = tables.person("ana")
+    books, chess = tables.room("books", ana), tables.room("chess", ana)
+    tables.say(books, ana, "hello", "k1")
+    before = tables.entries()
+    verdicts = tables.append(Draft(books.id, ana.id, "Hello", "k1"), Draft(chess.id, ana.id, "hello", "k1"))
+    assert [verdict.outcome for verdict in verdicts] == ["id-conflict", "id-conflict"]
+    assert tables.entries() == before
+
+
+def test_an_id_twice_in_one_batch(tables: Tables) -> None:
+    """A batch is as if its messages came one by one: the second use of an id is a dup, or a conflict."""
+    ana = tables.person("ana")
+    books, chess = tables.room("books", ana), tables.room("chess", ana)
+    verdicts = tables.append(
+        Draft(books.id, ana.id, "hello", "k1"),
+        Draft(books.id, ana.id, "other", "k2"),
+        Draft(books.id, ana.id, "hello", "k1"),
+        Draft(books.id, ana.id, "hullo", "k1"),
+        Draft(chess.id, ana.id, "hello", "k1"),
+    )
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes == ["kept", "kept", "dup", "id-conflict", "id-conflict"]
+    assert seqs(verdicts[:3]) == [2, 3, 2]
+    assert (len(tables.log(books)), len(tables.log(chess))) == (3, 1)
+
+
+@pytest.mark.parametrize("refused", ["id-conflict", "not-a-member"])
+def test_a_refused_use_of_an_id_does_not_spoil_the_next(tables: Tables, refused: str) -> None:
+    """An id whose first use in a batch is refused is judged anew at its next use."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books, chess = tables.room("books", ana), tables.room("chess", bob)
+    good = Draft(books.id, ana.id, "hello", "k1")
+    if refused == "id-conflict":
+        tables.append(good)
+        bad, expected = Draft(books.id, ana.id, "other", "k1"), "dup"
+    else:
+        bad, expected = Draft(chess.id, ana.id, "hello", "k1"), "kept"
+    assert [verdict.outcome for verdict in tables.append(bad, good)] == [refused, expected]
+    assert [entry.text for entry in tables.log(books) if entry.kind == MESSAGE] == ["hello"]
+
+
+def test_who_may_speak(tables: Tables) -> None:
+    """Members who are not muted are heard, and nobody else; a refusal in a batch takes no number and stops nobody."""
+    ana, bob, cai, dan, eva = (tables.person(name) for name in ("ana", "bob", "cai", "dan", "eva"))
+    books, gone = tables.room("books", ana, cai, dan, eva), tables.room("gone", ana)
+    tables(rooms.leave, cai, "books", AT)
+
+    def muted_and_deleted(db: Connection) -> None:
+        for person, until in ((dan, LATER), (eva, AT - timedelta(minutes=1))):
+            db.execute(update(Membership).where(Membership.account_id == person.id).values(muted_until=until))
+        db.execute(update(Room).where(Room.id == gone.id).values(deleted_at=AT))
+
+    tables(muted_and_deleted)
+    drafts = [Draft(books.id, person.id, "hi", None) for person in (bob, ana, cai, dan, eva)]
+    verdicts = tables.append(*drafts, Draft(gone.id, ana.id, "hi", None), Draft(999, ana.id, "hi", None))
+    assert [verdict.outcome for verdict in verdicts] == [
+        "not-a-member", "kept", "not-a-member", "muted", "kept", "not-a-member", "not-a-member",
+    ]  # fmt: skip
+    assert [(e.seq, e.author) for e in tables.log(books) if e.kind == MESSAGE] == [(6, "ana"), (7, "eva")]
+
+
+def test_the_same_id_at_the_same_moment(tables: Tables) -> None:
+    """Two transactions that store the same id at once: one entry, and both are given its number."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.say(books, ana, "hello", "k1")) as second:
+        [first] = messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)
+    dup = second()
+    assert (first.outcome, dup.outcome) == ("kept", "dup")
+    assert first.seq == dup.seq == 2
+    assert len(tables.log(books)) == 2
+
+
+def test_side_by_side(tables: Tables) -> None:
+    """Whoever speaks, comes and goes at the same time: each room is a log without a hole, and as long as its head says."""
+    people = [tables.person(name) for name in ("ana", "bob", "cai", "dan")]
+    books, chess = tables.room("books", *people), tables.room("chess", *people)
+
+    def talk(number: int) -> None:
+        person = people[number]
+        for turn in range(10):
+            here, there = (books, chess) if number % 2 else (chess, books)
+            tables.append(*(Draft(room.id, person.id, f"{turn}", f"k{turn}{room.name}") for room in (here, there, here)))
+            if turn % 5 == 4:
+                tables(rooms.leave, person, "books", AT)
+                tables.join(books, person)
+
+    tables.at_once(*(lambda number=n: talk(number) for n in range(4)))  # type: ignore[misc]
+    for room, joins in ((books, 4 + 7), (chess, 3)):
+        log = tables.log(room)
+        assert seqs(log) == list(range(1, len(log) + 1))
+        assert sum(entry.kind == JOINED for entry in log) == joins
+        assert sum(entry.kind == LEFT for entry in log) == joins - 3
+        assert sum(entry.kind == MESSAGE for entry in log) == 40
+        assert tables(lambda db, id=room.id: db.scalar(select(Room.last_seq).where(Room.id == id))) == len(log)
+
+
+def test_pages(tables: Tables) -> None:
+    """Both ways, a page has as many as asked for, in rising order, and says truly whether there are more."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    tables.append(*(Draft(books.id, ana.id, f"text {n}", None) for n in range(2, 11)))
+
+    def after(seq: int, limit: int) -> tuple[list[int], bool]:
+        entries, more = tables(messages.after, books.id, seq, limit)
+        return seqs(entries), more
+
+    def before(seq: int | None, limit: int, floor: int = 1) -> tuple[list[int], bool]:
+        entries, more = tables(messages.before, books.id, seq, floor, limit)
+        return seqs(entries), more
+
+    assert after(0, 4) == ([1, 2, 3, 4], True)
+    assert after(6, 4) == ([7, 8, 9, 10], False)
+    assert after(10, 4) == ([], False)
+    assert before(None, 4) == ([7, 8, 9, 10], True)
+    assert before(5, 4) == ([1, 2, 3, 4], False)
+    assert before(5, 3) == ([2, 3, 4], True)
+    assert before(5, 4, floor=3) == ([3, 4], False)
+    assert before(3, 4, floor=3) == ([], False)
+    assert before(999, 1) == ([10], True)
+
+
+def test_a_page_is_bounded_in_size(tables: Tables) -> None:
+    """Long texts end a page early, but never before its first entry."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    tables.append(*(Draft(books.id, ana.id, "x" * 1000, None) for _ in range(5)))
+    entries, more = tables(messages.after, books.id, 1, 100, 2500)
+    assert (seqs(entries), more) == ([2, 3, 4], True)
+    entries, more = tables(messages.after, books.id, 1, 100, 1)
+    assert (seqs(entries), more) == ([2], True)
+
+
+def test_what_is_read_is_what_was_said(tables: Tables) -> None:
+    """Every character, the author's name, the id and the time to the millisecond come back unchanged."""
+    ana = tables.person("Ana")
+    books = tables.room("books", ana, kind=PRIVATE)
+    said = "%s %(x)s :now ' \" \\ {} \u00e9 \U0001f600\nsecond line \u202e end"
+    tables.say(books, ana, said, "k:%s'")
+    entry = tables.log(books)[1]
+    assert (entry.text, entry.author, entry.client_id, entry.at) == (said, "Ana", "k:%s'", AT)
