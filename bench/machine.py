@@ -122,7 +122,7 @@ def facts(folder: Path) -> dict[str, str]:
         "Memory": f"{memory / 2**20:.1f} GiB",
         "Kernel": f"{platform.system()} {platform.release()}",
         "System": system.get("PRETTY_NAME", "unknown").strip('"'),
-        "Databases on": f"{_file_system(folder)}; write and fdatasync of 8 KiB: {_sync_ms(folder):.2f} ms (median of 100)",
+        "Databases on": f"{_file_system(folder)}; write and fdatasync of 8 KiB {_sync_ms(folder):.2f} ms (median)",
         "Open files": f"{resource.getrlimit(resource.RLIMIT_NOFILE)[1]} for each process",
     }
 

@@ -69,18 +69,18 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Poi
     x = Axis([point.x for point in every], LEFT, WIDTH - RIGHT)
     y = Axis([p.low for p in every] + [p.high for p in every], HEIGHT - BOTTOM, TOP)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="sans-serif" font-size="12" fill="#222">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+        '<g font-family="sans-serif" font-size="12" fill="#222">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<text x="{LEFT}" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
         _grid(x, y),
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_name)}</text>',
-        f'<text transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_name)}</text>",
+        f'<g transform="translate(16 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)">',
+        f'<text text-anchor="middle">{escape(y_name)}</text></g>',
     ]
     parts += [_line(points, x, y, COLOURS.get(name, OTHER_COLOUR)) for name, points in lines.items()]
     parts.append(_names({name: (x.at(points[-1].x), y.at(points[-1].y)) for name, points in lines.items()}))
-    return "\n".join([*parts, "</svg>", ""])
+    return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
 def _grid(x: Axis, y: Axis) -> str:

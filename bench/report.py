@@ -14,11 +14,11 @@ from bench.tables import Run, counting, figure
 HEAD = """\
 # Results
 
-Written by `make bench` on {date}; {minutes:.0f} minutes. Do not edit. What is asked, and what not: [README.md](README.md).
+Written by `make bench` on {date}, in {minutes:.0f} minutes. What is asked, and what not: [README.md](README.md).
 
-Figures are medians of the runs that count, with the lowest and highest in brackets where there are several. A run counts
-only where everything arrived once and in order, all members of a room saw one order, and the database holds as many
-messages as were sent, without a hole. Servers and load generator share the machine.
+Figures are medians of the runs that count, with the lowest and highest in brackets where there are several. A run
+counts only where everything arrived once and in order, all members of a room saw one order, and the database holds as
+many messages as were sent, without a hole. Servers and load generator share the machine.
 """
 
 
@@ -53,11 +53,16 @@ def write(raw: Path, out: Path) -> None:
 def _surroundings(about: dict[str, Any], runs: Sequence[Run]) -> list[str]:
     settings: dict[str, str] = next((run["settings"] for run in runs if run.get("settings")), {})
     database = ", ".join(f"{name} = {value}" for name, value in settings.items())
-    parts = ["## Machine, versions, settings\n", tables.table(["", ""], [list(row) for row in about["machine"].items()])]
+    parts = [
+        "## Machine, versions, settings\n",
+        tables.table(["", ""], [list(row) for row in about["machine"].items()]),
+    ]
     parts.append(tables.table(["", "version"], [list(row) for row in about["versions"].items()]))
     if database:
         parts.append(f"PostgreSQL, for all that use it: {database}.")
-    parts.append("Each server's settings are in `peers/`: no limits on speed, cheap password hashes, else its defaults.\n")
+    parts.append(
+        "Each server's settings are in `peers/`: no limits on speed, cheap password hashes, else its defaults.\n"
+    )
     parts += [f"Not measured: {name} ({why}).\n" for name, why in about["missing"].items()]
     rows = [[name, what] for name, what in about["keeps"].items()]
     return [*parts, "## What each server keeps, and when\n", tables.table(["", "keeps"], rows)]
@@ -97,8 +102,7 @@ def _doubts(runs: Sequence[Run]) -> list[str]:
     disturbed = sum(bool(run["disturbed"]) for run in runs)
     parts = [
         "## Doubts\n",
-        f"{len(runs)} runs. {disturbed} were disturbed by other work on the machine (each had been repeated once); "
-        "they count.\n",
+        f"{len(runs)} runs. Other work on the machine disturbed {disturbed} (most were repeated once for that).\n",
     ]
     if failed:
         parts.append(f"{len(failed)} do not count:\n")

@@ -20,7 +20,7 @@ class Scenario:
 
     name: str
     asks: str
-    load: Load = Load()
+    load: Load
     peers: Sequence[str] = tuple(PEERS)
     rounds: int = 3  # at most
     quick: bool = False  # part of a quick run
@@ -71,7 +71,7 @@ COMPARED = [
     Scenario("paced500", "500 messages/s in a room of 100.", _paced(500)),
     Scenario(
         "idle10k", "10,000 clients log in, 10 in a room, and stay.",
-        Load("idle", clients=10_000, rooms=1000, seconds=2, login_seconds=150), kind="idle",
+        Load("idle", clients=10_000, rooms=1000, seconds=2, login_seconds=150), FAST, 1, kind="idle",
     ),
 ]  # fmt: skip
 

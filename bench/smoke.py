@@ -34,10 +34,10 @@ def main() -> None:
     machine.raise_file_limit()
     workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
     workspace.chmod(0o755)
+    kind: type[Server] = ChatserverSqlite if ChatserverPostgres.missing() else ChatserverPostgres
     servers: list[Server] = []
     try:
         with machine.alone():
-            kind = ChatserverSqlite if ChatserverPostgres.missing() else ChatserverPostgres
             people = [one.people for _, one in LOADS.values()]
             for server in (kind(workspace), Relay(workspace)):
                 servers.append(server)
@@ -50,7 +50,9 @@ def main() -> None:
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     print(f"{kind.name} as a ratio to the relay; 1 is as fast")
     for name, (ratio, low, high) in ratios.items():
-        print(f"{name:9} {ratio:6.3f} ({low:.3f}-{high:.3f})  {_compared(ratio, recorded.get(kind.name, {}).get(name))}")
+        print(
+            f"{name:9} {ratio:6.3f} ({low:.3f}-{high:.3f})  {_compared(ratio, recorded.get(kind.name, {}).get(name))}"
+        )
     if options.record:
         recorded[kind.name] = {name: round(ratio, 4) for name, (ratio, _, _) in ratios.items()}
         RECORD.write_text(json.dumps(recorded, indent=2) + "\n")

@@ -71,7 +71,14 @@ def load_table(runs: Sequence[Run]) -> str:
         rows.append([peer, _counted(every), *([] if paced else speed), *latency, cpu, *lag, busy])
     head = ["", "runs that count"]
     head += [] if paced else ["messages/s", "deliveries/s", f"of {YARDSTICK}"]
-    head += ["p50 ms", "p99 ms", "max ms", "CPU µs/delivery", *(["sent late, p99 ms"] if paced else []), "generator busy"]
+    head += [
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "CPU µs/delivery",
+        *(["sent late, p99 ms"] if paced else []),
+        "generator busy",
+    ]
     return table(head, rows)
 
 
@@ -99,7 +106,14 @@ def stored_table(runs: Sequence[Run]) -> str:
         shown = [f"{page['p50']:.2f} / {page['p99']:.2f}" for page in pages.values()]
         latency = f"{run['lat_ms']['p50']:.2f} / {run['lat_ms']['p99']:.2f}"
         rows.append([run["peer"], f"{int(run['scenario'].removeprefix('stored')):,}", latency, *shown, spent])
-    head = ["", "entries before", "live p50 / p99 ms", "page, oldest tenth, p50 / p99 ms", "page, middle", "page, newest"]
+    head = [
+        "",
+        "entries before",
+        "live p50 / p99 ms",
+        "page, oldest tenth, p50 / p99 ms",
+        "page, middle",
+        "page, newest",
+    ]
     return table([*head, "page at the database, mean / max ms"], rows)
 
 

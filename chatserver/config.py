@@ -1,5 +1,7 @@
 """Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -90,6 +92,19 @@ _AT_LEAST = {
     "passwords.parallelism": 1, "passwords.threads": 1, "passwords.queue": 1, "passwords.min_length": 1,
     "pipeline.write_lanes": 1, "pipeline.read_lanes": 1, "pipeline.take": 1,
 }  # fmt: skip
+
+
+def chosen(file: str | None, database: str | None, listen: Sequence[str] = ()) -> Settings:
+    """All settings: what a command line says, over the environment, over the settings file, over the defaults.
+
+    Raises ConfigProblem.
+    """
+    path = file or os.environ.get("CHATSERVER_CONFIG")
+    settings = load(Path(path) if path else None)
+    server = settings.server
+    database = database or os.environ.get("CHATSERVER_DATABASE") or server.database
+    server = msgspec.structs.replace(server, database=database, listen=list(listen) or server.listen)
+    return msgspec.structs.replace(settings, server=server)
 
 
 def load(path: Path | None) -> Settings:

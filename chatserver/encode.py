@@ -16,13 +16,14 @@ ZONE: tzinfo | None = None
 class Batch:
     """Consecutive entries of a room, encoded once for each kind of reader and not once for each reader."""
 
-    __slots__ = ("_entries", "_facts", "_json", "_own", "_text")
+    __slots__ = ("_entries", "_facts", "_json", "_mentioned", "_own", "_text")
 
     def __init__(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self._facts = facts
         self._entries = entries
         self._json: bytes | None = None
         self._text: bytes | None = None
+        self._mentioned: frozenset[str] | None = None
         # An id is shown to its sender alone, and a direct room has another name for each of the two.
         if facts.pair is not None:
             own = {account_id for account_id, _ in facts.pair}
@@ -41,13 +42,17 @@ class Batch:
             if self._json is None:
                 self._json = jsonl.entries(self._facts, self._entries, 0)
             return self._json
-        entries = self._entries
+        entries, room_id = self._entries, self._facts.id
+        if session.read.get(room_id) == entries[0].seq - 1:  # nothing missed before
+            session.read[room_id] = entries[-1].seq
         if session.unechoed:
-            room_id = self._facts.id
             entries = [entry for entry in entries if (room_id, entry.seq) not in session.unechoed]
             session.unechoed.difference_update([(room_id, entry.seq) for entry in self._entries])
-        if len(entries) != len(self._entries) or self._facts.pair is not None:
-            shown = text.entries(self._facts, entries, session.account_id, ZONE)
+        if self._mentioned is None:
+            self._mentioned = text.mentioned(self._entries)
+        me = session.name if session.name.casefold() in self._mentioned else ""
+        if me or len(entries) != len(self._entries) or self._facts.pair is not None:
+            shown = text.entries(self._facts, entries, session.account_id, ZONE, me)
         else:
             if self._text is None:
                 self._text = text.entries(self._facts, entries, 0, ZONE)

@@ -248,9 +248,11 @@ class TopicSet(Struct, frozen=True):
 
 
 class Looked(Struct, frozen=True):
-    """Text dialect only: this room is the current one now."""
+    """Text dialect only: this room is the current one now. `recent`: the last ones of the `unread` entries."""
 
     room: str
+    unread: int = 0
+    recent: Log | None = None
 
 
 class HelpText(Struct, frozen=True):

@@ -21,7 +21,7 @@ from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.registry import Registry
 from chatserver.session import Dialect, Rejected, Session, Stage
-from chatserver.store import Connection, accounts, messages, moderation, rooms, sessions
+from chatserver.store import Connection, accounts, changes, messages, moderation, rooms, sessions
 from chatserver.store.places import standings
 from chatserver.store.threads import Store
 from chatserver.wire import jsonl, text
@@ -132,7 +132,7 @@ class Handshake:
             how = (
                 "no new people are taken in here. Type another name."
                 if self._server.registration == "closed"
-                else "to register takes a code: /register NAME PASSWORD CODE"
+                else "to register takes a code: /register NAME PASSWORD code=CODE"
             )
             session.refuse(Rejected(Refused(ErrorWord.CLOSED_REGISTRATION, f"Nobody is called so, and {how}")))
             return
@@ -252,9 +252,11 @@ class Handshake:
         with self._registry.arriving(person.id) as arrival:
             while True:
                 arrival.stale = False
-                known = await self._store.read(_look_up, person, self._now())
-                if known.ban is not None:
-                    raise Refused(ErrorWord.BANNED, banned_text(known.ban))
+                known = await self._store.read(_look_up, person, session.token_id, self._now())
+                if known.account.gone:  # since the password was read
+                    raise WRONG
+                if known.account.ban is not None:
+                    raise Refused(ErrorWord.BANNED, banned_text(known.account.ban))
                 current = self._current(known.standings)
                 if session.dialect is Dialect.TEXT and current is not None:
                     entries, more = await self._store.read(
@@ -265,10 +267,12 @@ class Handshake:
                     return
                 if not arrival.stale:
                     break
-            session.account_id, session.name, session.kind = person.id, person.name, person.kind
+            session.account_id, session.name, session.kind = person.id, person.name, known.account.kind
             session.stage = Stage.IN
             self._registry.arrive(session, known.standings, resume, known.apart)
         session.current = current.facts.label(person.id) if current else c.CURRENT
+        if current is not None and session.dialect is Dialect.TEXT:
+            session.read[current.facts.id] = current.seq  # its last lines are shown
         lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in known.standings]
         session.write(encode.answer(session, command.tag, Welcome(
             person.name, lines, isinstance(command, c.Register), session.current,
@@ -319,20 +323,20 @@ class Handshake:
 
 
 class _Known(Struct, frozen=True):
-    """What is to be known of somebody who logs in. `ban`: why they may not."""
+    """What is to be known of somebody who logs in."""
 
     standings: list[Standing]
     invitations: list[Invited]
     apart: frozenset[int]
-    ban: str | None
+    account: changes.AccountNow
 
 
-def _look_up(db: Connection, person: Person, at: datetime) -> _Known:
+def _look_up(db: Connection, person: Person, token_id: int, at: datetime) -> _Known:
     return _Known(
         standings(db, person),
         moderation.invitations(db, person.id),
         moderation.blocks(db, person.id),
-        moderation.server_ban(db, person.id, at),
+        changes.account(db, person.id, at, token_id),
     )
 
 

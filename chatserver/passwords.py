@@ -13,6 +13,11 @@ from chatserver.errors import ErrorWord, Refused
 T = TypeVar("T")
 
 
+def hash_now(password: str, *, memory_kib: int, time_cost: int, parallelism: int) -> str:
+    """A password's hash, for who has no reactor: blocks for as long as it takes."""
+    return PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism).hash(password)
+
+
 class Hasher:
     """Raises Refused(slow-down) where too many wait already."""
 

@@ -251,7 +251,7 @@ class Processors:
             self._registry.seen_by(session.account_id) if of_people else frozenset(),
             dict(self._registry.away) if of_people else {},
             human,
-            self._registry.positions(session) if human and isinstance(command, c.Unread) else {},
+            dict(session.read) if human else {},
         )
         if type(command) in READS:
             return await self._store.read(READS[type(command)], ask, command)
@@ -282,12 +282,15 @@ class Processors:
         for other_facts, entries in outcome.more:
             registry.publish(other_facts, entries)
         session.write(answer)
-        if facts is not None and isinstance(command, (c.Join, c.Create)):
+        if facts is not None and isinstance(command, (c.Join, c.Create, c.Look)):
             session.current = facts.label(session.account_id)
-        elif isinstance(command, c.Leave) and session.room_called("") is None:
-            session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), "")
+            session.read[facts.id] = outcome.seen
+        elif isinstance(command, c.Leave) and session.room_called(c.CURRENT) is None:
+            session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), c.CURRENT)
+            if session.dialect is Dialect.TEXT and session.current:
+                session.write(encode.notice(f"What you type goes to {session.current} now."))
         elif isinstance(command, c.Delete) and session.current == command.room:
-            session.current = ""
+            session.current = c.CURRENT
         session.release()
         for effect in outcome.effects:
             self._apply(session, effect)

@@ -46,7 +46,7 @@ GOING = frozenset({LEFT, KICKED, BANNED, DELETED})
 class Room:
     """A room that somebody hears. `head` is the last seq published; `hearers` the seq last written to each."""
 
-    __slots__ = ("early", "facts", "filling", "head", "hearers")
+    __slots__ = ("doubted", "early", "facts", "filling", "head", "hearers")
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
@@ -54,6 +54,7 @@ class Room:
         self.hearers: dict[Session, int] = {}
         self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
         self.filling = False
+        self.doubted = False  # since the last reading
 
 
 class Arrival:
@@ -94,6 +95,12 @@ class Registry:
             if not arrivals:
                 self._arrivals.pop(account_id, None)
 
+    def doubt_arrivals(self) -> None:
+        """What logins under way have read may be old: they read it again."""
+        for arrivals in self._arrivals.values():
+            for arrival in arrivals:
+                arrival.stale = True
+
     def arrive(
         self, session: Session, standings: Iterable[Standing], resume: dict[str, int], apart: frozenset[int]
     ) -> None:
@@ -106,6 +113,7 @@ class Registry:
         for standing in standings:
             room = self._room(standing.facts, standing.seq)
             position = standing.seq
+            session.read[standing.facts.id] = standing.read
             label = standing.facts.label(session.account_id).lower()
             if label in resume:
                 position = max(min(resume[label], position), standing.floor - 1)
@@ -128,10 +136,6 @@ class Registry:
 
     def room(self, room_id: int) -> Room | None:
         return self._rooms.get(room_id)
-
-    def positions(self, session: Session) -> dict[int, int]:
-        """The seq last written to a session, by room id."""
-        return {room.facts.id: room.hearers[session] for room in session.rooms.values()}
 
     def sessions(self, account_id: int) -> list[Session]:
         """The connections of an account now."""
@@ -192,6 +196,7 @@ class Registry:
 
     def doubt(self, room: Room) -> None:
         """Entries of a room may have been stored without our knowing: look, and publish them."""
+        room.doubted = True
         if not room.filling:
             room.filling = True
             self._spawn(self._fill(room))
@@ -233,6 +238,7 @@ class Registry:
         for session in self.accounts.get(entry.author_id, ()):
             if session not in room.hearers:
                 self._hear(session, room, entry.seq - 1)
+                session.read[room.facts.id] = entry.seq - 1
 
     def _went(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
@@ -336,14 +342,16 @@ class Registry:
     async def _fill(self, room: Room) -> None:
         try:
             more = True
-            while more and room.hearers:
+            while (more or room.doubted) and room.hearers:
+                room.doubted = False
                 try:
                     entries, more = await self._read_page(room.facts.id, room.head)
                 except Unavailable:
+                    more = True
                     await self._pause(RETRY_SECONDS)
                     continue
                 if not entries:
-                    return
+                    continue
                 room.filling = False
                 self.publish(room.facts, entries)
                 room.filling = True

@@ -61,6 +61,7 @@ class Session:
         "more",
         "name",
         "pumping",
+        "read",
         "refuse",
         "release",
         "replays",
@@ -95,6 +96,7 @@ class Session:
         self.replays: set[Room] = set()  # to be told `live` once caught up
         self.pumping = False
         self.unechoed: set[tuple[int, int]] = set()  # (room, seq) of what was typed here, and is not shown again
+        self.read: dict[int, int] = {}  # of a person: by room id, up to where they have seen everything
         self.day_shown: date | None = None  # the date last shown to a person
         # What the connection gives: send these bytes in order; False while it takes no more news.
         self.write: Callable[[bytes], None] = lambda data: None

@@ -1,13 +1,10 @@
 """The twistd plugin: options, and the only place that wires the parts together."""
 
-import os
 import secrets
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
-from msgspec.structs import replace
 from twisted.application.service import IService
 from twisted.python import usage
 
@@ -63,11 +60,7 @@ class Options(usage.Options):
 
     def settings(self) -> Settings:
         """All settings, from all their sources. Raises ConfigProblem."""
-        path = self["config"] or os.environ.get("CHATSERVER_CONFIG")
-        settings = config.load(Path(path) if path else None)
-        server = settings.server
-        database = self["database"] or os.environ.get("CHATSERVER_DATABASE") or server.database
-        return replace(settings, server=replace(server, database=database, listen=self["listen"] or server.listen))
+        return config.chosen(self["config"], self["database"], self["listen"])
 
 
 def makeService(options: Options) -> IService:
@@ -134,7 +127,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     def left(session: Session, reason: str) -> None:
         presence.going(session)
-        read = registry.positions(session) if session.dialect is Dialect.TEXT else {}
+        read = session.read if session.dialect is Dialect.TEXT else {}
         registry.depart(session)
         ledger.add(sessions.Closed(session.id, session.account_id, now(), reason, read))
         if session.kind == GUEST:

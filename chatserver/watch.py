@@ -82,6 +82,7 @@ class Watch:
         self._seen = {id for id in self._seen if id > self._last - LOOK_BACK}
 
     async def _note(self, kind: str, subject: int) -> None:
+        self._registry.doubt_arrivals()
         if kind == "room":
             room = self._registry.room(subject)
             if room is not None:

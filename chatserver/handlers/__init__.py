@@ -37,6 +37,7 @@ WRITES: dict[type[c.Command], Handler] = {
 
 READS: dict[type[c.Command], Handler] = {
     c.Rooms: rooms.listing,
+    c.Look: rooms.look,
     c.Members: rooms.members,
     c.History: talk.history,
     c.Search: talk.search,

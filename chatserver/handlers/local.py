@@ -7,8 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from chatserver import commands as c
-from chatserver.errors import not_a_member
-from chatserver.events import Answer, Done, HelpText, Looked, UserLine, UserList
+from chatserver.events import Answer, Done, HelpText, UserLine, UserList
 from chatserver.presence import Presence
 from chatserver.registry import Registry
 from chatserver.session import Session
@@ -39,14 +38,6 @@ def help(here: Here, session: Session, command: c.Help) -> Answer:
     return HelpText(command.about)
 
 
-def look(here: Here, session: Session, command: c.Look) -> Answer:
-    room = session.room_called(command.room)
-    if room is None and not command.room.startswith("@"):
-        raise not_a_member(command.room)
-    session.current = room.facts.label(session.account_id) if room else command.room
-    return Looked(session.current)
-
-
 def who(here: Here, session: Session, command: c.Who) -> Answer:
     """Those who are online and share a room with the asker, in the order of names."""
     near = {other.account_id: other.name for other in here.registry.nearby(session)} | {
@@ -71,7 +62,6 @@ def away(here: Here, session: Session, command: c.Away) -> Answer:
 LOCAL: dict[type[c.Command], Local] = {
     c.Ping: ping,
     c.Help: help,
-    c.Look: look,
     c.Away: away,
     c.Quit: done,
     c.Logout: done,

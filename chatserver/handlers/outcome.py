@@ -64,7 +64,8 @@ Effect = Tell | HangUp | Apart | BansChanged
 class Outcome(Struct, frozen=True):
     """An answer, and what follows from it once the transaction has committed.
 
-    `facts` and `entries`: what to publish in which room; `more`: in further ones.
+    `facts` and `entries`: what to publish in which room; `more`: in further ones. `seen`: up to this seq a person
+    who turns to the room has seen it.
     """
 
     answer: Answer
@@ -73,3 +74,4 @@ class Outcome(Struct, frozen=True):
     replay: Replay | None = None
     effects: list[Effect] = []
     more: list[tuple[RoomFacts, list[Entry]]] = []
+    seen: int = 0

@@ -9,6 +9,7 @@ from chatserver.events import (
     Joined,
     Left,
     Log,
+    Looked,
     MemberList,
     RoomList,
     TopicSet,
@@ -16,7 +17,7 @@ from chatserver.events import (
 from chatserver.handlers.outcome import Ask, Outcome, Replay
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.store import Connection, messages, rooms
-from chatserver.store.places import find_room
+from chatserver.store.places import Place, find_room
 
 MOST_LINES = 500
 SHOWN_ON_JOINING = 20
@@ -28,7 +29,7 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
     if command.room.startswith("@"):
         raise Refused(ErrorWord.DIRECT_ROOM, "A direct room is made by its first message: say something to it.")
     facts, entries = rooms.create(db, ask.who, command.room, command.visibility, command.topic, ask.at)
-    return Outcome(Created(command.room, entries[-1].seq), facts, entries)
+    return Outcome(Created(command.room, entries[-1].seq), facts, entries, seen=entries[-1].seq)
 
 
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
@@ -46,14 +47,28 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     count = rooms.member_count(db, facts.id) if facts.id else 2
     if not ask.human:
         return Outcome(Joined(label, seq, count), facts, entries, replay)
-    before = place.read or rooms.read_before(db, ask.who, facts.id)
-    unread = max(place.seq - max(before, floor - 1), 0) if before else 0
-    recent = None
-    if unread and replay is None:
-        last, more = messages.before(db, facts.id, place.seq + 1, floor, min(unread, SHOWN_ON_JOINING))
-        recent = Log(facts, last, more)
+    unread, recent = _missed(db, ask, place, floor)
     names = rooms.member_names(db, facts.id, ask.who.id, NAMES_SHOWN)
-    return Outcome(Joined(label, seq, count, names, unread, place.topic, recent), facts, entries, replay)
+    answer = Joined(label, seq, count, names, unread, place.topic, recent if replay is None else None)
+    return Outcome(answer, facts, entries, replay, seen=seq)
+
+
+def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
+    """A person turns to another room they are in, and sees what they missed there."""
+    place = find_room(db, ask.who, command.room, ask.at)
+    place.require_member(ask.who)
+    unread, recent = _missed(db, ask, place, place.floor)
+    return Outcome(Looked(place.facts.label(ask.who.id), unread, recent), place.facts, seen=place.seq)
+
+
+def _missed(db: Connection, ask: Ask, place: Place, floor: int) -> tuple[int, Log | None]:
+    """How many entries a person has not seen yet, and the last of them."""
+    read = max(place.read or rooms.read_before(db, ask.who, place.facts.id), ask.shown.get(place.facts.id, 0))
+    unread = max(place.seq - max(read, floor - 1), 0)
+    if not unread or (not read and place.role is None):  # to somebody new, nothing is unread
+        return 0, None
+    last, more = messages.before(db, place.facts.id, place.seq + 1, floor, min(unread, SHOWN_ON_JOINING))
+    return unread, Log(place.facts, last, more)
 
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:

@@ -156,6 +156,11 @@ def revoke_token(db: Connection, account_id: int, label: str, at: datetime) -> i
     return id
 
 
+def is_revoked(db: Connection, token_id: int) -> bool:
+    """Also where there is none: who is erased has no tokens."""
+    return db.scalar(select(Token.id).where(Token.id == token_id, Token.revoked_at.is_(None))) is None
+
+
 def used_token(db: Connection, token_id: int, at: datetime) -> None:
     db.execute(update(Token).where(Token.id == token_id).values(last_used_at=at))
 

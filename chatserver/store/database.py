@@ -13,6 +13,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
+REMEDIES = {
+    "behind": "Bring it to this version's: chatctl migrate",
+    "newer": "Install a newer chatserver.",
+}
+"""What to do about a schema that is not this version's; see `check_schema`."""
+
 
 class DatabaseProblem(Exception):
     """The database cannot be used as it is; the text says what to do."""
@@ -133,21 +139,70 @@ def durability_warnings(engine: Engine) -> list[str]:
     ]
 
 
+def shown_url(url: URL) -> str:
+    """For people: without the password."""
+    return url.render_as_string(hide_password=True)
+
+
+def cannot_open(url: URL, error: DBAPIError) -> str:
+    """Why, in the first of the driver's lines, and what to do."""
+    reason = str(error.orig).strip().split("\n")[0]
+    return f"The database {shown_url(url)} cannot be opened ({reason}). Start it, or correct --database."
+
+
+def is_missing(url: URL) -> bool:
+    """Whether opening this would make a new SQLite file."""
+    return url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file())
+
+
+def open_present(url: URL) -> Engine:
+    """An engine on a database that is there, with the right schema; nothing is made. Raises DatabaseProblem."""
+    shown = shown_url(url)
+    if is_missing(url):
+        raise DatabaseProblem(f"There is no database {shown}. Correct --database, or make it: chatctl migrate")
+    engine = open_engine(url, 1)
+    try:
+        state = check_schema(engine)
+    except DBAPIError as error:
+        problem = cannot_open(url, error)
+    else:
+        if state == "current":
+            return engine
+        problem = f"The schema of {shown} is {state}. {REMEDIES[state]}"
+    engine.dispose()
+    raise DatabaseProblem(problem)
+
+
+def migrate(url: URL) -> str:
+    """Brings a database to this version's schema; what it was before. Raises DatabaseProblem."""
+    engine = open_engine(url, 1)
+    try:
+        state = check_schema(engine)
+        if state == "newer":
+            raise DatabaseProblem(f"The schema of {shown_url(url)} is {state}. {REMEDIES[state]}")
+        if state == "behind":
+            upgrade(engine)
+        return state
+    except DBAPIError as error:
+        raise DatabaseProblem(cannot_open(url, error)) from None
+    finally:
+        engine.dispose()
+
+
 def open_ready(url: URL, *, migrate: bool = False) -> Engine:
     """An engine on a database whose schema is right: SQLite's is made so, Postgres's where `migrate` says so.
 
     Raises DatabaseProblem.
     """
     engine = open_engine(url)
-    shown = url.render_as_string(hide_password=True)
+    shown = shown_url(url)
     try:
         state = check_schema(engine)
         if state == "behind" and (migrate or url.get_backend_name() == "sqlite"):
             upgrade(engine)
             state = "current"
     except DBAPIError as error:
-        reason = str(error.orig).strip().split("\n")[0]
-        problem = f"The database {shown} cannot be opened ({reason}). Start it, or correct --database."
+        problem = cannot_open(url, error)
     else:
         if state == "current":
             return engine

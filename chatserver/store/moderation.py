@@ -50,7 +50,9 @@ def ban(
     """Bans somebody from a room; who is in it is out of it with that."""
     room_id = place.facts.id
     db.execute(delete(Ban).where(Ban.room_id == room_id, Ban.account_id == target.id))
-    db.execute(insert(Ban).values(account_id=target.id, room_id=room_id, until=until, reason=reason, by=who.id, at=at))
+    db.execute(
+        insert(Ban).values(account_id=target.id, room_id=room_id, until=until, reason=reason, by=who.id or None, at=at)
+    )
     db.execute(delete(Invitation).where(Invitation.room_id == room_id, Invitation.account_id == target.id))
     inside = role_of(db, place, target.id) is not None
     entry = append_event(db, room_id, BANNED, who, at, reason, target=target)

@@ -49,7 +49,7 @@ class Store:
             changes.prune(db, at)
             return sessions.close_left_open(db, node, at)
 
-        return _transact(self._engine, work)
+        return transact(self._engine, work)
 
     def start(self) -> None:
         self._writers.start()
@@ -80,7 +80,7 @@ class Store:
 
     async def _in_thread(self, pool: ThreadPool, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
-            result = await deferToThreadPool(self._reactor, pool, _transact, engine, work)
+            result = await deferToThreadPool(self._reactor, pool, transact, engine, work)
         except Unavailable as error:
             if self._reachable:
                 self._reachable = False
@@ -101,7 +101,8 @@ def _pool(threads: int, name: str) -> ThreadPool:
     return pool
 
 
-def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work` in a transaction, in this thread. Raises as the methods of Store do."""
     try:
         with engine.begin() as db:
             return work(db)

@@ -113,10 +113,10 @@ Type to talk in the room you look at. //TEXT says what begins with a slash.
 /help COMMAND, /help all           more about one of these; all there are"""
 
 GREETING = """\
-Type your name to come in. You are asked for your password then, or for a new one.
+Type your name to come in; then you are asked for a password.
 /login NAME PASSWORD               comes in, in one line
 /register NAME PASSWORD            comes in for the first time, in one line
-/token TOKEN, /guest               comes in as a program, or without an account
+/token TOKEN, /guest               comes in as a program; without an account
 /quit                              ends this"""
 
 LONGEST_WORD = max(map(len, [*PAGES, *ALIASES]))

@@ -132,6 +132,11 @@ def password(text: str) -> str:
     return kept
 
 
+def escaped(text: str) -> str:
+    """What did not come through here, in one line that can be shown: control characters as `\\uXXXX`, as in JSON."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def _limited(text: str, field: str, what: str, most: int) -> str:
     kept = one_line(text, field).strip()
     if len(kept) > most:

@@ -53,8 +53,9 @@ def log(
 
 def mentioned(entries: Iterable[Entry]) -> frozenset[str]:
     """All words that are said in these, in the form of `str.casefold`: whose name is none of them is not mentioned."""
-    words = _WORD.findall("\n".join([entry.text for entry in entries if entry.kind in _SPOKEN]).casefold())
-    return frozenset(words).union(word.strip("_-") for word in words)
+    said = "\n".join([entry.text for entry in entries if entry.kind in _SPOKEN]).casefold()
+    words = frozenset(_WORD.findall(said))
+    return words.union([word.strip("_-") for word in words])
 
 
 def mentions(name: str, entries: Iterable[Entry]) -> bool:

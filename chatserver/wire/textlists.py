@@ -20,7 +20,7 @@ def rooms(answer: events.RoomList) -> Iterator[str]:
         mark = "+" if line.role else " "
         yield cut(f"{line.room:{column}} {mark}{line.members:6}  {line.topic}").rstrip()
     if answer.more:
-        yield f"There are more: /rooms {answer.rooms[-1].room}"
+        yield f"More: /rooms {answer.rooms[-1].room}"
 
 
 def unread(answer: events.UnreadList) -> Iterator[str]:

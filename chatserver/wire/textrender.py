@@ -20,7 +20,7 @@ def reply(answer: Answer, me: str, viewer_id: int, zone: tzinfo | None) -> bytes
         case events.Refusal(_, text):
             return line(f"! {text}")
         case events.Log(facts, logged, more) if logged:
-            earlier = f"There is more: /history {facts.label(viewer_id)} before={logged[0].seq}"
+            earlier = f"More: /history {facts.label(viewer_id)} before={logged[0].seq}"
             shown = log([(facts, entry) for entry in logged], viewer_id, zone, me, dated=False)
             return (notice(earlier) if more else b"") + shown
         case events.Log(facts):
@@ -32,7 +32,9 @@ def reply(answer: Answer, me: str, viewer_id: int, zone: tzinfo | None) -> bytes
             return _notices(facts_of_it) + log(exported, viewer_id, zone) + _notices(_exported(answer))
     shown = _notices(_words(answer, me, zone))
     match answer:
-        case events.Welcome(recent=recent) | events.Joined(recent=recent) if recent is not None:
+        case events.Welcome(recent=recent) | events.Joined(recent=recent) | events.Looked(recent=recent) if (
+            recent is not None
+        ):
             pairs = [(recent.facts, entry) for entry in recent.entries]
             shown += log(pairs, viewer_id, zone, me, numbered=False, dated=False)
     return shown
@@ -69,7 +71,7 @@ def _words(answer: Answer, me: str, zone: tzinfo | None) -> Iterator[str]:
         case events.Left(room):
             yield f"You left {room}."
         case events.Looked(room):
-            yield f"What you type goes to {room} now."
+            yield f"What you type goes to {room} now.{_unread(answer)}"
         case events.TopicSet(room):
             yield f"The topic of {room} is set."
         case events.Changed(_, number, note):
@@ -124,20 +126,23 @@ def _joined(answer: events.Joined, me: str) -> Iterator[str]:
         where = f"You are in {answer.room} with {listed(others)}."
     else:
         where = f"You are in {answer.room} with {count} other{'s' if count > 1 else ''}."
-    if answer.unread:
-        where += f" {answer.unread} unread"
-        if answer.recent is not None and len(answer.recent.entries) < answer.unread:
-            where += f", the last {len(answer.recent.entries)}"
-        where += ":"
-    yield where
+    yield where + _unread(answer)
+
+
+def _unread(answer: events.Joined | events.Looked) -> str:
+    """How many lines were missed; they, or the last of them, are shown below."""
+    if not answer.unread:
+        return ""
+    shown = len(answer.recent.entries) if answer.recent is not None else answer.unread
+    return f" {answer.unread} unread" + (f", the last {shown}:" if shown < answer.unread else ":")
 
 
 def _found(answer: events.Found) -> Iterator[str]:
     if not answer.entries:
         yield "Nothing was found."
     if answer.more and answer.before is not None:
-        yield f"There is more: the same /search with before={answer.before} in front of its words."
+        yield f"More: the same /search with before={answer.before} in front of its words."
 
 
 def _exported(answer: events.Exported) -> Iterator[str]:
-    yield "That is all." if answer.next is None else f"There is more: /export {answer.next}"
+    yield "That is all." if answer.next is None else f"More: /export {answer.next}"

@@ -42,7 +42,8 @@ def test_a_kill_loses_nothing(database_url: str, server: StartServer, connect: C
     assert {reason for _, reason, _ in sessions(one)} == {None}
 
     one.start()
-    assert sessions(one) == [(f"talker{n}", "crash", True) for n in range(3)]
+    crashed: Connections = [(f"talker{n}", "crash", True) for n in range(3)]
+    wait_until(lambda: sessions(one) == crashed, what="the sessions are closed")
     ana = connect(one, JsonClient)
     login = ana.login("talker0")
     head = {room["room"]: room["seq"] for room in login["rooms"]}
@@ -64,15 +65,17 @@ def test_stopping_under_load(
     person.register("reader")
     stranger.read_line()
     wait_for_load(people, 100)
-    assert one.stop(number=number) == 0
+    one.signal(number)
+    with person, stranger:
+        assert person.rest().endswith("* The server is restarting. Everything you sent is saved.\n")
+        assert stranger.eof() == b"* The server is restarting. Everything you sent is saved.\r\n"
+    assert one.wait(10) == 0
     for talker in people:
         talker.join()
         [closing] = [event for event in talker.client.events if event["event"] == "closing"]
         assert talker.client.events[-1] is closing
         assert closing["reason"] == "shutdown"
         assert closing["retry"] > 0
-    assert person.rest().endswith("* The server is restarting. Everything you sent is saved.\n")
-    assert stranger.eof() == b"* The server is restarting. Everything you sent is saved.\r\n"
     check_kept(database_url, people)
     assert {(reason, closed) for _, reason, closed in sessions(one)} == {("shutdown", True)}
 

@@ -1,5 +1,6 @@
 """The gate for hostile text."""
 
+from collections.abc import Callable
 from unicodedata import category, is_normalized
 
 import pytest
@@ -7,7 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.hygiene import clean_line, message_text, one_line, password, room_name, topic_text, user_name
+from chatserver.wire.hygiene import (
+    away_text,
+    clean_line,
+    label_text,
+    message_text,
+    one_line,
+    password,
+    person_name,
+    reason_text,
+    room_name,
+    search_text,
+    secret,
+    topic_text,
+    user_name,
+)
 from chatserver.wire.lines import Undecodable
 
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
@@ -20,7 +35,10 @@ def test_no_control_character_gets_through(control: str) -> None:
     with pytest.raises(Undecodable) as undecodable:
         clean_line(text.encode())
     assert undecodable.value.text.isprintable()
-    for gate in (lambda text: one_line(text, "id"), topic_text, user_name, room_name, password):
+    for gate in (
+        lambda text: one_line(text, "id"), lambda text: secret(text, "token"), topic_text, reason_text, away_text,
+        search_text, label_text, user_name, person_name, room_name, password,
+    ):  # fmt: skip
         with pytest.raises(Refused) as refused:
             gate(text)
         assert refused.value.text.isprintable()
@@ -106,6 +124,28 @@ def test_bad_user_names(name: str) -> None:
     assert refused.value.error is ErrorWord.BAD_NAME
 
 
+@pytest.mark.parametrize("name", ["Ana", "~0", "~12", "~" + "9" * 18])
+def test_people(name: str) -> None:
+    """Guests can be named like everybody else."""
+    assert person_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "~", "~a", "~1a", "~-1", "~" + "9" * 19, "~١", "~~1", "@~1", "~1\n"])
+def test_no_people(name: str) -> None:
+    """What nobody can be called is refused as a user's name is."""
+    with pytest.raises(Refused, match="letter") as refused:
+        person_name(name)
+    assert refused.value.error is ErrorWord.BAD_NAME
+
+
+def test_guests_have_no_direct_rooms() -> None:
+    """The name of a room with a guest is refused for what it is, and that of one with nobody as a name."""
+    for name, error in (("@~12", ErrorWord.NOT_ALLOWED), ("@~", ErrorWord.BAD_NAME), ("~12", ErrorWord.BAD_NAME)):
+        with pytest.raises(Refused) as refused:
+            room_name(name)
+        assert refused.value.error is error
+
+
 @pytest.mark.parametrize(
     ("name", "kept"), [("Books", "books"), ("2024", "2024"), ("a" * 64, "a" * 64), ("x_-9", "x_-9"), ("@Bob", "@Bob")]
 )
@@ -122,13 +162,37 @@ def test_bad_room_names(name: str) -> None:
     assert refused.value.error is ErrorWord.BAD_NAME
 
 
-def test_lengths() -> None:
-    """A topic and a password have their greatest lengths."""
-    assert topic_text(" " + "x" * 500 + " ") == "x" * 500
-    with pytest.raises(Refused) as refused:
-        topic_text("x" * 501)
+@pytest.mark.parametrize(
+    ("gate", "most"),
+    [
+        (topic_text, 500),
+        (reason_text, 500),
+        (away_text, 200),
+        (search_text, 200),
+        (label_text, 64),
+        (lambda text: secret(text, "token"), 200),
+    ],
+)
+def test_lengths(gate: Callable[[str], str], most: int) -> None:
+    """Each text has its greatest length, without the blanks around it."""
+    assert gate(" " + "é" * most + "\t") == "é" * most
+    with pytest.raises(Refused, match=f"{most} .* {most + 1}") as refused:
+        gate("x" * (most + 1))
     assert refused.value.error is ErrorWord.TOO_LONG
-    assert password("x" * 1024)
+
+
+@pytest.mark.parametrize("gate", [search_text, label_text])
+def test_never_empty(gate: Callable[[str], str]) -> None:
+    """A search has a word to look for, and a token a label to know it by."""
+    for text in ("", " \t"):
+        with pytest.raises(Refused) as refused:
+            gate(text)
+        assert refused.value.error is ErrorWord.EMPTY
+
+
+def test_password_length() -> None:
+    """A password has its greatest length, and all of its blanks."""
+    assert password(" x" * 512) == " x" * 512
     with pytest.raises(Refused) as refused:
         password("x" * 1025)
     assert refused.value.error is ErrorWord.BAD_PASSWORD

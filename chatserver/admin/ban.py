@@ -1,0 +1,132 @@
+"""`chatctl ban`: who may not come, onto the server or into a room."""
+
+from datetime import datetime, timedelta
+
+import click
+from click import Context, Parameter
+
+from chatserver.admin.access import HOST, Access, Problem, access, find_account, find_place, no_such_room, now
+from chatserver.admin.output import json_option, plain, say, say_list
+from chatserver.events import BanLine
+from chatserver.store import Connection, changes, directory, moderation
+from chatserver.wire.addresses import address, is_address
+from chatserver.wire.hygiene import reason_text, room_name
+from chatserver.wire.jsonlentries import stamp
+from chatserver.wire.textwords import Misused, seconds
+
+
+class Span(click.ParamType[timedelta]):
+    """A length of time, as people type it."""
+
+    name = "span"
+
+    def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> timedelta:
+        try:
+            return timedelta(seconds=seconds(str(value)))
+        except Misused:
+            self.fail(f"{value!r} is no length of time such as 90s, 10m, 2h, 7d, 4w.", param, ctx)
+
+
+@click.group()
+def ban() -> None:
+    """Bans: of people, or of addresses and networks."""
+
+
+whom = click.argument("whom", metavar="NAME|ADDRESS")
+in_room = click.option("--room", metavar="ROOM", help="From this room only; else from the whole server.")
+
+
+def _no_address(room: str | None) -> None:
+    if room is not None:
+        raise click.UsageError("An address is banned from the whole server. Leave out --room.")
+
+
+@ban.command()
+@whom
+@in_room
+@click.option("--for", "span", type=Span(), metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Else for ever.")
+@click.option("--reason", default="", help="Told to who is banned.")
+@json_option
+@access
+def add(reach: Access, whom: str, room: str | None, span: timedelta | None, reason: str, as_json: bool) -> None:
+    """Ban a person, or an address or network (one IPv6 address stands for its /64). Their connections end."""
+    at = now()
+    until = None if span is None else at + span
+    reason = reason_text(reason)
+    if is_address(whom):
+        _no_address(room)
+        called = address(whom)
+        reach.write(moderation.ban_from_server, None, None, called, until, reason, at)
+        value = {"address": called}
+    else:
+        called = reach.write(_ban, whom, room, until, reason, at)
+        value = {"name": called}
+    value |= {"room": room_name(room)} if room else {}
+    value |= {"until": stamp(until)} if until else {}
+    end = f" until {stamp(until)}" if until else ""
+    say(f"{called} is banned from {room or 'the server'}{end}.", value, as_json)
+
+
+def _ban(db: Connection, name: str, room: str | None, until: datetime | None, reason: str, at: datetime) -> str:
+    place = None if room is None else find_place(db, room, at)
+    target = find_account(db, name).person
+    if place is None:
+        moderation.ban_from_server(db, None, target, None, until, reason, at)
+    else:
+        moderation.ban(db, HOST, place, target, until, reason, at)
+        changes.grown(db, [place.facts.id], at)
+    return target.name
+
+
+@ban.command("list")
+@in_room
+@json_option
+@access
+def listing(reach: Access, room: str | None, as_json: bool) -> None:
+    """Bans in force, newest first: whom, until when, by whom, why."""
+
+    def row(line: BanLine) -> tuple[object, ...]:
+        return line.name or line.address, line.until or "for ever", line.by or "chatctl", line.reason
+
+    say_list(reach.read(_list, room, now()), row, (32, 24, 16, 0), plain, as_json)
+
+
+def _list(db: Connection, room: str | None, at: datetime) -> list[BanLine]:
+    if room is None:
+        return moderation.bans(db, None, at)
+    found = directory.room(db, room_name(room))
+    if found is None:
+        raise no_such_room(room)
+    return moderation.bans(db, found.id, at)
+
+
+@ban.command()
+@whom
+@in_room
+@json_option
+@access
+def remove(reach: Access, whom: str, room: str | None, as_json: bool) -> None:
+    """Lift a ban."""
+    if is_address(whom):
+        _no_address(room)
+        whom = address(whom)
+    lifted = reach.write(_lift, whom, room, now())
+    if not lifted:
+        listed = f" --room {room}" if room else ""
+        raise Problem(f"{whom} is not banned from {room or 'the server'}. See: chatctl ban list{listed}")
+    key = "address" if is_address(whom) else "name"
+    say(f"{whom} may come again.", {key: whom, "lifted": True}, as_json)
+
+
+def _lift(db: Connection, whom: str, room: str | None, at: datetime) -> bool:
+    if is_address(whom):
+        return moderation.unban_from_server(db, None, whom, at)
+    place = None if room is None else find_place(db, room, at)
+    found = directory.account(db, whom)
+    if found is None:
+        raise Problem(f"Nobody is called {whom}. See: chatctl ban list")
+    if place is None:
+        return moderation.unban_from_server(db, found.person, None, at)
+    entries = moderation.unban(db, HOST, place, found.person, at)
+    changes.grown(db, [place.facts.id] if entries else [], at)
+    return bool(entries)

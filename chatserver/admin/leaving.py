@@ -1,0 +1,64 @@
+"""`chatctl user erase` and `export`: what somebody may ask for who goes."""
+
+from datetime import datetime
+
+import click
+
+from chatserver.admin.access import Access, access, find_account, find_person, now
+from chatserver.admin.output import json_line, json_option, say
+from chatserver.events import Entry, RoomFacts
+from chatserver.store import Connection, accounts, changes, export, rooms
+from chatserver.wire.jsonlentries import lines_of
+
+PAGE = 500
+"""Entries read at a time."""
+
+
+def confirmed(what: str, yes: bool) -> None:
+    if not yes:
+        raise click.UsageError(f"{what} cannot be undone. To do it, say --yes.")
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--messages", type=click.Choice(["keep", "erase"]), default="keep", show_default=True,
+    help="Whether what they said stays, as said by an erased user.",
+)  # fmt: skip
+@click.option("--yes", is_flag=True, help="It is meant.")
+@json_option
+@access
+def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> None:
+    """Take an account out of all rooms and out of the database. Its name stays reserved."""
+    confirmed("Erasing an account", yes)
+    found = reach.write(_erase, name, messages == "erase", now())
+    say(f"{found} is erased.", {"name": found, "erased": True, "messages": messages}, as_json)
+
+
+def _erase(db: Connection, name: str, messages: bool, at: datetime) -> str:
+    found = find_account(db, name)
+    left = rooms.leave_all(db, found.person, at)
+    changes.grown(db, [facts.id for facts, _ in left], at)
+    accounts.erase(db, found.person, at, messages=messages)
+    return found.name
+
+
+@click.command("export")
+@click.argument("name")
+@json_option
+@access
+def export_account(reach: Access, name: str, as_json: bool) -> None:
+    """Print all that somebody's account holds as JSON Lines: the account first, then every entry they wrote."""
+    person = reach.read(find_person, name).person
+    click.echo(json_line({"account": reach.read(export.account, person)}))
+    after: str | None = ""
+    while after is not None:
+        entries, after = reach.read(export.page, person, after, PAGE)
+        print_entries(entries, person.id)
+
+
+def print_entries(entries: list[tuple[RoomFacts, Entry]], viewer_id: int) -> None:
+    """As the protocol writes them. The viewer's id decides what a direct room is called, and whose ids are shown."""
+    lines = [json_line(line) for facts, entry in entries for line in lines_of(facts, [entry], viewer_id)]
+    if lines:
+        click.echo("\n".join(lines))

@@ -1,0 +1,49 @@
+"""The command line's beginning: options for all commands, and how every failure ends in one line."""
+
+import click
+from click import Context
+
+from chatserver import __version__
+from chatserver.admin.access import Access, Problem
+from chatserver.admin.ban import ban
+from chatserver.admin.room import room
+from chatserver.admin.token import token
+from chatserver.admin.upkeep import check, migrate
+from chatserver.admin.user import user
+from chatserver.config import ConfigProblem
+from chatserver.errors import Refused, Unavailable
+from chatserver.store.database import DatabaseProblem
+from chatserver.store.threads import Conflict
+
+
+class Commands(click.Group):
+    def invoke(self, ctx: Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except Unavailable as problem:
+            raise Problem(f"The database does not do it ({problem.__cause__}). Mend that, then try again.") from None
+        except Refused as problem:
+            raise Problem(problem.text) from None
+        except (ConfigProblem, DatabaseProblem) as problem:
+            raise Problem(str(problem)) from None
+        except Conflict:
+            raise Problem("Somebody else changed the same at the same moment. Try again.") from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", metavar="FILE", help="The server's settings; also CHATSERVER_CONFIG in the environment.")
+@click.option("--database", metavar="URL", help="The server's database; also CHATSERVER_DATABASE in the environment.")
+@click.version_option(__version__, prog_name="chatctl", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: Context, config: str | None, database: str | None) -> None:
+    """Looks after a chat server: its users, rooms, bans, tokens and database.
+
+    Takes the same settings as the server, and talks to the database only. A running server takes note of every change
+    within two seconds.
+    """
+    ctx.obj = Access(config, database)
+    ctx.call_on_close(ctx.obj.close)
+
+
+for command in (user, room, ban, token, migrate, check):
+    main.add_command(command)

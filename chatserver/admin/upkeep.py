@@ -1,0 +1,60 @@
+"""`chatctl migrate` and `check`: the database itself."""
+
+from collections.abc import Iterator
+
+import click
+from msgspec import structs
+
+from chatserver.admin.access import Access, access
+from chatserver.admin.output import json_option, say
+from chatserver.config import ConfigProblem
+from chatserver.store.database import DatabaseProblem, parse_url
+from chatserver.store.database import migrate as bring_forward
+from chatserver.store.health import Finding, examine
+from chatserver.wire.hygiene import escaped
+
+
+@click.command()
+@json_option
+@access
+def migrate(reach: Access, as_json: bool) -> None:
+    """Bring the database to this version's schema; a SQLite file that is not there is made.
+
+    Servers of the version before may go on running meanwhile.
+    """
+    before = bring_forward(parse_url(reach.settings.server.database))
+    note = "The schema was this version's already." if before == "current" else "The schema is this version's now."
+    say(note, {"schema": "current", "before": before}, as_json)
+
+
+@click.command()
+@json_option
+@access
+@click.pass_context
+def check(ctx: click.Context, reach: Access, as_json: bool) -> None:
+    """Say whether a server could run with these settings, line by line. The exit status is 1 where it could not."""
+    findings = list(_examine(reach))
+    good = all(finding.ok for finding in findings)
+    lines = [f"{'ok   ' if finding.ok else 'WRONG'}  {finding.item}: {finding.text}" for finding in findings]
+    value = {"ok": good, "items": [structs.asdict(finding) for finding in findings]}
+    if as_json:
+        say("", value, as_json)
+    else:
+        click.echo("\n".join(escaped(line) for line in lines))
+    if not good:
+        ctx.exit(1)
+
+
+def _examine(reach: Access) -> Iterator[Finding]:
+    try:
+        server = reach.settings.server
+        yield Finding("settings", True, f"server {server.name}, to listen on {' '.join(server.listen)}")
+    except ConfigProblem as problem:
+        yield Finding("settings", False, str(problem))
+        return
+    try:
+        url = parse_url(server.database)
+    except DatabaseProblem as problem:
+        yield Finding("database", False, str(problem))
+        return
+    yield from examine(url)

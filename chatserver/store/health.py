@@ -1,0 +1,81 @@
+"""Whether a database is fit to be served from, item by item."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from sqlalchemy import URL, Engine
+from sqlalchemy.exc import DBAPIError
+
+from chatserver.store.database import (
+    REMEDIES,
+    cannot_open,
+    check_schema,
+    durability_warnings,
+    is_missing,
+    open_engine,
+    shown_url,
+)
+
+
+class Finding(Struct, frozen=True):
+    """One line of a report; where it is not ok, the text says what to do."""
+
+    item: str
+    ok: bool
+    text: str
+
+
+def examine(url: URL) -> Iterator[Finding]:
+    """Nothing is made or changed. What cannot be known, since something before it is wrong, is left out."""
+    if is_missing(url):
+        yield Finding("database", False, f"There is no {shown_url(url)}. Correct --database, or: chatctl migrate")
+        return
+    engine = open_engine(url, 1)
+    try:
+        yield Finding("database", True, f"{_version(engine)} at {shown_url(url)}")
+        state = check_schema(engine)
+        yield Finding("schema", state == "current", f"{state}. {REMEDIES[state]}" if state in REMEDIES else state)
+        yield _writable(engine)
+        yield from _durability(engine)
+    except DBAPIError as error:
+        yield Finding("database", False, cannot_open(url, error))
+    finally:
+        engine.dispose()
+
+
+def _version(engine: Engine) -> str:
+    with engine.connect() as db:
+        if engine.dialect.name == "postgresql":
+            return f"PostgreSQL {db.exec_driver_sql('SHOW server_version').scalar()}"
+        return f"SQLite {db.exec_driver_sql('SELECT sqlite_version()').scalar()}"
+
+
+def _writable(engine: Engine) -> Finding:
+    """SQLite's own way of beginning a transaction shows it already; a Postgres that only follows another says so."""
+    try:
+        with engine.begin() as db:
+            read_only = (
+                engine.dialect.name == "postgresql"
+                and db.exec_driver_sql("SHOW transaction_read_only").scalar() == "on"
+            )
+    except DBAPIError as error:
+        reason = str(error.orig).strip().split("\n")[0]
+        return Finding("writing", False, f"{reason}. Give the user that the server runs as the right to write.")
+    if read_only:
+        return Finding("writing", False, "This Postgres is read-only, or a standby. Name the primary in --database.")
+    return Finding("writing", True, "possible")
+
+
+def _durability(engine: Engine) -> Iterator[Finding]:
+    warnings = durability_warnings(engine)
+    for warning in warnings:
+        yield Finding("durability", False, warning)
+    if warnings:
+        return
+    names = ("fsync", "synchronous_commit") if engine.dialect.name == "postgresql" else ("journal_mode", "synchronous")
+    ask = "SHOW" if engine.dialect.name == "postgresql" else "PRAGMA"
+    with engine.connect() as db:
+        found = {name: str(db.exec_driver_sql(f"{ask} {name}").scalar()) for name in names}
+    if found.get("synchronous") == "2":
+        found["synchronous"] = "full"
+    yield Finding("durability", True, ", ".join(f"{name}={value}" for name, value in found.items()))

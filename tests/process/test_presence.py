@@ -1,0 +1,57 @@
+"""Who is here, as others see it."""
+
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK
+from tests.support.client import JsonClient, Message
+
+
+def presences(client: JsonClient) -> list[tuple[str, bool]]:
+    return [(event["name"], event["online"]) for event in client.events if event["event"] == "presence"]
+
+
+def is_presence(event: Message) -> bool:
+    return bool(event["event"] == "presence")
+
+
+def test_coming_and_going(server: StartServer, connect: Connect) -> None:
+    """Those who share a room hear of one's first connection, and of the end of the last; nobody else does."""
+    one = server(config=QUICK + "[limits]\npresence_seconds = 0.1\n[server]\ndefault_rooms = []\n")
+    ana, dan = connect(one, JsonClient), connect(one, JsonClient)
+    ana.register("ana")
+    ana.ok("create", room="books")
+    dan.register("dan")
+    first = connect(one, JsonClient)
+    first.register("bob")
+    first.ok("join", room="books")
+    first.ok("quit")
+    first.drain()
+    ana.wait_event(is_presence)
+    links = [connect(one, JsonClient) for _ in range(2)]
+    links[0].login("bob")
+    ana.wait_event(is_presence)
+    links[1].login("bob")
+    links[0].ok("quit")
+    links[0].drain()
+    links[1].say("books", "still here")
+    ana.hears("still here")
+    links[1].abort()
+    ana.wait_event(is_presence)
+    assert presences(ana) == [("bob", False), ("bob", True), ("bob", False)]
+    dan.ok("ping")
+    assert presences(dan) == []
+
+
+def test_a_flapping_link_is_no_storm(server: StartServer, connect: Connect) -> None:
+    """Who is back soon was never away."""
+    one = server(config=QUICK + "[limits]\npresence_seconds = 60\n")
+    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    for n in range(10):
+        bob.abort()
+        bob = connect(one, JsonClient)
+        bob.login("bob")
+        bob.say("general", f"back {n}")
+        ana.hears(f"back {n}")
+    assert presences(ana) == [("bob", True)]
+    assert {user["name"] for user in ana.ok("who")["users"]} == {"ana", "bob"}

@@ -1,0 +1,44 @@
+"""A query that takes its time."""
+
+from sqlalchemy import text
+
+from chatserver.store.database import open_engine, parse_url
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK
+from tests.support.client import JsonClient
+from tests.support.process import wait_until
+
+READERS = 6
+"""More than there are lanes and threads for reading."""
+
+
+def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """While every reader waits for the database, messages are stored and heard; the readers' own come after, in order."""
+    one = server(postgres_url, config=QUICK)
+    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    readers = [connect(one, JsonClient) for _ in range(READERS)]
+    for number, reader in enumerate(readers):
+        reader.register(f"reader{number}")
+    engine = open_engine(parse_url(postgres_url))
+    with engine.begin() as db:
+        db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))  # names are read by those who read only
+        histories = [reader.post("history", room="general", limit=500) for reader in readers]
+        own = [reader.post("say", room="general", text="mine") for reader in readers]
+
+        def waiting() -> int:
+            query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'account'::regclass"
+            return int(db.execute(text(query)).scalar() or 0)
+
+        wait_until(lambda: waiting() >= 2, what="the readers wait")
+        for n in range(100):
+            seq = ana.say("general", f"{n}")["seq"]
+        for client in (bob, *readers):
+            client.wait_seq("general", seq)
+        assert all(set(reader.order) == {1} for reader in readers)
+    engine.dispose()
+    for reader, history, say in zip(readers, histories, own, strict=True):
+        assert reader.answer(history)["entries"][-1]["seq"] >= seq
+        assert reader.answer(say)["seq"] > seq
+        assert reader.order == [1, history, say]

@@ -1,0 +1,83 @@
+"""Clients that read slowly, or send faster than they read: nothing is lost, and nobody else waits."""
+
+import socket
+
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK, check_heard, lines, send_later
+from tests.support.client import JsonClient, Message, Raw
+
+SLOW = 5
+MESSAGES = 8000
+TEXT = "x" * 1000
+MEGABYTE = 1 << 20
+
+
+def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> None:
+    """Whoever reads on later is sent all of it in order; meanwhile others hear everything, and the server keeps nothing
+    for those who do not read."""
+    one = server(config=QUICK)
+    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    slow = [connect(one, JsonClient, receive_buffer=4096) for _ in range(SLOW)]
+    for number, client in enumerate(slow):
+        client.register(f"slow{number}")
+    person = connect(one, Raw, receive_buffer=4096)
+    person.send(b"/register person s3cret-words\n")
+    while not person.read_line().startswith(b"* Hello person"):
+        pass
+
+    def talk(count: int) -> int:
+        tags = [ana.post("say", room="general", text=TEXT)]
+        for _ in range(count - 1):
+            tags.append(ana.post("say", room="general", text=TEXT))
+            if len(tags) > 16:
+                ana.answer(tags.pop(0))
+        seq = [ana.answer(tag)["seq"] for tag in tags][-1]
+        bob.wait_seq("general", seq)
+        return int(seq)
+
+    talk(1000)  # the transports are full
+    before = one.rss_bytes()
+    head = talk(MESSAGES)
+    grown = one.rss_bytes() - before
+    assert grown < 10 * MEGABYTE < SLOW * MESSAGES * len(TEXT) / 3
+    check_heard(bob.rooms["general"])
+    for client in slow:
+        log = client.wait_seq("general", head, 30)
+        check_heard(log)
+        assert len(log) >= MESSAGES
+    ana.say("general", "the end")
+    shown = [person.read_line(30)]
+    while not shown[-1].endswith(b"ana: the end"):
+        shown.append(person.read_line(30))
+    assert sum(TEXT.encode() in line for line in shown) == 1000 + MESSAGES
+
+
+def test_a_sender_that_does_not_read(server: StartServer, connect: Connect) -> None:
+    """Far past the window the server reads no further; once its answers are read, every command is answered in order."""
+    one = server(config=QUICK)
+    ana, bob = connect(one, JsonClient, receive_buffer=4096), connect(one, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    words: list[Message] = []
+    for n in range(2000):
+        words += [
+            {"cmd": "say", "room": "general", "text": f"{n} {TEXT}", "tag": f"say {n}"},
+            {"cmd": "history", "room": "general", "limit": 5, "tag": f"history {n}"},
+            {"cmd": "ping", "tag": f"ping {n}"},
+        ]
+    before = one.rss_bytes()
+    ana.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+    sender = send_later(ana, lines(*words))
+    assert bob.say("general", "and I?")["ok"]
+    sender.join(0.5)
+    assert sender.is_alive()  # and will not end until somebody reads
+    assert one.rss_bytes() - before < 10 * MEGABYTE
+    for word in words:
+        assert ana.answer(str(word["tag"]), 60)["ok"] is True
+    sender.join(10)
+    assert ana.order[1:] == [word["tag"] for word in words]
+    said = [e["text"].split(" ")[0] for e in ana.rooms["general"] if e["event"] == "message" and e["from"] == "ana"]
+    assert said == [str(n) for n in range(2000)]
+    check_heard(ana.rooms["general"])

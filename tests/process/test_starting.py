@@ -1,0 +1,137 @@
+"""What keeps the server from starting is said in one clear line that names the remedy."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatserver.store.database import open_engine, open_ready, parse_url
+from tests.conftest import Connect, StartServer
+from tests.support.client import JsonClient
+from tests.support.process import LOOPBACK, migrate, run_chatserver
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def refusal(cwd: Path, *options: str) -> str:
+    """The one line that it says before it ends with status 1."""
+    done = run_chatserver(*options, cwd=cwd)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stdout
+    [said] = [line for line in done.stdout.splitlines() if not re.match(r"\S+ \[(\S+#info|-)\]", line)]
+    found = re.fullmatch(r"(\S+ \[stderr#error\] )?(chatserver: .+)", said)
+    assert found is not None, said
+    return found[2]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("[server", "wrong"),
+        ("[sever]\nname = 'x'", "sever"),
+        ("[limits]\nmax_line = 5", "max_line"),
+        ("[limits]\nwindow = 'many'", "limits.window"),
+        ("[limits]\nwindow = 0", "limits.window must be 1 or more"),
+        ("[limits]\nhandshake_seconds = -1", "limits.handshake_seconds must be 0 or more"),
+        ("[server]\nregistration = 'perhaps'", "server.registration"),
+        ("[server]\ndefault_rooms = ['No Room']", "server.default_rooms"),
+        ("[server]\nmotd = 'a\\u001bb'\nname = \"a\\nb\"", "server.name must be one line"),
+    ],
+)
+def test_a_wrong_settings_file(tmp_path: Path, config: str, words: str) -> None:
+    """The file and the key are named."""
+    path = tmp_path / "chat.toml"
+    path.write_text(config)
+    said = refusal(tmp_path, "--config", str(path), "--listen", LOOPBACK)
+    assert str(path) in said
+    assert words in said
+
+
+def test_no_settings_file(tmp_path: Path) -> None:
+    """A file that is not there is named, and so is the option."""
+    said = refusal(tmp_path, "--config", "nowhere.toml")
+    assert said == "chatserver: The settings file nowhere.toml cannot be read (No such file or directory). Correct --config."
+
+
+def test_a_taken_port(tmp_path: Path, taken_port: int) -> None:
+    """The endpoint is named, and what to do."""
+    endpoint = f"tcp:{taken_port}:interface=127.0.0.1"
+    said = refusal(tmp_path, "--listen", LOOPBACK, "--listen", endpoint)
+    assert endpoint in said
+    assert "Address already in use" in said
+    assert "--listen" in said
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:interface", "ssl:0:privateKey=nowhere.pem"])
+def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
+    """It is named, with one that is right."""
+    said = refusal(tmp_path, "--listen", endpoint)
+    assert f"--listen {endpoint} " in said
+    assert "tcp:4000" in said
+
+
+def test_an_unreachable_database(tmp_path: Path) -> None:
+    """It is named without its password."""
+    said = refusal(tmp_path, "--database", "postgresql+psycopg2://me:s3cret@127.0.0.1:1/chat", "--listen", LOOPBACK)
+    assert "127.0.0.1:1/chat" in said
+    assert "--database" in said
+    assert "s3cret" not in said
+
+
+def test_a_wrong_database_url(tmp_path: Path) -> None:
+    """The right forms are shown."""
+    assert "sqlite:///FILE" in refusal(tmp_path, "--database", "chat.db", "--listen", LOOPBACK)
+
+
+def test_a_schema_that_is_behind(tmp_path: Path, postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """Postgres is left as it is, and the command is named that brings it up; that one works."""
+    assert "twistd -n chatserver --migrate" in refusal(tmp_path, "--database", postgres_url, "--listen", LOOPBACK)
+    one = server(postgres_url, migrated=False, options=["--migrate"])
+    connect(one, JsonClient).register("ana")
+
+
+def test_a_schema_that_is_newer(tmp_path: Path, database_url: str) -> None:
+    """A database of a later version is refused, and needs a later server."""
+    migrate(database_url)
+    engine = open_engine(parse_url(database_url))
+    with engine.begin() as db:
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    assert "newer" in refusal(tmp_path, "--database", database_url, "--listen", LOOPBACK)
+
+
+def test_where_settings_come_from(tmp_path: Path, server: StartServer, connect: Connect) -> None:
+    """The command line goes before the environment, and that before the file."""
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("line", "environment", "file")]
+    file = f"[server]\nname = 'here'\ndatabase = '{urls[2]}'\nlisten = ['tcp:1']\n"
+    one = server(urls[0], config=file, env={"CHATSERVER_DATABASE": urls[1]})
+    client = connect(one, JsonClient)
+    client.register("ana")
+    assert client.notices == ["* Welcome to here. Type your name to come in, or /help."]
+    assert (tmp_path / "line.db").exists()
+    path = tmp_path / "chat.toml"
+    path.write_text(file)
+    refusal(tmp_path, "--config", str(path), "--listen", "nonsense")
+    assert (tmp_path / "file.db").exists()
+    assert not (tmp_path / "environment.db").exists()
+    open_ready(parse_url(urls[2])).dispose()
+
+
+def test_several_endpoints(tmp_path: Path, server: StartServer, connect: Connect) -> None:
+    """It listens on all of them, and everybody is in the same rooms."""
+    one = server(listen=[LOOPBACK, LOOPBACK])
+    first, second = (JsonClient(address) for address in one.addresses)
+    with first, second:
+        assert one.addresses[0] != one.addresses[1]
+        first.register("ana")
+        second.register("bob")
+        second.say("general", "hello")
+        assert first.hears("hello")["from"] == "bob"

@@ -1,0 +1,53 @@
+"""Addresses and networks, as bans know them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.addresses import address, is_address
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1/32", "192.0.2.1"),
+        ("192.0.2.77/24", "192.0.2.0/24"),
+        ("10.1.2.3/255.0.0.0", "10.0.0.0/8"),
+        ("2001:DB8:0::1", "2001:db8::/64"),
+        ("2001:db8::1/128", "2001:db8::1/128"),
+        ("2001:db8:1:2:3::/48", "2001:db8:1::/48"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.77/120", "192.0.2.0/24"),
+    ],
+)
+def test_addresses(typed: str, known: str) -> None:
+    """However it is written, an address is the same; an IPv6 one stands for all that its household has."""
+    assert address(typed) == known
+    assert address(known) == known
+    assert is_address(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", "ana", "192.0.2", "192.0.2.256", "192.0.2.1/33", "192.0.2.1 ", "1", "fe80::1%eth0", "fe80::1%\x1b[0m",
+     "١.2.3.4", "192.0.2.1/24/24", "::1/129", "/", "192.0.2.1\n", "0x7f.0.0.1", "192.0.2.01"],
+)  # fmt: skip
+def test_no_addresses(typed: str) -> None:
+    """What is none is refused, and never quoted."""
+    with pytest.raises(Refused, match="address") as refused:
+        address(typed)
+    assert refused.value.error is ErrorWord.BAD_COMMAND
+    assert refused.value.text.isprintable()
+
+
+@given(st.one_of(st.ip_addresses().map(str), st.text()))
+def test_they_stay_as_they_are(typed: str) -> None:
+    """The form that a ban is known by is one that can be typed again to lift it."""
+    try:
+        known = address(typed)
+    except Refused:
+        return
+    assert address(known) == known
+    assert is_address(known)
