@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver import commands as c
@@ -48,6 +49,7 @@ class Processors:
 
     def __init__(
         self,
+        clock: IReactorTime,
         lanes: Lanes,
         store: Store,
         registry: Registry,
@@ -57,6 +59,7 @@ class Processors:
         slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
         bans_changed: Callable[[], None],
     ) -> None:
+        self._clock = clock
         self._lanes = lanes
         self._store = store
         self._registry = registry
@@ -136,7 +139,7 @@ class Processors:
 
     async def _run(self, lane: Lane, most: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
         while True:
-            sessions = await lane.take(most)
+            sessions = await lane.take(most, self._settle)
             try:
                 await serve(lane, sessions)
             except Exception:
@@ -144,6 +147,12 @@ class Processors:
             for session in sessions:
                 session.waiting = False
                 self.schedule(session)
+
+    async def _settle(self) -> None:
+        """Until the reactor has read what there is to read just now."""
+        turn: Deferred[None] = Deferred()
+        self._clock.callLater(0, turn.callback, None)
+        await turn
 
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
         for session in sessions:

@@ -1,5 +1,6 @@
 """The input message queue: lanes of sessions that have something in their inbox. Synchronises, and does no work."""
 
+from collections.abc import Awaitable, Callable
 from zlib import crc32
 
 from twisted.internet.defer import DeferredQueue
@@ -17,9 +18,16 @@ class Lane:
     def put(self, session: Session) -> None:
         self._queue.put(session)
 
-    async def take(self, most: int) -> list[Session]:
-        """Waits for one session; with it come those that are ready too, `most` in all."""
+    async def take(self, most: int, settle: Callable[[], Awaitable[None]]) -> list[Session]:
+        """Waits for one session; with it come those that are ready too, `most` in all.
+
+        Where it had to wait, `settle` is awaited first: what came in the same turn of the reactor is to come along,
+        and not to wait for another transaction.
+        """
+        waiting = not self._queue.pending
         sessions = [await self._queue.get()]
+        if waiting:
+            await settle()
         while len(sessions) < most and self._queue.pending:
             sessions.append(await self._queue.get())
         return sessions

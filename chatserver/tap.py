@@ -115,6 +115,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     watch = Watch(reactor, store, registry, now, set_bans)
     processors = Processors(
+        reactor,
         Lanes(settings.pipeline.write_lanes),
         store,
         registry,

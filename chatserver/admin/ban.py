@@ -15,16 +15,12 @@ from chatserver.wire.jsonlentries import stamp
 from chatserver.wire.textwords import Misused, seconds
 
 
-class Span(click.ParamType[timedelta]):
+def _span(_ctx: Context, _param: Parameter, typed: str | None) -> timedelta | None:
     """A length of time, as people type it."""
-
-    name = "span"
-
-    def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> timedelta:
-        try:
-            return timedelta(seconds=seconds(str(value)))
-        except Misused:
-            self.fail(f"{value!r} is no length of time such as 90s, 10m, 2h, 7d, 4w.", param, ctx)
+    try:
+        return None if typed is None else timedelta(seconds=seconds(typed))
+    except Misused:
+        raise click.BadParameter(f"{typed!r} is no length of time such as 90s, 10m, 2h, 7d, 4w.") from None
 
 
 @click.group()
@@ -44,7 +40,7 @@ def _no_address(room: str | None) -> None:
 @ban.command()
 @whom
 @in_room
-@click.option("--for", "span", type=Span(), metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Else for ever.")
+@click.option("--for", "span", callback=_span, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Else for ever.")
 @click.option("--reason", default="", help="Told to who is banned.")
 @json_option
 @access

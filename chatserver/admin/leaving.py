@@ -5,7 +5,7 @@ from datetime import datetime
 import click
 
 from chatserver.admin.access import Access, access, find_account, find_person, now
-from chatserver.admin.output import json_line, json_option, say
+from chatserver.admin.output import json_option, print_json, say
 from chatserver.events import Entry, RoomFacts
 from chatserver.store import Connection, accounts, changes, export, rooms
 from chatserver.wire.jsonlentries import lines_of
@@ -50,7 +50,7 @@ def _erase(db: Connection, name: str, messages: bool, at: datetime) -> str:
 def export_account(reach: Access, name: str, as_json: bool) -> None:
     """Print all that somebody's account holds as JSON Lines: the account first, then every entry they wrote."""
     person = reach.read(find_person, name).person
-    click.echo(json_line({"account": reach.read(export.account, person)}))
+    print_json({"account": reach.read(export.account, person)})
     after: str | None = ""
     while after is not None:
         entries, after = reach.read(export.page, person, after, PAGE)
@@ -59,6 +59,4 @@ def export_account(reach: Access, name: str, as_json: bool) -> None:
 
 def print_entries(entries: list[tuple[RoomFacts, Entry]], viewer_id: int) -> None:
     """As the protocol writes them. The viewer's id decides what a direct room is called, and whose ids are shown."""
-    lines = [json_line(line) for facts, entry in entries for line in lines_of(facts, [entry], viewer_id)]
-    if lines:
-        click.echo("\n".join(lines))
+    print_json(*[line for facts, entry in entries for line in lines_of(facts, [entry], viewer_id)])

@@ -1,5 +1,8 @@
 """The command line's beginning: options for all commands, and how every failure ends in one line."""
 
+import sys
+from io import TextIOWrapper
+
 import click
 from click import Context
 
@@ -41,6 +44,9 @@ def main(ctx: Context, config: str | None, database: str | None) -> None:
     Takes the same settings as the server, and talks to the database only. A running server takes note of every change
     within two seconds.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a letter is no reason to fail
     ctx.obj = Access(config, database)
     ctx.call_on_close(ctx.obj.close)
 

@@ -25,15 +25,24 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
+def print_json(*values: object) -> None:
+    """A line for each: UTF-8, in every locale."""
+    if values:
+        click.echo(b"\n".join([_line(value) for value in values]))
+
+
 def say(text: str, value: dict[str, Any], as_json: bool) -> None:
     """That something is done."""
-    click.echo(json_line(value) if as_json else escaped(text))
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(escaped(text))
 
 
 def say_all(lines: Iterable[tuple[str, object]], value: dict[str, Any], as_json: bool) -> None:
     """All about one thing: a line for each name and value that is there."""
     if as_json:
-        click.echo(json_line(value))
+        print_json(value)
         return
     for name, shown in lines:
         if shown not in (None, ""):
@@ -41,18 +50,18 @@ def say_all(lines: Iterable[tuple[str, object]], value: dict[str, Any], as_json:
 
 
 def say_list(
-    found: Iterable[T], row: Callable[[T], Row], widths: Row, value: Callable[[T], object], as_json: bool
+    found: Iterable[T], row: Callable[[T], Row], widths: Sequence[int], value: Callable[[T], object], as_json: bool
 ) -> None:
-    """One line for each, in columns; or one JSON array. `widths` has a width and heading for each column."""
+    """One line for each, in columns of these widths; or one JSON array."""
     if not as_json:
         for one in found:
-            cells = (f"{_shown(cell):{width}}" for cell, width in zip(row(one), widths, strict=True))
+            cells = (f"{_shown(cell):{width or 1}}" for cell, width in zip(row(one), widths, strict=True))
             click.echo("  ".join(cells).rstrip())
         return
-    click.echo("[", nl=False)
+    click.echo(b"[", nl=False)
     for number, one in enumerate(found):
-        click.echo(("," if number else "") + json_line(value(one)), nl=False)
-    click.echo("]")
+        click.echo((b"," if number else b"") + _line(value(one)), nl=False)
+    click.echo(b"]")
 
 
 def pages(read: Callable[[int], Sequence[T]], id: Callable[[T], int]) -> Iterator[T]:
@@ -63,9 +72,9 @@ def pages(read: Callable[[int], Sequence[T]], id: Callable[[T], int]) -> Iterato
         last = id(page[-1])
 
 
-def json_line(value: object) -> str:
+def _line(value: object) -> bytes:
     """JSON leaves some control characters as they are; they stand in strings only, so that an escape will do."""
-    return escaped(_encode(value).decode())
+    return escaped(_encode(value).decode()).encode()
 
 
 def plain(value: Struct) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import click
 
 from chatserver.admin.access import HOST, Access, Problem, access, find_place, no_such_room, now
 from chatserver.admin.leaving import confirmed, print_entries
-from chatserver.admin.output import PAGE, json_line, json_option, pages, plain, say, say_all, say_list
+from chatserver.admin.output import PAGE, json_option, pages, plain, print_json, say, say_all, say_list
 from chatserver.events import MemberLine
 from chatserver.store import Connection, changes, directory, messages, rooms
 from chatserver.store.directory import RoomInfo
@@ -24,15 +24,16 @@ def room() -> None:
 @json_option
 @access
 def listing(reach: Access, deleted: bool, as_json: bool) -> None:
-    """All rooms but direct ones, oldest first: id, name, kind, members, entries, topic."""
+    """All rooms but direct ones, oldest first: id, name, kind, people (or since when it is no more), entries, topic."""
 
     def read(last: int) -> Sequence[RoomInfo]:
         return reach.read(directory.rooms, last, PAGE, deleted=deleted)
 
     def row(line: RoomInfo) -> tuple[object, ...]:
-        return line.id, line.name, line.kind, line.members, line.entries, line.topic
+        now = f"{line.members} in it" if line.members else "empty"
+        return line.id, line.name, line.kind, line.deleted or now, f"{line.entries} entries", line.topic
 
-    say_list(pages(read, lambda line: line.id), row, (6, 24, 7, 5, 7, 0), plain, as_json)
+    say_list(pages(read, lambda line: line.id), row, (6, 24, 7, 24 if deleted else 10, 14, 0), plain, as_json)
 
 
 one_room = click.argument("name", metavar="ROOM", required=False)
@@ -114,7 +115,7 @@ def _delete(db: Connection, name: str, at: datetime) -> tuple[int, str]:
 def export(reach: Access, name: str | None, id: int | None, as_json: bool) -> None:
     """Print a room's whole log as JSON Lines: the room first, then every entry."""
     found = _find(reach, name, id)
-    click.echo(json_line({"room": plain(found)}))
+    print_json({"room": plain(found)})
     seq, more = 0, True
     while more:
         entries, more = reach.read(messages.after, found.id, seq, PAGE)

@@ -1,5 +1,6 @@
 """`chatctl user`: accounts."""
 
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +34,10 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read the passw
 def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
     """The hash of a new password. It is never an argument, which everybody on the machine could read."""
     if from_stdin:
-        typed = click.get_text_stream("stdin").readline().rstrip("\r\n")
+        try:
+            typed = sys.stdin.buffer.readline().rstrip(b"\r\n").decode()
+        except UnicodeDecodeError:
+            raise Problem("The password is not UTF-8. Give it as such.") from None
     else:
         typed = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt="Once more", err=True)
     password = clean_password(typed)

@@ -1,18 +1,19 @@
 """Entries: storing them, and reading them in pages."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import BigInteger, Connection, String, bindparam, insert, outerjoin, select, text, update
+from sqlalchemy import Connection, insert, outerjoin, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
 from chatserver.store.places import Place
-from chatserver.store.schema import Account, EntryRow, Instant, Room
+from chatserver.store.schema import Account, EntryRow, Room
 
 PAGE_CHARACTERS = 1 << 20
 """A page ends early once its texts are this long, so that no answer can fill the memory."""
@@ -126,7 +127,7 @@ def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[V
                 continue
         place.append(len(unique))
         unique.append(draft)
-    verdicts = _append_postgres(db, unique, at) if db.dialect.name == "postgresql" else _append(db, unique, at)
+    verdicts = _append_postgres(db, unique, at) if db.dialect.name == "postgresql" else _append_sqlite(db, unique, at)
     if len(unique) == len(drafts):
         return verdicts
     seen: set[int] = set()
@@ -165,58 +166,45 @@ def _verdict(outcome: str, seq: int | None, at: datetime) -> Verdict:
     return Verdict(outcome, seq or 0, at)
 
 
-_JUDGE_ONE = (
-    text(
-        "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT 0, :room_id, :author_id, :text, :client_id)"
-        + _JUDGED.format(now=":now")
-    )
-    .bindparams(bindparam("now", type_=Instant()))
-    .columns(outcome=String(), old_seq=BigInteger(), old_at=Instant())
+# On SQLite a round trip costs nothing, so that a take may be a few statements. Times are text there (see `Instant`).
+_JUDGE_SQLITE = (
+    "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
+    "value ->> 3 FROM json_each(?))" + _JUDGED.format(now="?") + "ORDER BY i.ord"
+)
+_HEADS_SQLITE = (
+    "SELECT id, last_seq FROM room WHERE deleted_at IS NULL AND id IN (SELECT value ->> 0 FROM json_each(?))"
+)
+_KEEP_SQLITE = (
+    f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"
 )
 
 
-def _append(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
-    """The same in plain statements, for a database within the process, where a round trip costs nothing."""
-    heads: dict[int, int] = {}
-    rows: list[dict[str, Any]] = []
+def _append_sqlite(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
+    now = at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    said = msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id) for d in drafts]).decode()
+    heads: dict[int, int] = dict(db.exec_driver_sql(_HEADS_SQLITE, (said,)).all())
+    moved = set()
+    rows: list[tuple[Any, ...]] = []
     verdicts = []
-    for draft in drafts:
-        judged = db.execute(
-            _JUDGE_ONE,
-            {
-                "room_id": draft.room_id,
-                "author_id": draft.author_id,
-                "text": draft.text,
-                "client_id": draft.client_id,
-                "now": at,
-            },
-        ).one()
-        if judged.outcome != "kept":
-            verdicts.append(Verdict(judged.outcome, judged.old_seq or 0, judged.old_at or at))
+    for _, room_id, author_id, words, client_id, old_seq, old_at, outcome in db.exec_driver_sql(
+        _JUDGE_SQLITE, (said, now)
+    ):
+        if outcome != "kept":
+            then = at if old_at is None else datetime.fromisoformat(old_at).replace(tzinfo=UTC)
+            verdicts.append(Verdict(outcome, old_seq or 0, then))
             continue
-        if draft.room_id not in heads:
-            head = db.scalar(select(Room.last_seq).where(Room.id == draft.room_id, Room.deleted_at.is_(None)))
-            if head is None:  # the room was deleted
-                verdicts.append(Verdict("not-a-member", 0, at))
-                continue
-            heads[draft.room_id] = head
-        heads[draft.room_id] += 1
-        verdicts.append(Verdict("kept", heads[draft.room_id], at))
-        rows.append(
-            {
-                "room_id": draft.room_id,
-                "seq": heads[draft.room_id],
-                "kind": MESSAGE,
-                "author_id": draft.author_id,
-                "text": draft.text,
-                "client_id": draft.client_id,
-                "at": at,
-            }
-        )
+        if room_id not in heads:
+            verdicts.append(_verdict(outcome, None, at))
+            continue
+        heads[room_id] += 1
+        moved.add(room_id)
+        verdicts.append(Verdict(outcome, heads[room_id], at))
+        rows.append((room_id, heads[room_id], author_id, words, client_id, now))
     if rows:
-        db.execute(insert(EntryRow), rows)
-        for room_id, head in heads.items():
-            db.execute(update(Room).where(Room.id == room_id).values(last_seq=head))
+        db.exec_driver_sql(_KEEP_SQLITE, rows)
+        db.exec_driver_sql(
+            "UPDATE room SET last_seq = ? WHERE id = ?", [(heads[room_id], room_id) for room_id in moved]
+        )
     return verdicts
 
 

@@ -14,6 +14,7 @@ from chatserver.events import (
     DIRECT,
     JOINED,
     LEFT,
+    PRIVATE,
     PUBLIC,
     ROLE,
     SET,
@@ -138,6 +139,8 @@ def join(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]
         db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=None))
     # Leaving and coming again neither moves a read mark back nor ends being muted. Who is new has missed nothing.
     read = read_before(db, who, room_id) or entry.seq
+    if place.facts.kind == PRIVATE and not place.past_open:
+        read = entry.seq  # what was before is not theirs to read
     muted = db.scalar(
         select(Membership.muted_until)
         .where(Membership.room_id == room_id, Membership.account_id == who.id)

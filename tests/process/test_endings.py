@@ -54,9 +54,7 @@ def test_a_kill_loses_nothing(database_url: str, server: StartServer, connect: C
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopping_under_load(
-    database_url: str, server: StartServer, connect: Connect, number: signal.Signals
-) -> None:
+def test_stopping_under_load(database_url: str, server: StartServer, connect: Connect, number: signal.Signals) -> None:
     """On SIGTERM or Ctrl-C everybody is told, what was acknowledged or heard is stored, and the exit status is 0."""
     one = server(database_url, config=QUICK)
     people = talkers(one, connect)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK
+from tests.process.load import QUICK, query
 from tests.support.client import JsonClient, Raw, TextClient
 from tests.support.process import wait_until
 
@@ -109,6 +109,7 @@ def test_too_many_connections(server: StartServer, connect: Connect, limit: str)
     clients[1].register("bob")
     assert connect(one, Raw).eof().startswith(b"! ")
     clients[1].ok("quit")
+    clients[1].close()
     wait_until(lambda: connect(one, Raw).read_line().startswith(b"* Welcome"), what="another one is taken")
 
 
@@ -163,6 +164,4 @@ def test_links_that_take_nothing(server: StartServer, connect: Connect) -> None:
     ana.wait_seq("general", 602, 30)
     gone = ana.wait_event(lambda event: event["event"] == "presence" and not event["online"], 20)
     assert gone["name"] == "stuck"
-    from tests.process.load import query
-
     wait_until(lambda: query(one.database, "SELECT reason FROM session WHERE reason IS NOT NULL") == [("stalled",)])

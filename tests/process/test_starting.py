@@ -58,7 +58,10 @@ def test_a_wrong_settings_file(tmp_path: Path, config: str, words: str) -> None:
 def test_no_settings_file(tmp_path: Path) -> None:
     """A file that is not there is named, and so is the option."""
     said = refusal(tmp_path, "--config", "nowhere.toml")
-    assert said == "chatserver: The settings file nowhere.toml cannot be read (No such file or directory). Correct --config."
+    assert (
+        said
+        == "chatserver: The settings file nowhere.toml cannot be read (No such file or directory). Correct --config."
+    )
 
 
 def test_a_taken_port(tmp_path: Path, taken_port: int) -> None:
@@ -70,7 +73,7 @@ def test_a_taken_port(tmp_path: Path, taken_port: int) -> None:
     assert "--listen" in said
 
 
-@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:interface", "ssl:0:privateKey=nowhere.pem"])
+@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:colour=red", "ssl:0:privateKey=nowhere.pem"])
 def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     """It is named, with one that is right."""
     said = refusal(tmp_path, "--listen", endpoint)

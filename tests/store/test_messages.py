@@ -138,7 +138,9 @@ def test_side_by_side(tables: Tables) -> None:
         person = people[number]
         for turn in range(10):
             here, there = (books, chess) if number % 2 else (chess, books)
-            tables.append(*(Draft(room.id, person.id, f"{turn}", f"k{turn}{room.name}") for room in (here, there, here)))
+            tables.append(
+                *(Draft(room.id, person.id, f"{turn}", f"k{turn}{room.name}") for room in (here, there, here))
+            )
             if turn % 5 == 4:
                 tables(rooms.leave, person, "books", AT)
                 tables.join(books, person)

@@ -16,7 +16,9 @@ LATER = AT + timedelta(minutes=1)
 
 def rows(tables: Tables) -> dict[str, tuple[object, ...]]:
     """What is written of each session."""
-    query = select(SessionRow.id, SessionRow.address, SessionRow.connected_at, SessionRow.disconnected_at, SessionRow.reason)
+    query = select(
+        SessionRow.id, SessionRow.address, SessionRow.connected_at, SessionRow.disconnected_at, SessionRow.reason
+    )
     return {row[0]: tuple(row[1:]) for row in tables(lambda db: db.execute(query).all())}
 
 

@@ -111,7 +111,9 @@ def test_what_is_no_database(url: str) -> None:
 def test_a_database_that_is_not_there(tmp_path: object) -> None:
     """What cannot be opened is named, without its password."""
     for url in ("postgresql+psycopg2://me:s3cret@127.0.0.1:1/db", f"sqlite:///{tmp_path}/no/such/folder/chat.db"):
-        with pytest.raises(DatabaseProblem, match=r"cannot be opened \(.+\)\. Start it, or correct --database") as problem:
+        with pytest.raises(
+            DatabaseProblem, match=r"cannot be opened \(.+\)\. Start it, or correct --database"
+        ) as problem:
             open_ready(parse_url(url))
         assert "s3cret" not in str(problem.value)
 
@@ -134,6 +136,8 @@ def test_sqlite_is_durable(sqlite_url: str) -> None:
     """The embedded database writes ahead, waits for the disk, and holds to its foreign keys."""
     engine = open_ready(parse_url(sqlite_url))
     with engine.connect() as db:
-        pragmas = [db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "foreign_keys")]
+        pragmas = [
+            db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
     engine.dispose()
     assert pragmas == ["wal", 2, 1]

@@ -1,0 +1,75 @@
+"""`chatctl` as it is called, on a ready database of each kind."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chatserver.admin.main import main
+from tests.support.process import migrate
+
+PASSWORD = "s3cret-words"
+
+CHEAP = "[passwords]\nmemory_kib = 64\ntime_cost = 1\n"
+"""Settings for hashes that keep no test waiting."""
+
+
+class Chatctl:
+    """Runs one command after the other on the same database."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self._runner = CliRunner(env={"CHATSERVER_CONFIG": None, "CHATSERVER_DATABASE": None})
+
+    def run(self, *words: str, typed: str | None = None) -> Result:
+        result = self._runner.invoke(main, ["--database", self.database, *words], input=typed)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    def __call__(self, *words: str, typed: str | None = None) -> str:
+        """What it prints, where it must succeed."""
+        result = self.run(*words, typed=typed)
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        return result.stdout
+
+    def json(self, *words: str, typed: str | None = None) -> Any:
+        """The same with --json: one value in one line."""
+        [line] = self(*words, "--json", typed=typed).splitlines()
+        return json.loads(line)
+
+    def lines(self, *words: str) -> list[Any]:
+        """The same for an export: a value in each line."""
+        return [json.loads(line) for line in self(*words).splitlines()]
+
+    def fails(self, *words: str, typed: str | None = None) -> str:
+        """The one line that says what to do, where it cannot be done."""
+        result = self.run(*words, typed=typed)
+        assert (result.exit_code, result.stdout) == (1, ""), result.output
+        [line] = result.stderr.splitlines()
+        assert line.startswith("chatctl: ")
+        return line.removeprefix("chatctl: ")
+
+    def misused(self, *words: str) -> str:
+        """What is said, where it was not called as it should be."""
+        result = self.run(*words)
+        assert (result.exit_code, result.stdout) == (2, ""), result.output
+        return result.stderr
+
+    def add(self, *names: str) -> None:
+        for name in names:
+            self("user", "add", name, "--password-stdin", typed=f"{PASSWORD}\n")
+
+
+@pytest.fixture
+def chatctl(database_url: str) -> Chatctl:
+    migrate(database_url)
+    return Chatctl(database_url)
+
+
+@pytest.fixture
+def on() -> Callable[[str], Chatctl]:
+    """`chatctl` on a database that may not be there."""
+    return Chatctl

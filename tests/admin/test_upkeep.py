@@ -1,0 +1,160 @@
+"""`chatctl migrate` and `check`, and where the settings come from."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from chatserver.admin.main import main
+from tests.admin.conftest import PASSWORD, Chatctl
+from tests.support.postgres import PostgresServer
+from tests.support.process import clean_environment
+
+On = Callable[[str], Chatctl]
+CHATCTL = Path(sys.executable).with_name("chatctl")
+
+
+def findings(chatctl: Chatctl) -> dict[str, bool]:
+    """What `check` has to say, by item; its status tells whether all is well, in JSON too."""
+    result = chatctl.run("check")
+    words = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
+    found = {item.rstrip(":"): verdict == "ok" for verdict, item, _ in words}
+    assert result.exit_code == (0 if all(found.values()) else 1)
+    assert chatctl.run("check", "--json").exit_code == result.exit_code
+    return found
+
+
+def test_migrating(database_url: str, on: On) -> None:
+    """Nothing is made by any other command, however empty the database; migrating twice does no harm."""
+    chatctl = on(database_url)
+    for words in (["user", "list"], ["ban", "add", "192.0.2.7"]):
+        assert "chatctl migrate" in chatctl.fails(*words)
+    assert not all(findings(chatctl).values())
+    assert chatctl("migrate") == "The schema is this version's now.\n"
+    assert chatctl.json("migrate") == {"schema": "current", "before": "current"}
+    assert chatctl.json("user", "list") == []
+    assert findings(chatctl)["schema"]
+
+
+def test_a_newer_schema(chatctl: Chatctl) -> None:
+    """What a newer version has made is left alone."""
+    engine = create_engine(chatctl.database)
+    with engine.begin() as db:
+        db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    assert "newer chatserver" in chatctl.fails("migrate")
+    assert "newer chatserver" in chatctl.fails("user", "list")
+    assert not findings(chatctl)["schema"]
+
+
+def test_checking_sqlite(sqlite_url: str, on: On) -> None:
+    chatctl = on(sqlite_url)
+    assert findings(chatctl) == {"settings": True, "database": False}
+    chatctl("migrate")
+    assert findings(chatctl) == dict.fromkeys(["settings", "database", "schema", "writing", "durability"], True)
+    assert "journal_mode=wal, synchronous=full" in chatctl("check")
+    assert chatctl.json("check")["ok"] is True
+
+
+def test_checking_postgres(postgres_url: str, postgres_server: PostgresServer, on: On) -> None:
+    """Where fsync is off, as on the tests' own Postgres, that is wrong."""
+    hasty, durable = on(postgres_url), on(postgres_server.url())
+    for chatctl in (hasty, durable):
+        chatctl("migrate")
+    assert [item for item, ok in findings(hasty).items() if not ok] == ["durability"]
+    assert "fsync=off" in hasty.run("check").stdout
+    assert all(findings(durable).values())
+    assert "fsync=on, synchronous_commit=on" in durable("check")
+    with create_engine(postgres_server.url(), isolation_level="AUTOCOMMIT").connect() as db:
+        db.execute(text("ALTER DATABASE postgres SET default_transaction_read_only = on"))
+    assert not findings(durable)["writing"]
+    postgres_server.stop()
+    assert findings(durable) == {"settings": True, "database": False}
+    assert "cannot be opened" in durable.fails("user", "list")
+
+
+def test_wrong_settings(sqlite_url: str, on: On, tmp_path: Path) -> None:
+    chatctl, file = on(sqlite_url), tmp_path / "chatserver.toml"
+    file.write_text("[limits]\nwindw = 3\n")
+    result = chatctl.run("--config", str(file), "check")
+    assert (result.exit_code, "WRONG  settings: " in result.stdout, "windw" in result.stdout) == (1, True, True)
+    assert "windw" in chatctl.fails("--config", str(file), "user", "list")
+    assert "cannot be read" in chatctl.fails("--config", str(tmp_path / "none.toml"), "user", "list")
+    assert "Correct --database" in on("mysql://me:secret@host/chat").fails("user", "list")
+    result = on("mysql://me:secret@host/chat").run("check")
+    assert (result.exit_code, "secret" in result.output) == (1, False)
+
+
+def run(*words: str, cwd: Path, **environment: str) -> str:
+    """The installed command; what it prints."""
+    done = subprocess.run(
+        [str(CHATCTL), *words], cwd=cwd, env=clean_environment(environment), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_precedence(tmp_path: Path) -> None:
+    """As for the server: the command line over the environment over the file over the default."""
+    for name in ("default", "file", "environment", "option"):
+        url = "chatserver" if name == "default" else name
+        run("--database", f"sqlite:///{url}.db", "migrate", cwd=tmp_path)
+    settings = tmp_path / "chatserver.toml"
+    settings.write_text('[server]\ndatabase = "sqlite:///file.db"\n')
+    file = {"CHATSERVER_CONFIG": str(settings)}
+    environment = file | {"CHATSERVER_DATABASE": "sqlite:///environment.db"}
+    assert "sqlite:///chatserver.db\n" in run("check", cwd=tmp_path)
+    assert "sqlite:///file.db\n" in run("check", cwd=tmp_path, **file)
+    assert "sqlite:///file.db\n" in run("--config", str(settings), "check", cwd=tmp_path)
+    assert "sqlite:///environment.db\n" in run("check", cwd=tmp_path, **environment)
+    assert "sqlite:///option.db\n" in run("--database", "sqlite:///option.db", "check", cwd=tmp_path, **environment)
+
+
+def test_a_terminal(tmp_path: Path) -> None:
+    """At a terminal a password is not echoed."""
+    database = ("--database", f"sqlite:///{tmp_path / 'chat.db'}")
+    run(*database, "migrate", cwd=tmp_path)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(CHATCTL, ["chatctl", *database, "user", "add", "ana"], clean_environment())
+    shown = b""
+    for prompt in (b"Password for ana:", b"Once more:"):
+        while prompt not in shown:
+            shown += os.read(terminal, 1024)
+        os.write(terminal, f"{PASSWORD}\n".encode())
+    while b"registered" not in shown:
+        shown += os.read(terminal, 1024)
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert PASSWORD.encode() not in shown
+
+
+@pytest.mark.parametrize("words", [[], ["user"], ["room"], ["ban"], ["token"], ["user", "add"], ["check"]])
+def test_help(words: list[str], on: On) -> None:
+    """Every command says what it is for, and every option."""
+    text = on("sqlite://")(*words, "--help")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert text.startswith("Usage: ")
+
+
+def test_commands() -> None:
+    """Those there are, each with --json."""
+    found = {}
+    for name, command in main.commands.items():
+        inner = getattr(command, "commands", {"": command})
+        found[name] = list(inner)
+        for one in inner.values():
+            assert "as_json" in {parameter.name for parameter in one.params}
+    assert {name: set(inner) for name, inner in found.items()} == {
+        "user": {"add", "list", "show", "password", "operator", "disable", "erase", "export"},
+        "room": {"list", "show", "delete", "export"},
+        "ban": {"add", "list", "remove"},
+        "token": {"add", "revoke"},
+        "migrate": {""},
+        "check": {""},
+    }

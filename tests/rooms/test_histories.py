@@ -1,0 +1,337 @@
+"""Whatever people do, in whatever order: who sees what, and what stays whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Engine, select
+
+from chatserver import commands as c
+from chatserver.store.schema import EntryRow, Membership, Room
+from tests.rooms.model import Message, ModelRoom
+from tests.rooms.world import World, undone
+
+PEOPLE = ("ana", "bob", "cai", "dan")
+ROOMS = {"hall": False, "den": True, "vault": True}
+
+people = st.sampled_from(PEOPLE)
+rooms = st.sampled_from(("den", "vault", "den", "vault", "hall"))
+
+
+class Histories(RuleBasedStateMachine):
+    """What people do; the model says what comes of it, and after each step what everybody may see."""
+
+    engine: Engine
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._undo = undone(self.engine)
+        self.world = World(self._undo.__enter__())
+        self.steps = 0
+        self.rooms: dict[str, ModelRoom] = {}
+        self.direct: dict[frozenset[str], list[Message]] = {}
+        self.blocks: set[tuple[str, str]] = set()
+        self.marks: dict[tuple[str, str], int] = {}
+        self.said = 0
+        for name in PEOPLE:
+            self.world.person(name)
+
+    def teardown(self) -> None:
+        try:
+            for viewer in PEOPLE:
+                self.check(viewer)
+        finally:
+            self._undo.__exit__(None, None, None)
+
+    def act(self, who: str, command: Any, room: ModelRoom | None, wanted: str) -> bool:
+        """Does it: it must be answered as wanted. A room that one may not know of is no-such-room in any case."""
+        if room is None or not room.knows(who):
+            wanted = "no-such-room"
+        elif who not in room.roles and who in room.banned:
+            wanted = "banned"
+        elif who not in room.roles:
+            wanted = "not-a-member"
+        assert self.world.word(who, command) == wanted
+        return wanted == "ok"
+
+    @initialize(guests=st.sets(people))
+    def begin(self, guests: set[str]) -> None:
+        """Something was said in a private room before the first of the others came, and since."""
+        self.create("ana", "den")
+        self.say("ana", "den")
+        for name in sorted(guests):
+            self.invite("ana", "den", name)
+            self.join(name, "den")
+            self.say(name, "den")
+
+    # Rooms
+
+    @rule(who=people, name=rooms)
+    def create(self, who: str, name: str) -> None:
+        taken = name in self.rooms
+        command = c.Create(room=name, visibility="private" if ROOMS[name] else "public")
+        assert self.world.word(who, command) == ("room-taken" if taken else "ok")
+        if not taken:
+            self.rooms[name] = ModelRoom(ROOMS[name], 1, {who: "owner"}, {who: 1})
+
+    @rule(who=people, name=rooms)
+    def join(self, who: str, name: str) -> None:
+        room = self.rooms.get(name)
+        if room is None or (room.private and who not in room.roles and who not in room.invited):
+            wanted = "no-such-room"
+        else:
+            wanted = "ok" if who in room.roles or who not in room.banned else "banned"
+        assert self.world.word(who, c.Join(room=name)) == wanted
+        if wanted == "ok" and room is not None and who not in room.roles:
+            room.seq += 1
+            room.roles[who] = "member" if room.roles else "owner"
+            room.floor[who] = room.seq
+            room.invited.pop(who, None)
+
+    @rule(who=people, name=rooms)
+    def leave(self, who: str, name: str) -> None:
+        room = self.rooms.get(name)
+        if self.act(who, c.Leave(room=name), room, "ok") and room:
+            room.seq += 1
+            room.goes(who)
+
+    @rule(who=people, name=rooms)
+    def delete(self, who: str, name: str) -> None:
+        room = self.rooms.get(name)
+        if self.act(who, c.Delete(room=name), room, "ok" if self.owns(who, room) else "not-allowed"):
+            del self.rooms[name]
+            self.marks = {(one, label): mark for (one, label), mark in self.marks.items() if label != name}
+
+    @rule(who=people, name=rooms, past=st.sampled_from(("open", "closed")))
+    def open_past(self, who: str, name: str, past: Any) -> None:
+        room = self.rooms.get(name)
+        if self.act(who, c.Set(room=name, past=past), room, "ok" if self.owns(who, room) else "not-allowed") and room:
+            room.past_open = past == "open"
+            room.seq += 1
+
+    def owns(self, who: str, room: ModelRoom | None) -> bool:
+        return room is not None and room.roles.get(who) == "owner"
+
+    # Keeping order
+
+    @rule(who=people, name=rooms, whom=people)
+    def invite(self, who: str, name: str, whom: str) -> None:
+        room = self.rooms.get(name)
+        if (whom, who) in self.blocks:
+            wanted = "blocked"
+        else:
+            wanted = "banned" if room and whom in room.banned and whom not in room.roles else "ok"
+        if self.act(who, c.Invite(room=name, name=whom), room, wanted) and room and whom not in room.roles:
+            room.invited[whom] = who
+
+    @rule(who=people, name=rooms, whom=people, role=st.sampled_from(("owner", "moderator", "member")))
+    def role(self, who: str, name: str, whom: str, role: Any) -> None:
+        room = self.rooms.get(name)
+        owners = [one for one, held in room.roles.items() if held == "owner"] if room else []
+        if who not in owners:
+            wanted = "not-allowed"
+        elif room and whom not in room.roles:
+            wanted = "no-such-user"
+        elif whom in owners and (whom != who or (role != "owner" and len(owners) == 1)):
+            wanted = "not-allowed"
+        else:
+            wanted = "ok"
+        if self.act(who, c.Role(room=name, name=whom, role=role), room, wanted) and room and room.roles[whom] != role:
+            room.roles[whom] = role
+            room.seq += 1
+
+    @rule(who=people, name=rooms, whom=people, ban=st.booleans())
+    def put_out(self, who: str, name: str, whom: str, ban: bool) -> None:
+        room = self.rooms.get(name)
+        ranks = {None: 0, "member": 1, "moderator": 2, "owner": 3}
+        mine, theirs = ((ranks[room.roles.get(one)] if room else 0) for one in (who, whom))
+        if mine < 2:
+            wanted = "not-allowed"
+        elif not theirs and not ban:
+            wanted = "no-such-user"
+        else:
+            wanted = "ok" if (mine > theirs if ban else mine > theirs or who == whom) else "not-allowed"
+        command = c.Ban(room=name, name=whom) if ban else c.Kick(room=name, name=whom)
+        if self.act(who, command, room, wanted) and room:
+            room.seq += 1
+            if ban:
+                room.banned.add(whom)
+                room.invited.pop(whom, None)
+            if whom in room.roles:
+                room.goes(whom)
+
+    @rule(who=people, name=rooms, whom=people)
+    def unban(self, who: str, name: str, whom: str) -> None:
+        room = self.rooms.get(name)
+        if room is None or room.roles.get(who) not in ("owner", "moderator"):
+            wanted = "not-allowed"
+        else:
+            wanted = "ok" if whom in room.banned else "no-such-user"
+        if self.act(who, c.Unban(room=name, name=whom), room, wanted) and room:
+            room.seq += 1
+            room.banned.discard(whom)
+
+    # Talking
+
+    def words(self) -> str:
+        """Something that nobody said before, with a word that is in all of it."""
+        self.said += 1
+        return f"secret w{self.said}"
+
+    @rule(who=people, name=rooms)
+    def say(self, who: str, name: str) -> None:
+        room, said = self.rooms.get(name), self.words()
+        if self.act(who, c.Say(room=name, text=said), room, "ok") and room:
+            room.seq += 1
+            room.messages[room.seq] = Message(who, said)
+
+    @precondition(lambda self: any(room.messages for room in self.rooms.values()))
+    @rule(who=people, data=st.data(), erase=st.booleans())
+    def change(self, who: str, data: st.DataObject, erase: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(name for name, room in self.rooms.items() if room.messages)))
+        room = self.rooms[name]
+        seq = data.draw(st.sampled_from(sorted(room.messages)))
+        message, said, first = room.messages[seq], self.words(), room.first(who)
+        keeps = erase and room.roles.get(who) in ("owner", "moderator")
+        if message.erased or first is None or seq < first:
+            wanted = "bad-command"
+        else:
+            wanted = "ok" if message.author == who or keeps else "not-allowed"
+        if erase and wanted == "bad-command" and room.knows(who) and (who in room.roles or who not in room.banned):
+            assert self.world.word(who, c.Erase(room=name, seq=seq)) == wanted
+            return
+        command = c.Erase(room=name, seq=seq) if erase else c.Edit(room=name, seq=seq, text=said)
+        if self.act(who, command, room, wanted):
+            room.seq += 1
+            message.erased = erase
+            message.text = "" if erase else said
+
+    @rule(who=people, name=rooms, seq=st.integers(0, 40))
+    def read(self, who: str, name: str, seq: int) -> None:
+        self.act(who, c.Read(room=name, seq=seq), self.rooms.get(name), "ok")
+
+    # In private
+
+    @rule(pair=st.permutations(PEOPLE))
+    def tell(self, pair: list[str]) -> None:
+        who, whom, *_ = pair
+        wanted, said = "blocked" if (whom, who) in self.blocks else "ok", self.words()
+        assert self.world.word(who, c.Say(room=f"@{whom}", text=said)) == wanted
+        if wanted == "ok":
+            self.direct.setdefault(frozenset((who, whom)), []).append(Message(who, said))
+
+    @rule(pair=st.permutations(PEOPLE), on=st.booleans())
+    def block(self, pair: list[str], on: bool) -> None:
+        who, whom, *_ = pair
+        assert self.world.word(who, c.Block(name=whom) if on else c.Unblock(name=whom)) == "ok"
+        (self.blocks.add if on else self.blocks.discard)((who, whom))
+        if on:
+            for room in self.rooms.values():
+                if room.invited.get(who) == whom:
+                    del room.invited[who]
+
+    # What there is to see
+
+    @invariant()
+    def seen(self) -> None:
+        """After each step one of the four looks at everything; at the end all do."""
+        self.steps += 1
+        self.check(PEOPLE[self.steps % len(PEOPLE)])
+        self.whole()
+
+    def check(self, who: str) -> None:
+        """Somebody sees all that is theirs to see, and nothing else."""
+        world = self.world
+        lines = world.do(who, c.Rooms(limit=500)).rooms
+        assert {line.room: (line.members, line.seq, line.role) for line in lines} == {
+            name: (len(room.roles), room.seq, room.roles.get(who))
+            for name, room in self.rooms.items()
+            if room.roles and room.knows(who)
+        }
+        mine: dict[str, tuple[int, str | None]] = {
+            name: (room.seq, room.roles[who]) for name, room in self.rooms.items() if who in room.roles
+        }
+        mine |= {f"@{other}": (len(said), None) for other, said in self.heard(who).items()}
+        unread = world.do(who, c.Unread()).rooms
+        assert {line.room: (line.seq, line.role) for line in unread} == mine
+        for line in unread:
+            assert self.marks.get((who, line.room), 0) <= line.read <= line.seq
+            self.marks[who, line.room] = line.read
+        open_to = {name: room.first(who) for name, room in self.rooms.items()}
+        found = world.do(who, c.Search(text="secret", limit=500)).entries
+        assert sorted((facts.label(world.people[who].id), entry.text) for facts, entry in found) == sorted(
+            [(f"@{other}", one.text) for other, said in self.heard(who).items() for one in said]
+            + [
+                (name, one.text)
+                for name, first in open_to.items()
+                for seq, one in self.rooms[name].messages.items()
+                if first is not None and seq >= first and not one.erased
+            ]
+        )
+        exported = world.do(who, c.Export()).entries
+        assert {entry.author for _, entry in exported} <= {who}
+        for name, first in open_to.items():
+            self.check_room(who, name, first)
+        for other, said in self.heard(who).items():
+            log = world.do(who, c.History(room=f"@{other}", limit=500)).entries
+            assert [(entry.seq, entry.author, entry.text) for entry in log] == [
+                (n, one.author, one.text) for n, one in enumerate(said, 1)
+            ]
+
+    def check_room(self, who: str, name: str, first: int | None) -> None:
+        world, room = self.world, self.rooms[name]
+        looks: tuple[Callable[[str], c.Command], ...] = (
+            lambda name: c.History(room=name, limit=500),
+            lambda name: c.Members(room=name),
+            lambda name: c.Search(text="secret", room=name),
+            lambda name: c.Look(room=name),
+            lambda name: c.Join(room=name, since=0),
+        )
+        if not room.knows(who):
+            for look in looks[: 4 if who in room.invited else 5]:
+                told = str(world.told(who, look(name)))
+                assert told.replace(f"room {name}", "room nowhere") == str(world.told(who, look("nowhere")))
+        elif first is None:
+            assert {world.word(who, look(name)) for look in looks} == {"banned"}
+        else:
+            log = world.do(who, looks[0](name)).entries
+            assert [entry.seq for entry in log] == list(range(first, room.seq + 1))
+            assert {entry.seq: (entry.author, entry.text) for entry in log if entry.kind == "message"} == {
+                seq: (one.author, one.text) for seq, one in room.messages.items() if seq >= first
+            }
+            members = world.do(who, looks[1](name)).members
+            assert [(line.name, line.role) for line in members] == sorted(room.roles.items())
+
+    def heard(self, who: str) -> dict[str, list[Message]]:
+        """What was said in private between somebody and others."""
+        return {other: said for pair, said in self.direct.items() if who in pair for other in pair - {who}}
+
+    def whole(self) -> None:
+        """No log has a hole; who has lost an owner has another; a direct room has its two people."""
+        db = self.world.db
+        inside = Membership.left_seq.is_(None)
+        for room in db.execute(select(Room)).all():
+            seqs = list(db.scalars(select(EntryRow.seq).where(EntryRow.room_id == room.id).order_by(EntryRow.seq)))
+            assert seqs == list(range(1, room.last_seq + 1))
+            roles = list(db.scalars(select(Membership.role).where(Membership.room_id == room.id, inside)))
+            if room.kind == "direct":
+                assert len(roles) == 2
+            else:
+                assert ("owner" in roles) is bool(roles)
+
+
+def test_whatever_people_do(engine: Engine) -> None:
+    """Each is told and sees what the model says: nobody outside a private room sees anything of it, anywhere; logs have
+    no holes, rooms with people in them have an owner, read marks never move back, direct rooms stay two people's."""
+    examples = 25 if engine.dialect.name == "sqlite" else 5
+    Machine = type("Machine", (Histories,), {"engine": engine})
+    run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=30))
