@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import machine
 from bench.fill import People
 from bench.servers import Server
 
@@ -55,7 +56,12 @@ class Running:
         for name, pid in server.pids.items():
             command += ["--pid", f"{name}={pid}"]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=machine.die_with_parent,
         )
 
     def ready(self) -> bool:

@@ -1,14 +1,17 @@
 """The machine: what it is, what it does besides, and as whom servers run on it."""
 
+import ctypes
 import fcntl
 import os
 import platform
 import pwd
 import resource
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +22,16 @@ from typing import Any
 LOCK = Path(tempfile.gettempdir()) / "chatserver-bench.lock"
 PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/games"))
 STRANGER = "nobody"
+
+
+def die_with_parent() -> None:
+    """For a child, before it becomes the program: it ends when we do, even if we are killed."""
+    ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
+
+
+def end_in_order() -> None:
+    """SIGTERM ends us as Ctrl-C does: what was started is stopped first."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def find_program(name: str) -> str | None:

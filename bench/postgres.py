@@ -67,7 +67,7 @@ class Postgres:
             self.process = subprocess.Popen(
                 [str(found / "postgres"), "-D", str(data)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True,
-                **machine.stranger(),
+                preexec_fn=machine.die_with_parent, **machine.stranger(),
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while not self._answers():

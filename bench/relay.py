@@ -41,7 +41,8 @@ class Relay(Protocol):
 
 
 if __name__ == "__main__":
-    factory = ServerFactory.forProtocol(Relay)
+    factory = ServerFactory()
+    factory.protocol = Relay
     factory.noisy = False
     reactor.listenTCP(int(sys.argv[1]), factory, backlog=4096, interface="127.0.0.1")
     reactor.run()

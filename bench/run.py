@@ -32,6 +32,7 @@ def main() -> None:
         chosen = [scenario.shortened(QUICK) for scenario in chosen]
     rounds = options.rounds or (1 if options.quick else 3)
     machine.raise_file_limit()
+    machine.end_in_order()
     missing = {name: why for name in options.peer if (why := SERVERS[name].missing())}
     peers = [name for name in options.peer if name not in missing]
     out: Path = options.out or (HERE / "quick" if options.quick else HERE)

@@ -92,7 +92,7 @@ class Server:
             user: dict[str, Any] = {} if root else machine.stranger()
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
-                env=env, **user,
+                env=env, preexec_fn=machine.die_with_parent, **user,
             )  # fmt: skip
         self.processes["server"] = process
         deadline = time.monotonic() + 60

@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="keep the ratios in smoke.json")
     options = parser.parse_args()
     machine.raise_file_limit()
+    machine.end_in_order()
     workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
     workspace.chmod(0o755)
     kind: type[Server] = ChatserverSqlite if ChatserverPostgres.missing() else ChatserverPostgres

@@ -307,6 +307,7 @@ class Registry:
                         return
         finally:
             session.pumping = False
+            session.more()
 
     async def _pump_page(self, session: Session, room: Room) -> None:
         position = room.hearers.get(session)

@@ -1,6 +1,7 @@
 """The order in which things start and stop."""
 
 import random
+import resource
 import signal
 from collections.abc import Callable
 from datetime import datetime
@@ -102,6 +103,7 @@ class ChatService(Service):
         if left_open:
             self.log.warn("{count} sessions were left open by a crash, and are closed now.", count=left_open)
         self._reactor.callWhenRunning(self._take_signals)
+        _raise_file_limit()
         self._store.start()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)
@@ -161,3 +163,9 @@ class ChatService(Service):
             turn: Deferred[None] = Deferred()
             self._reactor.callLater(POLL_SECONDS, turn.callback, None)
             await turn
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: as many as the system lets this process have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -110,6 +110,7 @@ class Outbox:
             self._watch(queued)
         else:
             self._session.hang_up("stalled", "Your side has taken nothing for too long. Connect again to read on.")
+            self._transport.abortConnection()
 
     def _queued(self) -> int:
         """Bytes that the peer has not acknowledged: ours, and those in the kernel's send queue (tcp(7), SIOCOUTQ)."""

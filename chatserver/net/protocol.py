@@ -97,8 +97,9 @@ class ChatProtocol(LineReceiver):
             self.advance()
 
     def writeConnectionLost(self) -> None:
-        """All is sent, after `_finish`: the rest is up to the peer, for a moment."""
-        self._close_in(LINGER_SECONDS)
+        """All is given to the kernel, after `_end`: the rest is up to the peer, for a moment."""
+        self._cancel()
+        self._deadline = self._clock.callLater(LINGER_SECONDS, cast(Any, self.transport).loseConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = self._eof = True
@@ -118,7 +119,7 @@ class ChatProtocol(LineReceiver):
         """Takes lines for as long as the inbox has room, and hands the session on."""
         session, limits = self.session, self.factory.limits
         while not self._ended and session.stage is not Stage.BUSY and len(session.inbox) < limits.window:
-            if limits.commands_per_second and session.stage is Stage.IN and not self._token():
+            if limits.commands_per_second and session.stage is Stage.IN and not self._may_command():
                 break
             try:
                 line = self._lines.next()
@@ -126,6 +127,7 @@ class ChatProtocol(LineReceiver):
                     line = self._lines.finish()
                 if line is None:
                     break
+                self._tokens -= 1
                 self.lineReceived(line)
             except Undecodable as problem:
                 self._reject(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True)
@@ -213,7 +215,7 @@ class ChatProtocol(LineReceiver):
 
             ensureDeferred(cast(Any, work)).addErrback(self.factory.failed).addCallback(done)
 
-    def _token(self) -> bool:
+    def _may_command(self) -> bool:
         """Whether another command may be taken now; else this comes back when it may."""
         limits = self.factory.limits
         now = self._clock.seconds()
@@ -223,7 +225,6 @@ class ChatProtocol(LineReceiver):
         if self._tokens < 1:
             self._turn_soon((1 - self._tokens) / limits.commands_per_second)
             return False
-        self._tokens -= 1
         return True
 
     # Back-pressure
@@ -251,7 +252,7 @@ class ChatProtocol(LineReceiver):
         """Reads on or not, as there is room; after the client's end, closes once everything is done."""
         session = self.session
         busy = session.stage is Stage.BUSY or len(session.inbox) >= self.factory.limits.window
-        idle = not session.inbox and not session.waiting and not busy
+        idle = not (session.inbox or session.waiting or session.replays or busy)
         if self._ended:
             return
         if self._eof:
@@ -331,7 +332,10 @@ class ChatProtocol(LineReceiver):
         if self._paused:
             self._paused = False
             transport.resumeProducing()
-        self._close_in(self.factory.flush_seconds)
+        # A slow peer may take its time for the last answers, but not while the server wants to stop.
+        limits = self.factory.limits
+        seconds = self.factory.flush_seconds if self.factory.closing else max(limits.stalled_seconds, LINGER_SECONDS)
+        self._deadline = self._clock.callLater(seconds, self.abort)
         if self._eof or not hasattr(transport, "loseWriteConnection"):
             transport.loseConnection()
         else:
@@ -341,8 +345,3 @@ class ChatProtocol(LineReceiver):
         for call in (self._deadline, self._quiet, self._turn if self._ended else None):
             if call is not None and call.active():
                 call.cancel()
-
-    def _close_in(self, seconds: float) -> None:
-        """Cuts the connection after so long, whatever is still on its way."""
-        self._cancel()
-        self._deadline = self._clock.callLater(seconds, self.abort)

@@ -103,12 +103,14 @@ def _pool(threads: int, name: str) -> ThreadPool:
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     """Runs `work` in a transaction, in this thread. Raises as the methods of Store do."""
+    driver = engine.dialect.loaded_dbapi
     try:
         with engine.begin() as db:
             return work(db)
     except IntegrityError as error:
         raise Conflict() from _Cause(_first_line(error))
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    # The driver's own: of a connection that was lost before it went back to the pool, where SQLAlchemy does not wrap them.
+    except (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError) as error:
         # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
         raise Unavailable() from _Cause(_first_line(error))
 

@@ -12,8 +12,8 @@ from tests.support.process import migrate
 
 PASSWORD = "s3cret-words"
 
-CHEAP = "[passwords]\nmemory_kib = 64\ntime_cost = 1\n"
-"""Settings for hashes that keep no test waiting."""
+CHEAP = "[passwords]\nmemory_kib = 64\ntime_cost = 1\n[limits]\nstrikes = 0\n"
+"""Settings for hashes that keep no test waiting, and for asking again and again."""
 
 
 class Chatctl:

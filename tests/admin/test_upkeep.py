@@ -129,8 +129,8 @@ def test_a_terminal(tmp_path: Path) -> None:
         os.write(terminal, f"{PASSWORD}\n".encode())
     while b"registered" not in shown:
         shown += os.read(terminal, 1024)
-    os.close(terminal)
     assert os.waitpid(pid, 0)[1] == 0
+    os.close(terminal)
     assert PASSWORD.encode() not in shown
 
 

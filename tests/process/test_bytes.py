@@ -68,7 +68,10 @@ def test_a_megabyte_at_once(server: StartServer, connect: Connect) -> None:
         "/login deploy s3cret-words\r\0/say ops release 1.4 is out\r\0",
         "/login deploy s3cret-words\n/say ops release 1.4 is out",
         "deploy\ns3cret-words\n/join ops\nrelease 1.4 is out",
-        '{"cmd":"login","name":"deploy","password":"s3cret-words"}\n{"cmd":"say","room":"ops","text":"release 1.4 is out"}',
+        (
+            '{"cmd":"login","name":"deploy","password":"s3cret-words"}\n'
+            '{"cmd":"say","room":"ops","text":"release 1.4 is out"}'
+        ),
     ],
     ids=["lf", "crlf", "cr-nul", "unended", "prompts", "json"],
 )

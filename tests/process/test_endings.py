@@ -105,7 +105,7 @@ def test_a_second_signal(server: StartServer, connect: Connect) -> None:
     ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
     ana.register("ana")
     stuck.register("stuck")
-    for n in range(200):
+    for _ in range(200):
         ana.post("say", room="general", text="x" * 7000)
     ana.wait_seq("general", 200)
     one.signal(signal.SIGTERM)

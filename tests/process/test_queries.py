@@ -13,7 +13,7 @@ READERS = 6
 
 
 def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """While every reader waits for the database, messages are stored and heard; the readers' own come after, in order."""
+    """While every reader waits for the database, messages are heard; the readers' own come after, in order."""
     one = server(postgres_url, config=QUICK)
     ana, bob = connect(one, JsonClient), connect(one, JsonClient)
     ana.register("ana")

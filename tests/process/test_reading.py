@@ -55,7 +55,7 @@ def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> Non
 
 
 def test_a_sender_that_does_not_read(server: StartServer, connect: Connect) -> None:
-    """Far past the window the server reads no further; once its answers are read, every command is answered in order."""
+    """Far past the window the server reads no further; once answers are read, all commands are answered in order."""
     one = server(config=QUICK)
     ana, bob = connect(one, JsonClient, receive_buffer=4096), connect(one, JsonClient)
     ana.register("ana")

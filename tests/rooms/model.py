@@ -8,6 +8,13 @@ class Message:
     author: str
     text: str
     erased: bool = False
+    was: set[str] = field(default_factory=set)
+
+    def change(self, text: str) -> set[str]:
+        """Gives it another text, or none; all those it had, if they are to be nowhere now."""
+        self.was.add(self.text)
+        self.text = text
+        return set() if text else self.was
 
 
 @dataclass

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, select
 
 from chatserver import commands as c
+from chatserver.store import moderation
 from chatserver.store.schema import EntryRow, Membership, Room
 from tests.rooms.model import Message, ModelRoom
 from tests.rooms.world import World, undone
@@ -23,8 +24,8 @@ from tests.rooms.world import World, undone
 PEOPLE = ("ana", "bob", "cai", "dan")
 ROOMS = {"hall": False, "den": True, "vault": True}
 
-people = st.sampled_from(PEOPLE)
-rooms = st.sampled_from(("den", "vault", "den", "vault", "hall"))
+people = st.sampled_from(("ana", *PEOPLE))
+rooms = st.sampled_from(("den", "den", "den", "hall", "vault"))
 
 
 class Histories(RuleBasedStateMachine):
@@ -41,6 +42,7 @@ class Histories(RuleBasedStateMachine):
         self.direct: dict[frozenset[str], list[Message]] = {}
         self.blocks: set[tuple[str, str]] = set()
         self.marks: dict[tuple[str, str], int] = {}
+        self.erased: set[str] = set()
         self.said = 0
         for name in PEOPLE:
             self.world.person(name)
@@ -63,15 +65,19 @@ class Histories(RuleBasedStateMachine):
         assert self.world.word(who, command) == wanted
         return wanted == "ok"
 
-    @initialize(guests=st.sets(people))
-    def begin(self, guests: set[str]) -> None:
-        """Something was said in a private room before the first of the others came, and since."""
-        self.create("ana", "den")
-        self.say("ana", "den")
-        for name in sorted(guests):
-            self.invite("ana", "den", name)
-            self.join(name, "den")
-            self.say(name, "den")
+    @initialize(guests=st.sets(people), asked=st.sets(people), banned=st.sampled_from(("cai", "dan")))
+    def begin(self, guests: set[str], asked: set[str], banned: str) -> None:
+        """A private room, and a public one; something was said before the others came, and since."""
+        for name in ("den", "hall"):
+            self.create("ana", name)
+            self.say("ana", name)
+            for guest in sorted(guests):
+                self.invite("ana", name, guest)
+                self.join(guest, name)
+                self.say(guest, name)
+            self.put_out("ana", name, banned, True)
+            for guest in sorted(asked):
+                self.invite("ana", name, guest)
 
     # Rooms
 
@@ -213,7 +219,7 @@ class Histories(RuleBasedStateMachine):
         if self.act(who, command, room, wanted):
             room.seq += 1
             message.erased = erase
-            message.text = "" if erase else said
+            self.erased |= message.change("" if erase else said)
 
     @rule(who=people, name=rooms, seq=st.integers(0, 40))
     def read(self, who: str, name: str, seq: int) -> None:
@@ -266,6 +272,10 @@ class Histories(RuleBasedStateMachine):
         for line in unread:
             assert self.marks.get((who, line.room), 0) <= line.read <= line.seq
             self.marks[who, line.room] = line.read
+        invited = moderation.invitations(world.db, world.people[who].id)
+        assert {(one.room, one.by) for one in invited} == {
+            (name, room.invited[who]) for name, room in self.rooms.items() if who in room.invited
+        }
         open_to = {name: room.first(who) for name, room in self.rooms.items()}
         found = world.do(who, c.Search(text="secret", limit=500)).entries
         assert sorted((facts.label(world.people[who].id), entry.text) for facts, entry in found) == sorted(
@@ -316,7 +326,7 @@ class Histories(RuleBasedStateMachine):
         return {other: said for pair, said in self.direct.items() if who in pair for other in pair - {who}}
 
     def whole(self) -> None:
-        """No log has a hole; who has lost an owner has another; a direct room has its two people."""
+        """Logs have no holes and no erased words, rooms with people in them an owner, direct rooms two people."""
         db = self.world.db
         inside = Membership.left_seq.is_(None)
         for room in db.execute(select(Room)).all():
@@ -327,6 +337,7 @@ class Histories(RuleBasedStateMachine):
                 assert len(roles) == 2
             else:
                 assert ("owner" in roles) is bool(roles)
+        assert not self.erased & set(db.scalars(select(EntryRow.text)))
 
 
 def test_whatever_people_do(engine: Engine) -> None:

@@ -15,6 +15,7 @@ from chatserver.events import PUBLIC, Entry, Person, RoomFacts
 from chatserver.store import accounts, messages, rooms
 from chatserver.store.database import open_ready, parse_url
 from chatserver.store.messages import Draft, Verdict
+from chatserver.store.places import Place, find_room
 from chatserver.store.schema import EntryRow
 from tests.support.process import wait_until
 
@@ -61,11 +62,15 @@ class Tables:
             self.join(facts, person, owner)
         return facts
 
+    def place(self, who: Person, name: str) -> Place:
+        """How this person stands towards the room that they call so."""
+        return self(find_room, who, name, AT)
+
     def join(self, room: RoomFacts, who: Person, guide: Person | None = None) -> list[Entry]:
         """Lets somebody in; `guide` is somebody who knows the room, where it is private."""
 
         def work(db: Connection) -> list[Entry]:
-            place = rooms.find_room(db, guide or who, room.name, lock=True)
+            place = find_room(db, guide or who, room.name, AT, lock=True)
             return rooms.join(db, who, structs.replace(place, role=None) if guide else place, AT)
 
         return self(work)

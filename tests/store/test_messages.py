@@ -130,7 +130,7 @@ def test_the_same_id_at_the_same_moment(tables: Tables) -> None:
 
 
 def test_side_by_side(tables: Tables) -> None:
-    """Whoever speaks, comes and goes at the same time: each room is a log without a hole, and as long as its head says."""
+    """Whoever speaks, comes and goes at the same time: each room is a log without a hole, as long as its head says."""
     people = [tables.person(name) for name in ("ana", "bob", "cai", "dan")]
     books, chess = tables.room("books", *people), tables.room("chess", *people)
 
@@ -145,14 +145,14 @@ def test_side_by_side(tables: Tables) -> None:
                 tables(rooms.leave, person, "books", AT)
                 tables.join(books, person)
 
-    tables.at_once(*(lambda number=n: talk(number) for n in range(4)))  # type: ignore[misc]
+    tables.at_once(*(lambda number=n: talk(number) for n in range(4)))
     for room, joins in ((books, 4 + 7), (chess, 3)):
         log = tables.log(room)
         assert seqs(log) == list(range(1, len(log) + 1))
         assert sum(entry.kind == JOINED for entry in log) == joins
         assert sum(entry.kind == LEFT for entry in log) == joins - 3
         assert sum(entry.kind == MESSAGE for entry in log) == 40
-        assert tables(lambda db, id=room.id: db.scalar(select(Room.last_seq).where(Room.id == id))) == len(log)
+        assert tables(Connection.scalar, select(Room.last_seq).where(Room.id == room.id)) == len(log)
 
 
 def test_pages(tables: Tables) -> None:

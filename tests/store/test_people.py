@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.store import accounts, rooms, sessions
+from chatserver.store import accounts, places, rooms, sessions
 from chatserver.store.schema import Account, SessionRow
 from chatserver.store.sessions import Closed, Opened
 from tests.store.conftest import AT, Tables
@@ -38,8 +38,9 @@ def test_names(tables: Tables) -> None:
 def test_a_disabled_account(tables: Tables) -> None:
     """Who is disabled or erased is known, and may not come in."""
     for name, column in (("ana", Account.disabled_at), ("bob", Account.erased_at)):
-        person = tables.person(name)
-        tables(lambda db, c=column, id=person.id: db.execute(update(Account).where(Account.id == id).values({c: AT})))
+        tables.person(name)
+        gone = update(Account).where(Account.name == name).values({column: AT})
+        tables(Connection.execute, gone)
         found = tables(accounts.find, name)
         assert found is not None
         assert found.disabled
@@ -52,21 +53,16 @@ def test_passwords(tables: Tables) -> None:
     assert [tables(accounts.find, name).password_hash for name in ("ana", "bob")] == ["other hash", "hash"]  # type: ignore[union-attr]
 
 
-def test_who(tables: Tables) -> None:
-    """Without a name, those online who share a room with the viewer; with a name, that one, online or not."""
-    ana, bob, cai, dan = (tables.person(name) for name in ("ana", "Bob", "cai", "dan"))
-    tables.room("books", ana, bob, cai)
-    tables.room("chess", dan, ana)
-    tables(rooms.leave, ana, "chess", AT)
-    online = frozenset({ana.id, bob.id, dan.id})
+def test_last_seen(tables: Tables) -> None:
+    """A name is looked up in any case; whether they are here is for the caller to know."""
+    ana = tables.person("Ana")
 
-    def who(name: str | None = None) -> list[tuple[str, bool]]:
-        return [(line.name, line.online) for line in tables(accounts.people, ana.id, online, name)]
+    def seen(name: str) -> tuple[str, bool] | None:
+        line = tables(accounts.last_seen, name, frozenset({ana.id}), {})
+        return None if line is None else (line.name, line.online)
 
-    assert who() == [("ana", True), ("Bob", True)]
-    assert who("CAI") == [("cai", False)]
-    assert who("dan") == [("dan", True)]
-    assert who("nobody") == []
+    tables.person("bob")
+    assert [seen("ana"), seen("BOB"), seen("nobody")] == [("Ana", True), ("bob", False), None]
 
 
 def test_logins(tables: Tables) -> None:
@@ -80,7 +76,8 @@ def test_logins(tables: Tables) -> None:
     for _ in range(2):
         tables(sessions.record, changes)
     assert rows(tables) == {"s1": ("127.0.0.1", AT, LATER, "quit"), "s2": ("::1", AT, None, None)}
-    [line] = tables(accounts.people, ana.id, frozenset(), "ana")
+    line = tables(accounts.last_seen, "ana", frozenset(), {})
+    assert line is not None
     assert line.last_seen == LATER
 
 
@@ -91,9 +88,9 @@ def test_read_marks_of_a_login(tables: Tables) -> None:
     for room in (books, chess):
         for n in range(4):
             tables.say(room, ana, f"text {n}")
-    tables(rooms.mark_read, ana, "chess", 4)
+    tables(rooms.mark_read, ana, tables.place(ana, "chess"), 4)
     tables(sessions.record, [Closed("s1", ana.id, LATER, "quit", {books.id: 3, chess.id: 2})])
-    assert {s.facts.name: s.read for s in tables(rooms.standings, ana)} == {"books": 3, "chess": 4}
+    assert {s.facts.name: s.read for s in tables(places.standings, ana)} == {"books": 3, "chess": 4}
 
 
 def test_logins_left_open(tables: Tables) -> None:

@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect
 
 from chatserver.store import database
@@ -22,10 +20,10 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def differences(engine: Engine) -> list[object]:
-    with engine.connect() as db:
-        context = MigrationContext.configure(db, opts={"compare_type": True})
-        return list(compare_metadata(context, Base.metadata))
+def check_models(engine: Engine) -> None:
+    """Fails where the code describes other tables than there are."""
+    with engine.begin() as db:
+        command.check(database._alembic(db))
 
 
 def test_migrations_make_the_tables(engine: Engine) -> None:
@@ -34,8 +32,9 @@ def test_migrations_make_the_tables(engine: Engine) -> None:
     for _ in range(2):
         upgrade(engine)
         assert check_schema(engine) == "current"
-        assert differences(engine) == []
-    assert set(inspect(engine).get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+        check_models(engine)
+    found = {name for name in inspect(engine).get_table_names() if not name.startswith("entry_search")}
+    assert found == {*Base.metadata.tables, "alembic_version"}
 
 
 def test_every_constraint_has_its_name(engine: Engine) -> None:
@@ -63,7 +62,7 @@ def test_going_back(engine: Engine) -> None:
         command.downgrade(database._alembic(db), "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]
     upgrade(engine)
-    assert differences(engine) == []
+    check_models(engine)
 
 
 def test_a_schema_behind(database_url: str) -> None:
