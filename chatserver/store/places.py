@@ -1,11 +1,11 @@
 """Where somebody stands towards a room: the one place that answers "may X see Y"."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, PRIVATE, PUBLIC, Person, RoomFacts, Standing
@@ -162,16 +162,17 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> Place
 
 
 def standings(db: Connection, who: Person) -> list[Standing]:
-    """All rooms that somebody is in, in the order of names, as of one moment."""
+    """All rooms that somebody is in, in the order of names."""
     rows = db.execute(
-        _named(who, Room.last_seq, Room.past_open, Membership.read_seq, Membership.role, Membership.joined_seq)
-        .join(Membership, open_membership(who.id))
-        .where(Room.deleted_at.is_(None))
+        select(*_NAMING, Room.last_seq, Room.past_open, Membership.read_seq, Membership.role, Membership.joined_seq)
+        .join(Membership, Membership.room_id == Room.id)
+        .where(Membership.account_id == who.id, Membership.left_seq.is_(None), Room.deleted_at.is_(None))
         .order_by(Room.name)
-    )
+    ).all()
+    facts = _facts(db, who, rows)
     return [
         Standing(
-            _facts(who, row),
+            facts[row.id],
             row.last_seq,
             row.read_seq,
             row.role,
@@ -183,19 +184,29 @@ def standings(db: Connection, who: Person) -> list[Standing]:
 
 def facts_of(db: Connection, who: Person, room_ids: set[int]) -> dict[int, RoomFacts]:
     """What rooms are called, for somebody who has entries of them already."""
-    return {row.id: _facts(who, row) for row in db.execute(_named(who).where(Room.id.in_(room_ids)))}
+    return _facts(db, who, db.execute(select(*_NAMING).where(Room.id.in_(room_ids))).all())
 
 
-def _named(who: Person, *more: Any) -> Select[*tuple[Any, ...]]:
-    """Rooms with what their names need: of a direct one, the other person."""
-    other, account = aliased(Membership), aliased(Account)
-    return (
-        select(Room.id, Room.name, Room.kind, account.id.label("other_id"), account.name.label("other_name"), *more)
-        .outerjoin(other, and_(Room.kind == DIRECT, other.room_id == Room.id, other.account_id != who.id))
-        .outerjoin(account, account.id == other.account_id)
-    )
+_NAMING = (Room.id, Room.name, Room.kind)
 
 
-def _facts(who: Person, row: Row[Any]) -> RoomFacts:
-    both = pair(who, Person(row.other_id, row.other_name)) if row.kind == DIRECT else None
-    return RoomFacts(row.id, row.name, row.kind, both)
+def _facts(db: Connection, who: Person, rows: Sequence[Any]) -> dict[int, RoomFacts]:
+    """The facts of these rooms, by id. The people of direct rooms are named by a statement of their own, which most
+    have no need of: joined to the first one, it would visit every member of every room."""
+    others = {row.id: _other_id(who, row.name) for row in rows if row.kind == DIRECT}
+    names: dict[int, str] = {}
+    if others:
+        found = db.execute(select(Account.id, Account.name).where(Account.id.in_(set(others.values()))))
+        names = {row.id: row.name for row in found}
+    facts = {}
+    for row in rows:
+        other = others.get(row.id)
+        both = None if other is None else pair(who, Person(other, names[other]))
+        facts[row.id] = RoomFacts(row.id, row.name, row.kind, both)
+    return facts
+
+
+def _other_id(who: Person, name: str) -> int:
+    """Who the other one is in the direct room of this name, `@id:id`."""
+    first, second = (int(id) for id in name[1:].split(":"))
+    return second if first == who.id else first

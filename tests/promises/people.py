@@ -1,0 +1,151 @@
+"""A program that keeps what it heard over many connections, counts on what it is promised, and checks all of it."""
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from tests.support.client import Message, Raw
+from tests.support.process import ChatServer
+
+PASSWORD = "s3cret-words"
+
+
+class Person:
+    """One account with one connection at a time, and a log of each room that goes on over all of them."""
+
+    def __init__(self, server: ChatServer, name: str) -> None:
+        self.name = name
+        self.logs: dict[str, list[Message]] = {}
+        """Of each room, everything heard so far; it begins at the first entry."""
+        self.sent: dict[str, tuple[str, str]] = {}
+        """By id: the room and the text of every message ever sent, whatever became of it."""
+        self.acknowledged: dict[str, tuple[int, str]] = {}
+        """By id: the number and time that the first answer gave."""
+        self.link: Raw | None = None
+        self._server = server
+        self._tags = itertools.count(1)
+        self._ids = itertools.count(1)
+        self._waiting: deque[tuple[int, Callable[[Message], None]]] = deque()
+
+    # Connections
+
+    def register(self) -> None:
+        self._open(False, {"cmd": "register", "name": self.name, "password": PASSWORD})
+
+    def connected(self, *, slow: bool = False) -> Raw:
+        """The connection there is; else a new one, which resumes where the last one was cut."""
+        if self.link is None:
+            resume = {room: len(log) for room, log in self.logs.items()}
+            self._open(slow, {"cmd": "login", "name": self.name, "password": PASSWORD, "resume": resume})
+        assert self.link is not None
+        return self.link
+
+    def _open(self, slow: bool, words: Message) -> None:
+        self.link = Raw(self._server.address, receive_buffer=4096 if slow else None)
+        self._ask(words, self._succeeded)
+        self._read_answers()
+
+    def cut(self) -> None:
+        """The connection is gone, with whatever was on its way in both directions."""
+        if self.link is not None:
+            self.link.abort()
+        self.link = None
+        self._waiting.clear()
+
+    def cut_after(self, size: int) -> None:
+        """The same, once so many more bytes have been read, perhaps in the middle of a line."""
+        link = self.connected()
+        link.socket.settimeout(0.001)
+        try:
+            while size > 0 and (data := link.socket.recv(size)):
+                size -= len(data)
+                link.received += data
+        except OSError:  # so many are not there yet
+            pass
+        *lines, link.received = link.received.split(b"\n")
+        for line in lines:
+            self._take(line)
+        self.cut()
+
+    # Commands
+
+    def say(self, room: str, text: str) -> None:
+        id = f"id {next(self._ids)}"
+        self.sent[id] = room, text
+        self.repeat(id)
+
+    def repeat(self, id: str) -> None:
+        """Sends a message of old again."""
+        room, text = self.sent[id]
+        self._ask({"cmd": "say", "room": room, "text": text, "id": id}, lambda answer: self._said(id, answer))
+
+    def misuse(self, id: str, room: str, text: str) -> None:
+        """Uses the id of a message that is stored for another one."""
+
+        def refused(answer: Message) -> None:
+            assert answer.get("error") == "id-conflict", answer
+
+        self._ask({"cmd": "say", "room": room, "text": text, "id": id}, refused)
+
+    def say_half(self, room: str, text: str) -> None:
+        """Begins to send a message that the server must not take for one."""
+        line = json.dumps({"cmd": "say", "room": room, "text": text, "id": "half"}).encode()
+        self.connected().send(line[: len(line) // 2])
+
+    def leave_and_join(self, room: str) -> None:
+        """Goes out and comes back to hear what was said meanwhile."""
+        self._ask({"cmd": "leave", "room": room}, self._succeeded)
+        self.read()
+        self._ask({"cmd": "join", "room": room, "since": len(self.logs[room])}, self._succeeded)
+        self.read()
+
+    def do(self, cmd: str, **fields: Any) -> Message:
+        """Any other command, which must succeed."""
+        answers: list[Message] = []
+        self._ask({"cmd": cmd, **fields}, answers.append)
+        self._read_answers()
+        assert answers[-1]["ok"] is True, answers
+        return answers[-1]
+
+    def read(self) -> None:
+        """Reads until everything asked is answered."""
+        self.do("ping")
+
+    def read_up_to(self, heads: dict[str, int]) -> None:
+        while any(len(self.logs[room]) < head for room, head in heads.items()):
+            self._take(self.connected().read_line())
+
+    def _ask(self, words: Message, then: Callable[[Message], None]) -> None:
+        link = self.connected()
+        tag = next(self._tags)
+        self._waiting.append((tag, then))
+        link.send(json.dumps(words | {"tag": tag}).encode() + b"\n")
+
+    # What the server says
+
+    def _read_answers(self) -> None:
+        while self._waiting:
+            self._take(self.connected().read_line())
+
+    def _take(self, line: bytes) -> None:
+        if not line.startswith(b"{"):
+            return
+        message: Message = json.loads(line)
+        if "event" not in message:
+            tag, then = self._waiting.popleft()
+            assert message["tag"] == tag, f"Answered out of turn, or twice: {message}"
+            then(message)
+        elif "seq" in message and message["event"] not in ("live", "read"):
+            log = self.logs.setdefault(message["room"], [])
+            assert message["seq"] == len(log) + 1, f"{self.name} has heard {log[-3:]}, then {message}"
+            log.append(message)
+
+    def _succeeded(self, answer: Message) -> None:
+        assert answer["ok"] is True, answer
+
+    def _said(self, id: str, answer: Message) -> None:
+        assert answer["ok"] is True, answer
+        first = self.acknowledged.setdefault(id, (answer["seq"], answer["at"]))
+        assert (answer["seq"], answer["at"]) == first
