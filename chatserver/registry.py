@@ -44,14 +44,18 @@ GOING = frozenset({LEFT, KICKED, BANNED, DELETED})
 
 
 class Room:
-    """A room that somebody hears. `head` is the last seq published; `hearers` the seq last written to each."""
+    """A room that somebody hears. `head` is the last seq published; `hearers` the seq last written to each.
 
-    __slots__ = ("doubted", "early", "facts", "filling", "head", "hearers")
+    `leaving`: of those who are out of it, but have not been sent everything up to that yet, the last seq they get.
+    """
+
+    __slots__ = ("doubted", "early", "facts", "filling", "head", "hearers", "leaving")
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
         self.head = head
         self.hearers: dict[Session, int] = {}
+        self.leaving: dict[Session, int] = {}
         self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
         self.filling = False
         self.doubted = False  # since the last reading
@@ -236,7 +240,7 @@ class Registry:
     def _came(self, room: Room, entry: Entry) -> None:
         self._changed(entry.author_id)
         for session in self.accounts.get(entry.author_id, ()):
-            if session not in room.hearers:
+            if session not in room.hearers or room.leaving.pop(session, 0):
                 self._hear(session, room, entry.seq - 1)
                 session.read[room.facts.id] = entry.seq - 1
 
@@ -248,7 +252,10 @@ class Registry:
         for account_id in gone:
             self._changed(account_id)
             for session in self.accounts.get(account_id, ()):
-                self._unhear(session, room)
+                if room.hearers.get(session, entry.seq) < entry.seq:
+                    room.leaving[session] = entry.seq  # a slow reader loses nothing by it
+                else:
+                    self._unhear(session, room)
 
     def _changed(self, account_id: int) -> None:
         for arrival in self._arrivals.get(account_id, ()):
@@ -279,6 +286,7 @@ class Registry:
 
     def _unhear(self, session: Session, room: Room) -> None:
         room.hearers.pop(session, None)
+        room.leaving.pop(session, None)
         session.replays.discard(room)
         label = room.facts.label(session.account_id).lower()
         if session.rooms.get(label) is room:  # a deleted one's name may be another's by now
@@ -320,13 +328,16 @@ class Registry:
             return
         if room.hearers.get(session) != position:
             return  # it left, or asked for another place, meanwhile
-        entries = [entry for entry in entries if entry.seq <= room.head]
+        last = room.leaving.get(session, room.head)
+        entries = [entry for entry in entries if entry.seq <= last]
         if not entries or entries[0].seq != position + 1:
             self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
             await self._pause(RETRY_SECONDS)
             return
         room.hearers[session] = entries[-1].seq
         session.write(encode.Batch(room.facts, entries).for_session(session))
+        if room.leaving.get(session) == entries[-1].seq:
+            self._unhear(session, room)
 
     def _tell_live(self, session: Session) -> None:
         for room in [r for r in session.replays if r.hearers.get(session, r.head) >= r.head]:

@@ -6,7 +6,7 @@ from chatserver import commands as c
 from chatserver.errors import ErrorWord, Refused, no_such_user
 from chatserver.events import PRIVATE, BanList, Changed, Done, Entry, Invited, Person
 from chatserver.handlers.outcome import Ask, BansChanged, Effect, HangUp, Outcome, Tell
-from chatserver.handlers.rights import RANKS, forbid_guest, require, require_above, require_operator
+from chatserver.handlers.rights import RANKS, RIGHTS, forbid_guest, rank, require, require_above, require_operator
 from chatserver.store import Connection, moderation
 from chatserver.store.places import OWNER, Place, find_person, find_room
 
@@ -148,7 +148,7 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
 def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
     place = _place(db, ask, command.room, "uninvite")
     target = find_person(db, command.name)
-    any_of_them = RANKS[place.role] >= RANKS["moderator"]
+    any_of_them = rank(ask.who, place) >= RANKS[RIGHTS["uninvite of others"]]
     if not moderation.uninvite(db, place, target, None if any_of_them else ask.who.id):
         raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} has no invitation of yours to {command.room}.")
     return Outcome(Changed(command.room, None, f"{target.name} is invited no more."))

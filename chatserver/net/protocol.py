@@ -306,6 +306,8 @@ class ChatProtocol(LineReceiver):
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
         """Says why, where there is a reason, and ends the connection; what was written before still goes out."""
         if not self._ended:
+            if reason == "failed-logins":
+                self.factory.admission.offence(self.session.address)
             if reason:
                 self.session.write(encode.news(self.session, Closing(reason, text, retry)))
             self._end(reason or "quit")

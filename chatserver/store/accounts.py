@@ -12,6 +12,8 @@ from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Person, TokenLine, UserLine
 from chatserver.store.schema import Account, Block, Change, EntryRow, Invitation, SessionRow, Token
 
+ERASED_NAME = "erased-"
+
 
 class Credentials(Struct, frozen=True):
     """An account and the hash of its password, which never shows in a `repr`."""
@@ -53,6 +55,8 @@ def _credentials(row: Any) -> Credentials:
 
 def create(db: Connection, name: str, password_hash: str, at: datetime, kind: str = "person") -> int:
     """A new account's id. Raises Refused where the name is taken, by whomever and for ever."""
+    if name.lower().startswith(ERASED_NAME):  # who is erased is shown so
+        raise name_taken(name)
     values = {"name": name, "name_key": name.lower(), "password_hash": password_hash, "kind": kind}
     try:
         id: int | None = db.scalar(
@@ -109,7 +113,13 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     ):
         db.execute(delete(table).where(mine))
     db.execute(update(SessionRow).where(SessionRow.account_id == who.id).values(address=""))
-    gone = {"name": f"erased-{who.id}", "password_hash": None, "kind": "person", "erased_at": at, "last_seen_at": None}
+    gone = {
+        "name": f"{ERASED_NAME}{who.id}",
+        "password_hash": None,
+        "kind": "person",
+        "erased_at": at,
+        "last_seen_at": None,
+    }
     db.execute(update(Account).where(Account.id == who.id).values(**gone))
     if messages:
         said = (EntryRow.author_id == who.id, EntryRow.kind.in_((MESSAGE, EDITED)))
@@ -117,14 +127,20 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     note(db, "account", who.id, at)
 
 
-def last_seen(db: Connection, name: str, online: frozenset[int], away: dict[int, str]) -> UserLine | None:
-    """Who is called `name`; None where nobody is. Of whom one may not see whether they are there, neither is shown."""
+def last_seen(
+    db: Connection, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
+) -> UserLine | None:
+    """Who is called `name`; None where nobody is. Of those `apart` it is not shown whether or when they are there."""
     row = db.execute(
         select(Account.id, Account.name, Account.last_seen_at).where(
             Account.name_key == name.lower(), Account.erased_at.is_(None)
         )
     ).one_or_none()
-    return row and UserLine(row.name, row.id in online, row.last_seen_at, away.get(row.id, ""))
+    if row is None:
+        return None
+    if row.id in apart:
+        return UserLine(row.name, False)
+    return UserLine(row.name, row.id in online, row.last_seen_at, away.get(row.id, ""))
 
 
 # Tokens

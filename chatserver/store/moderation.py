@@ -20,7 +20,7 @@ from chatserver.events import (
     Person,
 )  # fmt: skip
 from chatserver.store.messages import append_event
-from chatserver.store.places import OWNER, Place, active_ban, open_membership
+from chatserver.store.places import OWNER, Place, active_ban, hold_pair, open_membership
 from chatserver.store.rooms import end_membership
 from chatserver.store.schema import Account, Ban, Block, Change, Invitation, Membership, Room
 
@@ -180,6 +180,7 @@ def bans(db: Connection, room_id: int | None, at: datetime) -> list[BanLine]:
 
 
 def block(db: Connection, who: Person, target: Person, at: datetime) -> None:
+    hold_pair(db, who.id, target.id)
     known = db.scalar(select(Block.at).where(Block.account_id == who.id, Block.blocked_id == target.id))
     if known is None:
         db.execute(insert(Block).values(account_id=who.id, blocked_id=target.id, at=at))
@@ -189,6 +190,7 @@ def block(db: Connection, who: Person, target: Person, at: datetime) -> None:
 
 
 def unblock(db: Connection, who: Person, target: Person) -> None:
+    hold_pair(db, who.id, target.id)
     db.execute(delete(Block).where(Block.account_id == who.id, Block.blocked_id == target.id))
     _mark_blocked(db, who, target, blocked=False)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, PRIVATE, PUBLIC, Person, RoomFacts, Standing
@@ -130,6 +130,14 @@ def pair(who: Person, other: Person) -> tuple[tuple[int, str], tuple[int, str]]:
     """The two people of a direct room, by id."""
     first, second = sorted([(who.id, who.name), (other.id, other.name)])
     return first, second
+
+
+def hold_pair(db: Connection, one: int, other: int) -> None:
+    """Until the transaction ends nobody else opens the direct room of these two, or blocks one for the other: the room
+    keeps who is blocked, and before there is a room there is no row to lock. (SQLite has one writer in any case.)"""
+    if db.dialect.name == "postgresql":
+        first, second = sorted((one, other))
+        db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"@{first}:{second}", 0))))
 
 
 def find_person(db: Connection, name: str) -> Person:

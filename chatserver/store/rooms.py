@@ -27,7 +27,7 @@ from chatserver.events import (
 )  # fmt: skip
 from chatserver.store import accounts
 from chatserver.store.messages import append_event
-from chatserver.store.places import MEMBER, MODERATOR, OWNER, Place, find_room, open_membership
+from chatserver.store.places import MEMBER, MODERATOR, OWNER, Place, find_room, hold_pair, open_membership
 from chatserver.store.schema import Account, Block, Invitation, Membership, Room
 
 SERVER = Person(0, "")
@@ -37,6 +37,8 @@ def open_direct(db: Connection, who: Person, place: Place, at: datetime) -> Room
     """Makes the direct room of `place`, if nobody has; its facts with the id. Raises Refused(blocked)."""
     facts = place.facts
     assert facts.pair is not None
+    if not facts.id:
+        hold_pair(db, facts.pair[0][0], facts.pair[1][0])
     if place.blocked or (not facts.id and is_blocked(db, who.id, facts.pair)):
         raise Refused(ErrorWord.BLOCKED, f"{facts.label(who.id)[1:]} does not take messages from you.")
     if facts.id:

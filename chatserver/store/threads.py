@@ -109,7 +109,7 @@ def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
             return work(db)
     except IntegrityError as error:
         raise Conflict() from _Cause(_first_line(error))
-    # The driver's own: of a connection that was lost before it went back to the pool, where SQLAlchemy does not wrap them.
+    # The driver's own too: where a connection is lost while it goes back to the pool, SQLAlchemy does not wrap them.
     except (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError) as error:
         # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
         raise Unavailable() from _Cause(_first_line(error))

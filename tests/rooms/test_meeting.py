@@ -1,0 +1,140 @@
+"""Invitations, blocks and presence, as those concerned see them on the wire."""
+
+from tests.rooms.conftest import House, Resident
+from tests.support.client import Message
+
+
+def presences(one: Resident, of: Resident) -> list[tuple[bool, str | None]]:
+    """What somebody has been told so far of another's being there."""
+    one.ok("ping")
+    events = [event for event in one.link.events if event["event"] == "presence" and event["name"] == of.name]
+    return [(event["online"], event.get("away")) for event in events]
+
+
+def presence_of(one: Resident) -> object:
+    return lambda event: event["event"] == "presence" and event["name"] == one.name
+
+
+def seen(one: Resident, of: Resident) -> Message:
+    [user] = one.ok("who", name=of.name)["users"]
+    return dict(user)
+
+
+def test_invitations(house: House) -> None:
+    """They are seen at once, and at each login until one joins, takes them from one, or is taken out of the room."""
+    ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
+    den, vault = ana.room("den", private=True), ana.room("vault", private=True)
+    for room in (den, vault):
+        ana.ok("invite", room=room, name=bob.name.upper())
+    assert {bob.link.wait_event("invited")["room"] for _ in range(2)} == {den, vault}
+    bob.again()
+    assert bob.welcome["invitations"] == [{"room": room, "by": ana.name} for room in sorted((den, vault))]
+    bob.ok("join", room=den)
+    assert ana.refused("uninvite", room=vault, name=cai.name) == "no-such-user"
+    ana.ok("uninvite", room=vault, name=bob.name)
+    assert bob.refused("join", room=vault) == "no-such-room"
+    bob.again()
+    assert "invitations" not in bob.welcome
+    bob.ok("leave", room=den)
+    assert bob.refused("join", room=den) == "no-such-room"
+    bob.ok("invite", room=ana.room("hall", bob), name=cai.name)
+    assert cai.link.wait_event("invited")["by"] == bob.name
+
+
+def test_invitations_of_whom_one_wants_nothing(house: House) -> None:
+    """Blocking somebody takes their invitations away, and being banned from a room those into it."""
+    ana, bob = house.person("ana"), house.person("bob")
+    den, vault, hall = ana.room("den", private=True), ana.room("vault", private=True), ana.room("hall")
+    for room in (den, vault, hall):
+        ana.ok("invite", room=room, name=bob.name)
+    for room in (vault, hall):
+        ana.ok("ban", room=room, name=bob.name)
+        ana.ok("unban", room=room, name=bob.name)
+    bob.again()
+    assert bob.welcome["invitations"] == [{"room": den, "by": ana.name}]
+    bob.ok("block", name=ana.name)
+    bob.again()
+    assert "invitations" not in bob.welcome
+    assert bob.refused("join", room=den) == "no-such-room"
+    assert ana.refused("invite", room=den, name=bob.name) == "blocked"
+    ana.ok("say", room=hall, text="last")
+    assert [event["room"] for event in bob.link.events if event["event"] == "invited"] == []
+
+
+def test_who_may_invite(house: House) -> None:
+    """Members may, until the owner keeps it to moderators; the past is closed to who comes, until the owner opens it."""
+    ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
+    den = ana.room("den", bob, private=True)
+    ana.ok("say", room=den, text="before")
+    ana.ok("set", room=den, invites="moderators")
+    assert bob.refused("invite", room=den, name=cai.name) == "not-allowed"
+    ana.ok("role", room=den, name=bob.name, role="moderator")
+    bob.ok("invite", room=den, name=cai.name)
+    joined = cai.ok("join", room=den)["seq"]
+    assert [entry["seq"] for entry in cai.ok("history", room=den)["entries"]] == [joined]
+    assert cai.ok("search", text="before")["entries"] == []
+    ana.ok("set", room=den, past="open")
+    assert cai.ok("history", room=den)["entries"][0]["seq"] == 1
+    assert [entry["text"] for entry in cai.ok("search", text="before")["entries"]] == ["before"]
+
+
+def test_coming_back_to_a_private_room(house: House) -> None:
+    """What was said there meanwhile is neither readable nor counted as unread."""
+    ana, bob = house.person("ana"), house.person("bob")
+    den = ana.room("den", bob, private=True)
+    bob.ok("leave", room=den)
+    for n in range(3):
+        ana.ok("say", room=den, text=f"{n}")
+    ana.ok("invite", room=den, name=bob.name)
+    seq = bob.ok("join", room=den, since=0)["seq"]
+    assert bob.link.wait_event("live")["seq"] == seq
+    assert [entry["seq"] for entry in bob.link.rooms[den] if entry["seq"] > 2 and entry["event"] == "message"] == []
+    assert bob.ok("unread")["rooms"] == [{"room": den, "seq": seq, "read": seq, "role": "member", "unread": 0}]
+
+
+def test_away(house: House) -> None:
+    """Those who share a room are told when one is away and when one is back; who asks is told too."""
+    ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
+    ana.room("hall", bob)
+    bob.ok("away", text="at lunch")
+    bob.ok("away", text="at lunch")
+    assert ana.link.wait_event(lambda event: event.get("away") == "at lunch")["name"] == bob.name
+    assert seen(ana, bob)["away"] == "at lunch"
+    [user] = [user for user in ana.ok("who")["users"] if user["name"] == bob.name]
+    assert user["away"] == "at lunch"
+    bob.ok("away")
+    assert ana.link.wait_event("presence") | {"event": ""} == {"event": "", "name": bob.name, "online": True}
+    assert presences(ana, bob)[-2:] == [(True, "at lunch"), (True, None)]
+    assert presences(cai, bob) == []
+    bob.ok("away", text="gone")
+    bob.ok("quit")
+    ana.link.wait_event(lambda event: event["event"] == "presence" and not event["online"])
+    bob.again()
+    assert "away" not in seen(ana, bob)
+
+
+def test_blocked(house: House) -> None:
+    """Neither of two sees whether the other is there, when they were, or that they are away; a block is not told of."""
+    ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
+    hall = ana.room("hall", bob, cai)
+    ana.ok("block", name=bob.name)
+    for one, other in ((ana, bob), (bob, ana)):
+        known = presences(one, other)
+        other.ok("away", text="thinking")
+        other.ok("quit")
+        cai.link.wait_event(lambda event, name=other.name: event.get("name") == name and event.get("online") is False)
+        other.again()
+        other.ok("away", text="thinking")
+        cai.link.wait_event(lambda event, name=other.name: event.get("name") == name and event.get("away"))
+        assert presences(one, other) == known
+        assert seen(one, other) == {"name": other.name, "online": False}
+        assert seen(cai, other)["away"] == "thinking"
+        assert other.name not in [user["name"] for user in one.ok("who")["users"]]
+        assert {m["name"]: m["online"] for m in one.ok("members", room=hall)["members"]}[other.name] is False
+    assert bob.refused("say", room=f"@{ana.name}", text="hello?") == "blocked"
+    ana.ok("say", room=hall, text="in the room all are heard")
+    bob.link.hears("in the room all are heard")
+    ana.ok("unblock", name=bob.name)
+    assert seen(bob, ana)["online"] is True
+    bob.ok("say", room=f"@{ana.name}", text="hello!")
+    ana.link.hears("hello!")
