@@ -71,7 +71,7 @@ def _surroundings(about: dict[str, Any], runs: Sequence[Run]) -> list[str]:
 def _series(series: Series, runs: Sequence[Run], out: Path) -> list[str]:
     mine = [run for run in counting(runs) if run["scenario"] in series.points]
     peers = list(dict.fromkeys(run["peer"] for run in runs if run["scenario"] in series.points))
-    if not mine:
+    if len({run["scenario"] for run in mine}) < 2:
         return []
     parts = [f"### {series.title}\n"]
     for key, what in series.figures:

@@ -17,9 +17,9 @@ from bench.scenarios import SCENARIOS, Scenario
 from bench.servers import PEERS, SERVERS, Server
 
 HERE = Path(__file__).parent
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 5.0
 RETRIES = 1  # of a run that other work disturbed
-MANY = 5000  # clients, whose logins take too long to be repeated
+MANY = 2000  # clients, whose logins take too long to be repeated
 QUICK = 0.5  # of a scenario's time
 
 

@@ -76,12 +76,12 @@ COMPARED = [
 ]  # fmt: skip
 
 GROWING = [
-    Scenario("members10", "As fan100 with 10 members.", _fan(10, seconds=2), FAST, quick=True),
-    Scenario("members1000", "As fan100 with 1,000 members.", _fan(1000), FAST, quick=True),
-    Scenario("members10000", "As fan100 with 10,000 members.", _fan(10_000, login_seconds=150), OURS, rounds=1),
+    Scenario("members10", "As fan100 with 10 members.", _fan(10), FAST, 1, quick=True),
+    Scenario("members1000", "As fan100 with 1,000 members.", _fan(1000), FAST, 1, quick=True),
+    Scenario("members10000", "As fan100 with 10,000 members.", _fan(10_000, login_seconds=150), OURS, 1),
     *(
         Scenario(f"rate{rate}", f"{rate:,} messages/s in a room of 100.", _paced(rate, 3), FAST, 1, quick=rate == 1000)
-        for rate in (200, 1000, 2000, 5000, 10_000, 20_000)
+        for rate in (200, 1000, 2000, 5000, 10_000)
     ),
     *(
         Scenario(f"chats{rooms}", f"{rooms:,} rooms of 4 members, about 64 messages in flight.", _rooms(rooms), FAST, 1)
@@ -135,7 +135,7 @@ SERIES = [
     Series("members", "Throughput against members of the room", "members", THROUGHPUT,
            {"members10": 10, "fan100": 100, "members1000": 1000, "members10000": 10_000}),
     Series("rate", "Latency against rate, room of 100", "messages/s", LATENCY,
-           {"rate200": 200, "paced500": 500, **{f"rate{n}": n for n in (1000, 2000, 5000, 10_000, 20_000)}}),
+           {"rate200": 200, "paced500": 500, **{f"rate{n}": n for n in (1000, 2000, 5000, 10_000)}}),
     Series("rooms", "Throughput against rooms of 4", "rooms", THROUGHPUT[:1],
            {f"chats{n}": n for n in (1, 10, 100, 1000)}),
     Series("stored", "Latency against stored entries, 100 messages/s", "entries in the room", LATENCY[1:],

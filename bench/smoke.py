@@ -10,6 +10,7 @@ import shutil
 import statistics
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import load, machine
 from bench.load import Load
@@ -25,6 +26,13 @@ LOADS = {
     "paced100": ("lat_ms", Load("paced", rate=100, seconds=2, prefix="d")),
 }
 """Of the figure, more is better but for latency, whose inverse is compared."""
+
+
+class Ratio(NamedTuple):
+    median: float
+    low: float
+    high: float
+    busy: bool
 
 
 def main() -> None:
@@ -50,28 +58,29 @@ def main() -> None:
         shutil.rmtree(workspace, ignore_errors=True)
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     print(f"{kind.name} as a ratio to the relay; 1 is as fast")
-    for name, (ratio, low, high) in ratios.items():
-        print(
-            f"{name:9} {ratio:6.3f} ({low:.3f}-{high:.3f})  {_compared(ratio, recorded.get(kind.name, {}).get(name))}"
-        )
+    for name, ratio in ratios.items():
+        compared = _compared(ratio.median, recorded.get(kind.name, {}).get(name))
+        noise = "  (the machine was busy)" if ratio.busy else ""
+        print(f"{name:9} {ratio.median:6.3f} ({ratio.low:.3f}-{ratio.high:.3f})  {compared}{noise}")
     if options.record:
-        recorded[kind.name] = {name: round(ratio, 4) for name, (ratio, _, _) in ratios.items()}
+        recorded[kind.name] = {name: round(ratio.median, 4) for name, ratio in ratios.items()}
         RECORD.write_text(json.dumps(recorded, indent=2) + "\n")
 
 
-def _ratio(servers: list[Server], name: str) -> tuple[float, float, float]:
+def _ratio(servers: list[Server], name: str) -> Ratio:
     """Median, lowest and highest over some rounds, in which each server has its turn."""
     key, what = LOADS[name]
-    ratios = []
+    ratios, busy = [], False
     for _ in range(ROUNDS):
         speeds = []
         for server in servers:
             result = load.run(server, what)
             if result["faults"]:
                 raise SystemExit(f"{name} on {server.name} does not count: {'; '.join(result['faults'])}")
+            busy |= load.disturbed(result)
             speeds.append(1 / result["lat_ms"]["p50"] if key == "lat_ms" else result[key])
         ratios.append(speeds[0] / speeds[1])
-    return statistics.median(ratios), min(ratios), max(ratios)
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios), busy)
 
 
 def _compared(ratio: float, before: float | None) -> str:

@@ -201,7 +201,7 @@ class Handshake:
         if isinstance(command, c.Register):
             return await self._register(command), 0
         if command.token:
-            found = await self._store.write(_use_token, token_hash(command.token), self._now())
+            found = await self._store.read(accounts.find_token, token_hash(command.token))
             if found is None:
                 raise Refused(ErrorWord.BAD_CREDENTIALS, "That token is not known, or is revoked. Make a new one.")
             return found[1].person, found[0]
@@ -280,7 +280,9 @@ class Handshake:
         )))  # fmt: skip
         if self._server.motd:
             session.write(encode.notice(self._server.motd))
-        self._ledger.add(sessions.Opened(session.id, person.id, self._server.node, session.address, self._now()))
+        self._ledger.add(
+            sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), session.token_id)
+        )
         self._presence.came(session)
         session.admitted()
         self._registry.catch_up(session)
@@ -338,10 +340,3 @@ def _look_up(db: Connection, person: Person, token_id: int, at: datetime) -> _Kn
         moderation.blocks(db, person.id),
         changes.account(db, person.id, at, token_id),
     )
-
-
-def _use_token(db: Connection, sha256: str, at: datetime) -> tuple[int, accounts.Credentials] | None:
-    found = accounts.find_token(db, sha256)
-    if found is not None:
-        accounts.used_token(db, found[0], at)
-    return found

@@ -177,10 +177,6 @@ def is_revoked(db: Connection, token_id: int) -> bool:
     return db.scalar(select(Token.id).where(Token.id == token_id, Token.revoked_at.is_(None))) is None
 
 
-def used_token(db: Connection, token_id: int, at: datetime) -> None:
-    db.execute(update(Token).where(Token.id == token_id).values(last_used_at=at))
-
-
 def find_token(db: Connection, sha256: str) -> tuple[int, Credentials] | None:
     """The token's id and whose it is. A hash of 256 random bits: the time that an index takes for it tells nothing."""
     row = db.execute(

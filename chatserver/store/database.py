@@ -48,6 +48,7 @@ def open_engine(url: URL, connections: int = 5) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=30,
+        executemany_mode="values_plus_batch",
         hide_parameters=True,
         connect_args={
             "connect_timeout": 5,

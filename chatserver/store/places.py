@@ -75,9 +75,10 @@ def find_room(
     if name.startswith("@"):
         return _find_direct(db, who, name, lock=lock)
     named = and_(Room.name == name, Room.deleted_at.is_(None))
-    if lock:
-        # Alone and first: what is read after it is as of now, and not of when the waiting began.
-        db.execute(select(Room.id).where(named).with_for_update()).one_or_none()
+    # Alone and first: what is read after it is as of now, and not of when the waiting began. Where the room was deleted
+    # meanwhile there may be another one, which is not locked.
+    if lock and db.execute(select(Room.id).where(named).with_for_update()).one_or_none() is None:
+        raise no_such_room(name)
     row = db.execute(
         select(
             Room,

@@ -7,15 +7,18 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from chatserver.store.schema import Account, Membership, SessionRow
+from chatserver.store.schema import Account, Membership, SessionRow, Token
 
 
 class Opened(Struct, frozen=True):
+    """`token_id`: what it logged in with, where not with a password."""
+
     id: str
     account_id: int
     node: str
     address: str
     at: datetime
+    token_id: int = 0
 
 
 class Closed(Struct, frozen=True):
@@ -44,6 +47,12 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
                 {"id": o.id, "account_id": o.account_id, "node": o.node, "address": o.address, "connected_at": o.at}
                 for o in opened
             ],
+        )
+    used = {o.token_id: o.at for o in opened if o.token_id}
+    if used:
+        db.execute(
+            update(Token).where(Token.id == bindparam("token")).values(last_used_at=bindparam("used")),
+            [{"token": token_id, "used": at} for token_id, at in sorted(used.items())],
         )
     if closed:
         # Connection.execute of an UPDATE with a list is one executemany.

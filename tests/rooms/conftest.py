@@ -99,6 +99,7 @@ class Resident:
 CONFIG = """
 [server]
 default_rooms = []
+guests = true
 [passwords]
 memory_kib = 8
 time_cost = 1
@@ -109,10 +110,10 @@ presence_seconds = 0.05
 
 
 @pytest.fixture(scope="module")
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A server with quick passwords, no default rooms, and what the file says in its HOUSE."""
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server with quick passwords, without default rooms, that lets guests in."""
     database = f"sqlite:///{tmp_path_factory.mktemp('house') / 'chatserver.db'}"
-    with ChatServer(database, config=getattr(request.module, "HOUSE", CONFIG)) as server:
+    with ChatServer(database, config=CONFIG) as server:
         one = House(server)
         yield one
         one.close()

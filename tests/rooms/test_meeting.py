@@ -11,8 +11,10 @@ def presences(one: Resident, of: Resident) -> list[tuple[bool, str | None]]:
     return [(event["online"], event.get("away")) for event in events]
 
 
-def presence_of(one: Resident) -> object:
-    return lambda event: event["event"] == "presence" and event["name"] == one.name
+def wait_presence(one: Resident, of: Resident, **wanted: object) -> None:
+    """Until somebody is told this of another's being there."""
+    told = {"event": "presence", "name": of.name, **wanted}
+    one.link.wait_event(lambda event: event == told)
 
 
 def seen(one: Resident, of: Resident) -> Message:
@@ -62,7 +64,7 @@ def test_invitations_of_whom_one_wants_nothing(house: House) -> None:
 
 
 def test_who_may_invite(house: House) -> None:
-    """Members may, until the owner keeps it to moderators; the past is closed to who comes, until the owner opens it."""
+    """Members may, until the owner keeps it to moderators; the past is closed to newcomers until the owner opens it."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     den = ana.room("den", bob, private=True)
     ana.ok("say", room=den, text="before")
@@ -98,17 +100,17 @@ def test_away(house: House) -> None:
     ana.room("hall", bob)
     bob.ok("away", text="at lunch")
     bob.ok("away", text="at lunch")
-    assert ana.link.wait_event(lambda event: event.get("away") == "at lunch")["name"] == bob.name
+    wait_presence(ana, bob, online=True, away="at lunch")
     assert seen(ana, bob)["away"] == "at lunch"
     [user] = [user for user in ana.ok("who")["users"] if user["name"] == bob.name]
     assert user["away"] == "at lunch"
     bob.ok("away")
-    assert ana.link.wait_event("presence") | {"event": ""} == {"event": "", "name": bob.name, "online": True}
-    assert presences(ana, bob)[-2:] == [(True, "at lunch"), (True, None)]
+    wait_presence(ana, bob, online=True)
+    assert presences(ana, bob) == [(True, "at lunch"), (True, None)]
     assert presences(cai, bob) == []
     bob.ok("away", text="gone")
     bob.ok("quit")
-    ana.link.wait_event(lambda event: event["event"] == "presence" and not event["online"])
+    wait_presence(ana, bob, online=False)
     bob.again()
     assert "away" not in seen(ana, bob)
 
@@ -122,10 +124,10 @@ def test_blocked(house: House) -> None:
         known = presences(one, other)
         other.ok("away", text="thinking")
         other.ok("quit")
-        cai.link.wait_event(lambda event, name=other.name: event.get("name") == name and event.get("online") is False)
+        wait_presence(cai, other, online=False)
         other.again()
         other.ok("away", text="thinking")
-        cai.link.wait_event(lambda event, name=other.name: event.get("name") == name and event.get("away"))
+        wait_presence(cai, other, online=True, away="thinking")
         assert presences(one, other) == known
         assert seen(one, other) == {"name": other.name, "online": False}
         assert seen(cai, other)["away"] == "thinking"

@@ -17,7 +17,7 @@ from chatserver.store.database import open_ready, parse_url
 from tests.rooms.whole import check_whole
 from tests.rooms.world import World
 
-ROUNDS = 12
+ROUNDS = 8
 THREADS = 4
 
 

@@ -54,15 +54,15 @@ def test_passwords(tables: Tables) -> None:
 
 
 def test_last_seen(tables: Tables) -> None:
-    """A name is looked up in any case; whether they are here is for the caller to know."""
-    ana = tables.person("Ana")
+    """A name is looked up in any case; of those who are to be kept apart, it is not shown when they were here."""
+    ana, bob = tables.person("Ana"), tables.person("bob")
 
-    def seen(name: str) -> tuple[str, bool] | None:
-        line = tables(accounts.last_seen, name, frozenset({ana.id}), {})
-        return None if line is None else (line.name, line.online)
+    def seen(name: str) -> tuple[str, bool, bool] | None:
+        here = frozenset({ana.id, bob.id})
+        line = tables(accounts.last_seen, name, here, {}, frozenset({bob.id}))
+        return None if line is None else (line.name, line.online, line.last_seen is not None)
 
-    tables.person("bob")
-    assert [seen("ana"), seen("BOB"), seen("nobody")] == [("Ana", True), ("bob", False), None]
+    assert [seen("ana"), seen("BOB"), seen("nobody")] == [("Ana", True, True), ("bob", False, False), None]
 
 
 def test_logins(tables: Tables) -> None:
@@ -76,7 +76,7 @@ def test_logins(tables: Tables) -> None:
     for _ in range(2):
         tables(sessions.record, changes)
     assert rows(tables) == {"s1": ("127.0.0.1", AT, LATER, "quit"), "s2": ("::1", AT, None, None)}
-    line = tables(accounts.last_seen, "ana", frozenset(), {})
+    line = tables(accounts.last_seen, "ana", frozenset(), {}, frozenset())
     assert line is not None
     assert line.last_seen == LATER
 

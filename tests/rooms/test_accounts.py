@@ -1,0 +1,178 @@
+"""Guests, tokens, passwords, codes, and the end of an account."""
+
+import pytest
+from sqlalchemy import select
+
+from chatserver.store.database import open_engine, parse_url
+from chatserver.store.schema import Account, EntryRow
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK
+from tests.rooms.conftest import House
+from tests.support.client import JsonClient, Message
+from tests.support.process import wait_until
+
+
+def stored_texts(house: House, author: str) -> set[str]:
+    """All words in the database that an account put there, erased or not."""
+    engine = open_engine(parse_url(house.server.database))
+    with engine.connect() as db:
+        mine = select(Account.id).where(Account.name_key == author.lower()).scalar_subquery()
+        found = set(db.scalars(select(EntryRow.text).where(EntryRow.author_id == mine)))
+    engine.dispose()
+    return found
+
+
+def test_guests(house: House) -> None:
+    """A guest has a number that no guest had before, is in public rooms only, and out of them all once gone."""
+    ana = house.person("ana")
+    hall, den = ana.room("hall"), ana.room("den", private=True)
+    names = []
+    for _ in range(2):
+        guest = house.stranger()
+        names.append(guest.ok("guest")["name"])
+        guest.ok("join", room=hall)
+        guest.say(hall, f"hello from {names[-1]}")
+        assert guest.refused("say", room=f"@{ana.name}", text="psst") == "not-allowed"
+        assert ana.refused("say", room=f"@{names[-1]}", text="psst") == "not-allowed"
+        assert ana.refused("invite", room=den, name=names[-1]) == "not-allowed"
+        assert guest.refused("password", old="", new="s3cret-words") != "ok"
+        guest.close()
+        assert ana.link.wait_event("left")["name"] == names[-1]
+        assert [line["name"] for line in ana.ok("members", room=hall)["members"]] == [ana.name]
+    assert all(name[0] == "~" and name[1:].isdecimal() for name in names)
+    assert len(set(names)) == 2
+    stranger = house.stranger()
+    assert stranger.refused("register", name=names[0], password="s3cret-words") == "bad-name"
+    assert ana.refused("who", name="~0") == "no-such-user"
+
+
+def test_no_guests(server: StartServer, connect: Connect) -> None:
+    """Where the settings do not say so, there are none."""
+    assert connect(server(config=QUICK), JsonClient).refused("guest") == "not-allowed"
+
+
+def test_codes(server: StartServer, connect: Connect) -> None:
+    """Where it takes a code to register, no other one and no lack of one does; who is known needs none."""
+    one = server(config=QUICK + '[server]\nregistration = "code"\nregistration_code = "open sesame"\n')
+    ana = connect(one, JsonClient)
+    fields = {"name": "ana", "password": "s3cret-words"}
+    for code in ({}, {"code": ""}, {"code": "open"}, {"code": "open sesame!"}):
+        assert ana.refused("register", **fields, **code) == "closed-registration"
+    ana.ok("register", **fields, code="open sesame")
+    connect(one, JsonClient).login("ana")
+
+
+def test_tokens(house: House) -> None:
+    """A token lets a program in until it is revoked, which ends what came with it, and nothing else."""
+    ana, bob = house.person("ana"), house.person("bob")
+    made = {label: ana.ok("token", label=label)["token"] for label in ("ci", "bot")}
+    assert ana.refused("token", label="ci") == "bad-command"
+    links = {label: house.stranger() for label in made}
+    for label, link in links.items():
+        assert link.ok("login", token=made[label])["name"] == ana.name
+    wait_until(lambda: all("last_used" in line for line in ana.ok("token", list=True)["tokens"]), what="both are used")
+    listed = ana.ok("token", list=True)["tokens"]
+    assert [line["label"] for line in listed] == ["ci", "bot"]
+    assert not set(made.values()) & {str(value) for line in listed for value in line.values()}
+    assert bob.ok("token", list=True)["tokens"] == []
+    assert bob.refused("token", revoke="ci") == "bad-command"
+    ana.ok("token", revoke="ci")
+    assert links["ci"].wait_closing()["reason"] == "token-revoked"
+    assert house.stranger().refused("login", token=made["ci"]) == "bad-credentials"
+    links["bot"].ok("ping")
+    ana.ok("ping")
+    house.stranger().ok("login", token=made["bot"])
+    ana.ok("token", label="ci")
+
+
+def test_passwords(house: House) -> None:
+    """A new password takes the old one's place; one's other connections end where one asks for that."""
+    ana = house.person("ana")
+    first, last = ana.link, ana.again()
+    assert last.refused("password", old="wrong-words", new="other-words") == "bad-credentials"
+    assert last.refused("password", old="s3cret-words", new="short") == "bad-password"
+    last.ok("password", old="s3cret-words", new="other-words")
+    first.ok("ping")
+    last.ok("password", old="other-words", new="third-words", others=True)
+    assert first.wait_closing()["reason"] == "password"
+    last.ok("ping")
+    stranger = house.stranger()
+    assert stranger.refused("login", name=ana.name, password="other-words") == "bad-credentials"
+    stranger.login(ana.name, "third-words")
+
+
+@pytest.mark.xfail(reason="A direct room is called by its other person, and who is erased is found under no name.")
+def test_talking_with_who_is_erased(house: House) -> None:
+    """What they said in private can still be read, under the name that is shown; there is no more talking to them."""
+    ana, bob = house.person("ana"), house.person("bob")
+    bob.ok("say", room=f"@{ana.name}", text="my words")
+    bob.ok("forget", password="s3cret-words")
+    bob.link.wait_closing()
+    ana.again()
+    [line] = ana.ok("unread")["rooms"]
+    assert [entry["text"] for entry in ana.ok("history", room=line["room"])["entries"]] == ["my words"]
+    assert ana.refused("say", room=line["room"], text="are you there?") in ("blocked", "no-such-user")
+
+
+@pytest.mark.parametrize("messages", ["keep", "erase"])
+def test_forgetting(house: House, messages: str) -> None:
+    """Who is erased is out at once and everywhere, and their name is nobody's again; what they said stays, without
+    their name, or goes from the database."""
+    ana, bob = house.person("ana"), house.person("bob")
+    hall = ana.room("hall", bob)
+    seq = bob.ok("say", room=hall, text="my words")["seq"]
+    bob.ok("edit", room=hall, seq=seq, text="my better words")
+    bob.ok("say", room=f"@{ana.name}", text="my secret")
+    token = bob.ok("token", label="ci")["token"]
+    other = house.stranger()
+    other.ok("login", token=token)
+    assert bob.refused("forget", password="wrong-words") == "bad-credentials"
+    bob.ok("forget", password="s3cret-words", messages=messages)
+    for link in (bob.link, other):
+        assert link.wait_closing()["reason"] == "erased"
+    ana.link.wait_event("left")
+    assert [line["name"] for line in ana.ok("members", room=hall)["members"]] == [ana.name]
+    entries: list[Message] = ana.ok("history", room=hall)["entries"]
+    [said] = [entry for entry in entries if entry["seq"] == seq]
+    assert said["from"] not in (bob.name, ana.name)
+    assert said.get("text") == ("my better words" if messages == "keep" else None)
+    assert bob.name not in str(entries)
+    kept = {"my better words", "my secret"} if messages == "keep" else set()
+    assert {text for text in stored_texts(house, bob.name) if text.startswith("my ")} == kept
+    assert len(ana.ok("search", text="secret")["entries"]) == (1 if messages == "keep" else 0)
+    stranger = house.stranger()
+    assert stranger.refused("login", token=token) == "bad-credentials"
+    assert stranger.refused("login", name=bob.name, password="s3cret-words") == "bad-credentials"
+    assert stranger.refused("register", name=bob.name.upper(), password="s3cret-words") == "name-taken"
+    assert ana.refused("who", name=bob.name) == "no-such-user"
+
+
+def test_exporting(house: House) -> None:
+    """Page by page, one's account and all that one did and said, wherever that was, and nothing of anybody else."""
+    ana, bob = house.person("ana"), house.person("bob")
+    den, hall = ana.room("den", bob, private=True), bob.room("hall", ana)
+    for n in range(7):
+        ana.ok("say", room=den, text=f"den {n}")
+        bob.ok("say", room=den, text=f"not mine {n}")
+    ana.ok("say", room=f"@{bob.name}", text="direct")
+    ana.ok("leave", room=den)
+    ana.ok("say", room=hall, text="the end")
+    bob.ok("delete", room=hall)
+    pages, after = [], ""
+    while True:
+        page = ana.ok("export", after=after, limit=4)
+        pages.append(page)
+        if "next" not in page:
+            break
+        after = page["next"]
+        assert len(page["entries"]) == 4
+    assert pages[0]["account"]["name"] == ana.name
+    assert all("account" not in page for page in pages[1:])
+    entries = [entry for page in pages for entry in page["entries"]]
+    assert [entry["text"] for entry in entries if entry["event"] == "message"] == [
+        *(f"den {n}" for n in range(7)), "the end", "direct"
+    ]  # fmt: skip
+    assert {entry.get("from", entry.get("by", entry.get("name"))) for entry in entries} == {ana.name}
+    events = [(entry["room"], entry["event"]) for entry in entries if entry["event"] != "message"]
+    assert events == [(den, "created"), (den, "left"), (hall, "joined")]
+    assert ana.refused("export", after="x") == "bad-command"

@@ -1,0 +1,146 @@
+"""Thousands of rooms and people: what is asked for most looks at few rows, however many there are."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from chatserver import commands as c
+from chatserver.events import Person
+from chatserver.handshake import _look_up
+from chatserver.store.messages import Draft, append
+from tests.rooms.world import START, World, undone
+
+MANY = 5000
+EACH = 4
+MINE = 10
+FEW = 250
+"""Rows of a table that one command may look at: a page of rooms is half of them. Members are ten times as many."""
+
+NOW = START + timedelta(days=1)
+
+
+_NUMBERS = f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY - 1})"
+MADE = [
+    f"""INSERT INTO account (id, name, name_key, created_at, last_seen_at)
+        {_NUMBERS} SELECT 1000 + i, 'p' || i, 'p' || i, :at, :at FROM n""",
+    f"""INSERT INTO room (id, name, kind, created_at, last_seq)
+        {_NUMBERS}
+        SELECT 1000 + i, 'r' || i, CASE WHEN i % 2 = 0 THEN 'public' ELSE 'private' END, :at, {EACH} FROM n""",
+    f"""INSERT INTO membership (room_id, account_id, role, joined_seq)
+        {_NUMBERS}, m(j) AS (SELECT i FROM n WHERE i < {MINE})
+        SELECT 1000 + (i + j) % {MANY}, 1000 + i, 'member', 1 FROM n, m""",
+    f"""INSERT INTO entry (room_id, seq, kind, author_id, text, at)
+        {_NUMBERS}, m(j) AS (SELECT i FROM n WHERE i < {EACH})
+        SELECT 1000 + i, j + 1, 'message', 1000 + i, 'common words ' || i || 'x' || j, :at FROM n, m""",
+]
+
+
+@pytest.fixture(scope="module")
+def crowd(engine: Engine) -> Iterator[World]:
+    """Everybody is in the rooms with the ten numbers after theirs; in each something was said."""
+    with undone(engine) as db:
+        world = World(db, NOW)
+        at = {"at": START if engine.dialect.name == "postgresql" else START.replace(tzinfo=None)}
+        for statement in MADE:
+            db.execute(text(statement), at if ":at" in statement else {})
+        world.people["ana"] = Person(1500, "p500")
+        append(db, [Draft(1500, 1500, "a rare one", None)], NOW)
+        if engine.dialect.name == "postgresql":
+            db.exec_driver_sql("ANALYZE")
+        yield world
+
+
+class Watched:
+    """The statements of a connection, and what each of them looks at."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        self.statements: list[tuple[str, Any]] = []
+        event.listen(db, "before_cursor_execute", self._note)
+
+    def _note(self, _db: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if not statement.startswith(("SAVEPOINT", "RELEASE", "EXPLAIN")):
+            self.statements.append((statement, parameters))
+
+    def taken(self) -> list[tuple[str, Any]]:
+        event.remove(self._db, "before_cursor_execute", self._note)
+        return self.statements
+
+
+def scans(db: Connection, statement: str, parameters: Any) -> list[dict[str, Any]]:
+    """The parts of a plan, as it was carried out, that read a table."""
+    rows = db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
+    found = []
+    nodes = [(json.loads(rows) if isinstance(rows, str) else rows)[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        if "Relation Name" in node:
+            found.append(node)
+    return found
+
+
+def read_rows(node: dict[str, Any]) -> float:
+    read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float(read * node["Actual Loops"])
+
+
+ASKED: dict[str, tuple[c.Command | None, int]] = {
+    "login": (None, 5),
+    "rooms": (c.Rooms(), 1),
+    "rooms from the middle": (c.Rooms(after="r5"), 1),
+    "my rooms": (c.Rooms(mine=True), 1),
+    "who": (c.Who(name="p77"), 2),
+    "unread": (c.Unread(), 2),
+    "members": (c.Members(room="r500"), 2),
+    "history": (c.History(room="r500"), 2),
+    "search": (c.Search(text="rare"), 2),
+    "search in a room": (c.Search(text="rare", room="r500"), 3),
+}
+"""What is asked, and how many statements it may take."""
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_is_looked_at(crowd: World, asked: str) -> None:
+    """A few statements, none of which reads a table through, or visits more than some hundreds of rows of it."""
+    command, most = ASKED[asked]
+    db = crowd.db
+    watched = Watched(db)
+    if command is None:
+        _look_up(db, crowd.people["ana"], 0, NOW)
+    else:
+        crowd.do("ana", command)
+    statements = watched.taken()
+    assert 1 <= len(statements) <= most
+    if db.dialect.name == "postgresql":
+        for statement, parameters in statements:
+            for node in scans(db, statement, parameters):
+                assert node["Node Type"] != "Seq Scan", (statement, node)
+                if asked != "search" or node["Relation Name"] == "entry":  # the rooms may be hashed for that one
+                    most = FEW * MINE if node["Relation Name"] == "membership" else FEW
+                    assert read_rows(node) <= most, (statement, node)
+    else:
+        for statement, parameters in statements:
+            plan = [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            whole = [step for step in plan if step.startswith("SCAN") and "VIRTUAL TABLE" not in step]
+            assert whole == [] or asked.startswith("rooms"), plan
+
+
+def test_rare_words(crowd: World) -> None:
+    """What is looked for by a word is found through the index of words, and it is that one message."""
+    db = crowd.db
+    watched = Watched(db)
+    assert [entry.text for _, entry in crowd.do("ana", c.Search(text="rare")).entries] == ["a rare one"]
+    [(statement, parameters), *_] = watched.taken()
+    if db.dialect.name == "postgresql":
+        shown = str(db.exec_driver_sql(f"EXPLAIN {statement}", parameters).all())
+        assert "ix_entry_search" in shown
+        [node] = [node for node in scans(db, statement, parameters) if node["Relation Name"] == "entry"]
+        assert read_rows(node) <= 3
+    else:
+        plan = [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        assert "VIRTUAL TABLE" in plan[0]

@@ -1,0 +1,40 @@
+"""The tables of `test_matrix`, tried on the wire where it matters most: from outside."""
+
+from typing import Any
+
+import msgspec
+
+from chatserver import commands as c
+from tests.rooms.acts import acts
+from tests.rooms.conftest import House
+from tests.support.client import JsonClient, Message
+
+
+def told(client: JsonClient, command: c.Command) -> Message:
+    """The answer to it, without its tag."""
+    fields: dict[str, Any] = msgspec.to_builtins(command)
+    word = fields.pop("cmd")
+    answer = client.cmd(word, **{name: value for name, value in fields.items() if value is not None})
+    del answer["tag"]
+    return answer
+
+
+def test_from_outside(house: House) -> None:
+    """A private room is word for word like none to whoever is not in it, and a stranger learns of no room at all."""
+    ana, bob, guest = house.person("ana"), house.person("bob"), house.stranger()
+    guest.ok("guest")
+    den = ana.room("den", private=True)
+    there, nowhere = acts(den), acts("nowhere")
+    for act, command in there.items():
+        if type(command) not in c.COMMANDS:  # a program looks at no room
+            continue
+        for client in (bob.link, guest):
+            answers = [told(client, one) for one in (command, nowhere[act])]
+            assert not answers[0]["ok"]
+            for answer in answers:
+                answer["text"] = answer["text"].replace(f"room {den}.", "room nowhere.")
+            assert answers[0] == answers[1], act
+        stranger = house.stranger()
+        assert told(stranger, command)["error"] == "login-required"
+        stranger.close()
+    assert den not in str([*bob.link.events, *guest.events])

@@ -1,0 +1,103 @@
+"""Quotas: who may connect, before anything is said."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from chatserver.config import Limits
+from chatserver.net.admission import OFFENCE_SECONDS, Admission, network
+
+AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
+
+
+def admission(limits: dict[str, int], clock: Clock | None = None) -> Admission:
+    settings: Any = limits
+    return Admission(Limits(**settings), (clock or Clock()).seconds, lambda: AT)
+
+
+@pytest.mark.parametrize(
+    ("limit", "others_too"),
+    [
+        ("connections", True),
+        ("connections_per_address", False),
+        ("pending_connections", True),
+        ("pending_per_address", False),
+    ],
+)
+def test_quotas(limit: str, others_too: bool) -> None:
+    """At the limit the next one is refused, of that address or of all; a place that is free again is given again."""
+    gate = admission({limit: 2})
+    for _ in range(2):
+        assert gate.refusal("10.0.0.1") is None
+        gate.opened("10.0.0.1")
+    assert gate.refusal("10.0.0.1") is not None
+    assert (gate.refusal("10.0.0.2") is not None) is others_too
+    gate.closed("10.0.0.1", pending=True)
+    assert gate.refusal("10.0.0.1") is None
+
+
+@pytest.mark.parametrize("limit", ["pending_connections", "pending_per_address"])
+def test_who_is_logged_in_is_not_pending(limit: str) -> None:
+    """Logging in frees a stranger's place, once."""
+    gate = admission({limit: 1})
+    gate.opened("10.0.0.1")
+    gate.logged_in("10.0.0.1")
+    assert gate.refusal("10.0.0.1") is None
+    gate.closed("10.0.0.1", pending=False)
+    gate.opened("10.0.0.1")
+    assert gate.refusal("10.0.0.1") is not None
+
+
+def test_no_limits() -> None:
+    """0 is no limit."""
+    names = (
+        "connections",
+        "connections_per_address",
+        "pending_connections",
+        "pending_per_address",
+        "offences_per_address",
+    )
+    gate = admission(dict.fromkeys(names, 0))
+    for _ in range(1000):
+        gate.opened("10.0.0.1")
+        gate.offence("10.0.0.1")
+    assert gate.refusal("10.0.0.1") is None
+
+
+def test_offences() -> None:
+    """So many offences within a minute keep an address out, until the first of them is a minute old; no other one."""
+    clock = Clock()
+    gate = admission({"offences_per_address": 3}, clock)
+    for _ in range(3):
+        assert gate.refusal("10.0.0.1") is None
+        gate.offence("10.0.0.1")
+        clock.advance(10)
+    assert gate.refusal("10.0.0.1") is not None
+    assert gate.refusal("10.0.0.2") is None
+    clock.advance(OFFENCE_SECONDS - 29)
+    assert gate.refusal("10.0.0.1") is None
+    gate.offence("10.0.0.1")
+    assert gate.refusal("10.0.0.1") is not None
+    gate.sweep()
+    assert gate.refusal("10.0.0.1") is not None
+    clock.advance(OFFENCE_SECONDS + 1)
+    gate.sweep()
+    assert gate.refusal("10.0.0.1") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("local", "local"),
+        ("a:b", "a:b"),
+    ],
+)
+def test_what_is_counted_together(address: str, counted: str) -> None:
+    """An IPv4 address is counted by itself, an IPv6 one with its /64, which one customer has whole."""
+    assert network(address) == counted

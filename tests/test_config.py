@@ -1,0 +1,82 @@
+"""Settings: a file of them, or what is without one."""
+
+from pathlib import Path
+
+import pytest
+
+from chatserver.config import ConfigProblem, Settings, load
+
+
+def loaded(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "chat.toml"
+    path.write_bytes(text.encode("latin-1"))
+    return load(path)
+
+
+def test_without_a_file() -> None:
+    """The defaults are those that the manual names."""
+    settings = load(None)
+    assert settings == Settings()
+    limits, passwords = settings.limits, settings.passwords
+    assert (limits.max_line_bytes, limits.window, limits.handshake_seconds, limits.handshake_bytes) == (
+        8192,
+        32,
+        30,
+        8192,
+    )
+    assert (limits.failed_logins, limits.strikes) == (3, 20)
+    assert (passwords.memory_kib, passwords.time_cost, passwords.parallelism) == (19456, 2, 1)
+    assert settings.server.default_rooms == ["general"]
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    """It is as none."""
+    assert loaded(tmp_path, "") == Settings()
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """What it names is set, whole numbers for seconds included; the rest is as it was."""
+    settings = loaded(tmp_path, "[limits]\nhandshake_seconds = 5\nwindow = 1\n[server]\ndefault_rooms = ['Lobby']\n")
+    assert (settings.limits.handshake_seconds, settings.limits.window, settings.limits.strikes) == (5, 1, 20)
+    assert settings.server.default_rooms == ["lobby"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[limits]\nwindows = 5", "windows"),
+        ("[limit]\nwindow = 5", "limit"),
+        ("window = 5", "window"),
+        ("[limits]\nwindow = 'five'", "limits.window"),
+        ("[limits]\nwindow = 2.5", "limits.window"),
+        ("[limits]\nwindow = 0", "limits.window"),
+        ("[limits]\nmax_line_bytes = 10", "limits.max_line_bytes"),
+        ("[limits]\nping_seconds = -1", "limits.ping_seconds"),
+        ("[limits]\nping_seconds = nan", "limits.ping_seconds"),
+        ("[limits]\nping_seconds = inf", "limits.ping_seconds"),
+        ("[limits]\nconnections = 99999999999999999999", "limits.connections"),
+        ("[passwords]\nmemory_kib = 0", "passwords.memory_kib"),
+        ("[server]\nregistration = 'maybe'", "server.registration"),
+        ("[server]\ndefault_rooms = ['@bob']", "server.default_rooms"),
+        ("[server]\ndefault_rooms = ['a b']", "server.default_rooms"),
+        ('[server]\ngreeting = "a\\u001bb"', "server.greeting"),
+        ('[server]\nname = "a\\r\\n! b"', "server.name"),
+        ("[server", "chat.toml"),
+        ("[server]\nname = '\xff'", "chat.toml"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
+    """A line says which file, which key, and what to do; it never is ignored."""
+    with pytest.raises(ConfigProblem) as problem:
+        loaded(tmp_path, text)
+    said = str(problem.value)
+    assert named in said
+    assert "chat.toml" in said
+    assert "Correct" in said
+    assert "\n" not in said
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    """The database's URL may hold a password, and shows in no repr."""
+    settings = loaded(tmp_path, "[server]\ndatabase = 'postgresql+psycopg2://me:s3cret@host/db'")
+    assert "s3cret" not in repr(settings)

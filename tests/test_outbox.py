@@ -1,0 +1,192 @@
+"""What goes out to one client, over a transport that takes as much as the test says."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import tcp
+from twisted.internet.task import Clock
+
+from chatserver.net.outbox import FULL_BYTES, Outbox
+from chatserver.session import Session
+
+STALLED_SECONDS = 10.0
+
+
+class Link(tcp.Connection):
+    """A TCP transport without a socket: `room` is what the kernel takes at once, `queue` what waits before it."""
+
+    TLS = False
+
+    def __init__(self) -> None:
+        self.room = 0
+        self.taken = b""
+        self.queue = b""
+        self.producer: Any = None
+        self.aborted = False
+
+    def writeSomeData(self, data: bytes | bytearray) -> int:
+        piece = bytes(data[: self.room])
+        self.room -= len(piece)
+        self.taken += piece
+        return len(piece)
+
+    def write(self, data: bytes) -> None:
+        self.queue += data
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert not streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+    def take(self, size: int) -> None:
+        """The kernel takes so much of what waits; once nothing does, the producer is asked."""
+        self.taken += self.queue[:size]
+        self.queue = self.queue[size:]
+        if not self.queue and self.producer is not None:
+            self.producer.resumeProducing()
+
+
+class Ends:
+    """Both ends of a link, and what the session was told."""
+
+    def __init__(self) -> None:
+        self.session = Session("s1", "::1")
+        self.link = Link()
+        self.clock = Clock()
+        self.outbox = Outbox(self.session, self.link, self.clock, STALLED_SECONDS)
+        self.drained = 0
+        self.hung_up: list[str] = []
+        self.session.drained = self._drained
+        self.session.hang_up = lambda reason, text: self.hung_up.append(reason)
+
+    def _drained(self) -> None:
+        assert self.session.writable
+        self.drained += 1
+
+
+@pytest.fixture
+def ends() -> Ends:
+    return Ends()
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.integers(0, FULL_BYTES)),
+            st.tuples(st.just("take"), st.integers(0, 2 * FULL_BYTES)),
+            st.tuples(st.just("room"), st.integers(0, FULL_BYTES)),
+            st.tuples(st.sampled_from(["hold", "release"]), st.just(0)),
+        ),
+        max_size=40,
+    )
+)
+def test_nothing_is_lost_or_swapped(steps: list[tuple[str, int]]) -> None:
+    """However the transport takes it, what was written goes out once and in order; a link with much waiting is full."""
+    ends = Ends()
+    written = b""
+    held = False
+    for number, (step, size) in enumerate(steps):
+        if step == "write":
+            data = bytes([number]) * size
+            written += data
+            ends.outbox.write(data)
+        elif step == "take":
+            ends.link.take(size)
+        elif step == "room":
+            ends.link.room = size
+        elif step == "hold" and not held:
+            held = True
+            ends.outbox.hold()
+        elif step == "release" and held:
+            held = False
+            ends.outbox.release()
+        if len(ends.link.queue) > FULL_BYTES:
+            assert not ends.session.writable
+        if not ends.link.queue and step == "take":
+            assert ends.session.writable
+    if held:
+        ends.outbox.release()
+    ends.link.take(len(ends.link.queue))
+    assert ends.link.taken == written
+    assert ends.session.writable
+
+
+def test_a_free_link_takes_it_at_once(ends: Ends) -> None:
+    """What the kernel takes at once never waits in the transport; what it leaves does, and the next waits behind it."""
+    ends.link.room = 5
+    ends.outbox.write(b"one")
+    ends.outbox.write(b"two")
+    ends.link.room = 5
+    ends.outbox.write(b"three")
+    assert (ends.link.taken, ends.link.queue) == (b"onetw", b"othree")
+    ends.link.take(6)
+    ends.outbox.write(b"four")
+    assert (ends.link.taken, ends.link.queue) == (b"onetwothreefour", b"")
+
+
+def test_what_is_held_goes_out_in_one_piece(ends: Ends) -> None:
+    """Between hold and release nothing goes out."""
+    ends.link.room = 100
+    ends.outbox.hold()
+    ends.outbox.write(b"one")
+    ends.outbox.write(b"two")
+    assert ends.link.taken == b""
+    ends.outbox.release()
+    assert ends.link.taken == b"onetwo"
+
+
+def test_being_full(ends: Ends) -> None:
+    """A full link is told of when it has drained, once, and not before."""
+    ends.outbox.write(b"x" * FULL_BYTES)
+    assert ends.session.writable
+    ends.outbox.write(b"x")
+    assert not ends.session.writable
+    ends.link.take(FULL_BYTES)
+    assert (ends.session.writable, ends.drained) == (False, 0)
+    ends.link.take(1)
+    assert (ends.session.writable, ends.drained) == (True, 1)
+
+
+def test_a_stalled_link(ends: Ends) -> None:
+    """A link that is full, and takes nothing for so long, is given up; one that drains in time is not."""
+    ends.outbox.write(b"x" * (FULL_BYTES + 1))
+    ends.clock.advance(STALLED_SECONDS - 1)
+    ends.link.take(FULL_BYTES + 1)
+    ends.clock.advance(2)
+    assert ends.hung_up == []
+    ends.outbox.write(b"x" * (FULL_BYTES + 1))
+    ends.clock.advance(STALLED_SECONDS - 1)
+    assert ends.hung_up == []
+    ends.clock.advance(1)
+    assert (ends.hung_up, ends.link.aborted) == (["stalled"], True)
+
+
+def test_the_end(ends: Ends) -> None:
+    """Once closed, what was written still goes out, nothing more is taken, and nobody is called."""
+    ends.outbox.write(b"x" * (FULL_BYTES + 1))
+    ends.outbox.hold()
+    ends.outbox.write(b"the end")
+    ends.outbox.close()
+    ends.outbox.write(b"more")
+    assert ends.link.queue.endswith(b"xthe end")
+    assert not ends.session.writable
+    ends.link.take(len(ends.link.queue))
+    ends.clock.advance(STALLED_SECONDS)
+    assert (ends.session.writable, ends.drained, ends.hung_up) == (False, 0, [])
+
+
+def test_a_lost_connection(ends: Ends) -> None:
+    """Writing to it does nothing, and no clock is left behind."""
+    ends.outbox.write(b"x" * (FULL_BYTES + 1))
+    ends.outbox.stopProducing()
+    before = ends.link.queue
+    ends.outbox.write(b"more")
+    assert ends.link.queue == before
+    assert ends.clock.getDelayedCalls() == []

@@ -1,0 +1,359 @@
+"""The processors before a store that commits when it is told to."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
+
+from chatserver import commands as c
+from chatserver import encode
+from chatserver.errors import Unavailable
+from chatserver.events import Done, Entry, Log, RoomFacts, Standing
+from chatserver.handlers.outcome import Outcome
+from chatserver.processor import Processors
+from chatserver.queue import Lanes
+from chatserver.registry import Registry
+from chatserver.session import Dialect, Rejected, Session, Stage
+from chatserver.store.messages import Draft, Verdict
+from chatserver.store.threads import Conflict
+
+AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
+# The first two are in different lanes, where there are two.
+BOOKS, CARDS = RoomFacts(1, "books"), RoomFacts(2, "cards")
+TAKE = 5
+
+
+class Call:
+    """What the store was asked, and has not answered yet."""
+
+    def __init__(self, work: Any, args: tuple[Any, ...]) -> None:
+        self.work, self.args = work, args
+        self.answer: Deferred[Any] = Deferred()
+
+    @property
+    def drafts(self) -> list[Draft]:
+        return list(self.args[0])
+
+
+class HeldStore:
+    """A store whose transactions are under way until the test ends them."""
+
+    def __init__(self) -> None:
+        self.appends: list[Call] = []
+        self.reads: list[Call] = []
+        self.logs: dict[int, list[Entry]] = {BOOKS.id: [], CARDS.id: []}
+
+    async def append(self, work: Any, *args: Any) -> list[Verdict]:
+        return await self._held(self.appends, work, args)  # type: ignore[no-any-return]
+
+    async def write(self, work: Any, *args: Any) -> Any:
+        raise AssertionError("No test needs it.")
+
+    async def read(self, work: Any, *args: Any) -> Any:
+        return await self._held(self.reads, work, args)
+
+    async def _held(self, calls: list[Call], work: Any, args: tuple[Any, ...]) -> Any:
+        call = Call(work, args)
+        calls.append(call)
+        return await call.answer
+
+    def commit(self) -> list[Draft]:
+        """The oldest transaction succeeds."""
+        call = self.appends.pop(0)
+        verdicts = [self._keep(draft) for draft in call.drafts]
+        call.answer.callback(verdicts)
+        return call.drafts
+
+    def _keep(self, draft: Draft) -> Verdict:
+        log = self.logs[draft.room_id]
+        log.append(Entry(len(log) + 1, "message", draft.author_id, f"user{draft.author_id}", AT, draft.text))
+        return Verdict("kept", len(log), AT)
+
+    def fail(self, error: Exception, *, stored: bool = False) -> None:
+        """The oldest transaction fails, or its answer is lost."""
+        call = self.appends.pop(0)
+        if stored:
+            for draft in call.drafts:
+                self._keep(draft)
+        call.answer.errback(error)
+
+
+class Client:
+    def __init__(self, town: "Town", account: int, facts: tuple[RoomFacts, ...]) -> None:
+        self.session = session = Session(f"s{account}", "::1")
+        session.account_id, session.name, session.stage = account, f"user{account}", Stage.IN
+        session.dialect = Dialect.JSON
+        session.write = self._write
+        session.refuse = self._refuse
+        self.told: list[dict[str, Any]] = []
+        self._town = town
+        town.registry.arrive(session, [Standing(one, 0, 0, "member") for one in facts], {}, frozenset())
+
+    def _write(self, data: bytes) -> None:
+        self.told += [json.loads(line) for line in data.splitlines()]
+
+    def _refuse(self, rejected: Rejected) -> None:
+        self._write(encode.refusal(self.session, rejected.tag, rejected.refused))
+
+    def sends(self, *words: c.Command) -> None:
+        self.session.inbox.extend(words)
+        self._town.processors.schedule(self.session)
+        self._town.clock.advance(0)
+
+    def says(self, *texts: str, room: str = "books") -> None:
+        self.sends(*(c.Say(room=room, text=text, tag=text) for text in texts))
+
+    @property
+    def heard(self) -> list[str]:
+        return [one["text"] for one in self.told if one.get("event") == "message"]
+
+    @property
+    def answers(self) -> list[Any]:
+        """The tags of what was done; of what was not, with the error word."""
+        return [
+            one["tag"] if one["ok"] else (one["tag"], one["error"], one.get("retry"))
+            for one in self.told
+            if "ok" in one
+        ]
+
+
+class Town:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.store = HeldStore()
+        self.registry = Registry(self.clock, self._read_page)
+        nothing: Any = None
+        store: Any = self.store
+        self.processors = Processors(
+            self.clock, Lanes(2), store, self.registry, lambda: AT, TAKE, nothing, {c.Password: self._slow}, nothing
+        )
+        self.slow: Deferred[Outcome] = Deferred()
+        self.processors.start(1)
+
+    async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
+        return self.store.logs[room_id][seq:], False
+
+    async def _slow(self, session: Session, command: c.Command) -> Outcome:
+        return await self.slow
+
+    def client(self, account: int, *facts: RoomFacts) -> Client:
+        return Client(self, account, facts or (BOOKS, CARDS))
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+@pytest.fixture
+def faults() -> Iterator[list[Exception]]:
+    """What was logged as a failure."""
+    found: list[Exception] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] is LogLevel.critical:
+            found.append(event["log_failure"].value)
+
+    globalLogPublisher.addObserver(observe)
+    yield found
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_nobody_hears_what_is_not_stored(town: Town) -> None:
+    """Nobody hears a message, and nobody is answered, before the store has it."""
+    ana, bob = town.client(1), town.client(2)
+    ana.says("hello")
+    assert (ana.told, bob.told) == ([], [])
+    town.store.commit()
+    assert (ana.heard, ana.answers, bob.heard) == (["hello"], ["hello"], ["hello"])
+
+
+def test_what_comes_meanwhile_shares_a_transaction(town: Town) -> None:
+    """While a room's transaction is under way there is no other one of it; all that comes meanwhile is in the next."""
+    people = [town.client(account) for account in range(1, 5)]
+    for turn in ("first", "second", "third"):
+        for one in people:
+            one.says(turn)
+    assert [len(call.drafts) for call in town.store.appends] == [1]
+    assert len(town.store.commit()) == 1
+    assert [len(call.drafts) for call in town.store.appends] == [11]
+    town.store.commit()
+    assert all(one.answers == ["first", "second", "third"] for one in people)
+    assert people[0].heard == people[3].heard
+    assert len(people[0].heard) == 12
+
+
+def test_a_take_is_bounded(town: Town) -> None:
+    """So many sessions are served in one take; the others are in the next, and whoever has more to say, behind them."""
+    people = [town.client(account) for account in range(1, 10)]
+    people[0].says("0")
+    for one in people:
+        one.says("a", "b")
+    town.store.commit()
+    first = town.store.commit()
+    assert [draft.author_id for draft in first] == [2, 2, 3, 3, 4, 4, 5, 5, 6, 6]
+    people[1].says("c")
+    assert [draft.author_id for draft in town.store.commit()] == [7, 7, 8, 8, 9, 9, 1, 1]
+    assert [draft.author_id for draft in town.store.commit()] == [2]
+
+
+def test_rooms_do_not_wait_for_each_other(town: Town) -> None:
+    """Rooms of different lanes are in transactions at the same time."""
+    ana, bob = town.client(1), town.client(2)
+    ana.says("here")
+    bob.says("there", room="cards")
+    assert len(town.store.appends) == 2
+
+
+def test_in_the_order_sent(town: Town) -> None:
+    """Each client's commands are done and answered in the order sent, through all lanes and without the store."""
+    ana = town.client(1)
+    ana.sends(
+        c.Say(room="books", text="1", tag=1),
+        c.Ping(tag=2),
+        c.History(room="books", tag=3),
+        c.Say(room="cards", text="4", tag=4),
+        c.Say(room="books", text="5", tag=5),
+        c.Password(old="x", new="y", tag=6),
+        c.Ping(tag=7),
+    )
+    assert (ana.answers, len(town.store.reads)) == ([], 0)
+    town.store.commit()
+    town.clock.advance(0)
+    assert ana.answers == [1, 2]
+    town.store.reads.pop().answer.callback(Outcome(Log(BOOKS, [], False)))
+    town.clock.advance(0)
+    assert ana.answers == [1, 2, 3]
+    assert [draft.text for draft in town.store.commit()] == ["4"]
+    town.clock.advance(0)
+    assert [draft.text for draft in town.store.commit()] == ["5"]
+    assert ana.answers == [1, 2, 3, 4, 5]
+    town.slow.callback(Outcome(Done()))
+    assert ana.answers == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_slow_query(town: Town) -> None:
+    """While a query takes its time, messages go on."""
+    ana, bob = town.client(1), town.client(2)
+    ana.sends(c.History(room="books", tag=1), c.Say(room="books", text="mine", tag=2))
+    bob.says("hello")
+    town.store.commit()
+    assert (ana.heard, bob.answers, ana.answers) == (["hello"], ["hello"], [])
+
+
+def test_the_store_does_not_answer(town: Town) -> None:
+    """Everybody in the take is told to try again; where it was stored all the same, everybody hears it."""
+    ana, bob, cai = town.client(1), town.client(2), town.client(3)
+    cai.says("zero")
+    ana.says("one")
+    bob.says("two")
+    town.store.commit()
+    town.store.fail(Unavailable(), stored=True)
+    assert ana.answers == [("one", "unavailable", True)]
+    assert bob.answers == [("two", "unavailable", True)]
+    assert cai.heard == ["zero", "one", "two"]
+    ana.says("three")
+    town.store.commit()
+    assert cai.heard == ["zero", "one", "two", "three"]
+
+
+@pytest.mark.parametrize("error", [Conflict(), RuntimeError("a bug")])
+def test_one_clients_failure_is_never_anothers(town: Town, error: Exception, faults: list[Exception]) -> None:
+    """A take that fails is tried one by one; only the one that fails again is refused, and that is logged."""
+    ana, bob, cai = town.client(1), town.client(2), town.client(3)
+    cai.says("zero")
+    ana.says("one")
+    bob.says("two")
+    town.store.commit()
+    town.store.fail(error)
+    assert [draft.text for draft in town.store.commit()] == ["one"]
+    if isinstance(error, Conflict):
+        town.store.fail(error)  # once more, and the other one's entry is seen
+        town.store.commit()
+        assert (bob.answers, faults) == (["two"], [])
+    else:
+        town.store.fail(error)
+        assert bob.answers == [("two", "unavailable", True)]
+        assert faults == [error]
+    assert ana.answers == ["one"]
+    assert town.store.appends == []
+    bob.says("three")
+    town.store.commit()
+    assert ana.heard[-1] == "three"
+
+
+def test_a_bug_in_a_query(town: Town, faults: list[Exception]) -> None:
+    """It fails that command, and the lane goes on."""
+    ana = town.client(1)
+    ana.sends(c.History(room="books", tag=1), c.History(room="books", tag=2))
+    error = RuntimeError("a bug")
+    town.store.reads.pop().answer.errback(error)
+    town.clock.advance(0)
+    town.store.reads.pop().answer.callback(Outcome(Log(BOOKS, [], False)))
+    assert ana.answers == [(1, "unavailable", True), 2]
+    assert faults == [error]
+
+
+def test_who_takes_no_answers_is_not_served(town: Town) -> None:
+    """A client whose side is full keeps its commands until it reads."""
+    ana = town.client(1)
+    ana.session.writable = False
+    ana.says("one", "two")
+    assert (len(ana.session.inbox), town.store.appends) == (2, [])
+    ana.session.writable = True
+    town.processors.schedule(ana.session)
+    town.clock.advance(0)
+    town.store.commit()
+    assert ana.answers == ["one", "two"]
+
+
+def test_who_has_gone_meanwhile(town: Town) -> None:
+    """What a client had said is told to the others, though it has gone; what ended with it is not done."""
+    ana, bob = town.client(1), town.client(2)
+    ana.says("one")
+    town.registry.depart(ana.session)
+    ana.session.stage = Stage.ENDING
+    town.store.commit()
+    assert bob.heard == ["one"]
+    bob.sends(c.History(room="books", tag=1))
+    ana.session.inbox.append(c.History(room="books", tag=2))
+    town.processors.schedule(ana.session)
+    ana.session.inbox.clear()
+    town.store.reads.pop().answer.callback(Outcome(Log(BOOKS, [], False)))
+    town.clock.advance(0)
+    assert town.store.reads == []
+
+
+def test_stopping(town: Town) -> None:
+    """What is in work is finished; nothing else begins."""
+    ana: Client = town.client(1)
+    ana.says("one")
+    ana.says("two")
+    town.processors.stop()
+    town.store.commit()
+    assert (ana.answers, town.store.appends) == (["one"], [])
+
+
+def test_one_write_for_each(town: Town) -> None:
+    """Of a take, each speaker is written to once: what they hear and what they are answered."""
+    ana, bob = town.client(1), town.client(2)
+    held: list[str] = []
+    ana.session.hold, ana.session.release = lambda: held.append("hold"), lambda: held.append("release")
+    write = ana.session.write
+
+    def written(data: bytes) -> None:
+        held.append("write")
+        write(data)
+
+    ana.session.write = written
+    ana.says("one", "two")
+    town.store.commit()
+    assert held == ["hold", "write", "write", "write", "release"]
+    assert bob.heard == ["one", "two"]

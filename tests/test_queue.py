@@ -1,0 +1,84 @@
+"""Lanes: who waits where, and who is taken together."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+
+from chatserver import commands as c
+from chatserver.queue import Lane, Lanes
+from chatserver.session import Session
+
+
+def session(name: str) -> Session:
+    one = Session(f"id of {name}", "::1")
+    one.name = name
+    return one
+
+
+def taking(lane: Lane, most: int, settle: Any = None) -> list[list[Session]]:
+    """The sessions of one take, once it has come about."""
+    taken: list[list[Session]] = []
+
+    async def at_once() -> None:
+        pass
+
+    ensureDeferred(lane.take(most, settle or at_once)).addCallback(taken.append)
+    return taken
+
+
+def test_whoever_is_ready_comes_along() -> None:
+    """A take has those who wait, in the order they came, and no more than it may have."""
+    lane = Lane()
+    people = [session(name) for name in "abcde"]
+    for one in people:
+        lane.put(one)
+    assert taking(lane, 3) == [people[:3]]
+    assert taking(lane, 3) == [people[3:]]
+    later = taking(lane, 3)
+    assert later == []
+    lane.put(people[4])
+    assert later == [[people[4]]]
+
+
+def test_whoever_comes_in_the_same_turn_comes_along() -> None:
+    """A take that had to wait gives the others of that turn a chance; one that did not goes at once."""
+    lane = Lane()
+    turn: Deferred[None] = Deferred()
+
+    async def settle() -> None:
+        await turn
+
+    taken = taking(lane, 10, settle)
+    people = [session(name) for name in "abc"]
+    for one in people:
+        lane.put(one)
+    assert taken == []
+    turn.callback(None)
+    assert taken == [people]
+    lane.put(people[0])
+    assert taking(lane, 10, settle) == [people[:1]]
+
+
+def test_a_room_is_in_one_lane() -> None:
+    """Whoever speaks in a room, by whatever name they call it, is in the same lane; rooms are spread over all."""
+    lanes = Lanes(4)
+    ana, bob = session("Ana"), session("bob")
+    for room in (f"room{n}" for n in range(50)):
+        assert lanes.write_lane(ana, room) is lanes.write_lane(bob, room)
+    others = [session(f"user{n}") for n in range(50)]
+    for other in others:
+        assert lanes.write_lane(ana, f"@{other.name.upper()}") is lanes.write_lane(other, "@ana")
+    assert {id(lanes.write_lane(ana, f"room{n}")) for n in range(50)} == {id(lane) for lane in lanes.writes}
+    assert {id(lanes.write_lane(ana, f"@user{n}")) for n in range(50)} == {id(lane) for lane in lanes.writes}
+
+
+def test_where_a_command_belongs() -> None:
+    """Reading is for the lane of the readers; writing is for that of the room named, or else looked at."""
+    lanes = Lanes(4)
+    ana = session("ana")
+    ana.current = "books"
+    for command, room in ((c.Say(room="chess", text="hi"), "chess"), (c.Say(room=c.CURRENT, text="hi"), "books")):
+        ana.inbox.append(command)
+        assert lanes.next_lane(ana, writes=True) is lanes.write_lane(ana, room)
+        assert lanes.next_lane(ana, writes=False) is lanes.reads
+        ana.inbox.clear()

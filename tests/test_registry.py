@@ -1,0 +1,398 @@
+"""Ordered delivery: whatever comes to the registry in whatever order, each session hears each room as it is stored."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from chatserver import events
+from chatserver.errors import Unavailable
+from chatserver.events import Entry, RoomFacts, Standing
+from chatserver.registry import HOLE_SECONDS, RETRY_SECONDS, Registry
+from chatserver.session import Dialect, Session, Stage
+from chatserver.wire import jsonl, text
+
+AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
+BOOKS = RoomFacts(1, "books")
+DIRECT = RoomFacts(2, "@1:2", events.DIRECT, ((1, "ana"), (2, "bob")))
+ANA, BOB = 1, 2
+PAGE = 3
+
+
+def entry(seq: int, kind: str = events.MESSAGE, author: int = 9, said: str | None = None) -> Entry:
+    return Entry(seq, kind, author, f"user{author}", AT, f"text {seq}" if said is None else said)
+
+
+class Listener:
+    """A session, and what was written to it."""
+
+    def __init__(self, town: "Town", account: int, dialect: Dialect) -> None:
+        self.session = Session(f"s{len(town.listeners)}", "::1")
+        self.session.account_id, self.session.name = account, f"user{account}"
+        self.session.dialect, self.session.stage = dialect, Stage.IN
+        self.session.write = self._write
+        self.writes: list[bytes] = []
+        self._town = town
+
+    def _write(self, data: bytes) -> None:
+        assert self.session.writable
+        if data:
+            self.writes.append(data)
+
+    def fill_up(self) -> None:
+        """Its transport is full."""
+        self.session.writable = False
+
+    def drain(self) -> None:
+        """Its transport is empty again."""
+        self.session.writable = True
+        self._town.registry.catch_up(self.session)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in b"".join(self.writes).splitlines()]
+
+    def heard(self, room: str = "books") -> list[int]:
+        return [e["seq"] for e in self.events if e.get("room") == room and e["event"] != "live"]
+
+
+class Town:
+    """A registry on a clock that stands still, before a store that holds what it is told to."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.registry = Registry(self.clock, self._read_page)
+        self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
+        self.listeners: list[Listener] = []
+        self.reads: list[tuple[int, int]] = []
+        self.away = False
+        self.gate: Deferred[None] | None = None
+
+    async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
+        self.reads.append((room_id, seq))
+        page = [entry for entry in self.logs[room_id] if entry.seq > seq]
+        if self.gate is not None:
+            await self.gate
+        if self.away:
+            raise Unavailable()
+        return page[:PAGE], len(page) > PAGE
+
+    def arrive(
+        self,
+        account: int,
+        dialect: Dialect = Dialect.JSON,
+        *,
+        resume: int | None = None,
+        seq: int | None = None,
+        floor: int = 1,
+        facts: RoomFacts | None = BOOKS,
+    ) -> Listener:
+        """Somebody comes in, who belongs to that room; `seq` is its head as far as their login has read."""
+        one = Listener(self, account, dialect)
+        self.listeners.append(one)
+        standings = []
+        if facts is not None:
+            head = len(self.logs[facts.id]) if seq is None else seq
+            standings = [Standing(facts, head, 0, "member", floor)]
+        resumed = {} if resume is None else {"books": resume}
+        self.registry.arrive(one.session, standings, resumed, frozenset())
+        self.registry.catch_up(one.session)
+        return one
+
+    def keep(self, *entries: Entry, facts: RoomFacts = BOOKS) -> list[Entry]:
+        """The store has them."""
+        self.logs[facts.id] += entries
+        return list(entries)
+
+    def happen(self, *entries: Entry, facts: RoomFacts = BOOKS) -> None:
+        """The store has them, and the registry is told."""
+        self.registry.publish(facts, self.keep(*entries, facts=facts))
+
+    def say(self, count: int = 1) -> None:
+        head = len(self.logs[BOOKS.id])
+        self.happen(*(entry(head + n) for n in range(1, count + 1)))
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+@given(st.data())
+def test_batches_in_any_order(data: st.DataObject) -> None:
+    """Batches come early and late, readers stop and go on: each hears 1, 2, 3, ... to the end."""
+    town = Town()
+    listeners = [town.arrive(account) for account in (ANA, ANA, BOB)]
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=12), "sizes")
+    batches: list[list[Entry]] = []
+    for size in sizes:
+        head = len(town.logs[BOOKS.id])
+        batches.append(town.keep(*(entry(head + n) for n in range(1, size + 1))))
+    total = sum(sizes)
+    for batch in data.draw(st.permutations(batches), "order"):
+        who = data.draw(st.sampled_from(listeners), "who")
+        what = data.draw(st.sampled_from(["nothing", "fill up", "drain", "wait", "be lost"]), "what")
+        if what == "fill up":
+            who.fill_up()
+        elif what == "drain":
+            who.drain()
+        elif what == "wait":
+            town.clock.advance(data.draw(st.sampled_from([HOLE_SECONDS / 2, HOLE_SECONDS]), "seconds"))
+        if what != "be lost":  # as when another node has stored it
+            town.registry.publish(BOOKS, batch)
+        for one in listeners:
+            assert one.heard() == list(range(1, len(one.heard()) + 1))
+    room = town.registry.room(BOOKS.id)
+    assert room is not None
+    town.registry.doubt(room)
+    town.clock.advance(HOLE_SECONDS)
+    for one in listeners:
+        one.drain()
+        assert one.heard() == list(range(1, total + 1))
+
+
+def test_a_hole_is_filled_from_the_store(town: Town) -> None:
+    """What comes early waits for what is before it, for a moment; then that is fetched."""
+    ana = town.arrive(ANA)
+    town.keep(entry(1), entry(2))
+    town.happen(entry(3))
+    town.clock.advance(HOLE_SECONDS * 0.9)
+    assert (ana.heard(), town.reads) == ([], [])
+    town.clock.advance(HOLE_SECONDS * 0.1)
+    assert ana.heard() == [1, 2, 3]
+    town.registry.publish(BOOKS, town.logs[BOOKS.id][:2])  # after all
+    town.say()
+    assert ana.heard() == [1, 2, 3, 4]
+
+
+def test_an_early_batch_needs_no_store(town: Town) -> None:
+    """Where the missing ones come in time, they are not fetched."""
+    ana = town.arrive(ANA)
+    first, second = town.keep(entry(1)), town.keep(entry(2), entry(3))
+    town.registry.publish(BOOKS, second)
+    town.registry.publish(BOOKS, first)
+    assert ana.heard() == [1, 2, 3]
+    assert town.reads == []
+
+
+def test_a_full_transport(town: Town) -> None:
+    """Who takes nothing is written nothing, and costs no reading; drained, they are sent just what they missed."""
+    ana, bob = town.arrive(ANA), town.arrive(BOB)
+    town.say(2)
+    bob.fill_up()
+    town.say(5)
+    town.say(3)
+    assert (ana.heard(), bob.heard(), town.reads) == (list(range(1, 11)), [1, 2], [])
+    bob.drain()
+    assert bob.heard() == list(range(1, 11))
+    assert [seq for _, seq in town.reads] == [2, 5, 8]
+    town.say()
+    assert bob.heard() == ana.heard() == list(range(1, 12))
+
+
+def test_catching_up_is_paged(town: Town) -> None:
+    """A reader who fills up again after a page is sent no further one until they have drained."""
+    bob = town.arrive(BOB)
+    bob.fill_up()
+    town.say(10)
+    write = bob.session.write
+
+    def write_and_fill(data: bytes) -> None:
+        write(data)
+        bob.fill_up()
+
+    bob.session.write = write_and_fill
+    for head in (3, 6, 9, 10):
+        bob.drain()
+        assert bob.heard() == list(range(1, head + 1))
+
+
+def test_what_happens_while_catching_up(town: Town) -> None:
+    """Entries published while a page is being read come once, after it."""
+    bob = town.arrive(BOB)
+    bob.fill_up()
+    town.say(2)
+    gate = town.gate = Deferred()
+    bob.drain()
+    town.say(2)
+    assert bob.heard() == []
+    town.gate = None
+    gate.callback(None)
+    assert bob.heard() == [1, 2, 3, 4]
+
+
+def test_the_store_is_away(town: Town) -> None:
+    """Catching up and filling holes are tried again until they succeed."""
+    ana, bob = town.arrive(ANA), town.arrive(BOB)
+    bob.fill_up()
+    town.say(2)
+    town.away = True
+    bob.drain()
+    town.keep(entry(3))
+    town.happen(entry(4))
+    town.clock.pump([HOLE_SECONDS, RETRY_SECONDS, RETRY_SECONDS])
+    assert (ana.heard(), bob.heard()) == ([1, 2], [])
+    town.away = False
+    town.clock.pump([RETRY_SECONDS, RETRY_SECONDS])
+    assert ana.heard() == bob.heard() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("since", [0, 4, 7, 99])
+def test_resuming(town: Town, since: int) -> None:
+    """A login that resumes is sent what came after, then `live`, then what happens."""
+    town.arrive(BOB)
+    town.say(7)
+    ana = town.arrive(ANA, resume=since)
+    first = min(since, 7) + 1
+    assert ana.heard() == list(range(first, 8))
+    assert ana.events[-1] == {"event": "live", "room": "books", "seq": 7}
+    town.say()
+    assert ana.heard() == list(range(first, 9))
+    assert sum(e["event"] == "live" for e in ana.events) == 1
+
+
+def test_resuming_below_what_one_may_read(town: Town) -> None:
+    """However early one asks to resume, nothing comes from before one may read."""
+    town.say(7)
+    assert town.arrive(ANA, resume=0, floor=5).heard() == [5, 6, 7]
+
+
+def test_a_login_without_resume(town: Town) -> None:
+    """It hears what comes after the number in its answer: also what was published since that was read, and nothing
+    that it counts already, though it be published later."""
+    bob = town.arrive(BOB)
+    town.say(5)
+    early = town.arrive(ANA, seq=3)
+    assert early.heard() == [4, 5]
+    late = town.keep(entry(6), entry(7))
+    after = town.arrive(ANA)
+    town.registry.publish(BOOKS, late)
+    town.say()
+    assert after.heard() == [8]
+    assert early.heard() == [4, 5, 6, 7, 8]
+    assert bob.heard() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_stored_but_never_published(town: Town) -> None:
+    """What a login has seen in the store, and nobody published, is fetched for the others."""
+    bob = town.arrive(BOB)
+    town.keep(entry(1), entry(2))
+    town.arrive(ANA)
+    town.clock.advance(HOLE_SECONDS)
+    assert bob.heard() == [1, 2]
+
+
+def test_doubt(town: Town) -> None:
+    """Where it is not known whether something was stored, the store is asked at once, and once."""
+    ana = town.arrive(ANA)
+    town.keep(*(entry(seq) for seq in range(1, 5)))
+    room = town.registry.room(BOOKS.id)
+    assert room is not None
+    gate = town.gate = Deferred()
+    town.registry.doubt(room)
+    town.gate = None
+    gate.callback(None)
+    assert ana.heard() == [1, 2, 3, 4]
+    reads = len(town.reads)
+    town.registry.doubt(room)
+    assert len(town.reads) == reads + 1
+
+
+def test_coming_and_going(town: Town) -> None:
+    """Who joins hears it from that entry on, on every connection; who leaves hears what says so, and no more."""
+    bob, ana, other = town.arrive(BOB), town.arrive(ANA, facts=None), town.arrive(ANA, facts=None)
+    town.say()
+    town.happen(entry(2, events.JOINED, ANA))
+    town.happen(entry(3), entry(4, events.LEFT, ANA), entry(5), entry(6, events.JOINED, ANA), entry(7))
+    assert ana.heard() == other.heard() == [2, 3, 4, 6, 7]
+    assert bob.heard() == [1, 2, 3, 4, 5, 6, 7]
+    assert "books" in ana.session.rooms
+    town.happen(entry(8, events.LEFT, ANA))
+    assert "books" not in ana.session.rooms
+
+
+def test_leaving_while_behind(town: Town) -> None:
+    """A slow reader who leaves is still sent what was before, and nothing that came after."""
+    ana = town.arrive(ANA)
+    town.arrive(BOB)
+    ana.fill_up()
+    town.say(4)
+    town.happen(entry(5, events.LEFT, ANA))
+    town.say(3)
+    ana.drain()
+    assert ana.heard() == [1, 2, 3, 4, 5]
+    assert "books" not in ana.session.rooms
+
+
+def test_departing(town: Town) -> None:
+    """A session that has ended hears nothing, and is not counted."""
+    ana, other = town.arrive(ANA), town.arrive(ANA)
+    assert not town.registry.depart(ana.session)
+    town.say()
+    assert (ana.heard(), other.heard()) == ([], [1])
+    assert town.registry.depart(other.session)
+    town.say()
+    assert other.heard() == [1]
+    assert town.arrive(BOB, seq=2).heard() == []
+
+
+def test_a_direct_room(town: Town) -> None:
+    """It is there with its first message: all connections of the two hear it, each by the other's name."""
+    ana, again, bob, cai = (town.arrive(account, facts=None) for account in (ANA, ANA, BOB, 3))
+    town.happen(entry(1, author=ANA), facts=DIRECT)
+    town.happen(entry(2, author=BOB), facts=DIRECT)
+    assert ana.heard("@bob") == again.heard("@bob") == bob.heard("@ana") == [1, 2]
+    assert cai.writes == []
+    assert "@bob" in ana.session.rooms
+
+
+def test_a_login_is_told_of_changes_meanwhile(town: Town) -> None:
+    """While a login reads its rooms, whatever changes them makes it read them again."""
+    for change in (entry(1, events.JOINED, ANA), entry(2, events.LEFT, ANA), entry(3), entry(4, events.JOINED, BOB)):
+        with town.registry.arriving(ANA) as arrival:
+            town.happen(change)
+            assert arrival.stale is (change.author_id == ANA)
+    with town.registry.arriving(ANA) as arrival:
+        town.happen(entry(1, author=BOB), facts=DIRECT)
+        assert arrival.stale
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str, module: Any, calls: Counter[str]) -> None:
+    entries: Callable[..., bytes] = module.entries
+
+    def count(*args: Any) -> bytes:
+        calls[name] += 1
+        return entries(*args)
+
+    monkeypatch.setattr(module, "entries", count)
+
+
+def test_one_encoding_and_one_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is encoded once a dialect, and once more for a sender who sees their ids; each is written to once."""
+    calls: Counter[str] = Counter()
+    counted(monkeypatch, "json", jsonl, calls)
+    counted(monkeypatch, "text", text, calls)
+    programs = [town.arrive(account) for account in range(1, 21)]
+    people = [town.arrive(account, Dialect.TEXT) for account in range(21, 41)]
+    town.say(5)
+    assert calls == {"json": 1, "text": 1}
+    assert {len(one.writes) for one in (*programs, *people)} == {1}
+    own = Entry(6, events.MESSAGE, ANA, "user1", AT, "mine", "k1")
+    town.happen(own, entry(7))
+    assert calls == {"json": 3, "text": 2}
+    assert {len(one.writes) for one in (*programs, *people)} == {2}
+    assert [e.get("id") for e in programs[0].events[-2:]] == ["k1", None]
+    assert [e.get("id") for e in programs[1].events[-2:]] == [None, None]
+    lines = people[0].writes[1].decode().splitlines()
+    assert [re.sub(r"\d\d:\d\d", "10:02", line) for line in lines] == [
+        "[books] 10:02 user1: mine",
+        "[books] 10:02 user9: text 7",
+    ]

@@ -1,0 +1,54 @@
+"""The conversations in tests/transcripts, from which the manual takes its examples, are as the server speaks."""
+
+from pathlib import Path
+
+import pytest
+
+from chatserver.commands import COMMANDS
+from chatserver.errors import ErrorWord
+from chatserver.wire.help import ALIASES, PAGES
+from tests.conftest import StartServer
+from tests.support.transcript import Players, Transcript, files, read
+
+SETTINGS = {
+    "passwords": {"memory_kib": "8", "time_cost": "1"},
+    "limits": {"presence_seconds": "60"},  # that nobody's end is told in the middle of another conversation
+}
+ELSEWHERE = {
+    ErrorWord.SLOW_DOWN: "hangs on how fast passwords are hashed",
+    ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
+    ErrorWord.TOO_MANY_CONNECTIONS: "said in the text dialect only",
+    ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
+}
+"""Error words that no transcript has, and why."""
+
+
+def transcripts() -> list[Transcript]:
+    return [read(path, SETTINGS) for path in files()]
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)
+def test_transcript(path: Path, server: StartServer) -> None:
+    """Line for line, the server says what is written, and nothing else."""
+    transcript = read(path, SETTINGS)
+    one = server(config=transcript.config)
+    with Players(one.address) as players:
+        for step in transcript.steps:
+            players.play(step)
+        assert set(players.finish().values()) == {b""}
+
+
+def test_every_command_is_shown() -> None:
+    """Each command of both dialects is said in a transcript, as itself or by another name."""
+    said = [step.text for transcript in transcripts() for step in transcript.steps if step.says]
+    programs = {str(kind.__struct_config__.tag) for kind in COMMANDS}
+    people = {line[1:].split(" ")[0] for line in said if line.startswith("/")}
+    assert {word for word in programs if not any(line.startswith(f'{{"cmd":"{word}"') for line in said)} == set()
+    assert set(PAGES) - {ALIASES.get(word, word) for word in people} == set()
+
+
+def test_every_error_is_shown() -> None:
+    """Each error word is in a transcript, but those that cannot be."""
+    told = "\n".join(step.text for transcript in transcripts() for step in transcript.steps if not step.says)
+    missing = {word for word in ErrorWord if f'"error":"{word}"' not in told}
+    assert missing == set(ELSEWHERE)
