@@ -82,7 +82,8 @@ def fill(into: PostgresFill, people: People) -> None:
             f"CURRENT_TIMESTAMP FROM {into.series(people.entries)} CROSS JOIN room AS r CROSS JOIN account AS a "
             f"WHERE r.name = '{room}r0' AND a.name = '{people.prefix}u0'"
         )
-    into.settle()
+        # Otherwise the planner knows nothing of the tables, as in any new database.
+        into.settle()
 
 
 STORED = "SELECT count(*) FROM entry WHERE text LIKE '@L%'"

@@ -32,7 +32,7 @@ def test_transcript(path: Path, server: StartServer) -> None:
     """Line for line, the server says what is written, and nothing else."""
     transcript = read(path, SETTINGS)
     one = server(config=transcript.config)
-    with Players(one.address) as players:
+    with Players(one.address, one.database) as players:
         for step in transcript.steps:
             players.play(step)
         assert set(players.finish().values()) == {b""}

@@ -8,20 +8,28 @@
     S bob: [general] 10:02 ana: hello
     C: (end)                    the client ends its side
     S: (end)                    the server ends the connection
+    $ chatctl user list         a command of who runs the server
 
-What differs from time to time is written as it was once: times of day, dates, seconds to wait, tokens. `…` at the end of
-a line stands for whatever else is in it. Everything that the server says must be there, and nothing else.
+What differs from time to time is written as it was once: times of day, dates, seconds to wait, tokens. A token that a
+client sends is the last one that was shown. `…` at the end of a line stands for whatever else is in it. Everything that
+the server says must be there, and nothing else.
 """
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from chatserver.admin.main import main
 from tests.support.client import Raw
 
 END = "(end)"
+OPERATOR = "$"
+TOKEN = re.compile(r"ct_[\w-]{20,}")
 
 _LINE = re.compile(r"(?P<side>[CS])(?: (?P<name>\w+))?: ?(?P<text>.*)")
 _VARIABLE = (
@@ -29,7 +37,9 @@ _VARIABLE = (
     (re.compile(r"(?<=[\] ])\d\d:\d\d(?=[ .,:]|$)"), "10:02"),
     (re.compile(r"\b[MTWFS][a-z]+day \d{1,2} [A-Z][a-z]+ \d{4}"), "Monday 2 March 2026"),
     (re.compile(r'"retry":\d+'), '"retry":7'),
-    (re.compile(r'"token":"[^"]+"'), '"token":"…"'),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-03-02 10:02"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"), "2026-03-02T10:02:00.123+00:00"),
+    (TOKEN, "ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFcVd3zqT0yqYb2h5s"),
 )
 
 
@@ -66,9 +76,11 @@ def read(path: Path, settings: dict[str, dict[str, str]]) -> Transcript:
             name, _, value = line[1:].partition("=")
             table, _, key = name.strip().partition(".")
             transcript.settings.setdefault(table, {})[key] = value.strip()
+        elif line.startswith(f"{OPERATOR} "):
+            transcript.steps.append(Step(number, OPERATOR, True, line[2:]))
         elif line and not line.startswith("#"):
             found = _LINE.fullmatch(line)
-            assert found is not None, f"{path.name}:{number}: neither # nor % nor C nor S: {line}"
+            assert found is not None, f"{path.name}:{number}: none of # % C S $: {line}"
             transcript.steps.append(Step(number, found["name"] or "", found["side"] == "C", found["text"]))
     return transcript
 
@@ -83,8 +95,10 @@ def steady(line: str) -> str:
 class Players:
     """The clients of a transcript, connected as they are first mentioned."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], database: str = "") -> None:
         self._address = address
+        self._database = database
+        self._token = ""
         self._clients: dict[str, Raw] = {}
 
     def client(self, name: str) -> Raw:
@@ -93,17 +107,30 @@ class Players:
         return self._clients[name]
 
     def play(self, step: Step) -> None:
+        if step.client == OPERATOR:
+            self.operate(step.text)
+            return
         client = self.client(step.client)
         if step.says:
-            client.half_close() if step.text == END else client.send(step.text.encode() + b"\r\n")
+            text = TOKEN.sub(self._token, step.text) if self._token else step.text
+            client.half_close() if step.text == END else client.send(text.encode() + b"\r\n")
         elif step.text == END:
             assert client.eof() == b""
         else:
-            said = steady(client.read_line().decode())
+            line = client.read_line().decode()
+            self._token = "".join(TOKEN.findall(line)[-1:]) or self._token
+            said = steady(line)
             expected = steady(step.text)
             if expected.endswith("…"):
                 said = said[: len(expected) - 1] + "…"
             assert said == expected, f"line {step.number}"
+
+    def operate(self, command: str) -> None:
+        """What who runs the server does with `chatctl`."""
+        chatctl, *words = shlex.split(command)
+        assert chatctl == "chatctl"
+        result = CliRunner(env={"CHATSERVER_CONFIG": None}).invoke(main, ["--database", self._database, *words])
+        assert result.exit_code == 0, result.output
 
     def finish(self) -> dict[str, bytes]:
         """All end their side; what the server still says to each, which should be nothing."""
