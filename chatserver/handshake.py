@@ -14,7 +14,7 @@ from chatserver.errors import ErrorWord, Refused, Unavailable
 from chatserver.events import Done, HelpText, Invited, Log, Person, RoomStatus, Standing, Welcome
 from chatserver.handlers.order import banned_text
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
-from chatserver.handlers.people import forget, token_hash
+from chatserver.handlers.people import ERASED, forget, token_hash
 from chatserver.handlers.talk import status
 from chatserver.ledger import Ledger
 from chatserver.passwords import Hasher
@@ -315,6 +315,10 @@ class Handshake:
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
         await self._check_password(session, command.password)
+        others = [other for other in self._registry.sessions(session.account_id) if other is not session]
+        for other in others:
+            other.hang_up(*ERASED)
+        await self._registry.quiet(others)  # what they had still to say is said before, and erased too
         ask = Ask(session.person, self._now())
         return await self._store.write(forget, ask, messages=command.messages == "erase")
 

@@ -309,6 +309,7 @@ class Processors:
         """A guest is gone, and with that out of all rooms."""
 
         async def work() -> None:
+            await self._registry.quiet([guest])
             for facts, entries in await self._store.write(dismiss_guest, guest.person, self._now()):
                 self._registry.publish(facts, entries)
 

@@ -37,6 +37,7 @@ ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
 IDLE_ROOMS = 10_000
 HOLE_SECONDS = 0.2
 RETRY_SECONDS = 1.0
+QUIET_SECONDS = 0.02
 
 
 COMING = frozenset({JOINED, CREATED})
@@ -144,6 +145,11 @@ class Registry:
     def sessions(self, account_id: int) -> list[Session]:
         """The connections of an account now."""
         return list(self.accounts.get(account_id, ()))
+
+    async def quiet(self, sessions: Iterable[Session]) -> None:
+        """Until nothing of these sessions, which have ended, is under way."""
+        while any(session.waiting for session in sessions):
+            await self._pause(QUIET_SECONDS)
 
     def set_apart(self, one: int, other: int, *, apart: bool) -> None:
         """Whether two accounts see each other's presence."""
@@ -278,6 +284,7 @@ class Registry:
         self._changed(account_id)
         for session in self.accounts.get(account_id, ()):
             self._hear(session, room, room.head)
+            session.read.setdefault(room.facts.id, room.head)
 
     def _hear(self, session: Session, room: Room, position: int) -> None:
         room.hearers[session] = position

@@ -1,5 +1,6 @@
 """The conversations in tests/transcripts, from which the manual takes its examples, are as the server speaks."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_transcript(path: Path, server: StartServer) -> None:
     """Line for line, the server says what is written, and nothing else."""
     transcript = read(path, SETTINGS)
     one = server(config=transcript.config)
-    with Players(one.address, one.database) as players:
+    with Players(one.address, one.database, lambda: one.signal(signal.SIGTERM)) as players:
         for step in transcript.steps:
             players.play(step)
         assert set(players.finish().values()) == {b""}

@@ -12,6 +12,8 @@ from chatserver.store import Connection, accounts, export, moderation, rooms
 from chatserver.store.places import find_person
 
 MOST_ENTRIES = 500
+ERASED = ("erased", "Your account is erased. Goodbye.")
+"""Reason and words for who is no more."""
 TOKEN_BYTES = 32
 
 
@@ -73,5 +75,5 @@ def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
     """Erases the asker's account: out of all rooms, out of the database. The password is checked before."""
     left = rooms.leave_all(db, ask.who, ask.at)
     accounts.erase(db, ask.who, ask.at, messages=messages)
-    gone = HangUp(ask.who.id, "erased", "Your account is erased. Goodbye.")
+    gone = HangUp(ask.who.id, *ERASED)
     return Outcome(Done("Your account is erased."), more=left, effects=[gone])

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import EDITED, ERASED, MESSAGE, Person, TokenLine, UserLine
-from chatserver.store.schema import Account, Block, Change, EntryRow, Invitation, SessionRow, Token
+from chatserver.events import DIRECT, EDITED, ERASED, MESSAGE, Person, TokenLine, UserLine
+from chatserver.store.schema import Account, Block, Change, EntryRow, Invitation, Membership, Room, SessionRow, Token
 
 ERASED_NAME = "erased-"
 
@@ -41,6 +41,14 @@ def find(db: Connection, name: str) -> Credentials | None:
     """The account of that name, without regard to case."""
     row = db.execute(_CREDENTIALS.where(Account.name_key == name.lower())).one_or_none()
     return _credentials(row) if row else None
+
+
+def find_shown(db: Connection, name: str) -> Credentials | None:
+    """The account that is shown under this name: also one that is erased."""
+    number = name.lower().removeprefix(ERASED_NAME)
+    if number != name.lower() and number.isascii() and number.isdecimal() and len(number) <= 18:
+        return get(db, int(number))
+    return find(db, name)
 
 
 def get(db: Connection, account_id: int) -> Credentials | None:
@@ -113,6 +121,14 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     ):
         db.execute(delete(table).where(mine))
     db.execute(update(SessionRow).where(SessionRow.account_id == who.id).values(address=""))
+    # Nobody can talk to them in private any more.
+    direct = (
+        select(Membership.room_id)
+        .join(Room, Room.id == Membership.room_id)
+        .where(Membership.account_id == who.id, Room.kind == DIRECT)
+    )
+    others = (Membership.room_id.in_(direct), Membership.account_id != who.id)
+    db.execute(update(Membership).where(*others).values(blocked=True))
     gone = {
         "name": f"{ERASED_NAME}{who.id}",
         "password_hash": None,

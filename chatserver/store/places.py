@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, PRIVATE, PUBLIC, Person, RoomFacts, Standing
-from chatserver.store.accounts import find
+from chatserver.store.accounts import find, find_shown
 from chatserver.store.schema import Account, Ban, Invitation, Membership, Room
 
 OWNER = "owner"
@@ -150,7 +150,10 @@ def find_person(db: Connection, name: str) -> Person:
 
 
 def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> Place:
-    other = find_person(db, name[1:])
+    account = find_shown(db, name[1:])
+    if account is None:
+        raise no_such_user(name[1:])
+    other = account.person
     if other.id == who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "A direct room has two people: name somebody else.")
     if GUEST in (who.kind, other.kind):
@@ -164,6 +167,8 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> Place
         .join(Membership, open_membership(who.id))
         .where(Room.name == key)
     ).one_or_none()
+    if row is None and account.disabled:
+        raise no_such_user(name[1:])
     if row is None:  # nobody has said anything yet
         return Place(RoomFacts(0, key, DIRECT, both), role=MEMBER)
     facts = RoomFacts(row.id, key, DIRECT, both)

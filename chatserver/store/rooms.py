@@ -27,7 +27,7 @@ from chatserver.events import (
 )  # fmt: skip
 from chatserver.store import accounts
 from chatserver.store.messages import append_event
-from chatserver.store.places import MEMBER, MODERATOR, OWNER, Place, find_room, hold_pair, open_membership
+from chatserver.store.places import GUEST, MEMBER, MODERATOR, OWNER, Place, find_room, hold_pair, open_membership
 from chatserver.store.schema import Account, Block, Invitation, Membership, Room
 
 SERVER = Person(0, "")
@@ -137,7 +137,7 @@ def join(db: Connection, who: Person, place: Place, at: datetime) -> list[Entry]
     entry = append_event(db, room_id, JOINED, who, at)
     role = MEMBER
     if not place.active:
-        role = OWNER
+        role = MEMBER if who.kind == GUEST else OWNER
         db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=None))
     # Leaving and coming again neither moves a read mark back nor ends being muted. Who is new has missed nothing.
     read = read_before(db, who, room_id) or entry.seq
@@ -176,12 +176,13 @@ def end_membership(db: Connection, place: Place, account_id: int, seq: int, at: 
     heir = db.execute(
         select(Membership.id, Account.id.label("account_id"), Account.name)
         .join(Account, Account.id == Membership.account_id)
-        .where(*inside)
+        .where(*inside, Account.kind != GUEST)
         .order_by(case((Membership.role == MODERATOR, 0), else_=1), Membership.joined_seq, Membership.id)
         .limit(1)
     ).one_or_none()
     if heir is None:
-        db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=at))
+        if not db.scalar(select(exists().where(*inside))):
+            db.execute(update(Room).where(Room.id == room_id).values(deactivated_at=at))
         return []
     if not had_owner:  # it never had one, as the rooms that exist from the start
         return []

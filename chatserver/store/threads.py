@@ -18,6 +18,8 @@ from chatserver.errors import Unavailable
 from chatserver.store import changes, rooms, sessions
 from chatserver.store.database import durability_warnings
 
+DEADLOCK = "40P01"  # PostgreSQL's code: two transactions waited for each other, and this one was given up
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -111,6 +113,8 @@ def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
         raise Conflict() from _Cause(_first_line(error))
     # The driver's own too: where a connection is lost while it goes back to the pool, SQLAlchemy does not wrap them.
     except (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError) as error:
+        if getattr(getattr(error, "orig", error), "pgcode", None) == DEADLOCK:
+            raise Conflict() from _Cause(_first_line(error))
         # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
         raise Unavailable() from _Cause(_first_line(error))
 

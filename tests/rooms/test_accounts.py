@@ -101,7 +101,6 @@ def test_passwords(house: House) -> None:
     stranger.login(ana.name, "third-words")
 
 
-@pytest.mark.xfail(reason="A direct room is called by its other person, and who is erased is found under no name.")
 def test_talking_with_who_is_erased(house: House) -> None:
     """What they said in private can still be read, under the name that is shown; there is no more talking to them."""
     ana, bob = house.person("ana"), house.person("bob")

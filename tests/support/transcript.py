@@ -8,7 +8,8 @@
     S bob: [general] 10:02 ana: hello
     C: (end)                    the client ends its side
     S: (end)                    the server ends the connection
-    $ chatctl user list         a command of who runs the server
+    C: x{500}                   500 times x
+    $ chatctl user list         a command of who runs the server; or `kill -TERM`, which stops it
 
 What differs from time to time is written as it was once: times of day, dates, seconds to wait, tokens. A token that a
 client sends is the last one that was shown. `…` at the end of a line stands for whatever else is in it. Everything that
@@ -17,7 +18,7 @@ the server says must be there, and nothing else.
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,12 +93,19 @@ def steady(line: str) -> str:
     return line
 
 
+def spelt_out(line: str) -> str:
+    return re.sub(r"(\w)\{(\d+)\}", lambda found: found[1] * int(found[2]), line)
+
+
 class Players:
     """The clients of a transcript, connected as they are first mentioned."""
 
-    def __init__(self, address: tuple[str, int], database: str = "") -> None:
+    def __init__(
+        self, address: tuple[str, int], database: str = "", stop: Callable[[], None] = lambda: None
+    ) -> None:
         self._address = address
         self._database = database
+        self._stop = stop
         self._token = ""
         self._clients: dict[str, Raw] = {}
 
@@ -112,7 +120,7 @@ class Players:
             return
         client = self.client(step.client)
         if step.says:
-            text = TOKEN.sub(self._token, step.text) if self._token else step.text
+            text = spelt_out(TOKEN.sub(self._token, step.text) if self._token else step.text)
             client.half_close() if step.text == END else client.send(text.encode() + b"\r\n")
         elif step.text == END:
             assert client.eof() == b""
@@ -126,7 +134,10 @@ class Players:
             assert said == expected, f"line {step.number}"
 
     def operate(self, command: str) -> None:
-        """What who runs the server does with `chatctl`."""
+        """What who runs the server does."""
+        if command == "kill -TERM":
+            self._stop()
+            return
         chatctl, *words = shlex.split(command)
         assert chatctl == "chatctl"
         result = CliRunner(env={"CHATSERVER_CONFIG": None}).invoke(main, ["--database", self._database, *words])
