@@ -1,14 +1,12 @@
 """Fills a chatserver's database with people, rooms and entries, in a few statements, before anybody logs in."""
 
+import hashlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 Execute = Callable[[str], str]
-PASSWORD = "benchmark-only"
-SEED = "seed"
-"""A registered account, whose password the others get."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,10 @@ class PostgresFill:
         """A FROM item: s.g from 0 on."""
         return f"generate_series(0, {count - 1}) AS s(g)"
 
+    def sha256(self, text: str) -> str:
+        """An expression: the hexadecimal SHA-256 of the expression `text`."""
+        return f"encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
+
     def settle(self) -> None:
         """What a database that grew slowly would have done already, so that it does not disturb the measurement."""
         for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
@@ -43,6 +45,7 @@ class SqliteFill(PostgresFill):
 
     def _run(self, statement: str) -> str:
         db = sqlite3.connect(self._file, timeout=60, isolation_level=None)
+        db.create_function("sha256_hex", 1, lambda text: hashlib.sha256(text.encode()).hexdigest(), deterministic=True)
         try:
             row = db.execute(statement).fetchone()
             return "" if row is None else "|".join(str(value) for value in row)
@@ -53,17 +56,30 @@ class SqliteFill(PostgresFill):
         counting = f"WITH RECURSIVE t(g) AS (SELECT 0 UNION ALL SELECT g + 1 FROM t WHERE g < {count - 1})"
         return f"({counting} SELECT g FROM t) AS s"
 
+    def sha256(self, text: str) -> str:
+        return f"sha256_hex({text})"
+
     def settle(self) -> None:
         for statement in ("ANALYZE", "PRAGMA wal_checkpoint(TRUNCATE)"):
             self.execute(statement)
 
 
+def token(name: str) -> str:
+    """What an account logs in with; see profiles/chatserver.profile."""
+    return f"bench-{name}"
+
+
 def fill(into: PostgresFill, people: People) -> None:
-    """Needs the account SEED."""
     name, room = f"'{people.prefix}u' || s.g", people.room_prefix or people.prefix
     into.execute(
-        f"INSERT INTO account (name, name_key, password_hash, created_at) SELECT {name}, lower({name}), "
-        f"(SELECT password_hash FROM account WHERE name = '{SEED}'), CURRENT_TIMESTAMP FROM {into.series(people.count)}"
+        f"INSERT INTO account (name, name_key, created_at) SELECT {name}, lower({name}), CURRENT_TIMESTAMP "
+        f"FROM {into.series(people.count)}"
+    )
+    given = f"'{token('')}' || a.name"
+    into.execute(
+        f"INSERT INTO token (account_id, label, sha256, created_at) SELECT a.id, 'bench', "
+        f"{into.sha256(given)}, CURRENT_TIMESTAMP "
+        f"FROM {into.series(people.count)} JOIN account AS a ON a.name = {name}"
     )
     into.execute(
         f"INSERT INTO room (name, kind, last_seq, created_at) SELECT '{room}r' || s.g, 'public', "

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import load, machine, postgres
 from bench.client import Client
-from bench.fill import PASSWORD
+from bench.fill import token
 from bench.load import Load
 from bench.servers import OnPostgres, Server
 
@@ -54,7 +54,7 @@ def stored(server: Server, what: Load) -> Result:
     result = load.run(server, what)
     last = result.get("sent", 0)
     with Client(server.port) as client:
-        rooms = client.ask(cmd="login", name=f"{what.prefix}u0", password=PASSWORD)["rooms"]
+        rooms = client.ask(cmd="login", token=token(f"{what.prefix}u0"))["rooms"]
         room, head = rooms[0]["room"], rooms[0]["seq"]
         if isinstance(server, OnPostgres) and postgres.statements_available():
             server.database.sql("SELECT pg_stat_statements_reset()", database="chat")
@@ -95,7 +95,7 @@ def resume(server: Server, what: Load) -> Result:
             while not times or not beside.over:
                 with Client(server.port) as client:
                     start = time.perf_counter()
-                    client.send(cmd="login", name="au0", password=PASSWORD, resume={"ar0": 0})
+                    client.send(cmd="login", token=token("au0"), resume={"ar0": 0})
                     entries += sum(client.entries(1, b'{"event":"live"'))
                     seconds += time.perf_counter() - start
                     times += 1
@@ -116,7 +116,7 @@ def stalled(server: Server, what: Load) -> Result:
     with ExitStack() as stack:
         readers = [stack.enter_context(Client(server.port, receive_bytes=4096)) for _ in range(STALLED)]
         for number, reader in enumerate(readers):
-            reader.send(cmd="login", name=f"su{number}", password=PASSWORD)
+            reader.send(cmd="login", token=token(f"su{number}"))
             if number % 50 == 49:  # no more logins at once than a server takes
                 reader.ask(cmd="ping")
         for reader in readers:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bench import fill, machine, postgres
-from bench.client import Client
 from bench.fill import People
 
 HERE = Path(__file__).parent
@@ -189,8 +188,6 @@ class Chatserver(Server):
         self.launch([*command, "--config", self.settings_file()], root=root, env=env)
 
     def fill(self, into: fill.PostgresFill, people: Sequence[People]) -> None:
-        with Client(self.port) as seed:
-            seed.ask(cmd="register", name=fill.SEED, password=fill.PASSWORD)
         for one in people:
             fill.fill(into, one)
 

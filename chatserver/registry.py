@@ -347,10 +347,11 @@ class Registry:
             self._unhear(session, room)
 
     def _tell_live(self, session: Session) -> None:
-        for room in [r for r in session.replays if r.hearers.get(session, r.head) >= r.head]:
+        if not session.replays:
+            return
+        for room in [r for r in session.rooms.values() if r in session.replays and r.hearers[session] >= r.head]:
             session.replays.discard(room)
-            label = room.facts.label(session.account_id)
-            session.write(encode.news(session, Live(label, room.hearers.get(session, room.head))))
+            session.write(encode.news(session, Live(room.facts.label(session.account_id), room.hearers[session])))
 
     def _expect(self, room: Room) -> None:
         """Entries are known to be stored that did not come: wait a little, then fetch them."""

@@ -26,6 +26,7 @@ from chatserver.watch import Watch
 
 POLL_SECONDS = 0.02
 SWEEP_SECONDS = 60.0
+BACKLOG = 1024
 
 
 class CannotStart(SystemExit):
@@ -67,7 +68,7 @@ class ChatService(Service):
         """Listens, while ports below 1024 may still be taken. Raises CannotStart."""
         for description in self._settings.server.listen:
             try:
-                endpoint = serverFromString(self._reactor, description)
+                endpoint = serverFromString(self._reactor, with_backlog(description))
                 listening = endpoint.listen(self._factory)
             except Exception as error:
                 raise CannotStart(f"--listen {description} is no endpoint ({error}). Try tcp:4000.") from None
@@ -163,6 +164,17 @@ class ChatService(Service):
             turn: Deferred[None] = Deferred()
             self._reactor.callLater(POLL_SECONDS, turn.callback, None)
             await turn
+
+
+def with_backlog(description: str) -> str:
+    """An endpoint's description with room for a burst of connections. Twisted's own 50 overflow in milliseconds, and
+    who is dropped then tries again only after a second (RFC 6298, section 2)."""
+    kind = description.partition(":")[0]
+    return (
+        description
+        if kind not in ("tcp", "tcp6", "ssl") or ":backlog=" in description
+        else f"{description}:backlog={BACKLOG}"
+    )
 
 
 def _raise_file_limit() -> None:

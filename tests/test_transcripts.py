@@ -7,7 +7,9 @@ import pytest
 
 from chatserver.commands import COMMANDS
 from chatserver.errors import ErrorWord
+from chatserver.events import MESSAGE
 from chatserver.wire.help import ALIASES, PAGES
+from chatserver.wire.jsonlentries import FIELDS
 from tests.conftest import StartServer
 from tests.support.transcript import Players, Transcript, files, read
 
@@ -18,21 +20,32 @@ SETTINGS = {
 ELSEWHERE = {
     ErrorWord.SLOW_DOWN: "hangs on how fast passwords are hashed",
     ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
-    ErrorWord.TOO_MANY_CONNECTIONS: "said in the text dialect only",
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
 """Error words that no transcript has, and why."""
+
+NEWS = ("presence", "invited", "read", "live", "closing")
 
 
 def transcripts() -> list[Transcript]:
     return [read(path, SETTINGS) for path in files()]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", list(files()), ids=lambda path: path.stem)
 def test_transcript(path: Path, server: StartServer) -> None:
     """Line for line, the server says what is written, and nothing else."""
-    transcript = read(path, SETTINGS)
-    one = server(config=transcript.config)
+    hold(read(path, SETTINGS), server)
+
+
+@pytest.mark.parametrize("name", ["messages", "moderation", "private-room", "program", "resume", "rooms", "searching"])
+def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: str) -> None:
+    """So it does where the database is another one."""
+    [path] = [path for path in files() if path.stem == name]
+    hold(read(path, SETTINGS), server, postgres_url)
+
+
+def hold(transcript: Transcript, server: StartServer, database: str | None = None) -> None:
+    one = server(database, config=transcript.config)
     with Players(one.address, one.database, lambda: one.signal(signal.SIGTERM)) as players:
         for step in transcript.steps:
             players.play(step)
@@ -50,6 +63,17 @@ def test_every_command_is_shown() -> None:
 
 def test_every_error_is_shown() -> None:
     """Each error word is in a transcript, but those that cannot be."""
-    told = "\n".join(step.text for transcript in transcripts() for step in transcript.steps if not step.says)
-    missing = {word for word in ErrorWord if f'"error":"{word}"' not in told}
+    told = all_told()
+    missing = {word for word in ErrorWord if f'"error":"{word}"' not in told and f"({word})" not in told}
     assert missing == set(ELSEWHERE)
+
+
+def test_every_event_is_shown() -> None:
+    """Everything that comes unasked is in a transcript."""
+    told = all_told()
+    assert {event for event in (MESSAGE, *FIELDS, *NEWS) if f'{{"event":"{event}",' not in told} == set()
+    assert '{"event":"ping"}' in told
+
+
+def all_told() -> str:
+    return "\n".join(step.text for transcript in transcripts() for step in transcript.steps if not step.says)

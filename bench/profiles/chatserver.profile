@@ -1,7 +1,7 @@
 # chatserver, JSON Lines dialect: accounts and memberships that the database has already (bench/fill.py).
 # Login lets a client hear its rooms. A sender gets its own entries too, and an answer for each.
 eol \n
-send {"cmd":"login","name":"%Pu%c","password":"benchmark-only","tag":1}
+send {"cmd":"login","token":"bench-%Pu%c","tag":1}
 wait "tag":1
 msg {"cmd":"say","room":"%Pr%r","text":"%p","tag":9}
 ping {"event":"ping"

@@ -144,7 +144,7 @@ def test_quiet_programs(server: StartServer, connect: Connect) -> None:
     person.register("person")
     alive.register("alive")
     dead.register("dead")
-    for _ in range(5):
+    for _ in range(2):
         alive.wait_event("ping")
         alive.ok("ping")
     assert dead.wait_closing()["reason"] == "timeout"

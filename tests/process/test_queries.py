@@ -1,6 +1,6 @@
 """A query that takes its time."""
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from chatserver.store.database import open_engine, parse_url
 from tests.conftest import Connect, StartServer
@@ -10,6 +10,34 @@ from tests.support.process import wait_until
 
 READERS = 6
 """More than there are lanes and threads for reading."""
+
+
+def waiting(db: Connection) -> int:
+    """How many queries wait for the table that this transaction has locked."""
+    query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'account'::regclass"
+    return int(db.execute(text(query)).scalar() or 0)
+
+
+def test_what_a_client_asked_before_it_vanished(postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """Commands that wait behind a slow one are done, though the client is gone when their turn comes."""
+    one = server(postgres_url, config=QUICK + "[limits]\npresence_seconds = 0.1\n")
+    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    engine = open_engine(parse_url(postgres_url))
+    with engine.begin() as db:
+        db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))
+        bob.post("history", room="general")
+        for n in range(5):
+            bob.post("say", room="general", text=f"{n}")
+        bob.post("ping")
+        wait_until(lambda: waiting(db) >= 1, what="the query waits")
+        bob.abort()
+        ana.wait_event(lambda event: event["event"] == "presence" and not event["online"])
+        assert [event["text"] for event in ana.events if event["event"] == "message"] == []
+    engine.dispose()
+    ana.hears("4")
+    assert [event["text"] for event in ana.events if event["event"] == "message"] == [f"{n}" for n in range(5)]
 
 
 def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartServer, connect: Connect) -> None:
@@ -26,12 +54,7 @@ def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartSe
         db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))  # names are read by those who read only
         histories = [reader.post("history", room="general", limit=500) for reader in readers]
         own = [reader.post("say", room="general", text="mine") for reader in readers]
-
-        def waiting() -> int:
-            query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'account'::regclass"
-            return int(db.execute(text(query)).scalar() or 0)
-
-        wait_until(lambda: waiting() >= 2, what="the readers wait")
+        wait_until(lambda: waiting(db) >= 2, what="the readers wait")
         for n in range(100):
             seq = ana.say("general", f"{n}")["seq"]
         for client in (bob, *readers):

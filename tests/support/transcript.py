@@ -100,9 +100,7 @@ def spelt_out(line: str) -> str:
 class Players:
     """The clients of a transcript, connected as they are first mentioned."""
 
-    def __init__(
-        self, address: tuple[str, int], database: str = "", stop: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, address: tuple[str, int], database: str = "", stop: Callable[[], None] = lambda: None) -> None:
         self._address = address
         self._database = database
         self._stop = stop

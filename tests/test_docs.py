@@ -1,0 +1,159 @@
+"""The pages for users say what is so: their examples were said by the server, their tables name what there is."""
+
+import json
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from chatserver import events
+from chatserver.commands import COMMANDS, CURRENT
+from chatserver.errors import RETRYABLE, ErrorWord
+from chatserver.wire.help import ALIASES, PAGES
+from chatserver.wire.jsonlentries import FIELDS
+
+ROOT = Path(__file__).resolve().parents[1]
+TRANSCRIPTS = ROOT / "tests" / "transcripts"
+PAGES_WITH_EXAMPLES = ("README.md", "docs/protocol.md", "docs/manual.md")
+NEWS = {"presence", "invited", "read", "live", "ping", "closing"}
+
+_MARK = r"<!-- from (tests/transcripts/[\w-]+\.txt)(?:, as (\w+) sees it)? -->\n"
+_EXAMPLE = re.compile(_MARK + r"\n?(?:```\n(?P<fenced>.*?)```|(?P<indented>(?: {4}[^\n]*\n)+))", re.DOTALL)
+_SAID = re.compile(r"[CS](?: (\w+))?: ?(.*)")
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def lines_of(transcript: Path, client: str | None) -> list[str]:
+    """All of it, or what stands on the terminal of one of its clients."""
+    lines = transcript.read_text(encoding="utf-8").splitlines()
+    if client is None:
+        return lines
+    said = [found for found in map(_SAID.fullmatch, lines) if found is not None and found[1] == client]
+    return [found[2] for found in said if found[2] != "(end)"]
+
+
+@pytest.mark.parametrize("name", PAGES_WITH_EXAMPLES)
+def test_examples(name: str) -> None:
+    """Each stands in its transcript, line for line, without a line left out."""
+    text = page(name)
+    examples = list(_EXAMPLE.finditer(text))
+    assert examples
+    assert len(examples) == text.count("<!-- from ")
+    assert text.count("```\n") == 2 * len([found for found in examples if found["fenced"] is not None])
+    for found in examples:
+        indented = re.sub(r"^ {4}", "", found["indented"] or "", flags=re.MULTILINE)
+        shown = (found["fenced"] or indented).splitlines()
+        there = lines_of(ROOT / found[1], found[2])
+        wherever = [there[start : start + len(shown)] for start in range(len(there))]
+        assert shown in wherever, f"{name}: {found[0]}"
+
+
+def rows(text: str, heading: str) -> dict[str, list[str]]:
+    """The further cells of a table below a heading, by the first one; `\\|` stands for a bar in a cell."""
+    table = text.split(f"\n{heading}", 1)[1].split("\n\n", 1)[0]
+    cells = [
+        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in table.splitlines()
+        if line.startswith("| `")
+    ]
+    return {first.strip("`"): others for first, *others in cells}
+
+
+def words(cell: str) -> set[str]:
+    """What stands in backticks, without the value where there is one."""
+    return {re.sub(r'^"(\w+)":.*', r"\1", word) for word in re.findall(r"`([^`]*)`", cell)}
+
+
+def test_commands() -> None:
+    """Each command is there with its fields, those that may be missing with a `?`."""
+    told = rows(page("docs/protocol.md"), "| cmd |")
+    assert set(told) == {str(kind.__struct_config__.tag) for kind in COMMANDS}
+    alternatives = {"login", "token", "ban", "unban"}  # one of them, or another
+    for kind in COMMANDS:
+        name = str(kind.__struct_config__.tag)
+        fields = {
+            field.encode_name: field.required or (field.encode_name, field.default) == ("room", CURRENT)
+            for field in structs.fields(kind)
+            if field.encode_name != "tag"
+        }
+        assert words(told[name][0]) == set(fields), name
+        marked = set(re.findall(r"`(\w+)`\?", told[name][0]))
+        if name not in alternatives:
+            assert marked == {field for field, required in fields.items() if not required}, name
+
+
+def test_entries() -> None:
+    """Each kind of entry is there."""
+    assert set(rows(page("docs/protocol.md"), "| event | fields besides")) == {events.MESSAGE, *FIELDS}
+
+
+def test_news() -> None:
+    """So is everything else that comes unasked."""
+    assert set(rows(page("docs/protocol.md"), "| event | fields | |")) == NEWS
+
+
+def heard() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """All JSON that the server says in transcripts: `event` and its word, or `cmd` and the command that it answers."""
+    for path in sorted(TRANSCRIPTS.glob("*.txt")):
+        asked: defaultdict[str, deque[str]] = defaultdict(deque)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = _SAID.fullmatch(line)
+            if found is None or not found[2].startswith("{") or not found[2].endswith("}"):
+                continue
+            client, message = found[1] or "", json.loads(found[2])
+            if line.startswith("C"):
+                asked[client].append(message["cmd"])
+            elif "event" in message:
+                yield "event", message["event"], message
+            elif message.get("error") != "undecodable":
+                yield "cmd", asked[client].popleft(), message
+
+
+def test_fields() -> None:
+    """What the server says has no field that its table does not tell, and all that are not marked with a `?`."""
+    text = page("docs/protocol.md")
+    answers = {word: cells[1] for word, cells in rows(text, "| cmd |").items()}
+    answers |= dict.fromkeys(("register", "guest"), answers["login"])
+    told = {"cmd": answers, "event": {}}
+    for heading in ("| event | fields besides", "| event | fields | |"):
+        told["event"] |= {word: cells[0] for word, cells in rows(text, heading).items()}
+    for kind, word, message in heard():
+        if kind == "event":
+            always = set(re.findall(r"`(\w+)`(?!\?)", told[kind][word]))
+            assert always <= message.keys() <= words(told[kind][word]) | {"event", "room", "seq", "at"}, message
+        elif message["ok"]:
+            assert all_fields(message) <= words(told[kind][word]) | {"ok", "tag"}, (word, message)
+        else:
+            assert message.keys() <= {"ok", "tag", "error", "text", "retry"}
+
+
+def all_fields(message: dict[str, Any]) -> set[str]:
+    """Of the object, and of those in its lists, but for entries, which are told as events."""
+    inner = [
+        one
+        for key, value in message.items()
+        if isinstance(value, list) and key not in ("entries", "commands")
+        for one in value
+    ]
+    return message.keys() | {field for one in inner for field in one}
+
+
+def test_errors() -> None:
+    """Each error word is there, and says whether one may try again."""
+    told = rows(page("docs/protocol.md"), "| error |")
+    assert list(told) == [word.value for word in ErrorWord]
+    assert {word for word, cells in told.items() if "(`retry`)" in cells[0]} == {word.value for word in RETRYABLE}
+
+
+def test_typed_commands() -> None:
+    """The manual's table has all that may be typed after a slash, and what it says of itself."""
+    told = rows(page("docs/manual.md"), "| command |")
+    also = {name: ", ".join(f"`/{alias}`" for alias, known in ALIASES.items() if known == name) for name in PAGES}
+    assert told == {about.usage: [also[name], about.sentence] for name, about in PAGES.items()}
