@@ -37,7 +37,7 @@ def test_transcript(path: Path, server: StartServer) -> None:
     hold(read(path, SETTINGS), server)
 
 
-@pytest.mark.parametrize("name", ["messages", "moderation", "private-room", "program", "resume", "rooms", "searching"])
+@pytest.mark.parametrize("name", ["moderation", "program", "resume", "searching"])
 def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: str) -> None:
     """So it does where the database is another one."""
     [path] = [path for path in files() if path.stem == name]

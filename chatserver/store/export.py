@@ -20,8 +20,10 @@ def account(db: Connection, who: Person) -> dict[str, str]:
         .where(Membership.account_id == who.id, Membership.left_seq.is_(None), Room.kind != "direct")
         .order_by(Room.name)
     )
-    seen = row.last_seen_at.isoformat(timespec="milliseconds") if row.last_seen_at else ""
-    created = row.created_at.isoformat(timespec="milliseconds")
+    created, seen = (
+        at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else ""
+        for at in (row.created_at, row.last_seen_at)
+    )
     return {"name": row.name, "kind": row.kind, "created": created, "last_seen": seen, "rooms": " ".join(rooms)}
 
 

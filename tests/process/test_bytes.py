@@ -60,33 +60,30 @@ def test_a_megabyte_at_once(server: StartServer, connect: Connect) -> None:
     assert [entry["text"] for entry in ana.rooms["general"]] == texts
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "/login deploy s3cret-words\n/say ops release 1.4 is out\n",
-        "/login deploy s3cret-words\r\n/say ops release 1.4 is out\r\n",
-        "/login deploy s3cret-words\r\0/say ops release 1.4 is out\r\0",
-        "/login deploy s3cret-words\n/say ops release 1.4 is out",
-        "deploy\ns3cret-words\n/join ops\nrelease 1.4 is out",
-        (
-            '{"cmd":"login","name":"deploy","password":"s3cret-words"}\n'
-            '{"cmd":"say","room":"ops","text":"release 1.4 is out"}'
-        ),
-    ],
-    ids=["lf", "crlf", "cr-nul", "unended", "prompts", "json"],
-)
-def test_a_script(server: StartServer, connect: Connect, said: str) -> None:
+SCRIPTS = {
+    "lf": "/login deploy s3cret-words\n/say ops release 1.4 is out\n",
+    "crlf": "/login deploy s3cret-words\r\n/say ops release 1.4 is out\r\n",
+    "cr nul": "/login deploy s3cret-words\r\0/say ops release 1.4 is out\r\0",
+    "unended": "/login deploy s3cret-words\n/say ops release 1.4 is out",
+    "prompts": "deploy\ns3cret-words\n/join ops\nrelease 1.4 is out",
+    "json": '{"cmd":"login","name":"deploy","password":"s3cret-words"}\n'
+    '{"cmd":"say","room":"ops","text":"release 1.4 is out"}',
+}
+
+
+def test_scripts(server: StartServer, connect: Connect) -> None:
     """`printf ... | nc -N`: all is done and answered before the end, and the end means that it is stored."""
     one = server(config=QUICK + '[server]\ndefault_rooms = ["ops"]\n')
-    deploy = connect(one, JsonClient)
-    deploy.register("deploy")
-    script = connect(one, Raw)
-    script.send(said.encode())
-    script.half_close()
-    told = script.eof()
-    assert stored(one.database)["ops"][-1][1:3] == ("message", "release 1.4 is out")
-    assert b"!" not in told
-    assert told.count(b'"ok":true') == (2 if said.startswith("{") else 0)
+    connect(one, JsonClient).register("deploy")
+    for number, (kind, said) in enumerate(SCRIPTS.items(), 1):
+        script = connect(one, Raw)
+        script.send(said.encode())
+        script.half_close()
+        told = script.eof()
+        messages = [text for _, kind, text, _ in stored(one.database)["ops"] if kind == "message"]
+        assert messages == ["release 1.4 is out"] * number, kind
+        assert b"!" not in told, kind
+        assert told.count(b'"ok":true') == (2 if kind == "json" else 0)
 
 
 def test_a_script_that_fails(server: StartServer, connect: Connect) -> None:

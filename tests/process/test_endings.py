@@ -99,6 +99,22 @@ def test_what_has_arrived_is_done(server: StartServer, connect: Connect) -> None
     assert said == [f"{n}" for n in answered]
 
 
+def test_who_does_not_read_holds_nobody_up(server: StartServer, connect: Connect) -> None:
+    """A client that takes nothing is waited for so long, and no longer: others are told, and the exit status is 0."""
+    one = server(config=QUICK + "[shutdown]\nflush_seconds = 0.5\n")
+    ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
+    ana.register("ana")
+    stuck.register("stuck")
+    for _ in range(600):
+        ana.post("say", room="general", text="x" * 7000)
+    ana.wait_seq("general", 602)
+    one.signal(signal.SIGTERM)
+    ana.wait_closing()
+    ana.close()
+    assert one.wait(10) == 0
+    assert {reason for _, reason, _ in sessions(one)} == {"shutdown"}
+
+
 def test_a_second_signal(server: StartServer, connect: Connect) -> None:
     """A second SIGTERM ends the server at once, though a client that does not read is still being waited for."""
     one = server(config=QUICK + "[shutdown]\nflush_seconds = 100\n")

@@ -70,27 +70,26 @@ def test_much_without_a_newline(bystander: Bystander, connect: Connect) -> None:
     assert [answer["error"] for answer in loud.untagged] == ["undecodable"]
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        b"GET /s3cret HTTP/1.1\r\nHost: chat\r\n\r\n",
-        b"POST / HTTP/1.0\r\n\r\n",
-        b"User-Agent: s3cret\r\n",
-        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(200),
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"EHLO s3cret\r\n",
-        b"*1\r\n$4\r\nPING\r\n",
-        b"\x05\x01\0",
-        b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
-    ],
-    ids=["http", "http-post", "header", "tls", "ssh", "smtp", "redis", "socks", "rdp"],
-)
-def test_other_protocols(bystander: Bystander, connect: Connect, first: bytes) -> None:
+FOREIGN = {
+    "http": b"GET /s3cret HTTP/1.1\r\nHost: chat\r\n\r\n",
+    "http post": b"POST / HTTP/1.0\r\n\r\n",
+    "header": b"User-Agent: s3cret\r\n",
+    "tls": b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(200),
+    "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "smtp": b"EHLO s3cret\r\n",
+    "redis": b"*1\r\n$4\r\nPING\r\n",
+    "socks": b"\x05\x01\0",
+    "rdp": b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
+}
+
+
+def test_other_protocols(bystander: Bystander, connect: Connect) -> None:
     """A client of another protocol gets one fixed line, never its own bytes, and the end."""
-    client = connect(bystander.server, Raw)
-    client.read_line()
-    client.send(first)
-    assert client.eof() == SORRY
+    for protocol, first in FOREIGN.items():
+        client = connect(bystander.server, Raw)
+        client.read_line()
+        client.send(first)
+        assert client.eof() == SORRY, protocol
 
 
 def fields() -> Iterator[tuple[str, dict[str, object], str]]:
