@@ -60,7 +60,7 @@ bench-smoke: .venv/.test
 
 clean:
 	rm -rf .venv build dist chatserver.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf .coverage .coverage.* htmlcov twisted/plugins/dropin.cache
+	rm -rf .coverage .coverage.* htmlcov twisted/plugins/dropin.cache bench/chatload bench/quick
 	find $(sources) -name __pycache__ -prune -exec rm -rf {} +
 
 # Each stamp stands for those with fewer packages too.

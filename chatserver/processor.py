@@ -288,6 +288,8 @@ class Processors:
             if session.dialect is Dialect.TEXT and self._typed_here(session, command, facts):
                 session.unechoed.update((facts.id, entry.seq) for entry in outcome.entries)
             registry.publish(facts, outcome.entries)
+        if facts is not None and isinstance(command, c.Leave):
+            registry.stop_hearing(session, facts)
         for other_facts, entries in outcome.more:
             registry.publish(other_facts, entries)
         session.write(answer)

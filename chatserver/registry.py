@@ -185,6 +185,12 @@ class Registry:
         self._hear(session, room, min(since, head))
         session.replays.add(room)
 
+    def stop_hearing(self, session: Session, facts: RoomFacts) -> None:
+        """The client of this session wants to hear no more of a room, not even what it has missed of it."""
+        room = self._rooms.get(facts.id)
+        if room is not None and session in room.hearers:
+            self._unhear(session, room)
+
     # What happens in a room
 
     def publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
@@ -246,7 +252,7 @@ class Registry:
     def _came(self, room: Room, entry: Entry) -> None:
         self._changed(entry.author_id)
         for session in self.accounts.get(entry.author_id, ()):
-            if session not in room.hearers or room.leaving.pop(session, 0):
+            if session not in room.hearers or session in room.leaving:
                 self._hear(session, room, entry.seq - 1)
                 session.read[room.facts.id] = entry.seq - 1
 
@@ -288,6 +294,7 @@ class Registry:
 
     def _hear(self, session: Session, room: Room, position: int) -> None:
         room.hearers[session] = position
+        room.leaving.pop(session, None)
         session.rooms[room.facts.label(session.account_id).lower()] = room
         self._idle.pop(room.facts.id, None)
 
