@@ -244,7 +244,7 @@ class Registry:
             if position == before and session.writable:
                 hearers[session] = last
                 session.write(batch.for_session(session))
-            elif position < last and not session.pumping:
+            elif position < last and session.writable and not session.pumping:
                 behind.append(session)
         for session in behind:
             self.catch_up(session)

@@ -3,6 +3,7 @@
 import random
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from types import FrameType
@@ -27,6 +28,7 @@ from chatserver.watch import Watch
 POLL_SECONDS = 0.02
 SWEEP_SECONDS = 60.0
 BACKLOG = 1024
+SWITCH_SECONDS = 0.001  # a thread with a page of rows may not keep the reactor waiting for Python's usual 5 ms
 
 
 class CannotStart(SystemExit):
@@ -105,6 +107,7 @@ class ChatService(Service):
             self.log.warn("{count} sessions were left open by a crash, and are closed now.", count=left_open)
         self._reactor.callWhenRunning(self._take_signals)
         _raise_file_limit()
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._store.start()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)

@@ -43,6 +43,20 @@ def open_engine(url: URL, connections: int = 5) -> Engine:
     """An engine with our settings. Opens no connection yet."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, connections)
+    return _open_postgres(url, connections)
+
+
+def open_statements(engine: Engine, connections: int) -> Engine:
+    """The same database, where each statement is a transaction of its own: on Postgres a round trip and not three.
+
+    These are connections of their own: to set one's mode back and forth would cost as much as a short statement.
+    """
+    if engine.dialect.name == "sqlite":
+        return engine
+    return _open_postgres(engine.url, connections, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+
+
+def _open_postgres(url: URL, connections: int, **mode: Any) -> Engine:
     return create_engine(
         url,
         pool_size=connections,
@@ -59,6 +73,7 @@ def open_engine(url: URL, connections: int = 5) -> Engine:
             "-c statement_timeout=60000",
             "tcp_user_timeout": 15000,
         },
+        **mode,
     )
 
 

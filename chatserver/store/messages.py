@@ -47,9 +47,19 @@ SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, e.seq AS old_seq, e.a
             WHEN m.muted_until > {now} THEN 'muted'
             WHEN m.blocked THEN 'blocked'
             ELSE 'kept' END AS outcome
-FROM input AS i
-LEFT JOIN membership AS m ON m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL
-LEFT JOIN entry AS e ON e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL
+FROM input AS i {joins}
+"""
+
+# For each row one look into an index, whatever the planner believes of the tables: it may have seen them empty.
+_MEMBER = "m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL"
+_KNOWN = "e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL"
+_POSTGRES_JOINS = f"""
+LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
+LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
+"""
+_SQLITE_JOINS = f"""
+LEFT JOIN membership AS m INDEXED BY uq_membership_room_id_account_id_open ON {_MEMBER}
+LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
 # A whole take in one statement, hence one round trip and one commit. Rooms are locked in the order of their ids,
@@ -58,7 +68,7 @@ _APPEND = f"""
 WITH input AS (
     SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
         AS t(ord, room_id, author_id, text, client_id)
-), judged AS MATERIALIZED ({_JUDGED.format(now="$6")}),
+), judged AS MATERIALIZED ({_JUDGED.format(now="$6", joins=_POSTGRES_JOINS)}),
 fresh AS (
     SELECT *, row_number() OVER (PARTITION BY room_id ORDER BY ord) AS n FROM judged WHERE outcome = 'kept'
 ), locked AS MATERIALIZED (
@@ -169,10 +179,11 @@ def _verdict(outcome: str, seq: int | None, at: datetime) -> Verdict:
 # On SQLite a round trip costs nothing, so that a take may be a few statements. Times are text there (see `Instant`).
 _JUDGE_SQLITE = (
     "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
-    "value ->> 3 FROM json_each(?))" + _JUDGED.format(now="?") + "ORDER BY i.ord"
+    "value ->> 3 FROM json_each(?))" + _JUDGED.format(now="?", joins=_SQLITE_JOINS) + "ORDER BY i.ord"
 )
 _HEADS_SQLITE = (
-    "SELECT id, last_seq FROM room WHERE deleted_at IS NULL AND id IN (SELECT value ->> 0 FROM json_each(?))"
+    "SELECT room.id, room.last_seq FROM (SELECT DISTINCT value ->> 0 AS id FROM json_each(?)) AS i "
+    "CROSS JOIN room ON room.id = i.id WHERE room.deleted_at IS NULL"
 )
 _KEEP_SQLITE = (
     f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"

@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from chatserver.errors import Unavailable
 from chatserver.store import changes, rooms, sessions
-from chatserver.store.database import durability_warnings
+from chatserver.store.database import durability_warnings, open_statements
 
 DEADLOCK = "40P01"  # PostgreSQL's code: two transactions waited for each other, and this one was given up
 
@@ -32,8 +32,9 @@ class Store:
 
     def __init__(self, engine: Engine, reactor: Any, writers: int, readers: int) -> None:
         self._engine = engine
-        self._auto = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._reader = self._auto if engine.dialect.name == "postgresql" else engine.execution_options(read_only=True)
+        self._statements = open_statements(engine, writers + readers)
+        embedded = self._statements is engine
+        self._reader = engine.execution_options(read_only=True) if embedded else self._statements
         self._reactor: IReactorFromThreads = reactor
         # Two pools: a message is never kept waiting by those who read.
         self._writers, self._readers = _pool(writers, "writers"), _pool(readers, "readers")
@@ -66,6 +67,7 @@ class Store:
             else:
                 pool.stop()
         self._engine.dispose()
+        self._statements.dispose()
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` in a transaction, which is committed when this returns."""
@@ -73,8 +75,7 @@ class Store:
 
     async def append(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for work that is one statement: on Postgres without a BEGIN and COMMIT around it."""
-        engine = self._auto if self._engine.dialect.name == "postgresql" else self._engine
-        return await self._in_thread(self._writers, engine, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._writers, self._statements, lambda db: work(db, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work`, which only reads and waits for no writer; on Postgres each statement sees its own moment."""
