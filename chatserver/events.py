@@ -74,13 +74,15 @@ class Person(Struct, frozen=True):
 
 
 class Standing(Struct, frozen=True):
-    """Somebody's place in a room they are in. `floor` is the first entry that they may read."""
+    """Somebody's place in a room they are in. `floor` is the first entry that they may read, `joined` that with which
+    they came."""
 
     facts: RoomFacts
     seq: int
     read: int
     role: str
     floor: int = 1
+    joined: int = 0
 
 
 # News that is no entry

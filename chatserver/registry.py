@@ -124,6 +124,9 @@ class Registry:
                 position = max(min(resume[label], position), standing.floor - 1)
                 session.replays.add(room)
             self._hear(session, room, position)
+            for other in self.accounts[session.account_id] - room.hearers.keys():
+                # They came into the room just now, and what tells us is not published yet.
+                self._hear_late(other, room, max(standing.joined - 1, 0))
             if standing.seq > room.head:  # stored, but not published here yet
                 self._expect(room)
 
@@ -289,8 +292,13 @@ class Registry:
     def _open_direct(self, room: Room, account_id: int) -> None:
         self._changed(account_id)
         for session in self.accounts.get(account_id, ()):
-            self._hear(session, room, room.head)
+            self._hear_late(session, room, 0)
             session.read.setdefault(room.facts.id, room.head)
+
+    def _hear_late(self, session: Session, room: Room, position: int) -> None:
+        self._hear(session, room, position)
+        if position < room.head:
+            self._clock.callLater(0, self.catch_up, session)
 
     def _hear(self, session: Session, room: Room, position: int) -> None:
         room.hearers[session] = position

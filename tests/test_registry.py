@@ -332,6 +332,20 @@ def test_leaving_while_behind(town: Town) -> None:
     assert "books" not in ana.session.rooms
 
 
+def test_hearing_no_more(town: Town) -> None:
+    """A session that wants no more of a room is sent nothing of it from then on, not even what it has missed."""
+    ana, bob = town.arrive(ANA), town.arrive(BOB)
+    ana.fill_up()
+    town.say(4)
+    town.happen(entry(5, events.LEFT, ANA))
+    town.registry.stop_hearing(ana.session, BOOKS)
+    ana.drain()
+    town.say()
+    assert (ana.heard(), bob.heard()) == ([], [1, 2, 3, 4, 5, 6])
+    town.happen(entry(7, events.JOINED, ANA))
+    assert ana.heard() == [7]
+
+
 def test_departing(town: Town) -> None:
     """A session that has ended hears nothing, and is not counted."""
     ana, other = town.arrive(ANA), town.arrive(ANA)

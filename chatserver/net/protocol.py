@@ -123,7 +123,7 @@ class ChatProtocol(LineReceiver):
                 break
             try:
                 line = self._lines.next()
-                if line is None and self._eof:
+                if line is None and self._eof and not self._lost:  # a line that was cut off is none
                     line = self._lines.finish()
                 if line is None:
                     break

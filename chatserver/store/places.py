@@ -191,6 +191,7 @@ def standings(db: Connection, who: Person) -> list[Standing]:
             row.read_seq,
             row.role,
             first_readable(row.kind, row.past_open, row.joined_seq, row.last_seq),
+            row.joined_seq,
         )
         for row in rows
     ]
