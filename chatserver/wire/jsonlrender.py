@@ -70,7 +70,7 @@ def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
         case events.Changed(room, number):
             return _some(room=room, seq=number)
         case (
-            events.Created() | events.Left() | events.Marked() | events.TopicSet() | events.Looked()
+            events.Created() | events.Left() | events.Marked() | events.TopicSet()
             | events.TokenMade()
         ):  # fmt: skip
             return structs.asdict(answer)
