@@ -12,7 +12,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from bench import load, machine, postgres, report
+from bench import load, machine, postgres, quote, report
 from bench.scenarios import SCENARIOS, Scenario
 from bench.servers import PEERS, SERVERS, Server
 
@@ -53,6 +53,8 @@ def main() -> None:
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
     report.write(raw, out)
+    if out == HERE:
+        quote.quote(raw, quote.README)
     print(f"{total} runs in {(time.monotonic() - begun) / 60:.1f} minutes. The report is {out / 'RESULTS.md'}.")
 
 
