@@ -29,7 +29,7 @@ from chatserver.store.places import GUEST
 from chatserver.store.threads import Store
 from chatserver.watch import Watch
 
-CATCH_UP_ENTRIES = 500
+CATCH_UP_ENTRIES = 200
 CATCH_UP_CHARACTERS = 64 * 1024
 SPARE_THREADS = 2
 
