@@ -70,5 +70,10 @@ def no_such_user(name: str) -> Refused:
     return Refused(ErrorWord.NO_SUCH_USER, f"Nobody is called {name}.")
 
 
-def too_many_connections(text: str) -> Refused:
-    return Refused(ErrorWord.TOO_MANY_CONNECTIONS, text)
+def muted(room: str) -> Refused:
+    return Refused(ErrorWord.MUTED, f"You are muted in {room}. Others cannot hear you there for now.")
+
+
+def blocked(name: str) -> Refused:
+    """Somebody, or their direct room `@name`, takes nothing from the asker, who is told this and no more."""
+    return Refused(ErrorWord.BLOCKED, f"{name.removeprefix('@')} does not take messages from you.")

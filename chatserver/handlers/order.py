@@ -8,7 +8,7 @@ from chatserver.events import PRIVATE, BanList, Changed, Done, Entry, Invited, P
 from chatserver.handlers.outcome import Ask, BansChanged, Effect, HangUp, Outcome, Tell
 from chatserver.handlers.rights import RANKS, RIGHTS, forbid_guest, rank, require, require_above, require_operator
 from chatserver.store import Connection, moderation
-from chatserver.store.places import OWNER, Place, find_person, find_room
+from chatserver.store.places import OWNER, Place, find_person, find_room, has_blocked
 
 
 def _place(db: Connection, ask: Ask, room: str, act: str) -> Place:
@@ -132,7 +132,7 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
     forbid_guest(ask.who)
     place = _place(db, ask, command.room, "invite")
     target = find_person(db, command.name)
-    if moderation.has_blocked(db, target.id, ask.who.id):
+    if has_blocked(db, target.id, ask.who.id):
         raise Refused(ErrorWord.BLOCKED, f"{target.name} does not take invitations from you.")
     if place.facts.kind == PRIVATE:
         forbid_guest(target)

@@ -9,7 +9,7 @@ from chatserver.events import Done, Exported, TokenList, TokenMade, UserList
 from chatserver.handlers.outcome import Apart, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
 from chatserver.store import Connection, accounts, export, moderation, rooms
-from chatserver.store.places import find_person
+from chatserver.store.places import find_person, has_blocked
 
 MOST_ENTRIES = 500
 ERASED = ("erased", "Your account is erased. Goodbye.")
@@ -37,7 +37,7 @@ def block(db: Connection, ask: Ask, command: c.Block) -> Outcome:
 def unblock(db: Connection, ask: Ask, command: c.Unblock) -> Outcome:
     target = find_person(db, command.name)
     moderation.unblock(db, ask.who, target)
-    apart = moderation.has_blocked(db, target.id, ask.who.id)
+    apart = has_blocked(db, target.id, ask.who.id)
     return Outcome(Done(f"{target.name} may write to you."), effects=[Apart((ask.who.id, target.id), apart)])
 
 

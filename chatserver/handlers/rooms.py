@@ -1,7 +1,7 @@
 """Rooms: making, entering, leaving, ending, listing them."""
 
 from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused
+from chatserver.errors import ErrorWord, Refused, muted
 from chatserver.events import (
     PRIVATE,
     Changed,
@@ -88,14 +88,10 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
     place = find_room(db, ask.who, command.room, ask.at, lock=True)
     place.forbid_direct("has no topic")
     require(ask.who, place, "topic")
-    require_voice(place.muted, command.room)
+    if place.muted:
+        raise muted(command.room)
     entries = rooms.set_topic(db, ask.who, place, command.text, ask.at)
     return Outcome(TopicSet(command.room, entries[-1].seq), place.facts, entries)
-
-
-def require_voice(muted: bool, room: str) -> None:
-    if muted:
-        raise Refused(ErrorWord.MUTED, f"You are muted in {room}. Others cannot hear you there for now.")
 
 
 def set_ways(db: Connection, ask: Ask, command: c.Set) -> Outcome:

@@ -1,7 +1,7 @@
 """What is said in rooms, and reading it."""
 
 from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused, not_a_member
+from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member
 from chatserver.events import (
     DIRECT,
     MESSAGE,
@@ -20,7 +20,6 @@ from chatserver.events import (
 )  # fmt: skip
 from chatserver.handlers.outcome import Ask, Outcome, Tell
 from chatserver.handlers.rights import require
-from chatserver.handlers.rooms import require_voice
 from chatserver.store import Connection, messages, rooms
 from chatserver.store import search as finding
 from chatserver.store.messages import Draft, Verdict
@@ -50,21 +49,19 @@ def _place_to_say(db: Connection, ask: Ask, name: str) -> RoomFacts:
     return rooms.open_direct(db, ask.who, place, ask.at) if place.facts.kind == DIRECT else place.facts
 
 
-REFUSALS = {
-    "id-conflict": (ErrorWord.ID_CONFLICT, "This id was used for another message. Choose a new one for each message."),
-    "muted": (ErrorWord.MUTED, "You are muted in {0}. Others cannot hear you there for now."),
-    "blocked": (ErrorWord.BLOCKED, "{0} does not take messages from you."),
-}
+def id_conflict(label: str) -> Refused:
+    return Refused(ErrorWord.ID_CONFLICT, "This id was used for another message. Choose a new one for each message.")
+
+
+REFUSALS = {"id-conflict": id_conflict, "not-a-member": not_a_member, "muted": muted, "blocked": blocked}
+"""By the outcome of a verdict, what to say of the room."""
 
 
 def said(label: str, verdict: Verdict) -> Said:
     """The answer to a `say`. Raises Refused where the message was not stored."""
     if verdict.outcome in ("kept", "dup"):
         return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
-    if verdict.outcome == "not-a-member":
-        raise not_a_member(label)
-    error, words = REFUSALS[verdict.outcome]
-    raise Refused(error, words.format(label.removeprefix("@")))
+    raise REFUSALS[verdict.outcome](label)
 
 
 def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
@@ -95,9 +92,10 @@ def _place_to_change(db: Connection, ask: Ask, name: str, act: str) -> Place:
     """A room in which somebody has a voice, locked."""
     place = find_room(db, ask.who, name, ask.at, lock=True)
     require(ask.who, place, act)
-    require_voice(place.muted, name)
+    if place.muted:
+        raise muted(name)
     if place.blocked:
-        raise Refused(ErrorWord.BLOCKED, f"{name[1:]} does not take messages from you.")
+        raise blocked(name)
     return place
 
 

@@ -210,7 +210,3 @@ def blocks(db: Connection, account_id: int) -> frozenset[int]:
         )
     )
     return frozenset(a if b == account_id else b for a, b in rows)
-
-
-def has_blocked(db: Connection, account_id: int, other_id: int) -> bool:
-    return db.scalar(select(Block.at).where(Block.account_id == account_id, Block.blocked_id == other_id)) is not None

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, PRIVATE, PUBLIC, Person, RoomFacts, Standing
 from chatserver.store.accounts import find, find_shown
-from chatserver.store.schema import Account, Ban, Invitation, Membership, Room
+from chatserver.store.schema import Account, Ban, Block, Invitation, Membership, Room
 
 OWNER = "owner"
 MODERATOR = "moderator"
@@ -139,6 +139,11 @@ def hold_pair(db: Connection, one: int, other: int) -> None:
     if db.dialect.name == "postgresql":
         first, second = sorted((one, other))
         db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"@{first}:{second}", 0))))
+
+
+def has_blocked(db: Connection, account_id: int, other_id: int) -> bool:
+    """Whether the first one hears nothing from the other."""
+    return bool(db.scalar(select(exists().where(Block.account_id == account_id, Block.blocked_id == other_id))))
 
 
 def find_person(db: Connection, name: str) -> Person:

@@ -7,7 +7,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.errors import ErrorWord, Refused, blocked
 from chatserver.events import (
     CREATED,
     DELETED,
@@ -27,8 +27,18 @@ from chatserver.events import (
 )  # fmt: skip
 from chatserver.store import accounts
 from chatserver.store.messages import append_event
-from chatserver.store.places import GUEST, MEMBER, MODERATOR, OWNER, Place, find_room, hold_pair, open_membership
-from chatserver.store.schema import Account, Block, Invitation, Membership, Room
+from chatserver.store.places import (
+    GUEST,
+    MEMBER,
+    MODERATOR,
+    OWNER,
+    Place,
+    find_room,
+    has_blocked,
+    hold_pair,
+    open_membership,
+)
+from chatserver.store.schema import Account, Invitation, Membership, Room
 
 SERVER = Person(0, "")
 
@@ -37,26 +47,22 @@ def open_direct(db: Connection, who: Person, place: Place, at: datetime) -> Room
     """Makes the direct room of `place`, if nobody has; its facts with the id. Raises Refused(blocked)."""
     facts = place.facts
     assert facts.pair is not None
-    if not facts.id:
-        hold_pair(db, facts.pair[0][0], facts.pair[1][0])
-    if place.blocked or (not facts.id and is_blocked(db, who.id, facts.pair)):
-        raise Refused(ErrorWord.BLOCKED, f"{facts.label(who.id)[1:]} does not take messages from you.")
     if facts.id:
+        if place.blocked:
+            raise blocked(facts.label(who.id))
         return facts
+    first, second = facts.pair[0][0], facts.pair[1][0]
+    hold_pair(db, first, second)
+    if has_blocked(db, second if first == who.id else first, who.id):
+        raise blocked(facts.label(who.id))
     id = db.scalar(insert(Room).values(name=facts.name, kind=DIRECT, created_at=at).returning(Room.id))
     assert id is not None
     people = [
-        {"room_id": id, "account_id": account, "joined_seq": 0, "blocked": is_blocked(db, account, facts.pair)}
-        for account, _ in facts.pair
+        {"room_id": id, "account_id": one, "joined_seq": 0, "blocked": has_blocked(db, other, one)}
+        for one, other in ((first, second), (second, first))
     ]
     db.execute(insert(Membership), people)
     return RoomFacts(id, facts.name, DIRECT, facts.pair)
-
-
-def is_blocked(db: Connection, account_id: int, both: tuple[tuple[int, str], tuple[int, str]]) -> bool:
-    """Whether the other one of the two has blocked this one."""
-    other = both[1][0] if both[0][0] == account_id else both[0][0]
-    return bool(db.scalar(select(exists().where(Block.account_id == other, Block.blocked_id == account_id))))
 
 
 def create(
