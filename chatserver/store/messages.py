@@ -39,11 +39,11 @@ class Verdict(Struct, frozen=True, gc=False):
 
 # Who may say something, in one place for both databases: the rows of `input` with what is to become of each.
 _JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, e.seq AS old_seq, e.at AS old_at,
+SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS old_seq, e.at AS old_at,
        CASE WHEN e.seq IS NOT NULL
             THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL)
                       THEN 'dup' ELSE 'id-conflict' END
-            WHEN m.id IS NULL THEN 'not-a-member'
+            WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
             WHEN m.muted_until > {now} THEN 'muted'
             WHEN m.blocked THEN 'blocked'
             ELSE 'kept' END AS outcome
@@ -54,41 +54,40 @@ FROM input AS i {joins}
 _MEMBER = "m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL"
 _KNOWN = "e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL"
 _POSTGRES_JOINS = f"""
+LEFT JOIN LATERAL (SELECT last_seq, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
 LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
 LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
 """
 _SQLITE_JOINS = f"""
+LEFT JOIN room AS r ON r.id = i.room_id
 LEFT JOIN membership AS m INDEXED BY uq_membership_room_id_account_id_open ON {_MEMBER}
 LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
 # A whole take in one statement, hence one round trip and one commit. Rooms are locked in the order of their ids,
-# so that two nodes cannot wait for each other.
+# so that two nodes cannot wait for each other; what is read of a room is as of its lock.
 _APPEND = f"""
 WITH input AS (
-    SELECT * FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::text[], $5::text[])
-        AS t(ord, room_id, author_id, text, client_id)
-), judged AS MATERIALIZED ({_JUDGED.format(now="$6", joins=_POSTGRES_JOINS)}),
-fresh AS (
-    SELECT *, row_number() OVER (PARTITION BY room_id ORDER BY ord) AS n FROM judged WHERE outcome = 'kept'
-), locked AS MATERIALIZED (
-    SELECT id FROM room WHERE id IN (SELECT room_id FROM fresh) ORDER BY id FOR UPDATE
-), head AS (
-    UPDATE room SET last_seq = room.last_seq + f.count
-    FROM (SELECT room_id, count(*) FROM fresh GROUP BY room_id) AS f JOIN locked ON locked.id = f.room_id
-    WHERE room.id = f.room_id AND room.deleted_at IS NULL
-    RETURNING room.id, room.last_seq - f.count AS base
+    SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
+    FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
+), judged AS MATERIALIZED ({_JUDGED.format(now="$2", joins=_POSTGRES_JOINS)}),
+numbered AS MATERIALIZED (
+    SELECT *, CASE outcome WHEN 'kept'
+        THEN last_seq + count(*) FILTER (WHERE outcome = 'kept') OVER (PARTITION BY room_id ORDER BY ord)
+        ELSE old_seq END AS seq
+    FROM judged
+), moved AS (
+    UPDATE room SET last_seq = n.seq
+    FROM (SELECT room_id, max(seq) AS seq FROM numbered WHERE outcome = 'kept' GROUP BY room_id) AS n
+    WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'kept'))
 ), kept AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT f.room_id, h.base + f.n, '{MESSAGE}', f.author_id, f.text, f.client_id, $6
-    FROM fresh AS f JOIN head AS h ON h.id = f.room_id
+    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, $2 FROM numbered WHERE outcome = 'kept'
 )
-SELECT j.ord, j.outcome, coalesce(j.old_seq, h.base + f.n) AS seq, coalesce(j.old_at, $6) AS at
-FROM judged AS j LEFT JOIN fresh AS f ON f.ord = j.ord LEFT JOIN head AS h ON h.id = f.room_id
-ORDER BY j.ord
+SELECT outcome, seq, old_at FROM numbered ORDER BY ord
 """
-_PREPARE = f"PREPARE append (int[], bigint[], bigint[], text[], text[], timestamptz) AS {_APPEND}"
-_EXECUTE = "EXECUTE append (%s, %s, %s, %s, %s, %s)"
+_PREPARE = f"PREPARE append (json, timestamptz) AS {_APPEND}"
+_EXECUTE = "EXECUTE append (%s, %s)"
 
 
 def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
@@ -137,7 +136,9 @@ def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[V
                 continue
         place.append(len(unique))
         unique.append(draft)
-    verdicts = _append_postgres(db, unique, at) if db.dialect.name == "postgresql" else _append_sqlite(db, unique, at)
+    keep = _append_postgres if db.dialect.name == "postgresql" else _append_sqlite
+    said = msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id) for d in unique]).decode()
+    verdicts = keep(db, said, at)
     if len(unique) == len(drafts):
         return verdicts
     seen: set[int] = set()
@@ -151,29 +152,13 @@ def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[V
     return answers
 
 
-def _append_postgres(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
+def _append_postgres(db: Connection, said: str, at: datetime) -> list[Verdict]:
     if "append" not in db.info:
         # Planned once for each connection: planning would cost as much as the rest.
         db.exec_driver_sql(_PREPARE)
         db.info["append"] = True
-    rows = db.exec_driver_sql(
-        _EXECUTE,
-        (
-            list(range(len(drafts))),
-            [draft.room_id for draft in drafts],
-            [draft.author_id for draft in drafts],
-            [draft.text for draft in drafts],
-            [draft.client_id for draft in drafts],
-            at,
-        ),
-    )
-    return [_verdict(outcome, seq, then) for _, outcome, seq, then in rows]
-
-
-def _verdict(outcome: str, seq: int | None, at: datetime) -> Verdict:
-    if outcome == "kept" and seq is None:  # the room was deleted meanwhile
-        outcome = "not-a-member"
-    return Verdict(outcome, seq or 0, at)
+    rows = db.exec_driver_sql(_EXECUTE, (said, at))
+    return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in rows]
 
 
 # On SQLite a round trip costs nothing, so that a take may be a few statements. Times are text there (see `Instant`).
@@ -181,41 +166,29 @@ _JUDGE_SQLITE = (
     "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
     "value ->> 3 FROM json_each(?))" + _JUDGED.format(now="?", joins=_SQLITE_JOINS) + "ORDER BY i.ord"
 )
-_HEADS_SQLITE = (
-    "SELECT room.id, room.last_seq FROM (SELECT DISTINCT value ->> 0 AS id FROM json_each(?)) AS i "
-    "CROSS JOIN room ON room.id = i.id WHERE room.deleted_at IS NULL"
-)
 _KEEP_SQLITE = (
     f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"
 )
 
 
-def _append_sqlite(db: Connection, drafts: list[Draft], at: datetime) -> list[Verdict]:
+def _append_sqlite(db: Connection, said: str, at: datetime) -> list[Verdict]:
     now = at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
-    said = msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id) for d in drafts]).decode()
-    heads: dict[int, int] = dict(db.exec_driver_sql(_HEADS_SQLITE, (said,)).all())
-    moved = set()
+    heads: dict[int, int] = {}
     rows: list[tuple[Any, ...]] = []
     verdicts = []
-    for _, room_id, author_id, words, client_id, old_seq, old_at, outcome in db.exec_driver_sql(
+    for _, room_id, author_id, words, client_id, last, old_seq, old_at, outcome in db.exec_driver_sql(
         _JUDGE_SQLITE, (said, now)
     ):
         if outcome != "kept":
             then = at if old_at is None else datetime.fromisoformat(old_at).replace(tzinfo=UTC)
             verdicts.append(Verdict(outcome, old_seq or 0, then))
             continue
-        if room_id not in heads:
-            verdicts.append(_verdict(outcome, None, at))
-            continue
-        heads[room_id] += 1
-        moved.add(room_id)
-        verdicts.append(Verdict(outcome, heads[room_id], at))
-        rows.append((room_id, heads[room_id], author_id, words, client_id, now))
+        seq = heads[room_id] = heads.get(room_id, last) + 1
+        verdicts.append(Verdict(outcome, seq, at))
+        rows.append((room_id, seq, author_id, words, client_id, now))
     if rows:
         db.exec_driver_sql(_KEEP_SQLITE, rows)
-        db.exec_driver_sql(
-            "UPDATE room SET last_seq = ? WHERE id = ?", [(heads[room_id], room_id) for room_id in moved]
-        )
+        db.exec_driver_sql("UPDATE room SET last_seq = ? WHERE id = ?", [(seq, id) for id, seq in heads.items()])
     return verdicts
 
 
