@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from hmac import compare_digest
 
-from msgspec import Struct
 from twisted.logger import Logger
 
 from chatserver import commands as c
 from chatserver import encode
+from chatserver.batcher import Batcher
 from chatserver.config import Limits, Server
 from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Done, HelpText, Invited, Log, Person, RoomStatus, Standing, Welcome
+from chatserver.events import Done, HelpText, Log, Person, RoomStatus, Standing, Welcome
 from chatserver.handlers.order import banned_text
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.people import ERASED, forget, token_hash
@@ -21,12 +21,15 @@ from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.registry import Registry
 from chatserver.session import Dialect, Rejected, Session, Stage
-from chatserver.store import Connection, accounts, changes, messages, moderation, rooms, sessions
-from chatserver.store.places import standings
+from chatserver.store import accounts, arrivals, messages, rooms, sessions
+from chatserver.store.arrivals import Known
 from chatserver.store.threads import Store
+from chatserver.turns import Turn
 from chatserver.wire import jsonl, text
 from chatserver.wire.hygiene import password as clean_password
 
+LOGINS = 100
+"""At most so many are looked up at once."""
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
 
@@ -67,6 +70,7 @@ class Handshake:
         server: Server,
         limits: Limits,
         min_length: int,
+        turn: Turn,
     ) -> None:
         self._store = store
         self._hasher = hasher
@@ -77,6 +81,14 @@ class Handshake:
         self._server = server
         self._limits = limits
         self._min_length = min_length
+        self._tokens = Batcher(self._find_tokens, LOGINS, turn)
+        self._arrivals = Batcher(self._look_up, LOGINS, turn)
+
+    async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
+        return await self._store.read(accounts.find_tokens, hashes)
+
+    async def _look_up(self, arriving: list[tuple[Person, int]]) -> list[Known]:
+        return await self._store.read(arrivals.look_up, arriving, self._now())
 
     def greeting(self) -> bytes:
         words = self._server.greeting or f"Welcome to {self._server.name}. Type your name to come in, or /help."
@@ -201,10 +213,10 @@ class Handshake:
         if isinstance(command, c.Register):
             return await self._register(command), 0
         if command.token:
-            found = await self._store.read(accounts.find_token, token_hash(command.token))
+            found = await self._tokens.ask(token_hash(command.token))
             if found is None:
                 raise Refused(ErrorWord.BAD_CREDENTIALS, "That token is not known, or is revoked. Make a new one.")
-            return found[1].person, found[0]
+            return found[1], found[0]
         account = await self._store.read(accounts.find, command.name)
         usable = account is not None and not account.disabled
         right = await self._hasher.verify(account.password_hash if account and usable else None, command.password)
@@ -252,7 +264,7 @@ class Handshake:
         with self._registry.arriving(person.id) as arrival:
             while True:
                 arrival.stale = False
-                known = await self._store.read(_look_up, person, session.token_id, self._now())
+                known = await self._arrivals.ask((person, session.token_id))
                 if known.account.gone:  # since the password was read
                     raise WRONG
                 if known.account.ban is not None:
@@ -300,7 +312,7 @@ class Handshake:
         room = session.room_called("")
         if session.dialect is Dialect.JSON or room is None:
             return []
-        names = dict.fromkeys(other.name for other in room.hearers if other.account_id != session.account_id)
+        names = dict.fromkeys(other.name for other in room if other.account_id != session.account_id)
         return sorted(names)[:NAMES_SHOWN]
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
@@ -326,21 +338,3 @@ class Handshake:
         account = await self._store.read(accounts.get, session.account_id)
         if account is None or not await self._hasher.verify(account.password_hash, password):
             raise Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
-
-
-class _Known(Struct, frozen=True):
-    """What is to be known of somebody who logs in."""
-
-    standings: list[Standing]
-    invitations: list[Invited]
-    apart: frozenset[int]
-    account: changes.AccountNow
-
-
-def _look_up(db: Connection, person: Person, token_id: int, at: datetime) -> _Known:
-    return _Known(
-        standings(db, person),
-        moderation.invitations(db, person.id),
-        moderation.blocks(db, person.id),
-        changes.account(db, person.id, at, token_id),
-    )

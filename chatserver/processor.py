@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver import commands as c
@@ -19,12 +18,14 @@ from chatserver.handlers.local import ENDS, Here, Local, local
 from chatserver.handlers.outcome import Apart, Ask, BansChanged, Effect, HangUp, Outcome, Tell
 from chatserver.handlers.talk import as_entry, said
 from chatserver.queue import Lane, Lanes
-from chatserver.registry import Registry, Room
+from chatserver.registry import Registry
+from chatserver.room import Room
 from chatserver.session import Dialect, Rejected, Session
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.rooms import dismiss_guest
 from chatserver.store.threads import Conflict, Store
+from chatserver.turns import Turn
 
 READ_TAKE = 1
 FAULT = Unavailable("Something went wrong in the server; it is in its log. Try again.")
@@ -42,14 +43,15 @@ class Spoken(Struct, frozen=True, gc=False):
 class Processors:
     """Serves the commands in the sessions' inboxes, in order for each session.
 
-    `slow` are commands that take neither the store's time nor a lane, but some other: coroutines by type.
+    `slow` are commands that take neither the store's time nor a lane, but some other: coroutines by type. `stored` is
+    told how many messages have been stored, once their senders have been answered.
     """
 
     log = Logger()
 
     def __init__(
         self,
-        clock: IReactorTime,
+        turn: Turn,
         lanes: Lanes,
         store: Store,
         registry: Registry,
@@ -58,8 +60,9 @@ class Processors:
         here: Here,
         slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
         bans_changed: Callable[[], None],
+        stored: Callable[[int], None],
     ) -> None:
-        self._clock = clock
+        self._turn = turn
         self._lanes = lanes
         self._store = store
         self._registry = registry
@@ -68,6 +71,7 @@ class Processors:
         self._here = here
         self._slow = slow
         self._bans_changed = bans_changed
+        self._stored = stored
         self._stopped = False
 
     def start(self, readers: int) -> None:
@@ -96,15 +100,15 @@ class Processors:
                 return
             command = inbox[0]
             if isinstance(command, Rejected):
-                inbox.popleft()
+                inbox.pop(0)
                 session.refuse(command)
             elif answer := local(command):
-                inbox.popleft()
+                inbox.pop(0)
                 self._answer_here(session, command, answer)
             else:
                 session.waiting = True
                 if type(command) in self._slow:
-                    inbox.popleft()
+                    inbox.pop(0)
                     self._spawn_slow(session, command)
                 else:
                     self._lanes.next_lane(session, writes=type(command) in WRITES).put(session)
@@ -139,7 +143,7 @@ class Processors:
 
     async def _run(self, lane: Lane, most: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
         while True:
-            sessions = await lane.take(most, self._settle)
+            sessions = await lane.take(most, self._turn)
             try:
                 await serve(lane, sessions)
             except Exception:
@@ -147,12 +151,6 @@ class Processors:
             for session in sessions:
                 session.waiting = False
                 self.schedule(session)
-
-    async def _settle(self) -> None:
-        """Until the reactor has read what there is to read just now."""
-        turn: Deferred[None] = Deferred()
-        self._clock.callLater(0, turn.callback, None)
-        await turn
 
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
         for session in sessions:
@@ -179,7 +177,7 @@ class Processors:
             room = session.room_called(say.room)
             if room is None or (spoken and self._lanes.write_lane(session, say.room or session.current) is not lane):
                 break
-            inbox.popleft()
+            inbox.pop(0)
             draft = Draft(room.facts.id, session.account_id, say.text, say.id)
             spoken.append(Spoken(session, room, say.tag, draft))
         return spoken
@@ -206,6 +204,7 @@ class Processors:
                 spoken[0].session.refuse(Rejected(FAULT, spoken[0].tag))
             return
         self._tell(spoken, verdicts)
+        self._stored(len(spoken))
 
     def _tell(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Publishes what was kept, a batch a room, and answers everybody; each connection is written to once."""
@@ -218,7 +217,7 @@ class Processors:
                 session = one.session
                 kept.setdefault(one.room, []).append(as_entry(one.draft, session.person, verdict))
                 if session.dialect is Dialect.TEXT and session.room_called("") is one.room:
-                    session.unechoed.add((one.room.facts.id, verdict.seq))
+                    session.unechoed |= {(one.room.facts.id, verdict.seq)}
         for room, entries in kept.items():
             self._registry.publish(room.facts, entries)
         for one, verdict in zip(spoken, verdicts, strict=True):
@@ -234,7 +233,7 @@ class Processors:
 
     async def _serve_one(self, session: Session) -> None:
         """One command in a transaction of its own."""
-        command = session.inbox.popleft() if session.inbox else None
+        command = session.inbox.pop(0) if session.inbox else None
         if not isinstance(command, c.Command):  # the connection has ended meanwhile
             return
         try:
@@ -286,7 +285,7 @@ class Processors:
             answer = b""
         if facts is not None and outcome.entries:
             if session.dialect is Dialect.TEXT and self._typed_here(session, command, facts):
-                session.unechoed.update((facts.id, entry.seq) for entry in outcome.entries)
+                session.unechoed |= {(facts.id, entry.seq) for entry in outcome.entries}
             registry.publish(facts, outcome.entries)
         if facts is not None and isinstance(command, c.Leave):
             registry.stop_hearing(session, facts)

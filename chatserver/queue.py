@@ -1,12 +1,12 @@
 """The input message queue: lanes of sessions that have something in their inbox. Synchronises, and does no work."""
 
-from collections.abc import Awaitable, Callable
 from zlib import crc32
 
 from twisted.internet.defer import DeferredQueue
 
 from chatserver import commands as c
 from chatserver.session import Session
+from chatserver.turns import QUIET_TURNS, Turn, settle
 
 
 class Lane:
@@ -18,16 +18,12 @@ class Lane:
     def put(self, session: Session) -> None:
         self._queue.put(session)
 
-    async def take(self, most: int, settle: Callable[[], Awaitable[None]]) -> list[Session]:
-        """Waits for one session; with it come those that are ready too, `most` in all.
-
-        Where it had to wait, `settle` is awaited first: what came in the same turn of the reactor is to come along,
-        and not to wait for another transaction.
-        """
-        waiting = not self._queue.pending
+    async def take(self, most: int, turn: Turn) -> list[Session]:
+        """Waits for one session; with it come those that are ready too, `most` in all. Where nobody was waiting, one
+        turn is awaited, for those who come at the same time."""
+        quiet = QUIET_TURNS if self._queue.pending else 1
         sessions = [await self._queue.get()]
-        if waiting:
-            await settle()
+        await settle(self._queue.pending, most - 1, turn, quiet)
         while len(sessions) < most and self._queue.pending:
             sessions.append(await self._queue.get())
         return sessions

@@ -27,6 +27,8 @@ from chatserver.store.database import DatabaseProblem, open_engine, open_ready, 
 from chatserver.store.moderation import NetworkBan
 from chatserver.store.places import GUEST
 from chatserver.store.threads import Store
+from chatserver.turns import turns
+from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
 
 CATCH_UP_ENTRIES = 200
@@ -106,8 +108,9 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
         threads=settings.passwords.threads,
         queue=settings.passwords.queue,
     )
+    turn = turns(reactor)
     handshake = Handshake(
-        store, hasher, registry, presence, ledger, now, settings.server, limits, settings.passwords.min_length
+        store, hasher, registry, presence, ledger, now, settings.server, limits, settings.passwords.min_length, turn
     )
 
     def set_bans(bans: list[NetworkBan]) -> None:
@@ -115,7 +118,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     watch = Watch(reactor, store, registry, now, set_bans)
     processors = Processors(
-        reactor,
+        turn,
         Lanes(settings.pipeline.write_lanes),
         store,
         registry,
@@ -124,6 +127,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
         Here(registry, presence, now),
         {commands.Password: handshake.change_password, commands.Forget: handshake.forget},
         watch.reload_bans,
+        Upkeep(store).stored,
     )
 
     def left(session: Session, reason: str) -> None:

@@ -95,7 +95,7 @@ class Watch:
                     if session.token_id == subject:
                         session.hang_up("token-revoked", "The token you came with is revoked.")
         elif kind == "account" and self._registry.sessions(subject):
-            standing = await self._store.read(changes.account, subject, self._now())
+            (standing,) = await self._store.read(changes.accounts, [(subject, 0)], self._now())
             for session in self._registry.sessions(subject):
                 session.kind = standing.kind
                 if standing.ban is not None:

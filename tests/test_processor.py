@@ -22,6 +22,7 @@ from chatserver.registry import Registry
 from chatserver.session import Dialect, Rejected, Session, Stage
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.threads import Conflict
+from chatserver.turns import turns
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 # The first two are in different lanes, where there are two.
@@ -42,9 +43,10 @@ class Call:
 
 
 class HeldStore:
-    """A store whose transactions are under way until the test ends them."""
+    """A store whose transactions are under way until the test ends them; then some turns of the reactor pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.appends: list[Call] = []
         self.reads: list[Call] = []
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], CARDS.id: []}
@@ -68,6 +70,7 @@ class HeldStore:
         call = self.appends.pop(0)
         verdicts = [self._keep(draft) for draft in call.drafts]
         call.answer.callback(verdicts)
+        self._clock.advance(0)
         return call.drafts
 
     def _keep(self, draft: Draft) -> Verdict:
@@ -82,6 +85,7 @@ class HeldStore:
             for draft in call.drafts:
                 self._keep(draft)
         call.answer.errback(error)
+        self._clock.advance(0)
 
 
 class Client:
@@ -126,13 +130,15 @@ class Client:
 class Town:
     def __init__(self) -> None:
         self.clock = Clock()
-        self.store = HeldStore()
+        self.store = HeldStore(self.clock)
         self.registry = Registry(self.clock, self._read_page)
         nothing: Any = None
         store: Any = self.store
+        self.counts: list[int] = []  # what was said to be stored
         self.processors = Processors(
-            self.clock, Lanes(2), store, self.registry, lambda: AT, TAKE, nothing, {c.Password: self._slow}, nothing
-        )
+            turns(self.clock), Lanes(2), store, self.registry, lambda: AT, TAKE, nothing, {c.Password: self._slow},
+            nothing, self.counts.append,
+        )  # fmt: skip
         self.slow: Deferred[Outcome] = Deferred()
         self.processors.start(1)
 
@@ -173,6 +179,7 @@ def test_nobody_hears_what_is_not_stored(town: Town) -> None:
     assert (ana.told, bob.told) == ([], [])
     town.store.commit()
     assert (ana.heard, ana.answers, bob.heard) == (["hello"], ["hello"], ["hello"])
+    assert town.counts == [1]
 
 
 def test_what_comes_meanwhile_shares_a_transaction(town: Town) -> None:

@@ -1,12 +1,11 @@
 """Lanes: who waits where, and who is taken together."""
 
-from typing import Any
-
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from chatserver import commands as c
 from chatserver.queue import Lane, Lanes
 from chatserver.session import Session
+from chatserver.turns import MOST_TURNS
 
 
 def session(name: str) -> Session:
@@ -15,14 +14,28 @@ def session(name: str) -> Session:
     return one
 
 
-def taking(lane: Lane, most: int, settle: Any = None) -> list[list[Session]]:
+class Turns:
+    """The reactor's turns, which pass when the test says so."""
+
+    def __init__(self) -> None:
+        self._awaited: list[Deferred[None]] = []
+
+    async def turn(self) -> None:
+        self._awaited.append(Deferred())
+        await self._awaited[-1]
+
+    def passes(self) -> None:
+        self._awaited.pop().callback(None)
+
+
+def taking(lane: Lane, most: int, turns: Turns | None = None) -> list[list[Session]]:
     """The sessions of one take, once it has come about."""
     taken: list[list[Session]] = []
 
     async def at_once() -> None:
         pass
 
-    ensureDeferred(lane.take(most, settle or at_once)).addCallback(taken.append)
+    ensureDeferred(lane.take(most, turns.turn if turns else at_once)).addCallback(taken.append)
     return taken
 
 
@@ -41,22 +54,47 @@ def test_whoever_is_ready_comes_along() -> None:
 
 
 def test_whoever_comes_in_the_same_turn_comes_along() -> None:
-    """A take that had to wait gives the others of that turn a chance; one that did not goes at once."""
-    lane = Lane()
-    turn: Deferred[None] = Deferred()
-
-    async def settle() -> None:
-        await turn
-
-    taken = taking(lane, 10, settle)
+    """A take that had to wait gives the others of that turn a chance, and goes when a turn has brought nobody."""
+    lane, turns = Lane(), Turns()
+    taken = taking(lane, 10, turns)
     people = [session(name) for name in "abc"]
-    for one in people:
-        lane.put(one)
-    assert taken == []
-    turn.callback(None)
-    assert taken == [people]
     lane.put(people[0])
-    assert taking(lane, 10, settle) == [people[:1]]
+    assert taken == []
+    turns.passes()
+    assert taken == [people[:1]]
+
+
+def test_a_busy_lane_waits_for_those_who_are_just_answered() -> None:
+    """Where somebody waited already, a take goes once two turns have brought nobody, or it is full."""
+    lane, turns = Lane(), Turns()
+    people = [session(name) for name in "abcde"]
+    lane.put(people[0])
+    taken = taking(lane, 10, turns)
+    turns.passes()
+    lane.put(people[1])
+    turns.passes()
+    turns.passes()
+    assert taken == []
+    turns.passes()
+    assert taken == [people[:2]]
+    lane.put(people[2])
+    taken = taking(lane, 3, turns)
+    lane.put(people[3])
+    lane.put(people[4])
+    turns.passes()
+    assert taken == [people[2:]]
+
+
+def test_a_take_does_not_wait_for_ever() -> None:
+    """Clients that come one after the other, turn by turn, do not keep the first one waiting."""
+    lane, turns = Lane(), Turns()
+    lane.put(session("a"))
+    taken = taking(lane, 1000, turns)
+    for number in range(MOST_TURNS):
+        assert taken == []
+        lane.put(session(f"b{number}"))
+        turns.passes()
+    assert len(taken[0]) == 1 + MOST_TURNS
 
 
 def test_a_room_is_in_one_lane() -> None:

@@ -13,7 +13,7 @@ from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_al
 from chatserver.config import Passwords
 from chatserver.events import Standing, TokenLine
 from chatserver.passwords import hash_now
-from chatserver.store import Connection, accounts, changes, directory, moderation, rooms
+from chatserver.store import Connection, accounts, changes, directory, rooms
 from chatserver.store.directory import AccountLine
 from chatserver.store.places import OPERATOR, standings
 from chatserver.wire.hygiene import password as clean_password
@@ -144,7 +144,7 @@ def _look_up(db: Connection, name: str, at: datetime) -> _Shown:
     return _Shown(
         found,
         directory.connections(db, found.id),
-        moderation.server_ban(db, found.id, at),
+        changes.accounts(db, [(found.id, 0)], at)[0].ban,
         standings(db, found.person),
         accounts.tokens(db, found.id),
     )

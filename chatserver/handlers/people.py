@@ -19,7 +19,8 @@ TOKEN_BYTES = 32
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
     assert command.name is not None  # without one it is answered by the registry
-    line = accounts.last_seen(db, command.name, ask.online, ask.away, moderation.blocks(db, ask.who.id))
+    apart = moderation.blocks(db, [ask.who.id])[ask.who.id]
+    line = accounts.last_seen(db, command.name, ask.online, ask.away, apart)
     if line is None:
         raise no_such_user(command.name)
     return Outcome(UserList([line]))

@@ -1,11 +1,12 @@
 """Accounts: who may log in, and with what."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
@@ -188,15 +189,21 @@ def revoke_token(db: Connection, account_id: int, label: str, at: datetime) -> i
     return id
 
 
-def is_revoked(db: Connection, token_id: int) -> bool:
-    """Also where there is none: who is erased has no tokens."""
-    return db.scalar(select(Token.id).where(Token.id == token_id, Token.revoked_at.is_(None))) is None
+_TOKENS = (
+    select(Token.sha256, Token.id, Account.id, Account.name, Account.kind)
+    .join(Account, Account.id == Token.account_id)
+    .where(
+        Token.sha256.in_(bindparam("sha256s", expanding=True)), Token.revoked_at.is_(None),
+        Account.disabled_at.is_(None), Account.erased_at.is_(None),
+    )
+)  # fmt: skip
 
 
-def find_token(db: Connection, sha256: str) -> tuple[int, Credentials] | None:
-    """The token's id and whose it is. A hash of 256 random bits: the time that an index takes for it tells nothing."""
-    row = db.execute(
-        select(Token.id, Token.account_id).where(Token.sha256 == sha256, Token.revoked_at.is_(None))
-    ).one_or_none()
-    account = get(db, row.account_id) if row else None
-    return (row.id, account) if row and account and not account.disabled else None
+def find_tokens(db: Connection, sha256s: Sequence[str]) -> list[tuple[int, Person] | None]:
+    """For each of these hashes the token's id, and whose it is; None where it is good for nothing. It is a hash of 256
+    random bits: the time that an index takes for it tells nothing."""
+    found = {
+        sha256: (token_id, Person(id, name, kind))
+        for sha256, token_id, id, name, kind in db.execute(_TOKENS, {"sha256s": sha256s})
+    }
+    return [found.get(sha256) for sha256 in sha256s]

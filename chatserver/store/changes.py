@@ -1,28 +1,30 @@
 """What running servers are to take note of."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select
 
-from chatserver.store import accounts, moderation
-from chatserver.store.schema import Change
+from chatserver.store.accounts import note
+from chatserver.store.schema import Account, Ban, Block, Change, Invitation, Token
 
 
 class AccountNow(Struct, frozen=True):
     """`ban`: why the account may not be on the server; None where it is not banned. `gone`: disabled, or
-    erased, or the token that was asked for is revoked."""
+    erased, or the token that was asked for is revoked. Whether there are invitations and blocks to look up."""
 
     kind: str
     gone: bool
     ban: str | None
+    invited: bool = False
+    apart: bool = False
 
 
 def grown(db: Connection, room_ids: Iterable[int], at: datetime) -> None:
     """The logs of these rooms have new entries, which running servers are to publish."""
     for room_id in room_ids:
-        accounts.note(db, "room", room_id, at)
+        note(db, "room", room_id, at)
 
 
 def prune(db: Connection, at: datetime) -> None:
@@ -40,10 +42,32 @@ def since(db: Connection, last: int) -> list[tuple[int, str, int]]:
     return [(row.id, row.kind, row.subject) for row in rows]
 
 
-def account(db: Connection, account_id: int, at: datetime, token_id: int = 0) -> AccountNow:
-    """How somebody stands now, who came with that token if any."""
-    found = accounts.get(db, account_id)
-    if found is None:
-        return AccountNow("person", True, None)
-    gone = found.disabled or bool(token_id and accounts.is_revoked(db, token_id))
-    return AccountNow(found.kind, gone, moderation.server_ban(db, account_id, at))
+_BAN = (
+    select(Ban.reason)
+    .where(Ban.account_id == Account.id, Ban.room_id.is_(None), or_(Ban.until.is_(None), Ban.until > bindparam("at")))
+    .limit(1)
+    .scalar_subquery()
+)
+_ACCOUNTS = select(
+    Account.id, Account.kind, Account.disabled_at, Account.erased_at, _BAN,
+    exists().where(Invitation.account_id == Account.id),
+    exists().where(Block.account_id == Account.id) | exists().where(Block.blocked_id == Account.id),
+).where(Account.id.in_(bindparam("ids", expanding=True)))  # fmt: skip
+_TOKENS = select(Token.id).where(Token.id.in_(bindparam("ids", expanding=True)), Token.revoked_at.is_(None))
+
+
+def accounts(db: Connection, asked: Sequence[tuple[int, int]], at: datetime) -> list[AccountNow]:
+    """How each of these accounts stands now. Beside its id stands that of the token that it came with, or 0."""
+    tokens = [token_id for _, token_id in asked if token_id]
+    good = set(db.scalars(_TOKENS, {"ids": tokens})) if tokens else set()
+    found = {
+        id: (kind, disabled_at is not None or erased_at is not None, *more)
+        for id, kind, disabled_at, erased_at, *more in db.execute(
+            _ACCOUNTS, {"ids": [account_id for account_id, _ in asked], "at": at}
+        )
+    }
+    standing = []
+    for account_id, token_id in asked:
+        kind, gone, *more = found.get(account_id, ("person", True, None))
+        standing.append(AccountNow(kind, gone or bool(token_id and token_id not in good), *more))
+    return standing

@@ -1,10 +1,11 @@
 """Keeping order: roles, bans, mutes, invitations, blocks."""
 
+from collections.abc import Collection
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
 from chatserver.events import (
@@ -98,16 +99,23 @@ def uninvite(db: Connection, place: Place, target: Person, by: int | None) -> bo
     return bool(db.execute(delete(Invitation).where(*mine)).rowcount)
 
 
-def invitations(db: Connection, account_id: int) -> list[Invited]:
-    """The rooms somebody is asked into, in the order of names."""
-    rows = db.execute(
-        select(Room.name, Account.name.label("by"))
-        .join(Invitation, Invitation.room_id == Room.id)
-        .join(Account, Account.id == Invitation.invited_by)
-        .where(Invitation.account_id == account_id, Room.deleted_at.is_(None))
-        .order_by(Room.name)
-    )
-    return [Invited(row.name, row.by) for row in rows]
+_INVITATIONS = (
+    select(Invitation.account_id, Room.name, Account.name)
+    .join(Room, Room.id == Invitation.room_id)
+    .join(Account, Account.id == Invitation.invited_by)
+    .where(Invitation.account_id.in_(bindparam("ids", expanding=True)), Room.deleted_at.is_(None))
+    .order_by(Room.name)
+)
+
+
+def invitations(db: Connection, account_ids: Collection[int]) -> dict[int, list[Invited]]:
+    """For each of these accounts the rooms they are asked into, in the order of names."""
+    found: dict[int, list[Invited]] = {id: [] for id in account_ids}
+    if not found:
+        return {}
+    for account_id, room, by in db.execute(_INVITATIONS, {"ids": list(found)}):
+        found[account_id].append(Invited(room, by))
+    return found
 
 
 def ban_from_server(
@@ -133,12 +141,6 @@ def unban_from_server(db: Connection, target: Person | None, network: str | None
     gone = db.execute(delete(Ban).where(Ban.room_id.is_(None), which))
     db.execute(insert(Change).values(kind="bans", subject=0, at=at))
     return bool(gone.rowcount)
-
-
-def server_ban(db: Connection, account_id: int, at: datetime) -> str | None:
-    """The reason why somebody may not come onto the server; None where they may."""
-    active = (Ban.account_id == account_id, Ban.room_id.is_(None), or_(Ban.until.is_(None), Ban.until > at))
-    return db.scalar(select(Ban.reason).where(*active).limit(1))
 
 
 def is_banned(db: Connection, account_id: int, room_id: int, at: datetime) -> bool:
@@ -202,11 +204,21 @@ def _mark_blocked(db: Connection, who: Person, target: Person, *, blocked: bool)
     db.execute(update(Membership).where(open_membership(target.id, room)).values(blocked=blocked))
 
 
-def blocks(db: Connection, account_id: int) -> frozenset[int]:
-    """Whom somebody has blocked, and who has blocked them: neither sees the other's presence."""
-    rows = db.execute(
-        select(Block.account_id, Block.blocked_id).where(
-            or_(Block.account_id == account_id, Block.blocked_id == account_id)
-        )
+_BLOCKS = select(Block.account_id, Block.blocked_id).where(
+    or_(
+        Block.account_id.in_(bindparam("ids", expanding=True)), Block.blocked_id.in_(bindparam("ids", expanding=True))
     )
-    return frozenset(a if b == account_id else b for a, b in rows)
+)  # fmt: skip
+
+
+def blocks(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
+    """For each of these accounts whom they have blocked, and who has blocked them: neither sees the other's
+    presence."""
+    apart: dict[int, set[int]] = {id: set() for id in account_ids}
+    if not apart:
+        return {}
+    for one, other in db.execute(_BLOCKS, {"ids": list(apart)}):
+        for id, blocked in ((one, other), (other, one)):
+            if id in apart:
+                apart[id].add(blocked)
+    return {id: frozenset(others) for id, others in apart.items()}

@@ -1,11 +1,11 @@
 """Where somebody stands towards a room: the one place that answers "may X see Y"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, PRIVATE, PUBLIC, Person, RoomFacts, Standing
@@ -180,50 +180,54 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> Place
     return Place(facts, row.last_seq, role=MEMBER, read=row.read_seq, blocked=row.blocked)
 
 
+_NAMING = (Room.id, Room.name, Room.kind)
+_STANDINGS = (
+    select(
+        *_NAMING, Room.last_seq, Room.past_open, Membership.account_id, Membership.read_seq, Membership.role,
+        Membership.joined_seq,
+    )
+    .join(Membership, Membership.room_id == Room.id)
+    .where(
+        Membership.account_id.in_(bindparam("ids", expanding=True)), Membership.left_seq.is_(None),
+        Room.deleted_at.is_(None),
+    )
+    .order_by(Room.name)
+)  # fmt: skip
+
+
 def standings(db: Connection, who: Person) -> list[Standing]:
     """All rooms that somebody is in, in the order of names."""
-    rows = db.execute(
-        select(*_NAMING, Room.last_seq, Room.past_open, Membership.read_seq, Membership.role, Membership.joined_seq)
-        .join(Membership, Membership.room_id == Room.id)
-        .where(Membership.account_id == who.id, Membership.left_seq.is_(None), Room.deleted_at.is_(None))
-        .order_by(Room.name)
-    ).all()
-    facts = _facts(db, who, rows)
-    return [
-        Standing(
-            facts[row.id],
-            row.last_seq,
-            row.read_seq,
-            row.role,
-            first_readable(row.kind, row.past_open, row.joined_seq, row.last_seq),
-            row.joined_seq,
-        )
-        for row in rows
-    ]
+    return standings_of(db, {who.id: who})[who.id]
+
+
+def standings_of(db: Connection, people: Mapping[int, Person]) -> dict[int, list[Standing]]:
+    """For each of these people, by id, all rooms that they are in, in the order of names."""
+    rows = db.execute(_STANDINGS, {"ids": list(people)}).all()
+    facts = _facts(db, [(people[row.account_id], row) for row in rows])
+    found: dict[int, list[Standing]] = {id: [] for id in people}
+    for row, known in zip(rows, facts, strict=True):
+        floor = first_readable(row.kind, row.past_open, row.joined_seq, row.last_seq)
+        found[row.account_id].append(Standing(known, row.last_seq, row.read_seq, row.role, floor, row.joined_seq))
+    return found
 
 
 def facts_of(db: Connection, who: Person, room_ids: set[int]) -> dict[int, RoomFacts]:
     """What rooms are called, for somebody who has entries of them already."""
-    return _facts(db, who, db.execute(select(*_NAMING).where(Room.id.in_(room_ids))).all())
+    rows = db.execute(select(*_NAMING).where(Room.id.in_(room_ids))).all()
+    return {facts.id: facts for facts in _facts(db, [(who, row) for row in rows])}
 
 
-_NAMING = (Room.id, Room.name, Room.kind)
-
-
-def _facts(db: Connection, who: Person, rows: Sequence[Any]) -> dict[int, RoomFacts]:
-    """The facts of these rooms, by id. The people of direct rooms are named by a statement of their own, which most
-    have no need of: joined to the first one, it would visit every member of every room."""
-    others = {row.id: _other_id(who, row.name) for row in rows if row.kind == DIRECT}
+def _facts(db: Connection, seen: Sequence[tuple[Person, Any]]) -> list[RoomFacts]:
+    """The facts of each of these rooms, as that person sees it. The people of direct rooms are named by a statement of
+    their own, which most have no need of: joined to the first one, it would visit every member of every room."""
+    others = [_other_id(who, row.name) if row.kind == DIRECT else None for who, row in seen]
     names: dict[int, str] = {}
-    if others:
-        found = db.execute(select(Account.id, Account.name).where(Account.id.in_(set(others.values()))))
-        names = {row.id: row.name for row in found}
-    facts = {}
-    for row in rows:
-        other = others.get(row.id)
-        both = None if other is None else pair(who, Person(other, names[other]))
-        facts[row.id] = RoomFacts(row.id, row.name, row.kind, both)
-    return facts
+    if wanted := {other for other in others if other is not None}:
+        names = {row.id: row.name for row in db.execute(select(Account.id, Account.name).where(Account.id.in_(wanted)))}
+    return [
+        RoomFacts(row.id, row.name, row.kind, None if other is None else pair(who, Person(other, names[other])))
+        for (who, row), other in zip(seen, others, strict=True)
+    ]
 
 
 def _other_id(who: Person, name: str) -> int:

@@ -81,7 +81,7 @@ def test_what_is_no_ban(chatctl: Chatctl) -> None:
 def good(chatctl: Chatctl, token: str) -> bool:
     engine = open_ready(parse_url(chatctl.database))
     with engine.begin() as db:
-        found = accounts.find_token(db, token_hash(token))
+        (found,) = accounts.find_tokens(db, [token_hash(token)])
     engine.dispose()
     return found is not None
 

@@ -40,7 +40,8 @@ class Looking:
         for line in unread:
             assert self.marks.get((who, line.room), 0) <= line.read <= line.seq
             self.marks[who, line.room] = line.read
-        invited = moderation.invitations(world.db, world.people[who].id)
+        me = world.people[who].id
+        invited = moderation.invitations(world.db, [me])[me]
         assert {(one.room, one.by) for one in invited} == {
             (name, room.invited[who]) for name, room in self.rooms.items() if who in room.invited
         }

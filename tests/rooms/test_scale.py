@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from chatserver import commands as c
 from chatserver.events import Person
-from chatserver.handshake import _look_up
+from chatserver.store.arrivals import look_up
 from chatserver.store.messages import Draft, append
 from tests.rooms.world import START, World, undone
 
@@ -111,7 +111,7 @@ def test_what_is_looked_at(crowd: World, asked: str) -> None:
     db = crowd.db
     watched = Watched(db)
     if command is None:
-        _look_up(db, crowd.people["ana"], 0, NOW)
+        look_up(db, [(crowd.people["ana"], 0)], NOW)
     else:
         crowd.do("ana", command)
     statements = watched.taken()

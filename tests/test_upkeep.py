@@ -1,0 +1,38 @@
+"""Work on the database that nobody waits for."""
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from chatserver.errors import Unavailable
+from chatserver.store import search
+from chatserver.upkeep import STORED, Upkeep
+
+
+class Slow:
+    """A store that is busy until the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Deferred[None]] = []
+
+    async def read(self, work: Any) -> None:
+        assert work is search.tidy
+        self.asked.append(Deferred())
+        await self.asked[-1]
+
+
+@pytest.mark.parametrize("failure", [None, Unavailable("It is away.")])
+def test_words_are_sorted_in_now_and_then(failure: Exception | None) -> None:
+    """Once so many messages have been stored the index is tidied, once at a time; a failure does not end that."""
+    store: Any = Slow()
+    upkeep = Upkeep(store)
+    upkeep.stored(STORED - 1)
+    assert not store.asked
+    upkeep.stored(1)
+    upkeep.stored(2 * STORED)
+    assert len(store.asked) == 1
+    (busy,) = store.asked
+    busy.callback(None) if failure is None else busy.errback(failure)
+    upkeep.stored(1)
+    assert len(store.asked) == 2
