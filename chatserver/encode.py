@@ -47,7 +47,7 @@ class Batch:
             session.read[room_id] = entries[-1].seq
         if session.unechoed:
             entries = [entry for entry in entries if (room_id, entry.seq) not in session.unechoed]
-            session.unechoed.difference_update([(room_id, entry.seq) for entry in self._entries])
+            session.unechoed -= {(room_id, entry.seq) for entry in self._entries}
         if self._mentioned is None:
             self._mentioned = text.mentioned(self._entries)
         me = session.name if session.name.casefold() in self._mentioned else ""

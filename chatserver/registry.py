@@ -29,6 +29,7 @@ from chatserver.events import (
     RoomFacts,
     Standing,
 )
+from chatserver.room import Room
 from chatserver.session import Session, Stage
 
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
@@ -42,24 +43,6 @@ QUIET_SECONDS = 0.02
 
 COMING = frozenset({JOINED, CREATED})
 GOING = frozenset({LEFT, KICKED, BANNED, DELETED})
-
-
-class Room:
-    """A room that somebody hears. `head` is the last seq published; `hearers` the seq last written to each.
-
-    `leaving`: of those who are out of it, but have not been sent everything up to that yet, the last seq they get.
-    """
-
-    __slots__ = ("doubted", "early", "facts", "filling", "head", "hearers", "leaving")
-
-    def __init__(self, facts: RoomFacts, head: int) -> None:
-        self.facts = facts
-        self.head = head
-        self.hearers: dict[Session, int] = {}
-        self.leaving: dict[Session, int] = {}
-        self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
-        self.filling = False
-        self.doubted = False  # since the last reading
 
 
 class Arrival:
@@ -122,25 +105,24 @@ class Registry:
             label = standing.facts.label(session.account_id).lower()
             if label in resume:
                 position = max(min(resume[label], position), standing.floor - 1)
-                session.replays.add(room)
+                session.replays |= {room}
             self._hear(session, room, position)
-            for other in self.accounts[session.account_id] - room.hearers.keys():
+            for other in [other for other in self.accounts[session.account_id] if other not in room]:
                 # They came into the room just now, and what tells us is not published yet.
                 self._hear_late(other, room, max(standing.joined - 1, 0))
             if standing.seq > room.head:  # stored, but not published here yet
                 self._expect(room)
 
-    def depart(self, session: Session) -> bool:
-        """Forgets a session; says whether it was its account's last one."""
+    def depart(self, session: Session) -> None:
+        """Forgets a session."""
         for room in list(session.rooms.values()):
             self._unhear(session, room)
         sessions = self.accounts.get(session.account_id, set())
         sessions.discard(session)
-        if sessions:
-            return False
-        self.away.pop(session.account_id, None)
-        self._apart.pop(session.account_id, None)
-        return self.accounts.pop(session.account_id, None) is not None
+        if not sessions:
+            self.accounts.pop(session.account_id, None)
+            self.away.pop(session.account_id, None)
+            self._apart.pop(session.account_id, None)
 
     def room(self, room_id: int) -> Room | None:
         return self._rooms.get(room_id)
@@ -169,8 +151,8 @@ class Registry:
         """The sessions of others in the same rooms; rooms with more hearers than `most` do not count (0: all do)."""
         near: set[Session] = set()
         for room in session.rooms.values():
-            if not most or len(room.hearers) <= most:
-                near.update(room.hearers)
+            if not most or room.hearers <= most:
+                near.update(room)
         hidden = self._apart.get(session.account_id, frozenset()) | {session.account_id}
         return {other for other in near if other.account_id not in hidden}
 
@@ -186,12 +168,12 @@ class Registry:
         `head` is the room's last seq before what is published next."""
         room = self._room(facts, head)
         self._hear(session, room, min(since, head))
-        session.replays.add(room)
+        session.replays |= {room}
 
     def stop_hearing(self, session: Session, facts: RoomFacts) -> None:
         """The client of this session wants to hear no more of a room, not even what it has missed of it."""
         room = self._rooms.get(facts.id)
-        if room is not None and session in room.hearers:
+        if room is not None and session in room:
             self._unhear(session, room)
 
     # What happens in a room
@@ -238,36 +220,38 @@ class Registry:
             self._send(room, entries[start:] if start else entries)
 
     def _send(self, room: Room, entries: Sequence[Entry]) -> None:
-        before, last = room.head, entries[-1].seq
-        room.head = last
+        before, room.head = room.head, entries[-1].seq
         batch = encode.Batch(room.facts, entries)
-        hearers = room.hearers
-        behind = []
-        for session, position in hearers.items():
-            if position == before and session.writable:
-                hearers[session] = last
+        full = []
+        for session in room.live:
+            if session.writable:
                 session.write(batch.for_session(session))
-            elif position < last and session.writable and not session.pumping:
-                behind.append(session)
-        for session in behind:
+            else:
+                full.append(session)
+        for session in full:
+            room.place(session, before)
+        ahead, room.ahead = room.ahead, set()
+        for session in ahead:
+            room.place(session, room.behind[session])
             self.catch_up(session)
 
     def _came(self, room: Room, entry: Entry) -> None:
         self._changed(entry.author_id)
         for session in self.accounts.get(entry.author_id, ()):
-            if session not in room.hearers or session in room.leaving:
+            if session not in room or session in room.leaving:
                 self._hear(session, room, entry.seq - 1)
                 session.read[room.facts.id] = entry.seq - 1
 
     def _went(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
-            gone = {session.account_id for session in room.hearers} | set(self._arrivals)
+            gone = {session.account_id for session in room} | set(self._arrivals)
         else:
             gone = {entry.author_id if entry.kind == LEFT else entry.target_id}
         for account_id in gone:
             self._changed(account_id)
             for session in self.accounts.get(account_id, ()):
-                if room.hearers.get(session, entry.seq) < entry.seq:
+                position = room.position(session)
+                if position is not None and position < entry.seq:
                     room.leaving[session] = entry.seq  # a slow reader loses nothing by it
                 else:
                     self._unhear(session, room)
@@ -301,15 +285,14 @@ class Registry:
             self._clock.callLater(0, self.catch_up, session)
 
     def _hear(self, session: Session, room: Room, position: int) -> None:
-        room.hearers[session] = position
+        room.place(session, position)
         room.leaving.pop(session, None)
         session.rooms[room.facts.label(session.account_id).lower()] = room
         self._idle.pop(room.facts.id, None)
 
     def _unhear(self, session: Session, room: Room) -> None:
-        room.hearers.pop(session, None)
-        room.leaving.pop(session, None)
-        session.replays.discard(room)
+        room.remove(session)
+        session.replays -= {room}
         label = room.facts.label(session.account_id).lower()
         if session.rooms.get(label) is room:  # a deleted one's name may be another's by now
             del session.rooms[label]
@@ -328,27 +311,30 @@ class Registry:
         try:
             while session.writable and session.stage is Stage.IN:
                 self._tell_live(session)
-                late = [r for r in session.rooms.values() if r.hearers[session] < r.head]
+                late = [room for room in session.rooms.values() if room.is_late(session)]
                 if not late:
                     return
                 for room in late:  # a page of each in turn
                     await self._pump_page(session, room)
                     if not session.writable:
                         return
+        except Exception:
+            self.log.failure("A session could not read on; it is tried again.")
+            self._clock.callLater(RETRY_SECONDS, self.catch_up, session)
         finally:
             session.pumping = False
             session.more()
 
     async def _pump_page(self, session: Session, room: Room) -> None:
-        position = room.hearers.get(session)
-        if position is None or position >= room.head:
+        if not room.is_late(session):
             return
+        position = room.behind[session]
         try:
             entries, _ = await self._read_page(room.facts.id, position)
         except Unavailable:
             await self._pause(RETRY_SECONDS)
             return
-        if room.hearers.get(session) != position:
+        if room.position(session) != position:
             return  # it left, or asked for another place, meanwhile
         last = room.leaving.get(session, room.head)
         entries = [entry for entry in entries if entry.seq <= last]
@@ -356,7 +342,7 @@ class Registry:
             self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
             await self._pause(RETRY_SECONDS)
             return
-        room.hearers[session] = entries[-1].seq
+        room.place(session, entries[-1].seq)
         session.write(encode.Batch(room.facts, entries).for_session(session))
         if room.leaving.get(session) == entries[-1].seq:
             self._unhear(session, room)
@@ -364,9 +350,9 @@ class Registry:
     def _tell_live(self, session: Session) -> None:
         if not session.replays:
             return
-        for room in [r for r in session.rooms.values() if r in session.replays and r.hearers[session] >= r.head]:
-            session.replays.discard(room)
-            session.write(encode.news(session, Live(room.facts.label(session.account_id), room.hearers[session])))
+        for room in [r for r in session.rooms.values() if r in session.replays and not r.is_late(session)]:
+            session.replays -= {room}
+            session.write(encode.news(session, Live(room.facts.label(session.account_id), room.position(session) or 0)))
 
     def _expect(self, room: Room) -> None:
         """Entries are known to be stored that did not come: wait a little, then fetch them."""

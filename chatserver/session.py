@@ -1,6 +1,5 @@
 """One connected client: how far it has come, what it has asked, where it stands in each room. Knows no sockets."""
 
-from collections import deque
 from collections.abc import Callable
 from datetime import date
 from enum import Enum
@@ -11,7 +10,7 @@ from chatserver.errors import Refused
 from chatserver.events import Person
 
 if TYPE_CHECKING:
-    from chatserver.registry import Room
+    from chatserver.room import Room
 
 
 class Dialect(Enum):
@@ -39,6 +38,10 @@ class Rejected:
         self.refused = refused
         self.tag = tag
         self.fatal = fatal
+
+
+def _nothing(*_: object) -> None:
+    pass
 
 
 class Session:
@@ -87,27 +90,36 @@ class Session:
         self.token_id = 0  # what it logged in with, where not with a password
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
-        self.inbox: deque[Command | Rejected] = deque()
+        # Lists, though taken from in front: they are short, and an empty deque takes ten times an empty list's memory.
+        self.inbox: list[Command | Rejected] = []
         self.waiting = False  # in a lane, or being served
-        self.strikes: deque[float] = deque()  # seconds, of the last minute
+        self.strikes: list[float] = []  # seconds, of the last minute
         # rooms by what this client calls them, in lower case
         self.rooms: dict[str, Room] = {}
         self.current = CURRENT
-        self.replays: set[Room] = set()  # to be told `live` once caught up
+        self.replays: frozenset[Room] = frozenset()  # to be told `live` once caught up
         self.pumping = False
-        self.unechoed: set[tuple[int, int]] = set()  # (room, seq) of what was typed here, and is not shown again
+        # (room, seq) of what was typed here, and is not shown again
+        self.unechoed: frozenset[tuple[int, int]] = frozenset()
         self.read: dict[int, int] = {}  # of a person: by room id, up to where they have seen everything
         self.day_shown: date | None = None  # the date last shown to a person
         # What the connection gives: send these bytes in order; False while it takes no more news.
-        self.write: Callable[[bytes], None] = lambda data: None
-        self.hold: Callable[[], None] = lambda: None
-        self.release: Callable[[], None] = lambda: None
-        self.admitted: Callable[[], None] = lambda: None  # it is logged in
-        self.refuse: Callable[[Rejected], None] = lambda rejected: None
-        self.drained: Callable[[], None] = lambda: None  # it is writable again
-        self.more: Callable[[], None] = lambda: None  # the inbox has room again
-        self.hang_up: Callable[[str, str], None] = lambda reason, text: None
+        self.write: Callable[[bytes], None]
         self.writable = True
+        self.hold: Callable[[], None]
+        self.release: Callable[[], None]
+        self.admitted: Callable[[], None]  # it is logged in
+        self.refuse: Callable[[Rejected], None]
+        self.drained: Callable[[], None]  # it is writable again
+        self.more: Callable[[], None]  # the inbox has room again
+        self.hang_up: Callable[[str, str], None]
+        self.detach()
+
+    def detach(self) -> None:
+        """There is no connection (any more). What refers to each other in a circle is let go, so that its memory is
+        free at once: the garbage collector would find it only now and then, and stop everything to look for it."""
+        self.write = self.hold = self.release = self.admitted = self.refuse = _nothing
+        self.drained = self.more = self.hang_up = _nothing
 
     @property
     def person(self) -> Person:

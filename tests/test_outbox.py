@@ -26,11 +26,8 @@ class Link(tcp.Connection):
         self.producer: Any = None
         self.aborted = False
 
-    def writeSomeData(self, data: bytes | bytearray) -> int:
-        piece = bytes(data[: self.room])
-        self.room -= len(piece)
-        self.taken += piece
-        return len(piece)
+    def getHandle(self) -> Any:
+        return Socket(self)
 
     def write(self, data: bytes) -> None:
         self.queue += data
@@ -51,6 +48,20 @@ class Link(tcp.Connection):
         self.queue = self.queue[size:]
         if not self.queue and self.producer is not None:
             self.producer.resumeProducing()
+
+
+class Socket:
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def send(self, data: bytes) -> int:
+        link = self._link
+        if not link.room:
+            raise BlockingIOError
+        piece = data[: link.room]
+        link.room -= len(piece)
+        link.taken += piece
+        return len(piece)
 
 
 class Ends:

@@ -349,10 +349,12 @@ def test_hearing_no_more(town: Town) -> None:
 def test_departing(town: Town) -> None:
     """A session that has ended hears nothing, and is not counted."""
     ana, other = town.arrive(ANA), town.arrive(ANA)
-    assert not town.registry.depart(ana.session)
+    town.registry.depart(ana.session)
+    assert town.registry.sessions(ana.session.account_id) == [other.session]
     town.say()
     assert (ana.heard(), other.heard()) == ([], [1])
-    assert town.registry.depart(other.session)
+    town.registry.depart(other.session)
+    assert town.registry.sessions(ana.session.account_id) == []
     town.say()
     assert other.heard() == [1]
     assert town.arrive(BOB, seq=2).heard() == []

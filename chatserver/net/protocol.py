@@ -109,6 +109,7 @@ class ChatProtocol(LineReceiver):
         self.factory.lost(self)
         if self._ended:
             self.session.stage = Stage.ENDING
+            self.session.detach()
         else:
             self.session.writable = True  # what arrived is still done; nobody waits for answers
             self.advance()
@@ -188,7 +189,7 @@ class ChatProtocol(LineReceiver):
             now = self._clock.seconds()
             session.strikes.append(now)
             while now - session.strikes[0] > STRIKE_SECONDS:
-                session.strikes.popleft()
+                del session.strikes[0]
             if len(session.strikes) >= self.factory.limits.strikes:
                 self.hang_up("strikes", "Too many of your commands were refused. Connect again when that is mended.")
 
@@ -326,6 +327,7 @@ class ChatProtocol(LineReceiver):
         self.session.stage = Stage.ENDING
         self.session.inbox.clear()
         if self._lost:
+            self.session.detach()
             return
         self._cancel()
         self._outbox.close()

@@ -1,6 +1,5 @@
 """Bytes to lines: line ends, limits and the telnet filter, whatever pieces the bytes come in."""
 
-from collections import deque
 from typing import Final
 
 from msgspec import Struct
@@ -37,7 +36,7 @@ class Lines:
         """Both in bytes; a `max_line` of 0 leaves only the other limit."""
         self._max_line = max_line or max_unended
         self._max_unended = max(max_unended, self._max_line)
-        self._ready: deque[bytes] = deque()
+        self._ready: list[bytes] = []  # the next one last: a deque would be the half of an idle connection's memory
         self._ready_bytes = 0
         self._tail = bytearray()  # the unfinished line: at most _max_line bytes of it are kept ...
         self._tail_length = 0  # ... and all are counted
@@ -65,7 +64,7 @@ class Lines:
     def next(self) -> bytes | TooLong | None:
         """The next line without its end, or None: there is none yet. Raises Undecodable, from then on always."""
         if self._ready:
-            line = self._ready.popleft()
+            line = self._ready.pop()
             self._ready_bytes -= len(line) + 1
             return self._bare(line)
         if self._trouble is not None:
@@ -81,7 +80,7 @@ class Lines:
     def start(self) -> bytes:
         """The first bytes of what is pending, at most 16, so that a client is known before its first line ends."""
         start = b""
-        for line in self._ready:
+        for line in reversed(self._ready):
             start += line[:START] + b"\n"
             if len(start) >= START:
                 break
@@ -112,7 +111,7 @@ class Lines:
                 return
             self._ready_bytes += len(data) - len(rest) - len(lines[0]) + len(self._tail)
             lines[0] = self._take_tail()
-            self._ready.extend(lines)
+            self._ready[:0] = reversed(lines)
         self._extend_tail(rest)
 
     def _extend_tail(self, piece: bytes) -> None:

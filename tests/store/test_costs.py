@@ -1,0 +1,65 @@
+"""What work costs, counted in statements: a number that no slow machine changes."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from chatserver.store import arrivals, messages, search
+from chatserver.store.messages import Draft
+from tests.store.conftest import AT, Tables
+
+
+class Statements:
+    """Those that an engine carries out while this is entered."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._engine = tables.engine
+        self.texts: list[str] = []
+
+    def _note(self, _db: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+        if not statement.startswith(("BEGIN", "PREPARE")):
+            self.texts.append(statement)
+
+    def __enter__(self) -> list[str]:
+        event.listen(self._engine, "before_cursor_execute", self._note)
+        return self.texts
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._note)
+
+
+@pytest.mark.parametrize("size", [1, 120])
+def test_a_take_is_a_few_statements(tables: Tables, size: int) -> None:
+    """Storing messages is one statement on Postgres and three on SQLite, however many messages, rooms and people."""
+    people = [tables.person(f"user{n}") for n in range(6)]
+    books = [tables.room(f"room{n}", *people) for n in range(4)]
+    drafts = [Draft(books[n % 4].id, people[n % 6].id, f"text {n}", f"id{n}") for n in range(size)]
+    with Statements(tables) as statements:
+        assert {verdict.outcome for verdict in tables.append(*drafts)} == {"kept"}
+    assert len(statements) == (1 if tables.postgres else 3)
+    with Statements(tables) as statements:
+        assert {verdict.outcome for verdict in tables.append(*drafts)} == {"dup"}
+    assert len(statements) == 1
+
+
+@pytest.mark.parametrize("size", [1, 30])
+def test_many_logins_are_a_few_statements(tables: Tables, size: int) -> None:
+    """Who logs in by token is looked up with three statements more, for as many people as come at once."""
+    people = [tables.person(f"user{n}") for n in range(size)]
+    tables.room("books", *people)
+    with Statements(tables) as statements:
+        found = tables(arrivals.look_up, [(person, 0) for person in people], AT)
+    assert [[standing.facts.name for standing in known.standings] for known in found] == [["books"]] * size
+    assert len(statements) == 2
+
+
+def test_words_wait_for_nobodys_message(tables: Tables) -> None:
+    """After tidying, no word of a message is left for the next one to sort into Postgres's index."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    tables.append(*(Draft(books.id, ana.id, f"some words and number{n}", None) for n in range(200)))
+    tables(search.tidy)
+    if tables.postgres:
+        assert tables(lambda db: db.exec_driver_sql("SELECT gin_clean_pending_list('ix_entry_search')").scalar()) == 0
+    assert len(tables(messages.after, books.id, 0, 300)[0]) == 201
