@@ -16,6 +16,7 @@ from bench.servers import OnPostgres, Server
 
 Result = dict[str, Any]
 STALLED = 1000
+FILLING_SECONDS = 1.0
 CHECKED = 3  # of the stalled readers, which read on at the end
 PAGE = 50
 PAGES = 100
@@ -111,7 +112,8 @@ def resume(server: Server, what: Load) -> Result:
 
 
 def stalled(server: Server, what: Load) -> Result:
-    """The load alone, then with members that are logged in and read nothing; some of them read on at the end."""
+    """The load alone, then with members that are logged in and read nothing: first while the kernel still takes
+    something for them, then when it does not. Some of them read on at the end."""
     alone = load.run(server, what)
     with ExitStack() as stack:
         readers = [stack.enter_context(Client(server.port, receive_bytes=4096)) for _ in range(STALLED)]
@@ -122,15 +124,17 @@ def stalled(server: Server, what: Load) -> Result:
         for reader in readers:
             reader.ask(cmd="ping")
         with Memory(server) as memory:
+            filling = load.run(server, replace(what, seconds=FILLING_SECONDS))
             result = load.run(server, what)
-        head = alone.get("sent", 0) + result.get("sent", 0)
+        before = alone.get("sent", 0) + filling.get("sent", 0)
         for reader in readers[:CHECKED]:
-            for _ in reader.entries(alone.get("sent", 0) + 1, head):
+            for _ in reader.entries(alone.get("sent", 0) + 1, before + result.get("sent", 0)):
                 pass
-    result["faults"] += alone["faults"]
+    result["faults"] += alone["faults"] + filling["faults"]
     result["alone"] = alone
+    result["filling"] = filling
     result["memory"] = memory.figures
-    result["sent_before"] = alone.get("sent", 0)
+    result["sent_before"] = before
     return result
 
 

@@ -1,6 +1,7 @@
 """What a message costs, counted in system calls, calls of functions and memory: no slow machine changes that."""
 
 import gc
+import socket
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -52,6 +53,8 @@ class Wire(Link):
 
 
 class Handle:
+    family = socket.AF_UNIX
+
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 

@@ -1,5 +1,6 @@
 """What goes out to one client, over a transport that takes as much as the test says."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -51,6 +52,10 @@ class Link(tcp.Connection):
 
 
 class Socket:
+    """What the link has of a socket. Of a Unix one: there is nothing to set."""
+
+    family = socket.AF_UNIX
+
     def __init__(self, link: Link) -> None:
         self._link = link
 

@@ -1,5 +1,6 @@
 """What goes out to one client: at once where the link is free, and never without bound."""
 
+import socket
 import struct
 from fcntl import ioctl
 from termios import TIOCOUTQ
@@ -11,7 +12,10 @@ from zope.interface import implementer
 
 from chatserver.session import Session
 
-FULL_BYTES = 65536
+FULL_BYTES = 16384
+UNSENT_BYTES = 32768
+"""So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
+read, and the memory with that, and the time to write it."""
 
 
 @implementer(IPushProducer)
@@ -33,8 +37,11 @@ class Outbox:
         self._stall: IDelayedCall | None = None
         self._direct = isinstance(transport, tcp.Connection) and not transport.TLS
         if self._direct:
+            handle = transport.getHandle()
             # What `writeSomeData` calls too, in half the time: with small messages that counts.
-            self._send = transport.getHandle().send
+            self._send = handle.send
+            if hasattr(socket, "TCP_NOTSENT_LOWAT") and handle.family in (socket.AF_INET, socket.AF_INET6):
+                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         # A pull producer is asked whenever the transport has become empty: just what a direct sender wants to know.
         transport.registerProducer(self, not self._direct)
 
