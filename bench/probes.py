@@ -144,7 +144,8 @@ def bigroom(server: Server, what: Load) -> Result:
     try:
         if not huge.ready():
             return huge.result()
-        beside = load.run(server, replace(BESIDE, seconds=what.seconds))
+        # It ends before the huge one's members all leave at once.
+        beside = load.run(server, replace(BESIDE, seconds=what.seconds - 2))
         result = huge.result()
     finally:
         if not huge.over:

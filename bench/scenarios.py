@@ -110,7 +110,7 @@ PROBED = [
     ),
     Scenario(
         "bigroom", "One message a second to a room of 10,000, beside 100 messages/s in a room of 20.",
-        _paced(1, 5, clients=10_000, login_seconds=150), OURS, 1, kind="bigroom", probe=probes.bigroom,
+        _paced(1, 7, clients=10_000, login_seconds=150), OURS, 1, kind="bigroom", probe=probes.bigroom,
         more_people=[probes.BESIDE.people],
     ),
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from chatserver.errors import Unavailable
 from chatserver.store import sessions
-from chatserver.store.threads import Store
+from chatserver.store.threads import Conflict, Store
 
 FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 2.0
@@ -57,7 +57,7 @@ class Ledger:
                 self._changes = []
                 try:
                     await self._store.write(sessions.record, taken)
-                except Unavailable:
+                except (Unavailable, Conflict):
                     self._changes = [*taken, *self._changes]
                     self._later(RETRY_SECONDS)
                     return

@@ -205,6 +205,8 @@ class Processors:
             return
         self._tell(spoken, verdicts)
         self._stored(len(spoken))
+        while self._registry.lagging:
+            await self._turn()
 
     def _tell(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Publishes what was kept, a batch a room, and answers everybody; each connection is written to once."""

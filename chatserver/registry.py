@@ -39,6 +39,10 @@ IDLE_ROOMS = 10_000
 HOLE_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 QUIET_SECONDS = 0.02
+SLICE = 100
+"""In a room of more than `HUGE`, so many are written to in one go: less than a millisecond."""
+HUGE = 1000
+MOST_EARLY = 8
 
 
 COMING = frozenset({JOINED, CREATED})
@@ -57,12 +61,15 @@ class Arrival:
 class Registry:
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, read_page: ReadPage) -> None:
+    def __init__(self, clock: IReactorTime, read_page: ReadPage, huge: int = HUGE, slice: int = SLICE) -> None:
         self._clock = clock
         self._read_page = read_page
+        self._huge = huge
+        self._slice = slice
         self._rooms: dict[int, Room] = {}
         # Rooms that nobody hears now: their heads still matter to a login under way. Bounded, oldest first.
         self._idle: OrderedDict[int, None] = OrderedDict()
+        self._sending: set[Room] = set()  # huge ones
         self._arrivals: dict[int, list[Arrival]] = {}
         self.accounts: dict[int, set[Session]] = {}
         self.away: dict[int, str] = {}  # what those say who are away
@@ -184,16 +191,29 @@ class Registry:
         if not room.hearers:  # nobody has heard the ones before, so nobody waits for them
             room.head = max(room.head, entries[0].seq - 1)
             room.early.clear()
-        if entries[0].seq > room.head + 1:
+        if room.unsent or entries[0].seq > room.head + 1:
             room.early[entries[0].seq] = entries
-            self._expect(room)
+            if not room.unsent:
+                self._expect(room)
             return
         self._deliver(room, entries)
-        while room.early:
+        self._deliver_early(room)
+
+    @property
+    def lagging(self) -> bool:
+        """Whether more is published than can be written: then it is better to wait a little."""
+        return any(len(room.early) > MOST_EARLY for room in self._sending)
+
+    def _deliver_early(self, room: Room) -> None:
+        while room.early and not room.unsent:
             first = min(room.early)
             if first > room.head + 1:
-                break
-            self._deliver(room, room.early.pop(first))
+                self._expect(room)
+                return
+            entries = room.early.pop(first)
+            while more := room.early.pop(entries[-1].seq + 1, None):
+                entries = [*entries, *more]
+            self._deliver(room, entries)
 
     def doubt(self, room: Room) -> None:
         """Entries of a room may have been stored without our knowing: look, and publish them."""
@@ -213,23 +233,45 @@ class Registry:
                 self._came(room, entry)
             elif entry.kind in GOING:
                 # Who goes hears the entry that says so, and no further one.
-                self._send(room, entries[start : index + 1])
+                self._send(room, entries[start : index + 1], whole=True)
                 self._went(room, entry)
                 start = index + 1
         if start < len(entries):
             self._send(room, entries[start:] if start else entries)
 
-    def _send(self, room: Room, entries: Sequence[Entry]) -> None:
+    def _send(self, room: Room, entries: Sequence[Entry], *, whole: bool = False) -> None:
+        """Writes to all who are live: in a huge room, and unless it is to be done as a `whole`, slice by slice."""
         before, room.head = room.head, entries[-1].seq
         batch = encode.Batch(room.facts, entries)
+        if whole or len(room.live) <= self._huge:
+            self._write(room, batch, before, room.live)
+            self._sent(room)
+        else:
+            room.unsent, room.unsent_from = dict(room.live), before
+            self._sending.add(room)
+            self._send_slice(room, batch)
+
+    def _send_slice(self, room: Room, batch: encode.Batch) -> None:
+        some = [room.unsent.popitem()[0] for _ in range(min(self._slice, len(room.unsent)))]
+        self._write(room, batch, room.unsent_from, some)
+        if room.unsent:
+            self._clock.callLater(0, self._send_slice, room, batch)  # other rooms come in between
+        else:
+            self._sending.discard(room)
+            self._sent(room)
+            self._deliver_early(room)
+
+    def _write(self, room: Room, batch: encode.Batch, before: int, sessions: Iterable[Session]) -> None:
         full = []
-        for session in room.live:
+        for session in sessions:
             if session.writable:
                 session.write(batch.for_session(session))
             else:
                 full.append(session)
         for session in full:
             room.place(session, before)
+
+    def _sent(self, room: Room) -> None:
         ahead, room.ahead = room.ahead, set()
         for session in ahead:
             room.place(session, room.behind[session])
@@ -364,6 +406,9 @@ class Registry:
         try:
             more = True
             while (more or room.doubted) and room.hearers:
+                if room.unsent:
+                    await self._pause(0)
+                    continue
                 room.doubted = False
                 try:
                     entries, more = await self._read_page(room.facts.id, room.head)

@@ -12,11 +12,13 @@ class Room:
 
     `live` are those who have been written everything up to there: what is published next is written to them, and
     nobody else costs anything. `behind` are the others, with the seq last written to each: they read on from the store.
-    `ahead` are those of them whom the store has given more than is published. `leaving`: of those who are out of the
-    room, but have not been sent everything up to that yet, the last seq they get.
+    `ahead` are those of them whom the store has given more than is published. `unsent`: those of the live ones to whom
+    the newest is just being written, and who are still at `unsent_from`. `leaving`: of those who are out of the room,
+    but have not been sent everything up to that yet, the last seq they get.
     """
 
-    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live")
+    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live", "unsent",
+                 "unsent_from")  # fmt: skip
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
@@ -24,6 +26,8 @@ class Room:
         self.live: dict[Session, None] = {}
         self.behind: dict[Session, int] = {}
         self.ahead: set[Session] = set()
+        self.unsent: dict[Session, None] = {}
+        self.unsent_from = head
         self.leaving: dict[Session, int] = {}
         self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
         self.filling = False
@@ -41,6 +45,8 @@ class Room:
 
     def position(self, session: Session) -> int | None:
         """The seq last written to it; None where it does not hear this room."""
+        if session in self.unsent:
+            return self.unsent_from
         return self.head if session in self.live else self.behind.get(session)
 
     def is_late(self, session: Session) -> bool:
@@ -50,6 +56,7 @@ class Room:
     def place(self, session: Session, position: int) -> None:
         """This session has been written everything up to there."""
         self.ahead.discard(session)
+        self.unsent.pop(session, None)
         if position == self.head:
             self.behind.pop(session, None)
             self.live[session] = None
@@ -63,4 +70,5 @@ class Room:
         self.live.pop(session, None)
         self.behind.pop(session, None)
         self.ahead.discard(session)
+        self.unsent.pop(session, None)
         self.leaving.pop(session, None)

@@ -67,9 +67,9 @@ class Listener:
 class Town:
     """A registry on a clock that stands still, before a store that holds what it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, slice: int = 0) -> None:
         self.clock = Clock()
-        self.registry = Registry(self.clock, self._read_page)
+        self.registry = Registry(self.clock, self._read_page, slice or 500, slice)
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []
@@ -129,7 +129,7 @@ def town() -> Town:
 @given(st.data())
 def test_batches_in_any_order(data: st.DataObject) -> None:
     """Batches come early and late, readers stop and go on: each hears 1, 2, 3, ... to the end."""
-    town = Town()
+    town = Town(data.draw(st.integers(0, 2), "slice"))
     listeners = [town.arrive(account) for account in (ANA, ANA, BOB)]
     sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=12), "sizes")
     batches: list[list[Entry]] = []
@@ -157,6 +157,50 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
     for one in listeners:
         one.drain()
         assert one.heard() == list(range(1, total + 1))
+
+
+@given(st.data())
+def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
+    """While a huge room is written to slice by slice, people come, go, stop and read on, and more happens: each hears
+    just what happened while they were in it, in order."""
+    town = Town(data.draw(st.integers(1, 3), "slice"))
+    people = [town.arrive(account) for account in range(1, 7)]
+    inside: dict[int, bool] = dict.fromkeys(range(1, 7), True)
+    expected: dict[int, list[int]] = {account: [] for account in inside}
+    seq = 0
+    for _ in range(data.draw(st.integers(1, 25), "steps")):
+        what = data.draw(st.sampled_from(["say", "say", "come or go", "fill up", "drain", "turn"]), "what")
+        account = data.draw(st.integers(1, 6), "account")
+        if what == "fill up":
+            people[account - 1].fill_up()
+        elif what == "drain":
+            people[account - 1].drain()
+        elif what == "turn":
+            for call in town.clock.getDelayedCalls()[:1]:
+                if call.getTime() <= town.clock.seconds():
+                    work: Any = call
+                    run, args = work.func, work.args
+                    call.cancel()
+                    run(*args)
+        else:
+            seq += 1
+            kind = events.MESSAGE if what == "say" else events.LEFT if inside[account] else events.JOINED
+            if kind == events.JOINED:  # who comes back has read what was before they went
+                town.clock.advance(0)
+                people[account - 1].drain()
+                inside[account] = True
+            for one in inside:
+                if inside[one]:
+                    expected[one].append(seq)
+            if kind == events.LEFT:
+                inside[account] = False
+            town.happen(entry(seq, kind, account))
+    town.clock.advance(0)
+    for person in people:
+        person.drain()
+    town.clock.advance(RETRY_SECONDS)
+    assert {number: one.heard() for number, one in enumerate(people, 1)} == expected
+    assert not town.registry.lagging
 
 
 def test_a_hole_is_filled_from_the_store(town: Town) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
 from chatserver.store.places import Place
-from chatserver.store.schema import Account, EntryRow, Room
+from chatserver.store.schema import Account, EntryRow, Room, as_sqlite
 
 PAGE_CHARACTERS = 1 << 20
 """A page ends early once its texts are this long, so that no answer can fill the memory."""
@@ -172,7 +172,7 @@ _KEEP_SQLITE = (
 
 
 def _append_sqlite(db: Connection, said: str, at: datetime) -> list[Verdict]:
-    now = at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    now = as_sqlite(at)
     heads: dict[int, int] = {}
     rows: list[tuple[Any, ...]] = []
     verdicts = []

@@ -47,6 +47,11 @@ class Instant(TypeDecorator[datetime]):
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
+def as_sqlite(at: datetime) -> str:
+    """A time as SQLite keeps it, for statements that are not SQLAlchemy's."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
 # SQLite numbers rows by itself only where the key is spelt INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, text, update
 
-from chatserver.store.schema import Account, Membership, SessionRow, Token
+from chatserver.store.schema import SessionRow, as_sqlite
 
 
 class Opened(Struct, frozen=True):
@@ -34,56 +35,57 @@ class Closed(Struct, frozen=True):
 Change = Opened | Closed
 
 
+# Each takes many rows as one JSON text: with a parameter for each, the thread would be busy for long, and the reactor
+# with it. {said} are the rows, {at} is a time that stands at that place in them.
+_TEXTS = {
+    "opened": """INSERT INTO session (id, account_id, node, address, connected_at)
+        SELECT v ->> 0, CAST(v ->> 1 AS bigint), v ->> 2, v ->> 3, {at[4]} FROM {said} WHERE true
+        ON CONFLICT DO NOTHING""",
+    "used": "UPDATE token SET last_used_at = {at[1]} FROM {said} WHERE token.id = CAST(v ->> 0 AS bigint)",
+    "closed": """UPDATE session SET disconnected_at = {at[1]}, reason = v ->> 2 FROM {said}
+        WHERE session.id = v ->> 0""",
+    "read": """UPDATE membership SET read_seq = CAST(v ->> 2 AS bigint) FROM {said}
+        WHERE account_id = CAST(v ->> 0 AS bigint) AND room_id = CAST(v ->> 1 AS bigint) AND left_seq IS NULL
+        AND read_seq < CAST(v ->> 2 AS bigint)""",
+    "seen": "UPDATE account SET last_seen_at = {at[1]} FROM {said} WHERE account.id = CAST(v ->> 0 AS bigint)",
+}
+_STATEMENTS = {
+    dialect: {
+        name: text(words.format(said=said, at=[at.format(place) for place in range(5)]))
+        for name, words in _TEXTS.items()
+    }
+    for dialect, said, at in (
+        ("postgresql", "json_array_elements(CAST(:said AS json)) AS t(v)", "CAST(v ->> {} AS timestamptz)"),
+        ("sqlite", "(SELECT value AS v FROM json_each(:said)) AS t", "v ->> {}"),
+    )
+}
+
+
 def record(db: Connection, changes: Sequence[Change]) -> None:
-    """Writes down many logins and ends of logins at once."""
-    opened = [change for change in changes if isinstance(change, Opened)]
-    closed = [change for change in changes if isinstance(change, Closed)]
-    if opened:
-        # Done twice where the database went away just after it had done it.
-        insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-        db.execute(
-            insert(SessionRow).on_conflict_do_nothing(),
-            [
-                {"id": o.id, "account_id": o.account_id, "node": o.node, "address": o.address, "connected_at": o.at}
-                for o in opened
-            ],
-        )
-    used = {o.token_id: o.at for o in opened if o.token_id}
-    if used:
-        db.execute(
-            update(Token).where(Token.id == bindparam("token")).values(last_used_at=bindparam("used")),
-            [{"token": token_id, "used": at} for token_id, at in sorted(used.items())],
-        )
-    if closed:
-        # Connection.execute of an UPDATE with a list is one executemany.
-        db.execute(
-            update(SessionRow)
-            .where(SessionRow.id == bindparam("session"))
-            .values(disconnected_at=bindparam("ended"), reason=bindparam("why")),
-            [{"session": c.id, "ended": c.at, "why": c.reason} for c in closed],
-        )
-    marks = [
-        {"who": c.account_id, "room": room_id, "mark": seq}
-        for c in sorted(closed, key=lambda c: c.account_id)
-        for room_id, seq in sorted(c.read.items())
-    ]
-    if marks:
-        db.execute(
-            update(Membership)
-            .where(
-                Membership.account_id == bindparam("who"), Membership.room_id == bindparam("room"),
-                Membership.left_seq.is_(None), Membership.read_seq < bindparam("mark"),
-            )
-            .values(read_seq=bindparam("mark")),
-            marks,
-        )  # fmt: skip
-    seen = {change.account_id: change.at for change in changes}
-    if seen:
-        # In the order of ids, so that two nodes never wait for each other.
-        db.execute(
-            update(Account).where(Account.id == bindparam("who")).values(last_seen_at=bindparam("seen")),
-            [{"who": account_id, "seen": at} for account_id, at in sorted(seen.items())],
-        )
+    """Writes down many logins and ends of logins at once. Harmless where that was done already."""
+    said: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TEXTS}
+    used: dict[int, Any] = {}
+    seen: dict[int, Any] = {}
+    read: dict[tuple[int, int], int] = {}
+    for change in changes:
+        at = as_sqlite(change.at) if db.dialect.name == "sqlite" else change.at
+        seen[change.account_id] = at
+        if isinstance(change, Opened):
+            said["opened"].append((change.id, change.account_id, change.node, change.address, at))
+            if change.token_id:
+                used[change.token_id] = at
+        else:
+            said["closed"].append((change.id, at, change.reason))
+            for room_id, seq in change.read.items():
+                mark = (change.account_id, room_id)
+                read[mark] = max(read.get(mark, 0), seq)
+    # In the order of ids, so that two nodes hardly ever wait for each other.
+    said["used"] = sorted(used.items())
+    said["seen"] = sorted(seen.items())
+    said["read"] = [(*mark, seq) for mark, seq in sorted(read.items())]
+    for name, values in said.items():
+        if values:
+            db.execute(_STATEMENTS[db.dialect.name][name], {"said": msgspec.json.encode(values).decode()})
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:
