@@ -13,7 +13,7 @@ from zope.interface import implementer
 from chatserver.session import Session
 
 FULL_BYTES = 16384
-UNSENT_BYTES = 32768
+UNSENT_BYTES = 131072
 """So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
 read, and the memory with that, and the time to write it."""
 
