@@ -132,13 +132,16 @@ def stalled_table(runs: Sequence[Run]) -> str:
     rows = []
     for run in counting(runs):
         before, after = run["alone"], run
+        filling = run["filling"]
         rows.append(
             [run["peer"], f"{before['msgs_per_s']:,.0f}", f"{after['msgs_per_s']:,.0f}",
              f"{before['lat_ms']['p50']:.2f} / {before['lat_ms']['p99']:.2f}",
+             f"{filling['lat_ms']['p50']:.2f} / {filling['lat_ms']['p99']:.2f}",
              f"{after['lat_ms']['p50']:.2f} / {after['lat_ms']['p99']:.2f}",
              f"{run['memory']['before_mib']:.0f} → {run['memory']['most_mib']:.0f}"]
         )  # fmt: skip
-    head = ["", "messages/s without them", "with them", "p50 / p99 ms without", "with", "server MiB, before → most"]
+    head = ["", "messages/s without them", "with them", "p50 / p99 ms without", "in their first second", "with",
+            "server MiB, before → most"]  # fmt: skip
     return table(head, rows)
 
 
