@@ -24,20 +24,17 @@ from chatserver.events import (
     KICKED,
     LEFT,
     Entry,
-    Live,
     News,
     RoomFacts,
     Standing,
 )
+from chatserver.catchup import RETRY_SECONDS, CatchUp, ReadPage
 from chatserver.room import Room
-from chatserver.session import Session, Stage
-
-ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
-"""(room id, seq) -> entries behind seq in rising order, as many as make a page, and whether there are more."""
+from chatserver.session import Dialect, Session, Stage
+from chatserver.turns import pause
 
 IDLE_ROOMS = 10_000
 HOLE_SECONDS = 0.2
-RETRY_SECONDS = 1.0
 QUIET_SECONDS = 0.02
 SLICE = 100
 """In a room of more than `HUGE`, so many are written to in one go: less than a millisecond."""
@@ -64,6 +61,7 @@ class Registry:
     def __init__(self, clock: IReactorTime, read_page: ReadPage, huge: int = HUGE, slice: int = SLICE) -> None:
         self._clock = clock
         self._read_page = read_page
+        self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
         self._huge = huge
         self._slice = slice
         self._rooms: dict[int, Room] = {}
@@ -141,7 +139,7 @@ class Registry:
     async def quiet(self, sessions: Iterable[Session]) -> None:
         """Until nothing of these sessions, which have ended, is under way."""
         while any(session.waiting for session in sessions):
-            await self._pause(QUIET_SECONDS)
+            await pause(self._clock, QUIET_SECONDS)
 
     def set_apart(self, one: int, other: int, *, apart: bool) -> None:
         """Whether two accounts see each other's presence."""
@@ -165,9 +163,12 @@ class Registry:
 
     def tell(self, sessions: Iterable[Session], item: News) -> None:
         """Sends news that is no entry. Who takes nothing now is not told: it would be old when it came."""
+        words: dict[Dialect, bytes] = {}
         for session in sessions:
             if session.writable and session.stage is Stage.IN:
-                session.write(encode.news(session, item))
+                if session.dialect not in words:
+                    words[session.dialect] = encode.news(session, item)
+                session.write(words[session.dialect])
 
     def replay(self, session: Session, facts: RoomFacts, since: int, head: int) -> None:
         """Lets a session hear a room from behind `since` on; `catch_up` sends it, and `live` at its end.
@@ -182,6 +183,10 @@ class Registry:
         room = self._rooms.get(facts.id)
         if room is not None and session in room:
             self._unhear(session, room)
+
+    def catch_up(self, session: Session) -> None:
+        """Sends a session what it has not heard yet, page by page, for as long as it takes it."""
+        self._catch_up.start(session)
 
     # What happens in a room
 
@@ -280,9 +285,20 @@ class Registry:
     def _came(self, room: Room, entry: Entry) -> None:
         self._changed(entry.author_id)
         for session in self.accounts.get(entry.author_id, ()):
-            if session not in room or session in room.leaving:
+            if session in room.leaving:  # it has still to read what was before it went
+                room.returning[session] = entry.seq - 1
+            elif session not in room:
                 self._hear(session, room, entry.seq - 1)
                 session.read[room.facts.id] = entry.seq - 1
+
+    def _caught_up_and_left(self, session: Session, room: Room) -> None:
+        """A session has been sent everything up to its going."""
+        back = room.returning.get(session)
+        if back is None:
+            self._unhear(session, room)
+        else:
+            self._hear(session, room, back)
+            session.read[room.facts.id] = back
 
     def _went(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
@@ -294,7 +310,8 @@ class Registry:
             for session in self.accounts.get(account_id, ()):
                 position = room.position(session)
                 if position is not None and position < entry.seq:
-                    room.leaving[session] = entry.seq  # a slow reader loses nothing by it
+                    room.returning.pop(session, None)
+                    room.leaving.setdefault(session, entry.seq)  # a slow reader loses nothing by it
                 else:
                     self._unhear(session, room)
 
@@ -329,6 +346,7 @@ class Registry:
     def _hear(self, session: Session, room: Room, position: int) -> None:
         room.place(session, position)
         room.leaving.pop(session, None)
+        room.returning.pop(session, None)
         session.rooms[room.facts.label(session.account_id).lower()] = room
         self._idle.pop(room.facts.id, None)
 
@@ -341,60 +359,7 @@ class Registry:
         if not room.hearers:
             self._idle[room.facts.id] = None
 
-    # Reading on from the store
-
-    def catch_up(self, session: Session) -> None:
-        """Sends a session what it has not heard yet, page by page, for as long as it takes it."""
-        if not session.pumping and session.writable and session.stage is Stage.IN:
-            session.pumping = True
-            self._spawn(self._pump(session))
-
-    async def _pump(self, session: Session) -> None:
-        try:
-            while session.writable and session.stage is Stage.IN:
-                self._tell_live(session)
-                late = [room for room in session.rooms.values() if room.is_late(session)]
-                if not late:
-                    return
-                for room in late:  # a page of each in turn
-                    await self._pump_page(session, room)
-                    if not session.writable:
-                        return
-        except Exception:
-            self.log.failure("A session could not read on; it is tried again.")
-            self._clock.callLater(RETRY_SECONDS, self.catch_up, session)
-        finally:
-            session.pumping = False
-            session.more()
-
-    async def _pump_page(self, session: Session, room: Room) -> None:
-        if not room.is_late(session):
-            return
-        position = room.behind[session]
-        try:
-            entries, _ = await self._read_page(room.facts.id, position)
-        except Unavailable:
-            await self._pause(RETRY_SECONDS)
-            return
-        if room.position(session) != position:
-            return  # it left, or asked for another place, meanwhile
-        last = room.leaving.get(session, room.head)
-        entries = [entry for entry in entries if entry.seq <= last]
-        if not entries or entries[0].seq != position + 1:
-            self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
-            await self._pause(RETRY_SECONDS)
-            return
-        room.place(session, entries[-1].seq)
-        session.write(encode.Batch(room.facts, entries).for_session(session))
-        if room.leaving.get(session) == entries[-1].seq:
-            self._unhear(session, room)
-
-    def _tell_live(self, session: Session) -> None:
-        if not session.replays:
-            return
-        for room in [r for r in session.rooms.values() if r in session.replays and not r.is_late(session)]:
-            session.replays -= {room}
-            session.write(encode.news(session, Live(room.facts.label(session.account_id), room.position(session) or 0)))
+    # What the store has, and was not published
 
     def _expect(self, room: Room) -> None:
         """Entries are known to be stored that did not come: wait a little, then fetch them."""
@@ -407,14 +372,14 @@ class Registry:
             more = True
             while (more or room.doubted) and room.hearers:
                 if room.unsent:
-                    await self._pause(0)
+                    await pause(self._clock, 0)
                     continue
                 room.doubted = False
                 try:
                     entries, more = await self._read_page(room.facts.id, room.head)
                 except Unavailable:
                     more = True
-                    await self._pause(RETRY_SECONDS)
+                    await pause(self._clock, RETRY_SECONDS)
                     continue
                 if not entries:
                     continue
@@ -423,11 +388,6 @@ class Registry:
                 room.filling = True
         finally:
             room.filling = False
-
-    def _pause(self, seconds: float) -> "Deferred[None]":
-        done: Deferred[None] = Deferred()
-        self._clock.callLater(seconds, done.callback, None)
-        return done
 
     def _spawn(self, work: Any) -> None:
         ensureDeferred(work).addErrback(lambda failure: self.log.failure("Delivery failed.", failure))

@@ -14,11 +14,12 @@ class Room:
     nobody else costs anything. `behind` are the others, with the seq last written to each: they read on from the store.
     `ahead` are those of them whom the store has given more than is published. `unsent`: those of the live ones to whom
     the newest is just being written, and who are still at `unsent_from`. `leaving`: of those who are out of the room,
-    but have not been sent everything up to that yet, the last seq they get.
+    but have not been sent everything up to that yet, the last seq they get; `returning`: of those of them who have come
+    back meanwhile, the seq behind which they hear it again.
     """
 
-    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live", "unsent",
-                 "unsent_from")  # fmt: skip
+    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live",
+                 "returning", "unsent", "unsent_from")  # fmt: skip
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
@@ -29,6 +30,7 @@ class Room:
         self.unsent: dict[Session, None] = {}
         self.unsent_from = head
         self.leaving: dict[Session, int] = {}
+        self.returning: dict[Session, int] = {}
         self.early: dict[int, Sequence[Entry]] = {}  # by first seq: they wait for those before them
         self.filling = False
         self.doubted = False  # since the last reading
@@ -72,3 +74,4 @@ class Room:
         self.ahead.discard(session)
         self.unsent.pop(session, None)
         self.leaving.pop(session, None)
+        self.returning.pop(session, None)

@@ -11,13 +11,18 @@ MOST_TURNS = 16
 Turn = Callable[[], Awaitable[None]]
 
 
+def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
+    """Fires after so many seconds."""
+    over: Deferred[None] = Deferred()
+    clock.callLater(seconds, over.callback, None)
+    return over
+
+
 def turns(clock: IReactorTime) -> Turn:
     """Awaited, it is over once the reactor has read what there is to read just now."""
 
     async def turn() -> None:
-        over: Deferred[None] = Deferred()
-        clock.callLater(0, over.callback, None)
-        await over
+        await pause(clock, 0)
 
     return turn
 
