@@ -169,6 +169,7 @@ class Chatserver(Server):
     """The server under test, from the virtualenv that this program runs in."""
 
     profile, settings = "chatserver", "chatserver.toml"
+    timed: Path | None = None  # where clocks at the stations of its work write what they have seen
 
     @classmethod
     def missing(cls) -> str:
@@ -181,9 +182,12 @@ class Chatserver(Server):
         return f"chatserver {__version__}"
 
     def launch_chatserver(self, url: str, *options: str) -> None:
-        command = [sys.executable, str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "chatserver"]
+        twistd = ["-m", "bench.timed"] if self.timed else [str(Path(sys.executable).with_name("twistd"))]
+        command = [sys.executable, *twistd, "-n", "--pidfile=", "chatserver"]
         command += ["--listen", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096", "--database", url, *options]
         env = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
+        if self.timed:
+            env |= {"BENCH_TIMED": str(self.timed), "PYTHONPATH": str(HERE.parent)}
         root = not machine.stranger_can_run([sys.executable, "-c", "import chatserver.tap"])
         self.launch([*command, "--config", self.settings_file()], root=root, env=env)
 

@@ -5,15 +5,16 @@ the store once it can. Resuming and catching up are the same.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver import encode
+from chatserver.catchup import RETRY_SECONDS, CatchUp, ReadPage
 from chatserver.errors import Unavailable
 from chatserver.events import (
     BANNED,
@@ -28,7 +29,6 @@ from chatserver.events import (
     RoomFacts,
     Standing,
 )
-from chatserver.catchup import RETRY_SECONDS, CatchUp, ReadPage
 from chatserver.room import Room
 from chatserver.session import Dialect, Session, Stage
 from chatserver.turns import pause

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from chatserver import events
+from chatserver.catchup import RETRY_SECONDS
 from chatserver.errors import Unavailable
 from chatserver.events import Entry, RoomFacts, Standing
-from chatserver.catchup import RETRY_SECONDS
 from chatserver.registry import HOLE_SECONDS, Registry
 from chatserver.session import Dialect, Session, Stage
 from chatserver.wire import jsonl, text

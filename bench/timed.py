@@ -1,0 +1,79 @@
+"""chatserver under twistd, with clocks at the stations of a message's way. `bench/where.py` starts it.
+
+Arguments are twistd's. At the end it writes what the clocks say, as JSON, to the file that BENCH_TIMED names.
+"""
+
+import atexit
+import gc
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.scripts.twistd import run
+
+from chatserver.net.protocol import ChatProtocol
+from chatserver.processor import Processors
+from chatserver.registry import Registry
+from chatserver.store import threads
+
+SAMPLES: dict[str, list[tuple[float, float]]] = defaultdict(list)
+"""By station: seconds gone by, and seconds of the thread's own CPU time."""
+
+
+def timed(station: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def clocked(*args: Any, **kwargs: Any) -> Any:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            SAMPLES[station].append((time.perf_counter() - wall, time.thread_time() - cpu))
+
+    return clocked
+
+
+def timed_store(append: Callable[..., Any]) -> Callable[..., Any]:
+    """Beside the time of a take, notes how many messages it has: as if that were microseconds."""
+
+    async def clocked(self: threads.Store, work: Any, drafts: Any, at: Any) -> Any:
+        wall = time.perf_counter()
+        verdicts = await append(self, work, drafts, at)
+        SAMPLES["store"].append((time.perf_counter() - wall, 0.0))
+        SAMPLES["messages"].append((len(drafts) / 1e6, 0.0))
+        return verdicts
+
+    return clocked
+
+
+class Garbage:
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+        else:
+            SAMPLES[f"garbage {info['generation']}"].append((time.perf_counter() - self._began, 0.0))
+
+
+def write() -> None:
+    with Path(os.environ["BENCH_TIMED"]).open("w") as file:
+        json.dump(SAMPLES, file)
+
+
+def main() -> None:
+    vars_of: Any = setattr
+    vars_of(ChatProtocol, "dataReceived", timed("read", ChatProtocol.dataReceived))
+    vars_of(Processors, "_tell", timed("tell", Processors._tell))
+    vars_of(Registry, "publish", timed("publish", Registry.publish))
+    vars_of(threads.Store, "append", timed_store(threads.Store.append))
+    threads.transact = timed("transaction", threads.transact)
+    gc.callbacks.append(Garbage())
+    atexit.register(write)
+    sys.argv[0] = "twistd"
+    run()
+
+
+if __name__ == "__main__":
+    main()
