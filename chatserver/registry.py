@@ -205,6 +205,11 @@ class Registry:
         self._deliver_early(room)
 
     @property
+    def sending(self) -> bool:
+        """Whether something published is still being written."""
+        return bool(self._sending)
+
+    @property
     def lagging(self) -> bool:
         """Whether more is published than can be written: then it is better to wait a little."""
         return any(len(room.early) > MOST_EARLY for room in self._sending)

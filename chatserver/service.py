@@ -151,7 +151,7 @@ class ChatService(Service):
         self.log.info("Stopping: {count} connections.", count=len(connections))
         for connection in connections:
             connection.advance()  # which reads no further
-        await self._until(lambda: not any(c.busy for c in self._factory.connections), shutdown.drain_seconds)
+        await self._until(lambda: not self._factory.busy, shutdown.drain_seconds)
         self._processors.stop()
         for connection in list(self._factory.connections):
             # Spread over some seconds, so that they do not all come back at once.

@@ -74,6 +74,11 @@ class ChatFactory(ServerFactory):
             if banned is not None:
                 protocol.hang_up("banned", banned)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something that has arrived is still to be done, or to be told."""
+        return self.registry.sending or any(protocol.busy for protocol in self.connections)
+
     def ended(self, protocol: ChatProtocol, reason: str) -> None:
         """The server has nothing more to say on this connection, or it is lost. Called once or twice for each."""
         session = protocol.session

@@ -159,9 +159,10 @@ def test_links_that_take_nothing(server: StartServer, connect: Connect) -> None:
     ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
     ana.register("ana")
     stuck.register("stuck")
-    for _ in range(600):
-        ana.post("say", room="general", text="x" * 7000)
-    ana.wait_seq("general", 602, 30)
+    for seq in range(200, 601, 200):  # and reads in between
+        for _ in range(200):
+            ana.post("say", room="general", text="x" * 7000)
+        ana.wait_seq("general", seq, 30)
     gone = ana.wait_event(lambda event: event["event"] == "presence" and not event["online"], 20)
     assert gone["name"] == "stuck"
     wait_until(lambda: query(one.database, "SELECT reason FROM session WHERE reason IS NOT NULL") == [("stalled",)])
