@@ -63,11 +63,11 @@ def write() -> None:
 
 
 def main() -> None:
-    vars_of: Any = setattr
-    vars_of(ChatProtocol, "dataReceived", timed("read", ChatProtocol.dataReceived))
-    vars_of(Processors, "_tell", timed("tell", Processors._tell))
-    vars_of(Registry, "publish", timed("publish", Registry.publish))
-    vars_of(threads.Store, "append", timed_store(threads.Store.append))
+    for station, kind, name in (
+        ("read", ChatProtocol, "dataReceived"), ("tell", Processors, "_tell"), ("publish", Registry, "publish"),
+    ):  # fmt: skip
+        setattr(kind, name, timed(station, getattr(kind, name)))
+    setattr(threads.Store, "append", timed_store(threads.Store.append))  # noqa: B010 - mypy forbids the other way
     threads.transact = timed("transaction", threads.transact)
     gc.callbacks.append(Garbage())
     atexit.register(write)

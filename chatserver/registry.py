@@ -40,6 +40,7 @@ SLICE = 100
 """In a room of more than `HUGE`, so many are written to in one go: less than a millisecond."""
 HUGE = 1000
 MOST_EARLY = 8
+"""Where so many batches wait for a huge room to be written to, no more messages are stored for a moment."""
 
 
 COMING = frozenset({JOINED, CREATED})

@@ -45,7 +45,7 @@ def test_a_take_is_a_few_statements(tables: Tables, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 30])
 def test_many_logins_are_a_few_statements(tables: Tables, size: int) -> None:
-    """Who logs in by token is looked up with three statements more, for as many people as come at once."""
+    """Two statements tell what is to be known of those who log in, for as many as come at once."""
     people = [tables.person(f"user{n}") for n in range(size)]
     tables.room("books", *people)
     with Statements(tables) as statements:
