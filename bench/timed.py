@@ -20,6 +20,7 @@ from chatserver.net.protocol import ChatProtocol
 from chatserver.processor import Processors
 from chatserver.registry import Registry
 from chatserver.store import threads
+from chatserver.store.transactions import Statements, transact
 
 SAMPLES: dict[str, list[tuple[float, float]]] = defaultdict(list)
 """By station: seconds gone by, and seconds of the thread's own CPU time."""
@@ -68,7 +69,8 @@ def main() -> None:
     ):  # fmt: skip
         setattr(kind, name, timed(station, getattr(kind, name)))
     setattr(threads.Store, "append", timed_store(threads.Store.append))  # noqa: B010 - mypy forbids the other way
-    threads.transact = timed("transaction", threads.transact)
+    setattr(threads, "transact", timed("transaction", transact))  # noqa: B010
+    setattr(Statements, "run", timed("transaction", Statements.run))  # noqa: B010
     gc.callbacks.append(Garbage())
     atexit.register(write)
     sys.argv[0] = "twistd"

@@ -8,7 +8,8 @@ from twisted.logger import Logger
 
 from chatserver.errors import Unavailable
 from chatserver.store import sessions
-from chatserver.store.threads import Conflict, Store
+from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict
 
 FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 2.0

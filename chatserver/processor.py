@@ -24,7 +24,8 @@ from chatserver.session import Dialect, Rejected, Session
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.rooms import dismiss_guest
-from chatserver.store.threads import Conflict, Store
+from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict
 from chatserver.turns import Turn
 
 READ_TAKE = 1

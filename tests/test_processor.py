@@ -21,7 +21,7 @@ from chatserver.queue import Lanes
 from chatserver.registry import Registry
 from chatserver.session import Dialect, Rejected, Session, Stage
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.threads import Conflict
+from chatserver.store.transactions import Conflict
 from chatserver.turns import turns
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)

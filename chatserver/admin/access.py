@@ -15,7 +15,7 @@ from chatserver.store import Connection, Engine, directory
 from chatserver.store.database import open_present, parse_url
 from chatserver.store.directory import AccountLine
 from chatserver.store.places import OPERATOR, Place, find_room
-from chatserver.store.threads import Conflict, transact
+from chatserver.store.transactions import Conflict, transact
 from chatserver.wire.hygiene import escaped, room_name
 
 P = ParamSpec("P")

@@ -16,7 +16,7 @@ from chatserver.admin.user import user
 from chatserver.config import ConfigProblem
 from chatserver.errors import Refused, Unavailable
 from chatserver.store.database import DatabaseProblem
-from chatserver.store.threads import Conflict
+from chatserver.store.transactions import Conflict
 
 
 class Commands(click.Group):

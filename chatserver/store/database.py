@@ -46,13 +46,14 @@ def open_engine(url: URL, connections: int = 5) -> Engine:
     return _open_postgres(url, connections)
 
 
-def open_statements(engine: Engine, connections: int) -> Engine:
+def open_statements(engine: Engine, connections: int) -> Engine | None:
     """The same database, where each statement is a transaction of its own: on Postgres a round trip and not three.
+    None for SQLite, where there are no round trips.
 
     These are connections of their own: to set one's mode back and forth would cost as much as a short statement.
     """
     if engine.dialect.name == "sqlite":
-        return engine
+        return None
     return _open_postgres(engine.url, connections, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
 
 

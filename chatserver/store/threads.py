@@ -7,8 +7,6 @@ from threading import Thread
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -17,11 +15,11 @@ from twisted.python.threadpool import ThreadPool
 from chatserver.errors import Unavailable
 from chatserver.store import changes, rooms, sessions
 from chatserver.store.database import durability_warnings, open_statements
-
-DEADLOCK = "40P01"  # PostgreSQL's code: two transactions waited for each other, and this one was given up
+from chatserver.store.transactions import Statements, transact
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Run = Callable[[Callable[[Connection], Any]], Any]
 
 
 class Store:
@@ -32,9 +30,15 @@ class Store:
 
     def __init__(self, engine: Engine, reactor: Any, writers: int, readers: int) -> None:
         self._engine = engine
+        self._write: Run = partial(transact, engine)
         self._statements = open_statements(engine, writers + readers)
-        embedded = self._statements is engine
-        self._reader = engine.execution_options(read_only=True) if embedded else self._statements
+        if self._statements is None:
+            self._append: Run = self._write
+            self._read: Run = partial(transact, engine.execution_options(read_only=True))
+        else:
+            self._kept = Statements(self._statements)
+            self._append = self._kept.run
+            self._read = partial(transact, self._statements)
         self._reactor: IReactorFromThreads = reactor
         # Two pools: a message is never kept waiting by those who read.
         self._writers, self._readers = _pool(writers, "writers"), _pool(readers, "readers")
@@ -67,23 +71,25 @@ class Store:
             else:
                 pool.stop()
         self._engine.dispose()
-        self._statements.dispose()
+        if self._statements is not None:
+            self._kept.close()
+            self._statements.dispose()
 
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` in a transaction, which is committed when this returns."""
-        return await self._in_thread(self._writers, self._engine, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._writers, self._write, lambda db: work(db, *args, **kwargs))
 
     async def append(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for work that is one statement: on Postgres without a BEGIN and COMMIT around it."""
-        return await self._in_thread(self._writers, self._statements, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._writers, self._append, lambda db: work(db, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work`, which only reads and waits for no writer; on Postgres each statement sees its own moment."""
-        return await self._in_thread(self._readers, self._reader, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs))
 
-    async def _in_thread(self, pool: ThreadPool, engine: Engine, work: Callable[[Connection], T]) -> T:
+    async def _in_thread(self, pool: ThreadPool, run: Run, work: Callable[[Connection], T]) -> T:
         try:
-            result = await deferToThreadPool(self._reactor, pool, transact, engine, work)
+            result: T = await deferToThreadPool(self._reactor, pool, run, work)
         except Unavailable as error:
             if self._reachable:
                 self._reachable = False
@@ -102,31 +108,3 @@ def _pool(threads: int, name: str) -> ThreadPool:
     pool = ThreadPool(1, threads, name)
     pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
     return pool
-
-
-def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work` in a transaction, in this thread. Raises as the methods of Store do."""
-    driver = engine.dialect.loaded_dbapi
-    try:
-        with engine.begin() as db:
-            return work(db)
-    except IntegrityError as error:
-        raise Conflict() from _Cause(_first_line(error))
-    # The driver's own too: where a connection is lost while it goes back to the pool, SQLAlchemy does not wrap them.
-    except (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError) as error:
-        if getattr(getattr(error, "orig", error), "pgcode", None) == DEADLOCK:
-            raise Conflict() from _Cause(_first_line(error))
-        # The driver's first line, not SQLAlchemy's text: that one holds the statement, with what people wrote.
-        raise Unavailable() from _Cause(_first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
-
-
-class Conflict(Exception):
-    """Somebody else's transaction did the same at the same moment; nothing was done. Once more, and it is seen."""
-
-
-class _Cause(Exception):
-    """Why the database did not answer, in a line."""

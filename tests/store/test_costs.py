@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg2.extensions
 import pytest
 from sqlalchemy import event
 
@@ -11,22 +12,44 @@ from tests.store.conftest import AT, Tables
 
 
 class Statements:
-    """Those that an engine carries out while this is entered."""
+    """Those that an engine's connections carry out while this is entered, whoever's cursor they go through."""
 
     def __init__(self, tables: Tables) -> None:
         self._engine = tables.engine
-        self.texts: list[str] = []
+        self._postgres = tables.postgres
+        self._texts: list[str] = []
 
     def _note(self, _db: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
         if not statement.startswith(("BEGIN", "PREPARE")):
-            self.texts.append(statement)
+            self._texts.append(statement)
+
+    def _observe(self, connection: Any, _record: Any, _proxy: Any) -> None:
+        note = self._note
+
+        class Observed(psycopg2.extensions.cursor):  # type: ignore[misc]
+            def execute(self, query: Any, parameters: Any = None) -> None:
+                note(None, self, query, None, None, False)
+                super().execute(query, parameters)
+
+        connection.cursor_factory = Observed
+
+    def _stop(self, connection: Any, _record: Any) -> None:
+        connection.cursor_factory = None
 
     def __enter__(self) -> list[str]:
-        event.listen(self._engine, "before_cursor_execute", self._note)
-        return self.texts
+        if self._postgres:
+            event.listen(self._engine, "checkout", self._observe)
+            event.listen(self._engine, "checkin", self._stop)
+        else:
+            event.listen(self._engine, "before_cursor_execute", self._note)
+        return self._texts
 
     def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._note)
+        if self._postgres:
+            event.remove(self._engine, "checkout", self._observe)
+            event.remove(self._engine, "checkin", self._stop)
+        else:
+            event.remove(self._engine, "before_cursor_execute", self._note)
 
 
 @pytest.mark.parametrize("size", [1, 120])

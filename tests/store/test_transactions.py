@@ -1,0 +1,89 @@
+"""Connections that are kept, and those that are lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, text
+
+from chatserver.errors import Unavailable
+from chatserver.store import messages
+from chatserver.store.database import open_statements
+from chatserver.store.messages import Draft
+from chatserver.store.transactions import Conflict, Statements, transact
+from tests.store.conftest import AT, Tables
+
+# SQLite has no connections to lose.
+pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+END_OTHERS = text(
+    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def backend(db: Connection) -> int:
+    """The process of the server behind a connection."""
+    return int(db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+@pytest.fixture
+def statements(tables: Tables) -> Iterator[Statements]:
+    engine = open_statements(tables.engine, 2)
+    assert engine is not None
+    kept = Statements(engine)
+    yield kept
+    kept.close()
+    engine.dispose()
+
+
+def test_lost_connections(tables: Tables, statements: Statements) -> None:
+    """Where the database has ended all connections, one call is told so, and every later one is served."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    before = statements.run(lambda one: {backend(one), statements.run(backend)})
+    assert len(before) == 2
+    tables(lambda db: db.execute(END_OTHERS))
+
+    def append(db: Connection) -> str:
+        return messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)[0].outcome
+
+    with pytest.raises(Unavailable):
+        statements.run(append)
+    assert [statements.run(append) for _ in range(2)] == ["kept", "dup"]
+    assert not before & statements.run(lambda one: {backend(one), statements.run(backend)})
+
+
+def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) -> None:
+    """Who stores an id at the same moment as another one is told of a conflict, and the connection is used again."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    draft = Draft(books.id, ana.id, "hello", "k1")
+
+    def append() -> str:
+        return statements.run(lambda db: messages.append(db, [draft], AT))[0].outcome
+
+    before = statements.run(backend)
+    with tables.engine.begin() as db, tables.meanwhile(append) as result:
+        assert messages.append(db, [draft], AT)[0].outcome == "kept"
+    with pytest.raises(Conflict):
+        result()
+    assert append() == "dup"
+    assert statements.run(backend) == before
+
+
+def test_a_connection_lost_within_a_transaction(tables: Tables) -> None:
+    """Storing a message among other work is refused like the rest of it where the connection is gone."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+
+    def say(db: Connection) -> str:
+        return messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)[0].outcome
+
+    def lose(db: Connection) -> str:
+        backend(db)
+        tables(lambda other: other.execute(END_OTHERS))
+        return say(db)
+
+    with pytest.raises(Unavailable):
+        transact(tables.engine, lose)
+    assert [transact(tables.engine, say) for _ in range(2)] == ["kept", "dup"]
