@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,15 @@ class SqliteFill(PostgresFill):
         super().__init__(self._run)
 
     def _run(self, statement: str) -> str:
-        db = sqlite3.connect(self._file, timeout=60, isolation_level=None)
-        db.create_function("sha256_hex", 1, lambda text: hashlib.sha256(text.encode()).hexdigest(), deterministic=True)
-        try:
+        with closing(self._connect()) as db:
+            db.create_function(
+                "sha256_hex", 1, lambda text: hashlib.sha256(text.encode()).hexdigest(), deterministic=True
+            )
             row = db.execute(statement).fetchone()
             return "" if row is None else "|".join(str(value) for value in row)
-        finally:
-            db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._file, timeout=60, isolation_level=None)
 
     def series(self, count: int) -> str:
         counting = f"WITH RECURSIVE t(g) AS (SELECT 0 UNION ALL SELECT g + 1 FROM t WHERE g < {count - 1})"
@@ -62,7 +65,14 @@ class SqliteFill(PostgresFill):
         return f"sha256_hex({text})"
 
     def settle(self, entries: bool) -> None:
-        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # SQLite analyses nothing by itself
+        """SQLite analyses nothing by itself. It merges parts of the index of words as messages come: after so many at
+        once, the next hundred messages would do the work of a million."""
+        with closing(self._connect()) as db:
+            changes = -2
+            while db.total_changes - changes >= 2:  # see FTS5's documentation of `merge`
+                changes = db.total_changes
+                db.execute("INSERT INTO entry_search (entry_search, rank) VALUES ('merge', 1000)")
+        self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def token(name: str) -> str:
