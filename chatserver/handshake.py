@@ -283,8 +283,8 @@ class Handshake:
             session.stage = Stage.IN
             self._registry.arrive(session, known.standings, resume, known.apart)
         session.current = current.facts.label(person.id) if current else c.CURRENT
-        if current is not None and session.dialect is Dialect.TEXT:
-            session.read[current.facts.id] = current.seq  # its last lines are shown
+        if current is not None:
+            session.has_read(current.facts.id, current.seq)  # its last lines are shown
         lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in known.standings]
         session.write(encode.answer(session, command.tag, Welcome(
             person.name, lines, isinstance(command, c.Register), session.current,

@@ -297,7 +297,7 @@ class Processors:
         session.write(answer)
         if facts is not None and isinstance(command, (c.Join, c.Create, c.Look)):
             session.current = facts.label(session.account_id)
-            session.read[facts.id] = outcome.seen
+            session.has_read(facts.id, outcome.seen)
         elif isinstance(command, c.Leave) and session.room_called(c.CURRENT) is None:
             session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), c.CURRENT)
             if session.dialect is Dialect.TEXT and session.current:

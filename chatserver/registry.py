@@ -70,7 +70,7 @@ class Registry:
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._sending: set[Room] = set()  # huge ones
         self._arrivals: dict[int, list[Arrival]] = {}
-        self.accounts: dict[int, set[Session]] = {}
+        self.accounts: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self.away: dict[int, str] = {}  # what those say who are away
         self._apart: dict[int, frozenset[int]] = {}  # of those online: whom they have blocked, or are blocked by
 
@@ -102,12 +102,12 @@ class Registry:
 
         Nothing is sent yet: the caller answers first, then calls `catch_up`.
         """
-        self.accounts.setdefault(session.account_id, set()).add(session)
+        self.accounts.setdefault(session.account_id, []).append(session)
         self._apart[session.account_id] = apart
         for standing in standings:
             room = self._room(standing.facts, standing.seq)
             position = standing.seq
-            session.read[standing.facts.id] = standing.read
+            session.has_read(standing.facts.id, standing.read)
             label = standing.facts.label(session.account_id).lower()
             if label in resume:
                 position = max(min(resume[label], position), standing.floor - 1)
@@ -123,8 +123,9 @@ class Registry:
         """Forgets a session."""
         for room in list(session.rooms.values()):
             self._unhear(session, room)
-        sessions = self.accounts.get(session.account_id, set())
-        sessions.discard(session)
+        sessions = self.accounts.get(session.account_id, [])
+        if session in sessions:
+            sessions.remove(session)
         if not sessions:
             self.accounts.pop(session.account_id, None)
             self.away.pop(session.account_id, None)
@@ -295,7 +296,7 @@ class Registry:
                 room.returning[session] = entry.seq - 1
             elif session not in room:
                 self._hear(session, room, entry.seq - 1)
-                session.read[room.facts.id] = entry.seq - 1
+                session.has_read(room.facts.id, entry.seq - 1)
 
     def _caught_up_and_left(self, session: Session, room: Room) -> None:
         """A session has been sent everything up to its going."""
@@ -304,7 +305,7 @@ class Registry:
             self._unhear(session, room)
         else:
             self._hear(session, room, back)
-            session.read[room.facts.id] = back
+            session.has_read(room.facts.id, back)
 
     def _went(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
@@ -342,7 +343,8 @@ class Registry:
         self._changed(account_id)
         for session in self.accounts.get(account_id, ()):
             self._hear_late(session, room, 0)
-            session.read.setdefault(room.facts.id, room.head)
+            if room.facts.id not in session.read:
+                session.has_read(room.facts.id, room.head)
 
     def _hear_late(self, session: Session, room: Room, position: int) -> None:
         self._hear(session, room, position)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import date
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from chatserver.commands import CURRENT, Command
 from chatserver.errors import Refused
@@ -38,6 +38,10 @@ class Rejected:
         self.refused = refused
         self.tag = tag
         self.fatal = fatal
+
+
+NONE: Final[frozenset[Any]] = frozenset()
+"""An empty set that all share: each of one's own would take 216 bytes."""
 
 
 def _nothing(*_: object) -> None:
@@ -97,11 +101,11 @@ class Session:
         # rooms by what this client calls them, in lower case
         self.rooms: dict[str, Room] = {}
         self.current = CURRENT
-        self.replays: frozenset[Room] = frozenset()  # to be told `live` once caught up
+        self.replays: frozenset[Room] = NONE  # to be told `live` once caught up
         self.pumping = False
         # (room, seq) of what was typed here, and is not shown again
-        self.unechoed: frozenset[tuple[int, int]] = frozenset()
-        self.read: dict[int, int] = {}  # of a person: by room id, up to where they have seen everything
+        self.unechoed: frozenset[tuple[int, int]] = NONE
+        self.read: dict[int, int] = {}  # see `has_read`
         self.day_shown: date | None = None  # the date last shown to a person
         # What the connection gives: send these bytes in order; False while it takes no more news.
         self.write: Callable[[bytes], None]
@@ -120,6 +124,11 @@ class Session:
         free at once: the garbage collector would find it only now and then, and stop everything to look for it."""
         self.write = self.hold = self.release = self.admitted = self.refuse = _nothing
         self.drained = self.more = self.hang_up = _nothing
+
+    def has_read(self, room_id: int, seq: int) -> None:
+        """A person has seen everything in a room up to there. What a program has seen, it tells."""
+        if self.dialect is Dialect.TEXT:
+            self.read[room_id] = seq
 
     @property
     def person(self) -> Person:

@@ -147,7 +147,7 @@ class Telnet:
         self._pending = b""  # the command begun: IAC, IAC verb, or IAC SB [IAC] without what lies between
         self._sub_length = 0
         self._replies = b""
-        self._refused: frozenset[bytes] = frozenset()
+        self._refused = NO_OPTIONS
         self.trouble: str | None = None
 
     def replies(self) -> bytes:
@@ -206,6 +206,7 @@ class Telnet:
             self._replies += reply
 
 
+NO_OPTIONS: Final[frozenset[bytes]] = frozenset()  # one for all: an empty set takes 216 bytes
 IAC_BYTE: Final = bytes((IAC,))
 SUBNEGOTIATION: Final = bytes((IAC, SB))
 REFUSALS: Final = {DO: WONT, WILL: DONT}
