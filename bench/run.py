@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the main scenarios, one short round; not into RESULTS.md")
     parser.add_argument("--peer", type=names(SERVERS), default=PEERS, help="servers, separated by commas")
-    parser.add_argument("--scenario", type=names(SCENARIOS), help="likewise; also those that only run on request")
+    parser.add_argument("--scenario", type=names(SCENARIOS), help="likewise")
     parser.add_argument("--rounds", type=int, help="3, or 1 with --quick; some scenarios have fewer")
     parser.add_argument("--seconds", "--secs", type=float, help="of sending in each run, instead of the scenario's own")
     parser.add_argument("--out", type=Path, help="folder for the report")
@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
 
 
 def _usual(options: argparse.Namespace) -> list[Scenario]:
-    return [one for one in SCENARIOS.values() if not one.optional and (one.quick or not options.quick)]
+    return [one for one in SCENARIOS.values() if one.quick or not options.quick]
 
 
 def _measure(chosen: list[Scenario], peers: list[str], rounds: int, workspace: Path) -> Iterator[dict[str, Any]]:
