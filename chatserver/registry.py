@@ -29,6 +29,7 @@ from chatserver.events import (
     RoomFacts,
     Standing,
 )
+from chatserver.fanout import HUGE, SLICE, Fanout
 from chatserver.room import Room
 from chatserver.session import Dialect, Session, Stage
 from chatserver.turns import pause
@@ -36,12 +37,6 @@ from chatserver.turns import pause
 IDLE_ROOMS = 10_000
 HOLE_SECONDS = 0.2
 QUIET_SECONDS = 0.02
-SLICE = 100
-"""In a room of more than `HUGE`, so many are written to in one go: less than a millisecond."""
-HUGE = 1000
-MOST_EARLY = 8
-"""Where so many batches wait for a huge room to be written to, no more messages are stored for a moment."""
-
 
 COMING = frozenset({JOINED, CREATED})
 GOING = frozenset({LEFT, KICKED, BANNED, DELETED})
@@ -63,12 +58,10 @@ class Registry:
         self._clock = clock
         self._read_page = read_page
         self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
-        self._huge = huge
-        self._slice = slice
+        self._fanout = Fanout(clock, huge, slice, self._sent_later)
         self._rooms: dict[int, Room] = {}
         # Rooms that nobody hears now: their heads still matter to a login under way. Bounded, oldest first.
         self._idle: OrderedDict[int, None] = OrderedDict()
-        self._sending: set[Room] = set()  # huge ones
         self._arrivals: dict[int, list[Arrival]] = {}
         self.accounts: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self.away: dict[int, str] = {}  # what those say who are away
@@ -209,12 +202,12 @@ class Registry:
     @property
     def sending(self) -> bool:
         """Whether something published is still being written."""
-        return bool(self._sending)
+        return self._fanout.busy
 
     @property
     def lagging(self) -> bool:
         """Whether more is published than can be written: then it is better to wait a little."""
-        return any(len(room.early) > MOST_EARLY for room in self._sending)
+        return self._fanout.lagging
 
     def _deliver_early(self, room: Room) -> None:
         while room.early and not room.unsent:
@@ -252,36 +245,12 @@ class Registry:
             self._send(room, entries[start:] if start else entries)
 
     def _send(self, room: Room, entries: Sequence[Entry], *, whole: bool = False) -> None:
-        """Writes to all who are live: in a huge room, and unless it is to be done as a `whole`, slice by slice."""
-        before, room.head = room.head, entries[-1].seq
-        batch = encode.Batch(room.facts, entries)
-        if whole or len(room.live) <= self._huge:
-            self._write(room, batch, before, room.live)
+        if self._fanout.send(room, entries, whole=whole):
             self._sent(room)
-        else:
-            room.unsent, room.unsent_from = dict(room.live), before
-            self._sending.add(room)
-            self._send_slice(room, batch)
 
-    def _send_slice(self, room: Room, batch: encode.Batch) -> None:
-        some = [room.unsent.popitem()[0] for _ in range(min(self._slice, len(room.unsent)))]
-        self._write(room, batch, room.unsent_from, some)
-        if room.unsent:
-            self._clock.callLater(0, self._send_slice, room, batch)  # other rooms come in between
-        else:
-            self._sending.discard(room)
-            self._sent(room)
-            self._deliver_early(room)
-
-    def _write(self, room: Room, batch: encode.Batch, before: int, sessions: Iterable[Session]) -> None:
-        full = []
-        for session in sessions:
-            if session.writable:
-                session.write(batch.for_session(session))
-            else:
-                full.append(session)
-        for session in full:
-            room.place(session, before)
+    def _sent_later(self, room: Room) -> None:
+        self._sent(room)
+        self._deliver_early(room)
 
     def _sent(self, room: Room) -> None:
         ahead, room.ahead = room.ahead, set()
