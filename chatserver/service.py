@@ -1,6 +1,7 @@
 """The order in which things start and stop."""
 
 import gc
+import os
 import random
 import resource
 import signal
@@ -84,7 +85,8 @@ class ChatService(Service):
         def opened(port: IListeningPort) -> None:
             self._ports.append(port)
             host: Any = port.getHost()
-            where = f"{host.host}:{host.port}" if hasattr(host, "port") else str(getattr(host, "name", host))
+            unix = not hasattr(host, "port")
+            where = os.fsdecode(getattr(host, "name", str(host))) if unix else f"{host.host}:{host.port}"
             self.log.info("Listening on {where}", where=where)
 
         listening.addCallbacks(opened, lambda failure: problems.append(failure.value))

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 from chatserver.session import Session
@@ -18,12 +19,22 @@ UNSENT_BYTES = 131072
 read, and the memory with that, and the time to write it."""
 
 
+INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+def _socket_beneath(transport: Any) -> Any:
+    """The socket of a transport, also of one of TLS, whose own handle is OpenSSL's; None where there is none."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport.getHandle() if hasattr(transport, "getHandle") else None
+
+
 @implementer(IPushProducer)
 class Outbox:
     """Sets `Session.writable` to False once more than `FULL_BYTES` wait; calls `drained` when nothing waits any more.
 
-    On plain TCP, data goes straight into the socket where nothing waits before it: `transport.write` would cost
-    two epoll_ctl and a turn of the reactor for each recipient. Other transports (TLS) take the ordinary way.
+    On plain TCP (`direct`), data goes straight into the socket where nothing waits before it: `transport.write` would
+    cost two epoll_ctl and a turn of the reactor for each recipient. Other transports (TLS) take the ordinary way.
     """
 
     def __init__(self, session: Session, transport: Any, clock: IReactorTime, stalled_seconds: float) -> None:
@@ -35,22 +46,22 @@ class Outbox:
         self._held: list[bytes] | None = None
         self._open = True
         self._stall: IDelayedCall | None = None
-        self._direct = isinstance(transport, tcp.Connection) and not transport.TLS
-        if self._direct:
-            handle = transport.getHandle()
+        self.direct = isinstance(transport, tcp.Connection) and not transport.TLS
+        self._socket = _socket_beneath(transport)
+        if self.direct:
             # What `writeSomeData` calls too, in half the time: with small messages that counts.
-            self._send = handle.send
-            if hasattr(socket, "TCP_NOTSENT_LOWAT") and handle.family in (socket.AF_INET, socket.AF_INET6):
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+            self._send = self._socket.send
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and getattr(self._socket, "family", None) in INTERNET:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         # A pull producer is asked whenever the transport has become empty: just what a direct sender wants to know.
-        transport.registerProducer(self, not self._direct)
+        transport.registerProducer(self, not self.direct)
 
     def write(self, data: bytes) -> None:
         """Sends these bytes after all before them. Once closed, does nothing."""
         if self._held is not None:
             self._held.append(data)
         elif data and self._open:
-            if not self._direct:
+            if not self.direct:
                 self._transport.write(data)
                 return
             if not self._pending:
@@ -127,7 +138,7 @@ class Outbox:
     def _queued(self) -> int:
         """Bytes that the peer has not acknowledged: ours, and those in the kernel's send queue (tcp(7), SIOCOUTQ)."""
         try:
-            kernel = struct.unpack("i", ioctl(self._transport.getHandle().fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
+            kernel = struct.unpack("i", ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
         except (OSError, AttributeError):
             return 0
         return int(kernel)

@@ -336,14 +336,19 @@ class ChatProtocol(LineReceiver):
         if self._paused:
             self._paused = False
             transport.resumeProducing()
-        # A slow peer may take its time for the last answers, but not while the server wants to stop.
-        limits = self.factory.limits
-        seconds = self.factory.flush_seconds if self.factory.closing else max(limits.stalled_seconds, LINGER_SECONDS)
-        self._deadline = self._clock.callLater(seconds, self.abort)
-        if self._eof or not hasattr(transport, "loseWriteConnection"):
+        self._deadline = self._clock.callLater(self._patience(), self.abort)
+        # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does too.
+        if self._eof or not self._outbox.direct:
             transport.loseConnection()
         else:
             transport.loseWriteConnection()
+
+    def _patience(self) -> float:
+        """Seconds for the peer to take the last words. A slow one may take its time for answers, but not while the
+        server wants to stop; who has not logged in has few to take, and over TLS perhaps never will."""
+        if self.factory.closing:
+            return self.factory.flush_seconds
+        return max(self.factory.limits.stalled_seconds if self.session.account_id else 0, LINGER_SECONDS)
 
     def _cancel(self) -> None:
         for call in (self._deadline, self._quiet, self._turn if self._ended else None):

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import struct
 import time
 from collections import defaultdict
@@ -17,6 +18,14 @@ NO_ENTRIES = {"live", "read"}
 """Events that name a number of a room's log without being an entry of it."""
 
 
+def _trusting() -> ssl.SSLContext:
+    """Takes whatever certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Silence(AssertionError):
     """What was waited for did not come in time."""
 
@@ -29,7 +38,12 @@ class Raw:
     """Bytes out, bytes in. `timeout`, in seconds, bounds every wait that names none of its own."""
 
     def __init__(
-        self, address: tuple[str, int], *, timeout: float = TIMEOUT, receive_buffer: int | None = None
+        self,
+        address: tuple[str, int],
+        *,
+        timeout: float = TIMEOUT,
+        receive_buffer: int | None = None,
+        tls: bool = False,
     ) -> None:
         self.timeout = timeout
         self.received = b""
@@ -42,6 +56,8 @@ class Raw:
         self.socket.settimeout(timeout)
         try:
             self.socket.connect(address)
+            if tls:  # an end that is not announced as TLS does is an error
+                self.socket = _trusting().wrap_socket(self.socket, suppress_ragged_eofs=False)
         except OSError:
             self.socket.close()
             raise
@@ -115,9 +131,14 @@ class JsonClient(Raw):
     """A program. Lines that do not begin with `{` (the greeting) go to `notices`, events to `events` and `rooms`."""
 
     def __init__(
-        self, address: tuple[str, int], *, timeout: float = TIMEOUT, receive_buffer: int | None = None
+        self,
+        address: tuple[str, int],
+        *,
+        timeout: float = TIMEOUT,
+        receive_buffer: int | None = None,
+        tls: bool = False,
     ) -> None:
-        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer)
+        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
         self.notices: list[str] = []
         self.events: list[Message] = []
         """All of them, in the order they came."""
@@ -241,9 +262,14 @@ class TextClient(Raw):
     """A person at telnet."""
 
     def __init__(
-        self, address: tuple[str, int], *, timeout: float = TIMEOUT, receive_buffer: int | None = None
+        self,
+        address: tuple[str, int],
+        *,
+        timeout: float = TIMEOUT,
+        receive_buffer: int | None = None,
+        tls: bool = False,
     ) -> None:
-        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer)
+        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
         self.seen = ""
         """Everything up to the last thing expected, with LF line ends."""
 

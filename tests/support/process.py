@@ -139,12 +139,12 @@ class ChatServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it and wait until it listens on every endpoint."""
+        """Start it and wait until it listens on every endpoint that has an address."""
         if self.running:
             raise RuntimeError("It runs already.")
         before = len(self.log)
         self._spawn()
-        endpoints = len(self._listen)
+        endpoints = sum(not endpoint.startswith("unix:") for endpoint in self._listen)
 
         def settled() -> bool:
             return self._ended or len(_LISTENING.findall(self._log, before)) >= endpoints

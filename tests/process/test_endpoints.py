@@ -1,0 +1,111 @@
+"""The kinds of endpoints that one can listen on, TLS above all."""
+
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Connect, StartServer
+from tests.process.load import QUICK, check_heard
+from tests.support.certificate import write_certificate
+from tests.support.client import JsonClient, Raw, TextClient
+
+DOCS = Path(__file__).parents[2] / "docs"
+MESSAGES = 3000
+TEXT = "x" * 1000
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An endpoint with a certificate of its own."""
+    key, certificate = write_certificate(tmp_path_factory.mktemp("tls"))
+    return f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+
+
+def test_documented_endpoints(tls: str, server: StartServer, tmp_path: Path) -> None:
+    """A server listens on all the endpoints that the manual shows, and answers on each."""
+    shown = re.findall(r"--listen (\w+:\S+)", (DOCS / "running.md").read_text())
+    [listen] = re.findall(r"^ +listen = \[(.*)\]", (DOCS / "operating.md").read_text(), re.MULTILINE)
+    shown += re.findall(r'"([^"]+)"', listen)
+    files = dict(re.findall(r"(privateKey|certKey)=([^:]+)", tls)) | {"extraCertChain": tls.rpartition("=")[2]}
+    here = []
+    for endpoint in shown:
+        endpoint = re.sub(r"unix:[^:]+", f"unix:{tmp_path}/socket", endpoint)
+        endpoint = re.sub(r"^(tcp|ssl):\d+", r"\1:0:interface=127.0.0.1", endpoint)
+        endpoint = re.sub(r"^tcp6:\d+", r"tcp6:0:interface=\\:\\:1", endpoint)
+        here.append(re.sub(r"(\w+)=/?[\w/]+\.pem", lambda found: f"{found[1]}={files[found[1]]}", endpoint))
+    assert {endpoint.partition(":")[0] for endpoint in here} == {"tcp", "tcp6", "ssl", "unix"}
+    one = server(config=QUICK, listen=here)
+    ports = [endpoint for endpoint in here if not endpoint.startswith("unix:")]
+    assert len(one.addresses) == len(ports)
+    for address, endpoint in zip(one.addresses, ports, strict=True):
+        with Raw(address, tls=endpoint.startswith("ssl:")) as client:
+            assert client.read_line().startswith(b"* Welcome"), endpoint
+    with socket.socket(socket.AF_UNIX) as local:
+        local.settimeout(10)
+        local.connect(str(tmp_path / "socket"))
+        assert local.recv(9) == b"* Welcome"
+
+
+def test_talking_over_tls(tls: str, server: StartServer, connect: Connect) -> None:
+    """Those who use TLS talk with those who do not, and are told of the end, in words and as TLS has it."""
+    one = server(config=QUICK, listen=[tls, "tcp:0:interface=127.0.0.1"])
+    ana, eve = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True)
+    bob = connect(one, TextClient, tls=True)
+    with JsonClient(one.addresses[1]) as cai:
+        ana.register("ana")
+        cai.register("cai")
+        eve.register("eve")
+        bob.type("/register bob s3cret-words")
+        bob.expect("You are in general")
+        ana.say("general", "over TLS")
+        bob.type("and typed")
+        for client in (ana, cai):
+            client.hears("and typed")
+        bob.expect("ana: over TLS")
+        assert eve.ok("quit")
+        eve.eof()
+        bob.type("/quit")
+        bob.eof()
+        one.signal(signal.SIGTERM)
+        assert ana.wait_closing()["reason"] == "shutdown"
+        ana.eof()
+    assert one.wait() == 0
+
+
+def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect: Connect) -> None:
+    """Over TLS too, whoever reads on later is sent all of it in order, and nothing piles up in the server."""
+    one = server(config=QUICK, listen=[tls])
+    ana, bob = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True, receive_buffer=4096)
+    ana.register("ana")
+    bob.register("bob")
+    ana.say("general", TEXT)
+    before = one.rss_bytes()
+    tags: list[int] = []
+    for _ in range(MESSAGES):
+        tags.append(ana.post("say", room="general", text=TEXT))
+        if len(tags) > 16:
+            ana.answer(tags.pop(0))
+    head = [ana.answer(tag)["seq"] for tag in tags][-1]
+    assert one.rss_bytes() - before < MESSAGES * len(TEXT) / 2
+    log = bob.wait_seq("general", head, 30)
+    check_heard(log)
+    assert len(log) > MESSAGES
+
+
+def test_who_never_speaks_tls(tls: str, server: StartServer, connect: Connect) -> None:
+    """On a port for TLS, who says nothing or something else is gone after the time for the handshake; who is one too
+    many is told so over TLS."""
+    config = QUICK + "[limits]\nhandshake_seconds = 1\nconnections_per_address = 3\n"
+    one = server(config=config, listen=[tls])
+    silent, other = connect(one, Raw), connect(one, Raw)
+    other.send(b"GET / HTTP/1.1\r\n\r\n")
+    other.eof()
+    silent.eof()
+    for name in ("ana", "bob", "cai"):
+        connect(one, JsonClient, tls=True).register(name)
+    last = connect(one, TextClient, tls=True)
+    last.expect("too-many-connections")
+    last.eof()
