@@ -81,14 +81,18 @@ def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect:
     ana, bob = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True, receive_buffer=4096)
     ana.register("ana")
     bob.register("bob")
-    ana.say("general", TEXT)
+
+    def talk(count: int) -> int:
+        tags: list[int] = []
+        for _ in range(count):
+            tags.append(ana.post("say", room="general", text=TEXT))
+            if len(tags) > 16:
+                ana.answer(tags.pop(0))
+        return [int(ana.answer(tag)["seq"]) for tag in tags][-1]
+
+    talk(1000)  # the link is full
     before = one.rss_bytes()
-    tags: list[int] = []
-    for _ in range(MESSAGES):
-        tags.append(ana.post("say", room="general", text=TEXT))
-        if len(tags) > 16:
-            ana.answer(tags.pop(0))
-    head = [ana.answer(tag)["seq"] for tag in tags][-1]
+    head = talk(MESSAGES)
     assert one.rss_bytes() - before < MESSAGES * len(TEXT) / 2
     log = bob.wait_seq("general", head, 30)
     check_heard(log)
