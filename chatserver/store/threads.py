@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from chatserver.errors import Unavailable
-from chatserver.store import changes, rooms, sessions
+from chatserver.store import changes, rooms, search, sessions
 from chatserver.store.database import durability_warnings, open_statements
 from chatserver.store.transactions import Statements, transact
 
@@ -51,6 +51,7 @@ class Store:
             self.log.warn("{warning}", warning=warning)
 
         def work(db: Connection) -> int:
+            search.tune(db)
             rooms.ensure(db, rooms_to_have, at)
             rooms.dismiss_guests(db, at)
             changes.prune(db, at)

@@ -1,8 +1,9 @@
 """Running functions of a Connection: one transaction each, and the database's errors as ours."""
 
+import select
 from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
@@ -40,10 +41,7 @@ class Statements:
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in this thread. Raises Conflict and Unavailable."""
         with self._errors:
-            try:
-                db = self._kept.pop()
-            except IndexError:
-                db = self._engine.connect()
+            db = self._take()
             try:
                 result = work(db)
             except IntegrityError:
@@ -57,10 +55,28 @@ class Statements:
             self._kept.append(db)
             return result
 
+    def _take(self) -> Connection:
+        while True:
+            try:
+                db = self._kept.pop()
+            except IndexError:
+                return self._engine.connect()
+            if not _ended(db):
+                return db
+            _drop(db)
+
     def close(self) -> None:
         """Lets go of all connections but those in use."""
         while self._kept:
             _drop(self._kept.pop())
+
+
+def _ended(db: Connection) -> bool:
+    """Whether the database has said something since it was last asked: as a rule, that this connection is over."""
+    driver: Any = db.connection.dbapi_connection
+    news = select.poll()
+    news.register(driver.fileno(), select.POLLIN)
+    return bool(news.poll(0))
 
 
 def _drop(db: Connection) -> None:

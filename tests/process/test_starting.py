@@ -9,6 +9,7 @@ import pytest
 
 from chatserver.store.database import open_engine, open_ready, parse_url
 from tests.conftest import Connect, StartServer
+from tests.process.load import query
 from tests.support.client import JsonClient
 from tests.support.process import LOOPBACK, migrate, run_chatserver
 
@@ -132,3 +133,9 @@ def test_several_endpoints(tmp_path: Path, server: StartServer, connect: Connect
         second.register("bob")
         second.say("general", "hello")
         assert first.hears("hello")["from"] == "bob"
+
+
+def test_sqlites_index_of_words(server: StartServer) -> None:
+    """From the first start on, eight of its parts are put together at a time: that is done within somebody's commit."""
+    one = server()
+    assert query(one.database, "SELECT v FROM entry_search_config WHERE k = 'automerge'") == [(8,)]

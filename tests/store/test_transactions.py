@@ -37,20 +37,34 @@ def statements(tables: Tables) -> Iterator[Statements]:
 
 
 def test_lost_connections(tables: Tables, statements: Statements) -> None:
-    """Where the database has ended all connections, one call is told so, and every later one is served."""
+    """Where the database ends all connections, the call under way is told so, and every later one is served: also where
+    it ended them while nobody called."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
-    before = statements.run(lambda one: {backend(one), statements.run(backend)})
-    assert len(before) == 2
-    tables(lambda db: db.execute(END_OTHERS))
+
+    def backends() -> set[int]:
+        return statements.run(lambda one: {backend(one), statements.run(backend)})
+
+    def end_all() -> None:
+        tables(lambda db: db.execute(END_OTHERS))
 
     def append(db: Connection) -> str:
         return messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)[0].outcome
 
+    def lose(db: Connection) -> str:
+        end_all()
+        return append(db)
+
+    before = backends()
+    assert len(before) == 2
     with pytest.raises(Unavailable):
-        statements.run(append)
+        statements.run(lose)
     assert [statements.run(append) for _ in range(2)] == ["kept", "dup"]
-    assert not before & statements.run(lambda one: {backend(one), statements.run(backend)})
+    later = backends()
+    assert not before & later
+    end_all()
+    assert statements.run(append) == "dup"
+    assert not later & backends()
 
 
 def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) -> None:
