@@ -41,7 +41,12 @@ class Statements:
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in this thread. Raises Conflict and Unavailable."""
         with self._errors:
-            db = self._take()
+            db = self._pop()
+            while db is not None and _ended(db):
+                _drop(db)
+                db = self._pop()
+            if db is None:
+                db = self._engine.connect()
             try:
                 result = work(db)
             except IntegrityError:
@@ -55,20 +60,16 @@ class Statements:
             self._kept.append(db)
             return result
 
-    def _take(self) -> Connection:
-        while True:
-            try:
-                db = self._kept.pop()
-            except IndexError:
-                return self._engine.connect()
-            if not _ended(db):
-                return db
-            _drop(db)
-
     def close(self) -> None:
         """Lets go of all connections but those in use."""
-        while self._kept:
-            _drop(self._kept.pop())
+        while (db := self._pop()) is not None:
+            _drop(db)
+
+    def _pop(self) -> Connection | None:
+        try:
+            return self._kept.pop()
+        except IndexError:  # asked for first, another thread might take it in between
+            return None
 
 
 def _ended(db: Connection) -> bool:
