@@ -31,7 +31,7 @@ from chatserver.events import (
 )
 from chatserver.fanout import HUGE, SLICE, Fanout
 from chatserver.room import Room
-from chatserver.session import Dialect, Session, Stage
+from chatserver.session import NONE, Dialect, Session, Stage
 from chatserver.turns import pause
 
 IDLE_ROOMS = 10_000
@@ -96,7 +96,7 @@ class Registry:
         Nothing is sent yet: the caller answers first, then calls `catch_up`.
         """
         self.accounts.setdefault(session.account_id, []).append(session)
-        self._apart[session.account_id] = apart
+        self._apart[session.account_id] = apart or NONE
         for standing in standings:
             room = self._room(standing.facts, standing.seq)
             position = standing.seq

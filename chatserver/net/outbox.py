@@ -17,8 +17,6 @@ FULL_BYTES = 16384
 UNSENT_BYTES = 131072
 """So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
 read, and the memory with that, and the time to write it."""
-
-
 INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -136,7 +134,7 @@ class Outbox:
             self._transport.abortConnection()
 
     def _queued(self) -> int:
-        """Bytes that the peer has not acknowledged: ours, and those in the kernel's send queue (tcp(7), SIOCOUTQ)."""
+        """Bytes in the kernel's send queue, which the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
         try:
             kernel = struct.unpack("i", ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
         except (OSError, AttributeError):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -10,9 +9,6 @@ from sqlalchemy import Connection
 from chatserver.events import Invited, Person, Standing
 from chatserver.store import changes, moderation
 from chatserver.store.places import standings_of
-
-NOBODY: Final[frozenset[int]] = frozenset()
-"""One for all: each of one's own would take 216 bytes for as long as a connection lasts."""
 
 
 class Known(Struct, frozen=True):
@@ -32,4 +28,4 @@ def look_up(db: Connection, arriving: Sequence[tuple[Person, int]], at: datetime
     both = [(person.id, account) for (person, _), account in zip(arriving, accounts, strict=True)]
     invited = moderation.invitations(db, {id for id, account in both if account.invited})  # most have none
     apart = moderation.blocks(db, {id for id, account in both if account.apart})
-    return [Known(places[id], invited.get(id, []), apart.get(id, NOBODY), account) for id, account in both]
+    return [Known(places[id], invited.get(id, []), apart.get(id, frozenset()), account) for id, account in both]

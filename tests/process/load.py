@@ -152,6 +152,16 @@ def check_heard(heard: list[Message]) -> None:
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
 
 
+def say_often(client: JsonClient, words: str, count: int) -> int:
+    """Says the same in general so many times, with some messages in flight; the last one's number."""
+    tags: list[int] = []
+    for _ in range(count):
+        tags.append(client.post("say", room="general", text=words))
+        if len(tags) > 2 * IN_FLIGHT:
+            client.answer(tags.pop(0))
+    return [int(client.answer(tag)["seq"]) for tag in tags][-1]
+
+
 def send_later(client: Raw, data: bytes) -> threading.Thread:
     """Sends in a thread of its own, for a client that does not read meanwhile."""
     thread = threading.Thread(target=client.socket.sendall, args=(data,), daemon=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK, check_heard
+from tests.process.load import QUICK, check_heard, say_often
 from tests.support.certificate import write_certificate
 from tests.support.client import JsonClient, Raw, TextClient
 
@@ -81,18 +81,9 @@ def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect:
     ana, bob = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True, receive_buffer=4096)
     ana.register("ana")
     bob.register("bob")
-
-    def talk(count: int) -> int:
-        tags: list[int] = []
-        for _ in range(count):
-            tags.append(ana.post("say", room="general", text=TEXT))
-            if len(tags) > 16:
-                ana.answer(tags.pop(0))
-        return [int(ana.answer(tag)["seq"]) for tag in tags][-1]
-
-    talk(1000)  # the link is full
+    say_often(ana, TEXT, 1000)  # the link is full
     before = one.rss_bytes()
-    head = talk(MESSAGES)
+    head = say_often(ana, TEXT, MESSAGES)
     assert one.rss_bytes() - before < MESSAGES * len(TEXT) / 2
     log = bob.wait_seq("general", head, 30)
     check_heard(log)

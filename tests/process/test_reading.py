@@ -3,7 +3,7 @@
 import socket
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK, check_heard, lines, send_later
+from tests.process.load import QUICK, check_heard, lines, say_often, send_later
 from tests.support.client import JsonClient, Message, Raw
 
 SLOW = 5
@@ -28,14 +28,9 @@ def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> Non
         pass
 
     def talk(count: int) -> int:
-        tags = [ana.post("say", room="general", text=TEXT)]
-        for _ in range(count - 1):
-            tags.append(ana.post("say", room="general", text=TEXT))
-            if len(tags) > 16:
-                ana.answer(tags.pop(0))
-        seq = [ana.answer(tag)["seq"] for tag in tags][-1]
+        seq = say_often(ana, TEXT, count)
         bob.wait_seq("general", seq)
-        return int(seq)
+        return seq
 
     talk(1000)  # the transports are full
     before = one.rss_bytes()

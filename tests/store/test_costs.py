@@ -1,5 +1,6 @@
 """What work costs, counted in statements: a number that no slow machine changes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2.extensions
@@ -16,40 +17,38 @@ class Statements:
 
     def __init__(self, tables: Tables) -> None:
         self._engine = tables.engine
-        self._postgres = tables.postgres
         self._texts: list[str] = []
+        self._listeners: dict[str, Callable[..., None]] = (
+            {"checkout": self._observe, "checkin": self._stop}
+            if tables.postgres
+            else {"before_cursor_execute": lambda _db, _cursor, statement, *_: self._note(statement)}
+        )
 
-    def _note(self, _db: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+    def _note(self, statement: str) -> None:
         if not statement.startswith(("BEGIN", "PREPARE")):
             self._texts.append(statement)
 
-    def _observe(self, connection: Any, _record: Any, _proxy: Any) -> None:
+    def _observe(self, connection: Any, *_: Any) -> None:
         note = self._note
 
         class Observed(psycopg2.extensions.cursor):  # type: ignore[misc]
             def execute(self, query: Any, parameters: Any = None) -> None:
-                note(None, self, query, None, None, False)
+                note(query)
                 super().execute(query, parameters)
 
         connection.cursor_factory = Observed
 
-    def _stop(self, connection: Any, _record: Any) -> None:
+    def _stop(self, connection: Any, *_: Any) -> None:
         connection.cursor_factory = None
 
     def __enter__(self) -> list[str]:
-        if self._postgres:
-            event.listen(self._engine, "checkout", self._observe)
-            event.listen(self._engine, "checkin", self._stop)
-        else:
-            event.listen(self._engine, "before_cursor_execute", self._note)
+        for name, listener in self._listeners.items():
+            event.listen(self._engine, name, listener)
         return self._texts
 
     def __exit__(self, *_: object) -> None:
-        if self._postgres:
-            event.remove(self._engine, "checkout", self._observe)
-            event.remove(self._engine, "checkin", self._stop)
-        else:
-            event.remove(self._engine, "before_cursor_execute", self._note)
+        for name, listener in self._listeners.items():
+            event.remove(self._engine, name, listener)
 
 
 @pytest.mark.parametrize("size", [1, 120])

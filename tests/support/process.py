@@ -158,7 +158,7 @@ class ChatServer:
             what = f"ended with status {code}" if in_time else f"did not listen within {self._start_seconds:g} s"
             raise ServerError(f"The server {what}.\n{self.log[before:]}")
         self.addresses = found
-        if endpoints == 1:
+        if len(self._listen) == endpoints == 1:
             self._listen = [re.sub(r"^tcp:0(?=:|$)", f"tcp:{found[0][1]}", self._listen[0])]
         return self
 
