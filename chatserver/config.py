@@ -71,7 +71,7 @@ class Passwords(Table, frozen=True):
 class Pipeline(Table, frozen=True):
     write_lanes: int = 2
     read_lanes: int = 2
-    take: int = 512  # messages in one transaction
+    take: int = 512  # connections whose messages share a transaction
 
 
 class Shutdown(Table, frozen=True):
