@@ -117,7 +117,6 @@ class ChatService(Service):
         gc.set_threshold(*GARBAGE)
         _raise_file_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
-        self._store.start()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)
         self._watch.start()

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from threading import Thread
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from chatserver.errors import Unavailable
 from chatserver.store import changes, rooms, search, sessions
 from chatserver.store.database import durability_warnings, open_statements
 from chatserver.store.transactions import Statements, transact
+from chatserver.store.workers import Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,7 +40,7 @@ class Store:
             self._read = partial(transact, self._statements)
         self._reactor: IReactorFromThreads = reactor
         # Two pools: a message is never kept waiting by those who read.
-        self._writers, self._readers = _pool(writers, "writers"), _pool(readers, "readers")
+        self._writers, self._readers = Workers(writers, "writers"), Workers(readers, "readers")
         self._reachable = True
 
     def prepare(self, node: str, rooms_to_have: list[str], at: datetime) -> int:
@@ -59,15 +58,11 @@ class Store:
 
         return transact(self._engine, work)
 
-    def start(self) -> None:
-        self._writers.start()
-        self._readers.start()
-
     def stop(self) -> None:
         """Ends the threads and the connections. A call that the database does not answer is not waited for: its thread
         ends with the process."""
         for pool in (self._writers, self._readers):
-            if pool.working:
+            if pool.busy:
                 self.log.warn("The database does not answer: calls are given up.")
             else:
                 pool.stop()
@@ -88,9 +83,9 @@ class Store:
         """Runs `work`, which only reads and waits for no writer; on Postgres each statement sees its own moment."""
         return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs))
 
-    async def _in_thread(self, pool: ThreadPool, run: Run, work: Callable[[Connection], T]) -> T:
+    async def _in_thread(self, pool: Workers, run: Run, work: Callable[[Connection], T]) -> T:
         try:
-            result: T = await deferToThreadPool(self._reactor, pool, run, work)
+            result: T = await deferToThreadPool(self._reactor, pool, run, work)  # type: ignore[arg-type]  # see Workers
         except Unavailable as error:
             if self._reachable:
                 self._reachable = False
@@ -103,9 +98,3 @@ class Store:
             self._reachable = True
             self.log.info("The database answers again.")
         return result
-
-
-def _pool(threads: int, name: str) -> ThreadPool:
-    pool = ThreadPool(1, threads, name)
-    pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
-    return pool
