@@ -14,6 +14,8 @@ from chatserver.errors import Unavailable
 DEADLOCK = "40P01"  # PostgreSQL's code: two transactions waited for each other, and this one was given up
 
 T = TypeVar("T")
+Kept = tuple[Connection, select.poll]
+"""A connection, and what tells whether there is something to read from it."""
 
 
 class Conflict(Exception):
@@ -36,48 +38,52 @@ class Statements:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._errors = _Errors(engine)
-        self._kept: list[Connection] = []  # `append` and `pop` are safe between threads
+        self._kept: list[Kept] = []  # `append` and `pop` are safe between threads
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in this thread. Raises Conflict and Unavailable."""
         with self._errors:
-            db = self._pop()
-            while db is not None and _ended(db):
-                _drop(db)
-                db = self._pop()
-            if db is None:
-                db = self._engine.connect()
+            kept = self._take()
+            db, _ = kept
             try:
                 result = work(db)
             except IntegrityError:
-                self._kept.append(db)
+                self._kept.append(kept)
                 raise
             except BaseException:
                 # It may be lost, and where one is, the others are: the next call finds none of them.
                 _drop(db)
                 self.close()
                 raise
-            self._kept.append(db)
+            self._kept.append(kept)
             return result
 
     def close(self) -> None:
         """Lets go of all connections but those in use."""
-        while (db := self._pop()) is not None:
-            _drop(db)
+        while (kept := self._pop()) is not None:
+            _drop(kept[0])
 
-    def _pop(self) -> Connection | None:
+    def _take(self) -> Kept:
+        while (kept := self._pop()) is not None:
+            db, news = kept
+            if not news.poll(0):
+                return kept
+            # It has said something since it was last asked: as a rule, that it is over.
+            _drop(db)
+        return _keep(self._engine.connect())
+
+    def _pop(self) -> Kept | None:
         try:
             return self._kept.pop()
         except IndexError:  # asked for first, another thread might take it in between
             return None
 
 
-def _ended(db: Connection) -> bool:
-    """Whether the database has said something since it was last asked: as a rule, that this connection is over."""
+def _keep(db: Connection) -> Kept:
     driver: Any = db.connection.dbapi_connection
     news = select.poll()
     news.register(driver.fileno(), select.POLLIN)
-    return bool(news.poll(0))
+    return db, news
 
 
 def _drop(db: Connection) -> None:
