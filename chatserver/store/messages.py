@@ -1,7 +1,6 @@
 """Entries: storing them, and reading them in pages."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,15 +38,17 @@ class Verdict(Struct, frozen=True, gc=False):
 
 
 # Who may say something, in one place for both databases: the rows of `input` with what is to become of each.
+_OUTCOME = """
+CASE WHEN e.seq IS NOT NULL
+     THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup' ELSE 'id-conflict' END
+     WHEN m.id IS NULL {or_gone} THEN 'not-a-member'
+     WHEN m.muted_until > {now} THEN 'muted'
+     WHEN m.blocked THEN 'blocked'
+     ELSE 'kept' END AS outcome
+"""
+_OR_GONE = "OR r.deleted_at IS NOT NULL"
 _JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS old_seq, e.at AS old_at,
-       CASE WHEN e.seq IS NOT NULL
-            THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL)
-                      THEN 'dup' ELSE 'id-conflict' END
-            WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
-            WHEN m.muted_until > {now} THEN 'muted'
-            WHEN m.blocked THEN 'blocked'
-            ELSE 'kept' END AS outcome
+SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS old_seq, e.at AS old_at, {outcome}
 FROM input AS i {joins}
 """
 
@@ -55,9 +56,11 @@ FROM input AS i {joins}
 _MEMBER = "m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL"
 _KNOWN = "e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL"
 _POSTGRES_JOINS = f"""
-LEFT JOIN LATERAL (SELECT last_seq, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
 LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
 LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
+"""
+_POSTGRES_LOCK = """
+LEFT JOIN LATERAL (SELECT last_seq, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
 """
 _SQLITE_JOINS = f"""
 LEFT JOIN room AS r ON r.id = i.room_id
@@ -71,8 +74,9 @@ _APPEND = f"""
 WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
     FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
-), judged AS MATERIALIZED ({_JUDGED.format(now="$2", joins=_POSTGRES_JOINS)}),
-numbered AS MATERIALIZED (
+), judged AS MATERIALIZED (
+    {_JUDGED.format(outcome=_OUTCOME.format(now="$2", or_gone=_OR_GONE), joins=_POSTGRES_LOCK + _POSTGRES_JOINS)}
+), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'kept'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'kept') OVER (PARTITION BY room_id ORDER BY ord)
         ELSE old_seq END AS seq
@@ -89,17 +93,21 @@ SELECT outcome, seq, old_at FROM numbered ORDER BY ord
 """
 
 # One message alone, as it is at low rates: a plan of a third of the parts, each of which costs its start and its end.
+# The room is locked, and seen to be there still, by being given its next number.
 _APPEND_ONE = f"""
-WITH input AS (
-    SELECT 1 AS ord, $1::bigint AS room_id, $2::bigint AS author_id, $3::text AS text, $4::text AS client_id
-), judged AS MATERIALIZED ({_JUDGED.format(now="$5", joins=_POSTGRES_JOINS)}),
-moved AS (
-    UPDATE room SET last_seq = j.last_seq + 1 FROM judged AS j WHERE outcome = 'kept' AND room.id = $1
+WITH judged AS MATERIALIZED (
+    SELECT e.seq AS old_seq, e.at AS old_at, {_OUTCOME.format(now="$5", or_gone="")}
+    FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i {_POSTGRES_JOINS}
+), moved AS (
+    UPDATE room SET last_seq = last_seq + 1
+    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'kept' RETURNING last_seq
 ), kept AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT $1, last_seq + 1, '{MESSAGE}', $2, $3, $4, $5 FROM judged WHERE outcome = 'kept'
+    SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, $5 FROM moved
 )
-SELECT outcome, CASE outcome WHEN 'kept' THEN last_seq + 1 ELSE old_seq END, old_at FROM judged
+SELECT CASE WHEN outcome = 'kept' AND last_seq IS NULL THEN 'not-a-member' ELSE outcome END,
+       coalesce(last_seq, old_seq), old_at
+FROM judged LEFT JOIN moved ON true
 """
 _PREPARE = (
     f"PREPARE append (json, timestamptz) AS {_APPEND}; "
@@ -173,28 +181,31 @@ def _as_json(drafts: Sequence[Draft]) -> str:
 
 
 def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
-    # The driver's own cursor: SQLAlchemy's way around a statement takes as long as this statement itself.
-    with closing(db.connection.cursor()) as cursor:
-        if "append" not in db.info:
-            # Planned once for each connection: planning would cost as much as the rest.
-            cursor.execute(_PREPARE)
-            db.info["append"] = True
-        try:
-            if len(drafts) == 1:
-                one = drafts[0]
-                said = (one.room_id, one.author_id, one.text, one.client_id, at)
-                cursor.execute("EXECUTE append_one (%s, %s, %s, %s, %s)", said)
-            else:
-                cursor.execute("EXECUTE append (%s, %s)", (_as_json(drafts), at))
-        except db.dialect.loaded_dbapi.IntegrityError as error:
-            raise IntegrityError("EXECUTE append", None, error) from error
-        return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in cursor.fetchall()]
+    # The driver's own cursor, kept with the connection: SQLAlchemy's way around a statement takes as long as this
+    # statement itself.
+    cursor: Any = db.info.get("append")
+    if cursor is None:
+        # Planned once for each connection: planning would cost as much as the rest.
+        cursor = db.info["append"] = db.connection.cursor()
+        cursor.execute(_PREPARE)
+    try:
+        if len(drafts) == 1:
+            one = drafts[0]
+            said = (one.room_id, one.author_id, one.text, one.client_id, at)
+            cursor.execute("EXECUTE append_one (%s, %s, %s, %s, %s)", said)
+        else:
+            cursor.execute("EXECUTE append (%s, %s)", (_as_json(drafts), at))
+    except db.dialect.loaded_dbapi.IntegrityError as error:
+        raise IntegrityError("EXECUTE append", None, error) from error
+    return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in cursor.fetchall()]
 
 
 # On SQLite a round trip costs nothing, so that a take may be a few statements. Times are text there (see `Instant`).
 _JUDGE_SQLITE = (
     "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
-    "value ->> 3 FROM json_each(?))" + _JUDGED.format(now="?", joins=_SQLITE_JOINS) + "ORDER BY i.ord"
+    "value ->> 3 FROM json_each(?))"
+    + _JUDGED.format(outcome=_OUTCOME.format(now="?", or_gone=_OR_GONE), joins=_SQLITE_JOINS)
+    + "ORDER BY i.ord"
 )
 _KEEP_SQLITE = (
     f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"

@@ -98,7 +98,8 @@ def test_a_refused_use_of_an_id_does_not_spoil_the_next(tables: Tables, refused:
 
 
 def test_who_may_speak(tables: Tables) -> None:
-    """Members who are not muted are heard, and nobody else; a refusal in a batch takes no number and stops nobody."""
+    """Members who are not muted are heard, and nobody else, alone as in a batch, in which a refusal takes no number and
+    stops nobody."""
     ana, bob, cai, dan, eva = (tables.person(name) for name in ("ana", "bob", "cai", "dan", "eva"))
     books, gone = tables.room("books", ana, cai, dan, eva), tables.room("gone", ana)
     tables(rooms.leave, cai, "books", AT)
@@ -110,11 +111,13 @@ def test_who_may_speak(tables: Tables) -> None:
 
     tables(muted_and_deleted)
     drafts = [Draft(books.id, person.id, "hi", None) for person in (bob, ana, cai, dan, eva)]
-    verdicts = tables.append(*drafts, Draft(gone.id, ana.id, "hi", None), Draft(999, ana.id, "hi", None))
-    assert [verdict.outcome for verdict in verdicts] == [
-        "not-a-member", "kept", "not-a-member", "muted", "kept", "not-a-member", "not-a-member",
-    ]  # fmt: skip
-    assert [(e.seq, e.author) for e in tables.log(books) if e.kind == MESSAGE] == [(6, "ana"), (7, "eva")]
+    drafts += [Draft(gone.id, ana.id, "hi", None), Draft(999, ana.id, "hi", None)]
+    for verdicts in (tables.append(*drafts), [tables.append(draft)[0] for draft in drafts]):
+        assert [verdict.outcome for verdict in verdicts] == [
+            "not-a-member", "kept", "not-a-member", "muted", "kept", "not-a-member", "not-a-member",
+        ]  # fmt: skip
+    said = [(entry.seq, entry.author) for entry in tables.log(books) if entry.kind == MESSAGE]
+    assert said == [(6, "ana"), (7, "eva"), (8, "ana"), (9, "eva")]
 
 
 def test_the_same_id_at_the_same_moment(tables: Tables) -> None:
@@ -127,6 +130,23 @@ def test_the_same_id_at_the_same_moment(tables: Tables) -> None:
     assert (first.outcome, dup.outcome) == ("kept", "dup")
     assert first.seq == dup.seq == 2
     assert len(tables.log(books)) == 2
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_room_that_changes_at_the_same_moment(tables: Tables, size: int) -> None:
+    """Who has to wait for another transaction in the room is numbered behind it; where that deletes the room, nothing
+    is stored in it any more."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    drafts = [Draft(books.id, ana.id, f"{n}", f"k{n}") for n in range(size)]
+    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*drafts)) as waiting:
+        assert messages.append(db, [Draft(books.id, ana.id, "hello", None)], AT)[0].seq == 2
+    assert [(one.outcome, one.seq) for one in waiting()] == [("kept", 3 + n) for n in range(size)]
+    drafts = [Draft(books.id, ana.id, "too late", None)] * size
+    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*drafts)) as waiting:
+        db.execute(update(Room).where(Room.id == books.id).values(deleted_at=AT))
+    assert [one.outcome for one in waiting()] == ["not-a-member"] * size
+    assert len(tables.log(books)) == 2 + size
 
 
 def test_side_by_side(tables: Tables) -> None:
