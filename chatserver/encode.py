@@ -14,9 +14,12 @@ ZONE: tzinfo | None = None
 
 
 class Batch:
-    """Consecutive entries of a room, encoded once for each kind of reader and not once for each reader."""
+    """Consecutive entries of a room, encoded once for each kind of reader and not once for each reader.
 
-    __slots__ = ("_entries", "_facts", "_json", "_mentioned", "_own", "_text")
+    Programs are all sent the same bytes, but for those whose account is in `own`.
+    """
+
+    __slots__ = ("_entries", "_facts", "_json", "_mentioned", "_text", "own")
 
     def __init__(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self._facts = facts
@@ -29,15 +32,15 @@ class Batch:
             own = {account_id for account_id, _ in facts.pair}
         else:
             own = {entry.author_id for entry in entries if entry.client_id is not None}
-        self._own: dict[int, bytes | None] = dict.fromkeys(own)
+        self.own: dict[int, bytes | None] = dict.fromkeys(own)
 
     def for_session(self, session: Session) -> bytes:
         if session.dialect is Dialect.JSON:
             viewer = session.account_id
-            if self._own and viewer in self._own:
-                data = self._own[viewer]
+            if self.own and viewer in self.own:
+                data = self.own[viewer]
                 if data is None:
-                    data = self._own[viewer] = jsonl.entries(self._facts, self._entries, viewer)
+                    data = self.own[viewer] = jsonl.entries(self._facts, self._entries, viewer)
                 return data
             if self._json is None:
                 self._json = jsonl.entries(self._facts, self._entries, 0)

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver import encode
 from chatserver.events import Entry
 from chatserver.room import Room
-from chatserver.session import Session
+from chatserver.session import Dialect, Session
 
 HUGE = 1000
 SLICE = 100
@@ -58,11 +58,24 @@ class Fanout:
 
 
 def _write(room: Room, batch: encode.Batch, before: int, sessions: Iterable[Session]) -> None:
+    """What is done here is done for every recipient of every message: for most it is one call, their socket's."""
     full = []
+    own, same = batch.own, b""
     for session in sessions:
-        if session.writable:
-            session.write(batch.for_session(session))
-        else:
+        if not session.writable:
             full.append(session)
+            continue
+        if session.dialect is Dialect.JSON and session.account_id not in own:
+            data = same = same or batch.for_session(session)
+        else:
+            data = batch.for_session(session)
+        sent = 0
+        if session.send is not None:
+            try:
+                sent = session.send(data)
+            except OSError:
+                pass  # so that nothing is sent yet
+        if sent < len(data):
+            session.write(data[sent:])
     for session in full:
         room.place(session, before)

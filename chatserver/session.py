@@ -73,6 +73,7 @@ class Session:
         "release",
         "replays",
         "rooms",
+        "send",
         "stage",
         "strikes",
         "token_id",
@@ -109,6 +110,8 @@ class Session:
         self.day_shown: date | None = None  # the date last shown to a person
         # What the connection gives: send these bytes in order; False while it takes no more news.
         self.write: Callable[[bytes], None]
+        # The socket's own, which gives the number of bytes it takes; None while something is to go before them.
+        self.send: Callable[[bytes], int] | None
         self.writable = True
         self.hold: Callable[[], None]
         self.release: Callable[[], None]
@@ -122,6 +125,7 @@ class Session:
     def detach(self) -> None:
         """There is no connection (any more). What refers to each other in a circle is let go, so that its memory is
         free at once: the garbage collector would find it only now and then, and stop everything to look for it."""
+        self.send = None
         self.write = self.hold = self.release = self.admitted = self.refuse = _nothing
         self.drained = self.more = self.hang_up = _nothing
 
