@@ -14,18 +14,20 @@ class Lane:
 
     def __init__(self) -> None:
         self._queue: DeferredQueue[Session] = DeferredQueue()
+        self._shared = True  # the last take was of several
 
     def put(self, session: Session) -> None:
         self._queue.put(session)
 
     async def take(self, most: int, turn: Turn) -> list[Session]:
         """Waits for one session; with it come those that are ready too, `most` in all. Where nobody was waiting, one
-        turn is awaited, for those who come at the same time."""
-        quiet = QUIET_TURNS if self._queue.pending else 1
+        turn is awaited, for those who come at the same time; none, where lately nobody did."""
+        quiet = QUIET_TURNS if self._queue.pending else int(self._shared)
         sessions = [await self._queue.get()]
         await settle(self._queue.pending, most - 1, turn, quiet)
         while len(sessions) < most and self._queue.pending:
             sessions.append(await self._queue.get())
+        self._shared = len(sessions) > 1
         return sessions
 
 

@@ -64,6 +64,25 @@ def test_whoever_comes_in_the_same_turn_comes_along() -> None:
     assert taken == [people[:1]]
 
 
+def test_who_comes_alone_is_not_kept_waiting() -> None:
+    """After a take of one, whoever comes to a lane where nobody waits is taken at once, until others come along."""
+    lane, turns = Lane(), Turns()
+    people = [session(name) for name in "abcd"]
+    taken = taking(lane, 10, turns)
+    lane.put(people[0])
+    turns.passes()
+    assert taken == [people[:1]]
+    taken = taking(lane, 10, turns)
+    lane.put(people[1])
+    assert taken == [people[1:2]]
+    for one in people[:2]:
+        lane.put(one)
+    assert taking(lane, 10) == [people[:2]]
+    taken = taking(lane, 10, turns)
+    lane.put(people[2])
+    assert taken == []
+
+
 def test_a_busy_lane_waits_for_those_who_are_just_answered() -> None:
     """Where somebody waited already, a take goes once two turns have brought nobody, or it is full."""
     lane, turns = Lane(), Turns()
