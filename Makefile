@@ -3,8 +3,8 @@
 # make check   everything a change must pass: format, lint, types, imports, migrations, tests
 # make format  put the sources into the form that check asks for
 # make migrate bring the database named by CHATSERVER_DATABASE to the newest schema
-# make bench   measure it beside other chat servers, and write bench/RESULTS.md (half an hour; QUICK=1: minutes, and
-#              into bench/quick/); make bench-smoke: a minute, is it slower than it was? (RECORD=1 keeps the answer)
+# make bench   measure it beside other chat servers, and write bench/RESULTS.md (an hour; QUICK=1: some minutes,
+#              and into bench/quick/); make bench-smoke: a minute, is it slower than it was? (RECORD=1 keeps the answer)
 # make clean   remove what the others made; databases stay
 #
 # Needs python3 (3.11 or newer; PYTHON=python3.12 takes another) and make. All is installed in .venv, once: the next

@@ -106,7 +106,9 @@ def busy_seconds() -> float:
 
 
 def wait_quiet(seconds: float) -> bool:
-    """Until the machine was nearly idle for half a second; False where it is not in time."""
+    """Until the machine was nearly idle for half a second, with nothing left to write to its disks: not even that the
+    gigabytes of the last run's database are free. False where it is not in time."""
+    os.sync()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         before = busy_seconds()

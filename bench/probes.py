@@ -13,6 +13,7 @@ from bench.client import Client
 from bench.fill import token
 from bench.load import Load
 from bench.servers import OnPostgres, Server
+from bench.tables import PLACES
 
 Result = dict[str, Any]
 STALLED = 1000
@@ -60,7 +61,7 @@ def stored(server: Server, what: Load) -> Result:
         if isinstance(server, OnPostgres) and postgres.statements_available():
             server.database.sql("SELECT pg_stat_statements_reset()", database="chat")
         result["pages_ms"] = {}
-        for name, low, high in (("oldest tenth", 0.0, 0.1), ("middle", 0.45, 0.55), ("newest tenth", 0.9, 1.0)):
+        for name, low, high in zip(PLACES, (0.0, 0.45, 0.9), (0.1, 0.55, 1.0), strict=True):
             times = []
             for _ in range(PAGES):
                 before = max(PAGE + 1, random.randint(int(low * head), int(high * head)))

@@ -6,6 +6,7 @@ from typing import Any
 
 Run = dict[str, Any]
 YARDSTICK = "ngircd"
+PLACES = ("oldest tenth", "middle", "newest tenth")  # of a log, from where pages are read
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -97,51 +98,52 @@ def idle_table(runs: Sequence[Run]) -> str:
     return table(head, rows)
 
 
+def _pair(runs: Sequence[Run], latency: str) -> str:
+    """The median p50, and the p99 with its spread."""
+    return f"{median(runs, f'{latency}.p50', '.2f').partition(' ')[0]} / {median(runs, f'{latency}.p99', '.2f')}"
+
+
+def _memory(runs: Sequence[Run], where: str) -> str:
+    return f"{median(runs, f'{where}.before_mib')} → {median(runs, f'{where}.most_mib')}"
+
+
 def stored_table(runs: Sequence[Run]) -> str:
     rows = []
-    for run in counting(runs):
-        pages = run["pages_ms"]
-        database = run.get("database_ms") or {}
-        spent = f"{database['mean']:.2f} / {database['max']:.2f}" if database else ""
-        shown = [f"{page['p50']:.2f} / {page['p99']:.2f}" for page in pages.values()]
-        latency = f"{run['lat_ms']['p50']:.2f} / {run['lat_ms']['p99']:.2f}"
-        rows.append([run["peer"], f"{int(run['scenario'].removeprefix('stored')):,}", latency, *shown, spent])
-    head = [
-        "",
-        "entries before",
-        "live p50 / p99 ms",
-        "page, oldest tenth, p50 / p99 ms",
-        "page, middle",
-        "page, newest",
-    ]
-    return table([*head, "page at the database, mean / max ms"], rows)
+    for scenario in dict.fromkeys(run["scenario"] for run in runs):
+        for peer, every in _by_peer([run for run in runs if run["scenario"] == scenario]).items():
+            good = counting(every)
+            told = [run["database_ms"] for run in good if run.get("database_ms")]
+            spent = f"{median(told, 'mean', '.2f')} / {max(one['max'] for one in told):.2f}" if told else ""
+            pages = [_pair(good, f"pages_ms.{place}") for place in PLACES] if good else []
+            entries = f"{int(scenario.removeprefix('stored')):,}"
+            rows.append([peer, _counted(every), entries, _pair(good, "lat_ms"), *pages, spent])
+    head = ["", "runs that count", "entries before", "live p50 / p99 ms",
+            *(f"page, {place}, p50 / p99 ms" for place in PLACES),
+            "page at the database, mean / longest ms"]  # fmt: skip
+    return table(head, rows)
 
 
 def resume_table(runs: Sequence[Run]) -> str:
-    rows = [
-        [run["peer"], f"{run['resumed']['entries_per_s']:,.0f}", f"{run['resumed']['entries']:,}",
-         f"{run['alone']['lat_ms']['p99']:.2f}", f"{run['lat_ms']['p99']:.2f}",
-         f"{run['resumed']['before_mib']:.0f} → {run['resumed']['most_mib']:.0f}"]
-        for run in counting(runs)
-    ]  # fmt: skip
-    head = ["", "entries/s", "entries read", "live p99 ms before", "live p99 ms meanwhile", "server MiB, before → most"]
+    rows = []
+    for peer, every in _by_peer(runs).items():
+        good = counting(every)
+        speed = [median(good, f"resumed.{name}") for name in ("entries_per_s", "entries")]
+        latency = [median(good, name, ".2f") for name in ("alone.lat_ms.p99", "lat_ms.p99")]
+        rows.append([peer, _counted(every), *speed, *latency, _memory(good, "resumed")])
+    head = ["", "runs that count", "entries/s", "entries read", "live p99 ms before", "live p99 ms meanwhile",
+            "server MiB, before → most"]  # fmt: skip
     return table(head, rows)
 
 
 def stalled_table(runs: Sequence[Run]) -> str:
     rows = []
-    for run in counting(runs):
-        before, after = run["alone"], run
-        filling = run["filling"]
-        rows.append(
-            [run["peer"], f"{before['msgs_per_s']:,.0f}", f"{after['msgs_per_s']:,.0f}",
-             f"{before['lat_ms']['p50']:.2f} / {before['lat_ms']['p99']:.2f}",
-             f"{filling['lat_ms']['p50']:.2f} / {filling['lat_ms']['p99']:.2f}",
-             f"{after['lat_ms']['p50']:.2f} / {after['lat_ms']['p99']:.2f}",
-             f"{run['memory']['before_mib']:.0f} → {run['memory']['most_mib']:.0f}"]
-        )  # fmt: skip
-    head = ["", "messages/s without them", "with them", "p50 / p99 ms without", "in their first second", "with",
-            "server MiB, before → most"]  # fmt: skip
+    for peer, every in _by_peer(runs).items():
+        good = counting(every)
+        speed = [median(good, name) for name in ("alone.msgs_per_s", "msgs_per_s")]
+        latency = [_pair(good, name) for name in ("alone.lat_ms", "filling.lat_ms", "lat_ms")]
+        rows.append([peer, _counted(every), *speed, *latency, _memory(good, "memory")])
+    head = ["", "runs that count", "messages/s without them", "with them", "p50 / p99 ms without",
+            "in their first second", "with", "server MiB, before → most"]  # fmt: skip
     return table(head, rows)
 
 
