@@ -31,12 +31,12 @@ class Workers:
 
     def callInThreadWithCallback(self, on_result: Any, work: Any, *args: Any, **kwargs: Any) -> None:
         """Calls `on_result`, in the same thread, with True and what `work` gives, or with False and the Failure."""
-        self._under_way.append(None)
-        if len(self._threads) < min(len(self._under_way), self._most):
+        if len(self._threads) < min(len(self._under_way) + 1, self._most):
             # A daemon: where the database never answers, it ends with the process.
             thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
+        self._under_way.append(None)
         self._tasks.put((on_result, work, args, kwargs))
 
     def stop(self) -> None:

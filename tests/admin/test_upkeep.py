@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, text
 from chatserver.admin.main import main
 from tests.admin.conftest import PASSWORD, Chatctl
 from tests.support.postgres import PostgresServer
-from tests.support.process import clean_environment
+from tests.support.process import clean_environment, migrate
 
 On = Callable[[str], Chatctl]
 CHATCTL = Path(sys.executable).with_name("chatctl")
@@ -103,7 +103,7 @@ def test_precedence(tmp_path: Path) -> None:
     """As for the server: the command line over the environment over the file over the default."""
     for name in ("default", "file", "environment", "option"):
         url = "chatserver" if name == "default" else name
-        run("--database", f"sqlite:///{url}.db", "migrate", cwd=tmp_path)
+        migrate(f"sqlite:///{tmp_path / url}.db")
     settings = tmp_path / "chatserver.toml"
     settings.write_text('[server]\ndatabase = "sqlite:///file.db"\n')
     file = {"CHATSERVER_CONFIG": str(settings)}
