@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver import encode
 from chatserver.events import Entry
 from chatserver.room import Room
-from chatserver.session import Dialect, Session
+from chatserver.session import FULL_BYTES, Dialect, Session
 
 HUGE = 1000
 SLICE = 100
@@ -59,11 +59,11 @@ class Fanout:
 
 def _write(room: Room, batch: encode.Batch, before: int, sessions: Iterable[Session]) -> None:
     """What is done here is done for every recipient of every message: for most it is one call, their socket's."""
-    full = []
+    late: list[tuple[Session, int]] = []
     own, same = batch.own, b""
     for session in sessions:
         if not session.writable:
-            full.append(session)
+            late.append((session, before))
             continue
         if session.dialect is Dialect.JSON and session.account_id not in own:
             data = same = same or batch.for_session(session)
@@ -76,6 +76,21 @@ def _write(room: Room, batch: encode.Batch, before: int, sessions: Iterable[Sess
             except OSError:
                 pass  # so that nothing is sent yet
         if sent < len(data):
-            session.write(data[sent:])
-    for session in full:
-        room.place(session, before)
+            given = _write_rest(session, data, sent)
+            if given < len(data):
+                late.append((session, before + data.count(b"\n", 0, given)))
+    for session, position in late:
+        room.place(session, position)
+
+
+def _write_rest(session: Session, data: bytes, sent: int) -> int:
+    """To a program, each of whose entries is a line, writes no more of them than fill its outbox: a take may be large,
+    and those whose links are full many. It reads on from the store. How many bytes it has then, or waits for."""
+    while sent < len(data):
+        end = data.find(b"\n", sent + FULL_BYTES) + 1 if session.dialect is Dialect.JSON else 0
+        end = end or len(data)
+        session.write(data[sent:end])
+        sent = end
+        if not session.writable:
+            break
+    return sent

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from chatserver.room import Room
 
 
+FULL_BYTES = 16384
+"""Once more than this waits for a client, it is given no more news until it has taken all."""
+
+
 class Dialect(Enum):
     TEXT = "text"
     JSON = "json"

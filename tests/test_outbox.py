@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from twisted.internet import tcp
 from twisted.internet.task import Clock
 
-from chatserver.net.outbox import FULL_BYTES, Outbox
-from chatserver.session import Session
+from chatserver.net.outbox import Outbox
+from chatserver.session import FULL_BYTES, Session
 
 STALLED_SECONDS = 10.0
 

@@ -18,7 +18,7 @@ from chatserver.catchup import RETRY_SECONDS
 from chatserver.errors import Unavailable
 from chatserver.events import Entry, RoomFacts, Standing
 from chatserver.registry import HOLE_SECONDS, Registry
-from chatserver.session import Dialect, Session, Stage
+from chatserver.session import FULL_BYTES, Dialect, Session, Stage
 from chatserver.wire import jsonl, text
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -243,6 +243,34 @@ def test_a_full_transport(town: Town) -> None:
     assert [seq for _, seq in town.reads] == [2, 5, 8]
     town.say()
     assert bob.heard() == ana.heard() == list(range(1, 12))
+
+
+@pytest.mark.parametrize("at_once", [0, 5000])
+def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
+    """Of many entries a program whose link fills up, perhaps in the midst of a line, is left with no more than fills
+    its outbox; it reads on from just there. A person gets them all."""
+    ana, bob, cai = town.arrive(ANA), town.arrive(BOB), town.arrive(3, Dialect.TEXT)
+    write = bob.session.write
+
+    def send(data: bytes) -> int:
+        write(data[:at_once])
+        return at_once
+
+    def write_and_fill(data: bytes) -> None:
+        write(data)
+        bob.fill_up()
+
+    bob.session.send, bob.session.write = send, write_and_fill
+    town.happen(*(entry(n, said="x" * 1000) for n in range(1, 101)))
+    assert ana.heard() == list(range(1, 101))
+    assert b"".join(cai.writes).count(b"x" * 1000) == 100
+    assert FULL_BYTES < len(bob.writes[-1]) < FULL_BYTES + 1200
+    got = bob.heard()
+    assert got == list(range(1, len(got) + 1))
+    bob.session.send, bob.session.write = None, write
+    bob.drain()
+    assert bob.heard() == list(range(1, 101))
+    assert town.reads[0] == (BOOKS.id, len(got))
 
 
 def test_catching_up_is_paged(town: Town) -> None:

@@ -11,9 +11,8 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from chatserver.session import Session
+from chatserver.session import FULL_BYTES, Session
 
-FULL_BYTES = 16384
 UNSENT_BYTES = 131072
 """So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
 read, and the memory with that, and the time to write it."""
