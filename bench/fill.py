@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Execute = Callable[[str], str]
+TAKE = 50
+"""Messages that share a transaction."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class PostgresFill:
             self.execute("VACUUM ANALYZE entry")
         self.execute("CHECKPOINT")
 
+    def entries(self, room: str, author: str, count: int) -> None:
+        """Messages 1 to `count` of a room."""
+        self.execute(_entries(self.series(count), room, author))
+
 
 class SqliteFill(PostgresFill):
     def __init__(self, file: Path) -> None:
@@ -65,14 +71,25 @@ class SqliteFill(PostgresFill):
         return f"sha256_hex({text})"
 
     def settle(self, entries: bool) -> None:
-        """SQLite analyses nothing by itself. It merges parts of the index of words as messages come: after so many at
-        once, the next hundred messages would do the work of a million."""
-        with closing(self._connect()) as db:
-            changes = -2
-            while db.total_changes - changes >= 2:  # see FTS5's documentation of `merge`
-                changes = db.total_changes
-                db.execute("INSERT INTO entry_search (entry_search, rank) VALUES ('merge', 1000)")
+        """SQLite analyses nothing by itself."""
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def entries(self, room: str, author: str, count: int) -> None:
+        """In takes, as a server stores them: the parts of the index of words, and when they are put together, depend on
+        the number of transactions. After a single one the next hundred messages would do the work of a million."""
+        with closing(self._connect()) as db:
+            db.execute("PRAGMA synchronous = OFF")
+            for start in range(0, count, TAKE):
+                db.execute(_entries(self.series(min(TAKE, count - start)), room, author, start))
+
+
+def _entries(series: str, room: str, author: str, start: int = 0) -> str:
+    return (
+        "INSERT INTO entry (room_id, seq, kind, author_id, text, at) "
+        f"SELECT r.id, {start} + s.g + 1, 'message', a.id, "
+        f"'Stored before: a message of ordinary length, number ' || ({start} + s.g), CURRENT_TIMESTAMP "
+        f"FROM {series} CROSS JOIN room AS r CROSS JOIN account AS a WHERE r.name = '{room}' AND a.name = '{author}'"
+    )
 
 
 def token(name: str) -> str:
@@ -103,12 +120,7 @@ def fill(into: PostgresFill, people: People) -> None:
         f"JOIN room AS r ON r.name = '{room}r' || (s.g % {people.rooms})"
     )
     if people.entries:
-        into.execute(
-            "INSERT INTO entry (room_id, seq, kind, author_id, text, at) "
-            "SELECT r.id, s.g + 1, 'message', a.id, 'Stored before: a message of ordinary length, number ' || s.g, "
-            f"CURRENT_TIMESTAMP FROM {into.series(people.entries)} CROSS JOIN room AS r CROSS JOIN account AS a "
-            f"WHERE r.name = '{room}r0' AND a.name = '{people.prefix}u0'"
-        )
+        into.entries(f"{room}r0", f"{people.prefix}u0", people.entries)
     into.settle(people.entries > 0)
 
 
