@@ -186,8 +186,9 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
     cursor: Any = db.info.get("append")
     if cursor is None:
         # Planned once for each connection: planning would cost as much as the rest.
-        cursor = db.info["append"] = db.connection.cursor()
+        cursor = db.connection.cursor()
         cursor.execute(_PREPARE)
+        db.info["append"] = cursor
     try:
         if len(drafts) == 1:
             one = drafts[0]
