@@ -6,7 +6,8 @@ from typing import Any
 
 Run = dict[str, Any]
 YARDSTICK = "ngircd"
-PLACES = ("oldest tenth", "middle", "newest tenth")  # of a log, from where pages are read
+PLACES = {"oldest tenth": (0.0, 0.1), "middle": (0.45, 0.55), "newest tenth": (0.9, 1.0)}
+"""Parts of a log, from which pages are read."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

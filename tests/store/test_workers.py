@@ -68,4 +68,4 @@ def test_what_waits_is_done_before_the_end() -> None:
         pool(lambda n=number: (go_on.wait(SECONDS), n)[1])
     go_on.set()
     pool.workers.stop()
-    assert sorted(pool.result()[1] for _ in range(5)) == [0, 1, 2, 3, 4]
+    assert sorted(pool.results.get_nowait()[1] for _ in range(5)) == [0, 1, 2, 3, 4]
