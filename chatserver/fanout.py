@@ -60,21 +60,19 @@ class Fanout:
 def _write(room: Room, batch: encode.Batch, before: int, sessions: Iterable[Session]) -> None:
     """What is done here is done for every recipient of every message: for most it is one call, their socket's."""
     late: list[tuple[Session, int]] = []
-    own, same = batch.own, b""
+    own, json, same = batch.own, Dialect.JSON, b""
     for session in sessions:
         if not session.writable:
             late.append((session, before))
             continue
-        if session.dialect is Dialect.JSON and session.account_id not in own:
+        if session.dialect is json and session.account_id not in own:
             data = same = same or batch.for_session(session)
         else:
             data = batch.for_session(session)
-        sent = 0
-        if session.send is not None:
-            try:
-                sent = session.send(data)
-            except OSError:
-                pass  # so that nothing is sent yet
+        try:
+            sent = session.send(data)
+        except OSError:
+            sent = 0
         if sent < len(data):
             given = _write_rest(session, data, sent)
             if given < len(data):

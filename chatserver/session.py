@@ -48,6 +48,11 @@ NONE: Final[frozenset[Any]] = frozenset()
 """An empty set that all share: each of one's own would take 216 bytes."""
 
 
+def takes_nothing(data: bytes) -> int:
+    """In place of a socket's `send`."""
+    return 0
+
+
 def _nothing(*_: object) -> None:
     pass
 
@@ -114,8 +119,8 @@ class Session:
         self.day_shown: date | None = None  # the date last shown to a person
         # What the connection gives: send these bytes in order; False while it takes no more news.
         self.write: Callable[[bytes], None]
-        # The socket's own, which gives the number of bytes it takes; None while something is to go before them.
-        self.send: Callable[[bytes], int] | None
+        # The socket's own, which gives the number of bytes it takes; `takes_nothing` while something is to go before.
+        self.send: Callable[[bytes], int]
         self.writable = True
         self.hold: Callable[[], None]
         self.release: Callable[[], None]
@@ -129,7 +134,7 @@ class Session:
     def detach(self) -> None:
         """There is no connection (any more). What refers to each other in a circle is let go, so that its memory is
         free at once: the garbage collector would find it only now and then, and stop everything to look for it."""
-        self.send = None
+        self.send = takes_nothing
         self.write = self.hold = self.release = self.admitted = self.refuse = _nothing
         self.drained = self.more = self.hang_up = _nothing
 

@@ -18,7 +18,7 @@ from chatserver.catchup import RETRY_SECONDS
 from chatserver.errors import Unavailable
 from chatserver.events import Entry, RoomFacts, Standing
 from chatserver.registry import HOLE_SECONDS, Registry
-from chatserver.session import FULL_BYTES, Dialect, Session, Stage
+from chatserver.session import FULL_BYTES, Dialect, Session, Stage, takes_nothing
 from chatserver.wire import jsonl, text
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -267,7 +267,7 @@ def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
     assert FULL_BYTES < len(bob.writes[-1]) < FULL_BYTES + 1200
     got = bob.heard()
     assert got == list(range(1, len(got) + 1))
-    bob.session.send, bob.session.write = None, write
+    bob.session.send, bob.session.write = takes_nothing, write
     bob.drain()
     assert bob.heard() == list(range(1, 101))
     assert town.reads[0] == (BOOKS.id, len(got))

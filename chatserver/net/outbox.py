@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from chatserver.session import FULL_BYTES, Session
+from chatserver.session import FULL_BYTES, Session, takes_nothing
 
 UNSENT_BYTES = 131072
 """So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
@@ -57,14 +57,13 @@ class Outbox:
         if self._held is not None:
             self._held.append(data)
         elif data and self._open:
-            if self._session.send is not None:
-                try:
-                    sent = self._session.send(data)
-                except OSError:  # full, or lost: the transport finds out for itself
-                    sent = 0
-                if sent == len(data):
-                    return
-                data = data[sent:]
+            try:
+                sent = self._session.send(data)
+            except OSError:  # full, or lost: the transport finds out for itself
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
             self._transport.write(data)
             if self.direct:
                 self._wait_for(data)
@@ -72,7 +71,7 @@ class Outbox:
     def hold(self) -> None:
         """Collects what is written until `release`, so that it goes out in one piece."""
         self._held = []
-        self._session.send = None
+        self._session.send = takes_nothing
 
     def release(self) -> None:
         held, self._held = self._held, None
@@ -93,14 +92,14 @@ class Outbox:
             self._session.send = self._socket.send
 
     def _wait_for(self, data: bytes) -> None:
-        self._session.send = None
+        self._session.send = takes_nothing
         self._pending += len(data)
         if self._pending > FULL_BYTES:
             self._full()
 
     def _shut(self) -> None:
         self._open = False
-        self._session.send = None
+        self._session.send = takes_nothing
         self._session.writable = False
         self._stop_watching()
 
