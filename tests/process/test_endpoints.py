@@ -50,8 +50,9 @@ def test_documented_endpoints(tls: str, server: StartServer, tmp_path: Path) -> 
 
 
 def test_talking_over_tls(tls: str, server: StartServer, connect: Connect) -> None:
-    """Those who use TLS talk with those who do not, and are told of the end, in words and as TLS has it."""
-    one = server(config=QUICK, listen=[tls, "tcp:0:interface=127.0.0.1"])
+    """Those who use TLS talk with those who do not, and are told of the end, in words and as TLS has it. For a client
+    that never answers this, a stop waits no longer than for a slow one."""
+    one = server(config=QUICK + "[shutdown]\nflush_seconds = 1\n", listen=[tls, "tcp:0:interface=127.0.0.1"])
     ana, eve = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True)
     bob = connect(one, TextClient, tls=True)
     with JsonClient(one.addresses[1]) as cai:
