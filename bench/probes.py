@@ -20,7 +20,7 @@ STALLED = 1000
 FILLING_SECONDS = 1.0
 CHECKED = 3  # of the stalled readers, which read on at the end
 PAGE = 50
-PAGES = 100
+PAGES = 300
 BESIDE = Load("paced", clients=20, seconds=5, prefix="b")
 """The other room's load beside a huge one."""
 

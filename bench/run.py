@@ -71,7 +71,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="the main scenarios, one short round; not into RESULTS.md")
     parser.add_argument("--peer", type=names(SERVERS), default=PEERS, help="servers, separated by commas")
     parser.add_argument("--scenario", type=names(SCENARIOS), help="likewise")
-    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick; some scenarios have fewer")
+    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
     parser.add_argument("--seconds", "--secs", type=float, help="of sending in each run, instead of the scenario's own")
     parser.add_argument("--out", type=Path, help="folder for the report")
     return parser.parse_args()
@@ -85,7 +85,7 @@ def _measure(chosen: list[Scenario], peers: list[str], rounds: int, workspace: P
     """All runs: in each round every scenario, in each scenario every peer, so that a slow hour hits all alike."""
     for number in range(rounds):
         for scenario in chosen:
-            for peer in peers if number < scenario.rounds else ():
+            for peer in peers:
                 if peer not in scenario.peers and peer in PEERS:
                     continue
                 attempts = 1 + RETRIES * (scenario.load.clients < MANY)
