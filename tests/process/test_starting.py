@@ -135,7 +135,8 @@ def test_several_endpoints(tmp_path: Path, server: StartServer, connect: Connect
         assert first.hears("hello")["from"] == "bob"
 
 
-def test_sqlites_index_of_words(server: StartServer) -> None:
+def test_sqlites_index_of_words(server: StartServer, connect: Connect) -> None:
     """From the first start on, eight of its parts are put together at a time: that is done within somebody's commit."""
     one = server()
+    connect(one, JsonClient).register("ana")  # it listens before the database is ready, but greets nobody
     assert query(one.database, "SELECT v FROM entry_search_config WHERE k = 'automerge'") == [(8,)]
