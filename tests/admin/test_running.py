@@ -58,7 +58,7 @@ def test_deleting_a_room(running: Running, connect: Connect) -> None:
     ana.ok("create", room="books")
     bob.ok("join", room="books")
     person.type("/join books")
-    ana.wait_event(lambda event: event["event"] == "joined" and event["name"] == "cai")
+    ana.wait_event(lambda event: event["event"] == "joined" and (event["room"], event["name"]) == ("books", "cai"))
     chatctl("room", "delete", "books", "--yes")
     for client in (ana, bob):
         deleted = client.wait_event("deleted")
