@@ -1,4 +1,4 @@
-"""Alembic's entry: with the server's own connection where it hands one over, else by CHATSERVER_DATABASE."""
+"""Alembic's entry point. Uses the connection that the server passes, or else opens CHATSERVER_DATABASE."""
 
 import os
 
@@ -9,7 +9,7 @@ from chatserver.store.schema import Base
 
 
 def ours(name, kind, parent) -> bool:
-    """What serves search is made by hand in the migrations, and is not in the models."""
+    """Whether autogenerate compares this. The migrations create the search indexes by hand; the models lack them."""
     return not (name or "").startswith(("entry_search", "ix_entry_search")) and (kind, name) != ("column", "search")
 
 

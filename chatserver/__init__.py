@@ -1,3 +1,8 @@
-"""A chat server that one can use with nothing but telnet: every answer means stored."""
+"""A chat server that you can use with nothing but telnet: every answer means stored."""
 
-__version__ = "1.0.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("chatserver")
+except PackageNotFoundError:  # a bare copy of the sources, never installed
+    __version__ = "0+unknown"

@@ -1,4 +1,4 @@
-"""Questions asked one by one, answered many at once."""
+"""Collects questions that are asked one by one, and answers them in batches."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -12,12 +12,12 @@ Known = TypeVar("Known")
 
 
 class Batcher(Generic[Asked, Known]):
-    """What is asked while a batch is under way shares the next one. `answer` gives an answer for each, in their order;
-    where it raises, that is everybody's answer."""
+    """Questions that arrive while a batch is under way share the next one, up to `limit`. `answer` returns one answer
+    for each, in their order; an exception that it raises is raised for all of them."""
 
-    def __init__(self, answer: Callable[[list[Asked]], Awaitable[Sequence[Known]]], most: int, turn: Turn) -> None:
+    def __init__(self, answer: Callable[[list[Asked]], Awaitable[Sequence[Known]]], limit: int, turn: Turn) -> None:
         self._answer = answer
-        self._most = most
+        self._limit = limit
         self._turn = turn
         self._waiting: list[tuple[Asked, Deferred[Known]]] = []
         self._busy = False
@@ -33,9 +33,9 @@ class Batcher(Generic[Asked, Known]):
 
     async def _run(self) -> None:
         while self._waiting:
-            await settle(self._waiting, self._most, self._turn)
-            taken = self._waiting[: self._most]
-            del self._waiting[: self._most]
+            await settle(self._waiting, self._limit, self._turn)
+            taken = self._waiting[: self._limit]
+            del self._waiting[: self._limit]
             try:
                 answers = await self._answer([asked for asked, _ in taken])
             except Exception as error:

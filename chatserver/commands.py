@@ -1,6 +1,6 @@
-"""What clients ask for: one frozen Struct a command, the same for both dialects.
+"""What clients ask for: one frozen Struct for each command, the same for every dialect.
 
-Names in them are canonical already (see `wire.hygiene`): a command that exists is well-formed.
+Names in them are in canonical form (see `wire.hygiene`): a command that exists is well-formed.
 """
 
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 CURRENT = ""
-"""Stands for a room's name where a person did not name one: the room they look at."""
+"""In place of a room's name: the room that the person looks at."""
 
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Limit = Annotated[int, Meta(ge=1)]
@@ -22,9 +22,13 @@ class Command(Struct, frozen=True, kw_only=True, gc=False, tag_field="cmd"):
 
     tag: Tag | None = None
 
+    def __repr__(self) -> str:
+        """Without fields: some are secrets, and a `repr` may end up in a log."""
+        return f"{type(self).__name__}(tag={self.tag!r})"
+
 
 class Register(Command, frozen=True, tag="register"):
-    """`code` is the invitation code, where registration asks for one."""
+    """`code` is the invitation code, if registration takes one."""
 
     name: str
     password: str
@@ -32,7 +36,7 @@ class Register(Command, frozen=True, tag="register"):
 
 
 class Login(Command, frozen=True, tag="login"):
-    """With name and password, or with a token alone; `resume`: for each room, the last seq that the client has."""
+    """With name and password, or with a token alone. `resume`: for each room, the last seq that the client has."""
 
     name: str = ""
     password: str = ""
@@ -61,7 +65,7 @@ class Help(Command, frozen=True, tag="help"):
 
 
 class Password(Command, frozen=True, tag="password"):
-    """`others`: end one's other connections too."""
+    """`others`: also ends all other connections of the account."""
 
     old: str
     new: str
@@ -69,7 +73,7 @@ class Password(Command, frozen=True, tag="password"):
 
 
 class Token(Command, frozen=True, tag="token"):
-    """Makes a token of that label, or revokes the one of a label, or lists them: one of the three."""
+    """One of three: creates a token with that label, revokes the one with that label, or lists all."""
 
     label: str | None = None
     revoke: str | None = None
@@ -77,14 +81,14 @@ class Token(Command, frozen=True, tag="token"):
 
 
 class Forget(Command, frozen=True, tag="forget"):
-    """Erases one's account, for ever; what one said stays, as by an erased user, or goes too."""
+    """Erases the account for good. Its messages stay, as those of an erased account, or are erased too."""
 
     password: str
     messages: Literal["keep", "erase"] = "keep"
 
 
 class Export(Command, frozen=True, tag="export"):
-    """One's own data, a page at a time: `after` is the `next` of the page before."""
+    """The account's own data, a page at a time. `after` is the `next` of the page before."""
 
     after: str = ""
     limit: Limit = 500
@@ -103,7 +107,7 @@ class Create(Command, frozen=True, tag="create"):
 
 
 class Set(Command, frozen=True, tag="set"):
-    """How a room is: whether who joins a private one may read its past, and who may invite."""
+    """Settings of a room: whether new members of a private one may read its past, and who may invite."""
 
     room: str
     past: Literal["open", "closed"] | None = None
@@ -140,7 +144,7 @@ class Say(Command, frozen=True, tag="say"):
 
 
 class History(Command, frozen=True, tag="history"):
-    """Entries before or after a seq, in rising order; without either, the latest ones."""
+    """Entries before or after a seq, in rising order; without either, the latest."""
 
     room: str = CURRENT
     before: Seq | None = None
@@ -160,9 +164,9 @@ class Erase(Command, frozen=True, tag="erase"):
 
 
 class Search(Command, frozen=True, tag="search"):
-    """All the words of `text`, in one room or in all that one may read, newest first.
+    """Messages with all the words of `text`, in one room or in all that the account may read, newest first.
 
-    `before`: the `before` of the answer with the page before.
+    `before` is the `before` in the answer with the page before.
     """
 
     text: str
@@ -194,7 +198,7 @@ class Topic(Command, frozen=True, tag="topic"):
 
 
 class Away(Command, frozen=True, tag="away"):
-    """Without a text: one is back."""
+    """Without a text: the account is back."""
 
     text: str = ""
 
@@ -212,7 +216,7 @@ class Kick(Command, frozen=True, tag="kick"):
 
 
 class Ban(Command, frozen=True, tag="ban"):
-    """A person, or an address or network; in a room, or (None) on the whole server; for ever, or for `seconds`."""
+    """Bans an account, or an address or network, from a room or (None) from the server, for `seconds` or for ever."""
 
     name: str | None = None
     address: str | None = None
@@ -250,8 +254,20 @@ class Unblock(Command, frozen=True, tag="unblock"):
     name: str
 
 
+class TypedName(Command, frozen=True, tag="typed-name"):
+    """A name, typed at the prompt by somebody who is not logged in. Never on the wire as such."""
+
+    name: str
+
+
+class TypedPassword(Command, frozen=True, tag="typed-password"):
+    """What was typed at the prompt for a password; "" asks to pick another name. Never on the wire as such."""
+
+    password: str
+
+
 class Look(Command, frozen=True, tag="look"):
-    """Text dialect only: makes a room one is in already the current one."""
+    """Makes a room that the person is in the current one. Programs have no current room, and cannot send it."""
 
     room: str
 
@@ -262,3 +278,6 @@ COMMANDS: tuple[type[Command], ...] = (
     Ban, Unban, Bans, Mute, Unmute, Block, Unblock,
 )  # fmt: skip
 """What a program may send."""
+
+PAGE_LIMIT = 500
+"""A page has no more lines than this, whatever `limit` asks for."""

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from chatserver.errors import Refused
 from chatserver.wire.hygiene import room_name
+from chatserver.wire.websocket import normal_origin
 
 
 class ConfigProblem(Exception):
@@ -22,24 +23,25 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Server(Table, frozen=True):
     name: str = "chatserver"  # in the greeting
-    node: str = "main"  # tells this process's sessions from those of others on the same database
-    listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # Twisted endpoint strings
+    node: str = "main"  # tells the sessions of this process from those of others on the same database
+    listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # see net/doors.py
     database: str = "sqlite:///chatserver.db"
-    greeting: str = ""  # replaces the first line; without its "* "
+    greeting: str = ""  # replaces the first line, without its "* "
     registration: Literal["open", "closed", "code"] = "open"
-    registration_code: str = ""  # what one needs to know to register, where registration is "code"
-    guests: bool = False  # whether one may come in without registering, to public rooms only
-    default_rooms: list[str] = field(default_factory=lambda: ["general"])  # made at start; whoever registers joins them
+    registration_code: str = ""  # required to register if registration is "code"
+    guests: bool = False  # whether people may log in without an account, to public rooms only
+    default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
+    origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
 
-    def __repr__(self) -> str:  # the database URL may hold a password, and the code is one
+    def __repr__(self) -> str:  # the database URL may contain a password, and the code is a secret
         return f"Server({self.name!r})"
 
 
 class Limits(Table, frozen=True):
     max_line_bytes: int = 8192  # line end included
-    window: int = 32  # commands of one connection under way, before it is not read further
-    handshake_seconds: float = 30  # from connecting to being logged in
+    window: int = 32  # commands of one connection under way before reading from it pauses
+    handshake_seconds: float = 30  # from connecting to logging in
     handshake_bytes: int = 8192  # likewise
     failed_logins: int = 3
     strikes: int = 20  # refused commands within a minute
@@ -48,35 +50,35 @@ class Limits(Table, frozen=True):
     pending_connections: int = 2_000  # not yet logged in
     pending_per_address: int = 500
     offences_per_address: int = 200  # foreign protocols and failed logins within a minute; then it is refused
-    commands_per_second: float = 0  # of one connection; above, it is slowed
+    commands_per_second: float = 0  # of one connection; faster ones are slowed
     command_burst: int = 50
-    stalled_seconds: float = 300  # a link that takes nothing for so long is ended
-    ping_seconds: float = 90  # a program that sent nothing for so long is asked
-    pong_seconds: float = 60  # and ended, if it sends nothing for so long after that
-    presence_seconds: float = 2  # somebody is gone when not back after this
-    presence_members: int = 200  # no presence is told in rooms with more people online
+    stalled_seconds: float = 300  # a client that reads nothing for so long is disconnected
+    ping_seconds: float = 90  # a program that sent nothing for so long is sent a ping
+    pong_seconds: float = 60  # and disconnected if it sends nothing for so long after that
+    presence_seconds: float = 2  # going offline is told after this time, unless the account is back
+    presence_members: int = 200  # rooms with more sessions than this are told no presence
 
 
 class Passwords(Table, frozen=True):
-    """Argon2id's parameters (RFC 9106), and the pool that computes it."""
+    """Parameters of Argon2id (RFC 9106), and of the pool that computes it."""
 
     memory_kib: int = 19456
     time_cost: int = 2
     parallelism: int = 1
     threads: int = 2
-    queue: int = 64  # logins waiting for a thread; further ones are told to come back
+    queue: int = 64  # logins waiting for a thread; further ones are refused with slow-down
     min_length: int = 8  # characters
 
 
 class Pipeline(Table, frozen=True):
     write_lanes: int = 2
     read_lanes: int = 2
-    take: int = 512  # connections whose messages share a transaction
+    take: int = 512  # sessions whose messages share a transaction
 
 
 class Shutdown(Table, frozen=True):
     drain_seconds: float = 3  # for commands that have arrived
-    flush_seconds: float = 5  # for answers to be taken by slow clients
+    flush_seconds: float = 5  # for slow clients to read their answers
 
 
 class Settings(Table, frozen=True):
@@ -95,7 +97,7 @@ _AT_LEAST = {
 
 
 def chosen(file: str | None, database: str | None, listen: Sequence[str] = ()) -> Settings:
-    """All settings: what a command line says, over the environment, over the settings file, over the defaults.
+    """All settings: the command line over the environment, over the settings file, over the defaults.
 
     Raises ConfigProblem.
     """
@@ -137,4 +139,9 @@ def load(path: Path | None) -> Settings:
         raise ConfigProblem(
             f"The settings file {path} is wrong: server.default_rooms has a name that no room can have. Correct it."
         ) from None
+    if any(origin != "*" and normal_origin(origin) is None for origin in server.origins):
+        raise ConfigProblem(
+            f"The settings file {path} is wrong: server.origins contains an entry that is not an origin such as "
+            "https://chat.example.org. Correct it."
+        )
     return msgspec.structs.replace(settings, server=msgspec.structs.replace(server, default_rooms=names))

@@ -1,10 +1,10 @@
-"""What a command can be refused for: the error words of the protocol, section 4."""
+"""Why a command can be refused: the error words of the protocol."""
 
 from enum import StrEnum
 
 
 class ErrorWord(StrEnum):
-    """The `error` of an answer; the text beside it is for people."""
+    """The field `error` of an answer; the field `text` beside it is for people."""
 
     UNDECODABLE = "undecodable"
     LINE_TOO_LONG = "line-too-long"
@@ -38,11 +38,11 @@ RETRYABLE = frozenset({ErrorWord.SLOW_DOWN, ErrorWord.UNAVAILABLE, ErrorWord.SHU
 """The same command may succeed later, unchanged."""
 
 BLAMELESS = RETRYABLE | {ErrorWord.LINE_TOO_LONG}
-"""Refusals that are no strike against the connection."""
+"""Refusals that do not count as strikes against the connection."""
 
 
 class Refused(Exception):
-    """A command cannot be done; nothing has changed. `text` names the remedy in one line."""
+    """A command was not done, and nothing has changed. `text` names the remedy in one line."""
 
     def __init__(self, error: ErrorWord, text: str) -> None:
         super().__init__(error, text)
@@ -50,16 +50,28 @@ class Refused(Exception):
         self.text = text
 
 
+class Rejected:
+    """A line that was refused, and the tag for its answer. Stands in the inbox like a command, so that answers keep
+    their order. `fatal`: the connection ends after it."""
+
+    __slots__ = ("fatal", "refused", "tag")
+
+    def __init__(self, refused: Refused, tag: str | int | None = None, *, fatal: bool = False) -> None:
+        self.refused = refused
+        self.tag = tag
+        self.fatal = fatal
+
+
 class Unavailable(Refused):
-    """The store did not answer; what was asked may or may not have been done."""
+    """The store did not answer; the command may or may not have been done."""
 
     def __init__(self, text: str = "The server cannot reach its database. Try again in a moment.") -> None:
         super().__init__(ErrorWord.UNAVAILABLE, text)
 
 
 def no_such_room(name: str) -> Refused:
-    """Also the answer for rooms that one may not know of."""
-    return Refused(ErrorWord.NO_SUCH_ROOM, f"There is no room {name}. The command rooms lists those there are.")
+    """Also for rooms that exist but are not visible to the asker."""
+    return Refused(ErrorWord.NO_SUCH_ROOM, f"There is no room {name}. For a list, use the command rooms.")
 
 
 def not_a_member(name: str) -> Refused:
@@ -67,13 +79,18 @@ def not_a_member(name: str) -> Refused:
 
 
 def no_such_user(name: str) -> Refused:
-    return Refused(ErrorWord.NO_SUCH_USER, f"Nobody is called {name}.")
+    return Refused(ErrorWord.NO_SUCH_USER, f"There is no account named {name}. Check the spelling.")
 
 
 def muted(room: str) -> Refused:
-    return Refused(ErrorWord.MUTED, f"You are muted in {room}. Others cannot hear you there for now.")
+    return Refused(ErrorWord.MUTED, f"You are muted in {room}: for now you can only read there.")
 
 
 def blocked(name: str) -> Refused:
-    """Somebody, or their direct room `@name`, takes nothing from the asker, who is told this and no more."""
-    return Refused(ErrorWord.BLOCKED, f"{name.removeprefix('@')} does not take messages from you.")
+    """An account, or its direct room `@name`, takes nothing from the asker, who learns no more than that."""
+    return Refused(ErrorWord.BLOCKED, f"{name.removeprefix('@')} does not accept messages from you.")
+
+
+def banned_text(reason: str, who: str = "You are") -> str:
+    """What somebody is told who is banned from the server; `who` may be "Your address is"."""
+    return f"{who} banned from this server{': ' + reason if reason else ''}."

@@ -1,43 +1,56 @@
-"""What the server tells: entries of a room's log, other news, and answers. Values only, the same for both dialects."""
+"""What the server sends unasked: entries of a room's log, and other news. Values only, the same for every dialect."""
 
 from datetime import datetime
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from chatserver.commands import Tag
-from chatserver.errors import ErrorWord
+EntryKind = Literal[
+    "message", "joined", "left", "topic", "created", "deleted", "set", "kicked", "banned", "unbanned", "muted",
+    "unmuted", "role", "edited", "erased",
+]  # fmt: skip
+MESSAGE: Final = "message"
+JOINED: Final = "joined"
+LEFT: Final = "left"
+TOPIC: Final = "topic"
+CREATED: Final = "created"
+DELETED: Final = "deleted"
+SET: Final = "set"
+KICKED: Final = "kicked"
+BANNED: Final = "banned"
+UNBANNED: Final = "unbanned"
+MUTED: Final = "muted"
+UNMUTED: Final = "unmuted"
+ROLE: Final = "role"
+EDITED: Final = "edited"
+ERASED: Final = "erased"
 
-MESSAGE = "message"
-JOINED = "joined"
-LEFT = "left"
-TOPIC = "topic"
-CREATED = "created"
-DELETED = "deleted"
-SET = "set"
-KICKED = "kicked"
-BANNED = "banned"
-UNBANNED = "unbanned"
-MUTED = "muted"
-UNMUTED = "unmuted"
-ROLE = "role"
-EDITED = "edited"
-ERASED = "erased"
+RoomKind = Literal["public", "private", "direct"]
+PUBLIC: Final = "public"
+PRIVATE: Final = "private"
+DIRECT: Final = "direct"
 
-DIRECT = "direct"
-PUBLIC = "public"
-PRIVATE = "private"
+AccountKind = Literal["person", "operator", "guest"]
+PERSON: Final = "person"
+OPERATOR: Final = "operator"  # of the whole server
+GUEST: Final = "guest"
+
+Role = Literal["owner", "moderator", "member"]
+OWNER: Final = "owner"
+MODERATOR: Final = "moderator"
+MEMBER: Final = "member"
 
 
 class RoomFacts(Struct, frozen=True):
-    """A room, as far as it never changes. `pair` is the two people of a direct room, ids and names, by id."""
+    """What never changes about a room. `pair`: the ids and names of the two people of a direct room, by id."""
 
     id: int
     name: str
-    kind: str = PUBLIC
+    kind: RoomKind = PUBLIC
     pair: tuple[tuple[int, str], tuple[int, str]] | None = None
 
     def label(self, viewer_id: int) -> str:
-        """What this account calls the room: its name, or `@` and the other's name."""
+        """What this account calls the room: its name, or `@` and the name of the other person."""
         if self.pair is None:
             return self.name
         first, second = self.pair
@@ -45,15 +58,15 @@ class RoomFacts(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """One entry of a room's log. `author_id` 0 is the server itself; `at` is UTC, whole milliseconds.
+    """One entry of a room's log. `author_id` 0 is the server itself; `at` is in UTC, in whole milliseconds.
 
-    `text` is the message (edited: as it is now), the topic, the role given, the reason of a kick or ban, until when
-    somebody is muted (RFC 3339; empty: without end), or what a room was set to. `target` is whom it was done to, `of`
-    the seq of the entry that was changed. `state` of a message: edited, erased, or nothing.
+    `text` is the message (as last edited), the topic, the role given, the reason of a kick or ban, the end of a mute
+    (RFC 3339; "": no end), or the settings that were changed (see `roomsettings`). `target` is the account that it was
+    done to, `of` the seq of the message that was edited or erased, `state` what has happened to a message since.
     """
 
     seq: int
-    kind: str
+    kind: EntryKind
     author_id: int
     author: str
     at: datetime
@@ -62,25 +75,25 @@ class Entry(Struct, frozen=True, gc=False):
     target_id: int = 0
     target: str = ""
     of: int = 0
-    state: str = ""
+    state: Literal["", "edited", "erased"] = ""
 
 
 class Person(Struct, frozen=True):
-    """An account, as others know it. `kind` is person, operator (of the server) or guest."""
+    """An account as others know it."""
 
     id: int
     name: str
-    kind: str = "person"
+    kind: AccountKind = PERSON
 
 
-class Standing(Struct, frozen=True):
-    """Somebody's place in a room they are in. `floor` is the first entry that they may read, `joined` that with which
-    they came."""
+class Membership(Struct, frozen=True):
+    """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `floor` the first
+    entry that the account may read, `joined` the one with which it joined."""
 
     facts: RoomFacts
     seq: int
     read: int
-    role: str
+    role: Role
     floor: int = 1
     joined: int = 0
 
@@ -95,32 +108,32 @@ class Presence(Struct, frozen=True):
 
 
 class Invited(Struct, frozen=True):
-    """One may join this private room; `by` is who asks one in."""
+    """The account may join this private room; `by` is the name of the account that invites it."""
 
     room: str
     by: str
 
 
 class ReadMark(Struct, frozen=True):
-    """One's own read mark moved, on another of one's connections."""
+    """The account's read mark was moved by another of its connections."""
 
     room: str
     seq: int
 
 
 class Live(Struct, frozen=True):
-    """A replay is done: what follows in this room is news as it happens. `seq` is the last one replayed."""
+    """A replay is complete: what follows in this room is new. `seq` is the last entry replayed."""
 
     room: str
     seq: int
 
 
 class Pinged(Struct, frozen=True):
-    """Asks a program whether it is still there."""
+    """Asks a silent program whether it is still there."""
 
 
 class Closing(Struct, frozen=True):
-    """The connection ends now, for this reason. `retry`: seconds after which to come back."""
+    """The connection ends now, for this reason. `retry`: seconds after which to connect again."""
 
     reason: str
     text: str
@@ -128,212 +141,3 @@ class Closing(Struct, frozen=True):
 
 
 News = Presence | Invited | ReadMark | Live | Pinged | Closing
-
-
-# Answers: what is beside `ok` and `tag`
-
-
-class RoomStatus(Struct, frozen=True):
-    """One's own standing in a room. `unread` is seq minus read."""
-
-    room: str
-    seq: int
-    read: int
-    role: str | None = None
-
-
-class RoomLine(Struct, frozen=True):
-    """A room in the list of rooms; `role` is one's own, if any."""
-
-    room: str
-    topic: str
-    members: int
-    seq: int
-    role: str | None = None
-
-
-class MemberLine(Struct, frozen=True):
-    name: str
-    role: str
-    online: bool
-
-
-class UserLine(Struct, frozen=True):
-    name: str
-    online: bool
-    last_seen: datetime | None = None
-    away: str = ""
-
-
-class Done(Struct, frozen=True):
-    """Done, and there is nothing to say about it. `note` is a line for people only."""
-
-    note: str = ""
-
-
-class Welcome(Struct, frozen=True):
-    """Logged in. `registered`: the account is new. For people: their current room, who is there, its last entries."""
-
-    name: str
-    rooms: list[RoomStatus]
-    registered: bool = False
-    current: str = ""
-    others: list[str] = []
-    recent: "Log | None" = None
-    invitations: list[Invited] = []
-
-
-class RoomList(Struct, frozen=True):
-    rooms: list[RoomLine]
-    more: bool = False
-
-
-class Created(Struct, frozen=True):
-    room: str
-    seq: int
-
-
-class Joined(Struct, frozen=True):
-    """In the room. `members` is their number. For people: some of the others, and the `unread` entries' last ones."""
-
-    room: str
-    seq: int
-    members: int
-    names: list[str] = []
-    unread: int = 0
-    topic: str = ""
-    recent: "Log | None" = None
-
-
-class Left(Struct, frozen=True):
-    room: str
-
-
-class Said(Struct, frozen=True):
-    """Stored. `dup`: it was stored before, and this is the first answer again."""
-
-    room: str
-    seq: int
-    at: datetime
-    dup: bool = False
-
-
-class Log(Struct, frozen=True):
-    """Entries of a room in rising order; `more`: there are further ones in the direction asked for."""
-
-    facts: RoomFacts
-    entries: list[Entry]
-    more: bool
-
-
-class MemberList(Struct, frozen=True):
-    room: str
-    members: list[MemberLine]
-
-
-class UserList(Struct, frozen=True):
-    users: list[UserLine]
-
-
-class Marked(Struct, frozen=True):
-    room: str
-    seq: int
-
-
-class UnreadList(Struct, frozen=True):
-    rooms: list[RoomStatus]
-
-
-class TopicSet(Struct, frozen=True):
-    room: str
-    seq: int
-
-
-class Looked(Struct, frozen=True):
-    """Text dialect only: this room is the current one now. `recent`: the last ones of the `unread` entries."""
-
-    room: str
-    unread: int = 0
-    recent: Log | None = None
-
-
-class HelpText(Struct, frozen=True):
-    about: str = ""
-
-
-class Changed(Struct, frozen=True):
-    """Something was done in a room, and stands in its log at `seq` (None: it is no entry). `note` is for people."""
-
-    room: str
-    seq: int | None = None
-    note: str = ""
-
-
-class Found(Struct, frozen=True):
-    """Entries that a search found, newest first, each with its room. `before` continues it, where there are more."""
-
-    entries: list[tuple[RoomFacts, Entry]]
-    more: bool
-    before: int | None = None
-
-
-class TokenMade(Struct, frozen=True):
-    """`token` is shown this once, and never in a `repr`."""
-
-    label: str
-    token: str
-
-    def __repr__(self) -> str:
-        return f"TokenMade({self.label!r})"
-
-
-class TokenLine(Struct, frozen=True):
-    label: str
-    created: datetime
-    last_used: datetime | None = None
-
-
-class TokenList(Struct, frozen=True):
-    tokens: list[TokenLine]
-
-
-class BanLine(Struct, frozen=True):
-    """Who is banned: a name, or an address or network. `until` None: for ever."""
-
-    name: str | None
-    address: str | None
-    until: datetime | None
-    by: str
-    reason: str
-
-
-class BanList(Struct, frozen=True):
-    bans: list[BanLine]
-
-
-class Exported(Struct, frozen=True):
-    """A page of one's own data: the account on the first one, then entries with their rooms. `next` asks for more."""
-
-    account: dict[str, str] | None
-    entries: list[tuple[RoomFacts, Entry]]
-    next: str | None
-
-
-class Refusal(Struct, frozen=True):
-    """The command was not done."""
-
-    error: ErrorWord
-    text: str
-
-
-Answer = (
-    Done | Welcome | RoomList | Created | Joined | Left | Said | Log | MemberList | UserList | Marked | UnreadList
-    | TopicSet | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Refusal
-)  # fmt: skip
-
-
-class Reply(Struct, frozen=True):
-    """An answer and the tag of the command it answers."""
-
-    tag: Tag | None
-    answer: Answer

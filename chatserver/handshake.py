@@ -1,221 +1,204 @@
-"""From the first line to being logged in."""
+"""The handshake: everything between a client's first line and its login."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from hmac import compare_digest
+from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver import commands as c
-from chatserver import encode
+from chatserver.answers import Done, HelpText, Log, RoomStatus, Welcome
 from chatserver.batcher import Batcher
-from chatserver.config import Limits, Server
-from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Done, HelpText, Log, Person, RoomStatus, Standing, Welcome
-from chatserver.handlers.order import banned_text
+from chatserver.config import Settings
+from chatserver.delivery.registry import Registry
+from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable, banned_text
+from chatserver.events import Membership, Person
+from chatserver.handlers.accounts import ERASED, forget
+from chatserver.handlers.messages import status
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
-from chatserver.handlers.people import ERASED, forget, token_hash
-from chatserver.handlers.talk import status
-from chatserver.ledger import Ledger
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
-from chatserver.registry import Registry
-from chatserver.session import Dialect, Rejected, Session, Stage
-from chatserver.store import accounts, arrivals, messages, rooms, sessions
-from chatserver.store.arrivals import Known
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.sessionlog import SessionLog
+from chatserver.stages import Event, Stage
+from chatserver.store import accounts, entries, logins, rooms, sessions, tokens
+from chatserver.store.logins import LoginFacts
 from chatserver.store.threads import Store
-from chatserver.turns import Turn
-from chatserver.wire import jsonl, text
-from chatserver.wire.hygiene import password as clean_password
+from chatserver.turns import turns, until
 
-LOGINS = 100
-"""At most so many are looked up at once."""
+MAX_LOGINS = 100
+"""So many logins are looked up in one batch."""
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
 
-_LOGINS: tuple[type[c.Command], ...] = (c.Login, c.Register, c.Guest)
+Login = c.Login | c.Register | c.Guest
+_LOGINS: Final = (c.Login, c.Register, c.Guest)
 
-ADMITTED: dict[Stage, tuple[type[c.Command], ...]] = {
-    Stage.GREETING: (*_LOGINS, c.Help, c.Ping, c.Quit),
-    Stage.IN: (c.Look, *(kind for kind in c.COMMANDS if kind not in _LOGINS)),
+LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
+    Stage.GREETING: frozenset({*_LOGINS, c.TypedName, c.Help, c.Ping, c.Quit}),
+    Stage.PASSWORD: frozenset({c.TypedPassword}),
+    Stage.IN: frozenset[type[c.Command]]({c.Look, *c.COMMANDS}).difference(_LOGINS),
 }
-"""What is legal when. At the PASSWORD prompt a line is a password; while BUSY or ENDING nothing is read."""
+"""The commands that each stage takes. At the others nothing is read."""
 
-Entrance = c.Login | c.Register | c.Guest
-
-WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Name or password is wrong. Try again.")
+WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
 
 
-def admit(stage: Stage, command: c.Command) -> None:
-    """Raises Refused for a command that this stage does not admit."""
-    if type(command) not in ADMITTED[stage]:
-        if stage is Stage.IN:
-            raise Refused(ErrorWord.BAD_COMMAND, "You are logged in already. Log out to be somebody else.")
-        raise Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
+def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
+    """The refusal of a command that this stage does not take."""
+    if type(command) in LEGAL[stage]:
+        return None
+    if stage is Stage.IN:
+        refused = Refused(ErrorWord.BAD_COMMAND, "You are already logged in. Log out first to use another account.")
+    else:
+        refused = Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
+    return Rejected(refused, command.tag)
 
 
 class Handshake:
-    """Logs sessions in. Its coroutines set `Session.stage`; the caller reads nothing of a session that is BUSY."""
+    """Logs sessions in. While its coroutines run the session is BUSY, and the caller reads nothing from it."""
 
     log = Logger()
 
     def __init__(
         self,
+        settings: Settings,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
         store: Store,
         hasher: Hasher,
         registry: Registry,
+        roster: Roster,
         presence: Presence,
-        ledger: Ledger,
-        now: Callable[[], datetime],
-        server: Server,
-        limits: Limits,
-        min_length: int,
-        turn: Turn,
+        session_log: SessionLog,
     ) -> None:
+        self._clock = clock
+        self._now = now
+        self._server = settings.server
+        self._limits = settings.limits
+        self._min_length = settings.passwords.min_length
         self._store = store
         self._hasher = hasher
         self._registry = registry
+        self._roster = roster
         self._presence = presence
-        self._ledger = ledger
-        self._now = now
-        self._server = server
-        self._limits = limits
-        self._min_length = min_length
-        self._tokens = Batcher(self._find_tokens, LOGINS, turn)
-        self._arrivals = Batcher(self._look_up, LOGINS, turn)
+        self._session_log = session_log
+        self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
+        self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
 
     async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
-        return await self._store.read(accounts.find_tokens, hashes)
+        return await self._store.read(tokens.find, hashes)
 
-    async def _look_up(self, arriving: list[tuple[Person, int]]) -> list[Known]:
-        return await self._store.read(arrivals.look_up, arriving, self._now())
+    async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
+        return await self._store.read(logins.look_up, people, self._now())
 
-    def greeting(self) -> bytes:
-        words = self._server.greeting or f"Welcome to {self._server.name}. Type your name to come in, or /help."
-        return encode.notice(words)
+    @property
+    def greeting(self) -> str:
+        """The server's first words."""
+        return self._server.greeting or f"Welcome to {self._server.name}. Type your name to log in, or /help."
 
-    def line(self, session: Session, line: str) -> Awaitable[None] | None:
-        """Takes a line of somebody who is not logged in. Where that needs time, gives what is to be awaited.
-
-        Raises Undecodable as the grammars do.
-        """
-        if session.stage is Stage.PASSWORD:
-            return self._password_typed(session, line)
-        tag: c.Tag | None = None
-        try:
-            if session.dialect is Dialect.JSON:
-                word: c.Command | str = jsonl.parse(line)
-            elif not line.strip():
-                return None
-            else:
-                word = text.parse_greeting(line)
-            if isinstance(word, str):
-                return self._name_typed(session, word)
-            tag = word.tag
-            admit(Stage.GREETING, word)
-        except jsonl.Rejected as rejected:
-            session.refuse(Rejected(rejected.refusal, rejected.tag))
+    def receive(self, session: Session, parsed: c.Command | Rejected | None) -> Awaitable[None] | None:
+        """Takes a parsed line of a client that is not logged in. Where that needs time, returns what to await."""
+        if parsed is None:
             return None
-        except Refused as refused:
-            session.refuse(Rejected(refused, tag))
+        if isinstance(parsed, Rejected):
+            session.link.refuse(parsed)
             return None
-        if isinstance(word, (c.Login, c.Register, c.Guest)):
-            return self._enter(session, word)
-        about = word.about if isinstance(word, c.Help) else None
-        session.write(encode.answer(session, tag, Done() if about is None else HelpText(about)))
-        if isinstance(word, c.Quit):
-            session.hang_up("", "")
+        rejected = misplaced(session.stage, parsed)
+        if rejected is not None:
+            session.link.refuse(rejected)
+            return None
+        match parsed:
+            case c.TypedName(name=name):
+                return self._check(session, self._name_typed(session, name), Event.RETURNED)
+            case c.TypedPassword(password=""):
+                session.move(Event.CANCELLED)
+                session.notice("Type your name to log in.")
+            case c.TypedPassword(password=password):
+                return self._check(session, self._password_typed(session, password), Event.RETRIED)
+            case c.Login() | c.Register() | c.Guest():
+                return self._check(session, self._log_in(session, parsed), Event.RETURNED, parsed.tag)
+            case c.Help(about=about):
+                session.answer(parsed.tag, HelpText(about))
+            case _:
+                session.answer(parsed.tag, Done())
+                if isinstance(parsed, c.Quit):
+                    session.link.hang_up("", "")
         return None
 
-    # A person at the prompts
-
-    async def _name_typed(self, session: Session, name: str) -> None:
-        session.stage = Stage.BUSY
+    async def _check(self, session: Session, work: Awaitable[None], failed: Event, tag: c.Tag | None = None) -> None:
+        """Reads nothing from the client until the work is done. If it fails, `failed` leads back to the stage from
+        which it can be tried again."""
+        session.move(Event.CHECKING)
         try:
-            account = await self._store.read(accounts.find, name)
-        except Unavailable as refused:
-            session.stage = Stage.GREETING
-            session.refuse(Rejected(refused))
-            return
-        if session.stage is not Stage.BUSY:
-            return
-        if account is None and self._server.registration != "open":
-            session.stage = Stage.GREETING
-            how = (
-                "no new people are taken in here. Type another name."
-                if self._server.registration == "closed"
-                else "to register takes a code: /register NAME PASSWORD code=CODE"
-            )
-            session.refuse(Rejected(Refused(ErrorWord.CLOSED_REGISTRATION, f"Nobody is called so, and {how}")))
-            return
-        session.stage = Stage.PASSWORD
-        session.typed_name = name
-        session.write(encode.notice(
-            f"Nobody is called {name} yet. Choose a password to register, or press Enter to pick another name."
-            if account is None
-            else f"Hello {account.name}. Type your password, or press Enter to pick another name."
-        ))  # fmt: skip
-
-    def _password_typed(self, session: Session, line: str) -> Awaitable[None] | None:
-        if not line:
-            session.stage = Stage.GREETING
-            session.write(encode.notice("Type your name to come in."))
-            return None
-        try:
-            password = clean_password(line)
-        except Refused as refused:
-            session.refuse(Rejected(refused))
-            return None
-        return self._known_or_new(session, session.typed_name, password)
-
-    async def _known_or_new(self, session: Session, name: str, password: str) -> None:
-        """The person at the prompt has chosen: who is known logs in, who is not registers."""
-        session.stage = Stage.BUSY
-        try:
-            known = await self._store.read(accounts.find, name)
-        except Unavailable as refused:
-            session.stage = Stage.PASSWORD
-            session.refuse(Rejected(refused))
-            return
-        if session.stage is Stage.BUSY:
-            kind = c.Login if known else c.Register
-            await self._enter(session, kind(name=name, password=password), Stage.PASSWORD)
-
-    # Logging in
-
-    async def _enter(self, session: Session, command: Entrance, again: Stage = Stage.GREETING) -> None:
-        """Logs in or registers; where that fails, the session is back at the stage `again`."""
-        session.stage = Stage.BUSY
-        try:
-            person, token_id = await self._admit(command)
-            session.token_id = token_id
-            if session.stage is Stage.BUSY:  # still there
-                await self._welcome(session, person, command)
+            await work
             return
         except Refused as refused:
             problem = refused
         except Exception:
-            self.log.failure("A login failed.")
-            problem = Unavailable("Something went wrong in the server; it is in its log. Try again.")
-        if session.stage is not Stage.BUSY:
+            self.log.failure("A login failed with an unexpected error.")
+            problem = Unavailable("Something went wrong in the server; its log has the details. Try again.")
+        if session.stage is not Stage.BUSY:  # gone
             return
-        session.stage = again if problem.error is not ErrorWord.NAME_TAKEN else Stage.GREETING
-        session.refuse(Rejected(problem, command.tag))
+        taken = problem.error is ErrorWord.NAME_TAKEN  # another password does not help
+        session.move(Event.RETURNED if taken else failed)
+        session.link.refuse(Rejected(problem, tag))
         if problem.error is ErrorWord.BAD_CREDENTIALS:
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:
-                session.hang_up("failed-logins", "Too many failed logins. Connect again when you have the password.")
+                session.link.hang_up(
+                    "failed-logins", "Too many failed logins. Connect again when you have the password."
+                )
 
-    async def _admit(self, command: Entrance) -> tuple[Person, int]:
-        """Who comes in, and the id of the token that they came with, or 0. Raises Refused."""
+    # A person at the prompts
+
+    async def _name_typed(self, session: Session, name: str) -> None:
+        account = await self._store.read(accounts.find, name)
+        if session.stage is not Stage.BUSY:
+            return
+        if account is None and self._server.registration != "open":
+            how = (
+                "registration is closed. Type another name."
+                if self._server.registration == "closed"
+                else "registration needs a code: /register NAME PASSWORD code=CODE"
+            )
+            raise Refused(ErrorWord.CLOSED_REGISTRATION, f"There is no such account, and {how}")
+        session.move(Event.NAMED)
+        session.typed_name = name
+        session.notice(
+            f"{name} is not registered yet. Choose a password to register, or press Enter to pick another name."
+            if account is None
+            else f"Hello {account.name}. Type your password, or press Enter to pick another name."
+        )
+
+    async def _password_typed(self, session: Session, password: str) -> None:
+        """Logs a known account in, and registers a new one."""
+        known = await self._store.read(accounts.find, session.typed_name)
+        if session.stage is Stage.BUSY:
+            kind = c.Login if known else c.Register
+            await self._log_in(session, kind(name=session.typed_name, password=password))
+
+    # Logging in
+
+    async def _log_in(self, session: Session, command: Login) -> None:
+        """Logs in or registers. Raises Refused."""
+        person, session.token_id = await self._authenticate(command)
+        if session.stage is Stage.BUSY:  # still there
+            await self._welcome(session, person, command)
+
+    async def _authenticate(self, command: Login) -> tuple[Person, int]:
+        """Who logs in, and the id of the token used, or 0. Raises Refused."""
         if isinstance(command, c.Guest):
             return await self._guest(), 0
         if isinstance(command, c.Register):
             return await self._register(command), 0
         if command.token:
-            found = await self._tokens.ask(token_hash(command.token))
+            found = await self._tokens.ask(tokens.token_hash(command.token))
             if found is None:
-                raise Refused(ErrorWord.BAD_CREDENTIALS, "That token is not known, or is revoked. Make a new one.")
+                raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown or revoked. Create a new one.")
             return found[1], found[0]
         account = await self._store.read(accounts.find, command.name)
         usable = account is not None and not account.disabled
@@ -226,94 +209,96 @@ class Handshake:
 
     async def _guest(self) -> Person:
         if not self._server.guests:
-            raise Refused(ErrorWord.NOT_ALLOWED, "There are no guests here. Register, or log in.")
+            raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
         person, joined = await self._store.write(rooms.register_guest, self._server.default_rooms, self._now())
-        for facts, entries in joined:
-            self._registry.publish(facts, entries)
+        for facts, new in joined:
+            self._registry.announce(facts, new)
         return person
 
     def _check_length(self, password: str) -> None:
         if len(password) < self._min_length:
-            raise Refused(ErrorWord.BAD_PASSWORD, f"A password has {self._min_length} characters or more. Choose one.")
+            raise Refused(
+                ErrorWord.BAD_PASSWORD, f"A password needs at least {self._min_length} characters. Choose a longer one."
+            )
 
     async def _register(self, command: c.Register) -> Person:
         if self._server.registration == "closed":
-            raise Refused(ErrorWord.CLOSED_REGISTRATION, "No new people are taken in here. Log in with a known name.")
+            raise Refused(ErrorWord.CLOSED_REGISTRATION, "Registration is closed. Log in with an existing account.")
         if self._server.registration == "code":
             wanted = self._server.registration_code
             if not compare_digest(command.code.encode(), wanted.encode()):
                 raise Refused(
-                    ErrorWord.CLOSED_REGISTRATION, "To register takes the right code. Ask those who run this."
+                    ErrorWord.CLOSED_REGISTRATION,
+                    "The registration code is missing or wrong. Ask the server's operators for it.",
                 )
         self._check_length(command.password)
         if await self._store.read(accounts.find, command.name) is not None:
-            raise accounts.name_taken(command.name)  # before the hash, which is dear
+            raise accounts.name_taken(command.name)  # before the hash, which is expensive
         hash = await self._hasher.hash(command.password)
         person, joined = await self._store.write(
             rooms.register, command.name, hash, self._server.default_rooms, self._now()
         )
-        for facts, entries in joined:
-            self._registry.publish(facts, entries)
+        for facts, new in joined:
+            self._registry.announce(facts, new)
         return person
 
-    async def _welcome(self, session: Session, person: Person, command: Entrance) -> None:
+    async def _welcome(self, session: Session, person: Person, command: Login) -> None:
         resume = {}
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
-        recent: list[Log] = []
-        with self._registry.arriving(person.id) as arrival:
+        recent: Log | None
+        with self._registry.pending_login(person.id) as login:
             while True:
-                arrival.stale = False
-                known = await self._arrivals.ask((person, session.token_id))
-                if known.account.gone:  # since the password was read
+                login.stale, recent = False, None
+                known = await self._logins.ask((person, session.token_id))
+                if known.account.gone:  # since the password was checked
                     raise WRONG
                 if known.account.ban is not None:
                     raise Refused(ErrorWord.BANNED, banned_text(known.account.ban))
-                current = self._current(known.standings)
-                if session.dialect is Dialect.TEXT and current is not None:
-                    entries, more = await self._store.read(
-                        messages.before, current.facts.id, current.seq + 1, current.floor, LINES_SHOWN
+                current = self._first_room(known.memberships)
+                if session.view is not None and current is not None:
+                    found, more = await self._store.read(
+                        entries.before, current.facts.id, current.seq + 1, current.floor, LINES_SHOWN
                     )
-                    recent = [Log(current.facts, entries, more)]
+                    recent = Log(current.facts, found, more)
                 if session.stage is not Stage.BUSY:
                     return
-                if not arrival.stale:
+                if not login.stale:
                     break
             session.account_id, session.name, session.kind = person.id, person.name, known.account.kind
-            session.stage = Stage.IN
-            self._registry.arrive(session, known.standings, resume, known.apart)
-        session.current = current.facts.label(person.id) if current else c.CURRENT
-        if current is not None:
+            session.move(Event.ADMITTED)
+            self._roster.add(session, known.apart)
+            self._registry.subscribe(session, known.memberships, resume)
+        if session.view is not None and current is not None:
+            session.view.current = current.facts.label(person.id)
             session.has_read(current.facts.id, current.seq)  # its last lines are shown
-        lines: list[RoomStatus] = [status(s.facts, person, s.seq, s.read, s.role) for s in known.standings]
-        session.write(encode.answer(session, command.tag, Welcome(
-            person.name, lines, isinstance(command, c.Register), session.current,
-            self._names(session), recent[0] if recent else None, known.invitations,
-        )))  # fmt: skip
+        lines: list[RoomStatus] = [status(one.facts, person, one.seq, one.read, one.role) for one in known.memberships]
+        names = self._names(session) if session.view is not None else []
+        session.answer(command.tag, Welcome(person.name, lines, session.current, names, recent, known.invitations))
         if self._server.motd:
-            session.write(encode.notice(self._server.motd))
-        self._ledger.add(
+            session.notice(self._server.motd)
+        self._session_log.add(
             sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), session.token_id)
         )
         self._presence.came(session)
-        session.admitted()
+        session.link.admitted()
         self._registry.catch_up(session)
 
-    def _current(self, standings: list[Standing]) -> Standing | None:
+    def _first_room(self, memberships: list[Membership]) -> Membership | None:
         """The room that a person looks at first: a default room, else any."""
         for name in self._server.default_rooms:
-            for standing in standings:
-                if standing.facts.name == name:
-                    return standing
-        return standings[0] if standings else None
+            for membership in memberships:
+                if membership.facts.name == name:
+                    return membership
+        return memberships[0] if memberships else None
 
     def _names(self, session: Session) -> list[str]:
         """Some of those who are online in the current room."""
-        room = session.room_called("")
-        if session.dialect is Dialect.JSON or room is None:
-            return []
-        names = dict.fromkeys(other.name for other in room if other.account_id != session.account_id)
+        room = session.room_called(c.CURRENT)
+        names = dict.fromkeys(other.name for other in room or () if other.account_id != session.account_id)
         return sorted(names)[:NAMES_SHOWN]
+
+    # Commands that need the password's hash
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
@@ -322,15 +307,17 @@ class Handshake:
         hash = await self._hasher.hash(command.new)
         await self._store.write(accounts.set_password, session.account_id, hash)
         gone = HangUp(session.account_id, "password", "Your password was changed. Log in with the new one.", spare=True)
-        return Outcome(Done("Your password is changed."), effects=[gone] if command.others else [])
+        return Outcome(Done("You changed your password."), effects=[gone] if command.others else [])
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
         await self._check_password(session, command.password)
-        others = [other for other in self._registry.sessions(session.account_id) if other is not session]
+        others = [other for other in self._roster.sessions(session.account_id) if other is not session]
         for other in others:
-            other.hang_up(*ERASED)
-        await self._registry.quiet(others)  # what they had still to say is said before, and erased too
+            other.link.hang_up(*ERASED)
+        await until(
+            self._clock, lambda: not any(other.waiting for other in others)
+        )  # what they sent before is stored first, and erased too
         ask = Ask(session.person, self._now())
         return await self._store.write(forget, ask, messages=command.messages == "erase")
 

@@ -8,28 +8,29 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from chatserver.config import Passwords
 from chatserver.errors import ErrorWord, Refused
 
 T = TypeVar("T")
 
 
 def hash_now(password: str, *, memory_kib: int, time_cost: int, parallelism: int) -> str:
-    """A password's hash, for who has no reactor: blocks for as long as it takes."""
+    """A password's hash, for programs without a reactor: blocks for as long as it takes."""
     return PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism).hash(password)
 
 
 class Hasher:
-    """Raises Refused(slow-down) where too many wait already."""
+    """Its methods raise Refused(slow-down) where too many logins wait already."""
 
-    def __init__(
-        self, reactor: Any, *, memory_kib: int, time_cost: int, parallelism: int, threads: int, queue: int
-    ) -> None:
-        self._hasher = PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism)
+    def __init__(self, reactor: Any, settings: Passwords) -> None:
+        self._hasher = PasswordHasher(
+            time_cost=settings.time_cost, memory_cost=settings.memory_kib, parallelism=settings.parallelism
+        )
         self._reactor = reactor
-        self._pool = ThreadPool(1, threads, "passwords")
-        self._most = queue + threads
+        self._pool = ThreadPool(1, settings.threads, "passwords")
+        self._max_waiting = settings.queue + settings.threads
         self._waiting = 0
-        # What an unknown name's password is compared with, so that it costs the same time as a known one's.
+        # The password of an unknown name is compared with this, so that it takes as long as that of a known one.
         self._nobody = self._hasher.hash("nobody has this password")
 
     def start(self) -> None:
@@ -42,7 +43,7 @@ class Hasher:
         return await self._in_thread(self._hasher.hash, password)
 
     async def verify(self, hash: str | None, password: str) -> bool:
-        """Whether the password is the one of that hash; None, for nobody's, takes as long and is never right."""
+        """Whether the password is that of the hash. None takes as long, and is never right."""
         return await self._in_thread(self._verify, hash, password)
 
     def _verify(self, hash: str | None, password: str) -> bool:
@@ -53,7 +54,7 @@ class Hasher:
         return bool(hash)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        if self._waiting >= self._most:
+        if self._waiting >= self._max_waiting:
             raise Refused(ErrorWord.SLOW_DOWN, "Too many people are logging in just now. Try again in a moment.")
         self._waiting += 1
         try:

@@ -1,43 +1,47 @@
-"""Who is online, told to those who share a room; coalesced, so that a flapping link is no storm."""
+"""Tells people who share a room who is online. Changes are coalesced, so that an unstable link causes no flood of news."""
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver import events
-from chatserver.registry import Registry
+from chatserver.roster import Roster
 from chatserver.session import Session
 
 
 class Presence:
-    def __init__(self, clock: IReactorTime, registry: Registry, seconds: float, members: int) -> None:
+    """`seconds`: going offline is told so late, and not at all where the account is back by then. Rooms with more than
+    `max_subscribers` sessions are told nothing."""
+
+    def __init__(self, clock: IReactorTime, roster: Roster, seconds: float, max_subscribers: int) -> None:
         self._clock = clock
-        self._registry = registry
+        self._roster = roster
         self._seconds = seconds
-        self._members = members
+        self._max_subscribers = max_subscribers
         self._going: dict[int, IDelayedCall] = {}
 
     def came(self, session: Session) -> None:
-        """A session has arrived. Nothing is told where its account was here a moment ago."""
+        """A session has logged in. Nothing is told where its account was online a moment ago."""
         going = self._going.pop(session.account_id, None)
         if going is not None:
             going.cancel()
-        elif len(self._registry.accounts.get(session.account_id, ())) == 1:
+        elif len(self._roster.sessions(session.account_id)) == 1:
             self.tell(session)
 
     def tell(self, session: Session) -> None:
-        """Tells who is near that this one is here, and what they say if they are away."""
-        near = self._registry.nearby(session, self._members)
-        away = self._registry.away.get(session.account_id, "")
-        self._registry.tell(near, events.Presence(session.name, True, away))
+        """Tells everybody nearby that this account is online, and its away text, if any."""
+        near = self._roster.nearby(session, self._max_subscribers)
+        away = self._roster.away_text(session.account_id)
+        self._roster.tell(near, events.Presence(session.name, True, away))
 
     def going(self, session: Session) -> None:
-        """A session is about to depart: where it is its account's last one, that is told unless it is soon back."""
-        if len(self._registry.accounts.get(session.account_id, ())) > 1:
+        """A session is about to leave the roster. If it is the account's last one, others are told, unless the account
+        is back soon."""
+        if len(self._roster.sessions(session.account_id)) > 1:
             return
-        near = [other.account_id for other in self._registry.nearby(session, self._members)]
+        near = {other.account_id for other in self._roster.nearby(session, self._max_subscribers)}
 
         def gone() -> None:
             del self._going[session.account_id]
-            here = [other for account_id in set(near) for other in self._registry.accounts.get(account_id, ())]
-            self._registry.tell(here, events.Presence(session.name, False))
+            here = [other for account_id in near for other in self._roster.sessions(account_id)]
+            self._roster.tell(here, events.Presence(session.name, False))
 
         self._going[session.account_id] = self._clock.callLater(self._seconds, gone)

@@ -1,4 +1,4 @@
-"""The message processors: each serves a lane, and all that arrived meanwhile shares a transaction."""
+"""The processors: each serves a lane. Messages that arrive while a transaction is under way share the next one."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -10,26 +10,27 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver import commands as c
-from chatserver import encode
-from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Entry, RoomFacts
-from chatserver.handlers import READS, WRITES
-from chatserver.handlers.local import ENDS, Here, Local, local
-from chatserver.handlers.outcome import Apart, Ask, BansChanged, Effect, HangUp, Outcome, Tell
-from chatserver.handlers.talk import as_entry, said
+from chatserver.delivery.registry import Registry
+from chatserver.delivery.room import Room
+from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
+from chatserver.events import Entry
+from chatserver.handlers import READS, SEES_ONLINE, WRITES
+from chatserver.handlers.immediate import Immediate, Online, immediate
+from chatserver.handlers.messages import as_entry, said
+from chatserver.handlers.outcome import Announcement, Apart, Ask, BansChanged, Effect, End, HangUp, Outcome, Tell
 from chatserver.queue import Lane, Lanes
-from chatserver.registry import Registry
-from chatserver.room import Room
-from chatserver.session import Dialect, Rejected, Session
+from chatserver.roster import Roster
+from chatserver.session import Session, collected
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.rooms import dismiss_guest
 from chatserver.store.threads import Store
 from chatserver.store.transactions import Conflict
 from chatserver.turns import Turn
+from chatserver.view import View
+from chatserver.wire.dialect import NONE
 
 READ_TAKE = 1
-FAULT = Unavailable("Something went wrong in the server; it is in its log. Try again.")
+FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
 
 
 class Spoken(Struct, frozen=True, gc=False):
@@ -44,8 +45,8 @@ class Spoken(Struct, frozen=True, gc=False):
 class Processors:
     """Serves the commands in the sessions' inboxes, in order for each session.
 
-    `slow` are commands that take neither the store's time nor a lane, but some other: coroutines by type. `stored` is
-    told how many messages have been stored, once their senders have been answered.
+    `slow`: by type, commands that wait for something else than a lane, such as a password's hash. `stored` is told how
+    many messages have been stored, once their senders have been answered.
     """
 
     log = Logger()
@@ -56,9 +57,8 @@ class Processors:
         lanes: Lanes,
         store: Store,
         registry: Registry,
-        now: Callable[[], datetime],
+        online: Online,
         take: int,
-        here: Here,
         slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
         bans_changed: Callable[[], None],
         stored: Callable[[int], None],
@@ -67,9 +67,10 @@ class Processors:
         self._lanes = lanes
         self._store = store
         self._registry = registry
-        self._now = now
+        self._online = online
+        self._roster: Roster = online.roster
+        self._now: Callable[[], datetime] = online.now
         self._take = take
-        self._here = here
         self._slow = slow
         self._bans_changed = bans_changed
         self._stored = stored
@@ -82,69 +83,58 @@ class Processors:
             ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads))
 
     def stop(self) -> None:
-        """Brings nothing more into the lanes; what is being served is finished."""
+        """Puts nothing more into the lanes; what is being served is finished."""
         self._stopped = True
 
     # From the inbox to a lane
 
     def schedule(self, session: Session) -> None:
-        """Brings a session that is not waiting already into the lane of its next command.
+        """Puts a session that is not waiting already into the lane of its next command.
 
-        What needs no store is answered here. A session that takes no answers is not served: its client is
-        to read first.
+        What needs no store is answered here. A session that takes no answers is not served: its client has to read
+        first.
         """
         if session.waiting or self._stopped:
             return
         inbox = session.inbox
         while inbox:
-            if not session.writable:
+            if not session.link.writable:
                 return
             command = inbox[0]
             if isinstance(command, Rejected):
                 inbox.pop(0)
-                session.refuse(command)
-            elif answer := local(command):
+                session.link.refuse(command)
+            elif handler := immediate(command):
                 inbox.pop(0)
-                self._answer_here(session, command, answer)
+                self._serve_at_once(session, command, handler)
             else:
                 session.waiting = True
                 if type(command) in self._slow:
                     inbox.pop(0)
-                    self._spawn_slow(session, command)
+                    ensureDeferred(self._serve_slow(session, command))
                 else:
                     self._lanes.next_lane(session, writes=type(command) in WRITES).put(session)
                 return
-        session.more()
+        session.link.more()
 
-    def _answer_here(self, session: Session, command: c.Command, handler: Local) -> None:
+    def _serve_at_once(self, session: Session, command: c.Command, handler: Immediate) -> None:
         try:
-            answer = handler(self._here, session, command)
-        except Refused as refused:
-            session.refuse(Rejected(refused, command.tag))
-            return
-        session.write(encode.answer(session, command.tag, answer))
-        if type(command) in ENDS:
-            session.hang_up(*ENDS[type(command)])
+            outcome = handler(self._online, session, command)
+        except Exception as error:
+            self._fail(session, command, error)
+        else:
+            self._conclude(session, command, outcome)
 
-    def _spawn_slow(self, session: Session, command: c.Command) -> None:
-        async def work() -> None:
-            try:
-                self._conclude(session, command, await self._slow[type(command)](session, command))
-            except Refused as refused:
-                session.refuse(Rejected(refused, command.tag))
-            except Exception:
-                self.log.failure("A {command} failed.", command=type(command).__name__)
-                session.refuse(Rejected(FAULT, command.tag))
-            session.waiting = False
-            self.schedule(session)
-
-        ensureDeferred(work())
+    async def _serve_slow(self, session: Session, command: c.Command) -> None:
+        await self._serve(session, command, self._slow[type(command)](session, command))
+        session.waiting = False
+        self.schedule(session)
 
     # Serving a lane
 
-    async def _run(self, lane: Lane, most: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
+    async def _run(self, lane: Lane, limit: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
         while True:
-            sessions = await lane.take(most, self._turn)
+            sessions = await lane.take(limit, self._turn)
             try:
                 await serve(lane, sessions)
             except Exception:
@@ -152,10 +142,11 @@ class Processors:
             for session in sessions:
                 session.waiting = False
                 self.schedule(session)
+            del session, sessions  # they may be gone long before the next take
 
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
         for session in sessions:
-            await self._serve_one(session)
+            await self._serve_next(session)
 
     async def _serve_writes(self, lane: Lane, sessions: list[Session]) -> None:
         spoken: list[Spoken] = []
@@ -168,10 +159,12 @@ class Processors:
         if spoken:
             await self._serve_says(spoken)
         for session in others:
-            await self._serve_one(session)
+            await self._serve_next(session)
+
+    # Messages, which share a transaction
 
     def _leading_says(self, lane: Lane, session: Session) -> list[Spoken]:
-        """Takes from the inbox the messages at its beginning that go to rooms of this lane which it hears."""
+        """Takes from the inbox the messages at its beginning that go to rooms of this lane which the session hears."""
         spoken: list[Spoken] = []
         inbox = session.inbox
         while inbox and type(say := inbox[0]) is c.Say:
@@ -189,9 +182,9 @@ class Processors:
             verdicts = await self._store.append(messages.append, [one.draft for one in spoken], at)
         except Unavailable as refused:
             for one in spoken:
-                # It may have been stored all the same: then the others are to see it once the store is back.
+                # It may have been stored all the same: then everybody is to see it once the store is back.
                 self._registry.doubt(one.room)
-                one.session.refuse(Rejected(refused, one.tag))
+                one.session.link.refuse(Rejected(refused, one.tag))
             return
         except Exception as error:
             if len(spoken) > 1:
@@ -202,133 +195,140 @@ class Processors:
                 await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
             else:
                 self.log.failure("A message could not be stored.")
-                spoken[0].session.refuse(Rejected(FAULT, spoken[0].tag))
+                spoken[0].session.link.refuse(Rejected(FAULT, spoken[0].tag))
             return
-        self._tell(spoken, verdicts)
+        self._deliver(spoken, verdicts)
         self._stored(len(spoken))
         while self._registry.lagging:
             await self._turn()
 
-    def _tell(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
-        """Publishes what was kept, a batch a room, and answers everybody; each connection is written to once."""
-        kept: dict[Room, list[Entry]] = {}
-        sessions = {one.session: None for one in spoken}
-        for session in sessions:
-            session.hold()
-        for one, verdict in zip(spoken, verdicts, strict=True):
-            if verdict.outcome == "kept":
+    def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
+        """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
+        once."""
+        stored: dict[Room, list[Entry]] = {}
+        with collected({one.session: None for one in spoken}):
+            for one, verdict in zip(spoken, verdicts, strict=True):
+                if verdict.outcome == "stored":
+                    session = one.session
+                    entry = as_entry(one.draft, session.person, verdict)
+                    stored.setdefault(one.room, []).append(entry)
+                    if session.view is not None and session.room_called(c.CURRENT) is one.room:
+                        session.view.suppress(one.room.facts.id, [entry])
+            for room, entries in stored.items():
+                self._announce(room, entries)
+            for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
-                kept.setdefault(one.room, []).append(as_entry(one.draft, session.person, verdict))
-                if session.dialect is Dialect.TEXT and session.room_called("") is one.room:
-                    session.unechoed |= {(one.room.facts.id, verdict.seq)}
-        for room, entries in kept.items():
-            self._registry.publish(room.facts, entries)
-        for one, verdict in zip(spoken, verdicts, strict=True):
-            session = one.session
-            try:
-                answer = said(one.room.facts.label(session.account_id), verdict)
-            except Refused as refused:
-                session.refuse(Rejected(refused, one.tag))
-            else:
-                session.write(encode.answer(session, one.tag, answer))
-        for session in sessions:
-            session.release()
+                try:
+                    answer = said(one.room.facts.label(session.account_id), verdict)
+                except Refused as refused:
+                    session.link.refuse(Rejected(refused, one.tag))
+                else:
+                    session.answer(one.tag, answer)
 
-    async def _serve_one(self, session: Session) -> None:
-        """One command in a transaction of its own."""
-        command = session.inbox.pop(0) if session.inbox else None
-        if not isinstance(command, c.Command):  # the connection has ended meanwhile
-            return
+    def _announce(self, room: Room, entries: list[Entry]) -> None:
+        """Whatever fails here, the entries are stored: their senders are answered, and the room is read again."""
         try:
-            outcome = await self._ask(session, command)
-        except Refused as refused:
-            session.refuse(Rejected(refused, command.tag))
+            self._registry.announce(room.facts, entries)
         except Exception:
-            self.log.failure("A {command} failed.", command=type(command).__name__)
-            session.refuse(Rejected(FAULT, command.tag))
+            self.log.failure("Entries of room {room} could not be announced.", room=room.facts.id)
+            self._registry.doubt(room)
+
+    # Any other command, in a transaction of its own
+
+    async def _serve_next(self, session: Session) -> None:
+        command = session.inbox.pop(0) if session.inbox else None
+        if isinstance(command, c.Command):  # else the connection has ended meanwhile
+            await self._serve(session, command, self._ask(session, command))
+
+    async def _serve(self, session: Session, command: c.Command, work: Awaitable[Outcome]) -> None:
+        try:
+            outcome = await work
+        except Exception as error:
+            self._fail(session, command, error)
         else:
             self._conclude(session, command, outcome)
+
+    def _fail(self, session: Session, command: c.Command, error: Exception) -> None:
+        """Answers with why a command was not done."""
+        if not isinstance(error, Refused):
+            self.log.failure("The command {command} failed.", command=type(command).__name__)
+            error = FAULT
+        session.link.refuse(Rejected(error, command.tag))
 
     async def _ask(self, session: Session, command: c.Command) -> Outcome:
         if getattr(command, "room", None) == c.CURRENT:
             if not session.current:
-                raise Refused(ErrorWord.BAD_COMMAND, "You are in no room. Join one first: /join ROOM")
+                raise Refused(ErrorWord.BAD_COMMAND, "You are not in any room. Join one first: /join ROOM")
             command = msgspec.structs.replace(command, room=session.current)
-        human = session.dialect is Dialect.TEXT
-        of_people = isinstance(command, (c.Who, c.Members))
+        sees = type(command) in SEES_ONLINE
         ask = Ask(
             session.person,
             self._now(),
-            self._registry.seen_by(session.account_id) if of_people else frozenset(),
-            dict(self._registry.away) if of_people else {},
-            human,
-            dict(session.read) if human else {},
+            self._roster.visible_to(session.account_id) if sees else NONE,
+            self._roster.away_texts() if sees else {},
+            None if session.view is None else dict(session.view.read),
         )
         if type(command) in READS:
             return await self._store.read(READS[type(command)], ask, command)
-        try:
-            return await self._store.write(WRITES[type(command)], ask, command)
-        except Conflict:  # another one did it at the same moment: now it is seen
-            return await self._store.write(WRITES[type(command)], ask, command)
-
-    def _typed_here(self, session: Session, command: c.Command, facts: RoomFacts) -> bool:
-        """Whether the person knows already what the new entries say."""
-        if isinstance(command, c.Say):
-            return session.current.lower() == facts.label(session.account_id).lower()
-        return not isinstance(command, c.Topic)
+        return await self._store.write(WRITES[type(command)], ask, command)
 
     def _conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
-        """Publishes, answers, and does what follows from a command that is committed."""
-        registry, facts = self._registry, outcome.facts
-        answer = encode.answer(session, command.tag, outcome.answer)
-        session.hold()
-        if outcome.replay is not None and facts is not None:
-            registry.replay(session, facts, outcome.replay.since, outcome.replay.head)
-            session.write(answer)
-            answer = b""
-        if facts is not None and outcome.entries:
-            if session.dialect is Dialect.TEXT and self._typed_here(session, command, facts):
-                session.unechoed |= {(facts.id, entry.seq) for entry in outcome.entries}
-            registry.publish(facts, outcome.entries)
-        if facts is not None and isinstance(command, c.Leave):
-            registry.stop_hearing(session, facts)
-        for other_facts, entries in outcome.more:
-            registry.publish(other_facts, entries)
-        session.write(answer)
-        if facts is not None and isinstance(command, (c.Join, c.Create, c.Look)):
-            session.current = facts.label(session.account_id)
-            session.has_read(facts.id, outcome.seen)
-        elif isinstance(command, c.Leave) and session.room_called(c.CURRENT) is None:
-            session.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), c.CURRENT)
-            if session.dialect is Dialect.TEXT and session.current:
-                session.write(encode.notice(f"What you type goes to {session.current} now."))
-        elif isinstance(command, c.Delete) and session.current == command.room:
-            session.current = c.CURRENT
-        session.release()
+        """Does all that follows from a command that is committed: see `Outcome` for the order."""
+        registry = self._registry
+        with collected([session]):
+            if outcome.replay is not None:
+                registry.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
+                session.answer(command.tag, outcome.answer)
+            for announced in outcome.announced:
+                if session.view is not None:
+                    _suppress_echo(session, session.view, outcome, announced)
+                registry.announce(announced.facts, announced.entries)
+            if outcome.left is not None:
+                registry.unsubscribe(session, outcome.left)
+            if outcome.replay is None:
+                session.answer(command.tag, outcome.answer)
+            if session.view is not None:
+                _move_view(session, session.view, outcome)
         for effect in outcome.effects:
             self._apply(session, effect)
         registry.catch_up(session)
 
-    def dismiss(self, guest: Session) -> None:
-        """A guest is gone, and with that out of all rooms."""
-
-        async def work() -> None:
-            await self._registry.quiet([guest])
-            for facts, entries in await self._store.write(dismiss_guest, guest.person, self._now()):
-                self._registry.publish(facts, entries)
-
-        ensureDeferred(work()).addErrback(lambda failure: self.log.failure("A guest has not left.", failure))
-
     def _apply(self, session: Session, effect: Effect) -> None:
-        """What a command does beside what stands in a room's log."""
+        """What follows besides what stands in a room's log."""
         match effect:
             case Tell(account_id, news):
-                self._registry.tell([s for s in self._registry.sessions(account_id) if s is not session], news)
+                self._roster.tell([s for s in self._roster.sessions(account_id) if s is not session], news)
             case HangUp(account_id, reason, text, token_id, spare):
-                for other in self._registry.sessions(account_id):
+                for other in self._roster.sessions(account_id):
                     if (not token_id or other.token_id == token_id) and not (spare and other is session):
-                        other.hang_up(reason, text)
+                        other.link.hang_up(reason, text)
             case Apart((one, other_id), apart):
-                self._registry.set_apart(one, other_id, apart=apart)
+                self._roster.set_apart(one, other_id, apart=apart)
             case BansChanged():
                 self._bans_changed()
+            case End(reason, text):
+                session.link.hang_up(reason, text)
+
+
+def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: Announcement) -> None:
+    """Hides from the person who sent a command what they know already."""
+    if outcome.echo == "always":
+        return
+    if outcome.echo == "elsewhere" and session.current.lower() != announced.facts.label(session.account_id).lower():
+        return
+    view.suppress(announced.facts.id, announced.entries)
+
+
+def _move_view(session: Session, view: View, outcome: Outcome) -> None:
+    """Sets the room to which what the person types goes from now on."""
+    if outcome.turn_to is not None:
+        facts = outcome.turn_to.facts
+        view.current = facts.label(session.account_id)
+        if facts.id:
+            session.has_read(facts.id, outcome.turn_to.seen)
+    elif outcome.left is not None and session.room_called(c.CURRENT) is None:
+        view.current = next((room.facts.label(session.account_id) for room in session.rooms.values()), c.CURRENT)
+        if view.current:
+            session.notice(f"What you type now goes to {view.current}.")
+    elif outcome.closed is not None and view.current == outcome.closed.label(session.account_id):
+        view.current = c.CURRENT

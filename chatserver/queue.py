@@ -1,4 +1,4 @@
-"""The input message queue: lanes of sessions that have something in their inbox. Synchronises, and does no work."""
+"""The queue between connections and processors: lanes of sessions that have a command in their inbox."""
 
 from zlib import crc32
 
@@ -10,37 +10,37 @@ from chatserver.turns import QUIET_TURNS, Turn, settle
 
 
 class Lane:
-    """Sessions in the order they came, each at most once (`Session.waiting` says so)."""
+    """Sessions in the order in which they came, each at most once (`Session.waiting` says so)."""
 
     def __init__(self) -> None:
         self._queue: DeferredQueue[Session] = DeferredQueue()
-        self._shared = True  # the last take was of several
+        self._shared = True  # the last take was of several sessions
 
     def put(self, session: Session) -> None:
         self._queue.put(session)
 
-    async def take(self, most: int, turn: Turn) -> list[Session]:
-        """Waits for one session; with it come those that are ready too, `most` in all. Where nobody was waiting, one
-        turn is awaited, for those who come at the same time; none, where lately nobody did."""
+    async def take(self, limit: int, turn: Turn) -> list[Session]:
+        """Waits for one session, and takes up to `limit` that are ready. If the lane was empty, it waits one turn for
+        sessions that come at the same time, unless the last take had only one."""
         quiet = QUIET_TURNS if self._queue.pending else int(self._shared)
         sessions = [await self._queue.get()]
-        await settle(self._queue.pending, most - 1, turn, quiet)
-        while len(sessions) < most and self._queue.pending:
+        await settle(self._queue.pending, limit - 1, turn, quiet)
+        while len(sessions) < limit and self._queue.pending:
             sessions.append(await self._queue.get())
         self._shared = len(sessions) > 1
         return sessions
 
 
 class Lanes:
-    """Write lanes with one processor each, so that a room is never in two transactions at once; and one lane for
-    reading, which several processors share."""
+    """Write lanes with one processor each, so that a room is never in two transactions at once, and one read lane that
+    several processors share, so that a slow query holds up nobody."""
 
     def __init__(self, write_lanes: int) -> None:
         self.writes = [Lane() for _ in range(write_lanes)]
         self.reads = Lane()
 
     def write_lane(self, session: Session, room: str) -> Lane:
-        """The lane of the room that this session calls so; its own lane, where it names none."""
+        """The lane of the room that this session calls so; where it names none, the session's own lane."""
         if room.startswith("@"):
             # The two people of a direct room call it by each other's names: both must come to the same lane.
             room = "@" + ":".join(sorted((session.name.lower(), room[1:].lower())))

@@ -1,153 +1,242 @@
-"""One connected client: how far it has come, what it has asked, where it stands in each room. Knows no sockets."""
+"""One client: its stage, its inbox, and its position in each room. Knows no sockets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol
 
-from chatserver.commands import CURRENT, Command
-from chatserver.errors import Refused
-from chatserver.events import Person
+from chatserver.answers import Answer, Refusal
+from chatserver.commands import CURRENT, Command, Tag
+from chatserver.errors import Rejected
+from chatserver.events import PERSON, AccountKind, Entry, News, Person
+from chatserver.stages import Event, Stage, next_stage
+from chatserver.times import now
+from chatserver.view import View
+from chatserver.wire.dialect import NONE, PLAIN, Asked, Dialect, Form, Framing
+from chatserver.wire.dialects import DIALECTS
 
 if TYPE_CHECKING:
-    from chatserver.room import Room
-
+    from chatserver.delivery.room import Room
 
 FULL_BYTES = 16384
-"""Once more than this waits for a client, it is given no more news until it has taken all."""
+"""Once more than this waits for a client, it is sent no more news until it has taken everything."""
 
 
-class Dialect(Enum):
-    TEXT = "text"
-    JSON = "json"
+class Link(Protocol):
+    """What a session may do with its connection (`net/connection.py`). Bytes handed to it are framed already."""
 
+    writable: bool
+    """False while the client takes no more news."""
+    send: Callable[[bytes], int]
+    """Sends at once what the socket takes, and returns how many bytes that was: the socket's own `send`, which may
+    raise OSError, or `takes_nothing` while older bytes wait."""
 
-class Stage(Enum):
-    """GREETING: nothing said yet, or a name expected. PASSWORD: a name was typed. BUSY: a login is in work.
-    IN: logged in. ENDING: no command is taken any more."""
+    def write(self, data: bytes) -> None:
+        """Sends these bytes after all before them."""
 
-    GREETING = "greeting"
-    PASSWORD = "password"
-    BUSY = "busy"
-    IN = "in"
-    ENDING = "ending"
+    def hold(self) -> bool:
+        """Collects what is written until `release`. False where it is collected already. See `collected`."""
+        ...
 
+    def release(self) -> None:
+        """Sends what was collected, in one piece."""
 
-class Rejected:
-    """Stands in the inbox for a refused line, so that its answer keeps its place. `fatal` ends the connection."""
+    def refuse(self, rejected: Rejected) -> None:
+        """Answers with an error, and counts it."""
 
-    __slots__ = ("fatal", "refused", "tag")
+    def more(self) -> None:
+        """The inbox has room again."""
 
-    def __init__(self, refused: Refused, tag: str | int | None = None, *, fatal: bool = False) -> None:
-        self.refused = refused
-        self.tag = tag
-        self.fatal = fatal
+    def admitted(self) -> None:
+        """The session is logged in."""
 
-
-NONE: Final[frozenset[Any]] = frozenset()
-"""An empty set that all share: each of one's own would take 216 bytes."""
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
 
 
 def takes_nothing(data: bytes) -> int:
-    """In place of a socket's `send`."""
+    """Stands in for a socket's `send`."""
     return 0
 
 
-def _nothing(*_: object) -> None:
-    pass
+class NoLink:
+    """There is no connection, or none any more."""
+
+    writable = False
+    send: Callable[[bytes], int] = staticmethod(takes_nothing)
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def hold(self) -> bool:
+        return False
+
+    def release(self) -> None:
+        pass
+
+    def refuse(self, rejected: Rejected) -> None:
+        pass
+
+    def more(self) -> None:
+        pass
+
+    def admitted(self) -> None:
+        pass
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        pass
+
+
+NO_LINK: Final = NoLink()
+
+
+class collected:
+    """Scope: what is written to these sessions within it goes out in one piece for each, at its end.
+
+    It ends however the block is left, and an inner scope leaves to the outer one what that collects.
+    """
+
+    __slots__ = ("_held", "_sessions")
+
+    def __init__(self, sessions: Iterable["Session"]) -> None:
+        self._sessions = sessions
+
+    def __enter__(self) -> None:
+        self._held = [session.link for session in self._sessions if session.link.hold()]
+
+    def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        try:
+            while self._held:
+                self._held.pop().release()
+        finally:
+            if self._held:  # something is wrong with one link: the others are not left held
+                self.__exit__(None, None, None)
+
+
+_FORMS: dict[tuple[Dialect, Framing, date | None], Form] = {}
+
+
+def form_of(dialect: Dialect, framing: Framing, day: date | None) -> Form:
+    """One object for all sessions of a form, so that forms can be compared by identity. (Days are few.)"""
+    form = _FORMS.get((dialect, framing, day))
+    if form is None:
+        form = _FORMS[dialect, framing, day] = Form(dialect, framing, day)
+    return form
 
 
 class Session:
-    """The reactor's alone; no thread sees it."""
+    """Belongs to the reactor; no thread sees it."""
 
     __slots__ = (
         "account_id",
         "address",
-        "admitted",
-        "current",
-        "day_shown",
-        "dialect",
-        "drained",
         "failed_logins",
-        "hang_up",
-        "hold",
+        "form",
         "id",
         "inbox",
         "kind",
-        "more",
+        "link",
         "name",
         "pumping",
-        "read",
-        "refuse",
-        "release",
         "replays",
         "rooms",
-        "send",
         "stage",
         "strikes",
         "token_id",
         "typed_name",
-        "unechoed",
+        "view",
         "waiting",
-        "writable",
-        "write",
     )
 
-    def __init__(self, id: str, address: str) -> None:
+    def __init__(self, id: str, address: str, dialect: Dialect = DIALECTS[-1], framing: Framing = PLAIN) -> None:
         self.id = id
         self.address = address
-        self.dialect = Dialect.TEXT
-        self.stage = Stage.GREETING
+        self.link: Link = NO_LINK
+        self.stage = Stage.NEW
+        self.view: View | None
+        self.form: Form
+        self.speak(dialect, framing)
         self.account_id = 0
         self.name = ""
-        self.kind = "person"
-        self.token_id = 0  # what it logged in with, where not with a password
+        self.kind: AccountKind = PERSON
+        self.token_id = 0  # the token it logged in with, or 0
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
-        # Lists, though taken from in front: they are short, and an empty deque takes ten times an empty list's memory.
+        # A list, though taken from in front: it is short, and an empty deque takes ten times the memory.
         self.inbox: list[Command | Rejected] = []
         self.waiting = False  # in a lane, or being served
         self.strikes: list[float] = []  # seconds, of the last minute
-        # rooms by what this client calls them, in lower case
-        self.rooms: dict[str, Room] = {}
-        self.current = CURRENT
-        self.replays: frozenset[Room] = NONE  # to be told `live` once caught up
-        self.pumping = False
-        # (room, seq) of what was typed here, and is not shown again
-        self.unechoed: frozenset[tuple[int, int]] = NONE
-        self.read: dict[int, int] = {}  # see `has_read`
-        self.day_shown: date | None = None  # the date last shown to a person
-        # What the connection gives: send these bytes in order; False while it takes no more news.
-        self.write: Callable[[bytes], None]
-        # The socket's own, which gives the number of bytes it takes; `takes_nothing` while something is to go before.
-        self.send: Callable[[bytes], int]
-        self.writable = True
-        self.hold: Callable[[], None]
-        self.release: Callable[[], None]
-        self.admitted: Callable[[], None]  # it is logged in
-        self.refuse: Callable[[Rejected], None]
-        self.drained: Callable[[], None]  # it is writable again
-        self.more: Callable[[], None]  # the inbox has room again
-        self.hang_up: Callable[[str, str], None]
-        self.detach()
+        self.rooms: dict[str, Room] = {}  # by label in lower case
+        self.replays: frozenset[Room] = NONE  # rooms of which it is told `live` once it has caught up
+        self.pumping = False  # being sent what it has missed
 
-    def detach(self) -> None:
-        """There is no connection (any more). What refers to each other in a circle is let go, so that its memory is
-        free at once: the garbage collector would find it only now and then, and stop everything to look for it."""
-        self.send = takes_nothing
-        self.write = self.hold = self.release = self.admitted = self.refuse = _nothing
-        self.drained = self.more = self.hang_up = _nothing
+    def speak(self, dialect: Dialect, framing: Framing) -> None:
+        """Sets the language of the client, before anything else is known of it."""
+        self.view = View() if dialect.for_people else None
+        self.form = form_of(dialect, framing, dialect.day(now()))
 
-    def has_read(self, room_id: int, seq: int) -> None:
-        """A person has seen everything in a room up to there. What a program has seen, it tells."""
-        if self.dialect is Dialect.TEXT:
-            self.read[room_id] = seq
+    @property
+    def dialect(self) -> Dialect:
+        return self.form.dialect
+
+    @property
+    def is_read(self) -> bool:
+        """Whether lines of this client are taken at its stage."""
+        return self.stage is not Stage.BUSY and self.stage is not Stage.ENDING
+
+    def move(self, event: Event) -> None:
+        """Raises IllegalTransition."""
+        self.stage = next_stage(self.stage, event)
 
     @property
     def person(self) -> Person:
         """Who it is, once logged in."""
         return Person(self.account_id, self.name, self.kind)
 
-    def room_called(self, name: str) -> "Room | None":
-        """The room this client means, if it hears it; "" is the current one."""
-        return self.rooms.get(name) or self.rooms.get((name or self.current).lower())
+    @property
+    def current(self) -> str:
+        """The label of the room that its person looks at; "" where there is none, and for programs."""
+        return self.view.current if self.view is not None else CURRENT
+
+    def room_called(self, label: str) -> "Room | None":
+        """The room that this client means, if it hears it; "" is the current one."""
+        return self.rooms.get(label) or self.rooms.get((label or self.current).lower())
+
+    # What it is sent
+
+    def write(self, lines: bytes) -> None:
+        """Sends whole lines after all that was sent before."""
+        if lines:
+            self.link.write(self.form.framing.lines(lines))
+
+    def answer(self, tag: Tag | None, answer: Answer) -> None:
+        form = self.form
+        lines = form.dialect.answer(Asked(tag, self.account_id, self.name), answer)
+        if lines:
+            self.link.write(form.framing.lines(lines))
+
+    def answer_refusal(self, rejected: Rejected) -> None:
+        """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""
+        self.answer(rejected.tag, Refusal(rejected.refused.error, rejected.refused.text))
+
+    def tell(self, item: News) -> None:
+        self.write(self.dialect.news(item))
+
+    def notice(self, text: str) -> None:
+        self.write(self.dialect.notice(text))
+
+    # What its person has seen
+
+    def has_read(self, room_id: int, seq: int) -> None:
+        """A person has seen everything in a room up to there. Of what it has seen a program tells the server itself."""
+        if self.view is not None:
+            self.view.read[room_id] = seq
+
+    def has_shown(self, room_id: int, entries: Sequence[Entry]) -> None:
+        """These consecutive entries were sent to it."""
+        if self.view is not None:
+            last = self.view.shown(room_id, entries)
+            if last is not None:
+                day = self.dialect.day(last.at)
+                if day != self.form.day:
+                    self.form = form_of(self.form.dialect, self.form.framing, day)

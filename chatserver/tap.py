@@ -1,8 +1,7 @@
-"""The twistd plugin: options, and the only place that wires the parts together."""
+"""The twistd plugin: its options, and the only place that wires the parts together."""
 
 import secrets
 import time
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
@@ -10,23 +9,25 @@ from twisted.python import usage
 
 from chatserver import commands, config
 from chatserver.config import ConfigProblem, Settings
-from chatserver.events import Entry
-from chatserver.handlers.local import Here
+from chatserver.delivery.registry import Registry
+from chatserver.events import GUEST, Entry
+from chatserver.guests import Guests
+from chatserver.handlers.immediate import Online
 from chatserver.handshake import Handshake
-from chatserver.ledger import Ledger
-from chatserver.net.factory import ChatFactory
+from chatserver.net.connections import Connections
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
-from chatserver.registry import Registry
+from chatserver.roster import Roster
 from chatserver.service import ChatService
-from chatserver.session import Dialect, Session
-from chatserver.store import Engine, messages, sessions
+from chatserver.session import Session
+from chatserver.sessionlog import SessionLog
+from chatserver.store import Engine, entries, sessions
 from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
 from chatserver.store.moderation import NetworkBan
-from chatserver.store.places import GUEST
 from chatserver.store.threads import Store
+from chatserver.times import now
 from chatserver.turns import turns
 from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
@@ -50,14 +51,15 @@ class Options(usage.Options):
         ["database", None, None, _DATABASE],
         ["config", None, None, "A TOML file of settings; also CHATSERVER_CONFIG in the environment."],
     ]
-    optFlags: ClassVar = [["migrate", None, "Bring the database's schema to this version's, then start."]]
+    optFlags: ClassVar = [["migrate", None, "Upgrade the database's schema to this version, then start."]]
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """A Twisted endpoint to listen on; may be given more than once. Default tcp:4000:interface=127.0.0.1."""
+        """A Twisted endpoint to listen on, with "ws:" in front for WebSocket clients; may be given more than once.
+        Default tcp:4000:interface=127.0.0.1."""
         self["listen"].append(endpoint)
 
     def settings(self) -> Settings:
@@ -75,10 +77,10 @@ def makeService(options: Options) -> IService:
         open_ready(url, migrate=options["migrate"]).dispose()
     except (ConfigProblem, DatabaseProblem) as problem:
         raise SystemExit(f"chatserver: {problem}") from None
-    return wire(reactor, settings, open_engine(url, connections(settings)))
+    return wire(reactor, settings, open_engine(url, connection_count(settings)))
 
 
-def connections(settings: Settings) -> int:
+def connection_count(settings: Settings) -> int:
     """One for each of the store's threads."""
     return sum(thread_counts(settings))
 
@@ -95,36 +97,27 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     store = Store(engine, reactor, *thread_counts(settings))
 
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
-        return await store.read(messages.after, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
+        return await store.read(entries.after, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
 
-    registry = Registry(reactor, read_page)
-    presence = Presence(reactor, registry, limits.presence_seconds, limits.presence_members)
-    ledger = Ledger(reactor, store)
-    hasher = Hasher(
-        reactor,
-        memory_kib=settings.passwords.memory_kib,
-        time_cost=settings.passwords.time_cost,
-        parallelism=settings.passwords.parallelism,
-        threads=settings.passwords.threads,
-        queue=settings.passwords.queue,
-    )
-    turn = turns(reactor)
-    handshake = Handshake(
-        store, hasher, registry, presence, ledger, now, settings.server, limits, settings.passwords.min_length, turn
-    )
+    roster = Roster()
+    registry = Registry(reactor, read_page, roster)
+    presence = Presence(reactor, roster, limits.presence_seconds, limits.presence_members)
+    session_log = SessionLog(reactor, store)
+    hasher = Hasher(reactor, settings.passwords)
+    handshake = Handshake(settings, reactor, now, store, hasher, registry, roster, presence, session_log)
+    guests = Guests(reactor, store, registry, now)
 
     def set_bans(bans: list[NetworkBan]) -> None:
-        factory.set_bans(bans)
+        connections.set_bans(bans)
 
-    watch = Watch(reactor, store, registry, now, set_bans)
+    watch = Watch(reactor, store, registry, roster, now, set_bans)
     processors = Processors(
-        turn,
+        turns(reactor),
         Lanes(settings.pipeline.write_lanes),
         store,
         registry,
-        now,
+        Online(roster, presence, now),
         settings.pipeline.take,
-        Here(registry, presence, now),
         {commands.Password: handshake.change_password, commands.Forget: handshake.forget},
         watch.reload_bans,
         Upkeep(store).stored,
@@ -132,22 +125,17 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     def left(session: Session, reason: str) -> None:
         presence.going(session)
-        read = session.read if session.dialect is Dialect.TEXT else {}
-        registry.depart(session)
-        ledger.add(sessions.Closed(session.id, session.account_id, now(), reason, read))
+        registry.remove(session)
+        roster.remove(session)
+        read = session.view.read if session.view is not None else {}
+        session_log.add(sessions.Closed(session.id, session.account_id, now(), reason, read))
         if session.kind == GUEST:
-            processors.dismiss(session)
+            guests.dismiss(session)
 
-    factory = ChatFactory(
-        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, new_id, now, left
+    connections = Connections(
+        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, now, left
     )
-    return ChatService(reactor, settings, store, hasher, ledger, watch, processors, factory, now)
-
-
-def now() -> datetime:
-    """The time, in UTC and in whole milliseconds: what is stored is what is shown."""
-    time = datetime.now(UTC)
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+    return ChatService(reactor, settings, store, hasher, session_log, watch, processors, connections, new_id, now)
 
 
 def new_id() -> str:

@@ -1,6 +1,7 @@
-"""Turns of the reactor: when it is worth waiting for one more."""
+"""Waiting on the reactor: for a time, for a condition, or for one more turn where that is worthwhile."""
 
 from collections.abc import Awaitable, Callable, Sized
+from math import inf
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -18,8 +19,18 @@ def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
     return over
 
 
+POLL_SECONDS = 0.02
+
+
+async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: float = inf) -> None:
+    """Until something is so, or so many seconds have passed."""
+    end = clock.seconds() + seconds
+    while not condition() and clock.seconds() < end:
+        await pause(clock, POLL_SECONDS)
+
+
 def turns(clock: IReactorTime) -> Turn:
-    """Awaited, it is over once the reactor has read what there is to read just now."""
+    """Awaited, a turn is over once the reactor has read everything that there is to read just now."""
 
     async def turn() -> None:
         await pause(clock, 0)
@@ -28,10 +39,10 @@ def turns(clock: IReactorTime) -> Turn:
 
 
 async def settle(waiting: Sized, enough: int, turn: Turn, quiet: int = QUIET_TURNS) -> None:
-    """Until `quiet` turns in a row have brought nobody more to those who are waiting, or there are enough.
+    """Waits until `quiet` turns in a row have brought nobody new, or `enough` are waiting.
 
-    Work that is dear once, and cheap for each that takes part, is done for many at once. Those who have just been
-    answered are about to ask again: were they not waited for, clients would fall into two halves, each of which waits
+    Work that costs much once and little for each participant is done for many at once. Clients that have just been
+    answered are about to ask again: without waiting for them, clients would fall into two halves, each of which waits
     for the other's work.
     """
     left, most = quiet, MOST_TURNS

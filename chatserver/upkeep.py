@@ -1,4 +1,4 @@
-"""Work on the database that nobody waits for, and that would else fall to somebody's message."""
+"""Maintenance of the database in the background. Without it, some messages would have to wait for that work."""
 
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
@@ -7,8 +7,8 @@ from chatserver.errors import Unavailable
 from chatserver.store import search
 from chatserver.store.threads import Store
 
-STORED = 8192
-"""So many messages later there is something to do: well before the database would do it within a message's commit."""
+TIDY_MESSAGES = 8192
+"""After so many messages the index of words is tidied: well before the database does it within a message's commit."""
 
 
 class Upkeep:
@@ -20,9 +20,9 @@ class Upkeep:
         self._tidying = False
 
     def stored(self, messages: int) -> None:
-        """To be told how many messages have been stored."""
+        """Counts messages that have been stored."""
         self._stored += messages
-        if self._stored >= STORED and not self._tidying:
+        if self._stored >= TIDY_MESSAGES and not self._tidying:
             self._stored = 0
             self._tidying = True
             ensureDeferred(self._tidy())
@@ -31,7 +31,7 @@ class Upkeep:
         try:
             await self._store.read(search.tidy)
         except Unavailable:
-            pass  # that is in the log already
+            pass  # the store has logged that
         except Exception:
-            self.log.failure("The index of words was not tidied.")
+            self.log.failure("The index of words could not be tidied.")
         self._tidying = False

@@ -1,4 +1,4 @@
-"""Fixtures: fresh databases, and the real server on them. See `tests.support` for what they hand out."""
+"""Fixtures: fresh databases, real servers that use them, and clients. They return objects from `tests.support`."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.client import Raw
 from tests.support.postgres import PostgresServer
 from tests.support.process import ChatServer, migrate
 
-# A slow machine is no failure: examples are bounded by number, tests by pytest's faulthandler_timeout.
+# A slow machine is not a failure: the number of examples is limited, and tests have pytest's faulthandler_timeout.
 settings.register_profile("ci", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("ci"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
@@ -23,7 +23,7 @@ Client = TypeVar("Client", bound=Raw)
 
 
 class StartServer(Protocol):
-    """What the fixture `server` is: see `ChatServer` for the keywords."""
+    """The type of the fixture `server`; see `ChatServer` for the keywords."""
 
     def __call__(
         self, database: str | None = None, *, migrated: bool = True, faultless: bool = True, **keywords: Any
@@ -31,7 +31,7 @@ class StartServer(Protocol):
 
 
 class Connect(Protocol):
-    """What the fixture `connect` is: `kind` is `Raw`, `JsonClient` or `TextClient`, with its own keywords."""
+    """The type of the fixture `connect`; `kind` is `Raw`, `JsonClient` or `TextClient`, and determines the keywords."""
 
     def __call__(self, server: ChatServer, kind: type[Client], **keywords: Any) -> Client: ...
 
@@ -42,13 +42,13 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """A database file that does not exist yet."""
+    """The URL of a database file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'chatserver.db'}"
 
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A fresh, empty database on the Postgres that all tests share (fsync off)."""
+    """The URL of a new, empty database on the Postgres server that all tests share (fsync off)."""
     url = postgres.postgres_url()
     yield url
     postgres.drop_postgres(url)
@@ -56,27 +56,27 @@ def postgres_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Each test twice: a fresh, unmigrated database of each kind."""
+    """Runs the test twice, with a new, unmigrated database of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 
 @pytest.fixture
 def postgres_server() -> Iterator[PostgresServer]:
-    """A running Postgres of the test's own, with fsync on, to be stopped and started again."""
+    """A running Postgres server with fsync on, for this test alone; the test may stop and restart it."""
     with PostgresServer() as own:
         yield own
 
 
 @pytest.fixture
 def server(sqlite_url: str) -> Iterator[StartServer]:
-    """Starts servers: `server()` on a fresh SQLite, `server(database_url, config=TOML, ...)`; all end with the test.
+    """Starts servers: `server()` with a new SQLite database, or `server(database_url, config=TOML, ...)`.
 
-    A Postgres database is migrated first, unless `migrated=False` (SQLite migrates itself). The test fails where the
-    log has a traceback, unless `faultless=False`.
+    All servers end with the test. A Postgres database is migrated first, unless `migrated=False` (a server migrates
+    SQLite by itself). The test fails if a log contains a traceback, unless `faultless=False`.
     """
     started: list[ChatServer] = []
-    faultless_ones: list[ChatServer] = []
+    must_be_faultless: list[ChatServer] = []
 
     def start(
         database: str | None = None, *, migrated: bool = True, faultless: bool = True, **keywords: Any
@@ -84,23 +84,23 @@ def server(sqlite_url: str) -> Iterator[StartServer]:
         database = database or sqlite_url
         if migrated and not database.startswith("sqlite"):
             migrate(database)
-        one = ChatServer(database, **keywords)
-        started.append(one)
+        chat = ChatServer(database, **keywords)
+        started.append(chat)
         if faultless:
-            faultless_ones.append(one)
-        return one.start()
+            must_be_faultless.append(chat)
+        return chat.start()
 
     yield start
-    for one in reversed(started):
-        one.close()
-        print(f"--- log of the server on {one.database} ---\n{one.log}")  # shown where the test failed
-    for one in faultless_ones:
-        assert "Traceback" not in one.log, f"Something went wrong in the server:\n{one.log}"
+    for chat in reversed(started):
+        chat.close()
+        print(f"--- log of the server on {chat.database} ---\n{chat.log}")  # pytest shows it if the test fails
+    for chat in must_be_faultless:
+        assert "Traceback" not in chat.log, f"The server's log contains a traceback:\n{chat.log}"
 
 
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Connects clients: `connect(server, JsonClient)`; all are closed with the test."""
+    """Connects clients: `connect(server, JsonClient)`. All are closed when the test ends."""
     clients: list[Raw] = []
 
     def open_one(server: ChatServer, kind: type[Client], **keywords: Any) -> Client:

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver.config import Limits
-from chatserver.net.admission import OFFENCE_SECONDS, Admission, network
+from chatserver.net.admission import OFFENCE_SECONDS, Admission
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 
@@ -85,19 +85,3 @@ def test_offences() -> None:
     clock.advance(OFFENCE_SECONDS + 1)
     gate.sweep()
     assert gate.refusal("10.0.0.1") is None
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("10.0.0.1", "10.0.0.1"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("local", "local"),
-        ("a:b", "a:b"),
-    ],
-)
-def test_what_is_counted_together(address: str, counted: str) -> None:
-    """An IPv4 address is counted by itself, an IPv6 one with its /64, which one customer has whole."""
-    assert network(address) == counted

@@ -12,16 +12,21 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver import commands as c
-from chatserver.config import Limits
-from chatserver.events import RoomFacts, Standing
+from chatserver.config import Limits, Settings
+from chatserver.delivery.registry import Registry
+from chatserver.events import Membership, RoomFacts
+from chatserver.handlers.immediate import Online
+from chatserver.net.connections import Connections
 from chatserver.net.factory import ChatFactory
-from chatserver.net.protocol import ChatProtocol
+from chatserver.net.line import LineDoor
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
-from chatserver.registry import Registry
-from chatserver.session import Dialect, Stage
+from chatserver.roster import Roster
+from chatserver.stages import Stage
 from chatserver.store.messages import Draft, Verdict
 from chatserver.turns import turns
+from chatserver.wire.dialect import PLAIN
+from chatserver.wire.jsonl import JSONL
 from tests.test_outbox import Link
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -71,7 +76,7 @@ class Prompt:
 
     async def append(self, work: Any, drafts: list[Draft], at: datetime) -> list[Verdict]:
         first, self.seq = self.seq + 1, self.seq + len(drafts)
-        return [Verdict("kept", seq, at) for seq in range(first, self.seq + 1)]
+        return [Verdict("stored", seq, at) for seq in range(first, self.seq + 1)]
 
 
 class Hall:
@@ -81,33 +86,36 @@ class Hall:
         self.clock = Clock()
         store: Any = Prompt()
         nothing: Any = None
-        self.registry = Registry(self.clock, nothing)
+        self.roster = Roster()
+        self.registry = Registry(self.clock, nothing, self.roster)
         self.processors = Processors(
-            turns(self.clock), Lanes(2), store, self.registry, lambda: AT, 512, nothing, {}, nothing, lambda count: None
-        )
-        self.processors.start(1)
-        handshake: Any = SimpleNamespace(greeting=lambda: b"* Welcome.\r\n")
-        self.factory = ChatFactory(
-            self.clock, Limits(handshake_seconds=0, ping_seconds=0), 5.0, handshake, self.processors, self.registry,
-            lambda: "id", lambda: AT, lambda session, reason: self.registry.depart(session),
+            turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), 512, {},
+            nothing, lambda count: None,
         )  # fmt: skip
+        self.processors.start(1)
+        handshake: Any = SimpleNamespace(greeting="Welcome.")
+        connections = Connections(
+            self.clock, Limits(handshake_seconds=0, ping_seconds=0), 5.0, handshake, self.processors, self.registry,
+            lambda: AT, lambda session, reason: self.registry.remove(session),
+        )  # fmt: skip
+        self.factory = ChatFactory(connections, lambda: LineDoor(Settings()), lambda: "id")
         self.wires = [Wire() for _ in range(people)]
-        self.protocols = [self._comes(number, wire) for number, wire in enumerate(self.wires)]
+        self.doors = [self._comes(number, wire) for number, wire in enumerate(self.wires)]
 
-    def _comes(self, number: int, wire: Wire) -> ChatProtocol:
-        protocol = self.factory.buildProtocol(None)
-        assert isinstance(protocol, ChatProtocol)
-        protocol.makeConnection(wire)
-        session = protocol.session
+    def _comes(self, number: int, wire: Wire) -> LineDoor:
+        door = self.factory.buildProtocol(None)
+        assert isinstance(door, LineDoor)
+        door.makeConnection(wire)
+        session = door.connection.session
+        session.speak(JSONL, PLAIN)
         session.account_id, session.name, session.stage = number + 1, f"user{number}", Stage.IN
-        session.dialect = Dialect.JSON
-        self.registry.arrive(session, [Standing(BOOKS, 0, 0, "member")], {}, frozenset())
-        session.admitted()
+        self.registry.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
+        session.link.admitted()
         wire.sends = 0
-        return protocol
+        return door
 
     def says(self, messages: int) -> None:
-        speaker = self.protocols[0].session
+        speaker = self.doors[0].connection.session
         speaker.inbox += [c.Say(room="books", text="hello", tag=1) for _ in range(messages)]
         self.processors.schedule(speaker)
         self.clock.advance(0)
@@ -180,12 +188,12 @@ def test_nothing_is_left_of_a_connection() -> None:
     gc.collect()
     gc.disable()
     try:
-        for protocol, wire in zip(hall.protocols, hall.wires, strict=True):
+        for door, wire in zip(hall.doors, hall.wires, strict=True):
             wire.unregisterProducer()  # as Twisted does
-            protocol.connectionLost()
-        hall.protocols.clear()
+            door.connectionLost()
+        hall.doors.clear()
         hall.wires.clear()
-        del protocol, wire
+        del door, wire
         assert gc.collect() == 0
     finally:
         gc.enable()

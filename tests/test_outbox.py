@@ -10,7 +10,7 @@ from twisted.internet import tcp
 from twisted.internet.task import Clock
 
 from chatserver.net.outbox import Outbox
-from chatserver.session import FULL_BYTES, Session
+from chatserver.session import FULL_BYTES, NoLink
 
 STALLED_SECONDS = 10.0
 
@@ -69,22 +69,28 @@ class Socket:
         return len(piece)
 
 
-class Ends:
-    """Both ends of a link, and what the session was told."""
+class Owner(NoLink):
+    """The link to which the outbox belongs, and what it was told."""
 
     def __init__(self) -> None:
-        self.session = Session("s1", "::1")
-        self.link = Link()
-        self.clock = Clock()
-        self.outbox = Outbox(self.session, self.link, self.clock, STALLED_SECONDS)
-        self.drained = 0
-        self.hung_up: list[str] = []
-        self.session.drained = self._drained
-        self.session.hang_up = lambda reason, text: self.hung_up.append(reason)
+        self.times_drained = self.times_stalled = 0
 
-    def _drained(self) -> None:
-        assert self.session.writable
-        self.drained += 1
+    def drained(self) -> None:
+        assert self.writable
+        self.times_drained += 1
+
+    def stalled(self) -> None:
+        self.times_stalled += 1
+
+
+class Ends:
+    """Both ends of a link."""
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.owner = Owner()
+        self.clock = Clock()
+        self.outbox = Outbox(self.owner, self.link, self.clock, STALLED_SECONDS)
 
 
 @pytest.fixture
@@ -124,14 +130,14 @@ def test_nothing_is_lost_or_swapped(steps: list[tuple[str, int]]) -> None:
             held = False
             ends.outbox.release()
         if len(ends.link.queue) > FULL_BYTES:
-            assert not ends.session.writable
+            assert not ends.owner.writable
         if not ends.link.queue and step == "take":
-            assert ends.session.writable
+            assert ends.owner.writable
     if held:
         ends.outbox.release()
     ends.link.take(len(ends.link.queue))
     assert ends.link.taken == written
-    assert ends.session.writable
+    assert ends.owner.writable
 
 
 def test_a_free_link_takes_it_at_once(ends: Ends) -> None:
@@ -161,13 +167,13 @@ def test_what_is_held_goes_out_in_one_piece(ends: Ends) -> None:
 def test_being_full(ends: Ends) -> None:
     """A full link is told of when it has drained, once, and not before."""
     ends.outbox.write(b"x" * FULL_BYTES)
-    assert ends.session.writable
+    assert ends.owner.writable
     ends.outbox.write(b"x")
-    assert not ends.session.writable
+    assert not ends.owner.writable
     ends.link.take(FULL_BYTES)
-    assert (ends.session.writable, ends.drained) == (False, 0)
+    assert (ends.owner.writable, ends.owner.times_drained) == (False, 0)
     ends.link.take(1)
-    assert (ends.session.writable, ends.drained) == (True, 1)
+    assert (ends.owner.writable, ends.owner.times_drained) == (True, 1)
 
 
 def test_a_stalled_link(ends: Ends) -> None:
@@ -176,12 +182,12 @@ def test_a_stalled_link(ends: Ends) -> None:
     ends.clock.advance(STALLED_SECONDS - 1)
     ends.link.take(FULL_BYTES + 1)
     ends.clock.advance(2)
-    assert ends.hung_up == []
+    assert ends.owner.times_stalled == 0
     ends.outbox.write(b"x" * (FULL_BYTES + 1))
     ends.clock.advance(STALLED_SECONDS - 1)
-    assert ends.hung_up == []
+    assert ends.owner.times_stalled == 0
     ends.clock.advance(1)
-    assert (ends.hung_up, ends.link.aborted) == (["stalled"], True)
+    assert ends.owner.times_stalled == 1
 
 
 def test_the_end(ends: Ends) -> None:
@@ -192,10 +198,10 @@ def test_the_end(ends: Ends) -> None:
     ends.outbox.close()
     ends.outbox.write(b"more")
     assert ends.link.queue.endswith(b"xthe end")
-    assert not ends.session.writable
+    assert not ends.owner.writable
     ends.link.take(len(ends.link.queue))
     ends.clock.advance(STALLED_SECONDS)
-    assert (ends.session.writable, ends.drained, ends.hung_up) == (False, 0, [])
+    assert (ends.owner.writable, ends.owner.times_drained, ends.owner.times_stalled) == (False, 0, 0)
 
 
 def test_a_lost_connection(ends: Ends) -> None:

@@ -12,17 +12,22 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from chatserver import commands as c
-from chatserver import encode
+from chatserver.answers import Done, Log
+from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
-from chatserver.events import Done, Entry, Log, RoomFacts, Standing
+from chatserver.events import Entry, Membership, RoomFacts
+from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
-from chatserver.registry import Registry
-from chatserver.session import Dialect, Rejected, Session, Stage
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.stages import Stage
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.transactions import Conflict
 from chatserver.turns import turns
+from chatserver.wire.jsonl import JSONL
+from tests.support.link import MemoryLink
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 # The first two are in different lanes, where there are two.
@@ -76,7 +81,7 @@ class HeldStore:
     def _keep(self, draft: Draft) -> Verdict:
         log = self.logs[draft.room_id]
         log.append(Entry(len(log) + 1, "message", draft.author_id, f"user{draft.author_id}", AT, draft.text))
-        return Verdict("kept", len(log), AT)
+        return Verdict("stored", len(log), AT)
 
     def fail(self, error: Exception, *, stored: bool = False) -> None:
         """The oldest transaction fails, or its answer is lost."""
@@ -90,20 +95,16 @@ class HeldStore:
 
 class Client:
     def __init__(self, town: "Town", account: int, facts: tuple[RoomFacts, ...]) -> None:
-        self.session = session = Session(f"s{account}", "::1")
+        self.session = session = Session(f"s{account}", "::1", JSONL)
         session.account_id, session.name, session.stage = account, f"user{account}", Stage.IN
-        session.dialect = Dialect.JSON
-        session.write = self._write
-        session.refuse = self._refuse
-        self.told: list[dict[str, Any]] = []
+        self.link = MemoryLink(session)
         self._town = town
-        town.registry.arrive(session, [Standing(one, 0, 0, "member") for one in facts], {}, frozenset())
+        town.roster.add(session)
+        town.registry.subscribe(session, [Membership(one, 0, 0, "member") for one in facts], {})
 
-    def _write(self, data: bytes) -> None:
-        self.told += [json.loads(line) for line in data.splitlines()]
-
-    def _refuse(self, rejected: Rejected) -> None:
-        self._write(encode.refusal(self.session, rejected.tag, rejected.refused))
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in b"".join(self.link.writes).splitlines()]
 
     def sends(self, *words: c.Command) -> None:
         self.session.inbox.extend(words)
@@ -131,13 +132,14 @@ class Town:
     def __init__(self) -> None:
         self.clock = Clock()
         self.store = HeldStore(self.clock)
-        self.registry = Registry(self.clock, self._read_page)
+        self.roster = Roster()
+        self.registry = Registry(self.clock, self._read_page, self.roster)
         nothing: Any = None
         store: Any = self.store
         self.counts: list[int] = []  # what was said to be stored
         self.processors = Processors(
-            turns(self.clock), Lanes(2), store, self.registry, lambda: AT, TAKE, nothing, {c.Password: self._slow},
-            nothing, self.counts.append,
+            turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), TAKE,
+            {c.Password: self._slow}, nothing, self.counts.append,
         )  # fmt: skip
         self.slow: Deferred[Outcome] = Deferred()
         self.processors.start(1)
@@ -311,10 +313,10 @@ def test_a_bug_in_a_query(town: Town, faults: list[Exception]) -> None:
 def test_who_takes_no_answers_is_not_served(town: Town) -> None:
     """A client whose side is full keeps its commands until it reads."""
     ana = town.client(1)
-    ana.session.writable = False
+    ana.link.writable = False
     ana.says("one", "two")
     assert (len(ana.session.inbox), town.store.appends) == (2, [])
-    ana.session.writable = True
+    ana.link.writable = True
     town.processors.schedule(ana.session)
     town.clock.advance(0)
     town.store.commit()
@@ -325,7 +327,8 @@ def test_who_has_gone_meanwhile(town: Town) -> None:
     """What a client had said is told to the others, though it has gone; what ended with it is not done."""
     ana, bob = town.client(1), town.client(2)
     ana.says("one")
-    town.registry.depart(ana.session)
+    town.registry.remove(ana.session)
+    town.roster.remove(ana.session)
     ana.session.stage = Stage.ENDING
     town.store.commit()
     assert bob.heard == ["one"]
@@ -351,16 +354,7 @@ def test_stopping(town: Town) -> None:
 def test_one_write_for_each(town: Town) -> None:
     """Of a take, each speaker is written to once: what they hear and what they are answered."""
     ana, bob = town.client(1), town.client(2)
-    held: list[str] = []
-    ana.session.hold, ana.session.release = lambda: held.append("hold"), lambda: held.append("release")
-    write = ana.session.write
-
-    def written(data: bytes) -> None:
-        held.append("write")
-        write(data)
-
-    ana.session.write = written
     ana.says("one", "two")
     town.store.commit()
-    assert held == ["hold", "write", "write", "write", "release"]
-    assert bob.heard == ["one", "two"]
+    assert ana.link.calls == ["hold", "write", "write", "write", "release"]
+    assert bob.link.calls == ["write"]

@@ -133,7 +133,8 @@ def test_where_a_command_belongs() -> None:
     """Reading is for the lane of the readers; writing is for that of the room named, or else looked at."""
     lanes = Lanes(4)
     ana = session("ana")
-    ana.current = "books"
+    assert ana.view is not None
+    ana.view.current = "books"
     for command, room in ((c.Say(room="chess", text="hi"), "chess"), (c.Say(room=c.CURRENT, text="hi"), "books")):
         ana.inbox.append(command)
         assert lanes.next_lane(ana, writes=True) is lanes.write_lane(ana, room)

@@ -14,12 +14,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from chatserver import events
-from chatserver.catchup import RETRY_SECONDS
+from chatserver.delivery.catchup import RETRY_SECONDS
+from chatserver.delivery.gaps import GAP_SECONDS
+from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
-from chatserver.events import Entry, RoomFacts, Standing
-from chatserver.registry import HOLE_SECONDS, Registry
-from chatserver.session import FULL_BYTES, Dialect, Session, Stage, takes_nothing
-from chatserver.wire import jsonl, text
+from chatserver.events import Entry, Membership, RoomFacts
+from chatserver.roster import Roster
+from chatserver.session import FULL_BYTES, Session, takes_nothing
+from chatserver.stages import Stage
+from chatserver.wire.dialect import Dialect, Rendered
+from chatserver.wire.jsonl import JSONL, JsonLines
+from chatserver.wire.text import TEXT, Text
+from tests.support.link import MemoryLink
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -28,7 +34,7 @@ ANA, BOB = 1, 2
 PAGE = 3
 
 
-def entry(seq: int, kind: str = events.MESSAGE, author: int = 9, said: str | None = None) -> Entry:
+def entry(seq: int, kind: events.EntryKind = events.MESSAGE, author: int = 9, said: str | None = None) -> Entry:
     return Entry(seq, kind, author, f"user{author}", AT, f"text {seq}" if said is None else said)
 
 
@@ -36,25 +42,23 @@ class Listener:
     """A session, and what was written to it."""
 
     def __init__(self, town: "Town", account: int, dialect: Dialect) -> None:
-        self.session = Session(f"s{len(town.listeners)}", "::1")
+        self.session = Session(f"s{len(town.listeners)}", "::1", dialect)
         self.session.account_id, self.session.name = account, f"user{account}"
-        self.session.dialect, self.session.stage = dialect, Stage.IN
-        self.session.write = self._write
-        self.writes: list[bytes] = []
+        self.session.stage = Stage.IN
+        self.link = MemoryLink(self.session)
         self._town = town
 
-    def _write(self, data: bytes) -> None:
-        assert self.session.writable
-        if data:
-            self.writes.append(data)
+    @property
+    def writes(self) -> list[bytes]:
+        return self.link.writes
 
     def fill_up(self) -> None:
         """Its transport is full."""
-        self.session.writable = False
+        self.link.writable = False
 
     def drain(self) -> None:
         """Its transport is empty again."""
-        self.session.writable = True
+        self.link.writable = True
         self._town.registry.catch_up(self.session)
 
     @property
@@ -70,7 +74,8 @@ class Town:
 
     def __init__(self, slice: int = 0) -> None:
         self.clock = Clock()
-        self.registry = Registry(self.clock, self._read_page, slice or 500, slice)
+        self.roster = Roster()
+        self.registry = Registry(self.clock, self._read_page, self.roster, slice or 500, slice)
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []
@@ -89,7 +94,7 @@ class Town:
     def arrive(
         self,
         account: int,
-        dialect: Dialect = Dialect.JSON,
+        dialect: Dialect = JSONL,
         *,
         resume: int | None = None,
         seq: int | None = None,
@@ -99,14 +104,20 @@ class Town:
         """Somebody comes in, who belongs to that room; `seq` is its head as far as their login has read."""
         one = Listener(self, account, dialect)
         self.listeners.append(one)
-        standings = []
+        memberships = []
         if facts is not None:
             head = len(self.logs[facts.id]) if seq is None else seq
-            standings = [Standing(facts, head, 0, "member", floor)]
+            memberships = [Membership(facts, head, 0, "member", floor)]
         resumed = {} if resume is None else {"books": resume}
-        self.registry.arrive(one.session, standings, resumed, frozenset())
+        self.roster.add(one.session)
+        self.registry.subscribe(one.session, memberships, resumed)
         self.registry.catch_up(one.session)
         return one
+
+    def remove(self, session: Session) -> None:
+        """The session has ended."""
+        self.registry.remove(session)
+        self.roster.remove(session)
 
     def keep(self, *entries: Entry, facts: RoomFacts = BOOKS) -> list[Entry]:
         """The store has them."""
@@ -115,7 +126,7 @@ class Town:
 
     def happen(self, *entries: Entry, facts: RoomFacts = BOOKS) -> None:
         """The store has them, and the registry is told."""
-        self.registry.publish(facts, self.keep(*entries, facts=facts))
+        self.registry.announce(facts, self.keep(*entries, facts=facts))
 
     def say(self, count: int = 1) -> None:
         head = len(self.logs[BOOKS.id])
@@ -146,15 +157,15 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
         elif what == "drain":
             who.drain()
         elif what == "wait":
-            town.clock.advance(data.draw(st.sampled_from([HOLE_SECONDS / 2, HOLE_SECONDS]), "seconds"))
+            town.clock.advance(data.draw(st.sampled_from([GAP_SECONDS / 2, GAP_SECONDS]), "seconds"))
         if what != "be lost":  # as when another node has stored it
-            town.registry.publish(BOOKS, batch)
+            town.registry.announce(BOOKS, batch)
         for one in listeners:
             assert one.heard() == list(range(1, len(one.heard()) + 1))
     room = town.registry.room(BOOKS.id)
     assert room is not None
     town.registry.doubt(room)
-    town.clock.advance(HOLE_SECONDS)
+    town.clock.advance(GAP_SECONDS)
     for one in listeners:
         one.drain()
         assert one.heard() == list(range(1, total + 1))
@@ -185,13 +196,15 @@ def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
                     run(*args)
         else:
             seq += 1
-            kind = events.MESSAGE if what == "say" else events.LEFT if inside[account] else events.JOINED
+            kind: events.EntryKind = events.LEFT if inside[account] else events.JOINED
+            if what == "say":
+                kind = events.MESSAGE
             if kind == events.JOINED:
                 inside[account] = True
             elif kind == events.LEFT:  # who goes has read what was before, but may stop reading just then
                 town.clock.advance(0)
                 people[account - 1].drain()
-                people[account - 1].session.writable = data.draw(st.booleans(), "reads on")
+                people[account - 1].link.writable = data.draw(st.booleans(), "reads on")
             for one in inside:
                 if inside[one]:
                     expected[one].append(seq)
@@ -211,11 +224,11 @@ def test_a_hole_is_filled_from_the_store(town: Town) -> None:
     ana = town.arrive(ANA)
     town.keep(entry(1), entry(2))
     town.happen(entry(3))
-    town.clock.advance(HOLE_SECONDS * 0.9)
+    town.clock.advance(GAP_SECONDS * 0.9)
     assert (ana.heard(), town.reads) == ([], [])
-    town.clock.advance(HOLE_SECONDS * 0.1)
+    town.clock.advance(GAP_SECONDS * 0.1)
     assert ana.heard() == [1, 2, 3]
-    town.registry.publish(BOOKS, town.logs[BOOKS.id][:2])  # after all
+    town.registry.announce(BOOKS, town.logs[BOOKS.id][:2])  # after all
     town.say()
     assert ana.heard() == [1, 2, 3, 4]
 
@@ -224,8 +237,8 @@ def test_an_early_batch_needs_no_store(town: Town) -> None:
     """Where the missing ones come in time, they are not fetched."""
     ana = town.arrive(ANA)
     first, second = town.keep(entry(1)), town.keep(entry(2), entry(3))
-    town.registry.publish(BOOKS, second)
-    town.registry.publish(BOOKS, first)
+    town.registry.announce(BOOKS, second)
+    town.registry.announce(BOOKS, first)
     assert ana.heard() == [1, 2, 3]
     assert town.reads == []
 
@@ -249,8 +262,8 @@ def test_a_full_transport(town: Town) -> None:
 def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
     """Of many entries a program whose link fills up, perhaps in the midst of a line, is left with no more than fills
     its outbox; it reads on from just there. A person gets them all."""
-    ana, bob, cai = town.arrive(ANA), town.arrive(BOB), town.arrive(3, Dialect.TEXT)
-    write = bob.session.write
+    ana, bob, cai = town.arrive(ANA), town.arrive(BOB), town.arrive(3, TEXT)
+    write = bob.link.write
 
     def send(data: bytes) -> int:
         write(data[:at_once])
@@ -260,14 +273,14 @@ def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
         write(data)
         bob.fill_up()
 
-    bob.session.send, bob.session.write = send, write_and_fill
+    bob.link.send, bob.link.write = send, write_and_fill  # type: ignore[method-assign]
     town.happen(*(entry(n, said="x" * 1000) for n in range(1, 101)))
     assert ana.heard() == list(range(1, 101))
     assert b"".join(cai.writes).count(b"x" * 1000) == 100
     assert FULL_BYTES < len(bob.writes[-1]) < FULL_BYTES + 1200
     got = bob.heard()
     assert got == list(range(1, len(got) + 1))
-    bob.session.send, bob.session.write = takes_nothing, write
+    bob.link.send, bob.link.write = takes_nothing, write  # type: ignore[method-assign]
     bob.drain()
     assert bob.heard() == list(range(1, 101))
     assert town.reads[0] == (BOOKS.id, len(got))
@@ -278,13 +291,13 @@ def test_catching_up_is_paged(town: Town) -> None:
     bob = town.arrive(BOB)
     bob.fill_up()
     town.say(10)
-    write = bob.session.write
+    write = bob.link.write
 
     def write_and_fill(data: bytes) -> None:
         write(data)
         bob.fill_up()
 
-    bob.session.write = write_and_fill
+    bob.link.write = write_and_fill  # type: ignore[method-assign]
     for head in (3, 6, 9, 10):
         bob.drain()
         assert bob.heard() == list(range(1, head + 1))
@@ -313,7 +326,7 @@ def test_the_store_is_away(town: Town) -> None:
     bob.drain()
     town.keep(entry(3))
     town.happen(entry(4))
-    town.clock.pump([HOLE_SECONDS, RETRY_SECONDS, RETRY_SECONDS])
+    town.clock.pump([GAP_SECONDS, RETRY_SECONDS, RETRY_SECONDS])
     assert (ana.heard(), bob.heard()) == ([1, 2], [])
     town.away = False
     town.clock.pump([RETRY_SECONDS, RETRY_SECONDS])
@@ -349,7 +362,7 @@ def test_a_login_without_resume(town: Town) -> None:
     assert early.heard() == [4, 5]
     late = town.keep(entry(6), entry(7))
     after = town.arrive(ANA)
-    town.registry.publish(BOOKS, late)
+    town.registry.announce(BOOKS, late)
     town.say()
     assert after.heard() == [8]
     assert early.heard() == [4, 5, 6, 7, 8]
@@ -361,7 +374,7 @@ def test_stored_but_never_published(town: Town) -> None:
     bob = town.arrive(BOB)
     town.keep(entry(1), entry(2))
     town.arrive(ANA)
-    town.clock.advance(HOLE_SECONDS)
+    town.clock.advance(GAP_SECONDS)
     assert bob.heard() == [1, 2]
 
 
@@ -413,7 +426,7 @@ def test_hearing_no_more(town: Town) -> None:
     ana.fill_up()
     town.say(4)
     town.happen(entry(5, events.LEFT, ANA))
-    town.registry.stop_hearing(ana.session, BOOKS)
+    town.registry.unsubscribe(ana.session, BOOKS)
     ana.drain()
     town.say()
     assert (ana.heard(), bob.heard()) == ([], [1, 2, 3, 4, 5, 6])
@@ -424,12 +437,12 @@ def test_hearing_no_more(town: Town) -> None:
 def test_departing(town: Town) -> None:
     """A session that has ended hears nothing, and is not counted."""
     ana, other = town.arrive(ANA), town.arrive(ANA)
-    town.registry.depart(ana.session)
-    assert town.registry.sessions(ana.session.account_id) == [other.session]
+    town.remove(ana.session)
+    assert town.roster.sessions(ana.session.account_id) == [other.session]
     town.say()
     assert (ana.heard(), other.heard()) == ([], [1])
-    town.registry.depart(other.session)
-    assert town.registry.sessions(ana.session.account_id) == []
+    town.remove(other.session)
+    assert town.roster.sessions(ana.session.account_id) == []
     town.say()
     assert other.heard() == [1]
     assert town.arrive(BOB, seq=2).heard() == []
@@ -448,31 +461,31 @@ def test_a_direct_room(town: Town) -> None:
 def test_a_login_is_told_of_changes_meanwhile(town: Town) -> None:
     """While a login reads its rooms, whatever changes them makes it read them again."""
     for change in (entry(1, events.JOINED, ANA), entry(2, events.LEFT, ANA), entry(3), entry(4, events.JOINED, BOB)):
-        with town.registry.arriving(ANA) as arrival:
+        with town.registry.pending_login(ANA) as login:
             town.happen(change)
-            assert arrival.stale is (change.author_id == ANA)
-    with town.registry.arriving(ANA) as arrival:
+            assert login.stale is (change.author_id == ANA)
+    with town.registry.pending_login(ANA) as login:
         town.happen(entry(1, author=BOB), facts=DIRECT)
-        assert arrival.stale
+        assert login.stale
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, name: str, module: Any, calls: Counter[str]) -> None:
-    entries: Callable[..., bytes] = module.entries
+def counted(monkeypatch: pytest.MonkeyPatch, name: str, kind: type, calls: Counter[str]) -> None:
+    entries: Callable[..., Rendered] = kind.entries  # type: ignore[attr-defined]
 
-    def count(*args: Any) -> bytes:
+    def count(*args: Any) -> Rendered:
         calls[name] += 1
         return entries(*args)
 
-    monkeypatch.setattr(module, "entries", count)
+    monkeypatch.setattr(kind, "entries", staticmethod(count) if kind is JsonLines else count)
 
 
 def test_one_encoding_and_one_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch is encoded once a dialect, and once more for a sender who sees their ids; each is written to once."""
     calls: Counter[str] = Counter()
-    counted(monkeypatch, "json", jsonl, calls)
-    counted(monkeypatch, "text", text, calls)
+    counted(monkeypatch, "json", JsonLines, calls)
+    counted(monkeypatch, "text", Text, calls)
     programs = [town.arrive(account) for account in range(1, 21)]
-    people = [town.arrive(account, Dialect.TEXT) for account in range(21, 41)]
+    people = [town.arrive(account, TEXT) for account in range(21, 41)]
     town.say(5)
     assert calls == {"json": 1, "text": 1}
     assert {len(one.writes) for one in (*programs, *people)} == {1}

@@ -8,8 +8,8 @@ import pytest
 from chatserver.commands import COMMANDS
 from chatserver.errors import ErrorWord
 from chatserver.events import MESSAGE
-from chatserver.wire.help import ALIASES, PAGES
-from chatserver.wire.jsonlentries import FIELDS
+from chatserver.wire.jsonl.entries import FIELDS
+from chatserver.wire.text.help import ALIASES, PAGES
 from tests.conftest import StartServer
 from tests.support.transcript import Players, Transcript, files, read
 
@@ -24,7 +24,7 @@ ELSEWHERE = {
 }
 """Error words that no transcript has, and why."""
 
-NEWS = ("presence", "invited", "read", "live", "closing")
+NEWS = ("presence", "invited", "read", "live", "notice", "closing")
 
 
 def transcripts() -> list[Transcript]:

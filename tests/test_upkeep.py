@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred
 
 from chatserver.errors import Unavailable
 from chatserver.store import search
-from chatserver.upkeep import STORED, Upkeep
+from chatserver.upkeep import TIDY_MESSAGES, Upkeep
 
 
 class Slow:
@@ -27,10 +27,10 @@ def test_words_are_sorted_in_now_and_then(failure: Exception | None) -> None:
     """Once so many messages have been stored the index is tidied, once at a time; a failure does not end that."""
     store: Any = Slow()
     upkeep = Upkeep(store)
-    upkeep.stored(STORED - 1)
+    upkeep.stored(TIDY_MESSAGES - 1)
     assert not store.asked
     upkeep.stored(1)
-    upkeep.stored(2 * STORED)
+    upkeep.stored(2 * TIDY_MESSAGES)
     assert len(store.asked) == 1
     (busy,) = store.asked
     busy.callback(None) if failure is None else busy.errback(failure)

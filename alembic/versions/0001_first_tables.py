@@ -10,7 +10,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# An entry's row in the index: its room and seq in one number, which, unlike SQLite's own, is the same for ever.
+# The rowid of an entry in the index: its room and seq in one number, which, unlike SQLite's own rowid, never changes.
 _ROW = "({0}.room_id << 36) | {0}.seq"
 _ADD = f"INSERT INTO entry_search (rowid, text) SELECT {_ROW.format('new')}, new.text WHERE new.kind = 'message';"
 _DROP = (
@@ -204,7 +204,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("left_seq IS NULL"),
         )
 
-    # Search, as each database does it. The columns and tables that these make are no business of the models.
+    # The search index of each database. The models do not describe the columns and tables created here.
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
             "ALTER TABLE entry ADD COLUMN search tsvector GENERATED ALWAYS AS "

@@ -1,4 +1,4 @@
-"""The command `chatctl`, for whoever runs the server. It talks to the database only.
+"""The command `chatctl`, for the administrator of a server. It only talks to the database.
 
-What it changes is written down for running servers too (see `store.schema.Change`), which look every second.
+It records its changes for running servers, which look for them every second: see `store.changes`.
 """

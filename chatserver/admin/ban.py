@@ -1,51 +1,60 @@
-"""`chatctl ban`: who may not come, onto the server or into a room."""
+"""`chatctl ban`: bans from the server or from a room."""
 
 from datetime import datetime, timedelta
 
 import click
 from click import Context, Parameter
 
-from chatserver.admin.access import HOST, Access, Problem, access, find_account, find_place, no_such_room, now
+from chatserver.admin.access import (
+    HOST,
+    Access,
+    Problem,
+    access,
+    find_account,
+    find_room_access,
+    no_such_room,
+    no_such_user,
+)
 from chatserver.admin.output import json_option, plain, say, say_list
-from chatserver.events import BanLine
+from chatserver.answers import BanLine
 from chatserver.store import Connection, changes, directory, moderation
+from chatserver.times import now, rfc3339
 from chatserver.wire.addresses import address, is_address
 from chatserver.wire.hygiene import reason_text, room_name
-from chatserver.wire.jsonlentries import stamp
-from chatserver.wire.textwords import Misused, seconds
+from chatserver.wire.text.words import Misused, seconds
 
 
 def _span(_ctx: Context, _param: Parameter, typed: str | None) -> timedelta | None:
-    """A length of time, as people type it."""
+    """A length of time, as people type it in the chat."""
     try:
         return None if typed is None else timedelta(seconds=seconds(typed))
     except Misused:
-        raise click.BadParameter(f"{typed!r} is no length of time such as 90s, 10m, 2h, 7d, 4w.") from None
+        raise click.BadParameter(f"{typed!r} is not a length of time such as 90s, 10m, 2h, 7d or 4w.") from None
 
 
 @click.group()
 def ban() -> None:
-    """Bans: of people, or of addresses and networks."""
+    """Ban users, addresses and networks."""
 
 
 whom = click.argument("whom", metavar="NAME|ADDRESS")
-in_room = click.option("--room", metavar="ROOM", help="From this room only; else from the whole server.")
+in_room = click.option("--room", metavar="ROOM", help="Only from this room. Default: from the whole server.")
 
 
 def _no_address(room: str | None) -> None:
     if room is not None:
-        raise click.UsageError("An address is banned from the whole server. Leave out --room.")
+        raise click.UsageError("Addresses can only be banned from the whole server. Leave out --room.")
 
 
 @ban.command()
 @whom
 @in_room
-@click.option("--for", "span", callback=_span, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Else for ever.")
-@click.option("--reason", default="", help="Told to who is banned.")
+@click.option("--for", "span", callback=_span, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Default: forever.")
+@click.option("--reason", default="", help="Shown to the banned user.")
 @json_option
 @access
 def add(reach: Access, whom: str, room: str | None, span: timedelta | None, reason: str, as_json: bool) -> None:
-    """Ban a person, or an address or network (one IPv6 address stands for its /64). Their connections end."""
+    """Ban a user, or an address or network (an IPv6 address stands for its /64), and end their connections."""
     at = now()
     until = None if span is None else at + span
     reason = reason_text(reason)
@@ -58,19 +67,19 @@ def add(reach: Access, whom: str, room: str | None, span: timedelta | None, reas
         called = reach.write(_ban, whom, room, until, reason, at)
         value = {"name": called}
     value |= {"room": room_name(room)} if room else {}
-    value |= {"until": stamp(until)} if until else {}
-    end = f" until {stamp(until)}" if until else ""
+    value |= {"until": rfc3339(until)} if until else {}
+    end = f" until {rfc3339(until)}" if until else ""
     say(f"{called} is banned from {room or 'the server'}{end}.", value, as_json)
 
 
 def _ban(db: Connection, name: str, room: str | None, until: datetime | None, reason: str, at: datetime) -> str:
-    place = None if room is None else find_place(db, room, at)
+    room_access = None if room is None else find_room_access(db, room, at)
     target = find_account(db, name).person
-    if place is None:
+    if room_access is None:
         moderation.ban_from_server(db, None, target, None, until, reason, at)
     else:
-        moderation.ban(db, HOST, place, target, until, reason, at)
-        changes.grown(db, [place.facts.id], at)
+        moderation.ban(db, HOST, room_access, target, until, reason, at)
+        changes.grown(db, [room_access.facts.id], at)
     return target.name
 
 
@@ -79,10 +88,10 @@ def _ban(db: Connection, name: str, room: str | None, until: datetime | None, re
 @json_option
 @access
 def listing(reach: Access, room: str | None, as_json: bool) -> None:
-    """Bans in force, newest first: whom, until when, by whom, why."""
+    """List the bans in force, newest first: who is banned, until when, by whom, and why."""
 
     def row(line: BanLine) -> tuple[object, ...]:
-        return line.name or line.address, line.until or "for ever", line.by or "chatctl", line.reason
+        return line.name or line.address, line.until or "forever", line.by or "chatctl", line.reason
 
     say_list(reach.read(_list, room, now()), row, (32, 24, 16, 0), plain, as_json)
 
@@ -111,18 +120,18 @@ def remove(reach: Access, whom: str, room: str | None, as_json: bool) -> None:
         listed = f" --room {room}" if room else ""
         raise Problem(f"{whom} is not banned from {room or 'the server'}. See: chatctl ban list{listed}")
     key = "address" if is_address(whom) else "name"
-    say(f"{whom} may come again.", {key: whom, "lifted": True}, as_json)
+    say(f"The ban of {whom} is lifted.", {key: whom, "lifted": True}, as_json)
 
 
 def _lift(db: Connection, whom: str, room: str | None, at: datetime) -> bool:
     if is_address(whom):
         return moderation.unban_from_server(db, None, whom, at)
-    place = None if room is None else find_place(db, room, at)
+    room_access = None if room is None else find_room_access(db, room, at)
     found = directory.account(db, whom)
     if found is None:
-        raise Problem(f"Nobody is called {whom}. See: chatctl ban list")
-    if place is None:
+        raise no_such_user(whom)
+    if room_access is None:
         return moderation.unban_from_server(db, found.person, None, at)
-    entries = moderation.unban(db, HOST, place, found.person, at)
-    changes.grown(db, [place.facts.id] if entries else [], at)
+    entries = moderation.unban(db, HOST, room_access, found.person, at)
+    changes.grown(db, [room_access.facts.id] if entries else [], at)
     return bool(entries)

@@ -1,35 +1,37 @@
-"""`chatctl user erase` and `export`: what somebody may ask for who goes."""
+"""`chatctl user erase` and `export`: what users may ask for when they leave."""
 
 from datetime import datetime
 
 import click
 
-from chatserver.admin.access import Access, access, find_account, find_person, now
+from chatserver.admin.access import Access, access, find_account, find_person
 from chatserver.admin.output import json_option, print_json, say
 from chatserver.events import Entry, RoomFacts
 from chatserver.store import Connection, accounts, changes, export, rooms
-from chatserver.wire.jsonlentries import lines_of
+from chatserver.times import now
+from chatserver.wire.jsonl.entries import lines_of
 
 PAGE = 500
 """Entries read at a time."""
 
 
 def confirmed(what: str, yes: bool) -> None:
+    """Raises UsageError unless `--yes` was given."""
     if not yes:
-        raise click.UsageError(f"{what} cannot be undone. To do it, say --yes.")
+        raise click.UsageError(f"{what} cannot be undone. Add --yes to do it.")
 
 
 @click.command()
 @click.argument("name")
 @click.option(
     "--messages", type=click.Choice(["keep", "erase"]), default="keep", show_default=True,
-    help="Whether what they said stays, as said by an erased user.",
+    help="What happens to their messages. Kept ones are shown as from an erased user.",
 )  # fmt: skip
-@click.option("--yes", is_flag=True, help="It is meant.")
+@click.option("--yes", is_flag=True, help="Confirm it.")
 @json_option
 @access
 def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> None:
-    """Take an account out of all rooms and out of the database. Its name stays reserved."""
+    """Remove an account from all rooms and from the database. Its name stays reserved."""
     confirmed("Erasing an account", yes)
     found = reach.write(_erase, name, messages == "erase", now())
     say(f"{found} is erased.", {"name": found, "erased": True, "messages": messages}, as_json)
@@ -48,7 +50,7 @@ def _erase(db: Connection, name: str, messages: bool, at: datetime) -> str:
 @json_option
 @access
 def export_account(reach: Access, name: str, as_json: bool) -> None:
-    """Print all that somebody's account holds as JSON Lines: the account first, then every entry they wrote."""
+    """Print the data of an account as JSON Lines: the account, then every entry that it wrote."""
     person = reach.read(find_person, name).person
     print_json({"account": reach.read(export.account, person)})
     after: str | None = ""
@@ -58,5 +60,8 @@ def export_account(reach: Access, name: str, as_json: bool) -> None:
 
 
 def print_entries(entries: list[tuple[RoomFacts, Entry]], viewer_id: int) -> None:
-    """As the protocol writes them. The viewer's id decides what a direct room is called, and whose ids are shown."""
+    """Prints entries as the protocol has them.
+
+    The viewer's id decides how a direct room is named, and which message ids are included.
+    """
     print_json(*[line for facts, entry in entries for line in lines_of(facts, [entry], viewer_id)])

@@ -1,4 +1,4 @@
-"""The command line's beginning: options for all commands, and how every failure ends in one line."""
+"""The entry point of `chatctl`: options for all commands. Every failure ends in one line."""
 
 import sys
 from io import TextIOWrapper
@@ -24,29 +24,29 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except Unavailable as problem:
-            raise Problem(f"The database does not do it ({problem.__cause__}). Mend that, then try again.") from None
+            raise Problem(f"The database reports an error ({problem.__cause__}). Fix that, then try again.") from None
         except Refused as problem:
             raise Problem(problem.text) from None
         except (ConfigProblem, DatabaseProblem) as problem:
             raise Problem(str(problem)) from None
         except Conflict:
-            raise Problem("Somebody else changed the same at the same moment. Try again.") from None
+            raise Problem("Somebody else changed the same thing at the same moment. Try again.") from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="The server's settings; also CHATSERVER_CONFIG in the environment.")
-@click.option("--database", metavar="URL", help="The server's database; also CHATSERVER_DATABASE in the environment.")
+@click.option("--config", metavar="FILE", help="The settings file of the server. Default: $CHATSERVER_CONFIG.")
+@click.option("--database", metavar="URL", help="The database of the server. Default: $CHATSERVER_DATABASE.")
 @click.version_option(__version__, prog_name="chatctl", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: Context, config: str | None, database: str | None) -> None:
-    """Looks after a chat server: its users, rooms, bans, tokens and database.
+    """Administer a chat server: its users, rooms, bans, tokens and database.
 
-    Takes the same settings as the server, and talks to the database only. A running server takes note of every change
+    chatctl uses the same settings as the server and only talks to the database. Changes take effect in running servers
     within two seconds.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a locale that lacks a letter is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # do not fail in a locale that lacks a character
     ctx.obj = Access(config, database)
     ctx.call_on_close(ctx.obj.close)
 

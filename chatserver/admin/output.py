@@ -1,4 +1,4 @@
-"""What `chatctl` prints: lines for people, or JSON. No control character of the database gets past here."""
+"""What `chatctl` prints: lines for people, or JSON. Control characters from the database are escaped here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -8,15 +8,15 @@ import click
 import msgspec
 from msgspec import Struct, structs
 
+from chatserver.times import rfc3339
 from chatserver.wire.hygiene import escaped
-from chatserver.wire.jsonlentries import stamp
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., object])
 Row = Sequence[object]
 
 PAGE = 1000
-"""Of a list; more is never in memory at once."""
+"""Items of a list read at a time. Never more are in memory at once."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -26,13 +26,13 @@ def json_option(command: Command) -> Command:
 
 
 def print_json(*values: object) -> None:
-    """A line for each: UTF-8, in every locale."""
+    """Prints a line for each value, in UTF-8 whatever the locale is."""
     if values:
         click.echo(b"\n".join([_line(value) for value in values]))
 
 
 def say(text: str, value: dict[str, Any], as_json: bool) -> None:
-    """That something is done."""
+    """Prints the result of a command: the text, or the value as JSON."""
     if as_json:
         print_json(value)
     else:
@@ -40,7 +40,7 @@ def say(text: str, value: dict[str, Any], as_json: bool) -> None:
 
 
 def say_all(lines: Iterable[tuple[str, object]], value: dict[str, Any], as_json: bool) -> None:
-    """All about one thing: a line for each name and value that is there."""
+    """Prints a line for each name and value that is not empty, or the value as JSON."""
     if as_json:
         print_json(value)
         return
@@ -52,7 +52,7 @@ def say_all(lines: Iterable[tuple[str, object]], value: dict[str, Any], as_json:
 def say_list(
     found: Iterable[T], row: Callable[[T], Row], widths: Sequence[int], value: Callable[[T], object], as_json: bool
 ) -> None:
-    """One line for each, in columns of these widths; or one JSON array."""
+    """Prints a line for each item, in columns of these widths, or one JSON array."""
     if not as_json:
         for one in found:
             cells = (f"{_shown(cell):{width or 1}}" for cell, width in zip(row(one), widths, strict=True))
@@ -65,7 +65,7 @@ def say_list(
 
 
 def pages(read: Callable[[int], Sequence[T]], id: Callable[[T], int]) -> Iterator[T]:
-    """All of a list that is read in pages, each behind the id of the one before."""
+    """The items of a list that is read in pages, each beginning after the id of the last item before it."""
     last = 0
     while page := read(last):
         yield from page
@@ -73,20 +73,20 @@ def pages(read: Callable[[int], Sequence[T]], id: Callable[[T], int]) -> Iterato
 
 
 def _line(value: object) -> bytes:
-    """JSON leaves some control characters as they are; they stand in strings only, so that an escape will do."""
+    """Encodes a value. JSON allows some control characters in strings as they are; these are escaped too."""
     return escaped(_encode(value).decode()).encode()
 
 
 def plain(value: Struct) -> dict[str, Any]:
-    """A Struct for JSON: what it has, with times as the protocol writes them."""
+    """A Struct as a JSON object, without None, with times in RFC 3339."""
     return {
-        name: stamp(kept) if isinstance(kept, datetime) else kept
-        for name, kept in structs.asdict(value).items()
-        if kept is not None
+        name: rfc3339(field) if isinstance(field, datetime) else field
+        for name, field in structs.asdict(value).items()
+        if field is not None
     }
 
 
 def _shown(value: object) -> str:
     if value is None:
         return ""
-    return stamp(value) if isinstance(value, datetime) else escaped(str(value))
+    return rfc3339(value) if isinstance(value, datetime) else escaped(str(value))

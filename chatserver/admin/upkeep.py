@@ -9,7 +9,7 @@ from chatserver.admin.access import Access, access
 from chatserver.admin.output import json_option, say
 from chatserver.config import ConfigProblem
 from chatserver.store.database import DatabaseProblem, parse_url
-from chatserver.store.database import migrate as bring_forward
+from chatserver.store.database import migrate as migrate_database
 from chatserver.store.health import Finding, examine
 from chatserver.wire.hygiene import escaped
 
@@ -18,12 +18,12 @@ from chatserver.wire.hygiene import escaped
 @json_option
 @access
 def migrate(reach: Access, as_json: bool) -> None:
-    """Bring the database to this version's schema; a SQLite file that is not there is made.
+    """Upgrade the schema of the database to this version. Creates a SQLite file that does not exist.
 
-    Servers of the version before may go on running meanwhile.
+    Servers of the previous version can keep running meanwhile.
     """
-    before = bring_forward(parse_url(reach.settings.server.database))
-    note = "The schema was this version's already." if before == "current" else "The schema is this version's now."
+    before = migrate_database(parse_url(reach.settings.server.database))
+    note = "The schema is up to date already." if before == "current" else "The schema is up to date now."
     say(note, {"schema": "current", "before": before}, as_json)
 
 
@@ -32,7 +32,7 @@ def migrate(reach: Access, as_json: bool) -> None:
 @access
 @click.pass_context
 def check(ctx: click.Context, reach: Access, as_json: bool) -> None:
-    """Say whether a server could run with these settings, line by line. The exit status is 1 where it could not."""
+    """Check whether a server could run with these settings. The exit status is 1 if it could not."""
     findings = list(_examine(reach))
     good = all(finding.ok for finding in findings)
     lines = [f"{'ok   ' if finding.ok else 'WRONG'}  {finding.item}: {finding.text}" for finding in findings]

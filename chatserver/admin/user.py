@@ -8,41 +8,45 @@ import click
 from msgspec import Struct
 
 from chatserver.admin import leaving
-from chatserver.admin.access import Access, Problem, access, find_account, find_person, now
+from chatserver.admin.access import Access, Problem, access, find_account, find_person, no_such_user
 from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_all, say_list
+from chatserver.answers import TokenLine
 from chatserver.config import Passwords
-from chatserver.events import Standing, TokenLine
+from chatserver.events import GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership
 from chatserver.passwords import hash_now
-from chatserver.store import Connection, accounts, changes, directory, rooms
+from chatserver.store import Connection, accounts, changes, directory, rooms, tokens
 from chatserver.store.directory import AccountLine
-from chatserver.store.places import OPERATOR, standings
+from chatserver.store.visibility import memberships
+from chatserver.times import now
 from chatserver.wire.hygiene import password as clean_password
 from chatserver.wire.hygiene import user_name
 
 
 @click.group()
 def user() -> None:
-    """Accounts: who may log in, and what they may do."""
+    """Manage accounts: who may log in, and what they may do."""
 
 
 user.add_command(leaving.erase)
 user.add_command(leaving.export_account)
 
-from_stdin = click.option("--password-stdin", is_flag=True, help="Read the password from the first line of the input.")
+from_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
+)
 
 
 def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
-    """The hash of a new password. It is never an argument, which everybody on the machine could read."""
+    """Reads a new password and hashes it. It is never an argument, which everybody on the machine could read."""
     if from_stdin:
         try:
             typed = sys.stdin.buffer.readline().rstrip(b"\r\n").decode()
         except UnicodeDecodeError:
-            raise Problem("The password is not UTF-8. Give it as such.") from None
+            raise Problem("The password is not valid UTF-8. Encode it as UTF-8.") from None
     else:
         typed = click.prompt(f"Password for {name}", hide_input=True, confirmation_prompt="Once more", err=True)
     password = clean_password(typed)
     if len(password) < passwords.min_length:
-        raise Problem(f"A password has {passwords.min_length} characters or more. Choose one.")
+        raise Problem(f"A password needs at least {passwords.min_length} characters. Choose a longer one.")
     return hash_now(
         password,
         memory_kib=passwords.memory_kib,
@@ -57,36 +61,38 @@ def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
 @json_option
 @access
 def add(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Make an account, in the rooms that whoever registers is in."""
+    """Create an account and add it to the default rooms."""
     name = user_name(name)
     if reach.read(directory.account, name) is not None:
         raise _taken(name)
     hash = _ask_password(name, reach.settings.passwords, password_stdin)
     id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, now())
-    where = f", and in {', '.join(joined)}" if joined else ""
+    where = f" and has joined {', '.join(joined)}" if joined else ""
     say(f"{name} is registered{where}.", {"id": id, "name": name, "rooms": joined}, as_json)
 
 
 def _taken(name: str) -> Problem:
-    return Problem(f"The name {name} is taken, and never given out again. Choose another.")
+    return Problem(f"The name {name} is taken; names are never reused. Choose another.")
 
 
 def _add(db: Connection, name: str, hash: str, default_rooms: list[str], at: datetime) -> tuple[int, list[str]]:
     if directory.account(db, name) is not None:
         raise _taken(name)
-    rooms.ensure(db, default_rooms, at)  # where no server has been started yet
+    rooms.ensure(db, default_rooms, at)  # if no server has run yet
     person, joined = rooms.register(db, name, hash, default_rooms, at)
     changes.grown(db, [facts.id for facts, _ in joined], at)
     return person.id, [facts.name for facts, _ in joined]
 
 
 @user.command("list")
-@click.option("--kind", type=click.Choice(["person", "operator", "guest"]), help="Only these; else all but guests.")
-@click.option("--all", "gone", is_flag=True, help="Also accounts that are erased.")
+@click.option(
+    "--kind", type=click.Choice([PERSON, OPERATOR, GUEST]), help="Only this kind. Default: all except guests."
+)
+@click.option("--all", "gone", is_flag=True, help="Also erased accounts.")
 @json_option
 @access
-def listing(reach: Access, kind: str | None, gone: bool, as_json: bool) -> None:
-    """All accounts, oldest first."""
+def listing(reach: Access, kind: AccountKind | None, gone: bool, as_json: bool) -> None:
+    """List all accounts, oldest first."""
     found = pages(lambda last: reach.read(directory.accounts, last, PAGE, kind, gone=gone), lambda line: line.id)
     say_list(found, lambda line: (line.name, line.kind, _state(line), line.last_seen), (32, 8, 8, 0), plain, as_json)
 
@@ -99,7 +105,7 @@ class _Shown(Struct, frozen=True):
     account: AccountLine
     connections: int
     ban: str | None
-    rooms: list[Standing]
+    rooms: list[Membership]
     tokens: list[TokenLine]
 
 
@@ -108,10 +114,10 @@ class _Shown(Struct, frozen=True):
 @json_option
 @access
 def show(reach: Access, name: str, as_json: bool) -> None:
-    """One account: its rooms, tokens, connections, and whether it is banned."""
+    """Show an account: its rooms, tokens and connections, and whether it is banned."""
     shown = reach.read(_look_up, name, now())
     account, id = shown.account, shown.account.id
-    where = [(standing.facts.label(id), standing.role) for standing in shown.rooms]
+    where = [(membership.facts.label(id), membership.role) for membership in shown.rooms]
     value: dict[str, Any] = plain(account) | {
         "connections": shown.connections,
         "rooms": [{"room": room, "role": role} for room, role in where],
@@ -129,7 +135,7 @@ def show(reach: Access, name: str, as_json: bool) -> None:
             ("Erased", account.erased),
             ("Banned", None if shown.ban is None else shown.ban or "without a reason"),
             ("Connections", shown.connections),
-            ("Rooms", ", ".join(room if role == "member" else f"{room} ({role})" for room, role in where)),
+            ("Rooms", ", ".join(room if role == MEMBER else f"{room} ({role})" for room, role in where)),
             ("Tokens", ", ".join(token.label for token in shown.tokens)),
         ],
         value,
@@ -140,13 +146,13 @@ def show(reach: Access, name: str, as_json: bool) -> None:
 def _look_up(db: Connection, name: str, at: datetime) -> _Shown:
     found = directory.account(db, name)
     if found is None:
-        raise Problem(f"Nobody is called {name}. See: chatctl user list")
+        raise no_such_user(name)
     return _Shown(
         found,
         directory.connections(db, found.id),
         changes.accounts(db, [(found.id, 0)], at)[0].ban,
-        standings(db, found.person),
-        accounts.tokens(db, found.id),
+        memberships(db, found.person),
+        tokens.listing(db, found.id),
     )
 
 
@@ -156,7 +162,7 @@ def _look_up(db: Connection, name: str, at: datetime) -> _Shown:
 @json_option
 @access
 def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Give an account another password. Its connections and tokens stay as they are."""
+    """Change the password of an account. Its connections and tokens remain."""
     found = reach.read(find_person, name)
     hash = _ask_password(found.name, reach.settings.passwords, password_stdin)
     reach.write(_set_password, name, hash)
@@ -164,23 +170,23 @@ def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> N
 
 
 def _set_password(db: Connection, name: str, hash: str) -> None:
-    accounts.set_password(db, find_person(db, name).id, hash)  # who may be erased by now
+    accounts.set_password(db, find_person(db, name).id, hash)  # again: it may be erased by now
 
 
 @user.command()
 @click.argument("name")
-@click.option("--off", is_flag=True, help="Take it back.")
+@click.option("--off", is_flag=True, help="Make them a normal user again.")
 @json_option
 @access
 def operator(reach: Access, name: str, off: bool, as_json: bool) -> None:
-    """Make somebody an operator, who keeps order in every room and on the whole server."""
-    kind = "person" if off else OPERATOR
+    """Make a user an operator, who can moderate every room and the whole server."""
+    kind: AccountKind = PERSON if off else OPERATOR
     found = reach.write(_set_kind, name, kind, now())
-    note = f"{found} is {'an operator no more' if off else 'an operator of the server'}."
+    note = f"{found} is {'no longer an operator' if off else 'now an operator'} of the server."
     say(note, {"name": found, "kind": kind}, as_json)
 
 
-def _set_kind(db: Connection, name: str, kind: str, at: datetime) -> str:
+def _set_kind(db: Connection, name: str, kind: AccountKind, at: datetime) -> str:
     found = find_person(db, name)
     accounts.set_kind(db, found.id, kind, at)
     return found.name
@@ -188,13 +194,13 @@ def _set_kind(db: Connection, name: str, kind: str, at: datetime) -> str:
 
 @user.command()
 @click.argument("name")
-@click.option("--off", is_flag=True, help="Let them in again.")
+@click.option("--off", is_flag=True, help="Enable the account again.")
 @json_option
 @access
 def disable(reach: Access, name: str, off: bool, as_json: bool) -> None:
-    """Keep somebody from logging in; their connections end. Rooms, messages and tokens stay."""
+    """Disable an account: end its connections and prevent logins. Rooms, messages and tokens remain."""
     found = reach.write(_set_disabled, name, not off, now())
-    note = f"{found} may log in again." if off else f"{found} is disabled."
+    note = f"{found} can log in again." if off else f"{found} is disabled."
     say(note, {"name": found, "disabled": not off}, as_json)
 
 

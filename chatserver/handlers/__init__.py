@@ -1,10 +1,10 @@
-"""What each command does: one small function a command, and no sockets anywhere."""
+"""What each command does: one function for each, which knows no sockets."""
 
 from collections.abc import Callable
 from typing import Any
 
 from chatserver import commands as c
-from chatserver.handlers import order, people, rooms, talk
+from chatserver.handlers import accounts, invitations, messages, moderation, people, rooms
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection
 
@@ -15,35 +15,38 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Join: rooms.join,
     c.Leave: rooms.leave,
     c.Delete: rooms.delete,
-    c.Set: rooms.set_ways,
+    c.Set: rooms.configure,
     c.Topic: rooms.topic,
-    c.Say: talk.say,
-    c.Edit: talk.edit,
-    c.Erase: talk.erase,
-    c.Read: talk.read,
-    c.Invite: order.invite,
-    c.Uninvite: order.uninvite,
-    c.Role: order.role,
-    c.Kick: order.kick,
-    c.Ban: order.ban,
-    c.Unban: order.unban,
-    c.Mute: order.mute,
-    c.Unmute: order.unmute,
+    c.Say: messages.say,
+    c.Edit: messages.edit,
+    c.Erase: messages.erase,
+    c.Read: messages.read,
+    c.Invite: invitations.invite,
+    c.Uninvite: invitations.uninvite,
+    c.Role: moderation.role,
+    c.Kick: moderation.kick,
+    c.Ban: moderation.ban,
+    c.Unban: moderation.unban,
+    c.Mute: moderation.mute,
+    c.Unmute: moderation.unmute,
     c.Block: people.block,
     c.Unblock: people.unblock,
-    c.Token: people.token,
+    c.Token: accounts.token,
 }
-"""They change something, and go into the lane of the room they name."""
+"""Commands that change something. They go into the lane of the room that they name."""
 
 READS: dict[type[c.Command], Handler] = {
     c.Rooms: rooms.listing,
     c.Look: rooms.look,
-    c.Members: rooms.members,
-    c.History: talk.history,
-    c.Search: talk.search,
-    c.Unread: talk.unread,
-    c.Bans: order.bans,
+    c.Members: rooms.member_list,
+    c.History: messages.history,
+    c.Search: messages.search,
+    c.Unread: messages.unread,
+    c.Bans: moderation.bans,
     c.Who: people.who,
-    c.Export: people.data,
+    c.Export: accounts.export,
 }
-"""They change nothing, so that they may take their time."""
+"""Commands that change nothing, so that they delay no message."""
+
+SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
+"""Their handlers need to know who is online. For all other commands, that is not collected."""

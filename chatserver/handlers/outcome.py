@@ -1,44 +1,60 @@
-"""What a handler is given, and what it gives."""
+"""What a handler receives (`Ask`) and what it returns (`Outcome`)."""
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 
-from chatserver.events import Answer, Entry, News, Person, RoomFacts
+from chatserver.answers import Answer
+from chatserver.events import Entry, News, Person, RoomFacts
 
 
 class Ask(Struct, frozen=True):
     """Who asks, when, and what the database does not know.
 
-    `online`: the ids of those that the asker may know to be there, and `away` what those say who are away. `human`: the
-    asker is at the text dialect; `shown`: then, by room id, the seq up to which they have seen it.
+    `online`: the accounts that the asker may know to be online; `away`: the texts of people who are away. `shown`: for a
+    person at a terminal, by room id, the seq up to which they have seen it; None for programs.
     """
 
     who: Person
     at: datetime
     online: frozenset[int] = frozenset()
     away: dict[int, str] = {}
-    human: bool = False
-    shown: dict[int, int] = {}
+    shown: dict[int, int] | None = None
+
+
+class Announcement(Struct, frozen=True):
+    """New entries of a room, in ascending order without gaps, for all its subscribers."""
+
+    facts: RoomFacts
+    entries: list[Entry]
 
 
 class Replay(Struct, frozen=True):
-    """The session is to hear the room from behind `since` on; `head` is its last seq before the new entries."""
+    """The session hears the room from the entry after `since` on; `head` is the room's last seq before the new entries."""
 
+    facts: RoomFacts
     since: int
     head: int
 
 
+class TurnTo(Struct, frozen=True):
+    """What a person types goes to this room from now on. They have seen it up to `seen`."""
+
+    facts: RoomFacts
+    seen: int
+
+
 class Tell(Struct, frozen=True):
-    """News for all connections of an account, but the asking one."""
+    """News for all connections of an account, except the one that asked."""
 
     account_id: int
     news: News
 
 
 class HangUp(Struct, frozen=True):
-    """All connections of an account end (`token_id`: those that came with that token), but for the asking one
-    where `spare` says so."""
+    """All connections of an account end (`token_id`: only those that logged in with that token); with `spare`, all but
+    the one that asked."""
 
     account_id: int
     reason: str
@@ -48,30 +64,42 @@ class HangUp(Struct, frozen=True):
 
 
 class Apart(Struct, frozen=True):
-    """Two accounts see each other's presence no more, or again."""
+    """Two accounts no longer see each other's presence, or see it again."""
 
     pair: tuple[int, int]
     apart: bool
 
 
 class BansChanged(Struct, frozen=True):
-    """Other addresses are banned from the server now."""
+    """The addresses that are banned from the server have changed."""
 
 
-Effect = Tell | HangUp | Apart | BansChanged
+class End(Struct, frozen=True):
+    """The connection that asked ends. Without a reason, nothing is sent after the answer."""
+
+    reason: str = ""
+    text: str = ""
+
+
+Effect = Tell | HangUp | Apart | BansChanged | End
+
+Echo = Literal["never", "elsewhere", "always"]
+"""Whether the person who sent a command is shown its entries: `never`, since the answer says the same; `elsewhere`, only
+if their current room is another one; `always`."""
 
 
 class Outcome(Struct, frozen=True):
-    """An answer, and what follows from it once the transaction has committed.
+    """An answer, and all that follows from a command once its transaction has committed, in the order of the fields.
 
-    `facts` and `entries`: what to publish in which room; `more`: in further ones. `seen`: up to this seq a person
-    who turns to the room has seen it.
+    `announced`: new entries, by room. `left`: a room that the session no longer hears, not even what it has missed of it.
+    `closed`: a room that is gone, so that nothing can be typed into it.
     """
 
     answer: Answer
-    facts: RoomFacts | None = None
-    entries: list[Entry] = []
     replay: Replay | None = None
+    announced: list[Announcement] = []
+    echo: Echo = "never"
+    left: RoomFacts | None = None
+    turn_to: TurnTo | None = None
+    closed: RoomFacts | None = None
     effects: list[Effect] = []
-    more: list[tuple[RoomFacts, list[Entry]]] = []
-    seen: int = 0

@@ -1,20 +1,27 @@
-"""Who may do what in a room: one table."""
+"""Who may do what in a room: one table. Who may see what is for `store.visibility`."""
+
+from typing import Final, Literal
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person
-from chatserver.store.places import MEMBER, MODERATOR, OPERATOR, OWNER, Place
+from chatserver.events import GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
+from chatserver.store.visibility import RoomAccess
 
-RANKS = {None: 0, MEMBER: 1, MODERATOR: 2, OWNER: 3, OPERATOR: 4}
+Act = Literal[
+    "say", "read", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others", "kick",
+    "ban", "unban", "bans", "mute", "unmute", "role", "set", "delete",
+]  # fmt: skip
 
-RIGHTS = {
+RANKS: Final[dict[Role | Literal["operator"] | None, int]] = {None: 0, MEMBER: 1, MODERATOR: 2, OWNER: 3, OPERATOR: 4}
+
+RIGHTS: Final[dict[Act, Role]] = {
     "say": MEMBER,
     "read": MEMBER,
-    "edit": MEMBER,  # of one's own
-    "erase": MEMBER,  # of one's own
+    "edit": MEMBER,  # of the asker's own message
+    "erase": MEMBER,  # of the asker's own message
     "erase of others": MODERATOR,
     "topic": MEMBER,
-    "invite": MEMBER,  # or moderators, as the owner has set
-    "uninvite": MEMBER,  # of whom one has invited
+    "invite": MEMBER,  # or moderators, if the owner has set that
+    "uninvite": MEMBER,  # of people the asker has invited
     "uninvite of others": MODERATOR,
     "kick": MODERATOR,
     "ban": MODERATOR,
@@ -26,40 +33,50 @@ RIGHTS = {
     "set": OWNER,
     "delete": OWNER,
 }
-"""What it takes, at the least. An operator of the server may all that a moderator or owner may, in every room."""
+"""The lowest role that may do it. An operator of the server ranks above owners in every room."""
 
-OF_MEMBERS = frozenset({"say", "read", "edit", "erase", "topic", "invite", "uninvite"})
-"""For these one is to be in the room, operator or not."""
-
-
-def rank(who: Person, place: Place) -> int:
-    return RANKS[OPERATOR] if who.kind == OPERATOR else RANKS[place.role]
+MEMBERS_ONLY: Final[frozenset[Act]] = frozenset({"say", "read", "edit", "erase", "topic", "invite", "uninvite"})
+"""Acts that even an operator must be in the room for."""
 
 
-def require(who: Person, place: Place, act: str) -> None:
-    """Raises Refused for what is not theirs to do: not-a-member, not-allowed, direct-room."""
-    if place.role is None and (act in OF_MEMBERS or who.kind != OPERATOR):
-        place.require_member(who)
-    needed = RIGHTS[act]
-    if act == "invite" and place.invites == "moderators":
-        needed = MODERATOR
-    if rank(who, place) < RANKS[needed]:
-        whose = {MODERATOR: "moderators and owners", OWNER: "owners"}.get(needed, "members")
-        raise Refused(ErrorWord.NOT_ALLOWED, f"Only {whose} of {place.facts.name} may do that. Ask one of them.")
+def rank(who: Person, access: RoomAccess) -> int:
+    return RANKS[OPERATOR] if who.kind == OPERATOR else RANKS[access.role]
 
 
-def require_above(who: Person, place: Place, target: Person, role: str | None) -> None:
-    """Raises Refused where the target's rank in the room is the asker's, or above it."""
+def may(who: Person, access: RoomAccess, act: Act) -> bool:
+    """Whether the person's rank in the room is high enough."""
+    return rank(who, access) >= RANKS[_needed(access, act)]
+
+
+def _needed(access: RoomAccess, act: Act) -> Role:
+    return MODERATOR if act == "invite" and access.invites == "moderators" else RIGHTS[act]
+
+
+def require(who: Person, access: RoomAccess, act: Act) -> None:
+    """Raises Refused: not-a-member, or not-allowed."""
+    if access.role is None and (act in MEMBERS_ONLY or who.kind != OPERATOR):
+        access.require_member(who)
+    if not may(who, access, act):
+        whose = {MODERATOR: "moderators and owners", OWNER: "owners", MEMBER: "members"}[_needed(access, act)]
+        raise Refused(ErrorWord.NOT_ALLOWED, f"Only {whose} of {access.facts.name} may do that. Ask one of them.")
+
+
+def require_above(who: Person, access: RoomAccess, target: Person, role: Role | None) -> None:
+    """Raises Refused(not-allowed) unless the asker ranks above the target, whose role in the room is `role`."""
     theirs = RANKS[OPERATOR] if target.kind == OPERATOR else RANKS[role]
-    if who.id != target.id and theirs >= rank(who, place):
-        raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} ranks as high as you do in {place.facts.name}, or higher.")
+    if who.id != target.id and theirs >= rank(who, access):
+        raise Refused(
+            ErrorWord.NOT_ALLOWED, f"The role of {target.name} in {access.facts.name} is not lower than yours."
+        )
 
 
 def require_operator(who: Person) -> None:
+    """Raises Refused(not-allowed)."""
     if who.kind != OPERATOR:
         raise Refused(ErrorWord.NOT_ALLOWED, "Only operators of the server may do that. Ask one of them.")
 
 
 def forbid_guest(who: Person) -> None:
-    if who.kind == "guest":
-        raise Refused(ErrorWord.NOT_ALLOWED, "Guests take part in public rooms only. Register to do that.")
+    """Raises Refused(not-allowed)."""
+    if who.kind == GUEST:
+        raise Refused(ErrorWord.NOT_ALLOWED, "Guests can use only public rooms. Register to do that.")

@@ -1,115 +1,109 @@
-"""Rooms: making, entering, leaving, ending, listing them."""
+"""Rooms: creating, joining, leaving, deleting, configuring and listing them."""
 
 from chatserver import commands as c
+from chatserver.answers import Changed, Created, Joined, Left, Log, Looked, MemberList, RoomList, TopicSet
 from chatserver.errors import ErrorWord, Refused, muted
-from chatserver.events import (
-    PRIVATE,
-    Changed,
-    Created,
-    Joined,
-    Left,
-    Log,
-    Looked,
-    MemberList,
-    RoomList,
-    TopicSet,
-)  # fmt: skip
-from chatserver.handlers.outcome import Ask, Outcome, Replay
+from chatserver.events import PRIVATE
+from chatserver.handlers.outcome import Announcement, Ask, Outcome, Replay, TurnTo
 from chatserver.handlers.rights import forbid_guest, require
-from chatserver.store import Connection, messages, rooms
-from chatserver.store.places import Place, find_room
+from chatserver.store import Connection, entries, members, rooms
+from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 
-MOST_LINES = 500
 SHOWN_ON_JOINING = 20
+"""Entries: what fits on a screen."""
 NAMES_SHOWN = 6
 
 
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
     forbid_guest(ask.who)
     if command.room.startswith("@"):
-        raise Refused(ErrorWord.DIRECT_ROOM, "A direct room is made by its first message: say something to it.")
-    facts, entries = rooms.create(db, ask.who, command.room, command.visibility, command.topic, ask.at)
-    return Outcome(Created(command.room, entries[-1].seq), facts, entries, seen=entries[-1].seq)
+        raise Refused(ErrorWord.DIRECT_ROOM, "You create a direct room by sending its first message.")
+    facts, new = rooms.create(db, ask.who, command.room, command.visibility, command.topic, ask.at)
+    seq = new[-1].seq
+    return Outcome(Created(command.room, seq), announced=[Announcement(facts, new)], turn_to=TurnTo(facts, seq))
 
 
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
-    place = find_room(db, ask.who, command.room, ask.at, lock=True, joining=True)
-    facts = place.facts
-    if facts.kind == PRIVATE and place.role is None and not place.invited:
-        raise Refused(ErrorWord.INVITE_ONLY, f"{facts.name} is by invitation only, for operators too.")
-    entries = rooms.join(db, ask.who, place, ask.at)
-    seq = place.seq + len(entries)
-    floor = entries[0].seq if entries and facts.kind == PRIVATE and not place.past_open else place.floor
+    access = find_room(db, ask.who, command.room, ask.at, lock=True, joining=True)
+    facts = access.facts
+    if facts.kind == PRIVATE and access.role is None and not access.invited:
+        raise Refused(
+            ErrorWord.INVITE_ONLY,
+            f"{facts.name} is by invitation only, even for operators. Ask a member to invite you.",
+        )
+    new = rooms.join(db, ask.who, access, ask.at)
+    seq = access.seq + len(new)
     replay = None
     if command.since is not None and facts.id:
-        replay = Replay(max(min(command.since, seq), floor - 1), place.seq)
-    label = facts.label(ask.who.id)
-    count = rooms.member_count(db, facts.id) if facts.id else 2
-    if not ask.human:
-        return Outcome(Joined(label, seq, count), facts, entries, replay)
-    unread, recent = _missed(db, ask, place, floor)
-    names = rooms.member_names(db, facts.id, ask.who.id, NAMES_SHOWN)
-    answer = Joined(label, seq, count, names, unread, place.topic, recent if replay is None else None)
-    return Outcome(answer, facts, entries, replay, seen=seq)
+        replay = Replay(facts, max(min(command.since, seq), access.floor - 1), access.seq)
+    answer = Joined(facts.label(ask.who.id), seq, members.count(db, facts.id) if facts.id else 2)
+    if ask.shown is not None:
+        unread, recent = _missed(db, ask, access, ask.shown)
+        names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)
+        answer = Joined(
+            answer.room, seq, answer.members, names, unread, access.topic, recent if replay is None else None
+        )
+    return Outcome(answer, replay, [Announcement(facts, new)] if new else [], turn_to=TurnTo(facts, seq))
 
 
 def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
-    """A person turns to another room they are in, and sees what they missed there."""
-    place = find_room(db, ask.who, command.room, ask.at)
-    place.require_member(ask.who)
-    unread, recent = _missed(db, ask, place, place.floor)
-    return Outcome(Looked(place.facts.label(ask.who.id), unread, recent), place.facts, seen=place.seq)
+    """Makes another room that a person is in their current one, and shows what they have missed there."""
+    access = find_room(db, ask.who, command.room, ask.at)
+    access.require_member(ask.who)
+    unread, recent = _missed(db, ask, access, ask.shown or {})
+    return Outcome(Looked(access.facts.label(ask.who.id), unread, recent), turn_to=TurnTo(access.facts, access.seq))
 
 
-def _missed(db: Connection, ask: Ask, place: Place, floor: int) -> tuple[int, Log | None]:
+def _missed(db: Connection, ask: Ask, access: RoomAccess, shown: dict[int, int]) -> tuple[int, Log | None]:
     """How many entries a person has not seen yet, and the last of them."""
-    read = max(place.read or rooms.read_before(db, ask.who, place.facts.id), ask.shown.get(place.facts.id, 0))
-    unread = max(place.seq - max(read, floor - 1), 0)
-    if not unread or (not read and place.role is None):  # to somebody new, nothing is unread
+    read = max(access.read or members.read_before(db, ask.who, access.facts.id), shown.get(access.facts.id, 0))
+    unread = max(access.seq - max(read, access.floor - 1), 0)
+    if not unread or (not read and access.role is None):  # new members have nothing unread
         return 0, None
-    last, more = messages.before(db, place.facts.id, place.seq + 1, floor, min(unread, SHOWN_ON_JOINING))
-    return unread, Log(place.facts, last, more)
+    last, more = entries.before(db, access.facts.id, access.seq + 1, access.floor, min(unread, SHOWN_ON_JOINING))
+    return unread, Log(access.facts, last, more)
 
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
-    facts, entries = rooms.leave(db, ask.who, command.room, ask.at)
-    return Outcome(Left(command.room), facts, entries)
+    facts, new = rooms.leave(db, ask.who, command.room, ask.at)
+    return Outcome(Left(command.room), announced=[Announcement(facts, new)], left=facts)
 
 
 def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
-    place = find_room(db, ask.who, command.room, ask.at, lock=True)
-    place.forbid_direct("cannot be left or deleted")
-    require(ask.who, place, "delete")
-    entries = rooms.delete(db, ask.who, place, ask.at)
-    return Outcome(Changed(command.room, entries[-1].seq, f"{command.room} is no more."), place.facts, entries)
+    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access.forbid_direct("cannot be left or deleted")
+    require(ask.who, access, "delete")
+    new = rooms.delete(db, ask.who, access, ask.at)
+    answer = Changed(command.room, new[-1].seq, f"You deleted {command.room}.")
+    return Outcome(answer, announced=[Announcement(access.facts, new)], closed=access.facts)
 
 
 def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
-    place = find_room(db, ask.who, command.room, ask.at, lock=True)
-    place.forbid_direct("has no topic")
-    require(ask.who, place, "topic")
-    if place.muted:
+    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access.forbid_direct("has no topic")
+    require(ask.who, access, "topic")
+    if access.muted:
         raise muted(command.room)
-    entries = rooms.set_topic(db, ask.who, place, command.text, ask.at)
-    return Outcome(TopicSet(command.room, entries[-1].seq), place.facts, entries)
+    new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
+    answer = TopicSet(command.room, new[-1].seq)
+    return Outcome(answer, announced=[Announcement(access.facts, new)], echo="always")
 
 
-def set_ways(db: Connection, ask: Ask, command: c.Set) -> Outcome:
-    place = find_room(db, ask.who, command.room, ask.at, lock=True)
-    place.forbid_direct("is as it is")
-    require(ask.who, place, "set")
-    entries = rooms.set_ways(db, ask.who, place, command.past, command.invites, ask.at)
-    return Outcome(Changed(command.room, entries[-1].seq, f"{command.room} is set so."), place.facts, entries)
+def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
+    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access.forbid_direct("has no settings")
+    require(ask.who, access, "set")
+    new = rooms.configure(db, ask.who, access, command.past, command.invites, ask.at)
+    answer = Changed(command.room, new[-1].seq, f"You changed the settings of {command.room}.")
+    return Outcome(answer, announced=[Announcement(access.facts, new)])
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
-    most = min(command.limit, MOST_LINES)
-    lines, more = rooms.listing(db, ask.who, command.after, most, mine=command.mine)
+    limit = min(command.limit, c.PAGE_LIMIT)
+    lines, more = rooms.listing(db, ask.who, command.after, limit, mine=command.mine)
     return Outcome(RoomList(lines, more))
 
 
-def members(db: Connection, ask: Ask, command: c.Members) -> Outcome:
-    place = find_room(db, ask.who, command.room, ask.at)
-    if place.facts.kind == PRIVATE:
-        place.require_member(ask.who)  # an operator keeps order, but is no listener
-    return Outcome(MemberList(place.facts.label(ask.who.id), rooms.members(db, place.facts, ask.online)))
+def member_list(db: Connection, ask: Ask, command: c.Members) -> Outcome:
+    access = find_readable_room(db, ask.who, command.room, ask.at)
+    return Outcome(MemberList(access.facts.label(ask.who.id), members.listing(db, access.facts, ask.online)))

@@ -1,18 +1,20 @@
-"""Whether an address may connect: quotas, before anything is said."""
+"""Whether an address may connect: bans and quotas, before anything is said."""
 
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
 from chatserver.config import Limits
+from chatserver.errors import banned_text
 from chatserver.store.moderation import NetworkBan
+from chatserver.wire.addresses import canonical, counted
 
 OFFENCE_SECONDS = 60.0
 
 
 class Admission:
-    """Counts connections, and offences of the last minute. Addresses are counted as they are, IPv6 by its /64."""
+    """Counts connections, and the offences of the last minute. An IPv6 address counts for its /64."""
 
     def __init__(self, limits: Limits, seconds: Callable[[], float], now: Callable[[], datetime]) -> None:
         self.bans: list[NetworkBan] = []
@@ -26,55 +28,55 @@ class Admission:
         self._offences: dict[str, deque[float]] = {}
 
     def refusal(self, address: str) -> str | None:
-        """Why a new connection of this address is not taken, in a line for people; None where it is."""
-        limits, key = self._limits, network(address)
+        """Why a new connection from this address is refused, in one line for people; None where it is not."""
+        limits, key = self._limits, counted(address)
         banned = self.ban(address)
         if banned is not None:
             return banned
         if self._offended(key):
-            return _too_many("There was too much trouble from your address. Try again in a minute.")
+            return _too_many("There were too many failed attempts from your address. Try again in a minute.")
         if _reached(self._open[key], limits.connections_per_address):
             return _too_many("There are too many connections from your address. Close one first.")
         if _reached(self._pending[key], limits.pending_per_address):
-            return _too_many("Too many from your address have not logged in yet. Try again in a moment.")
+            return _too_many("Too many connections from your address have not logged in. Try again in a moment.")
         if _reached(self._opens, limits.connections) or _reached(self._pendings, limits.pending_connections):
-            return _too_many("The server has as many connections as it can take. Try again in a moment.")
+            return _too_many("The server has too many connections. Try again in a moment.")
         return None
 
     def ban(self, address: str) -> str | None:
-        """What an address that is banned is told; None where it is not."""
+        """What a banned address is told; None where it is not banned."""
         try:
-            ip = _canonical(ip_address(address.partition("%")[0]))
+            ip = canonical(ip_address(address.partition("%")[0]))
         except ValueError:
             return None
         for ban in self.bans:
             if ip in ban.network and (ban.until is None or ban.until > self._now()):
-                return f"Your address is banned from this server{': ' + ban.reason if ban.reason else ''}."
+                return banned_text(ban.reason, "Your address is")
         return None
 
     def opened(self, address: str) -> None:
-        key = network(address)
+        key = counted(address)
         self._open[key] += 1
         self._pending[key] += 1
         self._opens += 1
         self._pendings += 1
 
     def logged_in(self, address: str) -> None:
-        """One that was pending is so no more."""
-        _decrease(self._pending, network(address))
+        """A connection that was pending has logged in."""
+        _decrease(self._pending, counted(address))
         self._pendings -= 1
 
     def closed(self, address: str, *, pending: bool) -> None:
         if pending:
             self.logged_in(address)
-        _decrease(self._open, network(address))
+        _decrease(self._open, counted(address))
         self._opens -= 1
 
     def offence(self, address: str) -> None:
-        """Something that no chat client does. It counts against the address for a minute."""
+        """Counts something that no chat client does against the address, for a minute."""
         most = self._limits.offences_per_address
         if most:
-            self._offences.setdefault(network(address), deque(maxlen=most)).append(self._seconds())
+            self._offences.setdefault(counted(address), deque(maxlen=most)).append(self._seconds())
 
     def _offended(self, key: str) -> bool:
         offences = self._offences.get(key)
@@ -86,25 +88,9 @@ class Admission:
         return len(offences) == offences.maxlen and self._seconds() - offences[0] <= OFFENCE_SECONDS
 
     def sweep(self) -> None:
-        """Forgets addresses that have been quiet; to be called now and then."""
+        """Forgets addresses without recent offences; to be called now and then."""
         for key in list(self._offences):
             self._offended(key)
-
-
-def network(address: str) -> str:
-    """What is counted together: an IPv4 address, or an IPv6 /64, which one customer has whole."""
-    if ":" not in address:
-        return address
-    try:
-        ip = _canonical(ip_address(address.partition("%")[0]))
-    except ValueError:
-        return address
-    return str(ip if isinstance(ip, IPv4Address) else IPv6Network((ip, 64), strict=False))
-
-
-def _canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """An IPv4 address as itself, also where a socket for both shows it as one of IPv6 (RFC 4291, 2.5.5.2)."""
-    return getattr(ip, "ipv4_mapped", None) or ip
 
 
 def _too_many(words: str) -> str:

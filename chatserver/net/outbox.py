@@ -1,22 +1,44 @@
-"""What goes out to one client: at once where the link is free, and never without bound."""
+"""Flow control of one connection: sends bytes at once while the socket accepts them, limits how many wait, and pauses
+reading while no more commands can be accepted."""
 
 import socket
 import struct
 from fcntl import ioctl
 from termios import TIOCOUTQ
-from typing import Any
+from typing import Any, Final, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
-from chatserver.session import FULL_BYTES, Session, takes_nothing
+from chatserver.session import FULL_BYTES, Link, NoLink, takes_nothing
 
 UNSENT_BYTES = 131072
-"""So much may wait in the kernel beyond what the peer's window takes. Else it would take megabytes for who does not
-read, and the memory with that, and the time to write it."""
+"""At most so much waits in the kernel beyond the peer's window. Otherwise the kernel would take megabytes for a client
+that does not read, with the memory and the time that writing them costs."""
 INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+class Owner(Link, Protocol):
+    """The link whose `send` and `writable` an outbox sets."""
+
+    def drained(self) -> None:
+        """It is writable again."""
+
+    def stalled(self) -> None:
+        """The client has taken nothing for too long."""
+
+
+class Gone(NoLink):
+    def drained(self) -> None:
+        pass
+
+    def stalled(self) -> None:
+        pass
+
+
+GONE: Final = Gone()
 
 
 def _socket_beneath(transport: Any) -> Any:
@@ -28,15 +50,17 @@ def _socket_beneath(transport: Any) -> Any:
 
 @implementer(IPushProducer)
 class Outbox:
-    """Sets `Session.writable` to False once more than `FULL_BYTES` wait; calls `drained` when nothing waits any more.
+    """Its states: *free* (bytes go straight into the socket, by the link's `send`), *waiting* (older bytes wait in the
+    transport), *full* (more than `FULL_BYTES` wait: the link is not writable until nothing waits any more), *held*
+    (bytes are collected until `release`), *closed*. Independently of them, reading is paused or not.
 
-    On plain TCP (`direct`), data goes straight into the socket where nothing waits before it, by `Session.send`:
-    `transport.write` would cost two epoll_ctl and a turn of the reactor for each recipient, and `writeSomeData` twice
-    the time of the socket's own `send`. Other transports (TLS) take the ordinary way.
+    On plain TCP (`direct`) data goes straight into the socket: `transport.write` would cost two epoll_ctl calls and a
+    turn of the reactor for each recipient, and `writeSomeData` twice the time of the socket's own `send`. Other
+    transports (TLS) are written to in the ordinary way.
     """
 
-    def __init__(self, session: Session, transport: Any, clock: IReactorTime, stalled_seconds: float) -> None:
-        self._session = session
+    def __init__(self, link: Owner, transport: Any, clock: IReactorTime, stalled_seconds: float) -> None:
+        self._link: Owner = link
         self._transport = transport
         self._clock = clock
         self._stalled_seconds = stalled_seconds
@@ -44,12 +68,14 @@ class Outbox:
         self._held: list[bytes] | None = None
         self._open = True
         self._stall: IDelayedCall | None = None
+        self.reading = True
         self.direct = isinstance(transport, tcp.Connection) and not transport.TLS
         self._socket = _socket_beneath(transport)
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and getattr(self._socket, "family", None) in INTERNET:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        link.writable = True
         self._clear_the_way()
-        # A pull producer is asked whenever the transport has become empty: just what a direct sender wants to know.
+        # A pull producer is called whenever the transport has become empty: just what a direct sender wants to know.
         transport.registerProducer(self, not self.direct)
 
     def write(self, data: bytes) -> None:
@@ -58,7 +84,7 @@ class Outbox:
             self._held.append(data)
         elif data and self._open:
             try:
-                sent = self._session.send(data)
+                sent = self._link.send(data)
             except OSError:  # full, or lost: the transport finds out for itself
                 sent = 0
             if sent == len(data):
@@ -68,16 +94,25 @@ class Outbox:
             if self.direct:
                 self._wait_for(data)
 
-    def hold(self) -> None:
-        """Collects what is written until `release`, so that it goes out in one piece."""
+    def hold(self) -> bool:
+        """Collects what is written until `release`. False, and nothing changes, where it is held already."""
+        if self._held is not None or not self._open:
+            return False
         self._held = []
-        self._session.send = takes_nothing
+        self._link.send = takes_nothing
+        return True
 
     def release(self) -> None:
         held, self._held = self._held, None
         self._clear_the_way()
         if held:
             self.write(b"".join(held))
+
+    def read(self, wanted: bool) -> None:
+        """Pauses reading, or resumes it."""
+        if wanted is not self.reading:
+            self.reading = wanted
+            self._transport.resumeProducing() if wanted else self._transport.pauseProducing()
 
     def close(self) -> None:
         """What was written still goes out; nothing more is taken."""
@@ -87,43 +122,48 @@ class Outbox:
             self._transport.unregisterProducer()
 
     def _clear_the_way(self) -> None:
-        """Lets bytes go straight into the socket, where nothing is before them."""
+        """Lets bytes go straight into the socket, if nothing waits before them."""
         if self.direct and self._open and not self._pending and self._held is None:
-            self._session.send = self._socket.send
+            self._link.send = self._socket.send
 
     def _wait_for(self, data: bytes) -> None:
-        self._session.send = takes_nothing
+        self._link.send = takes_nothing
         self._pending += len(data)
         if self._pending > FULL_BYTES:
             self._full()
 
     def _shut(self) -> None:
         self._open = False
-        self._session.send = takes_nothing
-        self._session.writable = False
+        self._link.send = takes_nothing
+        self._link.writable = False
         self._stop_watching()
 
     def _full(self) -> None:
-        self._session.writable = False
+        self._link.writable = False
         if self._stall is None and self._stalled_seconds:
             self._watch(self._queued())
 
-    # The transport's side of the bargain
+    # Called by the transport
 
     def resumeProducing(self) -> None:
+        """The transport is empty."""
         self._pending = 0
         self._clear_the_way()
         self._stop_watching()
-        if not self._session.writable and self._open:
-            self._session.writable = True
-            self._session.drained()
+        if self._open and not self._link.writable:
+            self._link.writable = True
+            self._link.drained()
 
     def pauseProducing(self) -> None:
-        self._full()
+        """The transport is full (TLS)."""
+        if self._open:
+            self._full()
 
     def stopProducing(self) -> None:
-        """The connection is lost."""
-        self._shut()
+        """The connection is lost: lets go of it, so that no circle of references keeps the memory of both."""
+        if self._open:
+            self._shut()
+        self._link = GONE
 
     # A link that takes nothing at all
 
@@ -136,11 +176,10 @@ class Outbox:
         if queued < before:  # slow, but alive
             self._watch(queued)
         else:
-            self._session.hang_up("stalled", "Your side has taken nothing for too long. Connect again to read on.")
-            self._transport.abortConnection()
+            self._link.stalled()
 
     def _queued(self) -> int:
-        """Bytes in the kernel's send queue, which the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+        """Bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
         try:
             kernel = struct.unpack("i", ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
         except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Everything that is kept: tables, statements, threads. Gives values, never rows; knows no sockets."""
+"""Everything in the database: tables, statements, threads. Returns values, never rows; knows no sockets."""
 
 from sqlalchemy import Connection, Engine
 

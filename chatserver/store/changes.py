@@ -1,63 +1,89 @@
-"""What running servers are to take note of."""
+"""Changes that running servers must learn of, because another process made them: see `schema.ChangeRow`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
 
-from chatserver.store.accounts import note
-from chatserver.store.schema import Account, Ban, Block, Change, Invitation, Token
+from chatserver.events import PERSON, AccountKind
+from chatserver.store.schema import AccountRow, BanRow, BlockRow, ChangeRow, InvitationRow, TokenRow
+
+ChangeKind = Literal["room", "account", "token", "bans"]
 
 
 class AccountNow(Struct, frozen=True):
-    """`ban`: why the account may not be on the server; None where it is not banned. `gone`: disabled, or
-    erased, or the token that was asked for is revoked. Whether there are invitations and blocks to look up."""
+    """The present state of an account.
 
-    kind: str
+    `ban`: why the account is banned from the server; None if it is not banned. `gone`: the account is disabled or
+    erased, or the token that it logged in with is revoked. `invited`, `apart`: whether there are invitations and blocks
+    to look up.
+    """
+
+    kind: AccountKind
     gone: bool
     ban: str | None
     invited: bool = False
     apart: bool = False
 
 
+def note(db: Connection, kind: ChangeKind, subject: int, at: datetime) -> None:
+    """Records a change for running servers. `subject` is the id of the room, account or token; 0 for bans."""
+    db.execute(insert(ChangeRow).values(kind=kind, subject=subject, at=at))
+
+
 def grown(db: Connection, room_ids: Iterable[int], at: datetime) -> None:
-    """The logs of these rooms have new entries, which running servers are to publish."""
+    """Records that the logs of these rooms have new entries, which running servers then publish."""
     for room_id in room_ids:
         note(db, "room", room_id, at)
 
 
 def prune(db: Connection, at: datetime) -> None:
-    """Forgets changes that every running server has seen long ago."""
-    db.execute(delete(Change).where(Change.at < at - timedelta(days=1)))
+    """Deletes changes older than a day, which every running server has read by then."""
+    db.execute(delete(ChangeRow).where(ChangeRow.at < at - timedelta(days=1)))
 
 
 def newest(db: Connection) -> int:
-    return db.scalar(select(func.max(Change.id))) or 0
+    """The id of the latest change; 0 if there is none."""
+    return db.scalar(select(func.max(ChangeRow.id))) or 0
 
 
-def since(db: Connection, last: int) -> list[tuple[int, str, int]]:
-    """Changes behind this one, in their order: (id, kind, subject)."""
-    rows = db.execute(select(Change.id, Change.kind, Change.subject).where(Change.id > last).order_by(Change.id))
+def since(db: Connection, last: int) -> list[tuple[int, ChangeKind, int]]:
+    """The changes with ids above `last`, in ascending order: (id, kind, subject)."""
+    rows = db.execute(
+        select(ChangeRow.id, ChangeRow.kind, ChangeRow.subject).where(ChangeRow.id > last).order_by(ChangeRow.id)
+    )
     return [(row.id, row.kind, row.subject) for row in rows]
 
 
 _BAN = (
-    select(Ban.reason)
-    .where(Ban.account_id == Account.id, Ban.room_id.is_(None), or_(Ban.until.is_(None), Ban.until > bindparam("at")))
+    select(BanRow.reason)
+    .where(
+        BanRow.account_id == AccountRow.id,
+        BanRow.room_id.is_(None),
+        or_(BanRow.until.is_(None), BanRow.until > bindparam("at")),
+    )
     .limit(1)
     .scalar_subquery()
 )
 _ACCOUNTS = select(
-    Account.id, Account.kind, Account.disabled_at, Account.erased_at, _BAN,
-    exists().where(Invitation.account_id == Account.id),
-    exists().where(Block.account_id == Account.id) | exists().where(Block.blocked_id == Account.id),
-).where(Account.id.in_(bindparam("ids", expanding=True)))  # fmt: skip
-_TOKENS = select(Token.id).where(Token.id.in_(bindparam("ids", expanding=True)), Token.revoked_at.is_(None))
+    AccountRow.id,
+    AccountRow.kind,
+    AccountRow.disabled_at,
+    AccountRow.erased_at,
+    _BAN,
+    exists().where(InvitationRow.account_id == AccountRow.id),
+    exists().where(BlockRow.account_id == AccountRow.id) | exists().where(BlockRow.blocked_id == AccountRow.id),
+).where(AccountRow.id.in_(bindparam("ids", expanding=True)))
+_TOKENS = select(TokenRow.id).where(TokenRow.id.in_(bindparam("ids", expanding=True)), TokenRow.revoked_at.is_(None))
 
 
 def accounts(db: Connection, asked: Sequence[tuple[int, int]], at: datetime) -> list[AccountNow]:
-    """How each of these accounts stands now. Beside its id stands that of the token that it came with, or 0."""
+    """The present state of each of these accounts, in the same order.
+
+    Each account is given by its id and the id of the token that it logged in with, or 0.
+    """
     tokens = [token_id for _, token_id in asked if token_id]
     good = set(db.scalars(_TOKENS, {"ids": tokens})) if tokens else set()
     found = {
@@ -66,8 +92,8 @@ def accounts(db: Connection, asked: Sequence[tuple[int, int]], at: datetime) -> 
             _ACCOUNTS, {"ids": [account_id for account_id, _ in asked], "at": at}
         )
     }
-    standing = []
+    states = []
     for account_id, token_id in asked:
-        kind, gone, *more = found.get(account_id, ("person", True, None))
-        standing.append(AccountNow(kind, gone or bool(token_id and token_id not in good), *more))
-    return standing
+        kind, gone, *more = found.get(account_id, (PERSON, True, None))
+        states.append(AccountNow(kind, gone or bool(token_id and token_id not in good), *more))
+    return states

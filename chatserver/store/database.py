@@ -1,9 +1,9 @@
-"""Opening a database: the engine's settings, and whether its schema is this version's."""
+"""Opening a database: the settings of the engine, and whether the schema is the one of this version."""
 
 import threading
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command
 from alembic.config import Config
@@ -13,19 +13,21 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
+SchemaState = Literal["current", "behind", "newer"]
+
 REMEDIES = {
-    "behind": "Bring it to this version's: chatctl migrate",
+    "behind": "Upgrade it: chatctl migrate",
     "newer": "Install a newer chatserver.",
 }
-"""What to do about a schema that is not this version's; see `check_schema`."""
+"""What to do about a schema that is not the one of this version; see `check_schema`."""
 
 
 class DatabaseProblem(Exception):
-    """The database cannot be used as it is; the text says what to do."""
+    """The database cannot be used as it is. The text says what to do."""
 
 
 def parse_url(text: str) -> URL:
-    """Raises DatabaseProblem for what is no URL of SQLite or Postgres; never shows it, for it may hold a password."""
+    """Raises DatabaseProblem if this is no URL of SQLite or PostgreSQL. Its text omits the URL, which may have a password."""
     try:
         url = make_url(text)
         backend = url.get_backend_name()
@@ -34,23 +36,23 @@ def parse_url(text: str) -> URL:
         backend = ""
     if backend not in ("sqlite", "postgresql"):
         raise DatabaseProblem(
-            "The database URL is not one of sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
+            "The database URL must be sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
         )
     return url
 
 
 def open_engine(url: URL, connections: int = 5) -> Engine:
-    """An engine with our settings. Opens no connection yet."""
+    """An engine with our settings. Does not connect yet."""
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, connections)
     return _open_postgres(url, connections)
 
 
 def open_statements(engine: Engine, connections: int) -> Engine | None:
-    """The same database, where each statement is a transaction of its own: on Postgres a round trip and not three.
-    None for SQLite, where there are no round trips.
+    """An engine in autocommit mode on the same database: a statement takes one round trip instead of three. None for
+    SQLite, which has no round trips.
 
-    These are connections of their own: to set one's mode back and forth would cost as much as a short statement.
+    It has its own connections, because switching the mode of a connection takes as long as a short statement.
     """
     if engine.dialect.name == "sqlite":
         return None
@@ -68,8 +70,8 @@ def _open_postgres(url: URL, connections: int, **mode: Any) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "chatserver",
-            # Plans are made once for each connection, perhaps while tables are still empty: they must
-            # not depend on that. The queue of a dead peer must not hold a thread for many minutes.
+            # Statements are planned once for each connection, perhaps while tables are empty: plans must not
+            # depend on that. And a database host that has died must not block a thread for many minutes.
             "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
             "-c statement_timeout=60000",
             "tcp_user_timeout": 15000,
@@ -83,11 +85,11 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         url, poolclass=QueuePool, pool_size=connections, max_overflow=0, hide_parameters=True,
         connect_args={"timeout": 10, "check_same_thread": False},
     )  # fmt: skip
-    writer = threading.Lock()  # a fair place to wait, instead of SQLite's polling
+    writer = threading.Lock()  # a fair queue, instead of SQLite's polling
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves
+        connection.isolation_level = None  # BEGIN is executed below
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
@@ -107,7 +109,7 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
                 writer.release()
                 raise
 
-    # After the database has done it, whatever came of it: when the connection goes back to the pool.
+    # After COMMIT or ROLLBACK, even a failed one: when the connection returns to the pool.
     @event.listens_for(engine, "checkin")
     def checkin(_connection: Any, record: Any) -> None:
         if record.info.pop("writer", False):
@@ -126,15 +128,15 @@ def _alembic(db: Connection) -> Config:
 
 
 def upgrade(engine: Engine) -> None:
-    """Brings the schema to this version's, under a lock, so that two at once do no harm."""
+    """Migrates the schema to this version, under a lock, so that two processes can do it at once."""
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")
         command.upgrade(_alembic(db), "head")
 
 
-def check_schema(engine: Engine) -> str:
-    """Says `current`, `behind` or `newer`."""
+def check_schema(engine: Engine) -> SchemaState:
+    """Compares the schema with the one of this version."""
     with engine.connect() as db:
         present = set(MigrationContext.configure(db).get_current_heads())
         scripts = ScriptDirectory.from_config(_alembic(db))
@@ -146,37 +148,37 @@ def check_schema(engine: Engine) -> str:
 
 
 def durability_warnings(engine: Engine) -> list[str]:
-    """Settings of the server under which an answer would not mean stored."""
+    """A warning for each setting of PostgreSQL under which an answered message may be lost in a crash."""
     if engine.dialect.name != "postgresql":
         return []
     with engine.connect() as db:
         off = [name for name in ("fsync", "synchronous_commit") if db.exec_driver_sql(f"SHOW {name}").scalar() == "off"]
     return [
-        f"PostgreSQL runs with {name}=off: what is acknowledged can be lost in a crash. Turn it on." for name in off
+        f"PostgreSQL runs with {name}=off: acknowledged messages can be lost in a crash. Turn it on." for name in off
     ]
 
 
 def shown_url(url: URL) -> str:
-    """For people: without the password."""
+    """The URL without its password."""
     return url.render_as_string(hide_password=True)
 
 
 def cannot_open(url: URL, error: DBAPIError) -> str:
-    """Why, in the first of the driver's lines, and what to do."""
+    """The reason, which is the first line of the driver's message, and what to do."""
     reason = str(error.orig).strip().split("\n")[0]
     return f"The database {shown_url(url)} cannot be opened ({reason}). Start it, or correct --database."
 
 
 def is_missing(url: URL) -> bool:
-    """Whether opening this would make a new SQLite file."""
+    """Whether opening this would create a SQLite file."""
     return url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file())
 
 
 def open_present(url: URL) -> Engine:
-    """An engine on a database that is there, with the right schema; nothing is made. Raises DatabaseProblem."""
+    """An engine on an existing database with the current schema. Creates nothing. Raises DatabaseProblem."""
     shown = shown_url(url)
     if is_missing(url):
-        raise DatabaseProblem(f"There is no database {shown}. Correct --database, or make it: chatctl migrate")
+        raise DatabaseProblem(f"There is no database {shown}. Correct --database, or create it: chatctl migrate")
     engine = open_engine(url, 1)
     try:
         state = check_schema(engine)
@@ -190,8 +192,8 @@ def open_present(url: URL) -> Engine:
     raise DatabaseProblem(problem)
 
 
-def migrate(url: URL) -> str:
-    """Brings a database to this version's schema; what it was before. Raises DatabaseProblem."""
+def migrate(url: URL) -> SchemaState:
+    """Migrates a database to this version. Returns what its schema was before. Raises DatabaseProblem."""
     engine = open_engine(url, 1)
     try:
         state = check_schema(engine)
@@ -207,7 +209,7 @@ def migrate(url: URL) -> str:
 
 
 def open_ready(url: URL, *, migrate: bool = False) -> Engine:
-    """An engine on a database whose schema is right: SQLite's is made so, Postgres's where `migrate` says so.
+    """An engine on a database with the current schema. SQLite is migrated if necessary, PostgreSQL only with `migrate`.
 
     Raises DatabaseProblem.
     """

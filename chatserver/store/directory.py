@@ -1,4 +1,4 @@
-"""All accounts and rooms, as whoever runs the server sees them: also those that are private, disabled or gone."""
+"""All accounts and rooms, as the administrator sees them: also private, disabled, erased and deleted ones."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,14 +7,14 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, Row, Select, func, select
 
-from chatserver.events import DIRECT, Person, RoomFacts
-from chatserver.store.schema import Account, Membership, Room, SessionRow
+from chatserver.events import DIRECT, GUEST, AccountKind, Person, RoomFacts, RoomKind
+from chatserver.store.schema import AccountRow, MembershipRow, RoomRow, SessionRow
 
 
 class AccountLine(Struct, frozen=True):
     id: int
     name: str
-    kind: str
+    kind: AccountKind
     created: datetime
     last_seen: datetime | None
     disabled: datetime | None
@@ -26,11 +26,11 @@ class AccountLine(Struct, frozen=True):
 
 
 class RoomInfo(Struct, frozen=True):
-    """`deactivated`: since when nobody is in it. A direct room is called by its two people: `@ana@bob`."""
+    """`deactivated`: since when nobody is in the room. A direct room is named after its two people: `@ana@bob`."""
 
     id: int
     name: str
-    kind: str
+    kind: RoomKind
     topic: str
     members: int
     entries: int
@@ -44,50 +44,65 @@ class RoomInfo(Struct, frozen=True):
 
 
 _ACCOUNT = select(
-    Account.id, Account.name, Account.kind, Account.created_at, Account.last_seen_at, Account.disabled_at,
-    Account.erased_at,
-)  # fmt: skip
+    AccountRow.id,
+    AccountRow.name,
+    AccountRow.kind,
+    AccountRow.created_at,
+    AccountRow.last_seen_at,
+    AccountRow.disabled_at,
+    AccountRow.erased_at,
+)
 _MEMBERS = (
     select(func.count())
-    .where(Membership.room_id == Room.id, Membership.left_seq.is_(None))
-    .correlate(Room)
+    .where(MembershipRow.room_id == RoomRow.id, MembershipRow.left_seq.is_(None))
+    .correlate(RoomRow)
     .scalar_subquery()
 )
 _ROOM = select(
-    Room.id, Room.name, Room.kind, Room.topic, _MEMBERS, Room.last_seq, Room.created_at, Room.deactivated_at,
-    Room.deleted_at,
-)  # fmt: skip
+    RoomRow.id,
+    RoomRow.name,
+    RoomRow.kind,
+    RoomRow.topic,
+    _MEMBERS,
+    RoomRow.last_seq,
+    RoomRow.created_at,
+    RoomRow.deactivated_at,
+    RoomRow.deleted_at,
+)
 
 
 def account(db: Connection, name: str) -> AccountLine | None:
-    """Without regard to case. Who is erased is found by the name they had: it stays theirs."""
-    row = db.execute(_ACCOUNT.where(Account.name_key == name.lower())).one_or_none()
+    """The account registered with this name, in any case. An erased account is found by the name that it had."""
+    row = db.execute(_ACCOUNT.where(AccountRow.name_key == name.lower())).one_or_none()
     return AccountLine(*row) if row else None
 
 
-def accounts(db: Connection, after: int, limit: int, kind: str | None, *, gone: bool) -> list[AccountLine]:
-    """By id, those above `after`; of one kind, or (None) all but guests. `gone`: also the erased, and past guests."""
-    query = _ACCOUNT.where(Account.id > after, Account.kind != "guest" if kind is None else Account.kind == kind)
+def accounts(db: Connection, after: int, limit: int, kind: AccountKind | None, *, gone: bool) -> list[AccountLine]:
+    """Accounts with ids above `after`, of one kind or (None) all except guests.
+
+    `gone`: also erased accounts and past guests.
+    """
+    query = _ACCOUNT.where(AccountRow.id > after, AccountRow.kind != GUEST if kind is None else AccountRow.kind == kind)
     if not gone:
-        query = query.where(Account.erased_at.is_(None))
-        if kind == "guest":  # whose numbers are given out once
-            query = query.where(Account.disabled_at.is_(None))
-    return [AccountLine(*row) for row in db.execute(query.order_by(Account.id).limit(limit))]
+        query = query.where(AccountRow.erased_at.is_(None))
+        if kind == GUEST:  # past guests are disabled
+            query = query.where(AccountRow.disabled_at.is_(None))
+    return [AccountLine(*row) for row in db.execute(query.order_by(AccountRow.id).limit(limit))]
 
 
 def connections(db: Connection, account_id: int) -> int:
-    """How many somebody has now, as far as it is written down."""
+    """How many sessions of an account are open, as far as they are stored yet."""
     open = (SessionRow.account_id == account_id, SessionRow.disconnected_at.is_(None))
     return db.scalar(select(func.count()).select_from(SessionRow).where(*open)) or 0
 
 
 def room(db: Connection, name: str) -> RoomInfo | None:
-    """The room that is called so now."""
-    return _one(db, _ROOM.where(Room.name == name, Room.deleted_at.is_(None), Room.kind != DIRECT))
+    """The room with this name that is not deleted."""
+    return _one(db, _ROOM.where(RoomRow.name == name, RoomRow.deleted_at.is_(None), RoomRow.kind != DIRECT))
 
 
 def room_by_id(db: Connection, id: int) -> RoomInfo | None:
-    return _one(db, _ROOM.where(Room.id == id))
+    return _one(db, _ROOM.where(RoomRow.id == id))
 
 
 def _one(db: Connection, query: Select[*tuple[Any, ...]]) -> RoomInfo | None:
@@ -95,11 +110,13 @@ def _one(db: Connection, query: Select[*tuple[Any, ...]]) -> RoomInfo | None:
 
 
 def rooms(db: Connection, after: int, limit: int, *, deleted: bool) -> list[RoomInfo]:
-    """By id, those above `after`: public and private ones, or (`deleted`) those that are no more."""
+    """Public and private rooms with ids above `after`: those that exist, or (`deleted`) those that were deleted."""
     query = _ROOM.where(
-        Room.id > after, Room.kind != DIRECT, Room.deleted_at.is_not(None) if deleted else Room.deleted_at.is_(None)
+        RoomRow.id > after,
+        RoomRow.kind != DIRECT,
+        RoomRow.deleted_at.is_not(None) if deleted else RoomRow.deleted_at.is_(None),
     )
-    return list(_rooms(db, db.execute(query.order_by(Room.id).limit(limit)).all()))
+    return list(_rooms(db, db.execute(query.order_by(RoomRow.id).limit(limit)).all()))
 
 
 def _rooms(db: Connection, rows: Any) -> Iterator[RoomInfo]:
@@ -111,6 +128,8 @@ def _called(db: Connection, row: Row[Any]) -> str:
     if row.kind != DIRECT:
         return str(row.name)
     both = (
-        select(Account.name).join(Membership, Membership.account_id == Account.id).where(Membership.room_id == row.id)
+        select(AccountRow.name)
+        .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
+        .where(MembershipRow.room_id == row.id)
     )
-    return "".join(f"@{name}" for name in db.scalars(both.order_by(Account.id)))
+    return "".join(f"@{name}" for name in db.scalars(both.order_by(AccountRow.id)))

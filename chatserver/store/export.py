@@ -1,41 +1,44 @@
-"""One's own data, to take away: the account, and every entry that one wrote."""
+"""Exporting the data of an account: the account itself, and every entry that it wrote."""
 
 from sqlalchemy import Connection, select, tuple_
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Entry, Person, RoomFacts
-from chatserver.store.messages import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
-from chatserver.store.places import facts_of
-from chatserver.store.schema import Account, EntryRow, Membership, Room
+from chatserver.events import DIRECT, Entry, Person, RoomFacts
+from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
+from chatserver.store.schema import AccountRow, EntryRow
+from chatserver.store.visibility import facts_of, is_own_entry, memberships
+from chatserver.times import rfc3339
 
 
 def account(db: Connection, who: Person) -> dict[str, str]:
-    """What is known of somebody, as text."""
+    """What is stored of an account, each value as text; rooms are separated by blanks."""
     row = db.execute(
-        select(Account.name, Account.kind, Account.created_at, Account.last_seen_at).where(Account.id == who.id)
+        select(AccountRow.name, AccountRow.kind, AccountRow.created_at, AccountRow.last_seen_at).where(
+            AccountRow.id == who.id
+        )
     ).one()
-    rooms = db.scalars(
-        select(Room.name)
-        .join(Membership, Membership.room_id == Room.id)
-        .where(Membership.account_id == who.id, Membership.left_seq.is_(None), Room.kind != "direct")
-        .order_by(Room.name)
-    )
-    created, seen = (
-        at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else ""
-        for at in (row.created_at, row.last_seen_at)
-    )
-    return {"name": row.name, "kind": row.kind, "created": created, "last_seen": seen, "rooms": " ".join(rooms)}
+    rooms = [one.facts.name for one in memberships(db, who) if one.facts.kind != DIRECT]
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "created": rfc3339(row.created_at),
+        "last_seen": rfc3339(row.last_seen_at) if row.last_seen_at else "",
+        "rooms": " ".join(rooms),
+    }
 
 
 def page(db: Connection, who: Person, after: str, limit: int) -> tuple[list[tuple[RoomFacts, Entry]], str | None]:
-    """Entries that somebody wrote, by room and seq, and the `after` of the next page, where there is one."""
-    query = select(EntryRow.room_id, *ENTRY_COLUMNS).select_from(ENTRY_JOINS).where(EntryRow.author_id == who.id)
+    """Entries that an account wrote, by room and seq, and the `after` of the next page; None if there is none.
+
+    Raises Refused(bad-command) if `after` does not come from an earlier page.
+    """
+    query = select(EntryRow.room_id, *ENTRY_COLUMNS).select_from(ENTRY_JOINS).where(is_own_entry(who))
     if after:
         room, _, seq = after.partition(":")
         if not (
             room.isascii() and room.isdecimal() and seq.isascii() and seq.isdecimal() and max(len(room), len(seq)) <= 18
         ):
-            raise Refused(ErrorWord.BAD_COMMAND, "The field after is not the `next` of an export.")
+            raise Refused(ErrorWord.BAD_COMMAND, "The field after must be the `next` of an earlier page.")
         query = query.where(tuple_(EntryRow.room_id, EntryRow.seq) > tuple_(int(room), int(seq)))
     rows = db.execute(query.order_by(EntryRow.room_id, EntryRow.seq).limit(limit + 1)).all()
     more, rows = len(rows) > limit, rows[:limit]

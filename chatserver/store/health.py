@@ -1,4 +1,4 @@
-"""Whether a database is fit to be served from, item by item."""
+"""Checks whether the server could run on a database, item by item."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from chatserver.store.database import (
 
 
 class Finding(Struct, frozen=True):
-    """One line of a report; where it is not ok, the text says what to do."""
+    """One line of a report. If it is not ok, the text says what to do."""
 
     item: str
     ok: bool
@@ -26,9 +26,11 @@ class Finding(Struct, frozen=True):
 
 
 def examine(url: URL) -> Iterator[Finding]:
-    """Nothing is made or changed. What cannot be known, since something before it is wrong, is left out."""
+    """Creates and changes nothing. Leaves out what cannot be checked because an earlier item failed."""
     if is_missing(url):
-        yield Finding("database", False, f"There is no {shown_url(url)}. Correct --database, or: chatctl migrate")
+        yield Finding(
+            "database", False, f"There is no {shown_url(url)}. Correct --database, or create it: chatctl migrate"
+        )
         return
     engine = open_engine(url, 1)
     try:
@@ -51,7 +53,7 @@ def _version(engine: Engine) -> str:
 
 
 def _writable(engine: Engine) -> Finding:
-    """SQLite's own way of beginning a transaction shows it already; a Postgres that only follows another says so."""
+    """On SQLite, beginning a transaction fails if the file cannot be written; PostgreSQL has a setting to ask."""
     try:
         with engine.begin() as db:
             read_only = (
@@ -60,9 +62,9 @@ def _writable(engine: Engine) -> Finding:
             )
     except DBAPIError as error:
         reason = str(error.orig).strip().split("\n")[0]
-        return Finding("writing", False, f"{reason}. Give the user that the server runs as the right to write.")
+        return Finding("writing", False, f"{reason}. Give write access to the user that the server runs as.")
     if read_only:
-        return Finding("writing", False, "This Postgres is read-only, or a standby. Name the primary in --database.")
+        return Finding("writing", False, "This PostgreSQL is read-only or a standby. Name the primary in --database.")
     return Finding("writing", True, "possible")
 
 

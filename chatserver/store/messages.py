@@ -1,22 +1,21 @@
-"""Entries: storing them, and reading them in pages."""
+"""Messages: storing many in one statement, finding, editing and erasing them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, insert, outerjoin, select, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import aliased
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
-from chatserver.store.places import Place
-from chatserver.store.schema import Account, EntryRow, Room, as_sqlite
+from chatserver.store.entries import append_event
+from chatserver.store.schema import EntryRow, MessageState, RoomRow, as_sqlite
+from chatserver.store.visibility import RoomAccess
 
-PAGE_CHARACTERS = 1 << 20
-"""A page ends early once its texts are this long, so that no answer can fill the memory."""
+Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked"]
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -29,22 +28,21 @@ class Draft(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What became of a draft: `outcome` is kept, dup, id-conflict, not-a-member, muted or blocked. `seq` and `at` count
-    where it is kept or dup."""
+    """What became of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before."""
 
-    outcome: str
+    outcome: Judgement
     seq: int
     at: datetime
 
 
-# Who may say something, in one place for both databases: the rows of `input` with what is to become of each.
+# Who may say something, in one place for both databases: the rows of `input`, each with its outcome.
 _OUTCOME = """
 CASE WHEN e.seq IS NOT NULL
      THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup' ELSE 'id-conflict' END
      WHEN m.id IS NULL {or_gone} THEN 'not-a-member'
      WHEN m.muted_until > {now} THEN 'muted'
      WHEN m.blocked THEN 'blocked'
-     ELSE 'kept' END AS outcome
+     ELSE 'stored' END AS outcome
 """
 _OR_GONE = "OR r.deleted_at IS NOT NULL"
 _JUDGED = """
@@ -52,7 +50,7 @@ SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS 
 FROM input AS i {joins}
 """
 
-# For each row one look into an index, whatever the planner believes of the tables: it may have seen them empty.
+# One index lookup for each row, whatever the planner assumes about the tables: it may have seen them empty.
 _MEMBER = "m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL"
 _KNOWN = "e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL"
 _POSTGRES_JOINS = f"""
@@ -68,8 +66,8 @@ LEFT JOIN membership AS m INDEXED BY uq_membership_room_id_account_id_open ON {_
 LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
-# A whole take in one statement, hence one round trip and one commit. Rooms are locked in the order of their ids,
-# so that two nodes cannot wait for each other; what is read of a room is as of its lock.
+# A whole take in one statement: one round trip and one commit. Rooms are locked in the order of their ids, so that two
+# nodes cannot wait for each other. What is read of a room is its state after the lock.
 _APPEND = f"""
 WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
@@ -77,35 +75,35 @@ WITH input AS (
 ), judged AS MATERIALIZED (
     {_JUDGED.format(outcome=_OUTCOME.format(now="$2", or_gone=_OR_GONE), joins=_POSTGRES_LOCK + _POSTGRES_JOINS)}
 ), numbered AS MATERIALIZED (
-    SELECT *, CASE outcome WHEN 'kept'
-        THEN last_seq + count(*) FILTER (WHERE outcome = 'kept') OVER (PARTITION BY room_id ORDER BY ord)
+    SELECT *, CASE outcome WHEN 'stored'
+        THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
         ELSE old_seq END AS seq
     FROM judged
 ), moved AS (
     UPDATE room SET last_seq = n.seq
-    FROM (SELECT room_id, max(seq) AS seq FROM numbered WHERE outcome = 'kept' GROUP BY room_id) AS n
-    WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'kept'))
-), kept AS (
+    FROM (SELECT room_id, max(seq) AS seq FROM numbered WHERE outcome = 'stored' GROUP BY room_id) AS n
+    WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'stored'))
+), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, $2 FROM numbered WHERE outcome = 'kept'
+    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, $2 FROM numbered WHERE outcome = 'stored'
 )
 SELECT outcome, seq, old_at FROM numbered ORDER BY ord
 """
 
-# One message alone, as it is at low rates: a plan of a third of the parts, each of which costs its start and its end.
-# The room is locked, and seen to be there still, by being given its next number.
+# One message alone, the usual case at low rates: a plan with a third of the nodes, each of which takes time to start
+# and to shut down. Giving the room its next number locks it, and shows that it was not deleted.
 _APPEND_ONE = f"""
 WITH judged AS MATERIALIZED (
     SELECT e.seq AS old_seq, e.at AS old_at, {_OUTCOME.format(now="$5", or_gone="")}
     FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i {_POSTGRES_JOINS}
 ), moved AS (
     UPDATE room SET last_seq = last_seq + 1
-    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'kept' RETURNING last_seq
-), kept AS (
+    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'stored' RETURNING last_seq
+), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
     SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, $5 FROM moved
 )
-SELECT CASE WHEN outcome = 'kept' AND last_seq IS NULL THEN 'not-a-member' ELSE outcome END,
+SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN 'not-a-member' ELSE outcome END,
        coalesce(last_seq, old_seq), old_at
 FROM judged LEFT JOIN moved ON true
 """
@@ -116,10 +114,10 @@ _PREPARE = (
 
 
 def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
-    """Stores what may be stored, in the order given, each with its room's next number; a verdict for each draft.
+    """Stores the drafts that may be stored, in order, each with its room's next number. Returns a verdict for each.
 
-    Raises IntegrityError where another transaction stores the same id at the same moment: nothing is stored then.
-    On Postgres it is a transaction of its own: `db` should be in autocommit mode.
+    Raises IntegrityError, and stores nothing, if another transaction stores the same id at the same moment. On
+    PostgreSQL this is a transaction of its own: `db` should be in autocommit mode.
     """
     first, *others = _runs(drafts)
     verdicts = _append_run(db, first, at)
@@ -128,14 +126,14 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
             try:
                 verdicts += _append_run(db, run, at)
                 break
-            except IntegrityError:  # the first run is stored already: once more, and the other's entry is seen
-                continue
+            except IntegrityError:
+                continue  # the first run is stored already: retry, which finds the other transaction's entry
     return verdicts
 
 
 def _runs(drafts: Sequence[Draft]) -> list[list[Draft]]:
-    """Nearly always one. Another begins where an id comes again with another message: whether it may be used for that
-    depends on what becomes of the one before."""
+    """Nearly always one run. A new one begins where an id is reused for another message: whether that is a conflict
+    depends on the outcome of the first use."""
     runs: list[list[Draft]] = [[]]
     firsts: dict[tuple[int, str], Draft] = {}
     for draft in drafts:
@@ -149,27 +147,27 @@ def _runs(drafts: Sequence[Draft]) -> list[list[Draft]]:
 
 
 def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
-    """Where an id comes more than once here, it is with the same message."""
+    """Stores drafts in which an id is only ever repeated with the same message."""
     firsts: dict[tuple[int, str], int] = {}
     unique: list[Draft] = []
-    place: list[int] = []  # of each draft in `unique`
+    places: list[int] = []  # for each draft, its index in `unique`
     for draft in drafts:
         if draft.client_id is not None:
             known = firsts.setdefault((draft.author_id, draft.client_id), len(unique))
             if known < len(unique):
-                place.append(known)
+                places.append(known)
                 continue
-        place.append(len(unique))
+        places.append(len(unique))
         unique.append(draft)
-    keep = _append_postgres if db.dialect.name == "postgresql" else _append_sqlite
-    verdicts = keep(db, unique, at)
+    store = _append_postgres if db.dialect.name == "postgresql" else _append_sqlite
+    verdicts = store(db, unique, at)
     if len(unique) == len(drafts):
         return verdicts
     seen: set[int] = set()
     answers = []
-    for index in place:
+    for index in places:
         verdict = verdicts[index]
-        if index in seen and verdict.outcome == "kept":
+        if index in seen and verdict.outcome == "stored":
             verdict = Verdict("dup", verdict.seq, verdict.at)
         seen.add(index)
         answers.append(verdict)
@@ -181,11 +179,10 @@ def _as_json(drafts: Sequence[Draft]) -> str:
 
 
 def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
-    # The driver's own cursor, kept with the connection: SQLAlchemy's way around a statement takes as long as this
-    # statement itself.
+    # The driver's own cursor, kept with the connection: SQLAlchemy's overhead would take as long as the statement.
     cursor: Any = db.info.get("append")
     if cursor is None:
-        # Planned once for each connection: planning would cost as much as the rest.
+        # Planned once for each connection: planning takes as long as the rest.
         cursor = db.connection.cursor()
         cursor.execute(_PREPARE)
         db.info["append"] = cursor
@@ -201,14 +198,14 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
     return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in cursor.fetchall()]
 
 
-# On SQLite a round trip costs nothing, so that a take may be a few statements. Times are text there (see `Instant`).
+# SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).
 _JUDGE_SQLITE = (
     "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
     "value ->> 3 FROM json_each(?))"
     + _JUDGED.format(outcome=_OUTCOME.format(now="?", or_gone=_OR_GONE), joins=_SQLITE_JOINS)
     + "ORDER BY i.ord"
 )
-_KEEP_SQLITE = (
+_STORE_SQLITE = (
     f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"
 )
 
@@ -221,7 +218,7 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
     for _, room_id, author_id, words, client_id, last, old_seq, old_at, outcome in db.exec_driver_sql(
         _JUDGE_SQLITE, (_as_json(drafts), now)
     ):
-        if outcome != "kept":
+        if outcome != "stored":
             then = at if old_at is None else datetime.fromisoformat(old_at).replace(tzinfo=UTC)
             verdicts.append(Verdict(outcome, old_seq or 0, then))
             continue
@@ -229,40 +226,13 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
         verdicts.append(Verdict(outcome, seq, at))
         rows.append((room_id, seq, author_id, words, client_id, now))
     if rows:
-        db.exec_driver_sql(_KEEP_SQLITE, rows)
+        db.exec_driver_sql(_STORE_SQLITE, rows)
         db.exec_driver_sql("UPDATE room SET last_seq = ? WHERE id = ?", [(seq, id) for id, seq in heads.items()])
     return verdicts
 
 
-def append_event(
-    db: Connection,
-    room_id: int,
-    kind: str,
-    who: Person,
-    at: datetime,
-    said: str = "",
-    *,
-    target: Person | None = None,
-    of: int | None = None,
-) -> Entry:
-    """Adds one entry that is not a message; locks the room until the end of the transaction."""
-    seq = db.scalar(update(Room).where(Room.id == room_id).values(last_seq=Room.last_seq + 1).returning(Room.last_seq))
-    assert seq is not None
-    target_id = target.id if target else None
-    db.execute(
-        insert(EntryRow).values(
-            room_id=room_id, seq=seq, kind=kind, author_id=who.id or None, text=said, target_id=target_id,
-            target_seq=of, at=at,
-        )
-    )  # fmt: skip
-    return Entry(
-        seq, kind, who.id, who.name, at, said,
-        target_id=target_id or 0, target=target.name if target else "", of=of or 0,
-    )  # fmt: skip
-
-
 def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int] | None:
-    """The room and seq of what somebody said with this id."""
+    """The room and seq of the message that an account sent with this id."""
     row = db.execute(
         select(EntryRow.room_id, EntryRow.seq).where(EntryRow.author_id == author_id, EntryRow.client_id == client_id)
     ).one_or_none()
@@ -270,85 +240,33 @@ def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int]
 
 
 def room_name(db: Connection, room_id: int) -> str | None:
-    return db.scalar(select(Room.name).where(Room.id == room_id))
+    return db.scalar(select(RoomRow.name).where(RoomRow.id == room_id))
 
 
-def find_message(db: Connection, place: Place, seq: int) -> tuple[int, str | None]:
-    """The author of a message that can be changed, and its state. Raises Refused where there is none to be seen."""
+def find_message(db: Connection, access: RoomAccess, seq: int) -> tuple[int, MessageState | None]:
+    """The author and state of a message that the person may read. Raises Refused if there is none, or it is erased."""
     row = db.execute(
         select(EntryRow.author_id, EntryRow.state).where(
-            EntryRow.room_id == place.facts.id, EntryRow.seq == seq, EntryRow.kind == MESSAGE
+            EntryRow.room_id == access.facts.id, EntryRow.seq == seq, EntryRow.kind == MESSAGE
         )
     ).one_or_none()
-    if row is None or seq < place.floor or row.state == "erased":
+    if row is None or row.state == ERASED or not access.may_read(seq):
         raise Refused(
-            ErrorWord.BAD_COMMAND, f"The field seq names no message there: {seq}. See the history for numbers."
+            ErrorWord.BAD_COMMAND, f"There is no message with the seq {seq}. The command history shows the numbers."
         )
     return row.author_id, row.state
 
 
-def edit(db: Connection, who: Person, place: Place, seq: int, said: str, at: datetime) -> Entry:
-    """Gives a message another text; the room is locked."""
-    one = (EntryRow.room_id == place.facts.id, EntryRow.seq == seq)
+def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, at: datetime) -> Entry:
+    """Replaces the text of a message. The room must be locked."""
+    one = (EntryRow.room_id == access.facts.id, EntryRow.seq == seq)
     db.execute(update(EntryRow).where(*one).values(text=said, state=EDITED))
-    return append_event(db, place.facts.id, EDITED, who, at, said, of=seq)
+    return append_event(db, access.facts.id, EDITED, who, at, said, of=seq)
 
 
-def erase(db: Connection, who: Person, place: Place, seq: int, at: datetime) -> Entry:
-    """Takes a message's text out of the database, with those it was edited to; the room is locked."""
-    room = EntryRow.room_id == place.facts.id
+def erase(db: Connection, who: Person, access: RoomAccess, seq: int, at: datetime) -> Entry:
+    """Deletes the text of a message from the database, and all texts it was edited to. The room must be locked."""
+    room = EntryRow.room_id == access.facts.id
     db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(text="", state=ERASED))
     db.execute(update(EntryRow).where(room, EntryRow.target_seq == seq, EntryRow.kind == EDITED).values(text=""))
-    return append_event(db, place.facts.id, ERASED, who, at, of=seq)
-
-
-_TARGET = aliased(Account)
-ENTRY_COLUMNS = (
-    EntryRow.seq, EntryRow.kind, EntryRow.author_id, Account.name, EntryRow.at, EntryRow.text, EntryRow.client_id,
-    EntryRow.target_id, _TARGET.name, EntryRow.target_seq, EntryRow.state,
-)  # fmt: skip
-ENTRY_JOINS = outerjoin(EntryRow, Account, Account.id == EntryRow.author_id).outerjoin(
-    _TARGET, _TARGET.id == EntryRow.target_id
-)
-_ENTRY = select(*ENTRY_COLUMNS).select_from(ENTRY_JOINS)
-
-
-def after(
-    db: Connection, room_id: int, seq: int, limit: int, characters: int = PAGE_CHARACTERS
-) -> tuple[list[Entry], bool]:
-    """Entries with numbers above `seq`, in rising order, and whether there are more."""
-    rows = db.execute(
-        _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq > seq).order_by(EntryRow.seq).limit(limit + 1)
-    )
-    return _page(rows, limit, characters)
-
-
-def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int) -> tuple[list[Entry], bool]:
-    """The last entries below `seq` (None: of all) and from `floor` on, in rising order, and whether there are more."""
-    query = _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq >= floor)
-    if seq is not None:
-        query = query.where(EntryRow.seq < seq)
-    entries, more = _page(db.execute(query.order_by(EntryRow.seq.desc()).limit(limit + 1)), limit, PAGE_CHARACTERS)
-    return entries[::-1], more
-
-
-def _page(rows: Any, limit: int, characters: int) -> tuple[list[Entry], bool]:
-    entries: list[Entry] = []
-    size = 0
-    for row in rows:
-        if len(entries) == limit or size > characters:
-            return entries, True
-        entry = as_entry(*row)
-        size += len(entry.text)
-        entries.append(entry)
-    return entries, False
-
-
-def as_entry(
-    seq: int, kind: str, author_id: int | None, author: str | None, at: datetime, said: str, client_id: str | None,
-    target_id: int | None, target: str | None, of: int | None, state: str | None,
-) -> Entry:  # fmt: skip
-    """The value of a row of `ENTRY_COLUMNS`."""
-    return Entry(
-        seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0, state or ""
-    )
+    return append_event(db, access.facts.id, ERASED, who, at, of=seq)

@@ -1,7 +1,7 @@
-"""The tables. Changes here need a revision in `alembic/versions`."""
+"""The tables. A change here needs a revision in `alembic/versions`."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -20,6 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from chatserver.events import AccountKind, EntryKind, Role, RoomKind
+
+MessageState = Literal["edited", "erased"]
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -30,7 +34,7 @@ NAMING = {
 
 
 class Instant(TypeDecorator[datetime]):
-    """A timezone-aware time in UTC; SQLite, which has no such type, keeps it without the zone."""
+    """A timezone-aware time in UTC. SQLite has no such type and stores it without the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -48,11 +52,11 @@ class Instant(TypeDecorator[datetime]):
 
 
 def as_sqlite(at: datetime) -> str:
-    """A time as SQLite keeps it, for statements that are not SQLAlchemy's."""
+    """A time as SQLite stores it, for statements that do not go through SQLAlchemy's types."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-# SQLite numbers rows by itself only where the key is spelt INTEGER.
+# SQLite assigns ids only if the type of the key is spelled INTEGER.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -60,11 +64,8 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
-class Account(Base):
-    """Somebody who can log in. `name_key` is the name in lower case; names are never given out twice.
-
-    `kind` is person, operator (of the whole server) or guest.
-    """
+class AccountRow(Base):
+    """Somebody who can log in. `name_key` is the name in lower case; names are never reused."""
 
     __tablename__ = "account"
 
@@ -72,18 +73,18 @@ class Account(Base):
     name: Mapped[str] = mapped_column(String(64))
     name_key: Mapped[str] = mapped_column(String(64), unique=True)
     password_hash: Mapped[str | None] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(String(16), server_default="person")
+    kind: Mapped[AccountKind] = mapped_column(String(16), server_default="person")
     created_at: Mapped[datetime] = mapped_column(Instant)
     last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
     disabled_at: Mapped[datetime | None] = mapped_column(Instant)
     erased_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
-class Room(Base):
-    """A log of entries. `last_seq` is the number of its newest one; a direct room is called `@id:id`.
+class RoomRow(Base):
+    """A log of entries. `last_seq` is the number of the newest entry. A direct room is named `@id:id`.
 
-    A deleted room's name is free again. `past_open`: who joins a private room may read what was before;
-    `invites`: members, or moderators only.
+    The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
+    of a private room may read entries from before they joined. `invites`: who may invite.
     """
 
     __tablename__ = "room"
@@ -99,7 +100,7 @@ class Room(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[RoomKind] = mapped_column(String(16))
     topic: Mapped[str] = mapped_column(Text, server_default="")
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created_by: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
@@ -107,13 +108,13 @@ class Room(Base):
     deactivated_at: Mapped[datetime | None] = mapped_column(Instant)
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
     past_open: Mapped[bool] = mapped_column(Boolean, server_default=false())
-    invites: Mapped[str] = mapped_column(String(16), server_default="members")
+    invites: Mapped[Literal["members", "moderators"]] = mapped_column(String(16), server_default="members")
 
 
-class Membership(Base):
-    """An interval of somebody's being in a room, from `joined_seq` to `left_seq`; open while that is null.
+class MembershipRow(Base):
+    """An interval during which an account is in a room, from `joined_seq` to `left_seq`; open while that is null.
 
-    `blocked`: of a direct room, where the other one has blocked this one.
+    `blocked`: in a direct room, the other person has blocked this one.
     """
 
     __tablename__ = "membership"
@@ -132,7 +133,7 @@ class Membership(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     room_id: Mapped[int] = mapped_column(ForeignKey("room.id"))
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
-    role: Mapped[str] = mapped_column(String(16), server_default="member")
+    role: Mapped[Role] = mapped_column(String(16), server_default="member")
     joined_seq: Mapped[int] = mapped_column(BigInteger)
     left_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -141,16 +142,15 @@ class Membership(Base):
 
 
 class EntryRow(Base):
-    """An entry of a room's log; `state` of a message is null, edited or erased.
+    """An entry of a room's log. `state` is for messages.
 
-    No foreign keys: rooms and accounts are never deleted, and each would be looked up again for every message (a fifth
-    of the cost of storing one). What is found by words has an index that each database makes in its own way: see
-    the first migration.
+    There are no foreign keys: rooms and accounts are never deleted, and checking the keys would take a fifth of the
+    cost of storing a message. Each database has its own index for searching by words: see the first migration.
     """
 
     __tablename__ = "entry"
     __table_args__ = (
-        # Also finds all that somebody wrote: null ids are distinct.
+        # Also finds everything that an account wrote: nulls are distinct.
         Index("uq_entry_author_id_client_id", "author_id", "client_id", unique=True),
         Index(
             "ix_entry_room_id_target_seq",
@@ -163,18 +163,18 @@ class EntryRow(Base):
 
     room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[EntryKind] = mapped_column(String(16))
     author_id: Mapped[int | None] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text)
     target_seq: Mapped[int | None] = mapped_column(BigInteger)
     target_id: Mapped[int | None] = mapped_column(BigInteger)
-    state: Mapped[str | None] = mapped_column(String(16))
+    state: Mapped[MessageState | None] = mapped_column(String(16))
     client_id: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(Instant)
 
 
 class SessionRow(Base):
-    """A login, from connection to disconnection; open while `disconnected_at` is null."""
+    """A login, from connecting to disconnecting; open while `disconnected_at` is null."""
 
     __tablename__ = "session"
     __table_args__ = (
@@ -196,8 +196,8 @@ class SessionRow(Base):
     reason: Mapped[str | None] = mapped_column(Text)
 
 
-class Token(Base):
-    """What a program logs in with: the SHA-256 of 256 random bits. Revoked where `revoked_at` is set."""
+class TokenRow(Base):
+    """What a program logs in with: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set."""
 
     __tablename__ = "token"
     __table_args__ = (Index("ix_token_account_id", "account_id"),)
@@ -211,8 +211,8 @@ class Token(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
-class Invitation(Base):
-    """Somebody may join a private room; gone once they have."""
+class InvitationRow(Base):
+    """Permission to join a room. Deleted when the account joins."""
 
     __tablename__ = "invitation"
 
@@ -222,8 +222,8 @@ class Invitation(Base):
     at: Mapped[datetime] = mapped_column(Instant)
 
 
-class Ban(Base):
-    """An account, or an address or network, may not come into a room, or (null) onto the server; `until` null: ever."""
+class BanRow(Base):
+    """An account, or an address or network, is banned from a room, or (null) from the server; `until` null: forever."""
 
     __tablename__ = "ban"
     __table_args__ = (Index("ix_ban_room_id_account_id", "room_id", "account_id"),)
@@ -238,8 +238,8 @@ class Ban(Base):
     at: Mapped[datetime] = mapped_column(Instant)
 
 
-class Block(Base):
-    """`account_id` hears nothing from `blocked_id`."""
+class BlockRow(Base):
+    """`account_id` has blocked `blocked_id`."""
 
     __tablename__ = "block"
     __table_args__ = (Index("ix_block_blocked_id", "blocked_id"),)
@@ -249,16 +249,16 @@ class Block(Base):
     at: Mapped[datetime] = mapped_column(Instant)
 
 
-class Change(Base):
-    """Something that running servers are to take note of: written by `chatctl`, read by `watch.py`.
+class ChangeRow(Base):
+    """A change that running servers must learn of: written by `chatctl`, read by `watch.py`.
 
-    `kind`: room (its log has grown), account (it may no longer log in), token (it is revoked), bans (there are other
-    ones). `subject`: the id of the room, account or token.
+    `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked), bans
+    (those of addresses and networks). `subject`: the id of the room, account or token; 0 for bans.
     """
 
     __tablename__ = "change"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[Literal["room", "account", "token", "bans"]] = mapped_column(String(16))
     subject: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(Instant)

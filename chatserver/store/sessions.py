@@ -1,4 +1,4 @@
-"""Logins: from where, from when to when, and how they ended."""
+"""Sessions: logins, from where, from when to when, and how they ended."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from chatserver.store.schema import SessionRow, as_sqlite
 
 
 class Opened(Struct, frozen=True):
-    """`token_id`: what it logged in with, where not with a password."""
+    """`token_id`: the token that it logged in with; 0 if it was a password."""
 
     id: str
     account_id: int
@@ -23,7 +23,7 @@ class Opened(Struct, frozen=True):
 
 
 class Closed(Struct, frozen=True):
-    """`read`: by room id, the seq up to which a person has seen it."""
+    """`read`: by room id, the seq up to which a person has read the room."""
 
     id: str
     account_id: int
@@ -34,9 +34,8 @@ class Closed(Struct, frozen=True):
 
 Change = Opened | Closed
 
-
-# Each takes many rows as one JSON text: with a parameter for each, the thread would be busy for long, and the reactor
-# with it. {said} are the rows, {at} is a time that stands at that place in them.
+# Each statement takes many rows as one JSON text: binding a parameter for each value would keep the thread busy, and
+# with it the reactor. {said} stands for the rows, {at[n]} for a time at position n of a row.
 _TEXTS = {
     "opened": """INSERT INTO session (id, account_id, node, address, connected_at)
         SELECT v ->> 0, CAST(v ->> 1 AS bigint), v ->> 2, v ->> 3, {at[4]} FROM {said} WHERE true
@@ -51,7 +50,7 @@ _TEXTS = {
 }
 _STATEMENTS = {
     dialect: {
-        name: text(words.format(said=said, at=[at.format(place) for place in range(5)]))
+        name: text(words.format(said=said, at=[at.format(position) for position in range(5)]))
         for name, words in _TEXTS.items()
     }
     for dialect, said, at in (
@@ -62,7 +61,7 @@ _STATEMENTS = {
 
 
 def record(db: Connection, changes: Sequence[Change]) -> None:
-    """Writes down many logins and ends of logins at once. Harmless where that was done already."""
+    """Stores the beginnings and ends of many sessions at once. Storing the same again changes nothing."""
     said: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TEXTS}
     used: dict[int, Any] = {}
     seen: dict[int, Any] = {}
@@ -79,7 +78,7 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
             for room_id, seq in change.read.items():
                 mark = (change.account_id, room_id)
                 read[mark] = max(read.get(mark, 0), seq)
-    # In the order of ids, so that two nodes hardly ever wait for each other.
+    # In the order of ids, so that two nodes rarely deadlock.
     said["used"] = sorted(used.items())
     said["seen"] = sorted(seen.items())
     said["read"] = [(*mark, seq) for mark, seq in sorted(read.items())]
@@ -89,7 +88,7 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:
-    """Closes what a crash of this node left open; how many there were."""
+    """Closes the sessions that a crash of this node left open. Returns how many there were."""
     result = db.execute(
         update(SessionRow)
         .where(SessionRow.node == node, SessionRow.disconnected_at.is_(None))

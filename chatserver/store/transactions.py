@@ -1,4 +1,4 @@
-"""Running functions of a Connection: one transaction each, and the database's errors as ours."""
+"""Running functions of a Connection: one transaction each, with the database's errors translated into ours."""
 
 import select
 from collections.abc import Callable
@@ -11,15 +11,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatserver.errors import Unavailable
 
-DEADLOCK = "40P01"  # PostgreSQL's code: two transactions waited for each other, and this one was given up
+DEADLOCK = "40P01"  # PostgreSQL's code for the transaction that it rolled back to end a deadlock
 
 T = TypeVar("T")
 Kept = tuple[Connection, select.poll]
-"""A connection, and what tells whether there is something to read from it."""
+"""A connection, and a poll object that says whether there is something to read from it."""
 
 
 class Conflict(Exception):
-    """Somebody else's transaction did the same at the same moment; nothing was done. Once more, and it is seen."""
+    """Another transaction did the same thing at the same moment. This one was rolled back; a retry sees the other."""
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -28,17 +28,25 @@ def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(db)
 
 
-class Statements:
-    """Runs work that is one statement, for an engine on which each is a transaction of its own.
+def transact_with_retry(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """As `transact`, but retries `work` once after a Conflict. Raises Conflict if that conflicts too."""
+    try:
+        return transact(engine, work)
+    except Conflict:
+        return transact(engine, work)
 
-    To take a connection from SQLAlchemy's pool, and to begin and end a transaction on it, takes as long as a short
-    statement. So connections are kept here from one call to the next: as many as there are calls at a time.
+
+class Statements:
+    """Runs work that is one statement, on an engine in autocommit mode.
+
+    Checking a connection out of SQLAlchemy's pool, and beginning and ending a transaction on it, takes as long as a
+    short statement. So connections are kept here from one call to the next, as many as there are concurrent calls.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._errors = _Errors(engine)
-        self._kept: list[Kept] = []  # `append` and `pop` are safe between threads
+        self._kept: list[Kept] = []  # `append` and `pop` are thread-safe
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in this thread. Raises Conflict and Unavailable."""
@@ -51,7 +59,7 @@ class Statements:
                 self._kept.append(kept)
                 raise
             except BaseException:
-                # It may be lost, and where one is, the others are: the next call finds none of them.
+                # The connection may be lost, and then the others are too: the next call opens a new one.
                 _drop(db)
                 self.close()
                 raise
@@ -59,7 +67,7 @@ class Statements:
             return result
 
     def close(self) -> None:
-        """Lets go of all connections but those in use."""
+        """Closes all connections that are not in use."""
         while (kept := self._pop()) is not None:
             _drop(kept[0])
 
@@ -68,14 +76,14 @@ class Statements:
             db, news = kept
             if not news.poll(0):
                 return kept
-            # It has said something since it was last asked: as a rule, that it is over.
+            # The database has sent something unasked: as a rule, that it ended the connection.
             _drop(db)
         return _keep(self._engine.connect())
 
     def _pop(self) -> Kept | None:
         try:
             return self._kept.pop()
-        except IndexError:  # asked for first, another thread might take it in between
+        except IndexError:  # checking first would race with other threads
             return None
 
 
@@ -92,11 +100,11 @@ def _drop(db: Connection) -> None:
 
 
 class _Errors:
-    """Around the use of an engine: what the database raises, SQLAlchemy's or the driver's, becomes ours."""
+    """A context in which errors of the database, SQLAlchemy's or the driver's, become Conflict and Unavailable."""
 
     def __init__(self, engine: Engine) -> None:
         driver = engine.dialect.loaded_dbapi
-        # Where a connection is lost while it goes back to the pool, SQLAlchemy does not wrap the driver's.
+        # SQLAlchemy does not wrap the driver's error if the connection is lost while it returns to the pool.
         self._lost = (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError)
 
     def __enter__(self) -> None:
@@ -112,7 +120,7 @@ class _Errors:
 
 
 class _Cause(Exception):
-    """Why, in the first of the driver's lines: SQLAlchemy's text holds the statement, with what people wrote."""
+    """The first line of the driver's message. SQLAlchemy's has the statement too, with what people wrote."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(getattr(error, "orig", None) or error).strip().split("\n")[0])

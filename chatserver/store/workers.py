@@ -1,4 +1,4 @@
-"""Threads that do one thing after another, as many as there are things to be done at a time."""
+"""A pool of threads that grows to the number of concurrent calls."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -11,10 +11,10 @@ Task = tuple[Callable[[bool, Any], None], Callable[..., Any], tuple[Any, ...], d
 
 
 class Workers:
-    """Has what `deferToThreadPool` needs of a pool.
+    """The part of a thread pool that `deferToThreadPool` needs.
 
-    Twisted's own passes each call on in Python, which takes as long as many a statement; here a queue in C does. There
-    is another thread only where the others are busy: one that has just worked finds its data in the processor's caches.
+    Twisted's own pool hands each call over in Python, which takes as long as many statements do; here a queue in C does
+    it. A new thread starts only if all others are busy: a thread that has just run finds its data in the CPU's caches.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -22,17 +22,17 @@ class Workers:
         self._name = name
         self._threads: list[Thread] = []
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._under_way: list[None] = []  # one for each: `append` and `pop` are safe between threads, `+=` is not
+        self._under_way: list[None] = []  # one item for each call: `append` and `pop` are thread-safe, `+=` is not
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be done."""
+        """Whether a call is unfinished."""
         return bool(self._under_way)
 
     def callInThreadWithCallback(self, on_result: Any, work: Any, *args: Any, **kwargs: Any) -> None:
-        """Calls `on_result`, in the same thread, with True and what `work` gives, or with False and the Failure."""
+        """Runs `work` in a thread, then calls `on_result` there: with True and the result, or False and a Failure."""
         if len(self._threads) < min(len(self._under_way) + 1, self._most):
-            # A daemon: where the database never answers, it ends with the process.
+            # A daemon, so that it ends with the process if the database never answers.
             thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -40,7 +40,7 @@ class Workers:
         self._tasks.put((on_result, work, args, kwargs))
 
     def stop(self) -> None:
-        """Ends the threads, once all is done."""
+        """Finishes all calls, then ends the threads."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
@@ -55,4 +55,4 @@ class Workers:
                 result, well = Failure(), False
             self._under_way.pop()
             on_result(well, result)
-            del task, on_result, work, args, kwargs, result  # while it waits for the next, it keeps nothing alive
+            del task, on_result, work, args, kwargs, result  # keep nothing alive while waiting for the next call

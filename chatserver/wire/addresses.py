@@ -1,32 +1,63 @@
-"""Internet addresses and networks, in the one form that bans know them by."""
+"""Internet addresses and networks: the canonical form for bans, and what quotas count together.
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+Two rules hold everywhere. An IPv4 address that a socket for both families shows as an IPv6 one (`::ffff:192.0.2.1`,
+RFC 4291, 2.5.5.2) is the IPv4 address. A single IPv6 address stands for its /64, because one customer or one machine
+usually has all of that network.
+"""
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from chatserver.errors import ErrorWord, Refused
 
-WHOSE = 64
-"""Bits of an IPv6 address that tell whose it is: a household or a machine may use all addresses behind them."""
+CUSTOMER_BITS = 64
+"""Leading bits of an IPv6 address that identify the customer or the machine."""
+
+
+def canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address for an IPv4-mapped one, otherwise the same."""
+    return (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
+
+
+def counted(address: str) -> str:
+    """What quotas count together: an IPv4 address by itself, an IPv6 address with its /64.
+
+    Anything else, such as the empty address of a Unix socket, counts as it is.
+    """
+    if ":" not in address:
+        return address
+    try:
+        ip = canonical(ip_address(address.partition("%")[0]))
+    except ValueError:
+        return address
+    return str(_customer(ip) if isinstance(ip, IPv6Address) else ip)
 
 
 def address(text: str) -> str:
-    """Without the bits of a host where it is a network; one IPv6 address alone stands for its /64. Raises Refused."""
+    """An address or a network in canonical form: a network without host bits, an IPv6 address as its /64.
+
+    Raises Refused.
+    """
     try:
         network = ip_network("" if "%" in text else text, strict=False)
     except ValueError:
         raise Refused(
-            ErrorWord.BAD_COMMAND, "This address is no IPv4 or IPv6 address, and no network such as 192.0.2.0/24."
+            ErrorWord.BAD_COMMAND, "This is neither an IPv4 or IPv6 address nor a network such as 192.0.2.0/24."
         ) from None
     if isinstance(network, IPv6Network):
-        inner = network.network_address.ipv4_mapped  # as a socket for both shows an IPv4 peer
-        if inner is not None and network.prefixlen >= 96:
-            network = IPv4Network((inner, network.prefixlen - 96))
+        first = canonical(network.network_address)
+        if isinstance(first, IPv4Address) and network.prefixlen >= 96:
+            network = IPv4Network((first, network.prefixlen - 96))
         elif "/" not in text:
-            network = network.supernet(new_prefix=WHOSE)
+            network = _customer(network.network_address)
     if isinstance(network, IPv4Network) and network.prefixlen == 32:
         return str(network.network_address)
     return str(network)
 
 
 def is_address(word: str) -> bool:
-    """Whether this is meant as an address: no name has one of these characters."""
+    """Whether this is meant as an address: it has a character that no name has."""
     return not {".", ":", "/"}.isdisjoint(word)
+
+
+def _customer(ip: IPv6Address) -> IPv6Network:
+    return IPv6Network((ip, CUSTOMER_BITS), strict=False)

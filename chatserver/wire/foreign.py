@@ -1,8 +1,8 @@
-"""Clients that came to the wrong port: what they speak, told by their first bytes."""
+"""Clients that connected to the wrong port: recognizes their protocol by their first bytes."""
 
 import re
 
-SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
+SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("TLS", re.compile(rb"\x16\x03")),
     ("SSH", re.compile(rb"SSH-")),
     ("SMTP", re.compile(rb"(EHLO|HELO) ")),
@@ -10,16 +10,16 @@ SIGNS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ("SOCKS", re.compile(rb"\x04[\x01\x02]|\x05[\x01-\xff]")),
     ("RDP", re.compile(rb"\x03\x00")),
     ("HTTP", re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")),
-    ("HTTP", re.compile(rb"[A-Za-z][A-Za-z0-9-]*: ")),  # a `Header: value`, as of an address cut short
+    ("HTTP", re.compile(rb"[A-Za-z][A-Za-z0-9-]*: ")),  # a header, for a request whose first line was lost
 )
 
 
 def foreign(first: bytes) -> str | None:
-    """The protocol of a client that is no chat client, or None. `first`: its first line, or the beginning of it.
+    """The protocol of a client that is not a chat client, or None. `first`: its first line or the beginning of it.
 
-    Only for what comes before login: nothing there looks like this, since a name has neither blank nor colon.
+    Use it only before login, where no legitimate line matches: names contain neither blanks nor colons.
     """
-    for protocol, sign in SIGNS:
-        if sign.match(first):
+    for protocol, signature in SIGNATURES:
+        if signature.match(first):
             return protocol
     return None

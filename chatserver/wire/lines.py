@@ -1,25 +1,24 @@
-"""Bytes to lines: line ends, limits and the telnet filter, whatever pieces the bytes come in."""
+"""Bytes to lines, however the bytes are split into chunks: line ends, limits and the telnet filter."""
 
 from typing import Final
 
 from msgspec import Struct
 
-START: Final = 16
-"""As many bytes as it takes to recognise a dialect or a foreign protocol."""
+from chatserver.wire.telnet import Telnet
 
-SE, SB, WILL, WONT, DO, DONT, IAC = 0xF0, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
-MAX_SUBNEGOTIATION: Final = 1024
+START: Final = 16
+"""How many bytes are enough to recognize a dialect or a foreign protocol."""
 
 
 class TooLong(Struct, frozen=True):
-    """Stands where an over-long line was; the line itself is gone."""
+    """Takes the place of a line over the limit, which itself is discarded."""
 
 
 TOO_LONG: Final = TooLong()
 
 
 class Undecodable(Exception):
-    """Nothing sensible can follow: the connection is to end. `text` says why, in one line for a person."""
+    """The rest of the stream cannot be understood: the connection must end. `text`: why, in one line for a person."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -27,7 +26,7 @@ class Undecodable(Exception):
 
 
 class Lines:
-    """Feed it bytes, take lines. Lines that came before trouble are handed out before the trouble is raised."""
+    """Takes bytes with `feed` and returns lines with `next`: if the stream breaks, first the lines before the break."""
 
     __slots__ = ("_after_cr", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail", "_tail_length",
                  "_telnet", "_trouble")  # fmt: skip
@@ -36,21 +35,21 @@ class Lines:
         """Both in bytes; a `max_line` of 0 leaves only the other limit."""
         self._max_line = max_line or max_unended
         self._max_unended = max(max_unended, self._max_line)
-        self._ready: list[bytes] = []  # the next one last: a deque would be the half of an idle connection's memory
+        self._ready: list[bytes] = []  # the next one last; a deque would be half the memory of an idle connection
         self._ready_bytes = 0
-        self._tail = bytearray()  # the unfinished line: at most _max_line bytes of it are kept ...
-        self._tail_length = 0  # ... and all are counted
+        self._tail = bytearray()  # the unfinished line, of which at most _max_line bytes are stored ...
+        self._tail_length = 0  # ... and all bytes are counted
         self._after_cr = False
         self._telnet = Telnet()
         self._trouble: str | None = None
 
     @property
     def pending(self) -> int:
-        """Bytes held: lines not taken yet, their ends included, and the unfinished one."""
+        """Bytes in memory: lines not taken yet, including their ends, and the unfinished line."""
         return self._ready_bytes + len(self._tail)
 
     def feed(self, data: bytes) -> None:
-        """Never raises; after trouble it keeps nothing more."""
+        """Never raises. Once the stream is broken, it discards everything."""
         if self._trouble is not None:
             return
         data = self._telnet.filter(data)
@@ -62,7 +61,7 @@ class Lines:
             self._give_up(self._telnet.trouble)
 
     def next(self) -> bytes | TooLong | None:
-        """The next line without its end, or None: there is none yet. Raises Undecodable, from then on always."""
+        """The next line without its end, or None if there is none yet. Raises Undecodable, and then always again."""
         if self._ready:
             line = self._ready.pop()
             self._ready_bytes -= len(line) + 1
@@ -72,13 +71,13 @@ class Lines:
         return None
 
     def finish(self) -> bytes | TooLong | None:
-        """At the end of input, when `next` has no more: the last line, if it lacked only its end."""
+        """The last line, if only its end was missing. Call it at the end of input, when `next` has nothing more."""
         if self._trouble is not None:
             return None
         return self._bare(self._take_tail()) or None
 
     def start(self) -> bytes:
-        """The first bytes of what is pending, at most 16, so that a client is known before its first line ends."""
+        """The first 16 pending bytes at most, so that a client can be recognized before its first line ends."""
         start = b""
         for line in reversed(self._ready):
             start += line[:START] + b"\n"
@@ -87,12 +86,12 @@ class Lines:
         return (start + self._tail[:START])[:START]
 
     def replies(self) -> bytes:
-        """What telnet clients are to be told. Taken: the next call has only what is new."""
+        """Bytes to send to a telnet client. Each call returns only what is new since the last one."""
         return self._telnet.replies()
 
     def _with_newlines(self, data: bytes) -> bytes:
-        """Makes a newline of the NUL in telnet's CR NUL; the count of bytes stays."""
-        if 0 in data:  # seldom
+        """Turns telnet's CR NUL into CR LF, so that the number of bytes stays the same."""
+        if 0 in data:  # rare
             if self._after_cr and data[0] == 0:
                 data = b"\n" + data[1:]
             data = data.replace(b"\r\0", b"\r\n")
@@ -100,10 +99,10 @@ class Lines:
         return data
 
     def _split(self, data: bytes) -> None:
-        """`data` is no longer than the unended limit, so only the line that began earlier can exceed that."""
+        """`data` is at most `_max_unended` bytes long, so only a line that began earlier can exceed that limit."""
         if self._trouble is not None:
             return
-        lines = data.split(b"\n")  # once for the whole chunk: a burst of short lines is cheap
+        lines = data.split(b"\n")  # one split per chunk, so that a burst of short lines is cheap
         rest = lines.pop()
         if lines:
             self._extend_tail(lines[0])
@@ -117,7 +116,7 @@ class Lines:
     def _extend_tail(self, piece: bytes) -> None:
         self._tail_length += len(piece)
         if self._tail_length >= self._max_unended:
-            self._give_up(f"{self._max_unended} bytes without the end of a line.")
+            self._give_up(f"You sent {self._max_unended} bytes without a line end.")
         elif len(self._tail) < self._max_line:
             self._tail += piece[: self._max_line - len(self._tail)]
 
@@ -132,81 +131,7 @@ class Lines:
         return line
 
     def _bare(self, line: bytes) -> bytes | TooLong:
-        """Without its CR. A line was cut at `max_line`, so one that reaches it is over-long, with its newline."""
+        """The line without its CR. Lines are cut at `_max_line`: one of that length was too long with its newline."""
         if len(line) >= self._max_line:
             return TOO_LONG
         return line.removesuffix(b"\r")
-
-
-class Telnet:
-    """Takes telnet's commands out of a stream, and refuses every option. It never asks for one."""
-
-    __slots__ = ("_pending", "_refused", "_replies", "_sub_length", "trouble")
-
-    def __init__(self) -> None:
-        self._pending = b""  # the command begun: IAC, IAC verb, or IAC SB [IAC] without what lies between
-        self._sub_length = 0
-        self._replies = b""
-        self._refused = NO_OPTIONS
-        self.trouble: str | None = None
-
-    def replies(self) -> bytes:
-        replies, self._replies = self._replies, b""
-        return replies
-
-    def filter(self, data: bytes) -> bytes:
-        """What is not telnet. After `trouble` nothing is to be trusted any more."""
-        if not self._pending and IAC not in data:  # all but a client's first chunk
-            return data
-        kept = []
-        at = 0
-        while at < len(data) and self.trouble is None:
-            if self._pending in (b"", SUBNEGOTIATION):
-                iac = data.find(IAC, at)
-                end = len(data) if iac < 0 else iac
-                if self._pending:
-                    self._skip(end - at)
-                else:
-                    kept.append(data[at:end])
-                if iac >= 0:
-                    self._pending += IAC_BYTE
-                at = end + 1
-            else:
-                kept.append(self._command(data[at]))
-                at += 1
-        return b"".join(kept)
-
-    def _command(self, byte: int) -> bytes:
-        """One byte after an IAC, or after IAC and a verb. Returns what of it is data."""
-        begun, self._pending = self._pending, b""
-        if begun == IAC_BYTE:
-            if byte == IAC:
-                return IAC_BYTE
-            if byte == SB:
-                self._sub_length = 0
-            if byte in (SB, WILL, WONT, DO, DONT):
-                self._pending = bytes((IAC, byte))
-        elif begun.startswith(SUBNEGOTIATION):
-            if byte != SE:
-                self._pending = SUBNEGOTIATION
-                self._skip(2)
-        elif begun[1] in REFUSALS:
-            self._refuse(bytes((IAC, REFUSALS[begun[1]], byte)))
-        return b""
-
-    def _skip(self, count: int) -> None:
-        self._sub_length += count
-        if self._sub_length > MAX_SUBNEGOTIATION:
-            self.trouble = "A telnet subnegotiation without an end."
-
-    def _refuse(self, reply: bytes) -> None:
-        """Once an option: a client that asks again and again gets, and costs, nothing."""
-        if reply not in self._refused:
-            self._refused |= {reply}
-            self._replies += reply
-
-
-NO_OPTIONS: Final[frozenset[bytes]] = frozenset()  # one for all: an empty set takes 216 bytes
-IAC_BYTE: Final = bytes((IAC,))
-SUBNEGOTIATION: Final = bytes((IAC, SB))
-REFUSALS: Final = {DO: WONT, WILL: DONT}

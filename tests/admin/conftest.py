@@ -1,4 +1,4 @@
-"""`chatctl` as it is called, on a ready database of each kind."""
+"""Runs `chatctl` on a migrated database of each kind."""
 
 import json
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from tests.support.process import migrate
 PASSWORD = "s3cret-words"
 
 CHEAP = "[passwords]\nmemory_kib = 64\ntime_cost = 1\n[limits]\nstrikes = 0\n"
-"""Settings for hashes that keep no test waiting, and for asking again and again."""
+"""Settings for fast password hashes, and without a limit on refused commands."""
 
 
 class Chatctl:
-    """Runs one command after the other on the same database."""
+    """Runs commands on one database."""
 
     def __init__(self, database: str) -> None:
         self.database = database
@@ -30,22 +30,22 @@ class Chatctl:
         return result
 
     def __call__(self, *words: str, typed: str | None = None) -> str:
-        """What it prints, where it must succeed."""
+        """Runs a command that must succeed; returns what it prints."""
         result = self.run(*words, typed=typed)
         assert (result.exit_code, result.stderr) == (0, ""), result.output
         return result.stdout
 
     def json(self, *words: str, typed: str | None = None) -> Any:
-        """The same with --json: one value in one line."""
+        """The same with --json: returns the value, which must be on one line."""
         [line] = self(*words, "--json", typed=typed).splitlines()
         return json.loads(line)
 
     def lines(self, *words: str) -> list[Any]:
-        """The same for an export: a value in each line."""
+        """The same for an export: returns the value of each line."""
         return [json.loads(line) for line in self(*words).splitlines()]
 
     def fails(self, *words: str, typed: str | None = None) -> str:
-        """The one line that says what to do, where it cannot be done."""
+        """Runs a command that must fail; returns the line that says what to do."""
         result = self.run(*words, typed=typed)
         assert (result.exit_code, result.stdout) == (1, ""), result.output
         [line] = result.stderr.splitlines()
@@ -53,7 +53,7 @@ class Chatctl:
         return line.removeprefix("chatctl: ")
 
     def misused(self, *words: str) -> str:
-        """What is said, where it was not called as it should be."""
+        """Runs a command with wrong arguments; returns the usage error."""
         result = self.run(*words)
         assert (result.exit_code, result.stdout) == (2, ""), result.output
         return result.stderr
@@ -71,5 +71,5 @@ def chatctl(database_url: str) -> Chatctl:
 
 @pytest.fixture
 def on() -> Callable[[str], Chatctl]:
-    """`chatctl` on a database that may not be there."""
+    """Makes a `chatctl` for a database that may not exist."""
     return Chatctl

@@ -1,4 +1,4 @@
-"""docs/operating.md says what is so."""
+"""docs/operating.md agrees with the code."""
 
 import re
 import shlex
@@ -17,7 +17,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text
 
 
 def test_settings() -> None:
-    """The table has every setting with its default, in the order of config.py, and no other."""
+    """The table has every setting with its default, in the order of config.py, and nothing else."""
     rows = re.findall(r"^\| `(\w+\.\w+)` \| `(.*?)` \| \S", PAGE, re.MULTILINE)
     said = {name: tomllib.loads(f"default = {default}")["default"] for name, default in rows}
     tables = structs.asdict(Settings())
@@ -31,7 +31,7 @@ def examples() -> list[list[str]]:
 
 
 def test_examples(sqlite_url: str, on: Callable[[str], Chatctl], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other they all work."""
+    """All examples work, in their order."""
     chatctl = on(sqlite_url)
     for words in examples():
         typed = f"{PASSWORD}\n" * 2

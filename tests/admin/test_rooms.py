@@ -1,4 +1,4 @@
-"""`chatctl room`: rooms, also those that are private, direct, or no more."""
+"""`chatctl room`: rooms, including private, direct and deleted ones."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ import pytest
 from chatserver.events import PRIVATE, PUBLIC, Person
 from chatserver.store import rooms
 from chatserver.store.database import open_ready, parse_url
-from chatserver.store.places import find_room
+from chatserver.store.visibility import find_room
 from tests.admin.conftest import Chatctl
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -15,7 +15,7 @@ AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 
 @pytest.fixture
 def housed(chatctl: Chatctl) -> Chatctl:
-    """Ana owns a public room and a private one, and has a direct one with Bob."""
+    """Ana owns a public and a private room, and has a direct room with Bob."""
     chatctl.add("ana", "bob")
     ana = Person(1, "ana")
     engine = open_ready(parse_url(chatctl.database))
@@ -28,7 +28,7 @@ def housed(chatctl: Chatctl) -> Chatctl:
 
 
 def test_listing(housed: Chatctl) -> None:
-    """Public and private ones; a direct one is nobody's business. What a topic holds cannot harm a terminal."""
+    """Public and private rooms are listed, direct ones are not. Control characters in a topic are escaped."""
     listed = housed.json("room", "list")
     assert [(one["id"], one["name"], one["kind"], one["members"], one["entries"]) for one in listed] == [
         (1, "general", "public", 2, 2),
@@ -58,7 +58,7 @@ def test_showing(housed: Chatctl) -> None:
 
 
 def test_deleting(housed: Chatctl) -> None:
-    """The server itself ends it, everybody is out, the name is free; its log can still be had, by its id."""
+    """A room is deleted by the server itself: it has no members, its name is free, its log is exported by id."""
     assert "--yes" in housed.misused("room", "delete", "books")
     assert housed.json("room", "delete", "BOOKS", "--yes") == {"room": "books", "id": 2, "deleted": True}
     assert "There is no room books" in housed.fails("room", "delete", "books", "--yes")
@@ -76,7 +76,7 @@ def test_deleting(housed: Chatctl) -> None:
 
 
 def test_exporting(housed: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The room, then its whole log, however many pages that is."""
+    """An export has the room, then its whole log, in however many pages."""
     monkeypatch.setattr("chatserver.admin.room.PAGE", 2)
     housed.add(*[f"guest{n}" for n in range(5)])
     room, *log = housed.lines("room", "export", "general")

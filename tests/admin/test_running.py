@@ -1,4 +1,4 @@
-"""What `chatctl` changes takes effect in a running server, within a second or two."""
+"""Changes made by `chatctl` take effect in a running server within a second or two."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def named(one: ChatServer, connect: Connect, *names: str) -> list[JsonClient]:
 
 
 def test_disabling(running: Running, connect: Connect) -> None:
-    """All connections end, and say why; there is no logging in until it is taken back."""
+    """Disabling an account ends its connections with a reason, and prevents logins until it is enabled again."""
     one, chatctl = running
     ana, bob = named(one, connect, "ana", "bob")
     also = connect(one, JsonClient)
@@ -38,7 +38,7 @@ def test_disabling(running: Running, connect: Connect) -> None:
 
 
 def test_operators(running: Running, connect: Connect) -> None:
-    """Rights come, and go, while one is connected."""
+    """A connected user becomes an operator and a normal user again."""
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     assert ana.refused("bans") == "not-allowed"
@@ -50,7 +50,7 @@ def test_operators(running: Running, connect: Connect) -> None:
 
 
 def test_deleting_a_room(running: Running, connect: Connect) -> None:
-    """Its members hear who did it: the server. They are out of it, and the name is free."""
+    """Members are told that the server deleted the room. They are out of it, and its name is free."""
     one, chatctl = running
     ana, bob = named(one, connect, "ana", "bob")
     person = connect(one, TextClient)
@@ -72,7 +72,7 @@ def test_deleting_a_room(running: Running, connect: Connect) -> None:
 
 
 def test_banning_from_a_room(running: Running, connect: Connect) -> None:
-    """Everybody there hears it; who is banned hears nothing after it."""
+    """Everybody in the room is told of the ban; the banned user hears nothing after it."""
     one, chatctl = running
     ana, bob = named(one, connect, "ana", "bob")
     chatctl("ban", "add", "bob", "--room", "general", "--reason", "spam")
@@ -102,7 +102,7 @@ def test_banning_from_the_server(running: Running, connect: Connect) -> None:
 
 
 def test_banning_a_network(running: Running, connect: Connect) -> None:
-    """Connections from there end, logged in or not, and new ones are not taken, until it is lifted."""
+    """A ban of a network ends its connections, logged in or not, and refuses new ones until it is lifted."""
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     stranger = connect(one, Raw)
@@ -119,7 +119,7 @@ def test_banning_a_network(running: Running, connect: Connect) -> None:
 
 
 def test_revoking_a_token(running: Running, connect: Connect) -> None:
-    """What came with that token ends, and nothing else of the same account."""
+    """Revoking a token ends the connections that logged in with it, and no others of the account."""
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     first, second = (chatctl.json("token", "add", "ana", label)["token"] for label in ("ci", "cron"))
@@ -134,7 +134,7 @@ def test_revoking_a_token(running: Running, connect: Connect) -> None:
 
 
 def test_adding_and_erasing(running: Running, connect: Connect) -> None:
-    """Others see somebody come into the default rooms, and out of them; nothing is out of order."""
+    """Members of the default rooms see a new account join and an erased one leave, with no gap in the log."""
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     chatctl.add("bob")
@@ -154,7 +154,7 @@ def test_adding_and_erasing(running: Running, connect: Connect) -> None:
 
 
 def test_a_password(running: Running, connect: Connect) -> None:
-    """The new one is good at once, the old one no more; who is connected stays so."""
+    """A new password is valid at once and the old one is not; connections stay."""
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     chatctl("user", "password", "ana", "--password-stdin", typed="other-words\n")

@@ -1,4 +1,4 @@
-"""`chatctl migrate` and `check`, and where the settings come from."""
+"""`chatctl migrate` and `check`, and where settings come from."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ CHATCTL = Path(sys.executable).with_name("chatctl")
 
 
 def findings(chatctl: Chatctl) -> dict[str, bool]:
-    """What `check` has to say, by item; its status tells whether all is well, in JSON too."""
+    """Whether each item that `check` reports is ok; the exit status says whether all are, with --json too."""
     result = chatctl.run("check")
     words = [line.split(maxsplit=2) for line in result.stdout.splitlines()]
     found = {item.rstrip(":"): verdict == "ok" for verdict, item, _ in words}
@@ -30,19 +30,19 @@ def findings(chatctl: Chatctl) -> dict[str, bool]:
 
 
 def test_migrating(database_url: str, on: On) -> None:
-    """Nothing is made by any other command, however empty the database; migrating twice does no harm."""
+    """No other command creates a schema. Migrating twice does no harm."""
     chatctl = on(database_url)
     for words in (["user", "list"], ["ban", "add", "192.0.2.7"]):
         assert "chatctl migrate" in chatctl.fails(*words)
     assert not all(findings(chatctl).values())
-    assert chatctl("migrate") == "The schema is this version's now.\n"
+    assert chatctl("migrate") == "The schema is up to date now.\n"
     assert chatctl.json("migrate") == {"schema": "current", "before": "current"}
     assert chatctl.json("user", "list") == []
     assert findings(chatctl)["schema"]
 
 
 def test_a_newer_schema(chatctl: Chatctl) -> None:
-    """What a newer version has made is left alone."""
+    """The schema of a newer version is not touched."""
     engine = create_engine(chatctl.database)
     with engine.begin() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -62,7 +62,7 @@ def test_checking_sqlite(sqlite_url: str, on: On) -> None:
 
 
 def test_checking_postgres(postgres_url: str, postgres_server: PostgresServer, on: On) -> None:
-    """Where fsync is off, as on the tests' own Postgres, that is wrong."""
+    """`check` reports if fsync is off, as it is on the tests' own PostgreSQL."""
     hasty, durable = on(postgres_url), on(postgres_server.url())
     for chatctl in (hasty, durable):
         chatctl("migrate")
@@ -91,7 +91,7 @@ def test_wrong_settings(sqlite_url: str, on: On, tmp_path: Path) -> None:
 
 
 def run(*words: str, cwd: Path, **environment: str) -> str:
-    """The installed command; what it prints."""
+    """Runs the installed command; returns what it prints."""
     done = subprocess.run(
         [str(CHATCTL), *words], cwd=cwd, env=clean_environment(environment), stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=60, check=True,
@@ -100,7 +100,7 @@ def run(*words: str, cwd: Path, **environment: str) -> str:
 
 
 def test_precedence(tmp_path: Path) -> None:
-    """As for the server: the command line over the environment over the file over the default."""
+    """As for the server: the command line beats the environment, the file, and the default, in this order."""
     for name in ("default", "file", "environment", "option"):
         url = "chatserver" if name == "default" else name
         migrate(f"sqlite:///{tmp_path / url}.db")
@@ -116,7 +116,7 @@ def test_precedence(tmp_path: Path) -> None:
 
 
 def test_a_terminal(tmp_path: Path) -> None:
-    """At a terminal a password is not echoed."""
+    """A password typed at a terminal is not echoed."""
     database = ("--database", f"sqlite:///{tmp_path / 'chat.db'}")
     run(*database, "migrate", cwd=tmp_path)
     pid, terminal = pty.fork()
@@ -136,14 +136,14 @@ def test_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [[], ["user"], ["room"], ["ban"], ["token"], ["user", "add"], ["check"]])
 def test_help(words: list[str], on: On) -> None:
-    """Every command says what it is for, and every option."""
+    """The help of every command fits into 80 columns."""
     text = on("sqlite://")(*words, "--help")
     assert all(len(line) <= 80 for line in text.splitlines())
     assert text.startswith("Usage: ")
 
 
 def test_commands() -> None:
-    """Those there are, each with --json."""
+    """Every command has --json."""
     found = {}
     for name, command in main.commands.items():
         inner = getattr(command, "commands", {"": command})

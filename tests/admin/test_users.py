@@ -1,10 +1,10 @@
-"""`chatctl user`: who is there, and what becomes of them."""
+"""`chatctl user`: managing accounts."""
 
 from pathlib import Path
 
 import pytest
 
-from chatserver.store import accounts, messages
+from chatserver.store import accounts, entries, messages
 from chatserver.store.database import open_ready, parse_url
 from chatserver.store.messages import Draft
 from tests.admin.conftest import PASSWORD, Chatctl
@@ -20,7 +20,7 @@ def hash_of(chatctl: Chatctl, name: str) -> str:
 
 
 def test_adding(chatctl: Chatctl) -> None:
-    """Who is added is in the default rooms, as if registered, and is called as they were written."""
+    """A new account is in the default rooms, as if it had registered, and its name is kept as written."""
     assert chatctl.json("user", "add", "Ana", "--password-stdin", typed=PASSWORD) == {
         "id": 1,
         "name": "Ana",
@@ -28,7 +28,7 @@ def test_adding(chatctl: Chatctl) -> None:
     }
     assert hash_of(chatctl, "ana").startswith("$argon2id$")
     assert chatctl("user", "add", "bob", "--password-stdin", typed=f"{PASSWORD}\r\nmore\n") == (
-        "bob is registered, and in general.\n"
+        "bob is registered and has joined general.\n"
     )
     log = chatctl.lines("room", "export", "general")
     assert [(line["event"], line["name"]) for line in log[1:]] == [("joined", "Ana"), ("joined", "bob")]
@@ -37,7 +37,7 @@ def test_adding(chatctl: Chatctl) -> None:
 
 
 def test_the_settings_hold(chatctl: Chatctl, tmp_path: Path) -> None:
-    """Hashes cost what the server's settings say, and default rooms and least length are the server's too."""
+    """The cost of a hash, the default rooms and the least length of a password come from the server's settings."""
     file = tmp_path / "chatserver.toml"
     file.write_text(
         '[server]\ndefault_rooms = ["lobby", "books"]\n[passwords]\nmemory_kib = 64\ntime_cost = 1\nmin_length = 4\n'
@@ -51,7 +51,7 @@ def test_the_settings_hold(chatctl: Chatctl, tmp_path: Path) -> None:
 
 
 def test_typing_a_password(chatctl: Chatctl) -> None:
-    """At the prompt it is typed twice, and not shown; it is never an argument."""
+    """A password is typed twice at a prompt and not shown; it is never an argument."""
     result = chatctl.run("user", "add", "ana", typed=f"{PASSWORD}\n{PASSWORD}\n")
     assert result.exit_code == 0
     assert PASSWORD not in result.output
@@ -65,17 +65,17 @@ def test_typing_a_password(chatctl: Chatctl) -> None:
 
 @pytest.mark.parametrize("typed", ["", "short\n", "with\x07bell-in-it\n", "x" * 1025])
 def test_bad_passwords(chatctl: Chatctl, typed: str) -> None:
-    """What could not be registered is no password here either, and changes nothing."""
+    """A password that could not be registered is refused here too, and changes nothing."""
     chatctl.add("ana")
     before = hash_of(chatctl, "ana")
-    assert "A password has" in chatctl.fails("user", "password", "ana", "--password-stdin", typed=typed)
+    assert "A password " in chatctl.fails("user", "password", "ana", "--password-stdin", typed=typed)
     assert hash_of(chatctl, "ana") == before
-    assert "A password has" in chatctl.fails("user", "add", "bob", "--password-stdin", typed=typed)
-    assert "Nobody" in chatctl.fails("user", "show", "bob")
+    assert "A password " in chatctl.fails("user", "add", "bob", "--password-stdin", typed=typed)
+    assert "There is no user" in chatctl.fails("user", "show", "bob")
 
 
 def test_listing(chatctl: Chatctl) -> None:
-    """All but guests and erased ones, oldest first, with what is special about them."""
+    """Accounts are listed oldest first, without guests and erased ones, with their kind and state."""
     chatctl.add("ana", "bob", "cai", "dan")
     chatctl("user", "operator", "bob")
     chatctl("user", "disable", "cai")
@@ -97,7 +97,7 @@ def test_listing(chatctl: Chatctl) -> None:
 
 
 def test_long_lists(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lists are read in pages, and are whole."""
+    """A list that is read in several pages is complete."""
     monkeypatch.setattr("chatserver.admin.user.PAGE", 2)
     names = ["ana", "bob", "cai", "dan", "eve"]
     chatctl.add(*names)
@@ -115,40 +115,40 @@ def test_showing(chatctl: Chatctl) -> None:
     text = chatctl("user", "show", "ana")
     assert "Banned:       no more\n" in text
     assert "Tokens:       ci\n" in text
-    assert chatctl.fails("user", "show", "bo\x9bb") == "Nobody is called bo\\u009bb. See: chatctl user list"
+    assert chatctl.fails("user", "show", "bo\x9bb") == "There is no user bo\\u009bb. See: chatctl user list"
 
 
 def test_operators(chatctl: Chatctl) -> None:
     chatctl.add("ana")
     assert chatctl.json("user", "operator", "ana") == {"name": "ana", "kind": "operator"}
     assert chatctl.json("user", "show", "ana")["kind"] == "operator"
-    assert chatctl("user", "operator", "ana", "--off") == "ana is an operator no more.\n"
+    assert chatctl("user", "operator", "ana", "--off") == "ana is no longer an operator of the server.\n"
     assert chatctl.json("user", "show", "ana")["kind"] == "person"
-    assert "Nobody" in chatctl.fails("user", "operator", "bob")
+    assert "There is no user" in chatctl.fails("user", "operator", "bob")
 
 
 def test_disabling(chatctl: Chatctl) -> None:
     chatctl.add("ana")
     assert chatctl.json("user", "disable", "ana") == {"name": "ana", "disabled": True}
     assert "disabled" in chatctl.json("user", "show", "ana")
-    assert chatctl("user", "disable", "ana", "--off") == "ana may log in again.\n"
+    assert chatctl("user", "disable", "ana", "--off") == "ana can log in again.\n"
     assert "disabled" not in chatctl.json("user", "show", "ana")
 
 
 def say(chatctl: Chatctl, author: int, *texts: str) -> None:
-    """Into the first room."""
+    """Sends messages to the first room."""
     engine = open_ready(parse_url(chatctl.database))
     auto = engine.execution_options(isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
     with auto.begin() as db:
-        at = messages.after(db, 1, 0, 1)[0][0].at
+        at = entries.after(db, 1, 0, 1)[0][0].at
         drafts = [Draft(1, author, text, f"id-{author}-{n}") for n, text in enumerate(texts)]
-        assert {verdict.outcome for verdict in messages.append(db, drafts, at)} == {"kept"}
+        assert {verdict.outcome for verdict in messages.append(db, drafts, at)} == {"stored"}
     engine.dispose()
 
 
 @pytest.mark.parametrize("messages", ["keep", "erase"])
 def test_erasing(chatctl: Chatctl, messages: str) -> None:
-    """Out of all rooms and out of the database; what they said stays or goes. The name is never given out again."""
+    """An erased account is out of all rooms; its messages stay or go. The name is never reused."""
     chatctl.add("ana", "bob")
     say(chatctl, 1, "hello")
     assert "--yes" in chatctl.misused("user", "erase", "ana", "--messages", messages)
@@ -157,8 +157,8 @@ def test_erasing(chatctl: Chatctl, messages: str) -> None:
         "erased": True,
         "messages": messages,
     }
-    assert "Nobody" in chatctl.fails("user", "erase", "ana", "--yes")
-    assert "Nobody" in chatctl.fails("user", "password", "ana", "--password-stdin", typed=PASSWORD)
+    assert "There is no user" in chatctl.fails("user", "erase", "ana", "--yes")
+    assert "There is no user" in chatctl.fails("user", "password", "ana", "--password-stdin", typed=PASSWORD)
     assert "is taken" in chatctl.fails("user", "add", "ana", "--password-stdin", typed=PASSWORD)
     assert "Erased: " in chatctl("user", "show", "ana")
     log = chatctl.lines("room", "export", "general")
@@ -172,7 +172,7 @@ def test_erasing(chatctl: Chatctl, messages: str) -> None:
 
 
 def test_exporting(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The account, then all that they wrote, however many pages that is; and nothing that a terminal would obey."""
+    """An export has the account, then all its entries, in however many pages; and no control characters."""
     monkeypatch.setattr("chatserver.admin.leaving.PAGE", 3)
     chatctl.add("ana", "bob")
     texts = [f"number {n}" for n in range(7)] + ["\x9b2Jé\x7f"]

@@ -1,4 +1,4 @@
-"""Programs that speak without pause, and what the database says of it afterwards."""
+"""Clients that send messages continuously, and checks of what the database contains afterwards."""
 
 import json
 import threading
@@ -11,24 +11,24 @@ from tests.support.client import Ended, JsonClient, Message, Raw
 from tests.support.process import wait_until
 
 QUICK = "[passwords]\nmemory_kib = 8\ntime_cost = 1\n"
-"""Settings for servers at which many log in."""
+"""Cheap password hashes, for servers with many logins."""
 
 IN_FLIGHT = 8
 
 
 class Talker:
-    """Says numbered messages, each with an id, in a thread of its own: until it is stopped, or the connection ends.
+    """Sends numbered messages, each with an id, in a separate thread, until it is stopped or the connection ends.
 
-    What is refused as `unavailable` is sent again with the same id until it is stored.
+    It retries messages that are refused as `unavailable`, with the same id, until they are stored.
     """
 
     def __init__(self, client: JsonClient, name: str, rooms: list[str]) -> None:
         self.client = client
         self.name = name
         self.acknowledged: dict[str, tuple[str, int]] = {}
-        """By id: the room and the number."""
+        """By id: the room and the number of each acknowledged message."""
         self.unavailable: list[Message] = []
-        self.trouble: BaseException | None = None
+        self.failure: BaseException | None = None
         self._rooms = rooms
         self._count = 0
         self._stopping = threading.Event()
@@ -39,60 +39,60 @@ class Talker:
         return self
 
     def stop(self) -> None:
-        """Everything said is acknowledged, or the connection has ended."""
+        """Stop, and wait until every message is acknowledged or the connection has ended."""
         self._stopping.set()
         self.join()
 
     def join(self) -> None:
         self._thread.join(30)
         assert not self._thread.is_alive()
-        if self.trouble is not None:
-            raise self.trouble
+        if self.failure is not None:
+            raise self.failure
 
     def _run(self) -> None:
         try:
-            flying: list[tuple[int, str]] = []
-            while flying or not self._stopping.is_set():
-                while len(flying) < IN_FLIGHT and not self._stopping.is_set():
+            in_flight: list[tuple[int, str]] = []
+            while in_flight or not self._stopping.is_set():
+                while len(in_flight) < IN_FLIGHT and not self._stopping.is_set():
                     self._count += 1
                     id = f"{self.name}-{self._count}"
-                    flying.append((self._post(id), id))
-                tag, id = flying.pop(0)
+                    in_flight.append((self._post(id), id))
+                tag, id = in_flight.pop(0)
                 answer = self.client.answer(tag, 30)
                 if answer["ok"]:
                     self.acknowledged[id] = answer["room"], answer["seq"]
                 else:
                     assert answer["error"] == "unavailable", answer
                     self.unavailable.append(answer)
-                    flying.append((self._post(id), id))
+                    in_flight.append((self._post(id), id))
         except (Ended, ConnectionError):
-            self._hear_the_rest()
+            self._read_the_rest()
         except BaseException as error:
-            self.trouble = error
+            self.failure = error
 
     def _post(self, id: str) -> int:
         room = self._rooms[int(id.rpartition("-")[2]) % len(self._rooms)]
         return self.client.post("say", room=room, text=f"text of {id}", id=id)
 
-    def _hear_the_rest(self) -> None:
+    def _read_the_rest(self) -> None:
         try:
             self.client.drain(10)
         except BaseException as error:
-            self.trouble = error
+            self.failure = error
         self.client.close()
 
 
 def wait_for_load(talkers: list[Talker], each: int) -> None:
-    """Wait until every talker has so many more messages acknowledged than now."""
+    """Wait until every talker has `each` more messages acknowledged than now."""
     before = [len(talker.acknowledged) for talker in talkers]
 
     def enough() -> bool:
         return all(
-            talker.trouble is not None or len(talker.acknowledged) >= count + each
+            talker.failure is not None or len(talker.acknowledged) >= count + each
             for talker, count in zip(talkers, before, strict=True)
         )
 
-    wait_until(enough, 30, "the talkers talk")
+    wait_until(enough, 30, "the talkers have sent enough")
 
 
 Row = tuple[int, str, str, str | None]
@@ -108,8 +108,10 @@ def query(database: str, statement: str) -> list[tuple[object, ...]]:
 
 
 def stored(database: str) -> dict[str, list[Row]]:
-    """Of every room: the number, kind, text and id of all that is in its log. A direct room is called "@"; these tests
-    have one at most."""
+    """By room: the number, kind, text and id of every entry in its log.
+
+    A direct room is called "@", because these tests have at most one.
+    """
     rows = query(
         database,
         "SELECT room.name, seq, entry.kind, text, client_id FROM entry JOIN room ON room.id = room_id ORDER BY 1, 2",
@@ -125,35 +127,36 @@ def name(room: str) -> str:
 
 
 def check_kept(database: str, talkers: list[Talker]) -> None:
-    """No log has a hole; what was acknowledged is stored once, where it was said to be; what was heard is stored."""
+    """No log has a gap; each acknowledged message is stored once, under the room and number in its answer; every
+    message that a client received is stored."""
     logs = stored(database)
     for log in logs.values():
         assert [seq for seq, *_ in log] == list(range(1, len(log) + 1))
-    places: dict[str | None, list[tuple[str, int]]] = {}
+    positions: dict[str | None, list[tuple[str, int]]] = {}
     for room, log in logs.items():
         for seq, _, said, id in log:
             if id is not None:
                 assert said == f"text of {id}"
-                places.setdefault(id, []).append((room, seq))
+                positions.setdefault(id, []).append((room, seq))
     for talker in talkers:
         for id, (room, seq) in talker.acknowledged.items():
-            assert places.get(id) == [(name(room), seq)], id
+            assert positions.get(id) == [(name(room), seq)], id
         for room, heard in talker.client.rooms.items():
             check_heard(heard)
-            kept = {seq: said for seq, kind, said, _ in logs[name(room)] if kind == "message"}
+            texts = {seq: said for seq, kind, said, _ in logs[name(room)] if kind == "message"}
             for entry in heard:
                 if entry["event"] == "message":
-                    assert kept.get(entry["seq"]) == entry["text"]
+                    assert texts.get(entry["seq"]) == entry["text"]
 
 
 def check_heard(heard: list[Message]) -> None:
-    """Nothing is skipped, repeated or swapped."""
+    """No entry is skipped, repeated or out of order."""
     numbers = [entry["seq"] for entry in heard]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
 
 
 def say_often(client: JsonClient, words: str, count: int) -> int:
-    """Says the same in general so many times, with some messages in flight; the last one's number."""
+    """Send a text to general `count` times, with several messages in flight; returns the number of the last one."""
     tags: list[int] = []
     for _ in range(count):
         tags.append(client.post("say", room="general", text=words))
@@ -163,7 +166,7 @@ def say_often(client: JsonClient, words: str, count: int) -> int:
 
 
 def send_later(client: Raw, data: bytes) -> threading.Thread:
-    """Sends in a thread of its own, for a client that does not read meanwhile."""
+    """Send in a separate thread, for a client that does not read meanwhile."""
     thread = threading.Thread(target=client.socket.sendall, args=(data,), daemon=True)
     client.socket.settimeout(60)
     thread.start()

@@ -1,4 +1,4 @@
-"""How the server ends, and what is there afterwards."""
+"""How the server and sessions end, and what is stored afterwards."""
 
 import signal
 
@@ -12,39 +12,39 @@ from tests.support.process import ChatServer, wait_until
 Connections = list[tuple[object, ...]]
 
 
-def talkers(one: ChatServer, connect: Connect) -> list[Talker]:
-    """Three people who talk in two rooms at once."""
-    people = [connect(one, JsonClient) for _ in range(3)]
+def talkers(chat: ChatServer, connect: Connect) -> list[Talker]:
+    """Three clients that send messages to two rooms at once."""
+    people = [connect(chat, JsonClient) for _ in range(3)]
     for number, client in enumerate(people):
         client.register(f"talker{number}")
         client.ok("join" if number else "create", room="books")
     return [Talker(client, f"t{number}", ["general", "books"]).start() for number, client in enumerate(people)]
 
 
-def sessions(one: ChatServer) -> Connections:
+def sessions(chat: ChatServer) -> Connections:
     return query(
-        one.database,
+        chat.database,
         "SELECT account.name, reason, disconnected_at IS NOT NULL FROM session JOIN account ON account.id = account_id "
         "ORDER BY connected_at, session.id",
     )
 
 
 def test_a_kill_loses_nothing(database_url: str, server: StartServer, connect: Connect) -> None:
-    """After kill -9 under load every acknowledged message is stored, and the server goes on from there."""
-    one = server(database_url, config=QUICK)
-    people = talkers(one, connect)
-    wait_until(lambda: len(sessions(one)) == 3, what="the logins are written down")
+    """After kill -9 under load every acknowledged message is stored, and the restarted server continues from there."""
+    chat = server(database_url, config=QUICK)
+    people = talkers(chat, connect)
+    wait_until(lambda: len(sessions(chat)) == 3, what="the logins are recorded")
     wait_for_load(people, 100)
-    one.kill()
+    chat.kill()
     for talker in people:
         talker.join()
     check_kept(database_url, people)
-    assert {reason for _, reason, _ in sessions(one)} == {None}
+    assert {reason for _, reason, _ in sessions(chat)} == {None}
 
-    one.start()
+    chat.start()
     crashed: Connections = [(f"talker{n}", "crash", True) for n in range(3)]
-    wait_until(lambda: sessions(one) == crashed, what="the sessions are closed")
-    ana = connect(one, JsonClient)
+    wait_until(lambda: sessions(chat) == crashed, what="the sessions are closed")
+    ana = connect(chat, JsonClient)
     login = ana.login("talker0")
     head = {room["room"]: room["seq"] for room in login["rooms"]}
     assert head == {room: len(log) for room, log in stored(database_url).items()}
@@ -55,19 +55,20 @@ def test_a_kill_loses_nothing(database_url: str, server: StartServer, connect: C
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopping_under_load(database_url: str, server: StartServer, connect: Connect, number: signal.Signals) -> None:
-    """On SIGTERM or Ctrl-C everybody is told, what was acknowledged or heard is stored, and the exit status is 0."""
-    one = server(database_url, config=QUICK)
-    people = talkers(one, connect)
-    person = connect(one, TextClient)
-    stranger = connect(one, Raw)
+    """On SIGTERM or Ctrl-C every client is notified, every message acknowledged or received is stored, and the exit
+    status is 0."""
+    chat = server(database_url, config=QUICK)
+    people = talkers(chat, connect)
+    person = connect(chat, TextClient)
+    stranger = connect(chat, Raw)
     person.register("reader")
     stranger.read_line()
     wait_for_load(people, 100)
-    one.signal(number)
+    chat.signal(number)
     with person, stranger:
         assert person.rest().endswith("* The server is restarting. Everything you sent is saved.\n")
         assert stranger.eof() == b"* The server is restarting. Everything you sent is saved.\r\n"
-    assert one.wait(10) == 0
+    assert chat.wait(10) == 0
     for talker in people:
         talker.join()
         [closing] = [event for event in talker.client.events if event["event"] == "closing"]
@@ -75,67 +76,68 @@ def test_stopping_under_load(database_url: str, server: StartServer, connect: Co
         assert closing["reason"] == "shutdown"
         assert closing["retry"] > 0
     check_kept(database_url, people)
-    assert {(reason, closed) for _, reason, closed in sessions(one)} == {("shutdown", True)}
+    assert {(reason, closed) for _, reason, closed in sessions(chat)} == {("shutdown", True)}
 
 
-def test_what_has_arrived_is_done(server: StartServer, connect: Connect) -> None:
-    """Every command that was read before the end is answered: what is stored and what is acknowledged are the same."""
-    one = server(config=QUICK)
-    ana = connect(one, JsonClient)
+def test_commands_read_before_a_shutdown_are_executed(server: StartServer, connect: Connect) -> None:
+    """Every command read before the shutdown is answered: exactly the acknowledged messages are stored."""
+    chat = server(config=QUICK)
+    ana = connect(chat, JsonClient)
     ana.register("ana")
     count = 3000
     sender = send_later(
         ana, lines(*({"cmd": "say", "room": "general", "text": f"{n}", "tag": n} for n in range(1, count + 1)))
     )
     ana.wait_seq("general", 5)
-    one.signal(signal.SIGTERM)
+    chat.signal(signal.SIGTERM)
     ana.drain()
     ana.close()
-    assert one.wait() == 0
+    assert chat.wait() == 0
     sender.join(10)
     answered = [tag for tag in ana.order if isinstance(tag, int)][1:]
     assert answered == list(range(1, len(answered) + 1))
-    said = [text for _, kind, text, _ in stored(one.database)["general"] if kind == "message"]
+    said = [text for _, kind, text, _ in stored(chat.database)["general"] if kind == "message"]
     assert said == [f"{n}" for n in answered]
 
 
-def test_who_does_not_read_holds_nobody_up(server: StartServer, connect: Connect) -> None:
-    """A client that takes nothing is waited for so long, and no longer: others are told, and the exit status is 0."""
-    one = server(config=QUICK + "[shutdown]\nflush_seconds = 0.5\n")
-    ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
+def test_a_stalled_client_does_not_delay_a_shutdown(server: StartServer, connect: Connect) -> None:
+    """The server waits `flush_seconds` for a client that does not read; the others are notified, and the exit status is
+    0."""
+    chat = server(config=QUICK + "[shutdown]\nflush_seconds = 0.5\n")
+    ana, stuck = connect(chat, JsonClient), connect(chat, JsonClient, receive_buffer=4096)
     ana.register("ana")
     stuck.register("stuck")
     for seq in range(200, 601, 200):
         for _ in range(200):
             ana.post("say", room="general", text="x" * 7000)
         ana.wait_seq("general", seq)
-    one.signal(signal.SIGTERM)
+    chat.signal(signal.SIGTERM)
     ana.wait_closing()
     ana.close()
-    assert one.wait(10) == 0
-    assert {reason for _, reason, _ in sessions(one)} == {"shutdown"}
+    assert chat.wait(10) == 0
+    assert {reason for _, reason, _ in sessions(chat)} == {"shutdown"}
 
 
 def test_a_second_signal(server: StartServer, connect: Connect) -> None:
-    """A second SIGTERM ends the server at once, though a client that does not read is still being waited for."""
-    one = server(config=QUICK + "[shutdown]\nflush_seconds = 100\n")
-    ana, stuck = connect(one, JsonClient), connect(one, JsonClient, receive_buffer=4096)
+    """A second SIGTERM ends the server at once, even if it still waits for a client that does not read."""
+    chat = server(config=QUICK + "[shutdown]\nflush_seconds = 100\n")
+    ana, stuck = connect(chat, JsonClient), connect(chat, JsonClient, receive_buffer=4096)
     ana.register("ana")
     stuck.register("stuck")
     for _ in range(200):
         ana.post("say", room="general", text="x" * 7000)
     ana.wait_seq("general", 200)
-    one.signal(signal.SIGTERM)
+    chat.signal(signal.SIGTERM)
     ana.wait_closing()
-    assert one.running
-    one.signal(signal.SIGTERM)
-    assert one.wait(10) == -signal.SIGTERM
+    assert chat.running
+    chat.signal(signal.SIGTERM)
+    assert chat.wait(10) == -signal.SIGTERM
 
 
 def test_how_sessions_end(server: StartServer, connect: Connect) -> None:
-    """Each login has its row from beginning to end, with the reason."""
-    one = server(config=QUICK)
-    clients = {word: connect(one, JsonClient) for word in ("quit", "logout", "eof", "lost", "open")}
+    """Each session has a row with its start, its end and the reason for the end."""
+    chat = server(config=QUICK)
+    clients = {word: connect(chat, JsonClient) for word in ("quit", "logout", "eof", "lost", "open")}
     for word, client in clients.items():
         client.register(word)
     clients["quit"].ok("quit")
@@ -143,7 +145,7 @@ def test_how_sessions_end(server: StartServer, connect: Connect) -> None:
     clients["eof"].half_close()
     clients["lost"].abort()
     expected: Connections = [(word, word, True) for word in ("quit", "logout", "eof", "lost")]
-    wait_until(lambda: sessions(one) == [*expected, ("open", None, False)], what="the rows are written")
+    wait_until(lambda: sessions(chat) == [*expected, ("open", None, False)], what="the rows are written")
     assert clients["logout"].wait_closing()["reason"] == "logout"
     for word in ("quit", "eof"):
         clients[word].drain()

@@ -1,4 +1,4 @@
-"""The kinds of endpoints that one can listen on, TLS above all."""
+"""The kinds of endpoints that the server can listen on, in particular TLS."""
 
 import re
 import signal
@@ -19,13 +19,13 @@ TEXT = "x" * 1000
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An endpoint with a certificate of its own."""
+    """A TLS endpoint with a self-signed certificate."""
     key, certificate = write_certificate(tmp_path_factory.mktemp("tls"))
     return f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
 
 
 def test_documented_endpoints(tls: str, server: StartServer, tmp_path: Path) -> None:
-    """A server listens on all the endpoints that the manual shows, and answers on each."""
+    """The server can listen on all endpoints in the documentation at the same time, and answers on each."""
     shown = re.findall(r"--listen (\w+:\S+)", (DOCS / "running.md").read_text())
     [listen] = re.findall(r"^ +listen = \[(.*)\]", (DOCS / "operating.md").read_text(), re.MULTILINE)
     shown += re.findall(r'"([^"]+)"', listen)
@@ -37,10 +37,10 @@ def test_documented_endpoints(tls: str, server: StartServer, tmp_path: Path) -> 
         endpoint = re.sub(r"^tcp6:\d+", r"tcp6:0:interface=\\:\\:1", endpoint)
         here.append(re.sub(r"(\w+)=/?[\w/]+\.pem", lambda found: f"{found[1]}={files[found[1]]}", endpoint))
     assert {endpoint.partition(":")[0] for endpoint in here} == {"tcp", "tcp6", "ssl", "unix"}
-    one = server(config=QUICK, listen=here)
+    chat = server(config=QUICK, listen=here)
     ports = [endpoint for endpoint in here if not endpoint.startswith("unix:")]
-    assert len(one.addresses) == len(ports)
-    for address, endpoint in zip(one.addresses, ports, strict=True):
+    assert len(chat.addresses) == len(ports)
+    for address, endpoint in zip(chat.addresses, ports, strict=True):
         with Raw(address, tls=endpoint.startswith("ssl:")) as client:
             assert client.read_line().startswith(b"* Welcome"), endpoint
     with socket.socket(socket.AF_UNIX) as local:
@@ -50,12 +50,14 @@ def test_documented_endpoints(tls: str, server: StartServer, tmp_path: Path) -> 
 
 
 def test_talking_over_tls(tls: str, server: StartServer, connect: Connect) -> None:
-    """Those who use TLS talk with those who do not, and are told of the end, in words and as TLS has it. For a client
-    that never answers this, a stop waits no longer than for a slow one."""
-    one = server(config=QUICK + "[shutdown]\nflush_seconds = 1\n", listen=[tls, "tcp:0:interface=127.0.0.1"])
-    ana, eve = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True)
-    bob = connect(one, TextClient, tls=True)
-    with JsonClient(one.addresses[1]) as cai:
+    """Clients with and without TLS can talk to each other, and a TLS connection ends with a message and a close_notify.
+
+    A shutdown waits for a client that never answers the close_notify no longer than for a slow one.
+    """
+    chat = server(config=QUICK + "[shutdown]\nflush_seconds = 1\n", listen=[tls, "tcp:0:interface=127.0.0.1"])
+    ana, eve = connect(chat, JsonClient, tls=True), connect(chat, JsonClient, tls=True)
+    bob = connect(chat, TextClient, tls=True)
+    with JsonClient(chat.addresses[1]) as cai:
         ana.register("ana")
         cai.register("cai")
         eve.register("eve")
@@ -70,38 +72,39 @@ def test_talking_over_tls(tls: str, server: StartServer, connect: Connect) -> No
         eve.eof()
         bob.type("/quit")
         bob.eof()
-        one.signal(signal.SIGTERM)
+        chat.signal(signal.SIGTERM)
         assert ana.wait_closing()["reason"] == "shutdown"
         ana.eof()
-    assert one.wait() == 0
+    assert chat.wait() == 0
 
 
 def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect: Connect) -> None:
-    """Over TLS too, whoever reads on later is sent all of it in order, and nothing piles up in the server."""
-    one = server(config=QUICK, listen=[tls])
-    ana, bob = connect(one, JsonClient, tls=True), connect(one, JsonClient, tls=True, receive_buffer=4096)
+    """A TLS client that stops reading and continues later receives everything in order, and the server does not buffer
+    what it has not read."""
+    chat = server(config=QUICK, listen=[tls])
+    ana, bob = connect(chat, JsonClient, tls=True), connect(chat, JsonClient, tls=True, receive_buffer=4096)
     ana.register("ana")
     bob.register("bob")
-    say_often(ana, TEXT, 1000)  # the link is full
-    before = one.rss_bytes()
+    say_often(ana, TEXT, 1000)  # the kernel's buffers are full
+    before = chat.rss_bytes()
     head = say_often(ana, TEXT, MESSAGES)
-    assert one.rss_bytes() - before < MESSAGES * len(TEXT) / 2
+    assert chat.rss_bytes() - before < MESSAGES * len(TEXT) / 2
     log = bob.wait_seq("general", head, 30)
     check_heard(log)
     assert len(log) > MESSAGES
 
 
-def test_who_never_speaks_tls(tls: str, server: StartServer, connect: Connect) -> None:
-    """On a port for TLS, who says nothing or something else is gone after the time for the handshake; who is one too
-    many is told so over TLS."""
+def test_clients_without_tls_on_a_tls_port(tls: str, server: StartServer, connect: Connect) -> None:
+    """On a TLS port, clients that send nothing or something else are cut off after the handshake deadline; a client
+    above the connection limit is told so over TLS."""
     config = QUICK + "[limits]\nhandshake_seconds = 1\nconnections_per_address = 3\n"
-    one = server(config=config, listen=[tls])
-    silent, other = connect(one, Raw), connect(one, Raw)
+    chat = server(config=config, listen=[tls])
+    silent, other = connect(chat, Raw), connect(chat, Raw)
     other.send(b"GET / HTTP/1.1\r\n\r\n")
     other.eof()
     silent.eof()
     for name in ("ana", "bob", "cai"):
-        connect(one, JsonClient, tls=True).register(name)
-    last = connect(one, TextClient, tls=True)
+        connect(chat, JsonClient, tls=True).register(name)
+    last = connect(chat, TextClient, tls=True)
     last.expect("too-many-connections")
     last.eof()

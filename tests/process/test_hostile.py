@@ -1,4 +1,4 @@
-"""Whatever comes, it is answered clearly or cut off, and nobody else notices."""
+"""Hostile input gets a clear answer or ends its connection, and does not affect other clients."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec import structs
 
-from chatserver.wire.jsonlparse import BY_CMD
+from chatserver.wire.jsonl.parse import BY_CMD
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient, Raw
@@ -15,17 +15,17 @@ from tests.support.process import ChatServer, wait_until
 
 MEGABYTE = 1 << 20
 LENIENT = "[limits]\nstrikes = 0\noffences_per_address = 0\n"
-SORRY = b"! This is a chat server, which your client does not speak. Try a plain one: nc, or telnet.\r\n"
+SORRY = b"! This is a chat server, but your client speaks another protocol. Use nc or telnet.\r\n"
 
 
 class Bystander:
-    """Somebody who talks all along, and must not be disturbed."""
+    """A client that sends messages during the test and must not be affected."""
 
-    def __init__(self, one: ChatServer, client: JsonClient) -> None:
-        self.server = one
+    def __init__(self, chat: ChatServer, client: JsonClient) -> None:
+        self.server = chat
         self.client = client
         client.register("bystander")
-        self.memory = one.rss_bytes()
+        self.memory = chat.rss_bytes()
 
     def check(self, most: int = 5 * MEGABYTE) -> None:
         assert self.client.say("general", "still here")["ok"] is True
@@ -35,33 +35,33 @@ class Bystander:
 
 @pytest.fixture
 def bystander(server: StartServer, connect: Connect) -> Iterator[Bystander]:
-    one = server(config=QUICK + LENIENT)
-    somebody = Bystander(one, connect(one, JsonClient))
-    yield somebody
-    somebody.check()
+    chat = server(config=QUICK + LENIENT)
+    talker = Bystander(chat, connect(chat, JsonClient))
+    yield talker
+    talker.check()
 
 
 def test_random_bytes(bystander: Bystander, connect: Connect) -> None:
-    """Noise ends its connection with one line that says why."""
+    """Random bytes end the connection with one line that says why."""
     chance = random.Random(8)
     for turn in range(60):
         client = connect(bystander.server, Raw)
         client.read_line()
         start = b"" if turn % 3 else b"{"
         client.send(start + b"\x01" + chance.randbytes(chance.randrange(1, 5000)) + b"\n")
-        told = client.eof()
+        output = client.eof()
         why = b'{"ok":false,"error":"undecodable"' if start else b"! "
-        assert why in told, told
-        assert told.count(b"\r\n") <= 1 + told.count(b"\xff"), told  # beside telnet's refusals
+        assert why in output, output
+        assert output.count(b"\r\n") <= 1 + output.count(b"\xff"), output  # not counting refusals of telnet options
 
 
 def test_much_without_a_newline(bystander: Bystander, connect: Connect) -> None:
-    """64 KiB without a newline end the connection; ten megabytes are not kept."""
+    """64 KiB without a newline end the connection, and the server does not buffer ten megabytes of it."""
     client = connect(bystander.server, Raw)
     client.read_line()
     for _ in range(1000):
         client.send(b"x" * 10240)
-    assert client.eof() == b"! 65536 bytes without the end of a line.\r\n"
+    assert client.eof() == b"! You sent 65536 bytes without a line end.\r\n"
     loud = connect(bystander.server, JsonClient)
     loud.register("loud")
     loud.send(b"y" * 65535)
@@ -84,7 +84,7 @@ FOREIGN = {
 
 
 def test_other_protocols(bystander: Bystander, connect: Connect) -> None:
-    """A client of another protocol gets one fixed line, never its own bytes, and the end."""
+    """A client of another protocol receives one fixed line, never its own bytes, and is disconnected."""
     for protocol, first in FOREIGN.items():
         client = connect(bystander.server, Raw)
         client.read_line()
@@ -93,7 +93,7 @@ def test_other_protocols(bystander: Bystander, connect: Connect) -> None:
 
 
 def fields() -> Iterator[tuple[str, dict[str, object], str]]:
-    """Every text of every command, in a command that is otherwise right."""
+    """Every text field of every command, with an otherwise valid command."""
     texts = {"room": "general", "text": "hi", "name": "bystander", "password": "s3cret-words", "old": "s3cret-words",
              "new": "s3cret-words"}  # fmt: skip
     for cmd, kind in sorted(BY_CMD.items()):
@@ -109,7 +109,7 @@ def fields() -> Iterator[tuple[str, dict[str, object], str]]:
 
 
 def test_control_characters_in_every_field(bystander: Bystander, connect: Connect) -> None:
-    """No control character passes through any field of any command; the answer says so, and shows none."""
+    """Every text field of every command refuses control characters, and the answer contains none."""
     mallory = connect(bystander.server, JsonClient)
     mallory.register("mallory")
     controls = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
@@ -138,7 +138,7 @@ def test_control_characters_in_every_field(bystander: Bystander, connect: Connec
     "text", ["'\"`;-- %s %(x)s %n :x {x} \\ \\u0041 $1 ${x}", "\u202e\u2066 a\u0301 \U0001f600 \ufeff"]
 )
 def test_quotes_and_percents(bystander: Bystander, connect: Connect, text: str) -> None:
-    """What means something elsewhere is only text here: it comes out as it went in."""
+    """Characters that are special to SQL, shells or terminals are plain text, and come back unchanged (but for NFC)."""
     mallory = connect(bystander.server, JsonClient)
     mallory.ok("register", name="mallory", password=f"long {text}")
     mallory.ok("create", room="books", topic=text)
@@ -148,16 +148,16 @@ def test_quotes_and_percents(bystander: Bystander, connect: Connect, text: str) 
     again = connect(bystander.server, JsonClient)
     again.ok("login", name="mallory", password=f"longer {text}")
     created, said, topic = again.ok("history", room="books")["entries"]
-    kept = text.replace("a\u0301", "\u00e1")  # NFC
-    assert (created["text"], said["text"], said["id"], topic["text"]) == (kept, kept, kept[:60], kept + ".")
+    nfc = text.replace("a\u0301", "\u00e1")
+    assert (created["text"], said["text"], said["id"], topic["text"]) == (nfc, nfc, nfc[:60], nfc + ".")
     [line] = [line for line in again.ok("rooms")["rooms"] if line["room"] == "books"]
-    assert line["topic"] == kept + "."
+    assert line["topic"] == nfc + "."
     for cmd, names in (("join", {"room": text}), ("who", {"name": text}), ("login", {"name": text, "password": "x"})):
         assert again.refused(cmd, **names) in ("bad-name", "bad-command")
 
 
 def test_half_made_connections(bystander: Bystander, connect: Connect) -> None:
-    """Many that connect and say nothing, or vanish, keep nobody from talking, and cost little."""
+    """Many clients that connect and send nothing, or vanish, do not affect others, and need little memory."""
     idle = []
     for _ in range(300):
         idle.append(connect(bystander.server, Raw))
@@ -170,17 +170,17 @@ def test_half_made_connections(bystander: Bystander, connect: Connect) -> None:
 
 
 def test_telnet_tricks(bystander: Bystander, connect: Connect) -> None:
-    """Endless subnegotiations are cut off; endless options are answered once."""
+    """An endless subnegotiation ends the connection; a repeated option is answered once."""
     client = connect(bystander.server, Raw)
     client.read_line()
     client.send(b"\xff\xfd\x01" * 1000 + b"\xff\xfa" + b"x" * 2000)
-    told = client.eof()
-    assert told.startswith(b"\xff\xfc\x01! ")
-    assert told.count(b"\xff\xfc\x01") == 1
+    output = client.eof()
+    assert output.startswith(b"\xff\xfc\x01! ")
+    assert output.count(b"\xff\xfc\x01") == 1
 
 
 def test_an_abrupt_end(bystander: Bystander, connect: Connect) -> None:
-    """Clients that reset the connection at any moment leave nothing behind."""
+    """Clients that reset the connection, at any moment, leave no session behind."""
     connections = len(bystander.client.ok("who")["users"])
     for turn in range(40):
         client = connect(bystander.server, JsonClient)

@@ -1,4 +1,4 @@
-"""The database goes away, and comes back."""
+"""Outages: the database becomes unreachable, and comes back."""
 
 import pytest
 
@@ -17,10 +17,10 @@ def database(postgres_server: PostgresServer) -> str:
 def test_an_outage_under_load(
     postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
 ) -> None:
-    """Meanwhile commands are `unavailable` with `retry`, and connections stay; afterwards all goes on by itself, and
-    what is sent again is stored once."""
-    one = server(database, config=QUICK)
-    ana, bob, cai = (connect(one, JsonClient) for _ in range(3))
+    """During an outage, commands are refused as `unavailable` with `retry`, and connections stay open; afterwards
+    everything continues by itself, and retried messages are stored once."""
+    chat = server(database, config=QUICK)
+    ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
     for name, client in (("ana", ana), ("bob", bob), ("cai", cai)):
         client.register(name)
     talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
@@ -29,13 +29,13 @@ def test_an_outage_under_load(
     wait_for_load(talkers, 50)
 
     postgres_server.stop()
-    wait_until(lambda: all(talker.unavailable for talker in talkers), what="the talkers hear of the outage")
+    wait_until(lambda: all(talker.unavailable for talker in talkers), what="every talker has been refused")
     assert all(answer["retry"] is True for talker in talkers for answer in talker.unavailable)
     for word, fields in (("history", {"room": "general"}), ("join", {"room": "general"}), ("unread", {})):
         answer = cai.cmd(word, **fields)
         assert (answer["error"], answer.get("retry")) == ("unavailable", True), word
     assert cai.ok("ping")
-    newcomer, person = connect(one, JsonClient), connect(one, TextClient)
+    newcomer, person = connect(chat, JsonClient), connect(chat, TextClient)
     assert newcomer.refused("login", name="ana", password="s3cret-words") == "unavailable"
     person.type("ana")
     person.expect("! The server cannot reach its database. Try again in a moment.\n")
@@ -53,16 +53,16 @@ def test_an_outage_under_load(
         client.wait_seq("general", head)
     assert not any(client.ended for client in (ana, bob, cai, newcomer, person))
     check_kept(database, [*talkers, Talker(cai, "cai", [])])
-    assert "The database does not answer" in one.log
-    assert "The database answers again." in one.log
+    assert "The database does not answer" in chat.log
+    assert "The database answers again." in chat.log
 
 
-def test_logins_during_an_outage_are_written_down(
+def test_sessions_that_end_during_an_outage_are_recorded(
     postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
 ) -> None:
-    """A session that ends while the database is away has its row closed once it is back."""
-    one = server(database, config=QUICK)
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    """The row of a session that ends during an outage is closed once the database is back."""
+    chat = server(database, config=QUICK)
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
     postgres_server.stop()
@@ -70,10 +70,10 @@ def test_logins_during_an_outage_are_written_down(
     ana.ok("quit")
     ana.drain()
     postgres_server.start()
-    wait_until(lambda: bob.cmd("unread")["ok"] is True, what="the database is used again")
+    wait_until(lambda: bob.cmd("unread")["ok"] is True, what="the server uses the database again")
 
     def last_seen() -> bool:
         [user] = bob.ok("who", name="ana")["users"]
         return user["online"] is False and user["last_seen"] > bob.ok("who", name="bob")["users"][0]["last_seen"]
 
-    wait_until(last_seen, what="the end of ana's session is written down")
+    wait_until(last_seen, what="the end of ana's session is recorded")

@@ -1,4 +1,4 @@
-"""Who is here, as others see it."""
+"""Presence: who is online, as others see it."""
 
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
@@ -14,19 +14,19 @@ def is_presence(event: Message) -> bool:
 
 
 def test_coming_and_going(server: StartServer, connect: Connect) -> None:
-    """Those who share a room hear of one's first connection, and of the end of the last; nobody else does."""
-    one = server(config=QUICK + "[limits]\npresence_seconds = 0.1\n[server]\ndefault_rooms = []\n")
-    ana, dan = connect(one, JsonClient), connect(one, JsonClient)
+    """Only those who share a room with an account are told when its first session begins and when its last one ends."""
+    chat = server(config=QUICK + "[limits]\npresence_seconds = 0.1\n[server]\ndefault_rooms = []\n")
+    ana, dan = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     ana.ok("create", room="books")
     dan.register("dan")
-    first = connect(one, JsonClient)
+    first = connect(chat, JsonClient)
     first.register("bob")
     first.ok("join", room="books")
     first.ok("quit")
     first.drain()
     ana.wait_event(is_presence)
-    links = [connect(one, JsonClient) for _ in range(2)]
+    links = [connect(chat, JsonClient) for _ in range(2)]
     links[0].login("bob")
     ana.wait_event(is_presence)
     links[1].login("bob")
@@ -41,15 +41,15 @@ def test_coming_and_going(server: StartServer, connect: Connect) -> None:
     assert presences(dan) == []
 
 
-def test_a_flapping_link_is_no_storm(server: StartServer, connect: Connect) -> None:
-    """Who is back soon was never away."""
-    one = server(config=QUICK + "[limits]\npresence_seconds = 60\n")
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+def test_a_flapping_connection(server: StartServer, connect: Connect) -> None:
+    """An account that reconnects within `presence_seconds` causes no presence events."""
+    chat = server(config=QUICK + "[limits]\npresence_seconds = 60\n")
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
     for n in range(10):
         bob.abort()
-        bob = connect(one, JsonClient)
+        bob = connect(chat, JsonClient)
         bob.login("bob")
         bob.say("general", f"back {n}")
         ana.hears(f"back {n}")

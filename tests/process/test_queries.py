@@ -1,4 +1,4 @@
-"""A query that takes its time."""
+"""Slow queries."""
 
 from sqlalchemy import Connection, text
 
@@ -13,15 +13,15 @@ READERS = 6
 
 
 def waiting(db: Connection) -> int:
-    """How many queries wait for the table that this transaction has locked."""
+    """How many queries wait for the table that the test has locked."""
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'account'::regclass"
     return int(db.execute(text(query)).scalar() or 0)
 
 
-def test_what_a_client_asked_before_it_vanished(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """Commands that wait behind a slow one are done, though the client is gone when their turn comes."""
-    one = server(postgres_url, config=QUICK + "[limits]\npresence_seconds = 0.1\n")
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+def test_commands_of_a_vanished_client(postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """Commands that wait behind a slow one are executed, even if the client is gone when their turn comes."""
+    chat = server(postgres_url, config=QUICK + "[limits]\npresence_seconds = 0.1\n")
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
     engine = open_engine(parse_url(postgres_url))
@@ -41,17 +41,17 @@ def test_what_a_client_asked_before_it_vanished(postgres_url: str, server: Start
 
 
 def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """While every reader waits for the database, messages are heard; the readers' own come after, in order."""
-    one = server(postgres_url, config=QUICK)
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    """While every reader waits for the database, messages are still delivered; the readers' own follow, in order."""
+    chat = server(postgres_url, config=QUICK)
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
-    readers = [connect(one, JsonClient) for _ in range(READERS)]
+    readers = [connect(chat, JsonClient) for _ in range(READERS)]
     for number, reader in enumerate(readers):
         reader.register(f"reader{number}")
     engine = open_engine(parse_url(postgres_url))
     with engine.begin() as db:
-        db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))  # names are read by those who read only
+        db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))  # only readers look up names
         histories = [reader.post("history", room="general", limit=500) for reader in readers]
         own = [reader.post("say", room="general", text="mine") for reader in readers]
         wait_until(lambda: waiting(db) >= 2, what="the readers wait")

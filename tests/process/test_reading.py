@@ -1,4 +1,4 @@
-"""Clients that read slowly, or send faster than they read: nothing is lost, and nobody else waits."""
+"""Clients that read slowly, or send faster than they read: they lose nothing, and nobody else waits."""
 
 import socket
 
@@ -13,16 +13,16 @@ MEGABYTE = 1 << 20
 
 
 def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> None:
-    """Whoever reads on later is sent all of it in order; meanwhile others hear everything, and the server keeps nothing
-    for those who do not read."""
-    one = server(config=QUICK)
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    """Clients that stop reading and continue later receive everything in order; meanwhile others receive everything,
+    and the server buffers nothing for those that do not read."""
+    chat = server(config=QUICK)
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
-    slow = [connect(one, JsonClient, receive_buffer=4096) for _ in range(SLOW)]
+    slow = [connect(chat, JsonClient, receive_buffer=4096) for _ in range(SLOW)]
     for number, client in enumerate(slow):
         client.register(f"slow{number}")
-    person = connect(one, Raw, receive_buffer=4096)
+    person = connect(chat, Raw, receive_buffer=4096)
     person.send(b"/register person s3cret-words\n")
     while not person.read_line().startswith(b"* Hello person"):
         pass
@@ -32,10 +32,10 @@ def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> Non
         bob.wait_seq("general", seq)
         return seq
 
-    talk(1000)  # the transports are full
-    before = one.rss_bytes()
+    talk(1000)  # the transports' buffers are full
+    before = chat.rss_bytes()
     head = talk(MESSAGES)
-    grown = one.rss_bytes() - before
+    grown = chat.rss_bytes() - before
     assert grown < 10 * MEGABYTE < SLOW * MESSAGES * len(TEXT) / 3
     check_heard(bob.rooms["general"])
     for client in slow:
@@ -50,9 +50,10 @@ def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> Non
 
 
 def test_a_sender_that_does_not_read(server: StartServer, connect: Connect) -> None:
-    """Far past the window the server reads no further; once answers are read, all commands are answered in order."""
-    one = server(config=QUICK)
-    ana, bob = connect(one, JsonClient, receive_buffer=4096), connect(one, JsonClient)
+    """The server stops reading from a client that does not read its answers; once the client reads, all commands are
+    answered in order."""
+    chat = server(config=QUICK)
+    ana, bob = connect(chat, JsonClient, receive_buffer=4096), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
     words: list[Message] = []
@@ -62,13 +63,13 @@ def test_a_sender_that_does_not_read(server: StartServer, connect: Connect) -> N
             {"cmd": "history", "room": "general", "limit": 5, "tag": f"history {n}"},
             {"cmd": "ping", "tag": f"ping {n}"},
         ]
-    before = one.rss_bytes()
+    before = chat.rss_bytes()
     ana.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
     sender = send_later(ana, lines(*words))
     assert bob.say("general", "and I?")["ok"]
     sender.join(0.5)
-    assert sender.is_alive()  # and will not end until somebody reads
-    assert one.rss_bytes() - before < 10 * MEGABYTE
+    assert sender.is_alive()  # it cannot end before ana reads
+    assert chat.rss_bytes() - before < 10 * MEGABYTE
     for word in words:
         assert ana.answer(str(word["tag"]), 60)["ok"] is True
     sender.join(10)

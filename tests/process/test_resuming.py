@@ -1,4 +1,4 @@
-"""Cut off, and on again: a log without a hole and without a double."""
+"""Resuming after a lost connection: the client's log has no gap and no duplicate."""
 
 import json
 import random
@@ -14,18 +14,18 @@ ROOMS = ["general", "books", "@ana"]
 
 
 class Reader:
-    """Keeps what it heard of each room over many connections, as a program would."""
+    """Keeps the log of each room over many connections, as a program would."""
 
-    def __init__(self, one: ChatServer, name: str) -> None:
+    def __init__(self, chat: ChatServer, name: str) -> None:
         self.log: defaultdict[str, list[Message]] = defaultdict(list)
         self.live: list[str] = []
-        self._one = one
+        self._chat = chat
         self._name = name
 
     def read(self, size: int | None, heads: dict[str, int]) -> None:
-        """One connection: resumes, reads that many bytes (None: up to these heads), and vanishes."""
+        """Open a connection, resume, read `size` bytes (None: up to `heads`), and reset the connection."""
         resume = {room: self.position(room) for room in ROOMS if room in self.log}
-        with Raw(self._one.address) as link:
+        with Raw(self._chat.address) as link:
             words = {"cmd": "login", "name": self._name, "password": "s3cret-words", "resume": resume}
             link.send(json.dumps(words).encode() + b"\n")
             if size is not None:
@@ -46,7 +46,7 @@ class Reader:
         if "event" not in message:
             assert message["ok"] is True, message
             for room in message["rooms"]:
-                if room["room"] not in self.log:  # the first time, from here on
+                if room["room"] not in self.log:  # the first time, the log begins here
                     self.log[room["room"]] = [{"seq": room["seq"]}]
         elif message["event"] == "live":
             self.live.append(message["room"])
@@ -59,9 +59,9 @@ class Reader:
 
 
 def test_resuming_at_random_points(database_url: str, server: StartServer, connect: Connect) -> None:
-    """Cut at any byte, again and again, while others talk: every room's log so collected has every number once."""
-    one = server(database_url, config=QUICK)
-    ana, bob, cai = (connect(one, JsonClient) for _ in range(3))
+    """A client that is cut off repeatedly, at any byte, while others send, receives every number of each log once."""
+    chat = server(database_url, config=QUICK)
+    ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
     ana.register("ana")
     bob.register("bob")
     cai.register("cai")
@@ -70,7 +70,7 @@ def test_resuming_at_random_points(database_url: str, server: StartServer, conne
         client.ok("join", room="books")
     bob.say("@ana", "hi")
     cai.say("@ana", "hi")
-    reader = Reader(one, "cai")
+    reader = Reader(chat, "cai")
     talkers = [Talker(ana, "t0", ["general", "books", "@cai"]).start(), Talker(bob, "t1", ["books", "general"]).start()]
     reader.read(2000, {})
     chance = random.Random(4)
@@ -99,9 +99,9 @@ def history(client: JsonClient, room: str, after: int) -> list[Message]:
 
 
 def test_joining_with_since(server: StartServer, connect: Connect) -> None:
-    """`since` brings what came after it, then `live`, then what happens; also in a room one is in already."""
-    one = server(config=QUICK)
-    ana, bob = connect(one, JsonClient), connect(one, JsonClient)
+    """`join` with `since` sends the entries after it, then `live`, then new entries, even if you are in the room."""
+    chat = server(config=QUICK)
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
     ana.ok("create", room="books")

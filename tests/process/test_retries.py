@@ -1,4 +1,4 @@
-"""The same id again: on one connection, on two at once, after a cut."""
+"""Retries: the same id is used on several connections."""
 
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, stored
@@ -6,12 +6,12 @@ from tests.support.client import JsonClient
 
 
 def test_an_id_on_two_connections_at_once(database_url: str, server: StartServer, connect: Connect) -> None:
-    """Sent on both at the same time, in one room and in a direct one not yet there, a message is stored once, and both
-    are answered with its number."""
-    one = server(database_url, config=QUICK)
-    bob = connect(one, JsonClient)
+    """A message that is sent on two connections at the same time is stored once, and both are answered with its number;
+    this also holds for a message that creates a direct room."""
+    chat = server(database_url, config=QUICK)
+    bob = connect(chat, JsonClient)
     bob.register("bob")
-    links = [connect(one, JsonClient) for _ in range(2)]
+    links = [connect(chat, JsonClient) for _ in range(2)]
     links[0].register("ana")
     links[1].login("ana")
     for room in ("general", "@bob"):
@@ -34,9 +34,9 @@ def test_an_id_on_two_connections_at_once(database_url: str, server: StartServer
 
 
 def test_an_id_in_two_rooms_at_once(database_url: str, server: StartServer, connect: Connect) -> None:
-    """Whichever room has it first keeps it; for the other it is an id-conflict."""
-    one = server(database_url, config=QUICK + "[limits]\nstrikes = 0\n")
-    links = [connect(one, JsonClient) for _ in range(2)]
+    """If an id is used in two rooms at once, one message is stored, and the other is refused with id-conflict."""
+    chat = server(database_url, config=QUICK + "[limits]\nstrikes = 0\n")
+    links = [connect(chat, JsonClient) for _ in range(2)]
     links[0].register("ana")
     links[1].login("ana")
     rooms = [f"room{n}" for n in range(6)]
@@ -58,10 +58,10 @@ def test_an_id_in_two_rooms_at_once(database_url: str, server: StartServer, conn
     assert len(ids) == len(set(ids)) == 80
 
 
-def test_ids_are_ones_own(server: StartServer, connect: Connect) -> None:
-    """An id shows to its sender's connections only, live and in history, and two people may use the same one."""
-    one = server(config=QUICK)
-    ana, other, bob = (connect(one, JsonClient) for _ in range(3))
+def test_ids_are_private_to_their_sender(server: StartServer, connect: Connect) -> None:
+    """Only the sender's sessions see an id, live and in history, and two people may use the same id."""
+    chat = server(config=QUICK)
+    ana, other, bob = (connect(chat, JsonClient) for _ in range(3))
     ana.register("ana")
     other.login("ana")
     bob.register("bob")

@@ -1,4 +1,4 @@
-"""A program that keeps what it heard over many connections, counts on what it is promised, and checks all of it."""
+"""A client program that relies on the promises of the protocol over many connections, and checks all of them."""
 
 import itertools
 import json
@@ -13,16 +13,16 @@ PASSWORD = "s3cret-words"
 
 
 class Person:
-    """One account with one connection at a time, and a log of each room that goes on over all of them."""
+    """One account with one connection at a time, and a log of each room that continues over all connections."""
 
     def __init__(self, server: ChatServer, name: str) -> None:
         self.name = name
         self.logs: dict[str, list[Message]] = {}
-        """Of each room, everything heard so far; it begins at the first entry."""
+        """By room, every entry received so far, from the first one on."""
         self.sent: dict[str, tuple[str, str]] = {}
-        """By id: the room and the text of every message ever sent, whatever became of it."""
+        """By id: the room and the text of every message ever sent, whether it was answered or not."""
         self.acknowledged: dict[str, tuple[int, str]] = {}
-        """By id: the number and time that the first answer gave."""
+        """By id: the number and the time in the first answer."""
         self.link: Raw | None = None
         self._server = server
         self._tags = itertools.count(1)
@@ -35,7 +35,7 @@ class Person:
         self._open(False, {"cmd": "register", "name": self.name, "password": PASSWORD})
 
     def connected(self, *, slow: bool = False) -> Raw:
-        """The connection there is; else a new one, which resumes where the last one was cut."""
+        """The current connection, or else a new one, which resumes where the last one was cut."""
         if self.link is None:
             resume = {room: len(log) for room, log in self.logs.items()}
             self._open(slow, {"cmd": "login", "name": self.name, "password": PASSWORD, "resume": resume})
@@ -48,21 +48,21 @@ class Person:
         self._read_answers()
 
     def cut(self) -> None:
-        """The connection is gone, with whatever was on its way in both directions."""
+        """Resets the connection; what is in transit in either direction is lost."""
         if self.link is not None:
             self.link.abort()
         self.link = None
         self._waiting.clear()
 
     def cut_after(self, size: int) -> None:
-        """The same, once so many more bytes have been read, perhaps in the middle of a line."""
+        """Reads up to `size` more bytes, perhaps to the middle of a line, and resets the connection."""
         link = self.connected()
         link.socket.settimeout(0.001)
         try:
             while size > 0 and (data := link.socket.recv(size)):
                 size -= len(data)
                 link.received += data
-        except OSError:  # so many are not there yet
+        except OSError:  # fewer bytes have arrived
             pass
         *lines, link.received = link.received.split(b"\n")
         for line in lines:
@@ -77,12 +77,12 @@ class Person:
         self.repeat(id)
 
     def repeat(self, id: str) -> None:
-        """Sends a message of old again."""
+        """Sends an earlier message again, with the same id."""
         room, text = self.sent[id]
         self._ask({"cmd": "say", "room": room, "text": text, "id": id}, lambda answer: self._said(id, answer))
 
     def misuse(self, id: str, room: str, text: str) -> None:
-        """Uses the id of a message that is stored for another one."""
+        """Sends another message with the id of a stored one."""
 
         def refused(answer: Message) -> None:
             assert answer.get("error") == "id-conflict", answer
@@ -90,17 +90,20 @@ class Person:
         self._ask({"cmd": "say", "room": room, "text": text, "id": id}, refused)
 
     def say_half(self, room: str, text: str) -> None:
-        """Begins to send a message that the server must not take for one."""
+        """Sends the first half of a message, which the server must ignore."""
         line = json.dumps({"cmd": "say", "room": room, "text": text, "id": "half"}).encode()
         self.connected().send(line[: len(line) // 2])
 
     def leave_and_join(self, room: str) -> None:
-        """Goes out and comes back to hear what was said meanwhile: behind the answer to `leave` nothing more comes."""
+        """Leaves a room and joins it again with `since`, which sends what was said meanwhile.
+
+        After the answer to `leave`, no entry of the room arrives until then.
+        """
         self.do("leave", room=room)
         self.do("join", room=room, since=len(self.logs[room]))
 
     def do(self, cmd: str, **fields: Any) -> Message:
-        """Any other command, which must succeed."""
+        """Sends any other command, which must succeed; returns its answer."""
         answers: list[Message] = []
         self._ask({"cmd": cmd, **fields}, answers.append)
         self._read_answers()
@@ -108,7 +111,7 @@ class Person:
         return answers[-1]
 
     def read(self) -> None:
-        """Reads until everything asked is answered."""
+        """Reads until every command is answered."""
         self.do("ping")
 
     def read_up_to(self, heads: dict[str, int]) -> None:
@@ -121,7 +124,7 @@ class Person:
         self._waiting.append((tag, then))
         link.send(json.dumps(words | {"tag": tag}).encode() + b"\n")
 
-    # What the server says
+    # Reading
 
     def _read_answers(self) -> None:
         while self._waiting:
@@ -133,11 +136,11 @@ class Person:
         message: Message = json.loads(line)
         if "event" not in message:
             tag, then = self._waiting.popleft()
-            assert message["tag"] == tag, f"Answered out of turn, or twice: {message}"
+            assert message["tag"] == tag, f"Answered out of order, or twice: {message}"
             then(message)
         elif "seq" in message and message["event"] not in ("live", "read"):
             log = self.logs.setdefault(message["room"], [])
-            assert message["seq"] == len(log) + 1, f"{self.name} has heard {log[-3:]}, then {message}"
+            assert message["seq"] == len(log) + 1, f"{self.name} received {log[-3:]}, then {message}"
             log.append(message)
 
     def _succeeded(self, answer: Message) -> None:

@@ -1,4 +1,4 @@
-"""The six promises of the protocol, under cuts, kills, retries and slow readers in any order."""
+"""The six promises of the protocol hold under connection losses, kills, retries and slow readers, in any order."""
 
 import itertools
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ texts = st.text("ab é\"\\%'\u202e", min_size=1, max_size=20).map(lambda text: f
 
 
 class Promises(RuleBasedStateMachine):
-    """Three people in two rooms, and a direct room of two of them, on a server that many examples share."""
+    """Three people in two rooms, two of whom also share a direct room, on a server that all examples share."""
 
     server: ChatServer
     number: Iterator[int]
@@ -50,11 +50,11 @@ class Promises(RuleBasedStateMachine):
             self.people[0].do("create", room=room)
             for person in self.people[1:]:
                 person.do("join", room=room, since=0)
-        for who in (0, 1):  # that room is made by its first message, which may come while one is away
+        for who in (0, 1):  # the first message creates the direct room, perhaps while one of them is disconnected
             self.people[who].logs[self.room(who, 2)] = []
 
     def room(self, who: int, room: int) -> str:
-        """One of three rooms, as this person calls it; the third one is a direct room, where there is one."""
+        """One of three rooms, under the name that this person uses; the third is the direct room, if they are in it."""
         if room == 2 and who < 2:
             return "@" + self.people[1 - who].name
         return self.rooms[room % 2]
@@ -98,7 +98,7 @@ class Promises(RuleBasedStateMachine):
         self.people[who].read()
 
     @rule(who=people)
-    def comes_back_with_a_narrow_link(self, who: int) -> None:
+    def reconnects_with_a_small_receive_buffer(self, who: int) -> None:
         self.people[who].cut()
         self.people[who].connected(slow=True)
 
@@ -128,7 +128,7 @@ class Promises(RuleBasedStateMachine):
                 person.cut()
 
     def check(self, person: Person) -> None:
-        """What was heard is the whole log, and every message is in it once."""
+        """The entries received are the whole log, and each message is in it exactly once."""
         heads = {room["room"]: room["seq"] for room in person.do("unread")["rooms"]}
         person.read_up_to(heads)
         assert set(person.acknowledged) == set(person.sent)
@@ -154,8 +154,8 @@ def history(person: Person, room: str) -> list[Message]:
 
 
 def test_promises(database_url: str, server: StartServer) -> None:
-    """Every client hears every room as 1, 2, 3, ...; what is acknowledged is stored once; every command is answered
-    once, in order."""
+    """Every client receives every room as 1, 2, 3, ...; each acknowledged message is stored once; each command has one
+    answer, in order."""
 
     class Here(Promises):
         number = itertools.count()
@@ -164,7 +164,7 @@ def test_promises(database_url: str, server: StartServer) -> None:
     few = settings(
         max_examples=settings.default.max_examples // 5 if settings.default else 20,
         stateful_step_count=30,
-        phases=[Phase.generate],  # what depends on a network's timing is not to be had again, nor shorter
+        phases=[Phase.generate],  # failures depend on network timing: they can be neither replayed nor shrunk
     )
     machine: Any = Here
     run_state_machine_as_test(machine, settings=few)

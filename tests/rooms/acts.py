@@ -1,4 +1,4 @@
-"""What one may want to do in a room."""
+"""Commands that people may try in a room."""
 
 from chatserver import commands as c
 
@@ -6,7 +6,7 @@ MINUTE = 60
 
 
 def acts(room: str, own: int = 1, anothers: int = 1, guest: str = "~1") -> dict[str, c.Command]:
-    """What one may want to do in a room where one said `own`, and somebody else `anothers`."""
+    """The commands, by name. `own` is the seq of a message by the person who tries them, `anothers` of another one."""
     return {
         "join": c.Join(room=room),
         "join since": c.Join(room=room, since=0),

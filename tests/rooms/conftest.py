@@ -1,4 +1,4 @@
-"""Databases and servers that the tests of a file share: they are as dear to make as all that is tested on them."""
+"""Databases and servers that the tests of a module share, because creating one takes as long as all its tests."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from tests.support.process import ChatServer
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A ready database of each kind. What a test does there it undoes."""
+    """A migrated database of each kind. Tests must undo what they do in it."""
     if request.param == "sqlite":
         folder: Path = tmp_path_factory.mktemp("rooms")
         url = f"sqlite:///{folder / 'chatserver.db'}"
@@ -30,7 +30,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 class House:
-    """A server that the tests of a file share: each has people and rooms of its own, with names that it makes."""
+    """A server that the tests of a module share. Each test uses people and rooms with new names."""
 
     def __init__(self, server: ChatServer) -> None:
         self.server = server
@@ -38,7 +38,7 @@ class House:
         self._clients: list[Raw] = []
 
     def name(self, word: str) -> str:
-        """A name that nobody else has."""
+        """A name that was not used before."""
         self._count += 1
         return f"{word}{self._count}"
 
@@ -48,11 +48,11 @@ class House:
         return client
 
     def person(self, word: str) -> "Resident":
-        """Somebody new, logged in."""
+        """A new person, logged in."""
         return Resident(self, self.name(word))
 
     def operator(self, word: str) -> "Resident":
-        """Somebody new who may do everything."""
+        """A new operator of the server, logged in."""
         one = Resident(self, self.name(word))
         engine = open_engine(parse_url(self.server.database))
         with engine.begin() as db:
@@ -69,7 +69,7 @@ class House:
 
 
 class Resident:
-    """A person of a house. `link` is their newest connection."""
+    """A person on the server of a house. `link` is their newest connection."""
 
     def __init__(self, house: House, name: str) -> None:
         self.house = house
@@ -79,14 +79,14 @@ class Resident:
         self.cmd, self.ok, self.refused = self.link.cmd, self.link.ok, self.link.refused
 
     def again(self) -> JsonClient:
-        """Another connection."""
+        """Logs in on another connection."""
         self.link = self.house.stranger()
         self.welcome = self.link.login(self.name)
         self.cmd, self.ok, self.refused = self.link.cmd, self.link.ok, self.link.refused
         return self.link
 
     def room(self, word: str, *others: "Resident", private: bool = False) -> str:
-        """A new room of this person's and the others."""
+        """A new room that this person owns and the others join."""
         name = self.house.name(word)
         self.ok("create", room=name, visibility="private" if private else "public")
         for other in others:
@@ -111,7 +111,7 @@ presence_seconds = 0.05
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A server with quick passwords, without default rooms, that lets guests in."""
+    """A server with fast password hashes and guests, without default rooms."""
     database = f"sqlite:///{tmp_path_factory.mktemp('house') / 'chatserver.db'}"
     with ChatServer(database, config=CONFIG) as server:
         one = House(server)

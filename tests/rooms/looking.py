@@ -1,18 +1,18 @@
-"""What everybody may see, and what must be so: the model against the store."""
+"""Compares what everybody sees in the store with the model, and checks invariants."""
 
 from collections.abc import Callable
 
 from sqlalchemy import select
 
 from chatserver import commands as c
-from chatserver.store import moderation
-from chatserver.store.schema import EntryRow, Membership, Room
+from chatserver.store import invitations
+from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
 from tests.rooms.model import Message, ModelRoom
 from tests.rooms.world import World
 
 
 class Looking:
-    """What people have done so far, in the store and in the model."""
+    """What has happened so far, in the store (`world`) and in the model (the rest)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Looking:
         self.erased: set[str] = set()
 
     def check(self, who: str) -> None:
-        """Somebody sees all that is theirs to see, and nothing else."""
+        """A person sees everything that they may see, and nothing else."""
         world = self.world
         lines = world.do(who, c.Rooms(limit=500)).rooms
         assert {line.room: (line.members, line.seq, line.role) for line in lines} == {
@@ -41,7 +41,7 @@ class Looking:
             assert self.marks.get((who, line.room), 0) <= line.read <= line.seq
             self.marks[who, line.room] = line.read
         me = world.people[who].id
-        invited = moderation.invitations(world.db, [me])[me]
+        invited = invitations.pending(world.db, [me])[me]
         assert {(one.room, one.by) for one in invited} == {
             (name, room.invited[who]) for name, room in self.rooms.items() if who in room.invited
         }
@@ -91,17 +91,17 @@ class Looking:
             assert [(line.name, line.role) for line in members] == sorted(room.roles.items())
 
     def heard(self, who: str) -> dict[str, list[Message]]:
-        """What was said in private between somebody and others."""
+        """A person's direct messages, by the other person."""
         return {other: said for pair, said in self.direct.items() if who in pair for other in pair - {who}}
 
     def whole(self) -> None:
-        """Logs have no holes and no erased words, rooms with people in them an owner, direct rooms two people."""
+        """Logs have no gaps and no erased texts, rooms with members have an owner, direct rooms have two people."""
         db = self.world.db
-        inside = Membership.left_seq.is_(None)
-        for room in db.execute(select(Room)).all():
+        inside = MembershipRow.left_seq.is_(None)
+        for room in db.execute(select(RoomRow)).all():
             seqs = list(db.scalars(select(EntryRow.seq).where(EntryRow.room_id == room.id).order_by(EntryRow.seq)))
             assert seqs == list(range(1, room.last_seq + 1))
-            roles = list(db.scalars(select(Membership.role).where(Membership.room_id == room.id, inside)))
+            roles = list(db.scalars(select(MembershipRow.role).where(MembershipRow.room_id == room.id, inside)))
             if room.kind == "direct":
                 assert len(roles) == 2
             else:

@@ -1,4 +1,4 @@
-"""What ought to be so after what people did: rooms in which everybody keeps in mind who is in, and who said what."""
+"""A model of rooms: their members, roles, bans and messages, as they should be after each command."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ class Message:
     was: set[str] = field(default_factory=set)
 
     def change(self, text: str) -> set[str]:
-        """Gives it another text, or none; all those it had, if they are to be nowhere now."""
+        """Replaces the text. If it is empty, returns all texts that the message had: none of them may be stored now."""
         self.was.add(self.text)
         self.text = text
         return set() if text else self.was
@@ -19,7 +19,7 @@ class Message:
 
 @dataclass
 class ModelRoom:
-    """`floor`: for those inside, the first entry that they may read where the past is closed. `invited`: by whom."""
+    """`floor`: for each member, the first entry that they may read while the past is closed. `invited`: by whom."""
 
     private: bool
     seq: int = 0
@@ -31,17 +31,17 @@ class ModelRoom:
     messages: dict[int, Message] = field(default_factory=dict)
 
     def knows(self, who: str) -> bool:
-        """Whether somebody may know that there is such a room."""
+        """Whether a person may know that the room exists."""
         return who in self.roles or not self.private
 
     def first(self, who: str) -> int | None:
-        """The first entry that somebody may read; None for who may read nothing."""
+        """The first entry that a person may read; None if they may read nothing."""
         if who not in self.roles:
             return None if self.private or who in self.banned else 1
         return self.floor[who] if self.private and not self.past_open else 1
 
     def goes(self, who: str) -> None:
-        """Somebody is out, and the last owner has an heir: the longest-standing moderator, else member."""
+        """Ends a membership. After the last owner the longest-standing moderator, or else member, becomes the owner."""
         role = self.roles.pop(who)
         self.floor.pop(who)
         if role == "owner" and self.roles and "owner" not in self.roles.values():

@@ -1,10 +1,10 @@
-"""Guests, tokens, passwords, codes, and the end of an account."""
+"""Guests, tokens, passwords, registration codes, and erasing an account."""
 
 import pytest
 from sqlalchemy import select
 
 from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import Account, EntryRow
+from chatserver.store.schema import AccountRow, EntryRow
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.rooms.conftest import House
@@ -13,17 +13,17 @@ from tests.support.process import wait_until
 
 
 def stored_texts(house: House, author: str) -> set[str]:
-    """All words in the database that an account put there, erased or not."""
+    """All texts in the database that an account wrote, erased or not."""
     engine = open_engine(parse_url(house.server.database))
     with engine.connect() as db:
-        mine = select(Account.id).where(Account.name_key == author.lower()).scalar_subquery()
+        mine = select(AccountRow.id).where(AccountRow.name_key == author.lower()).scalar_subquery()
         found = set(db.scalars(select(EntryRow.text).where(EntryRow.author_id == mine)))
     engine.dispose()
     return found
 
 
 def test_guests(house: House) -> None:
-    """A guest has a number that no guest had before, is in public rooms only, and out of them all once gone."""
+    """A guest has a number that no guest had before, can only join public rooms, and leaves them on disconnecting."""
     ana = house.person("ana")
     hall, den = ana.room("hall"), ana.room("den", private=True)
     names = []
@@ -47,12 +47,12 @@ def test_guests(house: House) -> None:
 
 
 def test_no_guests(server: StartServer, connect: Connect) -> None:
-    """Where the settings do not say so, there are none."""
+    """Guests are refused unless the settings allow them."""
     assert connect(server(config=QUICK), JsonClient).refused("guest") == "not-allowed"
 
 
 def test_codes(server: StartServer, connect: Connect) -> None:
-    """Where it takes a code to register, no other one and no lack of one does; who is known needs none."""
+    """If registering needs a code, a wrong or missing one is refused; logging in needs none."""
     one = server(config=QUICK + '[server]\nregistration = "code"\nregistration_code = "open sesame"\n')
     ana = connect(one, JsonClient)
     fields = {"name": "ana", "password": "s3cret-words"}
@@ -63,7 +63,7 @@ def test_codes(server: StartServer, connect: Connect) -> None:
 
 
 def test_tokens(house: House) -> None:
-    """A token lets a program in until it is revoked, which ends what came with it, and nothing else."""
+    """A token is valid until it is revoked, which ends the connections that logged in with it, and no others."""
     ana, bob = house.person("ana"), house.person("bob")
     made = {label: ana.ok("token", label=label)["token"] for label in ("ci", "bot")}
     assert ana.refused("token", label="ci") == "bad-command"
@@ -86,7 +86,7 @@ def test_tokens(house: House) -> None:
 
 
 def test_passwords(house: House) -> None:
-    """A new password takes the old one's place; one's other connections end where one asks for that."""
+    """A new password replaces the old one. The account's other connections end if the command says so."""
     ana = house.person("ana")
     first, last = ana.link, ana.again()
     assert last.refused("password", old="wrong-words", new="other-words") == "bad-credentials"
@@ -102,7 +102,7 @@ def test_passwords(house: House) -> None:
 
 
 def test_talking_with_who_is_erased(house: House) -> None:
-    """What they said in private can still be read, under the name that is shown; there is no more talking to them."""
+    """Direct messages with an erased person can still be read under the name that is shown, but not answered."""
     ana, bob = house.person("ana"), house.person("bob")
     bob.ok("say", room=f"@{ana.name}", text="my words")
     bob.ok("forget", password="s3cret-words")
@@ -115,8 +115,8 @@ def test_talking_with_who_is_erased(house: House) -> None:
 
 @pytest.mark.parametrize("messages", ["keep", "erase"])
 def test_forgetting(house: House, messages: str) -> None:
-    """Who is erased is out at once and everywhere, and their name is nobody's again; what they said stays, without
-    their name, or goes from the database."""
+    """Erasing an account ends all its connections and memberships. Its name is never reused. Its messages stay without
+    the name, or are deleted from the database."""
     ana, bob = house.person("ana"), house.person("bob")
     hall = ana.room("hall", bob)
     seq = bob.ok("say", room=hall, text="my words")["seq"]
@@ -147,7 +147,7 @@ def test_forgetting(house: House, messages: str) -> None:
 
 
 def test_exporting(house: House) -> None:
-    """Page by page, one's account and all that one did and said, wherever that was, and nothing of anybody else."""
+    """An export has, in pages, the account and every entry that it wrote, in all rooms, and nothing else."""
     ana, bob = house.person("ana"), house.person("bob")
     den, hall = ana.room("den", bob, private=True), bob.room("hall", ana)
     for n in range(7):

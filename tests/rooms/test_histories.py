@@ -1,4 +1,4 @@
-"""Whatever people do, in whatever order: who sees what, and what stays whole."""
+"""Random sequences of commands, after which everybody must see what the model says."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ rooms = st.sampled_from(("den", "den", "den", "hall", "vault"))
 
 
 class Histories(Looking, RuleBasedStateMachine):
-    """What people do; the model says what comes of it, and after each step what everybody may see."""
+    """A state machine of commands. The model tells the result of each, and what everybody may see after it."""
 
     engine: Engine
 
@@ -49,7 +49,7 @@ class Histories(Looking, RuleBasedStateMachine):
             self._undo.__exit__(None, None, None)
 
     def act(self, who: str, command: Any, room: ModelRoom | None, wanted: str) -> bool:
-        """Does it: it must be answered as wanted. A room that one may not know of is no-such-room in any case."""
+        """Runs a command, which must have this result, or no-such-room if the person may not know of the room."""
         if room is None or not room.knows(who):
             wanted = "no-such-room"
         elif who not in room.roles and who in room.banned:
@@ -61,7 +61,7 @@ class Histories(Looking, RuleBasedStateMachine):
 
     @initialize(guests=st.sets(people), asked=st.sets(people), banned=st.sampled_from(("cai", "dan")))
     def begin(self, guests: set[str], asked: set[str], banned: str) -> None:
-        """A private room, and a public one; something was said before the others came, and since."""
+        """A private and a public room, with messages from before and after the others joined."""
         for name in ("den", "hall"):
             self.create("ana", name)
             self.say("ana", name)
@@ -121,7 +121,7 @@ class Histories(Looking, RuleBasedStateMachine):
     def owns(self, who: str, room: ModelRoom | None) -> bool:
         return room is not None and room.roles.get(who) == "owner"
 
-    # Keeping order
+    # Moderation
 
     @rule(who=people, name=rooms, whom=people)
     def invite(self, who: str, name: str, whom: str) -> None:
@@ -180,10 +180,10 @@ class Histories(Looking, RuleBasedStateMachine):
             room.seq += 1
             room.banned.discard(whom)
 
-    # Talking
+    # Messages
 
     def words(self) -> str:
-        """Something that nobody said before, with a word that is in all of it."""
+        """A new text, with a word that all of them contain."""
         self.said += 1
         return f"secret w{self.said}"
 
@@ -219,7 +219,7 @@ class Histories(Looking, RuleBasedStateMachine):
     def read(self, who: str, name: str, seq: int) -> None:
         self.act(who, c.Read(room=name, seq=seq), self.rooms.get(name), "ok")
 
-    # In private
+    # Direct messages
 
     @rule(pair=st.permutations(PEOPLE))
     def tell(self, pair: list[str]) -> None:
@@ -239,19 +239,19 @@ class Histories(Looking, RuleBasedStateMachine):
                 if room.invited.get(who) == whom:
                     del room.invited[who]
 
-    # What there is to see
+    # Checks
 
     @invariant()
     def seen(self) -> None:
-        """After each step one of the four looks at everything; at the end all do."""
+        """After each step one of the four people looks at everything; at the end all do."""
         self.steps += 1
         self.check(PEOPLE[self.steps % len(PEOPLE)])
         self.whole()
 
 
 def test_whatever_people_do(engine: Engine) -> None:
-    """Each is told and sees what the model says: nobody outside a private room sees anything of it, anywhere; logs have
-    no holes, rooms with people in them have an owner, read marks never move back, direct rooms stay two people's."""
+    """Everybody sees what the model says. Nobody outside a private room sees anything of it; logs have no gaps, rooms
+    with members have an owner, read marks never move back, direct rooms keep two people."""
     examples = 15 if engine.dialect.name == "sqlite" else 4
     Machine = type("Machine", (Histories,), {"engine": engine})
     run_state_machine_as_test(Machine, settings=settings(max_examples=examples, stateful_step_count=20))

@@ -1,4 +1,4 @@
-"""The life of a room and of what is said there: as its members hear it, then and later."""
+"""The lifecycle of rooms and messages, as members see it on the wire, at once and later."""
 
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
@@ -11,7 +11,7 @@ def tail(one: Resident, room: str, limit: int = 50) -> list[tuple[int, str]]:
 
 
 def test_rooms_that_nobody_is_in(house: House) -> None:
-    """Such a room is not listed, but keeps its name and log; who joins it owns it, where it is public."""
+    """A room without members is not listed, but keeps its name and log. Whoever joins it, if it is public, owns it."""
     ana, bob = house.person("ana"), house.person("bob")
     hall, den = ana.room("hall"), ana.room("den", private=True)
     ana.ok("say", room=hall, text="before")
@@ -27,7 +27,7 @@ def test_rooms_that_nobody_is_in(house: House) -> None:
 
 
 def test_heirs(house: House) -> None:
-    """The last owner to leave is followed by the moderator who has been there longest, and after them a member."""
+    """After the last owner the longest-standing moderator becomes the owner, and after them a member."""
     ana, bob, cai, dan = (house.person(name) for name in ("ana", "bob", "cai", "dan"))
     hall = ana.room("hall", bob, cai, dan)
     ana.ok("role", room=hall, name=dan.name, role="moderator")
@@ -43,7 +43,7 @@ def test_heirs(house: House) -> None:
 
 
 def test_deleting(house: House) -> None:
-    """All hear of it and are out; the name is free for another room, in which nothing of the first can be read."""
+    """All members are told and are out. A new room can have the name, and shows nothing of the deleted one."""
     ana, bob = house.person("ana"), house.person("bob")
     hall = ana.room("hall", bob)
     ana.ok("say", room=hall, text="old words", id="1")
@@ -61,7 +61,7 @@ def test_deleting(house: House) -> None:
 
 
 def test_kicked_and_banned(house: House) -> None:
-    """Who is put out hears it, and nothing after it; who is banned cannot come back until that is lifted or over."""
+    """A kicked or banned member is told, and nothing after it. A ban holds until it is lifted or expires."""
     ana, bob = house.person("ana"), house.person("bob")
     hall = ana.room("hall", bob)
     other = house.stranger()
@@ -85,7 +85,7 @@ def test_kicked_and_banned(house: House) -> None:
 
 
 def test_muted(house: House) -> None:
-    """Who is muted hears and does not speak; going and coming again does not help."""
+    """A muted member can read but not write, also after leaving and joining again."""
     ana, bob = house.person("ana"), house.person("bob")
     hall = ana.room("hall", bob)
     ana.ok("mute", room=hall, name=bob.name, seconds=3600)
@@ -99,7 +99,7 @@ def test_muted(house: House) -> None:
 
 
 def test_edited_and_erased(house: House) -> None:
-    """A change is a new entry; the message is as it is now in the history and after a resume; erased words are gone."""
+    """A change is a new entry. History and resume show the message as it is now; erased texts are gone."""
     ana, bob = house.person("ana"), house.person("bob")
     hall = ana.room("hall", bob)
     first, second = (ana.ok("say", room=hall, text=text, id=text)["seq"] for text in ("frist", "secret"))
@@ -127,7 +127,7 @@ def test_edited_and_erased(house: House) -> None:
 
 
 def test_searching(house: House) -> None:
-    """Newest first, page by page, in one room or in all, each message once; only where all the words are."""
+    """A search finds messages with all the words, newest first, in pages, in one room or in all, each message once."""
     ana, bob = house.person("ana"), house.person("bob")
     hall, den = ana.room("hall", bob), ana.room("den", private=True)
     for n in range(11):
@@ -150,15 +150,15 @@ def test_searching(house: House) -> None:
 
     down = list(range(10, -1, -1))
     for limit in (3, 50):
-        assert sorted(found(ana, limit), reverse=True) == down  # two rooms may have had the same millisecond
+        assert sorted(found(ana, limit), reverse=True) == down  # messages of two rooms may have the same millisecond
         assert found(ana, limit, room=den) == [n for n in down if n % 3 == 0]
         assert found(bob, limit) == found(bob, limit, room=hall) == [n for n in down if n % 3]
     assert bob.refused("search", text="Apfel", room=den) == "no-such-room"
 
 
 def test_operators(house: House) -> None:
-    """An operator keeps order in rooms they are not in, and on the whole server; a banned person is out at once, and
-    does not come back before that is lifted."""
+    """An operator moderates rooms they are not in, and the whole server. A banned person is disconnected at once, and
+    cannot log in until the ban is lifted."""
     root, ana, bob = house.operator("root"), house.person("ana"), house.person("bob")
     den = ana.room("den", bob, private=True)
     root.ok("kick", room=den, name=bob.name)
@@ -182,7 +182,7 @@ def test_operators(house: House) -> None:
 
 
 def test_banning_addresses(server: StartServer, connect: Connect, sqlite_url: str) -> None:
-    """All connections from there end at once, and new ones are told why before anything else."""
+    """A banned network's connections end at once, and new ones are told why before anything else."""
     one = server(config=QUICK)
     home = House(one)
     root, ana = home.operator("root"), home.person("ana")

@@ -1,4 +1,4 @@
-"""Every command by every kind of person, in every kind of room: what they are told."""
+"""The result of every command, for every kind of person in every kind of room."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import Engine
 
 from chatserver import commands as c
-from chatserver.errors import Refused
+from chatserver.events import GUEST, OPERATOR, PERSON
 from chatserver.handlers import READS, WRITES
-from chatserver.handshake import admit
-from chatserver.session import Stage
+from chatserver.handshake import misplaced
+from chatserver.stages import Stage
 from tests.rooms.acts import acts
 from tests.rooms.town import Town
 from tests.rooms.world import World, undone
@@ -23,13 +23,13 @@ GROUPS = {
     "keepers": "moderator owner",
     "outside": "outsider invited banned guest",
 }
-"""In the hall the guest is inside too."""
+"""Names for several people. In the hall the guest is inside too."""
 
 
 def table(text: str, **usual: str) -> dict[tuple[str, str], str]:
-    """What each kind of person is told of each act, from lines `act, act | word: who who | word: who`.
+    """The result of each act for each kind of person, from lines `act, act | word: who who | word: who`.
 
-    `usual`: by word, who is told this where the line says nothing of them.
+    `usual`: by word, the people whose result this is unless the line says otherwise.
     """
     found: dict[tuple[str, str], str] = {}
     for line in text.strip().splitlines():
@@ -111,7 +111,7 @@ _DIRECT = dict.fromkeys(acts("@rival"), "direct-room") | _HOW | {
 }  # fmt: skip
 _UNHEARD = dict.fromkeys(("say", "say with an id", "edit", "edit another's", "edit what is no message"), "blocked")
 
-# In a direct room there are no ranks; a guest has none.
+# In a direct room there are no roles; a guest has no direct rooms.
 RIVAL = (
     {(act, who): word for act, word in _DIRECT.items() for who in ("outsider", "operator", "owner", "muted")}
     | {(act, "blocked"): word for act, word in (_DIRECT | _UNHEARD).items()}
@@ -122,7 +122,7 @@ NOWHERE = {(act, who): _HOW.get(act, "no-such-room") for act in _DIRECT for who 
 
 @pytest.mark.parametrize(("room", "wanted"), [("hall", HALL), ("den", DEN), ("@rival", RIVAL), ("nowhere", NOWHERE)])
 def test_what_one_may_do_in_a_room(engine: Engine, room: str, wanted: dict[tuple[str, str], str]) -> None:
-    """Each kind of person is told of each act in each kind of room what the tables say."""
+    """Each act of each kind of person in each kind of room has the result that the tables say."""
     assert {act for act, _ in wanted} == acts("hall").keys()
     found = {}
     with undone(engine) as db:
@@ -137,7 +137,7 @@ def test_what_one_may_do_in_a_room(engine: Engine, room: str, wanted: dict[tuple
 
 
 def test_a_private_room_from_outside(engine: Engine) -> None:
-    """Whoever is not in a private room is told word for word what they are told of a room that does not exist."""
+    """From outside, every answer about a private room is word for word the same as about one that does not exist."""
     with undone(engine) as db:
         town = Town(db)
         for who in ("outsider", "invited", "banned", "guest"):
@@ -176,17 +176,18 @@ ANYWHERE: dict[str, tuple[c.Command, str, str, str]] = {
     "unban who is not": (c.Unban(name="prey"), "not-allowed", "not-allowed", "no-such-user"),
     "unban no network": (c.Unban(address="192.0.2.0/24"), "not-allowed", "not-allowed", "no-such-user"),
 }
-"""What takes no room, and what a guest, a person and an operator are told of it."""
+"""Commands that take no room, and their results for a guest, a person and an operator."""
 
 
 @pytest.mark.parametrize("act", ANYWHERE)
 def test_what_one_may_do_anywhere(engine: Engine, act: str) -> None:
-    """A guest does nothing that stays or is private; only an operator keeps order on the whole server."""
+    """Guests can do nothing that lasts or is private; only operators moderate the whole server."""
     command, *wanted = ANYWHERE[act]
     with undone(engine) as db:
         town = World(db)
-        for name, kind in (("guest", "guest"), ("person", "person"), ("operator", "operator"), ("prey", "person")):
-            town.person(name, kind)
+        for kind in (GUEST, PERSON, OPERATOR):
+            town.person(kind, kind)
+        town.person("prey")
         town.do("person", c.Create(room="hall"))
         if command == c.Ban(name="~guest"):
             command = c.Ban(name=town.people["guest"].name)
@@ -199,14 +200,14 @@ def test_what_one_may_do_anywhere(engine: Engine, act: str) -> None:
 
 
 def test_no_command_is_left_out() -> None:
-    """There is no command to the store that these tables do not try."""
+    """These tables try every command that uses the store."""
     tried = {type(command) for command in acts("hall").values()} | {type(one[0]) for one in ANYWHERE.values()}
     assert (READS.keys() | WRITES.keys()) - tried == set()
 
 
 @pytest.mark.parametrize("command", c.COMMANDS)
 def test_strangers(command: type[c.Command]) -> None:
-    """Who has not logged in may do that, ask for help and go; who has may not do it again."""
+    """Before login only logging in, `help`, `ping` and `quit` are allowed; after it, logging in again is not."""
     fields: dict[str, Any] = {
         "name": "a",
         "room": "r",
@@ -220,11 +221,8 @@ def test_strangers(command: type[c.Command]) -> None:
     asked = command(**{name: value for name, value in fields.items() if name in command.__struct_fields__})
     words = {}
     for stage in (Stage.GREETING, Stage.IN):
-        try:
-            admit(stage, asked)
-            words[stage] = "ok"
-        except Refused as refused:
-            words[stage] = refused.error.value
+        rejected = misplaced(stage, asked)
+        words[stage] = "ok" if rejected is None else rejected.refused.error.value
     entrance = command in (c.Login, c.Register, c.Guest)
     assert words[Stage.GREETING] == ("ok" if entrance or command in (c.Help, c.Ping, c.Quit) else "login-required")
     assert words[Stage.IN] == ("bad-command" if entrance else "ok")

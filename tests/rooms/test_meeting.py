@@ -1,18 +1,18 @@
-"""Invitations, blocks and presence, as those concerned see them on the wire."""
+"""Invitations, blocks and presence, as people see them on the wire."""
 
 from tests.rooms.conftest import House, Resident
 from tests.support.client import Message
 
 
 def presences(one: Resident, of: Resident) -> list[tuple[bool, str | None]]:
-    """What somebody has been told so far of another's being there."""
+    """What a person has been told so far about the presence of another."""
     one.ok("ping")
     events = [event for event in one.link.events if event["event"] == "presence" and event["name"] == of.name]
     return [(event["online"], event.get("away")) for event in events]
 
 
 def wait_presence(one: Resident, of: Resident, **wanted: object) -> None:
-    """Until somebody is told this of another's being there."""
+    """Waits until a person is told this about the presence of another."""
     told = {"event": "presence", "name": of.name, **wanted}
     one.link.wait_event(lambda event: event == told)
 
@@ -23,7 +23,7 @@ def seen(one: Resident, of: Resident) -> Message:
 
 
 def test_invitations(house: House) -> None:
-    """They are seen at once, and at each login until one joins, takes them from one, or is taken out of the room."""
+    """Invitations are shown at once, and at each login until they are used, withdrawn, or the inviter is kicked."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     den, vault = ana.room("den", private=True), ana.room("vault", private=True)
     for room in (den, vault):
@@ -44,7 +44,7 @@ def test_invitations(house: House) -> None:
 
 
 def test_invitations_of_whom_one_wants_nothing(house: House) -> None:
-    """Blocking somebody takes their invitations away, and being banned from a room those into it."""
+    """Blocking a person deletes their invitations, and a ban from a room deletes those to that room."""
     ana, bob = house.person("ana"), house.person("bob")
     den, vault, hall = ana.room("den", private=True), ana.room("vault", private=True), ana.room("hall")
     for room in (den, vault, hall):
@@ -64,7 +64,7 @@ def test_invitations_of_whom_one_wants_nothing(house: House) -> None:
 
 
 def test_who_may_invite(house: House) -> None:
-    """Members may, until the owner keeps it to moderators; the past is closed to newcomers until the owner opens it."""
+    """Members may invite until the owner reserves it for moderators. Newcomers read the past if the owner opens it."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     den = ana.room("den", bob, private=True)
     ana.ok("say", room=den, text="before")
@@ -81,7 +81,7 @@ def test_who_may_invite(house: House) -> None:
 
 
 def test_coming_back_to_a_private_room(house: House) -> None:
-    """What was said there meanwhile is neither readable nor counted as unread."""
+    """After joining a private room again, messages from meanwhile can neither be read nor count as unread."""
     ana, bob = house.person("ana"), house.person("bob")
     den = ana.room("den", bob, private=True)
     bob.ok("leave", room=den)
@@ -95,7 +95,7 @@ def test_coming_back_to_a_private_room(house: House) -> None:
 
 
 def test_away(house: House) -> None:
-    """Those who share a room are told when one is away and when one is back; who asks is told too."""
+    """People who share a room are told when somebody is away and is back; so is anybody who asks."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     ana.room("hall", bob)
     bob.ok("away", text="at lunch")
@@ -116,7 +116,7 @@ def test_away(house: House) -> None:
 
 
 def test_blocked(house: House) -> None:
-    """Neither of two sees whether the other is there, when they were, or that they are away; a block is not told of."""
+    """Neither person of a block sees whether the other is or was online or away. Nobody is told of the block."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     hall = ana.room("hall", bob, cai)
     ana.ok("block", name=bob.name)

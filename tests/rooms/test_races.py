@@ -1,4 +1,4 @@
-"""Two and more people at the same moment: whoever is first, the rooms are whole afterwards."""
+"""Concurrent commands: whichever is first, the database is consistent afterwards."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def postgres(postgres_url: str) -> Iterator[Engine]:
 
 
 class Races:
-    """Rounds of commands that four threads give at the same moment, each in a transaction of its own."""
+    """Runs rounds of commands in four threads at the same moment, each in its own transaction."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -40,14 +40,14 @@ class Races:
                 self.world.person(name)
 
     def before(self, *steps: tuple[str, c.Command]) -> None:
-        """What was so when the round began."""
+        """The state when the round began."""
         with self._engine.begin() as db:
             self.world.db = db
             for who, command in steps:
                 self.world.do(who, command)
 
     def run(self, *commands: tuple[str, c.Command]) -> list[str]:
-        """Gives them all at once; for each `ok`, or the word that it was refused with."""
+        """Runs all commands at once. Returns for each `ok`, or the error word of its refusal."""
         self.world.at += timedelta(seconds=1)
         padded = [*commands, *[None] * (THREADS - len(commands))]
         with ThreadPoolExecutor(THREADS) as threads:
@@ -69,14 +69,14 @@ class Races:
                 return "ok"
             except Refused as refused:
                 return refused.error.value
-            except IntegrityError:  # another was first: once more, as the processors do
+            except IntegrityError:  # another command was first: retry, as `Store.write` does
                 if last:
                     raise
         raise AssertionError
 
 
 def room(n: int, *people: str, private: bool = False) -> list[tuple[str, c.Command]]:
-    """A new room of these people; the first owns it."""
+    """A new room of these people, of whom the first is the owner."""
     name, owner = f"room{n}", people[0]
     steps: list[tuple[str, c.Command]] = [
         (owner, c.Create(room=name, visibility="private" if private else "public")),
@@ -149,7 +149,7 @@ OWNED_BY_TWO = {"two last owners leave", "two owners step down", "two keep one o
 
 @pytest.mark.parametrize("race", RACES)
 def test_races(postgres: Engine, race: str) -> None:
-    """Whoever is first, each is answered as if they had come one after the other, and so is what the room is then."""
+    """The answers and the resulting room are as if the commands had come one after the other, in some order."""
     people, commands, wanted = RACES[race]
     races = Races(postgres)
     for n in range(ROUNDS):
@@ -161,7 +161,7 @@ def test_races(postgres: Engine, race: str) -> None:
 
 
 def test_creating_at_once(postgres: Engine) -> None:
-    """Of four who make one room, one has it; the others are told that the name is taken."""
+    """If four people create one room at once, one succeeds, and the others are refused with room-taken."""
     races = Races(postgres)
     for n in range(ROUNDS):
         words = races.run(*[(who, c.Create(room=f"room{n}")) for who in races.world.people])
@@ -170,7 +170,7 @@ def test_creating_at_once(postgres: Engine) -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 def test_blocking_and_saying(postgres: Engine, known: bool) -> None:
-    """Who is blocked while they speak, for the first time or not, is told so from the next message on."""
+    """A person who is blocked while they write, for the first time or not, is refused from the next message on."""
     races = Races(postgres)
     for n in range(ROUNDS):
         with postgres.begin() as db:

@@ -1,4 +1,4 @@
-"""Thousands of rooms and people: what is asked for most looks at few rows, however many there are."""
+"""Thousands of rooms and people: frequent commands read few rows, however many there are."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, event, text
 
 from chatserver import commands as c
 from chatserver.events import Person
-from chatserver.store.arrivals import look_up
+from chatserver.store.logins import look_up
 from chatserver.store.messages import Draft, append
 from tests.rooms.world import START, World, undone
 
@@ -18,7 +18,7 @@ MANY = 5000
 EACH = 4
 MINE = 10
 FEW = 250
-"""Rows of a table that one command may look at: a page of rooms is half of them. Members are ten times as many."""
+"""Rows of a table that one command may read. A page of rooms is half of them; there are ten times as many members."""
 
 NOW = START + timedelta(days=1)
 
@@ -41,7 +41,7 @@ MADE = [
 
 @pytest.fixture(scope="module")
 def crowd(engine: Engine) -> Iterator[World]:
-    """Everybody is in the rooms with the ten numbers after theirs; in each something was said."""
+    """Everybody is in the rooms with the ten numbers after their own; each room has messages."""
     with undone(engine) as db:
         world = World(db, NOW)
         at = {"at": START if engine.dialect.name == "postgresql" else START.replace(tzinfo=None)}
@@ -55,7 +55,7 @@ def crowd(engine: Engine) -> Iterator[World]:
 
 
 class Watched:
-    """The statements of a connection, and what each of them looks at."""
+    """The statements of a connection, and the rows that each of them reads."""
 
     def __init__(self, db: Connection) -> None:
         self._db = db
@@ -72,7 +72,7 @@ class Watched:
 
 
 def scans(db: Connection, statement: str, parameters: Any) -> list[dict[str, Any]]:
-    """The parts of a plan, as it was carried out, that read a table."""
+    """The nodes of an executed plan that read a table."""
     rows = db.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
     found = []
     nodes = [(json.loads(rows) if isinstance(rows, str) else rows)[0]["Plan"]]
@@ -101,12 +101,12 @@ ASKED: dict[str, tuple[c.Command | None, int]] = {
     "search": (c.Search(text="rare"), 2),
     "search in a room": (c.Search(text="rare", room="r500"), 3),
 }
-"""What is asked, and how many statements it may take."""
+"""The commands, and how many statements each may take."""
 
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_what_is_looked_at(crowd: World, asked: str) -> None:
-    """A few statements, none of which reads a table through, or visits more than some hundreds of rows of it."""
+    """A command takes a few statements, none of which scans a table or reads more than some hundreds of its rows."""
     command, most = ASKED[asked]
     db = crowd.db
     watched = Watched(db)
@@ -120,7 +120,7 @@ def test_what_is_looked_at(crowd: World, asked: str) -> None:
         for statement, parameters in statements:
             for node in scans(db, statement, parameters):
                 assert node["Node Type"] != "Seq Scan", (statement, node)
-                if asked != "search" or node["Relation Name"] == "entry":  # the rooms may be hashed for that one
+                if asked != "search" or node["Relation Name"] == "entry":  # a search may hash the rooms
                     most = FEW * MINE if node["Relation Name"] == "membership" else FEW
                     assert read_rows(node) <= most, (statement, node)
     else:
@@ -131,7 +131,7 @@ def test_what_is_looked_at(crowd: World, asked: str) -> None:
 
 
 def test_rare_words(crowd: World) -> None:
-    """What is looked for by a word is found through the index of words, and it is that one message."""
+    """A search for a rare word reads, through the index of words, just the message that has it."""
     db = crowd.db
     watched = Watched(db)
     assert [entry.text for _, entry in crowd.do("ana", c.Search(text="rare")).entries] == ["a rare one"]

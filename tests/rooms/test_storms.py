@@ -1,4 +1,4 @@
-"""Many at the real server at once, with four lanes to write in."""
+"""Many clients at a real server at once, with four write lanes."""
 
 import random
 from threading import Thread
@@ -33,7 +33,7 @@ IN_FLIGHT = 8
 
 
 def something(chance: random.Random, me: str) -> tuple[str, Message]:
-    """A command of those that get into each other's way."""
+    """A random command of those that conflict with each other."""
     room, other = chance.choice(ROOMS), chance.choice([name for name in NAMES if name != me])
     word = chance.choice(WORDS)
     match word:
@@ -67,8 +67,8 @@ def act(client: JsonClient, name: str, seed: int, answers: list[tuple[str, Messa
 
 
 def test_a_storm(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """Everything is answered, nothing is refused because others do the same, and every room is what its log says: who
-    is in it and as what, and that nobody spoke there who was not."""
+    """Every command is answered, none is refused because of concurrent ones, and the members, roles and authors of
+    every room agree with its log."""
     one = server(postgres_url, config=CONFIG)
     clients = {name: connect(one, JsonClient, timeout=60.0) for name in NAMES}
     answers: dict[str, list[tuple[str, Message]]] = {name: [] for name in NAMES}

@@ -1,4 +1,4 @@
-"""The tables of `test_matrix`, tried on the wire where it matters most: from outside."""
+"""The part of `test_matrix` that matters most, on the wire: private rooms from outside."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tests.support.client import JsonClient, Message
 
 
 def told(client: JsonClient, command: c.Command) -> Message:
-    """The answer to it, without its tag."""
+    """The answer to a command, without its tag."""
     fields: dict[str, Any] = msgspec.to_builtins(command)
     word = fields.pop("cmd")
     answer = client.cmd(word, **{name: value for name, value in fields.items() if value is not None})
@@ -20,13 +20,13 @@ def told(client: JsonClient, command: c.Command) -> Message:
 
 
 def test_from_outside(house: House) -> None:
-    """A private room is word for word like none to whoever is not in it, and a stranger learns of no room at all."""
+    """From outside, a private room looks word for word like none. A client that is not logged in learns of no room."""
     ana, bob, guest = house.person("ana"), house.person("bob"), house.stranger()
     guest.ok("guest")
     den = ana.room("den", private=True)
     there, nowhere = acts(den), acts("nowhere")
     for act, command in there.items():
-        if type(command) not in c.COMMANDS:  # a program looks at no room
+        if type(command) not in c.COMMANDS:  # programs have no current room
             continue
         for client in (bob.link, guest):
             answers = [told(client, one) for one in (command, nowhere[act])]

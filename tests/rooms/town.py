@@ -1,4 +1,4 @@
-"""A town in which every kind of person stands in every kind of room, made by their own commands."""
+"""A town with every kind of person in every kind of room, built with their own commands."""
 
 from datetime import datetime
 
@@ -9,16 +9,16 @@ from tests.rooms.world import START, World
 
 ROOMS = {"hall": "public", "den": "private"}
 CROWD = ("member", "muted", "blocked", "moderator", "prey", "deputy")
-"""Those in both rooms, beside the owner. `prey` and `deputy` are what others are tried on."""
+"""Members of both rooms besides the owner. Commands are tried on `prey` and `deputy`."""
 
 PASSERS_BY = ("outsider", "invited", "banned", "operator", "bait")
-"""They were in both rooms once, and said something there."""
+"""Former members of both rooms, who wrote messages there."""
 
 OTHERS = ("pal", "asked", "stray", "rival")
 
 
 class Town(World):
-    """`pal` has blocked `blocked`, and so has `rival`, who has a direct room with everybody but the guest.
+    """`pal` and `rival` have blocked `blocked`. `rival` has a direct room with everybody except the guest.
 
     The guest is in the hall, and cannot be in the den. `bait` is banned from both, `asked` is invited into both.
     """
@@ -26,7 +26,7 @@ class Town(World):
     def __init__(self, db: Connection, at: datetime = START) -> None:
         super().__init__(db, at)
         self.said: dict[tuple[str, str], int] = {}
-        """The seq of what somebody said in a room."""
+        """By room and person, the seq of their message."""
         for name in ("owner", *CROWD, *PASSERS_BY, *OTHERS):
             self.person(name, "operator" if name == "operator" else "person")
         self.person("guest", "guest")
@@ -60,7 +60,7 @@ class Town(World):
         self.said[room, who] = self.do(who, c.Say(room=room, text=f"words of {who}")).seq
 
     def seqs(self, room: str, who: str) -> tuple[int, int]:
-        """What somebody said in a room, or else what the owner did, and what another one said there."""
+        """The seqs of a person's message in a room, or else of its first entry, and of somebody else's message."""
         if room.startswith("@"):
             own = self.said.get((room, who), 1)
             return own, own + 1

@@ -1,22 +1,22 @@
-"""What must be so in a database whatever happened at once, found by reading every log from its beginning."""
+"""Checks that a database is consistent by replaying every log from its beginning."""
 
 from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
 from chatserver.events import BANNED, CREATED, DELETED, DIRECT, JOINED, KICKED, LEFT, MESSAGE, ROLE
-from chatserver.store.schema import Ban, Block, EntryRow, Invitation, Membership, Room
+from chatserver.store.schema import BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 
 
 def check_whole(db: Connection) -> None:
-    """Raises AssertionError where memberships, roles or invitations are not what the logs say, or a log has a hole."""
-    for room in db.execute(select(Room)).all():
+    """Raises AssertionError if memberships, roles or invitations disagree with the logs, or a log has a gap."""
+    for room in db.execute(select(RoomRow)).all():
         log = db.execute(select(EntryRow).where(EntryRow.room_id == room.id).order_by(EntryRow.seq)).all()
         what = f"{room.name}: {[(e.seq, e.kind, e.author_id, e.target_id, e.text) for e in log]}"
         assert [entry.seq for entry in log] == list(range(1, room.last_seq + 1)), what
         inside = db.execute(
-            select(Membership.account_id, Membership.role, Membership.blocked).where(
-                Membership.room_id == room.id, Membership.left_seq.is_(None)
+            select(MembershipRow.account_id, MembershipRow.role, MembershipRow.blocked).where(
+                MembershipRow.room_id == room.id, MembershipRow.left_seq.is_(None)
             )
         ).all()
         if room.kind == DIRECT:
@@ -33,7 +33,7 @@ def check_whole(db: Connection) -> None:
 
 
 def _read(log: Any, what: str) -> dict[int, str]:
-    """Who is in a room after all this, and as what; those who spoke were in it."""
+    """The members and their roles after a log. Checks that authors of messages were members."""
     roles: dict[int, str] = {}
     for entry in log:
         match entry.kind:
@@ -58,21 +58,23 @@ def _read(log: Any, what: str) -> dict[int, str]:
 
 
 def _check_blocks(db: Connection, blocked: dict[int, bool]) -> None:
-    """In a direct room each is marked whom the other has blocked."""
+    """The memberships of a direct room agree with the blocks."""
     for one, other in (list(blocked), list(blocked)[::-1]):
-        block = db.scalar(select(Block.at).where(Block.account_id == other, Block.blocked_id == one))
+        block = db.scalar(select(BlockRow.at).where(BlockRow.account_id == other, BlockRow.blocked_id == one))
         assert blocked[one] is (block is not None), f"{other} has blocked {one}: {block is not None}"
 
 
 def _check_invitations(db: Connection) -> None:
-    """None into a room that is deleted, that one is in, or that one is banned from."""
-    mine = Invitation.account_id
-    inside = and_(Membership.room_id == Room.id, Membership.account_id == mine, Membership.left_seq.is_(None))
+    """No invitation is to a deleted room, or for a member or a banned person."""
+    mine = InvitationRow.account_id
+    inside = and_(
+        MembershipRow.room_id == RoomRow.id, MembershipRow.account_id == mine, MembershipRow.left_seq.is_(None)
+    )
     rows = db.execute(
-        select(Room.name, mine, Room.deleted_at, Membership.joined_seq, Ban.at)
-        .select_from(Invitation)
-        .join(Room, Room.id == Invitation.room_id)
-        .outerjoin(Membership, inside)
-        .outerjoin(Ban, and_(Ban.room_id == Room.id, Ban.account_id == mine))
+        select(RoomRow.name, mine, RoomRow.deleted_at, MembershipRow.joined_seq, BanRow.at)
+        .select_from(InvitationRow)
+        .join(RoomRow, RoomRow.id == InvitationRow.room_id)
+        .outerjoin(MembershipRow, inside)
+        .outerjoin(BanRow, and_(BanRow.room_id == RoomRow.id, BanRow.account_id == mine))
     ).all()
     assert [tuple(row) for row in rows if any(row[2:])] == []

@@ -1,4 +1,4 @@
-"""People who do things to a real store, one command after another, with no sockets."""
+"""People who run commands on a real store, one after another, without sockets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from chatserver import commands as c
+from chatserver.answers import Answer
 from chatserver.errors import Refused
-from chatserver.events import Answer, Person
+from chatserver.events import GUEST, PERSON, AccountKind, Person
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import accounts, rooms
@@ -18,16 +19,16 @@ START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 
 
 class World:
-    """Everybody's commands on one connection, a second apart. A refused one leaves nothing behind."""
+    """Runs everybody's commands on one connection, a second apart. A refused command changes nothing."""
 
     def __init__(self, db: Connection, at: datetime = START) -> None:
         self.db = db
         self.at = at
         self.people: dict[str, Person] = {}
 
-    def person(self, name: str, kind: str = "person") -> Person:
-        """A new account, in no room."""
-        if kind == "guest":
+    def person(self, name: str, kind: AccountKind = PERSON) -> Person:
+        """Creates an account, in no room."""
+        if kind == GUEST:
             guest, _ = rooms.register_guest(self.db, [], self.at)
             self.people[name] = guest
         else:
@@ -35,18 +36,18 @@ class World:
         return self.people[name]
 
     def outcome(self, who: str, command: c.Command) -> Outcome:
-        """What comes of a command. Raises Refused."""
+        """Runs a command and returns its outcome. Raises Refused."""
         self.at += timedelta(seconds=1)
         handler = {**WRITES, **READS}[type(command)]
         with self.db.begin_nested():
             return handler(self.db, Ask(self.people[who], self.at), command)
 
     def do(self, who: str, command: c.Command) -> Any:
-        """Its answer. Raises Refused."""
+        """Runs a command and returns its answer. Raises Refused."""
         return self.outcome(who, command).answer
 
     def word(self, who: str, command: c.Command) -> str:
-        """The word that it is refused with, or `ok`."""
+        """Runs a command and returns `ok`, or the error word of its refusal."""
         try:
             self.do(who, command)
         except Refused as refused:
@@ -54,7 +55,7 @@ class World:
         return "ok"
 
     def told(self, who: str, command: c.Command) -> Answer | tuple[object, ...]:
-        """All that somebody is told, good or bad, to be compared with what they are told at another time."""
+        """Runs a command and returns its answer, or the refusal in full, for comparison with another."""
         try:
             answer: Answer = self.do(who, command)
         except Refused as refused:
@@ -64,7 +65,7 @@ class World:
 
 @contextmanager
 def undone(engine: Engine) -> Iterator[Connection]:
-    """A transaction of which nothing stays."""
+    """A transaction that is rolled back at the end."""
     with engine.connect() as db, db.begin() as transaction:
         yield db
         transaction.rollback()

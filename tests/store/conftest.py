@@ -1,22 +1,22 @@
-"""A ready database of each kind, and people who use it, one transaction a call."""
+"""A migrated database of each kind, and helpers that run one transaction for each call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import pytest
 from msgspec import structs
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.events import PUBLIC, Entry, Person, RoomFacts
-from chatserver.store import accounts, messages, rooms
+from chatserver.events import PERSON, PUBLIC, AccountKind, Entry, Person, RoomFacts
+from chatserver.store import accounts, entries, messages, rooms
 from chatserver.store.database import open_ready, parse_url
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.places import Place, find_room
 from chatserver.store.schema import EntryRow
+from chatserver.store.visibility import RoomAccess, find_room
 from tests.support.process import wait_until
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 
 
 class Tables:
-    """Calls functions of the store as its threads do."""
+    """Calls functions of the store, as the threads of `Store` do."""
 
     def __init__(self, engine: Engine, threads: ThreadPoolExecutor) -> None:
         self.engine = engine
@@ -43,54 +43,56 @@ class Tables:
             return messages.append(db, drafts, at)
 
     def say(self, room: RoomFacts, who: Person, said: str, id: str | None = None) -> Verdict:
-        """Appends one message, as often as it takes."""
+        """Appends one message, and retries after a conflict."""
         for _ in range(2):
             try:
                 return self.append(Draft(room.id, who.id, said, id))[0]
             except IntegrityError:
                 pass
-        raise AssertionError("The same id conflicts again and again.")
+        raise AssertionError("The same id conflicts again.")
 
-    def person(self, name: str) -> Person:
-        return Person(self(accounts.create, name, "hash", AT), name)
+    def person(self, name: str, kind: AccountKind = PERSON) -> Person:
+        return Person(self(accounts.create, name, "hash", AT, kind), name, kind)
 
-    def room(self, name: str, *people: Person, kind: str = PUBLIC) -> RoomFacts:
-        """A room of these people; the first is its owner. They are let into a private one as if invited."""
+    def room(self, name: str, *people: Person, kind: Literal["public", "private"] = PUBLIC) -> RoomFacts:
+        """A room of these people, of whom the first is the owner. They can join a private room as if invited."""
         owner, *others = people
         facts, _ = self(rooms.create, owner, name, kind, "", AT)
         for person in others:
             self.join(facts, person, owner)
         return facts
 
-    def place(self, who: Person, name: str) -> Place:
-        """How this person stands towards the room that they call so."""
+    def find(self, who: Person, name: str) -> RoomAccess:
+        """The room as this person sees it."""
         return self(find_room, who, name, AT)
 
     def join(self, room: RoomFacts, who: Person, guide: Person | None = None) -> list[Entry]:
-        """Lets somebody in; `guide` is somebody who knows the room, where it is private."""
+        """Adds a person to a room. For a private room `guide` is somebody who can find it."""
 
         def work(db: Connection) -> list[Entry]:
-            place = find_room(db, guide or who, room.name, AT, lock=True)
-            return rooms.join(db, who, structs.replace(place, role=None) if guide else place, AT)
+            access = find_room(db, guide or who, room.name, AT, lock=True)
+            if guide:
+                access = structs.replace(access, role=None, floor=1 if access.past_open else access.seq + 1)
+            return rooms.join(db, who, access, AT)
 
         return self(work)
 
     def log(self, room: RoomFacts) -> list[Entry]:
-        return self(messages.after, room.id, 0, 10_000)[0]
+        return self(entries.after, room.id, 0, 10_000)[0]
 
     def entries(self) -> int:
         """How many entries there are in all rooms."""
         return self(lambda db: db.scalar(select(func.count()).select_from(EntryRow)) or 0)
 
     def at_once(self, *works: Callable[[], T]) -> list[T]:
-        """Runs them side by side."""
+        """Runs them concurrently."""
         return [future.result(30) for future in [self._threads.submit(work) for work in works]]
 
     @contextmanager
     def meanwhile(self, work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-        """Around an open transaction: at the end of the block another thread runs `work` into it, and waits there.
+        """A block in an open transaction. At its end another thread runs `work`, which waits for the transaction.
 
-        Gives a function for its result, to be called once the transaction is over.
+        Yields a function that returns the result of `work`; call it once the transaction is over.
         """
         future: Future[T] | None = None
 
@@ -101,9 +103,9 @@ class Tables:
         yield result
         future = self._threads.submit(work)
         if self.postgres:
-            wait_until(self._somebody_waits, what="the second transaction waits for the first")
+            wait_until(self._is_waiting, what="the second transaction waits for the first")
 
-    def _somebody_waits(self) -> bool:
+    def _is_waiting(self) -> bool:
         query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
         with self._auto.connect() as db:
             return bool(db.scalar(text(query)))

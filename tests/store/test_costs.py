@@ -1,4 +1,4 @@
-"""What work costs, counted in statements: a number that no slow machine changes."""
+"""Costs, counted in statements, which do not depend on the speed of the machine."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,13 +7,13 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import event
 
-from chatserver.store import arrivals, messages, search
+from chatserver.store import entries, logins, search
 from chatserver.store.messages import Draft
 from tests.store.conftest import AT, Tables
 
 
 class Statements:
-    """Those that an engine's connections carry out while this is entered, whoever's cursor they go through."""
+    """The statements that an engine's connections execute in this context, through any cursor."""
 
     def __init__(self, tables: Tables) -> None:
         self._engine = tables.engine
@@ -53,12 +53,12 @@ class Statements:
 
 @pytest.mark.parametrize("size", [1, 120])
 def test_a_take_is_a_few_statements(tables: Tables, size: int) -> None:
-    """Storing messages is one statement on Postgres and three on SQLite, however many messages, rooms and people."""
+    """Storing messages takes one statement on PostgreSQL and three on SQLite, for any number of messages and rooms."""
     people = [tables.person(f"user{n}") for n in range(6)]
     books = [tables.room(f"room{n}", *people) for n in range(4)]
     drafts = [Draft(books[n % 4].id, people[n % 6].id, f"text {n}", f"id{n}") for n in range(size)]
     with Statements(tables) as statements:
-        assert {verdict.outcome for verdict in tables.append(*drafts)} == {"kept"}
+        assert {verdict.outcome for verdict in tables.append(*drafts)} == {"stored"}
         assert len(statements) == (1 if tables.postgres else 3)
         statements.clear()
         assert {verdict.outcome for verdict in tables.append(*drafts)} == {"dup"}
@@ -67,21 +67,21 @@ def test_a_take_is_a_few_statements(tables: Tables, size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 30])
 def test_many_logins_are_a_few_statements(tables: Tables, size: int) -> None:
-    """Two statements tell what is to be known of those who log in, for as many as come at once."""
+    """Looking up the facts of any number of concurrent logins takes two statements."""
     people = [tables.person(f"user{n}") for n in range(size)]
     tables.room("books", *people)
     with Statements(tables) as statements:
-        found = tables(arrivals.look_up, [(person, 0) for person in people], AT)
-    assert [[standing.facts.name for standing in known.standings] for known in found] == [["books"]] * size
+        found = tables(logins.look_up, [(person, 0) for person in people], AT)
+    assert [[membership.facts.name for membership in facts.memberships] for facts in found] == [["books"]] * size
     assert len(statements) == 2
 
 
 def test_words_wait_for_nobodys_message(tables: Tables) -> None:
-    """After tidying, no word of a message is left for the next one to sort into Postgres's index."""
+    """After `tidy` the pending list of PostgreSQL's index of words is empty, so that no message has to merge it."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     tables.append(*(Draft(books.id, ana.id, f"some words and number{n}", None) for n in range(200)))
     tables(search.tidy)
     if tables.postgres:
         assert tables(lambda db: db.exec_driver_sql("SELECT gin_clean_pending_list('ix_entry_search')").scalar()) == 0
-    assert len(tables(messages.after, books.id, 0, 300)[0]) == 201
+    assert len(tables(entries.after, books.id, 0, 300)[0]) == 201

@@ -1,4 +1,4 @@
-"""Entries: every message once, in its room's next place, or not at all."""
+"""Messages: each is stored once, with its room's next number, or not at all."""
 
 from datetime import timedelta
 
@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.events import JOINED, LEFT, MESSAGE, PRIVATE
-from chatserver.store import messages, rooms
+from chatserver.store import entries, messages, rooms
 from chatserver.store.messages import Draft
-from chatserver.store.schema import Membership, Room
+from chatserver.store.schema import MembershipRow, RoomRow
 from tests.store.conftest import AT, Tables, seqs
 
 LATER = AT + timedelta(minutes=1)
@@ -20,7 +20,7 @@ def test_numbers(tables: Tables) -> None:
     books, chess = tables.room("books", ana, bob), tables.room("chess", bob, ana)
     drafts = [Draft((books, chess, chess)[n % 3].id, (ana, bob)[n % 2].id, f"text {n}", None) for n in range(12)]
     verdicts = tables.append(*drafts)
-    assert {verdict.outcome for verdict in verdicts} == {"kept"}
+    assert {verdict.outcome for verdict in verdicts} == {"stored"}
     assert seqs(verdicts) == [3, 3, 4, 4, 5, 6, 5, 7, 8, 6, 9, 10]
     assert seqs(tables.append(drafts[0], drafts[1])) == [7, 11]
     for room in (books, chess):
@@ -32,19 +32,19 @@ def test_numbers(tables: Tables) -> None:
 
 
 def test_a_retry_is_stored_once(tables: Tables) -> None:
-    """The same id again gives the first number and time, however late; it is one author's own."""
+    """A repeated id gets the first number and time, however late. Ids of different authors are independent."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana, bob)
     first = Draft(books.id, ana.id, "hello", "k1")
     [kept] = tables.append(first)
     [dup, others] = tables.append(first, Draft(books.id, bob.id, "hello", "k1"), at=LATER)
     assert (dup.outcome, dup.seq, dup.at) == ("dup", kept.seq, AT)
-    assert (others.outcome, others.seq, others.at) == ("kept", kept.seq + 1, LATER)
+    assert (others.outcome, others.seq, others.at) == ("stored", kept.seq + 1, LATER)
     assert [entry.client_id for entry in tables.log(books)[2:]] == ["k1", "k1"]
 
 
 def test_a_retry_after_leaving(tables: Tables) -> None:
-    """What was said is said: its retry is a dup even when one is in the room no more."""
+    """The retry of a stored message is a dup even after its author has left the room."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     kept = tables.say(books, ana, "hello", "k1")
@@ -55,7 +55,7 @@ def test_a_retry_after_leaving(tables: Tables) -> None:
 
 
 def test_an_id_is_for_one_message(tables: Tables) -> None:
-    """The same id with other text, or in another room, is a conflict, and nothing is stored."""
+    """The same id with another text, or in another room, is a conflict, and nothing is stored."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)
     tables.say(books, ana, "hello", "k1")
@@ -66,7 +66,7 @@ def test_an_id_is_for_one_message(tables: Tables) -> None:
 
 
 def test_an_id_twice_in_one_batch(tables: Tables) -> None:
-    """A batch is as if its messages came one by one: the second use of an id is a dup, or a conflict."""
+    """A batch has the same results as its messages one by one: the second use of an id is a dup or a conflict."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)
     verdicts = tables.append(
@@ -77,14 +77,14 @@ def test_an_id_twice_in_one_batch(tables: Tables) -> None:
         Draft(chess.id, ana.id, "hello", "k1"),
     )
     outcomes = [verdict.outcome for verdict in verdicts]
-    assert outcomes == ["kept", "kept", "dup", "id-conflict", "id-conflict"]
+    assert outcomes == ["stored", "stored", "dup", "id-conflict", "id-conflict"]
     assert seqs(verdicts[:3]) == [2, 3, 2]
     assert (len(tables.log(books)), len(tables.log(chess))) == (3, 1)
 
 
 @pytest.mark.parametrize("refused", ["id-conflict", "not-a-member"])
 def test_a_refused_use_of_an_id_does_not_spoil_the_next(tables: Tables, refused: str) -> None:
-    """An id whose first use in a batch is refused is judged anew at its next use."""
+    """If the first use of an id in a batch is refused, the next use does not depend on it."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books, chess = tables.room("books", ana), tables.room("chess", bob)
     good = Draft(books.id, ana.id, "hello", "k1")
@@ -92,65 +92,64 @@ def test_a_refused_use_of_an_id_does_not_spoil_the_next(tables: Tables, refused:
         tables.append(good)
         bad, expected = Draft(books.id, ana.id, "other", "k1"), "dup"
     else:
-        bad, expected = Draft(chess.id, ana.id, "hello", "k1"), "kept"
+        bad, expected = Draft(chess.id, ana.id, "hello", "k1"), "stored"
     assert [verdict.outcome for verdict in tables.append(bad, good)] == [refused, expected]
     assert [entry.text for entry in tables.log(books) if entry.kind == MESSAGE] == ["hello"]
 
 
 def test_who_may_speak(tables: Tables) -> None:
-    """Members who are not muted are heard, and nobody else, alone as in a batch, in which a refusal takes no number and
-    stops nobody."""
+    """Only members who are not muted may write, alone or in a batch. A refusal takes no number and stops no others."""
     ana, bob, cai, dan, eva = (tables.person(name) for name in ("ana", "bob", "cai", "dan", "eva"))
     books, gone = tables.room("books", ana, cai, dan, eva), tables.room("gone", ana)
     tables(rooms.leave, cai, "books", AT)
 
     def muted_and_deleted(db: Connection) -> None:
         for person, until in ((dan, LATER), (eva, AT - timedelta(minutes=1))):
-            db.execute(update(Membership).where(Membership.account_id == person.id).values(muted_until=until))
-        db.execute(update(Room).where(Room.id == gone.id).values(deleted_at=AT))
+            db.execute(update(MembershipRow).where(MembershipRow.account_id == person.id).values(muted_until=until))
+        db.execute(update(RoomRow).where(RoomRow.id == gone.id).values(deleted_at=AT))
 
     tables(muted_and_deleted)
     drafts = [Draft(books.id, person.id, "hi", None) for person in (bob, ana, cai, dan, eva)]
     drafts += [Draft(gone.id, ana.id, "hi", None), Draft(999, ana.id, "hi", None)]
     for verdicts in (tables.append(*drafts), [tables.append(draft)[0] for draft in drafts]):
         assert [verdict.outcome for verdict in verdicts] == [
-            "not-a-member", "kept", "not-a-member", "muted", "kept", "not-a-member", "not-a-member",
+            "not-a-member", "stored", "not-a-member", "muted", "stored", "not-a-member", "not-a-member",
         ]  # fmt: skip
     said = [(entry.seq, entry.author) for entry in tables.log(books) if entry.kind == MESSAGE]
     assert said == [(6, "ana"), (7, "eva"), (8, "ana"), (9, "eva")]
 
 
 def test_the_same_id_at_the_same_moment(tables: Tables) -> None:
-    """Two transactions that store the same id at once: one entry, and both are given its number."""
+    """If two transactions store the same id at once there is one entry, and both get its number."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     with tables.engine.begin() as db, tables.meanwhile(lambda: tables.say(books, ana, "hello", "k1")) as second:
         [first] = messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)
     dup = second()
-    assert (first.outcome, dup.outcome) == ("kept", "dup")
+    assert (first.outcome, dup.outcome) == ("stored", "dup")
     assert first.seq == dup.seq == 2
     assert len(tables.log(books)) == 2
 
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_room_that_changes_at_the_same_moment(tables: Tables, size: int) -> None:
-    """Who has to wait for another transaction in the room is numbered behind it; where that deletes the room, nothing
-    is stored in it any more."""
+    """A batch that waits for another transaction in its room gets the numbers after it. If that transaction deletes the
+    room, nothing is stored."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     drafts = [Draft(books.id, ana.id, f"{n}", f"k{n}") for n in range(size)]
     with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*drafts)) as waiting:
         assert messages.append(db, [Draft(books.id, ana.id, "hello", None)], AT)[0].seq == 2
-    assert [(one.outcome, one.seq) for one in waiting()] == [("kept", 3 + n) for n in range(size)]
+    assert [(one.outcome, one.seq) for one in waiting()] == [("stored", 3 + n) for n in range(size)]
     drafts = [Draft(books.id, ana.id, "too late", None)] * size
     with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*drafts)) as waiting:
-        db.execute(update(Room).where(Room.id == books.id).values(deleted_at=AT))
+        db.execute(update(RoomRow).where(RoomRow.id == books.id).values(deleted_at=AT))
     assert [one.outcome for one in waiting()] == ["not-a-member"] * size
     assert len(tables.log(books)) == 2 + size
 
 
 def test_side_by_side(tables: Tables) -> None:
-    """Whoever speaks, comes and goes at the same time: each room is a log without a hole, as long as its head says."""
+    """While people write, leave and join concurrently, every log has all numbers from 1 to the room's last one."""
     people = [tables.person(name) for name in ("ana", "bob", "cai", "dan")]
     books, chess = tables.room("books", *people), tables.room("chess", *people)
 
@@ -172,22 +171,22 @@ def test_side_by_side(tables: Tables) -> None:
         assert sum(entry.kind == JOINED for entry in log) == joins
         assert sum(entry.kind == LEFT for entry in log) == joins - 3
         assert sum(entry.kind == MESSAGE for entry in log) == 40
-        assert tables(Connection.scalar, select(Room.last_seq).where(Room.id == room.id)) == len(log)
+        assert tables(Connection.scalar, select(RoomRow.last_seq).where(RoomRow.id == room.id)) == len(log)
 
 
 def test_pages(tables: Tables) -> None:
-    """Both ways, a page has as many as asked for, in rising order, and says truly whether there are more."""
+    """In both directions a page has as many entries as asked for, in rising order, and tells whether there are more."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     tables.append(*(Draft(books.id, ana.id, f"text {n}", None) for n in range(2, 11)))
 
     def after(seq: int, limit: int) -> tuple[list[int], bool]:
-        entries, more = tables(messages.after, books.id, seq, limit)
-        return seqs(entries), more
+        page, more = tables(entries.after, books.id, seq, limit)
+        return seqs(page), more
 
     def before(seq: int | None, limit: int, floor: int = 1) -> tuple[list[int], bool]:
-        entries, more = tables(messages.before, books.id, seq, floor, limit)
-        return seqs(entries), more
+        page, more = tables(entries.before, books.id, seq, floor, limit)
+        return seqs(page), more
 
     assert after(0, 4) == ([1, 2, 3, 4], True)
     assert after(6, 4) == ([7, 8, 9, 10], False)
@@ -201,14 +200,14 @@ def test_pages(tables: Tables) -> None:
 
 
 def test_a_page_is_bounded_in_size(tables: Tables) -> None:
-    """Long texts end a page early, but never before its first entry."""
+    """Long texts end a page early, but a page has at least one entry."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     tables.append(*(Draft(books.id, ana.id, "x" * 1000, None) for _ in range(5)))
-    entries, more = tables(messages.after, books.id, 1, 100, 2500)
-    assert (seqs(entries), more) == ([2, 3, 4], True)
-    entries, more = tables(messages.after, books.id, 1, 100, 1)
-    assert (seqs(entries), more) == ([2], True)
+    page, more = tables(entries.after, books.id, 1, 100, 2500)
+    assert (seqs(page), more) == ([2, 3, 4], True)
+    page, more = tables(entries.after, books.id, 1, 100, 1)
+    assert (seqs(page), more) == ([2], True)
 
 
 def test_what_is_read_is_what_was_said(tables: Tables) -> None:

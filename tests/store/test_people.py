@@ -1,4 +1,4 @@
-"""Accounts and their logins."""
+"""Accounts, people, and their sessions."""
 
 from datetime import timedelta
 
@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.store import accounts, places, rooms, sessions
-from chatserver.store.schema import Account, SessionRow
+from chatserver.store import accounts, members, people, sessions, visibility
+from chatserver.store.schema import AccountRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
 from tests.store.conftest import AT, Tables
 
@@ -15,7 +15,7 @@ LATER = AT + timedelta(minutes=1)
 
 
 def rows(tables: Tables) -> dict[str, tuple[object, ...]]:
-    """What is written of each session."""
+    """The stored sessions, by id."""
     query = select(
         SessionRow.id, SessionRow.address, SessionRow.connected_at, SessionRow.disconnected_at, SessionRow.reason
     )
@@ -23,7 +23,7 @@ def rows(tables: Tables) -> dict[str, tuple[object, ...]]:
 
 
 def test_names(tables: Tables) -> None:
-    """A name is found in any case, as it was registered, and given out once."""
+    """A name is found in any case, keeps its spelling, and can be registered once."""
     ana = tables.person("Ana")
     found = tables(accounts.find, "aNA")
     assert found is not None
@@ -36,10 +36,10 @@ def test_names(tables: Tables) -> None:
 
 
 def test_a_disabled_account(tables: Tables) -> None:
-    """Who is disabled or erased is known, and may not come in."""
-    for name, column in (("ana", Account.disabled_at), ("bob", Account.erased_at)):
+    """A disabled or erased account is found, and marked as disabled."""
+    for name, column in (("ana", AccountRow.disabled_at), ("bob", AccountRow.erased_at)):
         tables.person(name)
-        gone = update(Account).where(Account.name == name).values({column: AT})
+        gone = update(AccountRow).where(AccountRow.name == name).values({column: AT})
         tables(Connection.execute, gone)
         found = tables(accounts.find, name)
         assert found is not None
@@ -47,26 +47,26 @@ def test_a_disabled_account(tables: Tables) -> None:
 
 
 def test_passwords(tables: Tables) -> None:
-    """A changed password is that account's alone."""
+    """Changing a password affects that account only."""
     ana, _ = tables.person("ana"), tables.person("bob")
     tables(accounts.set_password, ana.id, "other hash")
     assert [tables(accounts.find, name).password_hash for name in ("ana", "bob")] == ["other hash", "hash"]  # type: ignore[union-attr]
 
 
 def test_last_seen(tables: Tables) -> None:
-    """A name is looked up in any case; of those who are to be kept apart, it is not shown when they were here."""
+    """A person is found in any case. If a block keeps them apart, nothing tells whether or when they were online."""
     ana, bob = tables.person("Ana"), tables.person("bob")
 
     def seen(name: str) -> tuple[str, bool, bool] | None:
         here = frozenset({ana.id, bob.id})
-        line = tables(accounts.last_seen, name, here, {}, frozenset({bob.id}))
+        line = tables(people.last_seen, name, here, {}, frozenset({bob.id}))
         return None if line is None else (line.name, line.online, line.last_seen is not None)
 
     assert [seen("ana"), seen("BOB"), seen("nobody")] == [("Ana", True, True), ("bob", False, False), None]
 
 
 def test_logins(tables: Tables) -> None:
-    """A login is written down when it begins and when it ends, with the reason; doing so twice does no harm."""
+    """A session is stored when it begins and when it ends, with the reason; storing it twice changes nothing."""
     ana = tables.person("ana")
     changes: list[sessions.Change] = [
         Opened("s1", ana.id, "main", "127.0.0.1", AT),
@@ -76,25 +76,25 @@ def test_logins(tables: Tables) -> None:
     for _ in range(2):
         tables(sessions.record, changes)
     assert rows(tables) == {"s1": ("127.0.0.1", AT, LATER, "quit"), "s2": ("::1", AT, None, None)}
-    line = tables(accounts.last_seen, "ana", frozenset(), {}, frozenset())
+    line = tables(people.last_seen, "ana", frozenset(), {}, frozenset())
     assert line is not None
     assert line.last_seen == LATER
 
 
 def test_read_marks_of_a_login(tables: Tables) -> None:
-    """What a person saw before they went is read, but no mark moves back."""
+    """Closing a session moves read marks to what the person has seen, but never back."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)
     for room in (books, chess):
         for n in range(4):
             tables.say(room, ana, f"text {n}")
-    tables(rooms.mark_read, ana, tables.place(ana, "chess"), 4)
+    tables(members.mark_read, ana, tables.find(ana, "chess"), 4)
     tables(sessions.record, [Closed("s1", ana.id, LATER, "quit", {books.id: 3, chess.id: 2})])
-    assert {s.facts.name: s.read for s in tables(places.standings, ana)} == {"books": 3, "chess": 4}
+    assert {s.facts.name: s.read for s in tables(visibility.memberships, ana)} == {"books": 3, "chess": 4}
 
 
 def test_logins_left_open(tables: Tables) -> None:
-    """What a crash left open is closed with that reason: of this node only, and only what was open."""
+    """Sessions that a crash left open are closed with that reason, if they are of this node."""
     ana = tables.person("ana")
     opened = [Opened(id, ana.id, node, "::1", AT) for id, node in (("s1", "main"), ("s2", "main"), ("s3", "other"))]
     tables(sessions.record, [*opened, Closed("s1", ana.id, AT, "quit")])

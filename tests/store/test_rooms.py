@@ -1,4 +1,4 @@
-"""Rooms: who is in them, who may know of them, what is new in them."""
+"""Rooms: their members, who can find them, and what is unread in them."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import CREATED, JOINED, LEFT, PRIVATE, PUBLIC, TOPIC, Person, RoomFacts
-from chatserver.store import places, rooms
-from chatserver.store.places import find_room
-from chatserver.store.schema import Account
+from chatserver.store import members, rooms, visibility
+from chatserver.store.schema import AccountRow
+from chatserver.store.visibility import find_room
 from tests.store.conftest import AT, Tables, seqs
 
 
@@ -20,28 +20,28 @@ def refused(work: Callable[[], object]) -> ErrorWord:
     return refusal.value.error
 
 
-def standing(tables: Tables, who: Person, label: str) -> tuple[int, int]:
-    """How far the room is, and how far this person has read."""
-    [one] = [s for s in tables(places.standings, who) if s.facts.label(who.id) == label]
+def membership(tables: Tables, who: Person, label: str) -> tuple[int, int]:
+    """The room's last seq and the person's read mark."""
+    [one] = [s for s in tables(visibility.memberships, who) if s.facts.label(who.id) == label]
     return one.seq, one.read
 
 
-# Making
+# Creating
 
 
 def test_creating(tables: Tables) -> None:
-    """Who makes a room owns it; its first entry says so; its name is taken from then on."""
+    """The creator of a room is its owner; its first entry says so; its name is taken from then on."""
     ana, bob = tables.person("ana"), tables.person("bob")
     facts, entries = tables(rooms.create, ana, "books", PUBLIC, "what we read", AT)
     assert [(e.seq, e.kind, e.author, e.text) for e in entries] == [(1, CREATED, "ana", "what we read")]
     assert tables.log(facts) == entries
-    place = tables.place(ana, "books")
-    assert (place.role, place.topic, place.seq, place.read) == ("owner", "what we read", 1, 1)
+    access = tables.find(ana, "books")
+    assert (access.role, access.topic, access.seq, access.read) == ("owner", "what we read", 1, 1)
     assert refused(lambda: tables(rooms.create, bob, "books", PRIVATE, "", AT)) is ErrorWord.ROOM_TAKEN
 
 
 def test_creating_at_the_same_moment(tables: Tables) -> None:
-    """Of two who make one room at once, one has it, and the other is told that it is taken."""
+    """If two people create a room with the same name at once, the second is refused."""
     ana, bob = tables.person("ana"), tables.person("bob")
 
     def second() -> ErrorWord:
@@ -50,11 +50,11 @@ def test_creating_at_the_same_moment(tables: Tables) -> None:
     with tables.engine.begin() as db, tables.meanwhile(second) as word:
         rooms.create(db, ana, "books", PUBLIC, "", AT)
     assert word() is ErrorWord.ROOM_TAKEN
-    assert [line.name for line in tables(rooms.members, tables.place(ana, "books").facts, frozenset())] == ["ana"]
+    assert [line.name for line in tables(members.listing, tables.find(ana, "books").facts, frozenset())] == ["ana"]
 
 
 def test_the_first_rooms(tables: Tables) -> None:
-    """The default rooms are made once, and whoever registers is in them, with nothing unread."""
+    """Default rooms are created once. New accounts are in them, with nothing unread."""
     for _ in range(2):
         tables(rooms.ensure, ["general", "lobby"], AT)
     bob, _ = tables(rooms.register, "bob", "hash", ["general"], AT)
@@ -63,52 +63,52 @@ def test_the_first_rooms(tables: Tables) -> None:
         ("general", [(JOINED, 2, "ana")]),
         ("lobby", [(JOINED, 1, "ana")]),
     ]
-    assert [(s.facts.name, s.seq, s.read, s.role) for s in tables(places.standings, ana)] == [
+    assert [(s.facts.name, s.seq, s.read, s.role) for s in tables(visibility.memberships, ana)] == [
         ("general", 2, 2, "member"),
         ("lobby", 1, 1, "member"),
     ]
-    assert standing(tables, bob, "general") == (2, 1)
+    assert membership(tables, bob, "general") == (2, 1)
 
 
-# Coming and going
+# Joining and leaving
 
 
 def test_joining(tables: Tables) -> None:
-    """A newcomer has missed nothing; joining a room one is in already changes nothing."""
+    """A new member has nothing unread. Joining a room again without leaving changes nothing."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana)
     tables.say(books, ana, "hello")
     [entry] = tables.join(books, bob)
     assert (entry.kind, entry.seq, entry.author) == (JOINED, 3, "bob")
-    assert standing(tables, bob, "books") == (3, 3)
+    assert membership(tables, bob, "books") == (3, 3)
     assert tables.join(books, bob) == []
     assert seqs(tables.log(books)) == [1, 2, 3]
 
 
 def test_coming_again(tables: Tables) -> None:
-    """Who comes again finds their read mark where it was, and what they missed unread."""
+    """A member who leaves and joins again has the old read mark, and what happened meanwhile is unread."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana, bob)
     tables(rooms.leave, bob, "books", AT)
     for n in range(3):
         tables.say(books, ana, f"text {n}")
     tables.join(books, bob)
-    assert standing(tables, bob, "books") == (7, 2)
+    assert membership(tables, bob, "books") == (7, 2)
 
 
 def test_leaving(tables: Tables) -> None:
-    """Who leaves is out, the log says so, and leaving again is refused."""
+    """Leaving ends the membership and is an entry in the log. Leaving again is refused."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana, bob)
     facts, [entry] = tables(rooms.leave, bob, "books", AT)
     assert (facts, entry.kind, entry.seq, entry.author) == (books, LEFT, 3, "bob")
-    assert tables(places.standings, bob) == []
-    assert tables(rooms.member_count, books.id) == 1
+    assert tables(visibility.memberships, bob) == []
+    assert tables(members.count, books.id) == 1
     assert refused(lambda: tables(rooms.leave, bob, "books", AT)) is ErrorWord.NOT_A_MEMBER
 
 
 def test_an_empty_room(tables: Tables) -> None:
-    """A room that all have left is listed no more; who joins it then owns it, with all its past, and it is back."""
+    """A room that everybody has left is not listed. Whoever joins it then is the owner, and it is listed again."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana)
 
@@ -120,34 +120,34 @@ def test_an_empty_room(tables: Tables) -> None:
     assert listed() == []
     [entry] = tables.join(books, bob)
     assert (listed(), entry.seq) == (["books"], 3)
-    assert tables.place(bob, "books").role == "owner"
+    assert tables.find(bob, "books").role == "owner"
 
 
 # Direct rooms
 
 
 def test_a_direct_room(tables: Tables) -> None:
-    """Two people have one room, made by its first message; each calls it by the other's name, in any case."""
+    """Two people have one direct room, created by its first message; each finds it by the other's name, in any case."""
 
     def opened(who: Person, name: str) -> RoomFacts:
-        return tables(rooms.open_direct, who, tables.place(who, name), AT)
+        return tables(rooms.open_direct, who, tables.find(who, name), AT)
 
     ana, bob = tables.person("Ana"), tables.person("bob")
-    place = tables.place(ana, "@BOB")
-    assert (place.facts.id, place.seq) == (0, 0)
-    assert tables(places.standings, ana) == []
+    access = tables.find(ana, "@BOB")
+    assert (access.facts.id, access.seq) == (0, 0)
+    assert tables(visibility.memberships, ana) == []
     facts = opened(ana, "@bob")
     assert tables.say(facts, ana, "hi").seq == 1
     assert tables.say(facts, bob, "hello").seq == 2
-    assert tables.place(bob, "@ana").facts == facts
+    assert tables.find(bob, "@ana").facts == facts
     assert opened(bob, "@ana") == facts
-    assert standing(tables, ana, "@bob") == (2, 0)
-    assert standing(tables, bob, "@Ana") == (2, 0)
-    assert [line.name for line in tables(rooms.members, facts, frozenset({bob.id}))] == ["Ana", "bob"]
+    assert membership(tables, ana, "@bob") == (2, 0)
+    assert membership(tables, bob, "@Ana") == (2, 0)
+    assert [line.name for line in tables(members.listing, facts, frozenset({bob.id}))] == ["Ana", "bob"]
 
 
 def test_a_direct_room_opened_by_both_at_once(tables: Tables) -> None:
-    """Where both speak first at the same moment, it is one room, and both messages are in it."""
+    """If both people write first at the same moment there is one room with both messages."""
     ana, bob = tables.person("ana"), tables.person("bob")
 
     def open_it(db: Connection, who: Person, name: str) -> RoomFacts:
@@ -156,7 +156,7 @@ def test_a_direct_room_opened_by_both_at_once(tables: Tables) -> None:
     def open_for_bob() -> RoomFacts:
         try:
             return tables(open_it, bob, "@ana")
-        except IntegrityError:  # once more, and it is seen
+        except IntegrityError:  # retry, which finds the room
             return tables(open_it, bob, "@ana")
 
     with tables.engine.begin() as db, tables.meanwhile(open_for_bob) as second:
@@ -166,18 +166,18 @@ def test_a_direct_room_opened_by_both_at_once(tables: Tables) -> None:
 
 
 def test_what_a_direct_room_is_not(tables: Tables) -> None:
-    """It cannot be left; it needs somebody else, who exists and is not disabled."""
+    """A direct room cannot be left, and needs another person who exists and is not disabled."""
     ana, bob, cai = tables.person("ana"), tables.person("bob"), tables.person("cai")
     tables(lambda db: rooms.open_direct(db, ana, find_room(db, ana, "@bob", AT), AT))
     assert refused(lambda: tables(rooms.leave, ana, "@bob", AT)) is ErrorWord.DIRECT_ROOM
-    assert refused(lambda: tables.place(ana, "@ana")) is ErrorWord.NOT_ALLOWED
-    assert refused(lambda: tables.place(ana, "@nobody")) is ErrorWord.NO_SUCH_USER
-    tables(lambda db: db.execute(update(Account).where(Account.id == cai.id).values(disabled_at=AT)))
-    assert refused(lambda: tables.place(ana, "@cai")) is ErrorWord.NO_SUCH_USER
+    assert refused(lambda: tables.find(ana, "@ana")) is ErrorWord.NOT_ALLOWED
+    assert refused(lambda: tables.find(ana, "@nobody")) is ErrorWord.NO_SUCH_USER
+    tables(lambda db: db.execute(update(AccountRow).where(AccountRow.id == cai.id).values(disabled_at=AT)))
+    assert refused(lambda: tables.find(ana, "@cai")) is ErrorWord.NO_SUCH_USER
     assert tables(rooms.listing, bob, "", 10, mine=True) == ([], False)
 
 
-# Who may know of what
+# Who can find what (see also tests/rooms/test_visibility.py)
 
 ASK_FOR: dict[str, Callable[[Connection, Person], object]] = {
     "find": lambda db, who: find_room(db, who, "cellar", AT),
@@ -188,7 +188,7 @@ ASK_FOR: dict[str, Callable[[Connection, Person], object]] = {
 
 @pytest.mark.parametrize("ask", ASK_FOR)
 def test_a_private_room_from_outside(tables: Tables, ask: str) -> None:
-    """Whoever is not in a private room is told just what they are told of a room that does not exist."""
+    """The refusal for a private room is the same as for a room that does not exist."""
     ana, bob, cai = tables.person("ana"), tables.person("bob"), tables.person("cai")
 
     def answer(who: Person) -> tuple[object, ...]:
@@ -204,13 +204,13 @@ def test_a_private_room_from_outside(tables: Tables, ask: str) -> None:
 
 
 def test_the_list_of_rooms(tables: Tables) -> None:
-    """It has the public rooms and one's own, in pages in the order of names, each with its people, head and topic."""
+    """The list has public rooms and those the person is in, by name, in pages, with members, last seq and topic."""
     ana, bob = tables.person("ana"), tables.person("bob")
     for name in ("go", "books", "chess"):
         tables.room(name, ana, *([bob] if name == "go" else []))
     tables.room("attic", bob, kind=PRIVATE)
     tables.room("cellar", ana, kind=PRIVATE)
-    tables(rooms.set_topic, ana, tables.place(ana, "go"), "19x19", AT)
+    tables(rooms.set_topic, ana, tables.find(ana, "go"), "19x19", AT)
 
     def listed(who: Person, after: str = "", limit: int = 10, *, mine: bool = False) -> tuple[list[str], bool]:
         lines, more = tables(rooms.listing, who, after, limit, mine=mine)
@@ -225,53 +225,53 @@ def test_the_list_of_rooms(tables: Tables) -> None:
     assert (line.members, line.seq, line.topic, line.role) == (2, 3, "19x19", "member")
 
 
-def test_what_one_may_read(tables: Tables) -> None:
-    """A public room is open from its first entry on, a private one from one's joining on."""
+def test_where_reading_begins(tables: Tables) -> None:
+    """A public room can be read from its first entry on, a private one from where the person joined."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books, cellar = tables.room("books", ana), tables.room("cellar", ana, kind=PRIVATE)
     for room in (books, cellar):
         tables.say(room, ana, "before")
         tables.join(room, bob, ana)
-    floors = {s.facts.name: s.floor for s in tables(places.standings, bob)}
+    floors = {s.facts.name: s.floor for s in tables(visibility.memberships, bob)}
     assert floors == {"books": 1, "cellar": 3}
-    assert [tables.place(bob, name).floor for name in floors] == [1, 3]
+    assert [tables.find(bob, name).floor for name in floors] == [1, 3]
 
 
 # Topics and marks
 
 
 def test_topics(tables: Tables) -> None:
-    """A topic is set by an entry that has it, and is seen by whoever finds the room."""
+    """Setting a topic is an entry in the log, and everybody who finds the room sees the topic."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana)
-    [entry] = tables(rooms.set_topic, ana, tables.place(ana, "books"), "what we read", AT)
+    [entry] = tables(rooms.set_topic, ana, tables.find(ana, "books"), "what we read", AT)
     assert (entry.kind, entry.seq, entry.text) == (TOPIC, 2, "what we read")
     assert tables.log(books)[-1] == entry
-    assert tables.place(bob, "books").topic == "what we read"
+    assert tables.find(bob, "books").topic == "what we read"
 
 
 def test_read_marks(tables: Tables) -> None:
-    """A mark never moves back, and never beyond the head."""
+    """A read mark never moves back, and never beyond the last entry."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     for n in range(3):
         tables.say(books, ana, f"text {n}")
-    marks = [tables(rooms.mark_read, ana, tables.place(ana, "books"), seq) for seq in (2, 3, 1, 0, 99, 2)]
+    marks = [tables(members.mark_read, ana, tables.find(ana, "books"), seq) for seq in (2, 3, 1, 0, 99, 2)]
     assert marks == [2, 3, 3, 3, 4, 4]
-    assert standing(tables, ana, "books") == (4, 4)
+    assert membership(tables, ana, "books") == (4, 4)
 
 
 def test_who_is_in_a_room(tables: Tables) -> None:
-    """Its members in the order of names with their roles and presence; some names, those first who came first."""
+    """Members are listed by name with their roles and presence; `names` has the longest-standing first."""
     bob, ana, cai, dan = (tables.person(name) for name in ("Bob", "ana", "cai", "dan"))
     books = tables.room("books", bob, cai, ana, dan)
     tables(rooms.leave, dan, "books", AT)
-    lines = tables(rooms.members, books, frozenset({ana.id, dan.id}))
+    lines = tables(members.listing, books, frozenset({ana.id, dan.id}))
     assert [(line.name, line.role, line.online) for line in lines] == [
         ("ana", "member", True),
         ("Bob", "owner", False),
         ("cai", "member", False),
     ]
-    assert tables(rooms.member_count, books.id) == 3
-    assert tables(rooms.member_names, books.id, ana.id, 10) == ["Bob", "cai"]
-    assert tables(rooms.member_names, books.id, ana.id, 1) == ["Bob"]
+    assert tables(members.count, books.id) == 3
+    assert tables(members.names, books.id, ana.id, 10) == ["Bob", "cai"]
+    assert tables(members.names, books.id, ana.id, 1) == ["Bob"]

@@ -1,4 +1,4 @@
-"""Opening a database: the schema it has, and the one it should have."""
+"""Opening a database, and checking and migrating its schema."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,20 +14,20 @@ from chatserver.store.schema import Base
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """On a database in which there is nothing yet."""
+    """An engine on an empty database."""
     engine = open_engine(parse_url(database_url))
     yield engine
     engine.dispose()
 
 
 def check_models(engine: Engine) -> None:
-    """Fails where the code describes other tables than there are."""
+    """Fails if the tables differ from those that the code describes."""
     with engine.begin() as db:
         command.check(database._alembic(db))
 
 
 def test_migrations_make_the_tables(engine: Engine) -> None:
-    """From nothing, the migrations make just the tables that the code describes; once more, they change nothing."""
+    """The migrations create exactly the tables that the code describes. Running them again changes nothing."""
     assert check_schema(engine) == "behind"
     for _ in range(2):
         upgrade(engine)
@@ -38,7 +38,7 @@ def test_migrations_make_the_tables(engine: Engine) -> None:
 
 
 def test_every_constraint_has_its_name(engine: Engine) -> None:
-    """Names are by the convention, so that later migrations can refer to them on both databases."""
+    """Constraints are named by the convention, so that later migrations can refer to them on both databases."""
     upgrade(engine)
     found = inspect(engine)
     for name, table in Base.metadata.tables.items():
@@ -49,14 +49,14 @@ def test_every_constraint_has_its_name(engine: Engine) -> None:
 
 
 def test_migrating_twice_at_once(engine: Engine) -> None:
-    """Two that migrate at the same moment do each other no harm."""
+    """Two processes can migrate at the same moment."""
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(upgrade, [engine, engine]))
     assert check_schema(engine) == "current"
 
 
 def test_going_back(engine: Engine) -> None:
-    """Every migration can be taken back, and made again."""
+    """Every migration can be reverted and applied again."""
     upgrade(engine)
     with engine.begin() as db:
         command.downgrade(database._alembic(db), "base")
@@ -66,7 +66,7 @@ def test_going_back(engine: Engine) -> None:
 
 
 def test_a_schema_behind(database_url: str) -> None:
-    """SQLite is brought to this version's schema when opened; Postgres is not, and the remedy is named."""
+    """Opening migrates SQLite. PostgreSQL is refused with what to do."""
     url = parse_url(database_url)
     if url.get_backend_name() == "postgresql":
         with pytest.raises(DatabaseProblem, match=r"behind .* --migrate"):
@@ -77,7 +77,7 @@ def test_a_schema_behind(database_url: str) -> None:
 
 
 def test_a_schema_of_a_later_version(engine: Engine) -> None:
-    """A database that a newer version has migrated is refused, and left as it is, even with --migrate."""
+    """A database that a newer version has migrated is refused and not changed, even with --migrate."""
     upgrade(engine)
     with engine.begin() as db:
         db.exec_driver_sql("UPDATE alembic_version SET version_num = 'from-the-future'")
@@ -101,14 +101,14 @@ def test_a_schema_of_a_later_version(engine: Engine) -> None:
     ],
 )
 def test_what_is_no_database(url: str) -> None:
-    """A URL of anything else is refused in a line that shows the right forms, and never the password."""
+    """Any other URL is refused with a line that shows the valid forms, and never the password."""
     with pytest.raises(DatabaseProblem, match=r"sqlite:///FILE") as problem:
         parse_url(url)
     assert "s3cret" not in str(problem.value)
 
 
 def test_a_database_that_is_not_there(tmp_path: object) -> None:
-    """What cannot be opened is named, without its password."""
+    """The message about a database that cannot be opened has its URL without the password."""
     for url in ("postgresql+psycopg2://me:s3cret@127.0.0.1:1/db", f"sqlite:///{tmp_path}/no/such/folder/chat.db"):
         with pytest.raises(
             DatabaseProblem, match=r"cannot be opened \(.+\)\. Start it, or correct --database"
@@ -118,7 +118,7 @@ def test_a_database_that_is_not_there(tmp_path: object) -> None:
 
 
 def test_unsafe_settings(postgres_url: str) -> None:
-    """A Postgres whose answer does not mean stored is warned of."""
+    """There is a warning about a PostgreSQL that can lose acknowledged messages."""
     engine = open_engine(parse_url(postgres_url))
     with engine.begin() as db:
         before = database.durability_warnings(engine)
@@ -126,13 +126,13 @@ def test_unsafe_settings(postgres_url: str) -> None:
     engine.dispose()
     after = database.durability_warnings(engine)
     assert [warning for warning in after if warning not in before] == [
-        "PostgreSQL runs with synchronous_commit=off: what is acknowledged can be lost in a crash. Turn it on."
+        "PostgreSQL runs with synchronous_commit=off: acknowledged messages can be lost in a crash. Turn it on."
     ]
     engine.dispose()
 
 
 def test_sqlite_is_durable(sqlite_url: str) -> None:
-    """The embedded database writes ahead, waits for the disk, and holds to its foreign keys."""
+    """SQLite uses a write-ahead log, syncs every commit, and enforces foreign keys."""
     engine = open_ready(parse_url(sqlite_url))
     with engine.connect() as db:
         pragmas = [

@@ -1,4 +1,4 @@
-"""Connections that are kept, and those that are lost."""
+"""Connections that are kept between calls, and connections that are lost."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ END_OTHERS = text(
 
 
 def backend(db: Connection) -> int:
-    """The process of the server behind a connection."""
+    """The id of the server process behind a connection."""
     return int(db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
 
 
@@ -37,8 +37,8 @@ def statements(tables: Tables) -> Iterator[Statements]:
 
 
 def test_lost_connections(tables: Tables, statements: Statements) -> None:
-    """Where the database ends all connections, the call under way is told so, and every later one is served: also where
-    it ended them while nobody called."""
+    """If the database ends all connections, the call in progress fails and every later one succeeds, also if they
+    ended between two calls."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
 
@@ -59,7 +59,7 @@ def test_lost_connections(tables: Tables, statements: Statements) -> None:
     assert len(before) == 2
     with pytest.raises(Unavailable):
         statements.run(lose)
-    assert [statements.run(append) for _ in range(2)] == ["kept", "dup"]
+    assert [statements.run(append) for _ in range(2)] == ["stored", "dup"]
     later = backends()
     assert not before & later
     end_all()
@@ -68,7 +68,7 @@ def test_lost_connections(tables: Tables, statements: Statements) -> None:
 
 
 def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) -> None:
-    """Who stores an id at the same moment as another one is told of a conflict, and the connection is used again."""
+    """Storing an id at the same moment as another transaction is a conflict, and the connection is used again."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
     draft = Draft(books.id, ana.id, "hello", "k1")
@@ -78,7 +78,7 @@ def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) 
 
     before = statements.run(backend)
     with tables.engine.begin() as db, tables.meanwhile(append) as result:
-        assert messages.append(db, [draft], AT)[0].outcome == "kept"
+        assert messages.append(db, [draft], AT)[0].outcome == "stored"
     with pytest.raises(Conflict):
         result()
     assert append() == "dup"
@@ -86,7 +86,7 @@ def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) 
 
 
 def test_a_connection_lost_within_a_transaction(tables: Tables) -> None:
-    """Storing a message among other work is refused like the rest of it where the connection is gone."""
+    """If the connection is lost in a transaction, storing a message in it fails as the rest of it does."""
     ana = tables.person("ana")
     books = tables.room("books", ana)
 
@@ -100,4 +100,4 @@ def test_a_connection_lost_within_a_transaction(tables: Tables) -> None:
 
     with pytest.raises(Unavailable):
         transact(tables.engine, lose)
-    assert [transact(tables.engine, say) for _ in range(2)] == ["kept", "dup"]
+    assert [transact(tables.engine, say) for _ in range(2)] == ["stored", "dup"]

@@ -1,4 +1,4 @@
-"""Threads: how many there are, and what they give back."""
+"""The thread pool: how many threads it has, and what it returns."""
 
 from queue import SimpleQueue
 from threading import Barrier, Event, current_thread
@@ -12,7 +12,7 @@ SECONDS = 30
 
 
 class Pool:
-    """Workers, at most two, whose results arrive in a queue."""
+    """A pool of at most two threads, whose results go to a queue."""
 
     def __init__(self) -> None:
         self.workers = Workers(2, "testers")
@@ -26,7 +26,7 @@ class Pool:
 
 
 def test_what_is_given_back() -> None:
-    """A call's result comes back, or its failure; neither ends the thread, which serves the next call too."""
+    """A call returns its result or its failure; the thread runs the next call in either case."""
     pool = Pool()
     pool(lambda *args, **kwargs: (args, kwargs), 1, two=2)
     assert pool.result() == (True, ((1,), {"two": 2}))
@@ -44,7 +44,7 @@ def test_what_is_given_back() -> None:
 
 
 def test_as_many_threads_as_calls() -> None:
-    """Calls at a time have a thread each, up to the most there may be; the others wait for one."""
+    """Concurrent calls have a thread each, up to the maximum; further calls wait for a thread."""
     pool, together, go_on = Pool(), Barrier(2, timeout=SECONDS), Event()
 
     def work() -> str:
@@ -62,7 +62,7 @@ def test_as_many_threads_as_calls() -> None:
 
 
 def test_what_waits_is_done_before_the_end() -> None:
-    """Stopping waits for every call that was made."""
+    """Stopping waits for all calls."""
     pool, go_on = Pool(), Event()
     for number in range(5):
         pool(lambda n=number: (go_on.wait(SECONDS), n)[1])

@@ -1,4 +1,4 @@
-"""A certificate that nobody has signed but its owner."""
+"""A self-signed certificate."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
-    """Makes a key and its certificate, valid for a day, as PEM files; their paths."""
+    """Write a key and its certificate, valid for a day, as PEM files; returns their paths."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)

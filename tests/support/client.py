@@ -1,4 +1,4 @@
-"""Test clients over blocking sockets: every wait has a deadline, and says what came instead."""
+"""Test clients over blocking sockets. Every wait has a deadline, and its error shows what arrived instead."""
 
 import json
 import re
@@ -14,12 +14,12 @@ from typing import Any, Self
 Message = dict[str, Any]
 
 TIMEOUT = 10.0
-NO_ENTRIES = {"live", "read"}
-"""Events that name a number of a room's log without being an entry of it."""
+NOT_ENTRIES = {"live", "read"}
+"""Events that have a `seq` without being an entry of a room."""
 
 
-def _trusting() -> ssl.SSLContext:
-    """Takes whatever certificate."""
+def _trust_everybody() -> ssl.SSLContext:
+    """A context that accepts any certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -27,15 +27,15 @@ def _trusting() -> ssl.SSLContext:
 
 
 class Silence(AssertionError):
-    """What was waited for did not come in time."""
+    """What the client waited for did not arrive in time."""
 
 
 class Ended(AssertionError):
-    """The connection ended while something was still waited for."""
+    """The connection ended while the client was still waiting for something."""
 
 
 class Raw:
-    """Bytes out, bytes in. `timeout`, in seconds, bounds every wait that names none of its own."""
+    """Sends and receives bytes. `timeout`, in seconds, is the deadline of every wait that does not set its own."""
 
     def __init__(
         self,
@@ -47,17 +47,17 @@ class Raw:
     ) -> None:
         self.timeout = timeout
         self.received = b""
-        """Not yet read by anybody."""
+        """Bytes received and not yet read by the test."""
         self.ended = False
         self.socket = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
-        if receive_buffer is not None:  # before connecting, or the window is too large already
+        if receive_buffer is not None:  # before connecting; afterwards the window is too large already
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(timeout)
         try:
             self.socket.connect(address)
-            if tls:  # an end that is not announced as TLS does is an error
-                self.socket = _trusting().wrap_socket(self.socket, suppress_ragged_eofs=False)
+            if tls:  # a connection that ends without a TLS close_notify is an error
+                self.socket = _trust_everybody().wrap_socket(self.socket, suppress_ragged_eofs=False)
         except OSError:
             self.socket.close()
             raise
@@ -71,12 +71,12 @@ class Raw:
         self.close()
 
     def send(self, data: bytes) -> None:
-        """All of it, or TimeoutError where the server does not read."""
+        """Send all of it. Raises TimeoutError if the server does not read."""
         self.socket.settimeout(self.timeout)
         self.socket.sendall(data)
 
     def read_until(self, delimiter: bytes, timeout: float | None = None) -> bytes:
-        """Everything up to and with the delimiter."""
+        """Everything up to and including the delimiter."""
         self.fill(lambda: delimiter in self.received, repr(delimiter), timeout)
         head, found, self.received = self.received.partition(delimiter)
         return head + found
@@ -86,13 +86,13 @@ class Raw:
         return self.read_until(b"\n", timeout).removesuffix(b"\n").removesuffix(b"\r")
 
     def eof(self, timeout: float | None = None) -> bytes:
-        """Wait until the server ends the connection; what it said before. A reset counts as an end."""
+        """Wait until the server closes the connection; returns what it sent before. A reset counts as an end."""
         self.fill(lambda: self.ended, "the end of the connection", timeout)
         rest, self.received = self.received, b""
         return rest
 
     def fill(self, enough: Callable[[], object], what: str, timeout: float | None = None) -> None:
-        """Receive until `enough()`."""
+        """Receive until `enough()` is true. `what` names, for the error message, what is expected."""
         limit = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + limit
         while not enough():
@@ -115,11 +115,11 @@ class Raw:
         self.ended = not data
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent, as `nc -N` does; go on reading."""
+        """Shut down the sending side, as `nc -N` does; reading still works."""
         self.socket.shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
-        """Vanish with a reset."""
+        """Close the connection with a reset."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -128,7 +128,7 @@ class Raw:
 
 
 class JsonClient(Raw):
-    """A program. Lines that do not begin with `{` (the greeting) go to `notices`, events to `events` and `rooms`."""
+    """A program. Lines that do not begin with `{` (the greeting) go to `notices`; events go to `events` and `rooms`."""
 
     def __init__(
         self,
@@ -141,19 +141,19 @@ class JsonClient(Raw):
         super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
         self.notices: list[str] = []
         self.events: list[Message] = []
-        """All of them, in the order they came."""
+        """All events, in the order of arrival."""
         self.rooms: defaultdict[str, list[Message]] = defaultdict(list)
-        """The entries of each room that came as events, in the order they came."""
+        """By room, the entries that arrived as events, in the order of arrival."""
         self.untagged: list[Message] = []
-        """Answers that name no tag: to lines that could not be decoded."""
+        """Answers without a tag: to lines that could not be decoded."""
         self.order: list[int | str] = []
-        """The tags of all answers, in the order they came."""
+        """The tags of all answers, in the order of arrival."""
         self._answers: dict[int | str, Message] = {}
         self._news: list[Message] = []
         self._last_tag = 0
 
     def post(self, word: str, /, **fields: Any) -> int:
-        """Send a command without waiting; the tag by which `answer` finds its answer."""
+        """Send a command without waiting; returns the tag that `answer` needs."""
         self._last_tag += 1
         self.send_object({"cmd": word, **fields, "tag": self._last_tag})
         return self._last_tag
@@ -162,22 +162,22 @@ class JsonClient(Raw):
         self.send(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
     def answer(self, tag: int | str, timeout: float | None = None) -> Message:
-        """The answer to one command, whenever it came."""
+        """Wait for the answer to one command, unless it has arrived already."""
         self._read_while(lambda: tag not in self._answers, f"answer to {tag!r}", timeout)
         return self._answers.pop(tag)
 
     def cmd(self, word: str, /, **fields: Any) -> Message:
-        """Send a command and wait for its answer, good or bad."""
+        """Send a command and wait for its answer, whether it succeeds or not."""
         return self.answer(self.post(word, **fields))
 
     def ok(self, word: str, /, **fields: Any) -> Message:
-        """The same, for a command that must succeed."""
+        """Like `cmd`, for a command that must succeed."""
         answer = self.cmd(word, **fields)
         assert answer.get("ok") is True, f"{word} {fields}: {answer}"
         return answer
 
     def refused(self, word: str, /, **fields: Any) -> str:
-        """The same, for a command that must be refused; the error word."""
+        """Like `cmd`, for a command that must be refused; returns the error word."""
         answer = self.cmd(word, **fields)
         assert answer.get("ok") is False, f"{word} {fields}: {answer}"
         return str(answer["error"])
@@ -192,19 +192,19 @@ class JsonClient(Raw):
         return self.ok("say", room=room, text=text, **({} if id is None else {"id": id}))
 
     def wait_event(self, wanted: str | Callable[[Message], object], timeout: float | None = None) -> Message:
-        """The first event with this word, or that the predicate likes, of those that no earlier call returned."""
-        likes = (lambda event: event["event"] == wanted) if isinstance(wanted, str) else wanted
+        """Wait for the first event with this word, or that matches the predicate, and that no earlier call returned."""
+        matches = (lambda event: event["event"] == wanted) if isinstance(wanted, str) else wanted
         checked = 0
 
         def missing() -> bool:
             nonlocal checked
             while checked < len(self._news):
-                if likes(self._news[checked]):
+                if matches(self._news[checked]):
                     return False
                 checked += 1
             return True
 
-        self._read_while(missing, f"event {wanted!r}" if isinstance(wanted, str) else "such event", timeout)
+        self._read_while(missing, f"event {wanted!r}" if isinstance(wanted, str) else "matching event", timeout)
         return self._news.pop(checked)
 
     def hears(self, text: str, timeout: float | None = None) -> Message:
@@ -212,19 +212,19 @@ class JsonClient(Raw):
         return self.wait_event(lambda event: event["event"] == "message" and event.get("text") == text, timeout)
 
     def wait_seq(self, room: str, seq: int, timeout: float | None = None) -> list[Message]:
-        """Wait until the room's entries have reached this number; all of them so far."""
+        """Wait until the room's entries reach this number; returns all entries so far."""
         entries = self.rooms[room]
         self._read_while(lambda: not entries or entries[-1]["seq"] < seq, f"{room} {seq}", timeout)
         return entries
 
     def wait_closing(self, timeout: float | None = None) -> Message:
-        """Wait for `closing`, then for the end."""
+        """Wait for the event `closing`, then for the end of the connection; returns the event."""
         event = self.wait_event("closing", timeout)
         self._read_while(lambda: not self.ended, "the end of the connection", timeout)
         return event
 
     def drain(self, timeout: float | None = None) -> None:
-        """Read until the server ends the connection."""
+        """Read until the server closes the connection."""
         self._read_while(lambda: not self.ended, "the end of the connection", timeout)
 
     def _read_while(self, missing: Callable[[], bool], what: str, timeout: float | None) -> None:
@@ -249,7 +249,7 @@ class JsonClient(Raw):
             if "event" in message:
                 self.events.append(message)
                 self._news.append(message)
-                if "room" in message and "seq" in message and message["event"] not in NO_ENTRIES:
+                if "room" in message and "seq" in message and message["event"] not in NOT_ENTRIES:
                     self.rooms[message["room"]].append(message)
             elif "tag" in message:
                 self.order.append(message["tag"])
@@ -259,7 +259,7 @@ class JsonClient(Raw):
 
 
 class TextClient(Raw):
-    """A person at telnet."""
+    """A person who uses telnet."""
 
     def __init__(
         self,
@@ -271,14 +271,14 @@ class TextClient(Raw):
     ) -> None:
         super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
         self.seen = ""
-        """Everything up to the last thing expected, with LF line ends."""
+        """Everything read so far by `expect`, `line` and `rest`, with LF line ends."""
 
     def type(self, line: str) -> None:
         """Send one line."""
         self.send(line.encode() + b"\n")
 
     def expect(self, pattern: str | re.Pattern[str], timeout: float | None = None) -> re.Match[str]:
-        """Wait for a piece of text (or a compiled pattern, multi-line), and pass over all up to its end."""
+        """Wait for a text or a compiled pattern, which may span lines; consumes all up to the end of the match."""
         expression = re.compile(re.escape(pattern)) if isinstance(pattern, str) else pattern
         found: re.Match[str] | None = None
 
@@ -317,7 +317,7 @@ class TextClient(Raw):
         self.expect("\n")
 
     def _whole(self) -> int:
-        # Up to a CR whose LF, or a character whose last bytes, may yet come.
+        # The length without a trailing CR or an incomplete character: the LF or the missing bytes may still arrive.
         end = len(self.received)
         for back in range(1, min(4, end) + 1):
             byte = self.received[-back]

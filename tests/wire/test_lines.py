@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.wire.lines import MAX_SUBNEGOTIATION, TOO_LONG, Lines, TooLong, Undecodable
+from chatserver.wire.lines import TOO_LONG, Lines, TooLong, Undecodable
+from chatserver.wire.telnet import MAX_SUBNEGOTIATION
 
 MAX_LINE, MAX_UNENDED = 12, 40
 
@@ -36,7 +37,7 @@ def heard_of(*chunks: bytes) -> Heard:
         (b"\n", [b""]),
         (b"a\nb\nc", [b"a", b"b"]),
         (b"a\r\nb\r\0c\n", [b"a", b"b", b"c"]),
-        (b"a\rb\n", [b"a\rb"]),  # no end of a line, and a control character: refused later
+        (b"a\rb\n", [b"a\rb"]),  # not a line end but a control character, which is refused later
         (b"a\r\r\n", [b"a\r"]),
         (b"a\0b\n", [b"a\0b"]),
         (b"\xe2\x80\xa8\x0b\x0c\x1c\xc2\x85\n", [b"\xe2\x80\xa8\x0b\x0c\x1c\xc2\x85"]),
@@ -47,7 +48,7 @@ def heard_of(*chunks: bytes) -> Heard:
     ],
 )
 def test_ends_and_limits(data: bytes, heard: Heard) -> None:
-    """LF, CRLF and CR NUL end a line, nothing else does, and a line with its end has at most `max_line` bytes."""
+    """Only LF, CRLF and CR NUL end a line, and a line with its end has at most `max_line` bytes."""
     assert heard_of(data) == heard
 
 
@@ -67,7 +68,7 @@ def test_ends_and_limits(data: bytes, heard: Heard) -> None:
     ],
 )
 def test_telnet(data: bytes, heard: Heard, replies: bytes) -> None:
-    """Telnet's commands are no part of a line, and an option asked for is refused, once."""
+    """Telnet commands are not part of a line, and each option that a client asks for is refused once."""
     lines = Lines(MAX_LINE, MAX_UNENDED)
     lines.feed(data)
     assert (drained(lines), lines.replies(), lines.replies()) == (heard, replies, b"")
@@ -78,7 +79,7 @@ def test_telnet(data: bytes, heard: Heard, replies: bytes) -> None:
     [b"x" * 40, b"x" * 40 + b"\n", b"b\xff\xfa" + b"x" * (MAX_SUBNEGOTIATION + 1), b"\xff\xfa" + b"\xff\xff" * 600],
 )
 def test_trouble_is_final(bad: bytes) -> None:
-    """A stream that cannot be read on gives the lines before the bad place, and then the same reason for ever."""
+    """A broken stream gives the lines before the break, and then always the same reason."""
     lines = Lines(MAX_LINE, MAX_UNENDED)
     lines.feed(b"a\r\n" + bad)
     lines.feed(b"c\n")
@@ -103,7 +104,7 @@ PIECES = st.sampled_from([
 @example(b"x" * 100, [39])
 @example(b"x" * 39 + b"\n" + b"x" * 39 + b"\n", [40])
 def test_any_split_is_the_same(data: bytes, sizes: list[int]) -> None:
-    """However the bytes are cut, and whenever lines are taken, the lines, the trouble and the replies are the same."""
+    """However the bytes are split, and whenever lines are taken, the lines, the errors and the replies are the same."""
     whole = Lines(MAX_LINE, MAX_UNENDED)
     whole.feed(data)
     expected = drained(whole)
@@ -125,14 +126,14 @@ def test_any_split_is_the_same(data: bytes, sizes: list[int]) -> None:
 
     assert heard == expected
     assert cut.pending == whole.pending
-    if not (expected and isinstance(expected[-1], str)):  # after trouble nobody is answered
+    if not (expected and isinstance(expected[-1], str)):  # a broken stream gets no replies
         assert replies + cut.replies() == whole.replies()
         assert cut.finish() == whole.finish()
 
 
 @given(st.lists(st.sampled_from([b"a" * 5, b"\n", b"x" * 13]), max_size=20))
 def test_pending_counts_what_is_held(pieces: list[bytes]) -> None:
-    """What is pending is what was fed, less what was taken, and what a too long line lost."""
+    """`pending` is what was fed, less what was taken and what was cut from lines over the limit."""
     lines = Lines(MAX_LINE, 1000)
     for piece in pieces:
         lines.feed(piece)
@@ -151,7 +152,7 @@ def test_pending_counts_what_is_held(pieces: list[bytes]) -> None:
     [(b"a\nbye", b"bye"), (b"a\nbye\r", b"bye"), (b"a\n", None), (b"a\n\r", None), (b"a\n" + b"x" * 12, TOO_LONG)],
 )
 def test_finish(data: bytes, last: bytes | TooLong | None) -> None:
-    """At the end of input the last line counts without a newline, once."""
+    """At the end of input the last line needs no newline, and is given once."""
     lines = Lines(MAX_LINE, MAX_UNENDED)
     lines.feed(data)
     drained(lines)
@@ -159,7 +160,7 @@ def test_finish(data: bytes, last: bytes | TooLong | None) -> None:
 
 
 def test_start_is_seen_before_a_line_is() -> None:
-    """The first bytes are there to be recognised while their line is not complete, without telnet's."""
+    """A client can be recognized by its first bytes before its first line is complete, telnet commands aside."""
     lines = Lines()
     lines.feed(b"\xff\xfd\x01SS")
     lines.feed(b"H-2.0-" + b"x" * 30)
@@ -168,7 +169,7 @@ def test_start_is_seen_before_a_line_is() -> None:
 
 
 def test_no_limit_of_a_line_leaves_the_other() -> None:
-    """A `max_line` of 0 lets lines grow up to where a stream without newlines ends."""
+    """With a `max_line` of 0 only the limit on bytes without a newline remains."""
     lines = Lines(max_line=0, max_unended=100)
     lines.feed(b"x" * 99 + b"\n" + b"y" * 100)
     assert lines.next() == b"x" * 99

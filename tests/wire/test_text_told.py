@@ -1,18 +1,36 @@
 """The dialect of people: answers and events to lines."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from typing import Any
 
 import pytest
 
-from chatserver import events
+from chatserver import answers, events
+from chatserver.answers import Answer
 from chatserver.errors import ErrorWord
-from chatserver.events import Answer, Entry, News, RoomFacts
-from chatserver.wire import text
+from chatserver.events import Entry, News, RoomFacts
+from chatserver.mentions import mentions, words_said
+from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.text import Text
+from chatserver.wire.text.layout import date_line
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
 DIRECT = RoomFacts(2, "1:2", events.DIRECT, ((1, "ana"), (2, "Bob")))
-MORNING = events.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")], False)
+TEXT = Text(UTC)
+MORNING = answers.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")], False)
+
+
+def entries(facts: RoomFacts, entries: Sequence[Entry], viewer: int, zone: tzinfo = UTC, name: str = "") -> bytes:
+    """All of the day that is on screen already."""
+    dialect = Text(zone)
+    day = entries[0].at.astimezone(zone).date()
+    return dialect.entries(facts, entries, Form(dialect, PLAIN, day, viewer, name)).data
+
+
+def answered(answer: Answer) -> bytes:
+    return TEXT.answer(Asked(None, 1, "ana"), answer)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +75,9 @@ MORNING = events.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")],
         (Entry(1, events.UNMUTED, 1, "ana", AT, target="Bob"), "[books] 10:02 -- Bob was unmuted by ana"),
         (
             Entry(1, events.ROLE, 1, "ana", AT, "moderator", target="Bob"),
-            "[books] 10:02 -- Bob is a moderator now (by ana)",
+            "[books] 10:02 -- Bob is now a moderator (by ana)",
         ),
-        (Entry(1, events.ROLE, 0, "", AT, "owner", target="Bob"), "[books] 10:02 -- Bob is an owner now"),
+        (Entry(1, events.ROLE, 0, "", AT, "owner", target="Bob"), "[books] 10:02 -- Bob is now an owner"),
         (Entry(1, events.EDITED, 1, "ana", AT, "new\ntext", of=41), "[books] 10:02 ana (edited #41): new\r\n   | text"),
         (Entry(1, events.EDITED, 1, "ana", AT, "/me waves", of=41), "[books] 10:02 * ana waves (edited #41)"),
         (Entry(1, events.EDITED, 1, "ana", AT, "", of=41), "[books] 10:02 -- ana edited #41"),
@@ -70,28 +88,29 @@ MORNING = events.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")],
     ],
 )
 def test_entries(entry: Entry, lines: str) -> None:
-    """An entry is a line that begins with its room and time; what follows of a message goes on behind a bar."""
-    assert text.entries(BOOKS, [entry], 1, UTC).decode() == lines + "\r\n"
+    """An entry is a line that begins with its room and time; further lines of a message follow a bar."""
+    assert entries(BOOKS, [entry], 1).decode() == lines + "\r\n"
 
 
 def test_unknown_kind() -> None:
-    """An entry that nobody can tell of is a fault, not a line."""
+    """An entry of an unknown kind is a bug, not a line."""
+    future: Any = "future"
     with pytest.raises(ValueError, match="future"):
-        text.entries(BOOKS, [Entry(1, "future", 2, "Bob", AT)], 1, UTC)
+        entries(BOOKS, [Entry(1, future, 2, "Bob", AT)], 1)
 
 
 def test_entries_for_their_viewer() -> None:
-    """Each of two people calls their room by the other's name, and the hours are those of the zone."""
+    """In a direct room each of the two sees the other's name, and times are those of the zone."""
     said = [Entry(1, events.MESSAGE, 2, "Bob", AT, "hi")]
-    assert text.entries(DIRECT, said, 1, UTC) == b"[@Bob] 10:02 Bob: hi\r\n"
-    assert text.entries(DIRECT, said, 2, timezone(timedelta(hours=-11))) == b"[@ana] 23:02 Bob: hi\r\n"
+    assert entries(DIRECT, said, 1) == b"[@Bob] 10:02 Bob: hi\r\n"
+    assert entries(DIRECT, said, 2, timezone(timedelta(hours=-11))) == b"[@ana] 23:02 Bob: hi\r\n"
 
 
 def test_history() -> None:
-    """History has the numbers by which one edits, the dates above where there is more than one, and how to go on."""
+    """History shows the numbers that `/edit` takes, the dates if there are several, and how to get more."""
     evening = Entry(41, events.MESSAGE, 2, "Bob", AT.replace(hour=23), "late")
     morning = Entry(42, events.MESSAGE, 2, "Bob", AT.replace(day=3, hour=1), "early\nbird")
-    shown = text.reply(events.Log(BOOKS, [evening, morning], True), "ana", 1, UTC)
+    shown = answered(answers.Log(BOOKS, [evening, morning], True))
     assert shown.decode().split("\r\n") == [
         "* More: /history books before=41",
         "* Monday 2 March 2026",
@@ -101,88 +120,90 @@ def test_history() -> None:
         "   | bird",
         "",
     ]
-    assert text.reply(events.Log(BOOKS, [evening], False), "ana", 1, UTC) == b"[books] #41 23:02 Bob: late\r\n"
-    assert text.reply(events.Log(DIRECT, [evening], False), "ana", 1, UTC) == b"[@Bob] #41 23:02 Bob: late\r\n"
-    assert text.reply(events.Log(BOOKS, [], False), "ana", 1, UTC) == b"* There is nothing to show of books.\r\n"
+    assert answered(answers.Log(BOOKS, [evening], False)) == b"[books] #41 23:02 Bob: late\r\n"
+    assert answered(answers.Log(DIRECT, [evening], False)) == b"[@Bob] #41 23:02 Bob: late\r\n"
+    assert answered(answers.Log(BOOKS, [], False)) == b"* There is nothing to show in books.\r\n"
 
 
 @pytest.mark.parametrize(
     ("answer", "lines"),
     [
-        (events.Done(), []),
-        (events.Done("The server is there."), ["* The server is there."]),
-        (events.Said("books", 5, AT), []),
-        (events.Refusal(ErrorWord.EMPTY, "Nothing was sent."), ["! Nothing was sent."]),
+        (answers.Done(), []),
+        (answers.Done("The server is there."), ["* The server is there."]),
+        (answers.Said("books", 5, AT), []),
+        (answers.Refusal(ErrorWord.EMPTY, "Nothing was sent."), ["! Nothing was sent."]),
         (
-            events.Welcome("ana", [events.RoomStatus("general", 9, 6), events.RoomStatus("@bob", 7, 7)]),
+            answers.Welcome("ana", [answers.RoomStatus("general", 9, 6), answers.RoomStatus("@bob", 7, 7)]),
             [
                 "* Hello ana. You are in general. Type to talk; /help for the rest.",
                 "* Your rooms: general (3 unread), @bob",
             ],
         ),
         (
-            events.Welcome(
+            answers.Welcome(
                 "ana",
-                [events.RoomStatus("general", 9, 9)],
+                [answers.RoomStatus("general", 9, 9)],
                 invitations=[events.Invited("cellar", "bob"), events.Invited("attic", "cai")],
             ),
             [
                 "* Hello ana. You are in general. Type to talk; /help for the rest.",
-                "* You are invited to cellar by bob: /join cellar",
-                "* You are invited to attic by cai: /join attic",
+                "* bob invited you to cellar: /join cellar",
+                "* cai invited you to attic: /join attic",
             ],
         ),
         (
-            events.Welcome("ana", [events.RoomStatus("general", 9, 9)], True, "general", ["bob", "cai"]),
+            answers.Welcome("ana", [answers.RoomStatus("general", 9, 9)], current="general", others=["bob", "cai"]),
             ["* Hello ana. You are in general with bob and cai. Type to talk; /help for the rest."],
         ),
         (
-            events.Welcome("ana", [events.RoomStatus("books", 9, 9)], False, "books", [], events.Log(BOOKS, [], False)),
+            answers.Welcome(
+                "ana", [answers.RoomStatus("books", 9, 9)], current="books", recent=answers.Log(BOOKS, [], False)
+            ),
             ["* Hello ana. You are in books. Type to talk; /help for the rest."],
         ),
         (
-            events.Welcome("ana", [events.RoomStatus("books", 9, 9)], False, "books", [], MORNING),
+            answers.Welcome("ana", [answers.RoomStatus("books", 9, 9)], current="books", recent=MORNING),
             ["* Hello ana. You are in books. Type to talk; /help for the rest.", "[books] 10:02 Bob: morning"],
         ),
         (
-            events.Welcome("ana", []),
-            ["* Hello ana. You are in no room yet: /rooms lists them, /join ROOM enters one."],
+            answers.Welcome("ana", []),
+            ["* Hello ana. You are in no room yet: /rooms lists them, /join ROOM joins one."],
         ),
-        (events.Joined("books", 5, 5, ["cai"], 3), ["* You are in books with 4 others. 3 unread:"]),
+        (answers.Joined("books", 5, 5, ["cai"], 3), ["* You are in books with 4 others. 3 unread:"]),
         (
-            events.Joined("books", 5, 2, ["cai"], 1, recent=MORNING),
+            answers.Joined("books", 5, 2, ["cai"], 1, recent=MORNING),
             ["* You are in books with cai. 1 unread:", "[books] 10:02 Bob: morning"],
         ),
         (
-            events.Joined("books", 5, 2, ["cai"], 9, recent=MORNING),
+            answers.Joined("books", 5, 2, ["cai"], 9, recent=MORNING),
             ["* You are in books with cai. 9 unread, the last 1:", "[books] 10:02 Bob: morning"],
         ),
-        (events.Joined("books", 5, 3, ["ana", "bob", "cai"]), ["* You are in books with bob and cai."]),
-        (events.Joined("books", 5, 2, ["bob"]), ["* You are in books with bob."]),
-        (events.Joined("books", 5, 2, []), ["* You are in books with 1 other."]),
-        (events.Joined("books", 5, 4, ["a", "b", "c"]), ["* You are in books with a, b and c."]),
-        (events.Joined("books", 5, 7, list("abcdef")), ["* You are in books with 6 others."]),
+        (answers.Joined("books", 5, 3, ["ana", "bob", "cai"]), ["* You are in books with bob and cai."]),
+        (answers.Joined("books", 5, 2, ["bob"]), ["* You are in books with bob."]),
+        (answers.Joined("books", 5, 2, []), ["* You are in books with 1 other."]),
+        (answers.Joined("books", 5, 4, ["a", "b", "c"]), ["* You are in books with a, b and c."]),
+        (answers.Joined("books", 5, 7, list("abcdef")), ["* You are in books with 6 others."]),
         (
-            events.Joined("books", 5, 1, ["ana"], topic="What we read"),
-            ["* The topic of books: What we read", "* You are in books, and nobody else is yet."],
+            answers.Joined("books", 5, 1, ["ana"], topic="What we read"),
+            ["* The topic of books: What we read", "* You are in books. Nobody else is here yet."],
         ),
-        (events.Joined("@bob", 5, 2, ["bob"]), ["* You are in @bob."]),
-        (events.Left("books"), ["* You left books."]),
-        (events.Created("books", 1), ["* You made books, and it is yours."]),
-        (events.Looked("@bob"), ["* What you type goes to @bob now."]),
-        (events.TopicSet("books", 5), ["* The topic of books is set."]),
-        (events.Marked("books", 5), ["* You have read books up to 5."]),
-        (events.Changed("books", 5), []),
-        (events.Changed("books", 5, "bob is out."), ["* bob is out."]),
-        (events.Changed("books"), ["* Done."]),
-        (events.Changed("books", None, "bob is invited."), ["* bob is invited."]),
+        (answers.Joined("@bob", 5, 2, ["bob"]), ["* You are in @bob."]),
+        (answers.Left("books"), ["* You left books."]),
+        (answers.Created("books", 1), ["* You created books and own it."]),
+        (answers.Looked("@bob"), ["* What you type now goes to @bob."]),
+        (answers.TopicSet("books", 5), ["* The topic of books is set."]),
+        (answers.Marked("books", 5), ["* You have read books up to 5."]),
+        (answers.Changed("books", 5), []),
+        (answers.Changed("books", 5, "bob is out."), ["* bob is out."]),
+        (answers.Changed("books"), ["* Done."]),
+        (answers.Changed("books", None, "You invited bob to books."), ["* You invited bob to books."]),
         (
-            events.TokenMade("my laptop", "ct_abc"),
-            ["* Token my laptop: ct_abc", "* It is shown only now. A program comes in with /token and this."],
+            answers.TokenMade("my laptop", "ct_abc"),
+            ["* Token my laptop: ct_abc", "* Copy it now: it is not shown again. A program logs in with /token TOKEN."],
         ),
-        (events.Found([], False), ["* Nothing was found."]),
+        (answers.Found([], False), ["* Nothing was found."]),
         (
-            events.Found(
+            answers.Found(
                 [
                     (DIRECT, Entry(7, events.MESSAGE, 2, "Bob", AT.replace(day=3), "lunch, ana?")),
                     (BOOKS, Entry(41, events.MESSAGE, 1, "ana", AT, "lunch", state="edited")),
@@ -195,11 +216,11 @@ def test_history() -> None:
                 "[@Bob] #7 10:02 » Bob: lunch, ana?",
                 "* Monday 2 March 2026",
                 "[books] #41 10:02 ana: lunch (edited)",
-                "* More: the same /search with before=812 in front of its words.",
+                "* More: repeat the /search with before=812 in front of the words.",
             ],
         ),
         (
-            events.Exported({"name": "ana", "created": "2026-03-02"}, [(BOOKS, MORNING.entries[0])], "9:1"),
+            answers.Exported({"name": "ana", "created": "2026-03-02"}, [(BOOKS, MORNING.entries[0])], "9:1"),
             [
                 "* account name: ana",
                 "* account created: 2026-03-02",
@@ -208,12 +229,12 @@ def test_history() -> None:
                 "* More: /export 9:1",
             ],
         ),
-        (events.Exported(None, [], None), ["* That is all."]),
+        (answers.Exported(None, [], None), ["* That is all."]),
     ],
 )
 def test_answers(answer: Answer, lines: list[str]) -> None:
-    """Every answer is notices for a person, or nothing where they see it done."""
-    assert text.reply(answer, "ana", 1, UTC).decode() == "".join(line + "\r\n" for line in lines)
+    """To a person, an answer is notices, or nothing if the result shows anyway."""
+    assert answered(answer).decode() == "".join(line + "\r\n" for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -230,13 +251,13 @@ def test_answers(answer: Answer, lines: list[str]) -> None:
     ],
 )
 def test_news(item: News, line: bytes) -> None:
-    """People are told what concerns people."""
-    assert text.news(item) == line
+    """People get the news that concerns people."""
+    assert TEXT.news(item) == line
 
 
 def test_date_line() -> None:
-    """The date is in English whatever the machine's locale."""
-    assert text.date_line(date(2026, 3, 2)) == b"* Monday 2 March 2026\r\n"
+    """The date is in English, whatever the locale."""
+    assert date_line(date(2026, 3, 2)) == b"* Monday 2 March 2026\r\n"
 
 
 def says(text: str, author: str = "bob") -> Entry:
@@ -244,7 +265,7 @@ def says(text: str, author: str = "bob") -> Entry:
 
 
 @pytest.mark.parametrize(
-    ("typed", "mentioned"),
+    ("typed", "marked"),
     [
         ("ana: lunch?", True),
         ("lunch, ANA", True),
@@ -261,20 +282,20 @@ def says(text: str, author: str = "bob") -> Entry:
         ("", False),
     ],
 )
-def test_mentions(typed: str, mentioned: bool) -> None:
-    """One's name is marked where somebody else says it as a word of its own, in whatever case."""
-    assert text.mentions("ana", [says("hi"), says(typed)]) is mentioned
-    assert ("ana" in text.mentioned([says(typed)])) is mentioned
-    [shown] = text.entries(BOOKS, [says(typed)], 1, UTC, "ana").decode().split("\r\n   | ")[:1]
-    assert shown.startswith("[books] 10:02 » ") is mentioned
+def test_mentions(typed: str, marked: bool) -> None:
+    """An entry is marked if somebody else says your name in it as a whole word, in any case."""
+    assert mentions("ana", says(typed)) is marked
+    assert ("ana" in words_said([says(typed)])) is marked
+    [shown] = entries(BOOKS, [says(typed)], 1, name="ana").decode().split("\r\n   | ")[:1]
+    assert shown.startswith("[books] 10:02 » ") is marked
 
 
 def test_no_mentions() -> None:
-    """What one says oneself mentions nobody, nor does what happens; and nothing is marked for who is not named."""
+    """Your own messages do not mention you, nor does anything but a message; without a name nothing is marked."""
     joined = Entry(2, events.JOINED, 3, "cai", AT)
-    assert not text.mentions("ana", [says("I am ana", "Ana"), joined])
-    assert not text.mentions("cai", [joined])
-    assert text.mentions("~12", [says("hello ~12")])
-    shown = text.entries(BOOKS, [says("ana?"), says("ana", "ana"), joined], 1, UTC, "ana").decode()
+    assert not mentions("ana", says("I am ana", "Ana"))
+    assert not mentions("cai", joined)
+    assert mentions("~12", says("hello ~12"))
+    shown = entries(BOOKS, [says("ana?"), says("ana", "ana"), joined], 1, name="ana").decode()
     assert shown.splitlines() == ["[books] 10:02 » bob: ana?", "[books] 10:02 ana: ana", "[books] 10:02 -- cai joined"]
-    assert text.entries(BOOKS, [says("ana?")], 1, UTC) == b"[books] 10:02 bob: ana?\r\n"
+    assert entries(BOOKS, [says("ana?")], 1) == b"[books] 10:02 bob: ana?\r\n"

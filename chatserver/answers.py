@@ -1,0 +1,207 @@
+"""Answers to commands: their fields besides `ok` and `tag`. Values only, the same for every dialect."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from chatserver.errors import ErrorWord
+from chatserver.events import Entry, Invited, RoomFacts
+
+
+class RoomStatus(Struct, frozen=True):
+    """The account's own membership of a room. Unread are the entries behind `read`, up to `seq`."""
+
+    room: str
+    seq: int
+    read: int
+    role: str | None = None
+
+
+class RoomLine(Struct, frozen=True):
+    """A room in a list of rooms; `role` is that of the account that asks, if it is a member."""
+
+    room: str
+    topic: str
+    members: int
+    seq: int
+    role: str | None = None
+
+
+class MemberLine(Struct, frozen=True):
+    name: str
+    role: str
+    online: bool
+
+
+class UserLine(Struct, frozen=True):
+    name: str
+    online: bool
+    last_seen: datetime | None = None
+    away: str = ""
+
+
+class Done(Struct, frozen=True):
+    """Done, and there is nothing to report. `note` is a line for people only."""
+
+    note: str = ""
+
+
+class Welcome(Struct, frozen=True):
+    """Logged in. For people also their current room, some of those who are online there, and its last entries."""
+
+    name: str
+    rooms: list[RoomStatus]
+    current: str = ""
+    others: list[str] = []
+    recent: "Log | None" = None
+    invitations: list[Invited] = []
+
+
+class RoomList(Struct, frozen=True):
+    rooms: list[RoomLine]
+    more: bool = False
+
+
+class Created(Struct, frozen=True):
+    room: str
+    seq: int
+
+
+class Joined(Struct, frozen=True):
+    """`members` is their number. For people also some of their names, and the last of the `unread` entries."""
+
+    room: str
+    seq: int
+    members: int
+    names: list[str] = []
+    unread: int = 0
+    topic: str = ""
+    recent: "Log | None" = None
+
+
+class Left(Struct, frozen=True):
+    room: str
+
+
+class Said(Struct, frozen=True):
+    """The message is stored. `dup`: it was stored before, and this is the first answer again."""
+
+    room: str
+    seq: int
+    at: datetime
+    dup: bool = False
+
+
+class Log(Struct, frozen=True):
+    """Entries of a room in rising order. `more`: there are others in the direction that was asked for."""
+
+    facts: RoomFacts
+    entries: list[Entry]
+    more: bool
+
+
+class MemberList(Struct, frozen=True):
+    room: str
+    members: list[MemberLine]
+
+
+class UserList(Struct, frozen=True):
+    users: list[UserLine]
+
+
+class Marked(Struct, frozen=True):
+    room: str
+    seq: int
+
+
+class UnreadList(Struct, frozen=True):
+    rooms: list[RoomStatus]
+
+
+class TopicSet(Struct, frozen=True):
+    room: str
+    seq: int
+
+
+class Looked(Struct, frozen=True):
+    """For people only: this room is the current one now. `recent`: the last of the `unread` entries."""
+
+    room: str
+    unread: int = 0
+    recent: Log | None = None
+
+
+class HelpText(Struct, frozen=True):
+    about: str = ""
+
+
+class Changed(Struct, frozen=True):
+    """Something was done in a room, and is entry `seq` of its log (None: it is no entry). `note` is for people."""
+
+    room: str
+    seq: int | None = None
+    note: str = ""
+
+
+class Found(Struct, frozen=True):
+    """Entries that a search found, newest first, each with its room. `before` asks for the next page, if any."""
+
+    entries: list[tuple[RoomFacts, Entry]]
+    more: bool
+    before: int | None = None
+
+
+class TokenMade(Struct, frozen=True):
+    """`token` is shown only here, and never in a `repr`."""
+
+    label: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"TokenMade({self.label!r})"
+
+
+class TokenLine(Struct, frozen=True):
+    label: str
+    created: datetime
+    last_used: datetime | None = None
+
+
+class TokenList(Struct, frozen=True):
+    tokens: list[TokenLine]
+
+
+class BanLine(Struct, frozen=True):
+    """A ban of an account, or of an address or network. `until` None: for ever."""
+
+    name: str | None
+    address: str | None
+    until: datetime | None
+    by: str
+    reason: str
+
+
+class BanList(Struct, frozen=True):
+    bans: list[BanLine]
+
+
+class Exported(Struct, frozen=True):
+    """A page of the account's own data: the account itself on the first page, then entries with their rooms. `next`
+    asks for the next page."""
+
+    account: dict[str, str] | None
+    entries: list[tuple[RoomFacts, Entry]]
+    next: str | None
+
+
+class Refusal(Struct, frozen=True):
+    """The command was refused."""
+
+    error: ErrorWord
+    text: str
+
+
+Answer = (
+    Done | Welcome | RoomList | Created | Joined | Left | Said | Log | MemberList | UserList | Marked | UnreadList
+    | TopicSet | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Refusal
+)  # fmt: skip

@@ -1,0 +1,94 @@
+"""Sends subscribers that are behind what they have missed, page by page from the store.
+
+Resuming, joining with `since` and catching up after a full link work in the same way.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatserver.delivery.batch import Batch
+from chatserver.delivery.room import Room
+from chatserver.errors import Unavailable
+from chatserver.events import Entry, Live
+from chatserver.session import Session
+from chatserver.stages import Stage
+from chatserver.turns import pause
+
+ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
+"""(room id, seq) -> a page of entries behind seq in rising order, and whether there are more."""
+
+RETRY_SECONDS = 1.0
+"""After a read that failed: soon enough that nobody waits noticeably longer than the database is away."""
+
+
+class CatchUp:
+    """`left` is called once a session that is out of a room has been sent everything up to that."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, read_page: ReadPage, left: Callable[[Session, Room], None]) -> None:
+        self._clock = clock
+        self._read_page = read_page
+        self._left = left
+
+    def start(self, session: Session) -> None:
+        """Sends a session what it has missed for as long as it takes it."""
+        if not session.pumping and session.link.writable and session.stage is Stage.IN:
+            session.pumping = True
+            work: Any = self._pump(session)
+            ensureDeferred(work).addErrback(lambda failure: self._failed(session, failure))
+
+    def _failed(self, session: Session, failure: Any) -> None:
+        self.log.failure("A session could not catch up. Trying again.", failure)
+        self._clock.callLater(RETRY_SECONDS, self.start, session)
+
+    async def _pump(self, session: Session) -> None:
+        try:
+            while session.link.writable and session.stage is Stage.IN:
+                self._tell_live(session)
+                behind = [room for room in session.rooms.values() if room.is_behind(session)]
+                if not behind:
+                    return
+                for room in behind:  # a page of each in turn
+                    await self._send_page(session, room)
+                    if not session.link.writable:
+                        return
+        finally:
+            session.pumping = False
+            session.link.more()
+
+    async def _send_page(self, session: Session, room: Room) -> None:
+        if not room.is_behind(session):
+            return
+        position = room.behind[session]
+        try:
+            entries, _ = await self._read_page(room.facts.id, position)
+        except Unavailable:
+            await pause(self._clock, RETRY_SECONDS)
+            return
+        if room.position(session) != position:
+            return  # meanwhile it has left, or asked to hear the room from another entry on
+        last = room.leaving.get(session, room.head)
+        entries = [entry for entry in entries if entry.seq <= last]
+        if not entries or entries[0].seq != position + 1:
+            self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
+            await pause(self._clock, RETRY_SECONDS)
+            return
+        batch = Batch(room.facts, entries)
+        data = batch.rendered_for(session).data
+        room.move(session, entries[-1].seq)
+        session.link.write(data)
+        batch.has_reached(session, len(entries))
+        if room.leaving.get(session) == entries[-1].seq:
+            self._left(session, room)
+
+    def _tell_live(self, session: Session) -> None:
+        if not session.replays:
+            return
+        for room in [r for r in session.rooms.values() if r in session.replays and not r.is_behind(session)]:
+            session.replays -= {room}
+            session.tell(Live(room.facts.label(session.account_id), room.position(session) or 0))

@@ -1,0 +1,124 @@
+"""Writes new entries to all live subscribers of a room; of a huge room in slices, so that other work gets a turn."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatserver.delivery.batch import Batch
+from chatserver.delivery.catchup import RETRY_SECONDS
+from chatserver.delivery.room import Room
+from chatserver.events import Entry
+from chatserver.session import FULL_BYTES, Link, Session
+from chatserver.wire.dialect import EMPTY, Form, Rendered
+
+HUGE_SUBSCRIBERS = 1000
+"""A room with more live subscribers than this is written to in slices."""
+SLICE_SUBSCRIBERS = 100
+"""A slice takes less than a millisecond."""
+MAX_EARLY_BATCHES = 8
+"""While more batches than this wait for a huge room, processors store no further messages."""
+
+
+class Fanout:
+    """`sent` is called once the part that `send` left for later has been written to everybody. `catch_up` is called for
+    sessions for which entries could not be rendered: they are behind, and their link would not say so."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        huge: int,
+        slice: int,
+        sent: Callable[[Room], None],
+        catch_up: Callable[[Session], None],
+    ) -> None:
+        self._clock = clock
+        self._huge = huge
+        self._slice = slice
+        self._sent = sent
+        self._catch_up = catch_up
+        self._rooms: set[Room] = set()  # huge ones that are being written to
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._rooms)
+
+    @property
+    def lagging(self) -> bool:
+        """Whether messages are published faster than they can be written."""
+        return any(len(room.early) > MAX_EARLY_BATCHES for room in self._rooms)
+
+    def send(self, room: Room, entries: Sequence[Entry], *, whole: bool) -> bool:
+        """Moves the room's head, and writes the entries to its live subscribers: to all of them at once unless the
+        room is huge or `whole` is set. Returns whether it is done."""
+        before, room.head = room.head, entries[-1].seq
+        batch = Batch(room.facts, entries)
+        if whole or len(room.live) <= self._huge:
+            self._write(room, batch, before, room.live)
+            return True
+        room.unsent, room.unsent_from = dict(room.live), before
+        self._rooms.add(room)
+        self._send_slice(room, batch)
+        return False
+
+    def _send_slice(self, room: Room, batch: Batch) -> None:
+        some = [room.unsent.popitem()[0] for _ in range(min(self._slice, len(room.unsent)))]
+        self._write(room, batch, room.unsent_from, some)
+        if room.unsent:
+            self._clock.callLater(0, self._send_slice, room, batch)
+        else:
+            self._rooms.discard(room)
+            self._sent(room)
+
+    def _write(self, room: Room, batch: Batch, before: int, sessions: Iterable[Session]) -> None:
+        """Runs for every recipient of every message: for most of them it is one call, that of their socket's `send`."""
+        behind: list[tuple[Session, int]] = []
+        personal = batch.personal
+        # The form of the last program that was sent the common bytes: nearly everybody after it has the same.
+        common_form: Form | None = None
+        common = EMPTY
+        for session in sessions:
+            link = session.link
+            if not link.writable:
+                behind.append((session, before))
+                continue
+            if session.form is common_form and session.account_id not in personal:
+                rendered = common
+            else:
+                try:
+                    rendered = batch.rendered_for(session)
+                except Exception:  # a fault of one form is not to be felt by the others
+                    self.log.failure("Entries of room {room} could not be rendered.", room=room.facts.id)
+                    behind.append((session, before))
+                    self._clock.callLater(RETRY_SECONDS, self._catch_up, session)
+                    continue
+                if session.view is None and session.account_id not in personal:
+                    common_form, common = session.form, rendered
+            data = rendered.data
+            try:
+                sent = link.send(data)
+            except OSError:  # full, or lost: the transport finds out for itself
+                sent = 0
+            if sent < len(data):
+                sent = _write_rest(link, rendered, sent)
+                if sent < len(data):
+                    behind.append((session, before + rendered.whole(sent)))
+            if session.view is not None:
+                batch.has_reached(session, rendered.whole(sent))
+        for session, position in behind:
+            room.move(session, position)
+
+
+def _write_rest(link: Link, rendered: Rendered, sent: int) -> int:
+    """Hands on whole entries until the link is full: a batch may be large, and many links may be full. The session
+    reads on from the store. Returns how many bytes it has been given."""
+    data = rendered.data
+    while sent < len(data):
+        end = rendered.boundary(sent + FULL_BYTES)
+        link.write(data[sent:end])
+        sent = end
+        if not link.writable:
+            break
+    return sent

@@ -1,0 +1,67 @@
+"""Gaps: entries that are stored but were not announced are read from the store and published in their place."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatserver.delivery.catchup import RETRY_SECONDS, ReadPage
+from chatserver.delivery.room import Room
+from chatserver.errors import Unavailable
+from chatserver.events import Entry, RoomFacts
+from chatserver.turns import pause
+
+GAP_SECONDS = 0.2
+"""Entries that are known to be stored may take so long to be announced; then they are read from the store."""
+
+
+class Gaps:
+    log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, read_page: ReadPage, publish: Callable[[RoomFacts, Sequence[Entry]], None]
+    ) -> None:
+        self._clock = clock
+        self._read_page = read_page
+        self._publish = publish
+
+    def expect(self, room: Room) -> None:
+        """Entries are known to be stored that have not come: waits a little for them, then reads them."""
+        if not room.filling:
+            room.filling = True
+            self._clock.callLater(GAP_SECONDS, self._spawn, room)
+
+    def doubt(self, room: Room) -> None:
+        """Entries may be stored that nobody announced: reads at once."""
+        room.doubted = True
+        if not room.filling:
+            room.filling = True
+            self._spawn(room)
+
+    def _spawn(self, room: Room) -> None:
+        work: Any = self._fill(room)
+        ensureDeferred(work).addErrback(lambda failure: self.log.failure("A gap was not filled.", failure))
+
+    async def _fill(self, room: Room) -> None:
+        try:
+            more = True
+            while (more or room.doubted) and room.subscribers:
+                if room.unsent:
+                    await pause(self._clock, 0)
+                    continue
+                room.doubted = False
+                try:
+                    entries, more = await self._read_page(room.facts.id, room.head)
+                except Unavailable:
+                    more = True
+                    await pause(self._clock, RETRY_SECONDS)
+                    continue
+                if not entries:
+                    continue
+                room.filling = False
+                self._publish(room.facts, entries)
+                room.filling = True
+        finally:
+            room.filling = False

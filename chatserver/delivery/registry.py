@@ -1,0 +1,293 @@
+"""Which sessions hear which rooms, and the ordered delivery of each room's log to them.
+
+For each room that it hears, a session has a position: the seq of the last entry written to it. While its link is full
+it is sent nothing more; once the link has drained, it is sent what it has missed, from the store.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver.delivery.catchup import CatchUp, ReadPage
+from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, SLICE_SUBSCRIBERS, Fanout
+from chatserver.delivery.gaps import Gaps
+from chatserver.delivery.room import Room
+from chatserver.events import (
+    BANNED,
+    CREATED,
+    DELETED,
+    DIRECT,
+    JOINED,
+    KICKED,
+    LEFT,
+    Entry,
+    EntryKind,
+    Membership,
+    RoomFacts,
+)
+from chatserver.roster import Roster
+from chatserver.session import Session
+
+MAX_IDLE_ROOMS = 10_000
+"""So many rooms without subscribers are remembered: their heads still matter to logins under way."""
+
+ENTERING: frozenset[EntryKind] = frozenset({JOINED, CREATED})
+LEAVING: frozenset[EntryKind] = frozenset({LEFT, KICKED, BANNED, DELETED})
+
+
+class PendingLogin:
+    """A login under way. `stale`: its account's memberships have changed since they were read; read them again."""
+
+    __slots__ = ("stale",)
+
+    def __init__(self) -> None:
+        self.stale = False
+
+
+class Registry:
+    """`huge` and `slice` are numbers of subscribers: see `fanout.py`."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        read_page: ReadPage,
+        roster: Roster,
+        huge: int = HUGE_SUBSCRIBERS,
+        slice: int = SLICE_SUBSCRIBERS,
+    ) -> None:
+        self._clock = clock
+        self._roster = roster
+        self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
+        self._gaps = Gaps(clock, read_page, self._publish)
+        self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
+        self._rooms: dict[int, Room] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
+        self._logins: dict[int, list[PendingLogin]] = {}
+
+    def room(self, room_id: int) -> Room | None:
+        """A room that has subscribers, or had some lately."""
+        return self._rooms.get(room_id)
+
+    # Logging in
+
+    @contextmanager
+    def pending_login(self, account_id: int) -> Iterator[PendingLogin]:
+        """Scope: from the reading of an account's memberships to `subscribe`."""
+        login = PendingLogin()
+        logins = self._logins.setdefault(account_id, [])
+        logins.append(login)
+        try:
+            yield login
+        finally:
+            logins.remove(login)
+            if not logins:
+                self._logins.pop(account_id, None)
+
+    def doubt_logins(self) -> None:
+        """What logins under way have read may be out of date: they read it again."""
+        for account_id in self._logins:
+            self._memberships_changed(account_id)
+
+    def subscribe(self, session: Session, memberships: Iterable[Membership], resume: dict[str, int]) -> None:
+        """Lets a session that is on the roster hear its rooms: from the seq in `memberships` on, or from the earlier
+        one in `resume` (by label in lower case).
+
+        Nothing is sent yet: the caller answers first, then calls `catch_up`.
+        """
+        for membership in memberships:
+            room = self._room(membership.facts, membership.seq)
+            position = membership.seq
+            session.has_read(membership.facts.id, membership.read)
+            label = membership.facts.label(session.account_id).lower()
+            if label in resume:
+                position = max(min(resume[label], position), membership.floor - 1)
+                session.replays |= {room}
+            self._hear(session, room, position)
+            for other in [other for other in self._roster.sessions(session.account_id) if other not in room]:
+                # The account joined the room just now, and the entry that says so is not published yet.
+                self._hear_late(other, room, max(membership.joined - 1, 0))
+            if membership.seq > room.head:  # stored, but not published here yet
+                self._gaps.expect(room)
+
+    def remove(self, session: Session) -> None:
+        """Forgets a session."""
+        for room in list(session.rooms.values()):
+            self._unhear(session, room)
+
+    # What a session asks for
+
+    def replay(self, session: Session, facts: RoomFacts, since: int, head: int) -> None:
+        """Lets a session hear a room from behind `since` on; `catch_up` sends that, and `live` at its end.
+
+        `head` is the room's last seq before what is announced next."""
+        room = self._room(facts, head)
+        self._hear(session, room, min(since, head))
+        session.replays |= {room}
+
+    def unsubscribe(self, session: Session, facts: RoomFacts) -> None:
+        """The session hears no more of a room, not even what it has missed of it."""
+        room = self._rooms.get(facts.id)
+        if room is not None and session in room:
+            self._unhear(session, room)
+
+    def catch_up(self, session: Session) -> None:
+        """Sends a session what it has missed, page by page, for as long as it takes it."""
+        self._catch_up.start(session)
+
+    # What happens in a room
+
+    def announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """The one door for entries that this process has committed: in rising order, without a hole."""
+        self._publish(facts, entries)
+
+    def doubt(self, room: Room) -> None:
+        """Entries of a room may have been stored that nobody announced: reads what the store has, and publishes it."""
+        self._gaps.doubt(room)
+
+    @property
+    def sending(self) -> bool:
+        """Whether something that was published is still being written."""
+        return self._fanout.busy
+
+    @property
+    def lagging(self) -> bool:
+        """Whether messages are published faster than they can be written: then the next ones should wait."""
+        return self._fanout.lagging
+
+    def _publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """Delivers stored entries. Batches may come in any order."""
+        room = self._room(facts, entries[0].seq - 1)
+        if not room.subscribers:  # nobody has heard the entries before these, so nobody waits for them
+            room.head = max(room.head, entries[0].seq - 1)
+            room.early.clear()
+        if room.unsent or entries[0].seq > room.head + 1:
+            room.early[entries[0].seq] = entries
+            if not room.unsent:
+                self._gaps.expect(room)
+            return
+        self._deliver(room, entries)
+        self._deliver_early(room)
+
+    def _deliver_early(self, room: Room) -> None:
+        while room.early and not room.unsent:
+            first = min(room.early)
+            if first > room.head + 1:
+                self._gaps.expect(room)
+                return
+            entries = room.early.pop(first)
+            while more := room.early.pop(entries[-1].seq + 1, None):
+                entries = [*entries, *more]
+            self._deliver(room, entries)
+
+    def _deliver(self, room: Room, entries: Sequence[Entry]) -> None:
+        if entries[0].seq <= room.head:
+            entries = [entry for entry in entries if entry.seq > room.head]
+            if not entries:
+                return
+        start = 0
+        for index, entry in enumerate(entries):
+            if entry.kind in ENTERING:
+                self._entered(room, entry)
+            elif entry.kind in LEAVING:
+                # Who leaves hears the entry that says so, and no further one.
+                self._send(room, entries[start : index + 1], whole=True)
+                self._left(room, entry)
+                start = index + 1
+        if start < len(entries):
+            self._send(room, entries[start:] if start else entries)
+
+    def _send(self, room: Room, entries: Sequence[Entry], *, whole: bool = False) -> None:
+        if self._fanout.send(room, entries, whole=whole):
+            self._sent(room)
+
+    def _sent_later(self, room: Room) -> None:
+        self._sent(room)
+        self._deliver_early(room)
+
+    def _sent(self, room: Room) -> None:
+        ahead, room.ahead = room.ahead, set()
+        for session in ahead:
+            room.move(session, room.behind[session])
+            self.catch_up(session)
+
+    # Who hears it: an entry of the room's own log says who enters and who leaves
+
+    def _entered(self, room: Room, entry: Entry) -> None:
+        self._memberships_changed(entry.author_id)
+        for session in self._roster.sessions(entry.author_id):
+            if session in room.leaving:  # it has not read yet what was before it left
+                room.returning[session] = entry.seq - 1
+            elif session not in room:
+                self._hear(session, room, entry.seq - 1)
+                session.has_read(room.facts.id, entry.seq - 1)
+
+    def _left(self, room: Room, entry: Entry) -> None:
+        if entry.kind == DELETED:
+            gone = {session.account_id for session in room} | set(self._logins)
+        else:
+            gone = {entry.author_id if entry.kind == LEFT else entry.target_id}
+        for account_id in gone:
+            self._memberships_changed(account_id)
+            for session in self._roster.sessions(account_id):
+                position = room.position(session)
+                if position is not None and position < entry.seq:
+                    room.returning.pop(session, None)
+                    room.leaving.setdefault(session, entry.seq)  # a slow reader loses nothing by it
+                else:
+                    self._unhear(session, room)
+
+    def _caught_up_and_left(self, session: Session, room: Room) -> None:
+        """A session has been sent everything up to its leaving."""
+        back = room.returning.get(session)
+        if back is None:
+            self._unhear(session, room)
+        else:
+            self._hear(session, room, back)
+            session.has_read(room.facts.id, back)
+
+    def _memberships_changed(self, account_id: int) -> None:
+        for login in self._logins.get(account_id, ()):
+            login.stale = True
+
+    def _room(self, facts: RoomFacts, head: int) -> Room:
+        room = self._rooms.get(facts.id)
+        if room is None:
+            room = self._rooms[facts.id] = Room(facts, head)
+            self._idle[facts.id] = None
+            if facts.kind == DIRECT and facts.pair is not None:
+                # Its first message made it: both people hear it from there on.
+                for account_id, _ in facts.pair:
+                    self._open_direct(room, account_id)
+            while len(self._idle) > MAX_IDLE_ROOMS:
+                del self._rooms[self._idle.popitem(last=False)[0]]
+        return room
+
+    def _open_direct(self, room: Room, account_id: int) -> None:
+        self._memberships_changed(account_id)
+        for session in self._roster.sessions(account_id):
+            self._hear_late(session, room, 0)
+            if session.view is not None and room.facts.id not in session.view.read:
+                session.has_read(room.facts.id, room.head)
+
+    def _hear_late(self, session: Session, room: Room, position: int) -> None:
+        self._hear(session, room, position)
+        if position < room.head:
+            self._clock.callLater(0, self.catch_up, session)
+
+    def _hear(self, session: Session, room: Room, position: int) -> None:
+        room.move(session, position)
+        room.leaving.pop(session, None)
+        room.returning.pop(session, None)
+        session.rooms[room.facts.label(session.account_id).lower()] = room
+        self._idle.pop(room.facts.id, None)
+
+    def _unhear(self, session: Session, room: Room) -> None:
+        room.remove(session)
+        session.replays -= {room}
+        label = room.facts.label(session.account_id).lower()
+        if session.rooms.get(label) is room:  # a deleted room's name may belong to another one by now
+            del session.rooms[label]
+        if not room.subscribers:
+            self._idle[room.facts.id] = None

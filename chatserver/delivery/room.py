@@ -1,0 +1,77 @@
+"""One room in the server's memory: its subscribers, and the position of each."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from chatserver.events import Entry, RoomFacts
+from chatserver.session import Session
+
+
+class Room:
+    """A room that has subscribers: sessions that hear it. `head` is the seq of the last entry published.
+
+    `live`: subscribers that have been sent everything up to the head. The next entry is written to them, and nobody
+    else costs anything. `behind`: the others, each with its position; they read on from the store. `ahead`: those of
+    them that read more from the store than is published yet. `unsent`: those of the live ones to which the newest
+    entries are still being written, and whose position is still `unsent_from`. `leaving`: subscribers that are out of
+    the room but have not been sent everything up to that yet, with the last seq that they get; `returning`: those of
+    them that have come back meanwhile, with the seq behind which they hear the room again.
+    """
+
+    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live",
+                 "returning", "unsent", "unsent_from")  # fmt: skip
+
+    def __init__(self, facts: RoomFacts, head: int) -> None:
+        self.facts = facts
+        self.head = head
+        self.live: dict[Session, None] = {}
+        self.behind: dict[Session, int] = {}
+        self.ahead: set[Session] = set()
+        self.unsent: dict[Session, None] = {}
+        self.unsent_from = head
+        self.leaving: dict[Session, int] = {}
+        self.returning: dict[Session, int] = {}
+        self.early: dict[int, Sequence[Entry]] = {}  # by first seq: batches that wait for those before them
+        self.filling = False  # entries that did not come are being fetched from the store
+        self.doubted = False  # since the last read, entries may have been stored that nobody announced
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self.live or session in self.behind
+
+    def __iter__(self) -> Iterator[Session]:
+        return chain(self.live, self.behind)
+
+    @property
+    def subscribers(self) -> int:
+        return len(self.live) + len(self.behind)
+
+    def position(self, session: Session) -> int | None:
+        """The seq of the last entry written to it; None where it does not hear this room."""
+        if session in self.unsent:
+            return self.unsent_from
+        return self.head if session in self.live else self.behind.get(session)
+
+    def is_behind(self, session: Session) -> bool:
+        """Whether there is something published that it has not been sent."""
+        return self.behind.get(session, self.head) < self.head
+
+    def move(self, session: Session, position: int) -> None:
+        """The session has been sent everything up to this seq."""
+        self.ahead.discard(session)
+        self.unsent.pop(session, None)
+        if position == self.head:
+            self.behind.pop(session, None)
+            self.live[session] = None
+        else:
+            self.live.pop(session, None)
+            self.behind[session] = position
+            if position > self.head:
+                self.ahead.add(session)
+
+    def remove(self, session: Session) -> None:
+        self.live.pop(session, None)
+        self.behind.pop(session, None)
+        self.ahead.discard(session)
+        self.unsent.pop(session, None)
+        self.leaving.pop(session, None)
+        self.returning.pop(session, None)

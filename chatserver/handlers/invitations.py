@@ -1,0 +1,39 @@
+"""Inviting people to a room, and withdrawing an invitation."""
+
+from chatserver import commands as c
+from chatserver.answers import Changed
+from chatserver.errors import ErrorWord, Refused
+from chatserver.events import PRIVATE, Invited
+from chatserver.handlers.moderation import locked_room
+from chatserver.handlers.outcome import Ask, Outcome, Tell
+from chatserver.handlers.rights import forbid_guest, may
+from chatserver.store import Connection, invitations, members, moderation
+from chatserver.store.people import find_person, has_blocked
+
+
+def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
+    forbid_guest(ask.who)
+    access = locked_room(db, ask, command.room, "invite")
+    target = find_person(db, command.name)
+    if has_blocked(db, target.id, ask.who.id):
+        raise Refused(ErrorWord.BLOCKED, f"{target.name} does not accept invitations from you.")
+    if access.facts.kind == PRIVATE:
+        forbid_guest(target)
+    if members.role_of(db, access, target.id) is not None:
+        return Outcome(Changed(command.room, None, f"{target.name} is already in {command.room}."))
+    if moderation.is_banned_from_room(db, target.id, access.facts.id, ask.at):
+        raise Refused(ErrorWord.BANNED, f"{target.name} is banned from {command.room}. Lift the ban first.")
+    invitations.create(db, ask.who, access, target, ask.at)
+    invited = Tell(target.id, Invited(command.room, ask.who.name))
+    return Outcome(Changed(command.room, None, f"You invited {target.name} to {command.room}."), effects=[invited])
+
+
+def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
+    access = locked_room(db, ask, command.room, "uninvite")
+    target = find_person(db, command.name)
+    by = None if may(ask.who, access, "uninvite of others") else ask.who.id
+    if not invitations.withdraw(db, access, target, by):
+        raise Refused(
+            ErrorWord.NO_SUCH_USER, f"{target.name} has no invitation to {command.room} that you can withdraw."
+        )
+    return Outcome(Changed(command.room, None, f"You withdrew {target.name}'s invitation to {command.room}."))

@@ -1,0 +1,129 @@
+"""Moderation: roles, kicks, bans and mutes. Who may do it is in `rights`."""
+
+from datetime import datetime, timedelta
+
+from chatserver import commands as c
+from chatserver.answers import BanList, Changed, Done
+from chatserver.errors import ErrorWord, Refused, banned_text, no_such_user
+from chatserver.events import OWNER, Entry, Person, Role
+from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome
+from chatserver.handlers.rights import Act, require, require_above, require_operator
+from chatserver.store import Connection, members, moderation
+from chatserver.store.people import find_person
+from chatserver.store.visibility import RoomAccess, find_room
+
+
+def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:
+    """The room, locked. Raises Refused if the asker may not do this there, and for direct rooms."""
+    access = find_room(db, ask.who, room, ask.at, lock=True)
+    access.forbid_direct("has no moderators and no invitations: to stop messages, block the person")
+    require(ask.who, access, act)
+    return access
+
+
+def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Person, Role]:
+    """A member of the room who ranks below the asker, and their role. Raises Refused: no-such-user, not-allowed."""
+    target = find_person(db, name)
+    role = members.role_of(db, access, target.id)
+    if role is None:
+        raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not in {access.facts.name}.")
+    require_above(ask.who, access, target, role)
+    return target, role
+
+
+def _until(ask: Ask, seconds: int | None) -> datetime | None:
+    return None if seconds is None else ask.at + timedelta(seconds=seconds)
+
+
+def _changed(access: RoomAccess, entries: list[Entry], note: str) -> Outcome:
+    """The outcome of an act with these entries; without any, nothing has changed."""
+    if not entries:
+        return Outcome(Changed(access.facts.name, None, note))
+    return Outcome(Changed(access.facts.name, entries[0].seq, note), announced=[Announcement(access.facts, entries)])
+
+
+def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
+    access = locked_room(db, ask, command.room, "role")
+    target, old = _target(db, ask, access, command.name)
+    if old == command.role:
+        return _changed(access, [], f"{target.name}'s role in {access.facts.name} is already {old}.")
+    if old == OWNER and members.owner_count(db, access) == 1:
+        raise Refused(ErrorWord.NOT_ALLOWED, f"{access.facts.name} needs an owner. Make someone else an owner first.")
+    entries = moderation.set_role(db, ask.who, access, target, command.role, ask.at)
+    return _changed(access, entries, f"You set {target.name}'s role in {access.facts.name} to {command.role}.")
+
+
+def kick(db: Connection, ask: Ask, command: c.Kick) -> Outcome:
+    access = locked_room(db, ask, command.room, "kick")
+    target, _ = _target(db, ask, access, command.name)
+    entries = moderation.kick(db, ask.who, access, target, command.reason, ask.at)
+    return _changed(access, entries, f"You kicked {target.name} from {access.facts.name}.")
+
+
+def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
+    until = _until(ask, command.seconds)
+    if command.room is None:
+        return _ban_from_server(db, ask, command, until)
+    access = locked_room(db, ask, command.room, "ban")
+    assert command.name is not None  # the dialects' parsers require it
+    target = find_person(db, command.name)
+    require_above(ask.who, access, target, members.role_of(db, access, target.id))
+    if target.id == ask.who.id:
+        raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ban yourself. To leave the room, use the command leave.")
+    entries = moderation.ban(db, ask.who, access, target, until, command.reason, ask.at)
+    return _changed(access, entries, f"You banned {target.name} from {access.facts.name}.")
+
+
+def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime | None) -> Outcome:
+    require_operator(ask.who)
+    target = None
+    effects: list[Effect] = [BansChanged()]
+    if command.name is not None:
+        target = find_person(db, command.name)
+        if target.kind == ask.who.kind:
+            raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} is an operator too, and cannot be banned.")
+        effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
+    moderation.ban_from_server(db, ask.who.id, target, command.address, until, command.reason, ask.at)
+    return Outcome(Done(f"You banned {command.name or command.address} from the server."), effects=effects)
+
+
+def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
+    if command.room is None:
+        require_operator(ask.who)
+        target = find_person(db, command.name) if command.name is not None else None
+        if not moderation.unban_from_server(db, target, command.address, ask.at):
+            raise Refused(ErrorWord.NO_SUCH_USER, "There is no such ban. For a list, use the command bans.")
+        return Outcome(Done("You lifted the ban."), effects=[BansChanged()])
+    access = locked_room(db, ask, command.room, "unban")
+    if command.name is None:
+        raise no_such_user(str(command.address))
+    target = find_person(db, command.name)
+    entries = moderation.unban(db, ask.who, access, target, ask.at)
+    if not entries:
+        raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not banned from {access.facts.name}.")
+    note = Done(f"{target.name} can join {access.facts.name} again.")
+    return Outcome(note, announced=[Announcement(access.facts, entries)])
+
+
+def bans(db: Connection, ask: Ask, command: c.Bans) -> Outcome:
+    if command.room is None:
+        require_operator(ask.who)
+        return Outcome(BanList(moderation.bans(db, None, ask.at)))
+    access = find_room(db, ask.who, command.room, ask.at)
+    access.forbid_direct("has no bans")
+    require(ask.who, access, "bans")
+    return Outcome(BanList(moderation.bans(db, access.facts.id, ask.at)))
+
+
+def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:
+    access = locked_room(db, ask, command.room, "mute")
+    target, _ = _target(db, ask, access, command.name)
+    entries = moderation.mute(db, ask.who, access, target, _until(ask, command.seconds), ask.at)
+    return _changed(access, entries, f"You muted {target.name} in {access.facts.name}.")
+
+
+def unmute(db: Connection, ask: Ask, command: c.Unmute) -> Outcome:
+    access = locked_room(db, ask, command.room, "unmute")
+    target, _ = _target(db, ask, access, command.name)
+    entries = moderation.unmute(db, ask.who, access, target, ask.at)
+    return _changed(access, entries, f"{target.name} can write in {access.facts.name} again.")

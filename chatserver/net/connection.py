@@ -1,0 +1,408 @@
+"""The life of one connection, whatever its framing: stages, deadlines, strikes, back-pressure, half-close, the end."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
+
+from chatserver.answers import Refusal
+from chatserver.commands import Command
+from chatserver.errors import BLAMELESS, ErrorWord, Refused, Rejected
+from chatserver.events import Closing, Pinged
+from chatserver.handshake import misplaced
+from chatserver.net.liveness import Liveness
+from chatserver.net.outbox import Outbox
+from chatserver.net.pace import Pace
+from chatserver.session import NO_LINK, Session, takes_nothing
+from chatserver.stages import NOT_LOGGED_IN, Event, Peer, Stage
+from chatserver.wire.dialect import Dialect, Framing
+from chatserver.wire.foreign import foreign
+from chatserver.wire.hygiene import clean_line
+from chatserver.wire.lines import TooLong, Undecodable
+
+if TYPE_CHECKING:
+    from chatserver.net.connections import Connections
+
+LINGER_SECONDS = 2.0
+"""Time for the peer to take the last words, where nothing else says how long it may take."""
+STRIKE_SECONDS = 60.0
+
+
+class Door(Protocol):
+    """What a connection needs of its door (`net/door.py`). Lines are pulled out of it: while the inbox is full they
+    stay where they are."""
+
+    transport: Any
+    framing: Framing
+    dialect: Dialect | None
+    """The only one spoken here; None: the first bytes tell."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether lines can be sent yet."""
+        ...
+
+    @property
+    def pending(self) -> int:
+        """Bytes held that are no lines taken yet."""
+        ...
+
+    def start(self) -> bytes:
+        """The first bytes of what is pending, as many as it takes to recognize a dialect."""
+        ...
+
+    def deliver(self, *, last: bool) -> bool:
+        """Hands the next line to `line_received`, and returns whether there was one. `last`: nothing more will come, so
+        a line that lacks only its end counts. Raises Undecodable."""
+        ...
+
+    def refusal(self, text: str) -> bytes:
+        """Why no connection comes about, for a client to which no line can be sent."""
+        ...
+
+    def farewell(self, reason: str) -> bytes:
+        """The last bytes of the framing, behind everything else; b"" where it has none."""
+        ...
+
+    def forget(self) -> None:
+        """Lets go of the connection."""
+        ...
+
+
+class Connection:
+    """A session's link. What is written to it is framed already."""
+
+    __slots__ = ("_clock", "_deadline", "_door", "_liveness", "_outbox", "_pace", "_shared", "_turn", "_used",
+                 "peer", "send", "session", "writable")  # fmt: skip
+
+    def __init__(self, session: Session, shared: "Connections", door: Door) -> None:
+        self.session = session
+        self.peer = Peer.OPEN
+        self.writable = False
+        self.send: Callable[[bytes], int] = takes_nothing
+        self._shared = shared
+        self._clock = shared.clock
+        self._door = door
+        self._outbox: Outbox
+        self._pace: Pace | None = None
+        self._liveness: Liveness | None = None
+        self._used = 0  # bytes of the lines before logging in
+        self._turn: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
+
+    # Called by the door
+
+    def made(self) -> None:
+        """There is a transport."""
+        limits, transport = self._shared.limits, self._door.transport
+        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+            if hasattr(transport, option):  # a Unix socket has neither
+                getattr(transport, option)(True)
+        self._outbox = Outbox(self, transport, self._clock, limits.stalled_seconds)
+        self.session.link = self
+        if limits.commands_per_second:
+            self._pace = Pace(limits.commands_per_second, limits.command_burst, self._clock.seconds())
+        if limits.handshake_seconds:
+            self._deadline = self._clock.callLater(
+                limits.handshake_seconds,
+                self.hang_up,
+                "handshake",
+                "You did not log in in time. Connect again and log in right away.",
+            )
+
+    def opened(self) -> None:
+        """Lines can be sent: the server speaks first, where the dialect is known to have words for it."""
+        if self._door.dialect is not None:
+            self.session.move(Event.RECOGNIZED)
+        else:
+            self.session.notice(self._shared.handshake.greeting)
+
+    def received(self) -> None:
+        """Bytes have come; the door has the lines in them."""
+        if self.session.stage is Stage.ENDING:
+            return
+        if self._liveness is not None:
+            self._liveness.heard = self._clock.seconds()
+        if self.session.stage is Stage.NEW and not self._recognize(self._door.start()):
+            return
+        self.advance()
+
+    def half_closed(self) -> None:
+        """The peer has ended its side: what it sent is done and answered, then the connection ends."""
+        if self.peer is Peer.OPEN:
+            self.peer = Peer.HALF_CLOSED
+        if self.session.stage is Stage.ENDING:
+            self._door.transport.loseConnection()
+        else:
+            self.advance()
+
+    def flushed(self) -> None:
+        """After the end everything is in the kernel: the rest is up to the peer, for a moment."""
+        self._cancel()
+        self._deadline = self._clock.callLater(LINGER_SECONDS, self._door.transport.loseConnection)
+
+    def lost(self) -> None:
+        """There is no transport any more."""
+        self.peer = Peer.LOST
+        session = self.session
+        if session.stage in NOT_LOGGED_IN:
+            session.move(Event.ENDED)
+        self._outbox.stopProducing()
+        self._cancel()
+        self._shared.lost(self)
+        if session.stage is Stage.ENDING:
+            self._let_go()
+        else:
+            self.writable = True  # what has arrived is still done; nobody waits for the answers
+            self.advance()
+
+    def line_received(self, line: bytes | TooLong) -> None:
+        """One line without its end. Raises Undecodable."""
+        session = self.session
+        if isinstance(line, TooLong):
+            max_bytes = self._shared.limits.max_line_bytes
+            if session.stage is Stage.NEW:
+                session.move(Event.RECOGNIZED)
+            self._used += max_bytes
+            text = f"A line can have at most {max_bytes} bytes; yours was dropped."
+            self._reject(Rejected(Refused(ErrorWord.LINE_TOO_LONG, text)))
+            return
+        if session.stage is Stage.NEW:
+            if not self._recognize(line, whole=True):
+                return
+            session.move(Event.RECOGNIZED)
+        text = clean_line(line)
+        parsed = session.dialect.parse(text, session.stage)
+        if session.stage is not Stage.IN:
+            self._used += len(line) + 1
+            self._await(self._shared.handshake.receive(session, parsed))
+        elif isinstance(parsed, Command):
+            session.inbox.append(misplaced(Stage.IN, parsed) or parsed)
+        elif parsed is not None:
+            session.inbox.append(parsed)
+
+    # From lines to the inbox
+
+    def advance(self) -> None:
+        """Takes lines for as long as the inbox has room, and puts the session on the queue."""
+        session, limits = self.session, self._shared.limits
+        while session.is_read and len(session.inbox) < limits.window:
+            if self._pace is not None and session.stage is Stage.IN:
+                seconds = self._pace.wait(self._clock.seconds())
+                if seconds:
+                    self._turn_soon(seconds)
+                    break
+            try:
+                # A line that a lost connection cut off is none.
+                if not self._door.deliver(last=self.peer is Peer.HALF_CLOSED):
+                    break
+            except Undecodable as problem:
+                self._reject(Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True))
+                break
+            if self._pace is not None:
+                self._pace.take()
+        if session.is_read and session.stage is not Stage.IN:
+            max_bytes = limits.handshake_bytes
+            if max_bytes and self._used + self._door.pending > max_bytes:
+                self.hang_up("handshake", "You sent too much before logging in. Connect again and log in first.")
+        if session.inbox:
+            self._shared.processors.schedule(session)
+        self._steer()
+
+    def _recognize(self, first: bytes, *, whole: bool = False) -> bool:
+        """Tells the dialect by the first bytes of the first line; ends what speaks another protocol."""
+        if self._door.dialect is not None or not first:
+            return True
+        dialect = next(dialect for dialect in self._shared.dialects if dialect.recognizes(first))
+        if dialect is not self.session.dialect:
+            self.session.speak(dialect, self._door.framing)
+        if not dialect.for_people:
+            return True
+        name = foreign(first)
+        # HTTP begins like a person's name: the whole line tells.
+        if name is None or (name == "HTTP" and not whole):
+            return True
+        self._shared.admission.offence(self.session.address)
+        words = "This is a chat server, but your client speaks another protocol. Use nc or telnet."
+        self.session.answer(None, Refusal(ErrorWord.UNDECODABLE, words))
+        self.end("foreign")
+        return False
+
+    def _await(self, work: Awaitable[None] | None) -> None:
+        if work is not None:
+
+            def done(_: object) -> None:
+                self._turn_soon()
+
+            ensureDeferred(cast(Any, work)).addErrback(self._shared.failed).addCallback(done)
+
+    # Refusals
+
+    def _reject(self, rejected: Rejected) -> None:
+        """Refuses a line behind the answers to those before it."""
+        if self.session.stage is Stage.IN:
+            self.session.inbox.append(rejected)
+        else:
+            self.refuse(rejected)
+
+    def refuse(self, rejected: Rejected) -> None:
+        """Answers with an error. Too many of them, or a fatal one, end the connection."""
+        session, error = self.session, rejected.refused.error
+        session.answer_refusal(rejected)
+        if rejected.fatal:
+            self._shared.admission.offence(session.address)
+            self.end(error.value)
+        elif error not in BLAMELESS and self._shared.limits.strikes:
+            now = self._clock.seconds()
+            session.strikes.append(now)
+            while now - session.strikes[0] > STRIKE_SECONDS:
+                del session.strikes[0]
+            if len(session.strikes) >= self._shared.limits.strikes:
+                self.hang_up("strikes", "Too many of your commands were refused. Correct them, then connect again.")
+
+    # Flow control
+
+    def write(self, data: bytes) -> None:
+        self._outbox.write(data)
+
+    def hold(self) -> bool:
+        return self._outbox.hold()
+
+    def release(self) -> None:
+        self._outbox.release()
+
+    def more(self) -> None:
+        if self.session.stage is not Stage.ENDING and (
+            not self._outbox.reading or self.peer is not Peer.OPEN or self._door.pending
+        ):
+            self._turn_soon()
+
+    def drained(self) -> None:
+        self.advance()
+        self._shared.registry.catch_up(self.session)
+
+    def stalled(self) -> None:
+        self.hang_up("stalled", "You read nothing for too long. Connect again to continue.")
+        self.abort()
+
+    def _turn_soon(self, seconds: float = 0) -> None:
+        """Goes on later, so that one client's burst does not keep the others waiting."""
+        if self._turn is None and self.session.stage is not Stage.ENDING:
+            self._turn = self._clock.callLater(seconds, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self.session.stage is not Stage.ENDING:
+            self.advance()
+
+    def _steer(self) -> None:
+        """Reads on or pauses, as there is room; after the peer's end, closes once everything is done."""
+        session = self.session
+        if session.stage is Stage.ENDING:
+            return
+        full = session.stage is Stage.BUSY or len(session.inbox) >= self._shared.limits.window
+        if self.peer is not Peer.OPEN:
+            idle = not (session.inbox or session.waiting or session.replays or full)
+            if idle and self._turn is None:  # while there are further lines, a turn is due
+                self.end("eof")
+        else:
+            self._outbox.read(not (full or not self.writable or self._turn is not None or self._shared.closing))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that has arrived is still to be done."""
+        session = self.session
+        if session.stage is Stage.ENDING or (not self.writable and not session.waiting):
+            return False
+        return bool(session.inbox) or session.waiting or session.stage is Stage.BUSY or self._turn is not None
+
+    # Logged in
+
+    def admitted(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._shared.admission.logged_in(self.session.address)
+        limits = self._shared.limits
+        if limits.ping_seconds and self.session.dialect.pinged:
+            self._liveness = Liveness(
+                self._clock, limits.ping_seconds, limits.pong_seconds, self._ping, self._silent, self._is_read
+            )
+
+    def _ping(self) -> None:
+        if self.writable:
+            self.session.tell(Pinged())
+
+    def _silent(self) -> None:
+        self.hang_up("timeout", "You sent nothing for too long. Connect again.")
+
+    def _is_read(self) -> bool:
+        """A client whose link is full cannot be asked: `stalled_seconds` is the limit for it."""
+        return self._outbox.reading and self.writable
+
+    # The end
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        """Says why, if there is a reason, and ends the connection; what was written before still goes out."""
+        if self.session.stage is Stage.ENDING:
+            return
+        if reason == "failed-logins":
+            self._shared.admission.offence(self.session.address)
+        if not self._door.opened:
+            self.write(self._door.refusal(text))
+        elif reason:
+            self.session.tell(Closing(reason, text, retry))
+        self.end(reason or "quit")
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        self._door.transport.abortConnection()
+
+    def end(self, reason: str) -> None:
+        """Flushes and closes, without a further word.
+
+        The peer may still be sending: closing at once would make the kernel answer with a reset, which destroys the
+        last words on their way (RFC 1122, 4.2.2.13). So what comes is read, and thrown away, for a moment.
+        """
+        if self.session.stage is Stage.ENDING:
+            return
+        self.session.move(Event.ENDED)
+        self.session.inbox.clear()
+        if self.peer is Peer.LOST:
+            self._let_go()
+            return
+        self._cancel()
+        self.write(self._door.farewell(reason))
+        self._outbox.close()
+        self._shared.ended(self, reason)
+        self._outbox.read(True)
+        self._deadline = self._clock.callLater(self._patience(), self.abort)
+        # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does so too.
+        if self.peer is Peer.HALF_CLOSED or not self._outbox.direct:
+            self._door.transport.loseConnection()
+        else:
+            self._door.transport.loseWriteConnection()
+
+    def _patience(self) -> float:
+        """Seconds for the peer to take the last words. A slow one may take its time for answers, but not while the
+        server wants to stop; a client that has not logged in has few to take, and over TLS perhaps never will."""
+        if self._shared.closing:
+            return self._shared.flush_seconds
+        return max(self._shared.limits.stalled_seconds if self.session.account_id else 0, LINGER_SECONDS)
+
+    def _cancel(self) -> None:
+        """Stops the clocks; a turn that is due still comes, unless this is the end."""
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
+        for call in (self._deadline, self._turn if self.session.stage is Stage.ENDING else None):
+            if call is not None and call.active():
+                call.cancel()
+        self._deadline = None  # one that has run still refers to what it called
+
+    def _let_go(self) -> None:
+        """Nothing refers to each other in a circle any more, so that the memory is free at once: the garbage collector
+        would find it only now and then, and stop everything to look for it."""
+        self.session.link = NO_LINK
+        self._door.forget()

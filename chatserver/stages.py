@@ -1,0 +1,71 @@
+"""The life of a connection as two small state machines: how far the client has come, and what its side still sends.
+
+Each machine is a table of legal transitions, as in h11: an event that the table does not name is a bug here, never the
+client's fault, and raises `IllegalTransition`.
+"""
+
+from enum import Enum, auto
+
+
+class Stage(Enum):
+    """How far a client has come.
+
+    NEW: nothing was received, so its dialect is unknown. GREETING: a name or a login is expected. PASSWORD: a person
+    typed a name and is asked for a password. BUSY: a login is being checked; nothing is read meanwhile. IN: logged in.
+    ENDING: the server has said its last word; what still comes in is discarded.
+    """
+
+    NEW = auto()
+    GREETING = auto()
+    PASSWORD = auto()
+    BUSY = auto()
+    IN = auto()
+    ENDING = auto()
+
+
+class Event(Enum):
+    """What moves a client from one stage to the next."""
+
+    RECOGNIZED = auto()  # its first line has come, or enough of it to tell its dialect
+    CHECKING = auto()  # the store is asked about a name or a login
+    NAMED = auto()  # the name was looked up: now the password
+    CANCELLED = auto()  # the person wants to type another name
+    RETURNED = auto()  # the login failed: back to the start
+    RETRIED = auto()  # the login failed: the password is asked for again
+    ADMITTED = auto()  # logged in
+    ENDED = auto()
+
+
+class Peer(Enum):
+    """What may still come from the client. HALF_CLOSED: it has ended its side and may still read. LOST: it is gone."""
+
+    OPEN = auto()
+    HALF_CLOSED = auto()
+    LOST = auto()
+
+
+class IllegalTransition(Exception):
+    """An event came at a stage that does not know it."""
+
+
+STAGES: dict[tuple[Stage, Event], Stage] = {
+    (Stage.NEW, Event.RECOGNIZED): Stage.GREETING,
+    (Stage.GREETING, Event.CHECKING): Stage.BUSY,
+    (Stage.PASSWORD, Event.CHECKING): Stage.BUSY,
+    (Stage.PASSWORD, Event.CANCELLED): Stage.GREETING,
+    (Stage.BUSY, Event.NAMED): Stage.PASSWORD,
+    (Stage.BUSY, Event.RETURNED): Stage.GREETING,
+    (Stage.BUSY, Event.RETRIED): Stage.PASSWORD,
+    (Stage.BUSY, Event.ADMITTED): Stage.IN,
+    **{(stage, Event.ENDED): Stage.ENDING for stage in Stage},
+}
+
+NOT_LOGGED_IN = frozenset({Stage.NEW, Stage.GREETING, Stage.PASSWORD, Stage.BUSY})
+
+
+def next_stage(stage: Stage, event: Event) -> Stage:
+    """Raises IllegalTransition."""
+    try:
+        return STAGES[stage, event]
+    except KeyError:
+        raise IllegalTransition(f"{event.name} at {stage.name}") from None

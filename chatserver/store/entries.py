@@ -1,0 +1,121 @@
+"""Entries of a room's log: adding those that are not messages, and reading any of them in pages."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, outerjoin, select, update
+from sqlalchemy.orm import aliased
+
+from chatserver.events import Entry, EntryKind, Person
+from chatserver.store.schema import AccountRow, EntryRow, MessageState, RoomRow
+
+PAGE_CHARACTERS = 1 << 20
+"""A page ends early once its texts are this long, so that no answer can exhaust the memory."""
+
+
+def append_event(
+    db: Connection,
+    room_id: int,
+    kind: EntryKind,
+    who: Person,
+    at: datetime,
+    said: str = "",
+    *,
+    target: Person | None = None,
+    of: int | None = None,
+) -> Entry:
+    """Adds an entry that is not a message, and locks the room until the transaction ends.
+
+    `target` is the person it was done to, `of` the seq of the message that it changes.
+    """
+    seq = db.scalar(
+        update(RoomRow).where(RoomRow.id == room_id).values(last_seq=RoomRow.last_seq + 1).returning(RoomRow.last_seq)
+    )
+    assert seq is not None
+    target_id = target.id if target else None
+    db.execute(
+        insert(EntryRow).values(
+            room_id=room_id,
+            seq=seq,
+            kind=kind,
+            author_id=who.id or None,
+            text=said,
+            target_id=target_id,
+            target_seq=of,
+            at=at,
+        )
+    )
+    target_name = target.name if target else ""
+    return Entry(seq, kind, who.id, who.name, at, said, target_id=target_id or 0, target=target_name, of=of or 0)
+
+
+_TARGET = aliased(AccountRow)
+ENTRY_COLUMNS = (
+    EntryRow.seq,
+    EntryRow.kind,
+    EntryRow.author_id,
+    AccountRow.name,
+    EntryRow.at,
+    EntryRow.text,
+    EntryRow.client_id,
+    EntryRow.target_id,
+    _TARGET.name,
+    EntryRow.target_seq,
+    EntryRow.state,
+)
+"""The columns that `as_entry` expects, in this order; select them from `ENTRY_JOINS`."""
+
+ENTRY_JOINS = outerjoin(EntryRow, AccountRow, AccountRow.id == EntryRow.author_id).outerjoin(
+    _TARGET, _TARGET.id == EntryRow.target_id
+)
+_ENTRY = select(*ENTRY_COLUMNS).select_from(ENTRY_JOINS)
+
+
+def after(
+    db: Connection, room_id: int, seq: int, limit: int, characters: int = PAGE_CHARACTERS
+) -> tuple[list[Entry], bool]:
+    """The entries above `seq`, in ascending order, and whether there are more."""
+    rows = db.execute(
+        _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq > seq).order_by(EntryRow.seq).limit(limit + 1)
+    )
+    return _page(rows, limit, characters)
+
+
+def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int) -> tuple[list[Entry], bool]:
+    """The last entries below `seq` (None: of all), from `floor` on, in ascending order, and whether there are more."""
+    query = _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq >= floor)
+    if seq is not None:
+        query = query.where(EntryRow.seq < seq)
+    entries, more = _page(db.execute(query.order_by(EntryRow.seq.desc()).limit(limit + 1)), limit, PAGE_CHARACTERS)
+    return entries[::-1], more
+
+
+def _page(rows: Any, limit: int, characters: int) -> tuple[list[Entry], bool]:
+    entries: list[Entry] = []
+    size = 0
+    for row in rows:
+        if len(entries) == limit or size > characters:
+            return entries, True
+        entry = as_entry(*row)
+        size += len(entry.text)
+        entries.append(entry)
+    return entries, False
+
+
+def as_entry(
+    seq: int,
+    kind: EntryKind,
+    author_id: int | None,
+    author: str | None,
+    at: datetime,
+    said: str,
+    client_id: str | None,
+    target_id: int | None,
+    target: str | None,
+    of: int | None,
+    state: MessageState | None,
+) -> Entry:
+    """The entry of a row of `ENTRY_COLUMNS`."""
+    return Entry(
+        seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0, state or ""
+    )

@@ -1,0 +1,44 @@
+"""Invitations: permission to join a room, until it is used, withdrawn, or the account is banned."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from chatserver.events import Invited, Person
+from chatserver.store.schema import AccountRow, InvitationRow, RoomRow
+from chatserver.store.visibility import RoomAccess
+
+
+def create(db: Connection, who: Person, access: RoomAccess, target: Person, at: datetime) -> None:
+    """Invites `target`. A second invitation to the same room replaces the first."""
+    mine = (InvitationRow.room_id == access.facts.id, InvitationRow.account_id == target.id)
+    db.execute(delete(InvitationRow).where(*mine))
+    db.execute(insert(InvitationRow).values(room_id=access.facts.id, account_id=target.id, invited_by=who.id, at=at))
+
+
+def withdraw(db: Connection, access: RoomAccess, target: Person, by: int | None) -> bool:
+    """Withdraws an invitation; with `by`, only if this account gave it. Returns whether there was one."""
+    mine = [InvitationRow.room_id == access.facts.id, InvitationRow.account_id == target.id]
+    if by is not None:
+        mine.append(InvitationRow.invited_by == by)
+    return bool(db.execute(delete(InvitationRow).where(*mine)).rowcount)
+
+
+_INVITATIONS = (
+    select(InvitationRow.account_id, RoomRow.name, AccountRow.name)
+    .join(RoomRow, RoomRow.id == InvitationRow.room_id)
+    .join(AccountRow, AccountRow.id == InvitationRow.invited_by)
+    .where(InvitationRow.account_id.in_(bindparam("ids", expanding=True)), RoomRow.deleted_at.is_(None))
+    .order_by(RoomRow.name)
+)
+
+
+def pending(db: Connection, account_ids: Collection[int]) -> dict[int, list[Invited]]:
+    """For each of these accounts the rooms that it is invited to, by name."""
+    found: dict[int, list[Invited]] = {id: [] for id in account_ids}
+    if not found:
+        return {}
+    for account_id, room, by in db.execute(_INVITATIONS, {"ids": list(found)}):
+        found[account_id].append(Invited(room, by))
+    return found

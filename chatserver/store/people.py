@@ -1,0 +1,100 @@
+"""People, as others see them: finding them by name, when they were last online, and blocks between two of them."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+
+from chatserver.answers import UserLine
+from chatserver.errors import no_such_user
+from chatserver.events import Person
+from chatserver.store import accounts
+from chatserver.store.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.store.visibility import direct_name, open_membership
+
+
+def find_person(db: Connection, name: str) -> Person:
+    """The person with this name, in any case. Raises Refused(no-such-user), also if they are disabled or erased."""
+    account = accounts.find(db, name)
+    if account is None or account.disabled:
+        raise no_such_user(name)
+    return account.person
+
+
+def last_seen(
+    db: Connection, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
+) -> UserLine | None:
+    """What may be shown of the person with this name; None if there is none.
+
+    For the accounts in `apart` the line says neither whether nor when they were online.
+    """
+    row = db.execute(
+        select(AccountRow.id, AccountRow.name, AccountRow.last_seen_at).where(
+            AccountRow.name_key == name.lower(), AccountRow.erased_at.is_(None)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.id in apart:
+        return UserLine(row.name, False)
+    return UserLine(row.name, row.id in online, row.last_seen_at, away.get(row.id, ""))
+
+
+def hold_pair(db: Connection, one: int, other: int) -> None:
+    """Locks what is between two accounts until the transaction ends: nobody else can open their direct room, or block
+    one for the other.
+
+    The direct room records who is blocked, but before it exists there is no row to lock. SQLite has one writer anyway.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(direct_name(one, other), 0))))
+
+
+def has_blocked(db: Connection, account_id: int, other_id: int) -> bool:
+    """Whether the first account has blocked the second."""
+    return bool(db.scalar(select(exists().where(BlockRow.account_id == account_id, BlockRow.blocked_id == other_id))))
+
+
+def block(db: Connection, who: Person, target: Person, at: datetime) -> None:
+    """Blocks `target` for `who`, and deletes invitations of `who` by `target`. Does nothing if it is done already."""
+    hold_pair(db, who.id, target.id)
+    known = db.scalar(select(BlockRow.at).where(BlockRow.account_id == who.id, BlockRow.blocked_id == target.id))
+    if known is None:
+        db.execute(insert(BlockRow).values(account_id=who.id, blocked_id=target.id, at=at))
+    _mark_blocked(db, who, target, blocked=True)
+    theirs = select(InvitationRow.room_id).where(
+        InvitationRow.account_id == who.id, InvitationRow.invited_by == target.id
+    )
+    db.execute(delete(InvitationRow).where(InvitationRow.account_id == who.id, InvitationRow.room_id.in_(theirs)))
+
+
+def unblock(db: Connection, who: Person, target: Person) -> None:
+    hold_pair(db, who.id, target.id)
+    db.execute(delete(BlockRow).where(BlockRow.account_id == who.id, BlockRow.blocked_id == target.id))
+    _mark_blocked(db, who, target, blocked=False)
+
+
+def _mark_blocked(db: Connection, who: Person, target: Person, *, blocked: bool) -> None:
+    """Records the block in their direct room too, where storing a message checks it."""
+    room = select(RoomRow.id).where(RoomRow.name == direct_name(who.id, target.id)).scalar_subquery()
+    db.execute(update(MembershipRow).where(open_membership(target.id, room)).values(blocked=blocked))
+
+
+_BLOCKS = select(BlockRow.account_id, BlockRow.blocked_id).where(
+    or_(
+        BlockRow.account_id.in_(bindparam("ids", expanding=True)),
+        BlockRow.blocked_id.in_(bindparam("ids", expanding=True)),
+    )
+)
+
+
+def blocks(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
+    """For each of these accounts, whom it has blocked and who has blocked it: neither sees the other's presence."""
+    apart: dict[int, set[int]] = {id: set() for id in account_ids}
+    if not apart:
+        return {}
+    for one, other in db.execute(_BLOCKS, {"ids": list(apart)}):
+        for id, blocked in ((one, other), (other, one)):
+            if id in apart:
+                apart[id].add(blocked)
+    return {id: frozenset(others) for id, others in apart.items()}

@@ -1,0 +1,288 @@
+"""May X see Y: the one place that answers it, for rooms, their entries, members and names.
+
+The rules, from docs/protocol.md. A *member* is in the room now; a former member has no special rights.
+
+=================  =======================================  ========================================================
+question           public room                              private room
+=================  =======================================  ========================================================
+is it listed       for everybody                            for members
+can it be found    by everybody; those who are banned are   by members and operators of the server; to join it, also
+                   refused with `banned`                    by the invited, unless they are banned or guests
+can it be read     by everybody who is not banned           by members only
+from which entry   the first                                the one with which the member joined, or the first if
+                                                            the room's past is open
+=================  =======================================  ========================================================
+
+- Reading a room means its history, its members and searches in it. Who may join, write or moderate is for `handlers.rights`.
+- Nobody finds or reads a deleted room.
+- A ban does not bind operators, who could lift it. Otherwise operators read what anybody may.
+- A direct room exists only for its two people, even before its first message, and never for guests. It remains when one
+  of them is erased, but nobody can begin one with an account that is erased already.
+- The entries that an account wrote are its own: it may export them from rooms that it can no longer find.
+- A room's name is known to all who have a membership, an invitation or an entry of it.
+
+`chatctl` is for whoever runs the server, and sees everything: see `store.directory`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, false, func, or_, select
+
+from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
+from chatserver.events import DIRECT, GUEST, MEMBER, OPERATOR, PRIVATE, PUBLIC, Membership, Person, Role, RoomFacts
+from chatserver.store.accounts import find_shown
+from chatserver.store.schema import AccountRow, BanRow, EntryRow, InvitationRow, MembershipRow, RoomRow
+
+
+class RoomAccess(Struct, frozen=True):
+    """A room as one person sees it now. `role` is None for those who are not in it.
+
+    `readable`: whether they may read it; `floor`: the first entry that they may read, now or as soon as they join;
+    `read`: their read mark.
+    """
+
+    facts: RoomFacts
+    seq: int = 0
+    topic: str = ""
+    active: bool = True
+    invites: Literal["members", "moderators"] = "members"
+    past_open: bool = False
+    role: Role | None = None
+    readable: bool = True
+    floor: int = 1
+    read: int = 0
+    muted: bool = False
+    blocked: bool = False
+    invited: bool = False
+
+    def may_read(self, seq: int) -> bool:
+        return self.readable and seq >= self.floor
+
+    def require_member(self, who: Person) -> None:
+        """Raises Refused(not-a-member)."""
+        if self.role is None:
+            raise not_a_member(self.facts.label(who.id))
+
+    def forbid_direct(self, what: str) -> None:
+        """Raises Refused(direct-room)."""
+        if self.facts.kind == DIRECT:
+            raise Refused(ErrorWord.DIRECT_ROOM, f"A direct room {what}.")
+
+
+# The rules as SQL, for queries over rooms into which the open membership of the person who asks is outer-joined
+
+
+def open_membership(account_id: Any, room_id: Any = RoomRow.id) -> ColumnElement[bool]:
+    """The condition that joins an account's present membership of a room."""
+    return and_(
+        MembershipRow.room_id == room_id, MembershipRow.account_id == account_id, MembershipRow.left_seq.is_(None)
+    )
+
+
+def active_ban(account_id: int, room_id: Any, at: datetime) -> ColumnElement[bool]:
+    """Whether an account is banned from a room."""
+    in_force = or_(BanRow.until.is_(None), BanRow.until > at)
+    return exists().where(BanRow.room_id == room_id, BanRow.account_id == account_id, in_force)
+
+
+IS_MEMBER: Final = MembershipRow.role.is_not(None)
+IS_LISTED: Final = and_(RoomRow.deleted_at.is_(None), or_(RoomRow.kind == PUBLIC, IS_MEMBER))
+FIRST_READABLE: Final = case(
+    (or_(RoomRow.kind != PRIVATE, RoomRow.past_open), 1),
+    else_=func.coalesce(MembershipRow.joined_seq, RoomRow.last_seq + 1),
+)
+"""The seq from which a person may read, or may as soon as they join."""
+
+
+def is_banned(who: Person, at: datetime) -> ColumnElement[bool]:
+    return false() if who.kind == OPERATOR else active_ban(who.id, RoomRow.id, at)
+
+
+def is_readable(who: Person, at: datetime) -> ColumnElement[bool]:
+    return and_(IS_LISTED, or_(IS_MEMBER, ~is_banned(who, at)))
+
+
+def is_entry_readable(who: Person, at: datetime) -> ColumnElement[bool]:
+    """For queries over entries and their rooms."""
+    # Not a bound on `seq` itself, for which PostgreSQL might walk through a room's log and not use the index of words.
+    return and_(is_readable(who, at), EntryRow.seq - FIRST_READABLE >= 0)
+
+
+def is_own_entry(who: Person) -> ColumnElement[bool]:
+    """For queries over entries: what an account may export, wherever it is."""
+    return EntryRow.author_id == who.id
+
+
+# One room, as a person sees it
+
+
+def find_room(
+    db: Connection, who: Person, name: str, at: datetime, *, lock: bool = False, joining: bool = False
+) -> RoomAccess:
+    """The room that this person knows by this name. Raises Refused: no-such-room, also if it exists but they may not
+    know; banned; for a direct room no-such-user and not-allowed.
+
+    With `lock`, the room and its memberships do not change until the transaction ends. `joining`: an invitation is
+    enough. To be found does not mean to be readable: for reading use `find_readable_room`.
+    """
+    if name.startswith("@"):
+        return _find_direct(db, who, name, lock=lock)
+    named = and_(RoomRow.name == name, RoomRow.deleted_at.is_(None))
+    # A statement of its own, and the first one: the next one then sees the state after the wait for the lock. If the
+    # room was deleted meanwhile there may be a new one with its name, which is not locked.
+    if lock and db.execute(select(RoomRow.id).where(named).with_for_update()).one_or_none() is None:
+        raise no_such_room(name)
+    row = db.execute(
+        select(
+            RoomRow,
+            MembershipRow.role,
+            MembershipRow.read_seq,
+            MembershipRow.muted_until,
+            IS_LISTED.label("listed"),
+            FIRST_READABLE.label("floor"),
+            is_readable(who, at).label("readable"),
+            is_banned(who, at).label("banned"),
+            exists().where(InvitationRow.room_id == RoomRow.id, InvitationRow.account_id == who.id).label("invited"),
+        )
+        .outerjoin(MembershipRow, open_membership(who.id))
+        .where(named)
+    ).one_or_none()
+    if row is None:
+        raise no_such_room(name)
+    may_join = joining and row.invited and not row.banned and who.kind != GUEST
+    if not (row.listed or who.kind == OPERATOR or may_join):
+        raise no_such_room(name)
+    if row.banned and row.role is None:
+        raise Refused(ErrorWord.BANNED, f"You are banned from {name}. Ask its moderators to lift the ban.")
+    return RoomAccess(
+        RoomFacts(row.id, row.name, row.kind),
+        row.last_seq,
+        row.topic,
+        row.deactivated_at is None,
+        row.invites,
+        row.past_open,
+        row.role,
+        row.readable,
+        row.floor,
+        row.read_seq or 0,
+        row.muted_until is not None and row.muted_until > at,
+        invited=row.invited,
+    )
+
+
+def find_readable_room(db: Connection, who: Person, name: str, at: datetime) -> RoomAccess:
+    """As `find_room`, for history, search and members. Also raises Refused(not-a-member), to operators."""
+    access = find_room(db, who, name, at)
+    if not access.readable:
+        access.require_member(who)
+    return access
+
+
+def direct_name(one: int, other: int) -> str:
+    """The name of the direct room of two accounts, in the database."""
+    first, second = sorted((one, other))
+    return f"@{first}:{second}"
+
+
+def _pair(who: Person, other: Person) -> tuple[tuple[int, str], tuple[int, str]]:
+    """The two people of a direct room, by id."""
+    first, second = sorted([(who.id, who.name), (other.id, other.name)])
+    return first, second
+
+
+def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomAccess:
+    account = find_shown(db, name[1:])
+    if account is None:
+        raise no_such_user(name[1:])
+    other = account.person
+    if other.id == who.id:
+        raise Refused(ErrorWord.NOT_ALLOWED, "A direct room is for two people. Name someone else.")
+    if GUEST in (who.kind, other.kind):
+        raise Refused(ErrorWord.NOT_ALLOWED, "Guests can use only public rooms. Register to talk in private.")
+    key, both = direct_name(who.id, other.id), _pair(who, other)
+    if lock:
+        db.execute(select(RoomRow.id).where(RoomRow.name == key).with_for_update()).one_or_none()
+    row = db.execute(
+        select(RoomRow.id, RoomRow.last_seq, MembershipRow.read_seq, MembershipRow.blocked)
+        .join(MembershipRow, open_membership(who.id))
+        .where(RoomRow.name == key)
+    ).one_or_none()
+    if row is None and account.disabled:
+        raise no_such_user(name[1:])
+    if row is None:  # there is no room before its first message
+        return RoomAccess(RoomFacts(0, key, DIRECT, both), role=MEMBER)
+    facts = RoomFacts(row.id, key, DIRECT, both)
+    return RoomAccess(facts, row.last_seq, role=MEMBER, read=row.read_seq, blocked=row.blocked)
+
+
+# All rooms of a person, and what rooms are called
+
+_NAMING = (RoomRow.id, RoomRow.name, RoomRow.kind)
+_MEMBERSHIPS = (
+    select(
+        *_NAMING,
+        RoomRow.last_seq,
+        MembershipRow.account_id,
+        MembershipRow.read_seq,
+        MembershipRow.role,
+        MembershipRow.joined_seq,
+        FIRST_READABLE.label("floor"),
+    )
+    .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
+    .where(
+        MembershipRow.account_id.in_(bindparam("ids", expanding=True)),
+        MembershipRow.left_seq.is_(None),
+        RoomRow.deleted_at.is_(None),
+    )
+    .order_by(RoomRow.name)
+)
+
+
+def memberships(db: Connection, who: Person) -> list[Membership]:
+    """All rooms that a person is in, by name."""
+    return memberships_of(db, {who.id: who})[who.id]
+
+
+def memberships_of(db: Connection, people: Mapping[int, Person]) -> dict[int, list[Membership]]:
+    """For each of these people, by id, all rooms that they are in, by name."""
+    rows = db.execute(_MEMBERSHIPS, {"ids": list(people)}).all()
+    facts = _facts(db, [(people[row.account_id], row) for row in rows])
+    found: dict[int, list[Membership]] = {id: [] for id in people}
+    for row, known in zip(rows, facts, strict=True):
+        membership = Membership(known, row.last_seq, row.read_seq, row.role, row.floor, row.joined_seq)
+        found[row.account_id].append(membership)
+    return found
+
+
+def facts_of(db: Connection, who: Person, room_ids: set[int]) -> dict[int, RoomFacts]:
+    """What rooms are called, for a person who was given entries of them."""
+    rows = db.execute(select(*_NAMING).where(RoomRow.id.in_(room_ids))).all()
+    return {facts.id: facts for facts in _facts(db, [(who, row) for row in rows])}
+
+
+def _facts(db: Connection, seen: Sequence[tuple[Person, Any]]) -> list[RoomFacts]:
+    """The facts of each of these rooms, as seen by that person.
+
+    The names of the people in direct rooms take a second statement, and only if there are direct rooms: as a join in
+    the first statement they would make it visit every member of every room.
+    """
+    others = [_other_id(who, row.name) if row.kind == DIRECT else None for who, row in seen]
+    names: dict[int, str] = {}
+    if wanted := {other for other in others if other is not None}:
+        names = {
+            row.id: row.name
+            for row in db.execute(select(AccountRow.id, AccountRow.name).where(AccountRow.id.in_(wanted)))
+        }
+    return [
+        RoomFacts(row.id, row.name, row.kind, None if other is None else _pair(who, Person(other, names[other])))
+        for (who, row), other in zip(seen, others, strict=True)
+    ]
+
+
+def _other_id(who: Person, name: str) -> int:
+    """The id of the other person in the direct room of this name, `@id:id`."""
+    first, second = (int(id) for id in name[1:].split(":"))
+    return second if first == who.id else first

@@ -1,0 +1,25 @@
+"""Times: the clock that stamps entries, and RFC 3339."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+
+def now() -> datetime:
+    """The time in UTC, in whole milliseconds: what is stored is what is shown."""
+    time = datetime.now(UTC)
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+@lru_cache(maxsize=1024)  # the entries of one transaction share one time
+def rfc3339(at: datetime) -> str:
+    """UTC with milliseconds: 2026-03-02T10:02:00.123Z."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime | None:
+    """None where the text is no time with a zone."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None

@@ -1,0 +1,131 @@
+"""What a dialect is: the one interface between the server and the languages that clients speak.
+
+A dialect turns a line into a command, and answers, news and entries into lines. It is an object without state of its
+own; what differs from one session to the next is handed to it. It knows no framing: a door (see `net/doors.py`) carries
+its lines, and `Framing` is all that changes a dialect's bytes on their way there.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from chatserver.answers import Answer
+from chatserver.commands import Command, Tag
+from chatserver.errors import Rejected
+from chatserver.events import Entry, News, RoomFacts
+from chatserver.stages import Stage
+
+NONE: Final[frozenset[Any]] = frozenset()
+"""An empty set that everybody shares: one for each session would take 216 bytes."""
+
+
+class Rendered(Struct, frozen=True, gc=False):
+    """Consecutive entries of a room as bytes. `ends[i]` is how many bytes a client needs to have entry `i` whole.
+
+    An entry that is not shown has no bytes: it ends where the one before it ends.
+    """
+
+    data: bytes
+    ends: Sequence[int]
+
+    def whole(self, sent: int) -> int:
+        """How many entries are whole in the first `sent` bytes."""
+        return bisect_right(self.ends, sent)
+
+    def boundary(self, least: int) -> int:
+        """The end of the first entry that ends at `least` or later."""
+        index = bisect_left(self.ends, least)
+        return self.ends[index] if index < len(self.ends) else len(self.data)
+
+
+EMPTY: Final = Rendered(b"", ())
+
+
+class Framing(Protocol):
+    """How a door wraps lines. The same lines give the same bytes for every connection of that door."""
+
+    def lines(self, data: bytes) -> bytes:
+        """Whole lines, framed."""
+        ...
+
+    def batch(self, rendered: Rendered) -> Rendered:
+        """The same for entries, with their ends moved accordingly."""
+        ...
+
+
+class Plain:
+    """No framing at all: lines as they are."""
+
+    def lines(self, data: bytes) -> bytes:
+        return data
+
+    def batch(self, rendered: Rendered) -> Rendered:
+        return rendered
+
+
+PLAIN: Final = Plain()
+
+
+class Form(Struct, frozen=True):
+    """What must be equal for two sessions to be sent the same bytes for the same entries.
+
+    `day`: the date last shown to a person (see `Dialect.day`). The others are empty unless these entries concern the
+    reader in particular: `viewer` is the account for which a direct room has its own label and whose message ids are
+    shown, `name` the reader's name if it is to be marked, `hidden` the numbers of entries that are not shown.
+    """
+
+    dialect: "Dialect"
+    framing: Framing
+    day: date | None = None
+    viewer: int = 0
+    name: str = ""
+    hidden: frozenset[int] = NONE
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """What an answer needs to know of its command: its tag, and who sent it (0 and "" before login)."""
+
+    tag: Tag | None
+    viewer: int
+    name: str
+
+
+class Dialect(Protocol):
+    """A language that clients speak. All bytes that it returns are whole lines."""
+
+    name: str
+    for_people: bool
+    """A person reads it: the session has a view, so that an echo is suppressed and read marks follow what was shown."""
+    pinged: bool
+    """A client that is silent for too long is asked whether it is still there."""
+
+    def recognizes(self, start: bytes) -> bool:
+        """Whether a first line that begins like this belongs to this dialect."""
+        ...
+
+    def parse(self, line: str, stage: Stage) -> Command | Rejected | None:
+        """The command on a line that has passed `clean_line`; None for a line that asks for nothing.
+
+        `stage` is one at which lines are read. Raises Undecodable if nothing sensible can follow.
+        """
+        ...
+
+    def day(self, at: datetime) -> date | None:
+        """The date that a person sees for an entry of this time; None if the dialect shows no dates. A date that differs
+        from `Form.day` is shown in front of the entry."""
+        ...
+
+    def notice(self, text: str) -> bytes:
+        """A message from the server for people."""
+        ...
+
+    def answer(self, asked: Asked, answer: Answer) -> bytes: ...
+
+    def news(self, item: News) -> bytes: ...
+
+    def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
+        """Entries in ascending order. Changes no state: a view changes only once the bytes are sent."""
+        ...

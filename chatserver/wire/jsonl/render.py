@@ -1,0 +1,144 @@
+"""Answers, news and entries to JSON Lines."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from chatserver import answers, events
+from chatserver.answers import Answer, Refusal
+from chatserver.commands import COMMANDS, Tag
+from chatserver.errors import RETRYABLE
+from chatserver.events import Entry, News, RoomFacts
+from chatserver.times import rfc3339
+from chatserver.wire.dialect import Asked, Form, Rendered
+from chatserver.wire.jsonl.entries import lines_of
+
+
+class _Said(Struct, gc=False):
+    ok: bool
+    tag: Tag | UnsetType
+    room: str
+    seq: int
+    at: str
+    dup: bool | UnsetType = UNSET
+
+
+_encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode
+
+
+def answer(asked: Asked, answer: Answer) -> bytes:
+    tag = asked.tag
+    tagged = UNSET if tag is None else tag
+    match answer:
+        case answers.Said(room, seq, at, dup):  # by far the most frequent answer
+            return _encode(_Said(True, tagged, room, seq, rfc3339(at), dup or UNSET)) + b"\r\n"
+        case Refusal(error, text):
+            body: dict[str, Any] = {"ok": False, "tag": tagged, "error": error, "text": text}
+            if error in RETRYABLE:
+                body["retry"] = True
+        case _:
+            body = {"ok": True, "tag": tagged, **_fields(answer, asked.viewer)}
+    if tag is None:
+        del body["tag"]
+    return _encode(body) + b"\r\n"
+
+
+def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
+    match answer:
+        case answers.Welcome(name, rooms, invitations=invitations):
+            return _some(name=name, rooms=[_known(status) for status in rooms], invitations=invitations or None)
+        case answers.RoomList(rooms, more):
+            return _some(rooms=[_known(line) for line in rooms], more=more or None)
+        case answers.Joined(room, seq, members):
+            return {"room": room, "seq": seq, "members": members}
+        case answers.Log(facts, logged, more):
+            return {"room": facts.label(viewer_id), "entries": lines_of(facts, logged, viewer_id), "more": more}
+        case answers.Found(found, more, before):
+            return _some(entries=_of_rooms(found, viewer_id), more=more, before=before)
+        case answers.Exported(account, exported, next):
+            return _some(account=account, entries=_of_rooms(exported, viewer_id), next=next)
+        case answers.MemberList(_, members):
+            return {"members": members}
+        case answers.UserList(users):
+            return {"users": [_user(line) for line in users]}
+        case answers.UnreadList(rooms):
+            return {"rooms": [_known(status) | {"unread": status.seq - status.read} for status in rooms]}
+        case answers.TokenList(tokens):
+            return {"tokens": [_token(line) for line in tokens]}
+        case answers.BanList(bans):
+            return {"bans": [_ban(line) for line in bans]}
+        case answers.Changed(room, number):
+            return _some(room=room, seq=number)
+        case (
+            answers.Created() | answers.Left() | answers.Marked() | answers.TopicSet()
+            | answers.TokenMade()
+        ):  # fmt: skip
+            return structs.asdict(answer)
+        case answers.HelpText():
+            return {"commands": sorted(str(kind.__struct_config__.tag) for kind in COMMANDS)}
+        case _:
+            return {}
+
+
+def _some(**fields: Any) -> dict[str, Any]:
+    """The fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _known(line: Struct) -> dict[str, Any]:
+    return _some(**structs.asdict(line))
+
+
+def _of_rooms(logged: Sequence[tuple[RoomFacts, Entry]], viewer_id: int) -> list[Struct]:
+    return [line for facts, entry in logged for line in lines_of(facts, [entry], viewer_id)]
+
+
+def _user(line: answers.UserLine) -> dict[str, Any]:
+    seen = None if line.last_seen is None else rfc3339(line.last_seen)
+    return _some(name=line.name, online=line.online, away=line.away or None, last_seen=seen)
+
+
+def _token(line: answers.TokenLine) -> dict[str, Any]:
+    used = None if line.last_used is None else rfc3339(line.last_used)
+    return _some(label=line.label, created=rfc3339(line.created), last_used=used)
+
+
+def _ban(line: answers.BanLine) -> dict[str, Any]:
+    until = None if line.until is None else rfc3339(line.until)
+    return _some(name=line.name, address=line.address, until=until, by=line.by, reason=line.reason or None)
+
+
+def entries(facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
+    """One line per entry."""
+    lines = lines_of(facts, entries, form.viewer)
+    if len(lines) == 1:  # most batches
+        data = _encode(lines[0]) + b"\r\n"
+        return Rendered(data, (len(data),))
+    # One call encodes all. JSON escapes line ends in texts, so every line end in `data` is the end of an entry.
+    data = _encoder.encode_lines(lines).replace(b"\n", b"\r\n")
+    return Rendered(data, tuple(accumulate(map(len, data.splitlines(keepends=True)))))
+
+
+def notice(text: str) -> bytes:
+    return _encode({"event": "notice", "text": text}) + b"\r\n"
+
+
+def news(item: News) -> bytes:
+    match item:
+        case events.Presence(name, online, away):
+            body = _some(event="presence", name=name, online=online, away=away or None)
+        case events.Invited(room, by):
+            body = {"event": "invited", "room": room, "by": by}
+        case events.ReadMark(room, seq):
+            body = {"event": "read", "room": room, "seq": seq}
+        case events.Live(room, seq):
+            body = {"event": "live", "room": room, "seq": seq}
+        case events.Pinged():
+            body = {"event": "ping"}
+        case events.Closing(reason, text, retry):
+            body = _some(event="closing", reason=reason, text=text, retry=retry)
+    return _encode(body) + b"\r\n"

@@ -1,0 +1,110 @@
+"""Typed commands about your account: logging in, changing it, logging out."""
+
+from chatserver.commands import (
+    Command,
+    Export,
+    Forget,
+    Guest,
+    Help,
+    Login,
+    Logout,
+    Password,
+    Ping,
+    Quit,
+    Register,
+    Token,
+)
+from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.hygiene import label_text, password, secret, user_name
+from chatserver.wire.text import help as pages
+from chatserver.wire.text import words as w
+
+SECRET_LENGTH = 24
+"""In characters. A word that begins like a token and is at least this long is taken for one."""
+
+# Before login. A refusal quotes nothing that was typed, since it might be a password.
+
+
+def login(rest: str) -> Login:
+    name, words = w.split(rest, 2, 2)
+    return Login(name=user_name(name), password=password(words))
+
+
+def token_login(rest: str) -> Login:
+    [token] = w.only(rest, 1, 1)
+    return Login(token=secret(token, "token"))
+
+
+def register(rest: str) -> Register:
+    name, words = w.split(rest, 2, 2)
+    # `code=` marks the code, because a password may contain blanks.
+    first, *last = words.rsplit(maxsplit=1)
+    if last and last[0].startswith("code="):
+        return Register(name=user_name(name), password=password(first), code=secret(last[0][len("code=") :], "code"))
+    return Register(name=user_name(name), password=password(words))
+
+
+def guest(rest: str) -> Guest:
+    return Guest()
+
+
+def quit(rest: str) -> Quit:
+    return Quit()  # IRC users add a parting message
+
+
+def help_first(rest: str) -> Help:
+    try:
+        return Help(about=help(rest).about or pages.FIRST)
+    except (w.Misused, Refused):
+        return Help(about=pages.FIRST)
+
+
+# After login
+
+
+def too_late(rest: str) -> Command:
+    raise Refused(ErrorWord.BAD_COMMAND, "You are already logged in. To use another account, /logout first.")
+
+
+def help(rest: str) -> Help:
+    words = w.only(rest, 0, 1)
+    if not words or words[0].lower() == pages.ALL:
+        return Help(about=pages.ALL if words else "")
+    return Help(about=pages.canonical(words[0].removeprefix("/")))
+
+
+def change_password(rest: str) -> Command:
+    old, new = w.split(rest, 2, 2)
+    new, others = w.flagged(new, "others")
+    return Password(old=password(old), new=password(new), others=others)
+
+
+def token(rest: str) -> Command:
+    words = w.split(rest, 1, 2)
+    if words[0].lower() == "revoke":
+        [_, label] = w.split(rest, 2, 2)
+        return Token(revoke=label_text(label))
+    if words[0].lower() == "list" and len(words) == 1:
+        return Token(list=True)
+    if words[0].startswith("ct_") and len(words[0]) >= SECRET_LENGTH:
+        too_late(rest)
+    return Token(label=label_text(rest))
+
+
+def forget(rest: str) -> Command:
+    [typed] = w.split(rest, 1, 1)
+    typed, erase = w.flagged(typed, "erase")
+    return Forget(password=password(typed), messages="erase" if erase else "keep")
+
+
+def export(rest: str) -> Command:
+    words = w.only(rest, 0, 1)
+    return Export(after=secret("".join(words), "after"))
+
+
+def ping(rest: str) -> Command:
+    return Ping()
+
+
+def logout(rest: str) -> Command:
+    return Logout()

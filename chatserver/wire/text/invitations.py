@@ -1,0 +1,14 @@
+"""Typed commands about invitations."""
+
+from chatserver.commands import Command, Invite, Uninvite
+from chatserver.wire.text import words as w
+
+
+def invite(rest: str) -> Command:
+    name, room = w.name_and_room(rest)
+    return Invite(room=room, name=name)
+
+
+def uninvite(rest: str) -> Command:
+    name, room = w.name_and_room(rest)
+    return Uninvite(room=room, name=name)

@@ -1,0 +1,137 @@
+"""Typed lines to commands."""
+
+from collections.abc import Callable
+
+from chatserver.commands import (
+    CURRENT,
+    Command,
+    Guest,
+    Help,
+    Login,
+    Quit,
+    Register,
+    Say,
+    TypedName,
+    TypedPassword,
+)
+from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.hygiene import message_text, password, user_name
+from chatserver.wire.text import accounts, invitations, messages, moderation, people, rooms
+from chatserver.wire.text import help as pages
+from chatserver.wire.text.words import Misused
+
+
+def parse(line: str) -> Command | None:
+    """The command on a line that somebody logged in typed and that has passed `clean_line`. None for a blank line.
+
+    Raises Refused. A slash makes a line a command even if blanks precede it, so that a mistyped command is never said
+    to others.
+    """
+    typed = line.lstrip()
+    if not typed:
+        return None
+    if not typed.startswith("/"):
+        return Say(room=CURRENT, text=message_text(line))
+    if typed.startswith("//"):
+        return Say(room=CURRENT, text=message_text(typed[1:]))
+    word, rest = _word_and_rest(typed)
+    name = pages.canonical(word)
+    try:
+        return BUILDERS[name](rest)
+    except Misused:
+        raise _usage(pages.PAGES[name].usage) from None
+
+
+def parse_greeting(line: str) -> Command | None:
+    """The same before login: a name, or one of the few commands that may be used then. None for a blank line.
+
+    Raises Refused, and never quotes what was typed: it might be a password.
+    """
+    typed = line.strip()
+    if not typed:
+        return None
+    if not typed.startswith("/"):
+        return TypedName(name=user_name(typed))
+    word, rest = _word_and_rest(line.lstrip())
+    name = pages.ALIASES.get(word.lower(), word.lower())
+    if name not in GREETINGS:
+        raise Refused(
+            ErrorWord.LOGIN_REQUIRED, "Log in first: type your name, or /login NAME PASSWORD. Nothing was sent."
+        )
+    try:
+        return GREETINGS[name](rest)
+    except Misused:
+        raise _usage("/token TOKEN" if name == "token" else pages.PAGES[name].usage) from None
+
+
+def parse_password(line: str) -> TypedPassword:
+    """The same at the prompt for a password. Raises Refused."""
+    return TypedPassword(password=password(line) if line else "")
+
+
+def _word_and_rest(typed: str) -> tuple[str, str]:
+    word, _, rest = typed[1:].partition(" ")
+    return word, rest
+
+
+def _usage(usage: str) -> Refused:
+    return Refused(ErrorWord.BAD_COMMAND, f"Usage: {usage}")
+
+
+GREETINGS: dict[str, Callable[[str], Login | Register | Guest | Quit | Help]] = {
+    "login": accounts.login,
+    "token": accounts.token_login,
+    "register": accounts.register,
+    "guest": accounts.guest,
+    "help": accounts.help_first,
+    "quit": accounts.quit,
+}
+
+BUILDERS: dict[str, Callable[[str], Command]] = {
+    "say": messages.say,
+    "me": messages.me,
+    "msg": messages.msg,
+    "query": messages.query,
+    "edit": messages.edit,
+    "erase": messages.erase,
+    "history": messages.history,
+    "search": messages.search,
+    "read": messages.read,
+    "unread": messages.unread,
+    "look": rooms.look,
+    "join": rooms.join,
+    "leave": rooms.leave,
+    "rooms": rooms.rooms,
+    "members": rooms.members,
+    "create": rooms.create,
+    "delete": rooms.delete,
+    "topic": rooms.topic,
+    "set": rooms.set,
+    "invite": invitations.invite,
+    "uninvite": invitations.uninvite,
+    "who": people.who,
+    "away": people.away,
+    "back": people.back,
+    "block": people.block,
+    "unblock": people.unblock,
+    "role": moderation.role,
+    "kick": moderation.kick,
+    "mute": moderation.mute,
+    "unmute": moderation.unmute,
+    "ban": moderation.ban,
+    "unban": moderation.unban,
+    "bans": moderation.bans,
+    "gban": moderation.gban,
+    "gunban": moderation.gunban,
+    "password": accounts.change_password,
+    "token": accounts.token,
+    "export": accounts.export,
+    "forget": accounts.forget,
+    "help": accounts.help,
+    "ping": accounts.ping,
+    "logout": accounts.logout,
+    "quit": accounts.quit,
+    "login": accounts.too_late,
+    "register": accounts.too_late,
+    "guest": accounts.too_late,
+}

@@ -1,0 +1,61 @@
+"""A server that learns of a change while it reads the database does not miss that change."""
+
+from datetime import UTC, datetime
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from chatserver.delivery.registry import Registry
+from chatserver.events import DELETED, JOINED, Entry, Membership, RoomFacts
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.stages import Stage
+from chatserver.wire.jsonl import JSONL
+from tests.support.link import MemoryLink
+
+AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
+BOOKS = RoomFacts(1, "books")
+
+Page = tuple[list[Entry], bool]
+
+
+class Store:
+    """Returns a page when the test says so."""
+
+    def __init__(self) -> None:
+        self.reads: list[Deferred[Page]] = []
+
+    async def read_page(self, room_id: int, seq: int) -> Page:
+        read: Deferred[Page] = Deferred()
+        self.reads.append(read)
+        return await read
+
+
+def test_a_change_while_reading() -> None:
+    """A page that was read before the room was deleted lacks the entry that says so, so the room is read again."""
+    store, roster = Store(), Roster()
+    registry = Registry(Clock(), store.read_page, roster)
+    ana = Session("1", "192.0.2.1", JSONL)
+    ana.account_id, ana.name, ana.stage = 7, "ana", Stage.IN
+    link = MemoryLink(ana)
+    roster.add(ana)
+    registry.subscribe(ana, [Membership(BOOKS, 1, 1, "member")], {})
+    room = registry.room(BOOKS.id)
+    assert room is not None
+    registry.doubt(room)
+    registry.doubt(room)
+    store.reads[0].callback(([Entry(2, JOINED, 8, "bob", AT)], False))
+    store.reads[1].callback(([Entry(3, DELETED, 0, "", AT)], False))
+    assert [b'"joined"' in link.writes[0], b'"deleted"' in link.writes[1]] == [True, True]
+    assert ana.rooms == {}
+    assert len(store.reads) == 2
+
+
+def test_a_change_during_a_login() -> None:
+    """A login reads its account's state again, and so sees that the account was disabled or a room deleted."""
+    registry = Registry(Clock(), Store().read_page, Roster())
+    with registry.pending_login(7) as ana, registry.pending_login(8) as bob:
+        assert not ana.stale
+        registry.doubt_logins()
+        assert (ana.stale, bob.stale) == (True, True)
+    registry.doubt_logins()

@@ -1,0 +1,127 @@
+"""What follows from a command stands in its outcome, so that the processor needs to know no command."""
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec import structs
+from sqlalchemy import Engine
+
+from chatserver import commands as c
+from chatserver.answers import Joined, Looked
+from chatserver.events import CREATED, DELETED, JOINED, LEFT, MESSAGE, ROLE, TOPIC
+from chatserver.handlers import READS, WRITES
+from chatserver.handlers.accounts import forget
+from chatserver.handlers.outcome import Ask, HangUp, Outcome, TurnTo
+from tests.rooms.world import World, undone
+
+
+@pytest.fixture
+def world(engine: Engine) -> Iterator[World]:
+    """Ana owns a room that bob is in."""
+    with undone(engine) as db:
+        one = World(db)
+        for name in ("ana", "bob", "cai"):
+            one.person(name)
+        one.do("ana", c.Create(room="books"))
+        one.do("bob", c.Join(room="books"))
+        yield one
+
+
+def announced(outcome: Outcome) -> list[tuple[str, list[tuple[int, str]]]]:
+    return [(one.facts.name, [(entry.seq, entry.kind) for entry in one.entries]) for one in outcome.announced]
+
+
+def as_person(world: World, who: str, command: c.Command, shown: dict[int, int]) -> Outcome:
+    """The outcome of a command by somebody at a terminal; `World` runs those of programs."""
+    return {**WRITES, **READS}[type(command)](world.db, Ask(world.people[who], world.at, shown=shown), command)
+
+
+def test_entering(world: World) -> None:
+    """Creating, joining and looking turn a person to the room, which they have seen up to its new head."""
+    created = world.outcome("cai", c.Create(room="chess"))
+    assert announced(created) == [("chess", [(1, CREATED)])]
+    assert created.turn_to == TurnTo(created.announced[0].facts, 1)
+    joined = world.outcome("cai", c.Join(room="books"))
+    assert announced(joined) == [("books", [(3, JOINED)])]
+    assert joined.turn_to == TurnTo(joined.announced[0].facts, 3)
+    again = world.outcome("cai", c.Join(room="books"))
+    assert (again.announced, again.turn_to) == ([], joined.turn_to)
+    assert world.outcome("cai", c.Look(room="books")) == Outcome(Looked("books"), turn_to=joined.turn_to)
+    assert {outcome.echo for outcome in (created, joined, again)} == {"never"}
+
+
+def test_joining_with_since(world: World) -> None:
+    """The replay begins behind `since`, and its head is the one before the new entry."""
+    replay = world.outcome("cai", c.Join(room="books", since=1)).replay
+    assert replay is not None
+    assert (replay.facts.name, replay.since, replay.head) == ("books", 1, 2)
+    assert world.outcome("cai", c.Join(room="@ana", since=0)).replay is None
+
+
+def test_a_direct_room_that_does_not_exist_yet(world: World) -> None:
+    """A person turns to it before its first message makes it."""
+    outcome = world.outcome("ana", c.Join(room="@bob"))
+    assert outcome.turn_to is not None
+    assert (outcome.turn_to.facts.id, outcome.turn_to.facts.label(world.people["ana"].id)) == (0, "@bob")
+    assert (outcome.turn_to.seen, outcome.announced) == (0, [])
+
+
+def test_people_are_shown_what_they_missed(world: World) -> None:
+    """A person who joins again is shown names and unread entries; a program is told the numbers alone."""
+    world.do("bob", c.Leave(room="books"))
+    world.do("ana", c.Say(room="books", text="hello"))
+    access = world.outcome("ana", c.Look(room="books")).turn_to
+    assert access is not None
+    person = as_person(world, "bob", c.Look(room="@ana"), {}).answer
+    assert person == Looked("@ana")
+    joined = as_person(world, "bob", c.Join(room="books"), {access.facts.id: 3}).answer
+    assert isinstance(joined, Joined)
+    assert (joined.names, joined.unread) == (["ana"], 1)
+    assert joined.recent is not None
+    assert [entry.seq for entry in joined.recent.entries] == [4]
+    assert world.do("bob", c.Join(room="books")) == structs.replace(joined, names=[], unread=0, recent=None)
+
+
+def test_leaving(world: World) -> None:
+    """The session hears the room no more after the entries; an heir is named in them."""
+    outcome = world.outcome("ana", c.Leave(room="books"))
+    assert announced(outcome) == [("books", [(3, LEFT), (4, ROLE)])]
+    assert outcome.left == outcome.announced[0].facts
+    assert (outcome.turn_to, outcome.closed, outcome.echo) == (None, None, "never")
+
+
+def test_deleting(world: World) -> None:
+    outcome = world.outcome("ana", c.Delete(room="books"))
+    assert announced(outcome) == [("books", [(3, DELETED)])]
+    assert outcome.closed == outcome.announced[0].facts
+    assert outcome.left is None
+
+
+def test_echoes(world: World) -> None:
+    """A topic is shown to the person who set it too, a message only where they do not look, everything else never."""
+    said = world.outcome("bob", c.Say(room="books", text="hello", id="1"))
+    assert (announced(said), said.echo) == ([("books", [(3, MESSAGE)])], "elsewhere")
+    topic = world.outcome("bob", c.Topic(room="books", text="news"))
+    assert (announced(topic), topic.echo) == ([("books", [(4, TOPIC)])], "always")
+    assert world.outcome("bob", c.Edit(room="books", seq=3, text="hullo")).echo == "never"
+    assert world.outcome("ana", c.Kick(room="books", name="bob")).echo == "never"
+
+
+def test_nothing_new(world: World) -> None:
+    """A retry, and a change to what is so already, announce nothing."""
+    world.do("bob", c.Say(room="books", text="hello", id="1"))
+    for who, command in (
+        ("bob", c.Say(room="books", text="hello", id="1")),
+        ("ana", c.Role(room="books", name="bob", role="member")),
+    ):
+        assert world.outcome(who, command).announced == []
+
+
+def test_forgetting(world: World) -> None:
+    """All rooms that the account leaves hear of it, and all its connections end."""
+    world.do("bob", c.Create(room="chess"))
+    outcome = forget(world.db, Ask(world.people["bob"], world.at), messages=False)
+    assert announced(outcome) == [("books", [(3, LEFT)]), ("chess", [(2, LEFT)])]
+    [ended] = outcome.effects
+    assert isinstance(ended, HangUp)
+    assert (ended.account_id, ended.reason, ended.spare) == (world.people["bob"].id, "erased", False)

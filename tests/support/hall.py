@@ -1,0 +1,484 @@
+"""The server without sockets, threads and time: real connections, handshake, processors and store on a clock that the
+test moves, over transports that take as much as the test says."""
+
+import json
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from sqlalchemy import Engine, event
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.uri import parse_uri
+
+from chatserver.config import Limits, Settings
+from chatserver.delivery.registry import Registry
+from chatserver.events import Entry
+from chatserver.handlers.immediate import Online
+from chatserver.handshake import Handshake
+from chatserver.net.connection import Connection
+from chatserver.net.connections import Connections
+from chatserver.net.door import Door
+from chatserver.net.factory import ChatFactory
+from chatserver.net.line import LineDoor
+from chatserver.net.websocket import WebSocketDoor
+from chatserver.presence import Presence
+from chatserver.processor import Processors
+from chatserver.queue import Lanes
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.sessionlog import SessionLog
+from chatserver.store import entries, rooms
+from chatserver.store.database import open_engine, open_ready, parse_url
+from chatserver.store.transactions import transact
+from chatserver.turns import turns
+from chatserver.wire.dialect import Dialect
+from chatserver.wire.dialects import DIALECTS
+from tests.support.client import NOT_ENTRIES, Message
+
+START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
+PASSWORD = "s3cret-words"
+PAGE_ENTRIES, PAGE_CHARACTERS = 200, 100_000
+QUIET = Limits(handshake_seconds=0, ping_seconds=0, stalled_seconds=0)
+"""No clock runs unless a test asks for it."""
+
+
+@cache
+def _migrated() -> bytes:
+    """A migrated database. Each hall gets a copy, which takes a millisecond; the migrations take much longer."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "migrated.db"
+        open_ready(parse_url(f"sqlite:///{path}")).dispose()
+        return path.read_bytes()
+
+
+class InlineStore:
+    """Runs every function at once, in a transaction of its own, on a real database. While it is held, none begins."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._gate: Deferred[None] | None = None
+        self.appends = 0
+
+    def hold(self) -> None:
+        self._gate = Deferred()
+
+    def release(self) -> None:
+        gate, self._gate = self._gate, None
+        assert gate is not None
+        gate.callback(None)
+
+    async def read(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._gate is not None:
+            # A Deferred is awaited by one coroutine only: each waits for one of its own.
+            mine: Deferred[None] = Deferred()
+            self._gate.addCallback(lambda _: mine.callback(None))
+            await mine
+        return transact(self._engine, lambda db: work(db, *args, **kwargs))
+
+    write = read
+
+    async def append(self, work: Any, *args: Any) -> Any:
+        self.appends += 1
+        return await self.read(work, *args)
+
+
+class PlainHasher:
+    """Passwords as they are."""
+
+    async def hash(self, password: str) -> str:
+        return password
+
+    async def verify(self, hash: str | None, password: str) -> bool:
+        return hash == password
+
+
+class Socket:
+    """What an outbox has of a wire's socket. Of a Unix one: there is nothing to set."""
+
+    family = socket.AF_UNIX
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+
+    def send(self, data: bytes) -> int:
+        return self._wire.send_now(data)
+
+
+class Wire(tcp.Connection):
+    """A TCP transport without a socket. `room`: how many bytes the kernel takes at once; None: as many as come."""
+
+    TLS = False
+
+    def __init__(self, clock: Clock, protocol: Any, room: int | None = None) -> None:
+        self.room = room
+        self.taken = b""
+        """What has reached the kernel."""
+        self.queue = b""
+        """What waits in the transport."""
+        self.sends = self.writes = 0
+        self.aborted = self.lost = self.write_closed = False
+        self.unread: list[bytes] = []
+        self._clock = clock
+        self._protocol = protocol
+        self._producer: Any = None
+        self._reading = True
+        self._peer_ended = self._losing = self._losing_write = False
+
+    # The server's side, as `tcp.Connection` has it
+
+    def getHandle(self) -> Any:
+        return Socket(self)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass
+
+    def send_now(self, data: bytes) -> int:
+        self.sends += 1
+        if self.lost:
+            raise BrokenPipeError
+        if self.room == 0:
+            raise BlockingIOError
+        piece = data if self.room is None else data[: self.room]
+        if self.room is not None:
+            self.room -= len(piece)
+        self.taken += piece
+        return len(piece)
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        if not self.lost:
+            self.queue += data
+            if self.room is None:
+                self._clock.callLater(0, self._flush)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert not streaming
+        self._producer = producer
+        producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def pauseProducing(self) -> None:
+        self._reading = False
+
+    def resumeProducing(self) -> None:
+        self._reading = True
+        self._clock.callLater(0, self._read)
+
+    def loseConnection(self, *_: Any) -> None:
+        self._losing = True
+        self._clock.callLater(0, self._flush)
+
+    def loseWriteConnection(self) -> None:
+        self._losing_write = True
+        self._clock.callLater(0, self._flush)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self._clock.callLater(0, self.cut)
+
+    # The client's side
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    def come(self, data: bytes) -> None:
+        """Bytes of the client arrive."""
+        self.unread.append(data)
+        self._read()
+
+    def half_close(self) -> None:
+        self._peer_ended = True
+        self._read()
+
+    def cut(self) -> None:
+        """The connection is reset."""
+        if self.lost:
+            return
+        self.lost = True
+        self.queue = b""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        protocol, self._protocol = self._protocol, None
+        protocol.connectionLost()
+
+    def take(self, size: int | None = None) -> None:
+        """The client reads so much of what waits, or everything from now on; once nothing waits, the producer is
+        asked."""
+        if size is None:
+            self.room, size = None, len(self.queue)
+        self.taken += self.queue[:size]
+        self.queue = self.queue[size:]
+        if not self.queue:
+            self._emptied()
+
+    def _flush(self) -> None:
+        if not self.lost and (self.room is None or not self.queue):
+            self.take(len(self.queue))
+
+    def _emptied(self) -> None:
+        if self._producer is not None:
+            self._producer.resumeProducing()
+        elif self._losing:
+            self.cut()
+        elif self._losing_write and not self.write_closed:
+            self.write_closed = True
+            self._protocol.writeConnectionLost()
+
+    def _read(self) -> None:
+        while self._reading and self.unread and not self.lost:
+            self._protocol.dataReceived(self.unread.pop(0))
+        if self._reading and self._peer_ended and not self.lost:
+            self._peer_ended = False
+            self._protocol.readConnectionLost()
+
+
+class Client:
+    """Somebody at a plain line door. `seen` is what has reached the client, without its framing."""
+
+    def __init__(self, hall: "Hall", door: Any, room: int | None = None) -> None:
+        self.hall = hall
+        self.door = door
+        self.wire = Wire(hall.clock, door, room)
+        self.connection: Connection = door.connection if isinstance(door, Door) else None  # type: ignore[assignment]
+        door.makeConnection(self.wire)
+        hall.settle()
+
+    @property
+    def session(self) -> Session:
+        return self.connection.session
+
+    @property
+    def seen(self) -> bytes:
+        return self.wire.taken
+
+    @property
+    def lines(self) -> list[str]:
+        return [line.removesuffix("\r") for line in self.seen.decode().split("\n")[:-1]]
+
+    def frame(self, data: bytes) -> bytes:
+        """Lines in the framing of the door."""
+        return data
+
+    def send(self, data: bytes) -> Self:
+        """Sends lines, and lets the server do all that it can do at once."""
+        self.wire.come(self.frame(data))
+        self.hall.settle()
+        return self
+
+    def type(self, *lines: str) -> Self:
+        return self.send("".join(f"{line}\r\n" for line in lines).encode())
+
+    def half_close(self) -> None:
+        self.wire.half_close()
+        self.hall.settle()
+
+    def cut(self) -> None:
+        self.wire.cut()
+        self.hall.settle()
+
+    def read(self, size: int | None = None) -> None:
+        """Takes so much of what waits, or everything from now on."""
+        self.wire.take(size)
+        self.hall.settle()
+
+    # JSON Lines
+
+    def post(self, word: str, **fields: Any) -> Self:
+        return self.send(json.dumps({"cmd": word, **fields}).encode() + b"\n")
+
+    def come_in(self, name: str) -> Self:
+        """Registers as a program."""
+        self.post("register", name=name, password=PASSWORD)
+        assert self.answers[-1]["ok"], self.lines
+        return self
+
+    def say(self, text: str, room: str = "general", **fields: Any) -> Self:
+        return self.post("say", room=room, text=text, **fields)
+
+    @property
+    def messages(self) -> list[Message]:
+        return [json.loads(line) for line in self.lines if line.startswith("{")]
+
+    @property
+    def answers(self) -> list[Message]:
+        return [message for message in self.messages if "event" not in message]
+
+    @property
+    def events(self) -> list[Message]:
+        return [message for message in self.messages if "event" in message]
+
+    @property
+    def closing(self) -> list[str]:
+        """The reasons of the events `closing`."""
+        return [event["reason"] for event in self.events if event["event"] == "closing"]
+
+    def heard(self, room: str = "general") -> list[int]:
+        """The numbers of a room's entries, as they came."""
+        return [e["seq"] for e in self.events if e.get("room") == room and e["event"] not in NOT_ENTRIES]
+
+    @property
+    def said(self) -> list[str]:
+        """The texts of the messages heard."""
+        return [event["text"] for event in self.events if event["event"] == "message"]
+
+
+class WebSocketClient(Client):
+    """A program at a WebSocket door, by the client's half of `websockets`. It sends what one call of `send` is given
+    as one message."""
+
+    def __init__(self, hall: "Hall", door: Any, room: int | None = None) -> None:
+        super().__init__(hall, door, room)
+        self.protocol = ClientProtocol(parse_uri("ws://chat.example/"), max_size=None)
+        self.frames: list[Frame] = []
+        self._read = 0
+
+    def upgrade(self) -> Self:
+        """Sends the request, and checks that it is accepted."""
+        self.protocol.send_request(self.protocol.connect())
+        self.raw(b"".join(self.protocol.data_to_send()))
+        assert self.wire.taken.startswith(b"HTTP/1.1 101 "), self.wire.taken
+        self.parse()
+        return self
+
+    def raw(self, data: bytes) -> Self:
+        """Sends bytes as they are."""
+        self.wire.come(data)
+        self.hall.settle()
+        return self
+
+    def frame(self, data: bytes) -> bytes:
+        self.protocol.send_text(data)
+        return b"".join(self.protocol.data_to_send())
+
+    @property
+    def seen(self) -> bytes:
+        self.parse()
+        return b"".join(bytes(frame.data) for frame in self.frames if frame.opcode is Opcode.TEXT)
+
+    @property
+    def close_code(self) -> int | None:
+        self.parse()
+        return None if self.protocol.close_rcvd is None else self.protocol.close_rcvd.code
+
+    def parse(self) -> None:
+        """Reads what has come; every frame must be one that a client accepts."""
+        data, self._read = self.wire.taken[self._read :], len(self.wire.taken)
+        if data:
+            self.protocol.receive_data(data)
+            self.frames += [event for event in self.protocol.events_received() if isinstance(event, Frame)]
+            assert self.protocol.parser_exc is None, self.protocol.parser_exc
+
+
+NewDoor = Callable[[], Door]
+
+
+class Hall:
+    """A server with one room, `general`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits = QUIET,
+        settings: Settings | None = None,
+        dialects: tuple[Dialect, ...] = DIALECTS,
+        take: int = 512,
+    ) -> None:
+        path = folder / f"hall-{len(list(folder.iterdir()))}.db"
+        path.write_bytes(_migrated())
+        self.engine = open_engine(parse_url(f"sqlite:///{path}"))
+        event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+        transact(self.engine, lambda db: rooms.ensure(db, ["general"], START))
+        self.settings = settings or Settings(limits=limits)
+        self.clock = Clock()
+        self.limits = self.settings.limits
+        self.left: list[tuple[str, str]] = []
+        """Who left, and why."""
+        self._ids = 0
+        self.inline = InlineStore(self.engine)
+        store: Any = self.inline
+        hasher: Any = PlainHasher()
+        self.roster = Roster()
+        self.registry = Registry(self.clock, self._read_page, self.roster)
+        presence = Presence(self.clock, self.roster, 2, 0)
+        session_log = SessionLog(self.clock, store)
+        handshake = Handshake(
+            self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log
+        )
+        self.processors = Processors(
+            turns(self.clock), Lanes(1), store, self.registry, Online(self.roster, presence, self.now), take, {},
+            lambda: None, lambda count: None,
+        )  # fmt: skip
+        self.processors.start(1)
+        self.connections = Connections(
+            self.clock, self.limits, 5.0, handshake, self.processors, self.registry, self.now, self._left, dialects
+        )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.clock.seconds())
+
+    async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
+        page: tuple[list[Entry], bool] = await self.inline.read(
+            entries.after, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS
+        )
+        return page
+
+    def _left(self, session: Session, reason: str) -> None:
+        self.left.append((session.name, reason))
+        self.registry.remove(session)
+        self.roster.remove(session)
+
+    def settle(self) -> None:
+        """Lets everything happen that needs no time."""
+        for _ in range(10_000):
+            due = [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()]
+            if not due:
+                return
+            self.clock.advance(0)
+        raise AssertionError("The server never comes to rest.")
+
+    def passes(self, seconds: float) -> None:
+        """Time passes, in steps of a tenth of a second."""
+        self.settle()
+        for _ in range(round(seconds * 10)):
+            self.clock.advance(0.1)
+            self.settle()
+
+    # Those who come
+
+    def factory(self, new_door: NewDoor | None = None) -> ChatFactory:
+        return ChatFactory(self.connections, new_door or (lambda: LineDoor(self.settings)), self._new_id)
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"s{self._ids}"
+
+    def client(self, new_door: NewDoor | None = None, room: int | None = None, address: Any = None) -> Client:
+        """Somebody connects to a line door, or to that other one."""
+        return Client(self, self.factory(new_door).buildProtocol(address), room)
+
+    def browser(self, room: int | None = None, address: Any = None) -> WebSocketClient:
+        """A program connects to a WebSocket door, and has sent nothing yet."""
+        door = self.factory(lambda: WebSocketDoor(self.settings)).buildProtocol(address)
+        return WebSocketClient(self, door, room)
+
+    def program(self, name: str) -> Client:
+        """A program that is logged in."""
+        return self.client().come_in(name)

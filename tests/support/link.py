@@ -1,0 +1,48 @@
+"""A session's link in memory: what was written to it, and as much room as the test says."""
+
+from collections.abc import Callable
+
+from chatserver.errors import Rejected
+from chatserver.session import Session, takes_nothing
+
+
+class MemoryLink:
+    """Takes everything through `write`, unless the test sets `writable` to False or replaces `send` or `write`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.writable = True
+        self.send: Callable[[bytes], int] = takes_nothing
+        self.writes: list[bytes] = []
+        self.calls: list[str] = []
+        self.ended: list[str] = []
+        self.held = False
+        session.link = self
+
+    def write(self, data: bytes) -> None:
+        self.calls.append("write")
+        if data:
+            self.writes.append(data)
+
+    def hold(self) -> bool:
+        if self.held:
+            return False
+        self.calls.append("hold")
+        self.held = True
+        return True
+
+    def release(self) -> None:
+        self.calls.append("release")
+        self.held = False
+
+    def refuse(self, rejected: Rejected) -> None:
+        self.session.answer_refusal(rejected)
+
+    def more(self) -> None:
+        pass
+
+    def admitted(self) -> None:
+        pass
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        self.ended.append(reason)
