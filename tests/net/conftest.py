@@ -1,0 +1,29 @@
+"""Halls: servers in memory, one for each test."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.hall import Hall
+
+OpenHall = Callable[..., Hall]
+"""The type of the fixture `open_hall`; its keywords are those of `Hall` but for the folder."""
+
+
+@pytest.fixture
+def open_hall(tmp_path: Path) -> Iterator[OpenHall]:
+    halls: list[Hall] = []
+
+    def open_one(**keywords: object) -> Hall:
+        halls.append(Hall(tmp_path, **keywords))  # type: ignore[arg-type]
+        return halls[-1]
+
+    yield open_one
+    for hall in halls:
+        hall.close()
+
+
+@pytest.fixture
+def hall(open_hall: OpenHall) -> Hall:
+    return open_hall()

@@ -1,0 +1,658 @@
+"""The life of a connection, from the first byte to the last, on a clock that the test moves."""
+
+import gc
+from collections.abc import Callable, Sequence
+from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from chatserver.config import Limits, Settings
+from chatserver.events import Entry, RoomFacts
+from chatserver.net.connection import LINGER_SECONDS, STRIKE_SECONDS, Connection
+from chatserver.net.factory import FAREWELL_SECONDS
+from chatserver.net.line import LineDoor
+from chatserver.net.outbox import Outbox
+from chatserver.net.websocket import WebSocketDoor
+from chatserver.session import FULL_BYTES, Session, collected
+from chatserver.stages import Peer, Stage
+from chatserver.store.moderation import NetworkBan
+from chatserver.wire.dialect import PLAIN, Form, Rendered
+from chatserver.wire.jsonl import JSONL, JsonLines
+from chatserver.wire.text import TEXT
+from tests.net.conftest import OpenHall
+from tests.support.hall import PASSWORD, QUIET, Client, Hall
+
+NOBODY = b'{"cmd":"ping","tag":1}\n'
+REGISTER = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}","tag":1}}\n'.encode()
+
+
+def limits(**changes: Any) -> dict[str, Any]:
+    """The keyword of a hall for limits that differ from those that never matter."""
+    return {"limits": structs.replace(QUIET, **changes)}
+
+
+# Recognizing who speaks
+
+
+@pytest.mark.parametrize(
+    ("data", "dialect", "answer"),
+    [
+        (NOBODY, JSONL, '{"ok":true,"tag":1}'),
+        (b"\xff\xfb\x1f" + NOBODY, JSONL, '{"ok":true,"tag":1}'),  # telnet's IAC WILL NAWS
+        (b"/rooms\r\n", TEXT, "! "),
+        (b"G\r\n", TEXT, "* "),
+    ],
+)
+def test_recognizing_a_dialect(data: bytes, dialect: Any, answer: str, hall: Hall) -> None:
+    """Wherever the bytes are cut, the first of them tell which dialect a client speaks, and it is answered in that."""
+    for cut in range(len(data) + 1):
+        client = hall.client()
+        assert client.lines[0].startswith("* Welcome")
+        for piece in (data[:cut], data[cut:]):
+            if piece:
+                client.send(piece)
+        assert client.session.dialect is dialect
+        line = client.wire.taken.replace(b"\xff\xfe\x1f", b"").decode().splitlines()[1]
+        assert line.startswith(answer), (cut, line)
+
+
+def test_silence(hall: Hall) -> None:
+    """Before the first byte there is a greeting, and nothing is known; an empty line is a person's."""
+    client = hall.client()
+    assert (client.session.stage, len(client.lines)) == (Stage.NEW, 1)
+    client.send(b"\r\n")
+    assert (client.session.stage, client.session.dialect) == (Stage.GREETING, TEXT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"EHLO mail.example\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"\x05\x01\x00",
+        b"GET / HTTP/1.1\r\nHost: chat\r\n\r\n",
+        b"Host: chat\r\n",
+    ],
+)
+def test_foreign_protocols(data: bytes, open_hall: OpenHall) -> None:
+    """Who speaks another protocol is told what this is, and the connection ends; the address is blamed for it."""
+    hall = open_hall(**limits(offences_per_address=1))
+    client = hall.client()
+    client.send(data)
+    assert "chat server" in client.lines[-1]
+    assert client.session.stage is Stage.ENDING
+    assert "too-many-connections" in hall.client().lines[0]
+
+
+def test_http_is_told_by_its_whole_line(hall: Hall) -> None:
+    """`GET` may be a person's name: only the whole line of an HTTP request tells."""
+    client = hall.client()
+    stages = [client.send(piece).session.stage for piece in (b"GET / HTTP/1.", b"1\r\n")]
+    assert stages == [Stage.NEW, Stage.ENDING]
+    assert hall.client().type("GET").session.stage is Stage.PASSWORD
+
+
+# Before logging in
+
+
+def test_deadline_before_login(open_hall: OpenHall) -> None:
+    """Who does not log in in time is told so and cut off, whatever they do meanwhile; who does has all the time."""
+    hall = open_hall(**limits(handshake_seconds=5))
+    silent, busy, ana = hall.client(), hall.client(), hall.client()
+    ana.send(REGISTER)
+    for _ in range(4):
+        busy.send(NOBODY)
+        hall.passes(1)
+    assert not silent.wire.write_closed
+    hall.passes(1.1)
+    assert "log in" in silent.lines[-1]
+    assert busy.closing == ["handshake"]
+    hall.passes(100)
+    assert (silent.wire.lost, busy.wire.lost, ana.wire.lost) == (True, True, False)
+    assert hall.left == []
+
+
+def test_bytes_before_login(open_hall: OpenHall) -> None:
+    """Whoever sends too much before logging in is cut off, in whatever portions; logged in, nothing is counted."""
+    hall = open_hall(**limits(handshake_bytes=300))
+    ana = hall.client().send(REGISTER)
+    for _ in range(20):
+        ana.send(NOBODY)
+    assert len(ana.answers) == 21
+    whole, small = hall.client(), hall.client()
+    whole.send(b"x" * 301)
+    for _ in range(20):
+        small.send(NOBODY)
+    assert "too much" in whole.lines[-1].lower()
+    assert small.closing == ["handshake"]
+    assert len(small.answers) == 300 // len(NOBODY) + 1
+
+
+def test_a_busy_login_is_not_read(hall: Hall) -> None:
+    """While a login is being checked nothing is read: what comes next is understood once it is known who it is from."""
+    client = hall.client()
+    hall.inline.hold()
+    client.send(REGISTER)
+    assert (client.session.stage, client.wire.reading) == (Stage.BUSY, False)
+    client.wire.come(b'{"cmd":"say","room":"general","text":"at once","tag":2}\n')
+    assert client.wire.unread
+    hall.inline.release()
+    hall.settle()
+    assert [answer["tag"] for answer in client.answers] == [1, 2]
+    assert client.said == ["at once"]
+    assert client.wire.reading
+
+
+def test_lines_behind_a_login(hall: Hall) -> None:
+    """Lines that come in one piece with the login wait in the door until it is done."""
+    client = hall.client()
+    client.send(REGISTER + b'{"cmd":"say","room":"general","text":"at once","tag":2}\n')
+    assert [answer["tag"] for answer in client.answers] == [1, 2]
+
+
+# Lines that cannot be read
+
+
+def test_too_long_lines(open_hall: OpenHall) -> None:
+    """A line over the limit is refused in its place, without blame, and the next one is read as ever."""
+    hall = open_hall(**limits(max_line_bytes=200, strikes=1))
+    ana = hall.program("ana")
+    long = b'{"cmd":"say","room":"general","text":"' + b"x" * 200 + b'"}\n'
+    ana.send(b'{"cmd":"ping","tag":1}\n' + long + b'{"cmd":"ping","tag":2}\n')
+    assert [answer.get("tag", answer.get("error")) for answer in ana.answers[1:]] == [1, "line-too-long", 2]
+    assert ana.session.stage is Stage.IN
+
+
+def test_too_long_lines_before_login(open_hall: OpenHall) -> None:
+    """Lines over the limit count fully towards the bytes that may be sent before logging in."""
+    hall = open_hall(**limits(max_line_bytes=200, handshake_bytes=1000))
+    client = hall.client()
+    for _ in range(5):
+        client.send(b"{" + b"x" * 300 + b"\n")
+    assert [answer["error"] for answer in client.answers] == ["line-too-long"] * 5
+    assert client.closing == []
+    client.send(b"{" + b"x" * 300 + b"\n")
+    assert client.closing == ["handshake"]
+
+
+@pytest.mark.parametrize("bad", [b"{broken\n", b"\xff\xfa" + b"x" * 2000])
+def test_undecodable(bad: bytes, open_hall: OpenHall) -> None:
+    """What cannot be understood ends the connection, behind the answers to all that came before it."""
+    hall = open_hall(**limits(offences_per_address=1))
+    ana, bob = hall.program("ana"), hall.program("bob")
+    hall.inline.hold()
+    ana.send(b'{"cmd":"say","room":"general","text":"stored","tag":1}\n' + bad + b'{"cmd":"ping","tag":2}\n')
+    assert len(ana.answers) == 1
+    hall.inline.release()
+    hall.settle()
+    assert [answer.get("tag", answer.get("error")) for answer in ana.answers[1:]] == [1, "undecodable"]
+    assert bob.said == ["stored"]
+    assert hall.left == [("ana", "undecodable")]
+    assert "too-many-connections" in hall.client().lines[0]
+
+
+def test_undecodable_before_login(hall: Hall) -> None:
+    """Before logging in it is the same."""
+    client = hall.client().send(NOBODY + b"{broken\n" + NOBODY)
+    assert [answer.get("tag", answer.get("error")) for answer in client.answers] == [1, "undecodable"]
+    assert client.session.stage is Stage.ENDING
+
+
+def test_strikes(open_hall: OpenHall) -> None:
+    """Whoever is refused too often within a minute is cut off; older refusals are forgotten."""
+    hall = open_hall(**limits(strikes=3))
+    ana = hall.program("ana")
+    for _ in range(2):
+        ana.say("", tag=1)
+    hall.passes(STRIKE_SECONDS + 1)
+    for _ in range(2):
+        ana.say("", tag=2)
+    assert ana.session.stage is Stage.IN
+    ana.say("", tag=3).say("too late", tag=4)
+    assert ana.closing == ["strikes"]
+    assert ana.answers[-1]["tag"] == 3
+    assert hall.left == [("ana", "strikes")]
+
+
+# Back-pressure
+
+
+def test_a_full_inbox(open_hall: OpenHall) -> None:
+    """Once so many commands are under way, no more is read; with every one that is done, reading goes on."""
+    hall = open_hall(**limits(window=3))
+    ana = hall.program("ana")
+    hall.inline.hold()
+    for tag in range(10):
+        ana.say(f"{tag}", tag=tag)
+    assert not ana.wire.reading
+    assert len(ana.session.inbox) <= 3
+    assert ana.wire.unread
+    hall.inline.release()
+    hall.settle()
+    assert ana.wire.reading
+    assert ana.said == [f"{tag}" for tag in range(10)]
+    assert [answer["tag"] for answer in ana.answers[1:]] == list(range(10))
+
+
+def test_a_burst_in_one_piece(open_hall: OpenHall) -> None:
+    """Lines of one piece beyond the window wait in the door, and none of them is lost."""
+    hall = open_hall(**limits(window=3))
+    ana = hall.program("ana")
+    hall.inline.hold()
+    ana.send(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(100)))
+    assert len(ana.session.inbox) <= 3
+    assert ana.door.pending > 0
+    hall.inline.release()
+    hall.settle()
+    assert ana.said == [f"{n}" for n in range(100)]
+    assert (ana.door.pending, ana.wire.reading) == (0, True)
+
+
+def test_a_full_link(hall: Hall) -> None:
+    """A client that does not take its answers is neither read nor served; once it does, both go on."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.wire.room = 0
+    for _ in range(200):
+        bob.say("x" * 200)
+    assert not ana.connection.writable
+    ana.say("not yet", tag=1)  # the first bytes after the link is full may still be read
+    ana.say("nor this", tag=2)
+    assert not ana.wire.reading
+    assert "not yet" not in bob.said
+    waiting = len(ana.wire.queue)
+    assert waiting < 3 * FULL_BYTES
+    ana.read()
+    assert bob.said[-2:] == ["not yet", "nor this"]
+    assert ana.heard() == list(range(2, 205))
+    assert [answer["tag"] for answer in ana.answers[1:]] == [1, 2]
+    assert ana.wire.reading
+
+
+def test_a_link_that_takes_nothing(open_hall: OpenHall) -> None:
+    """A full link that takes nothing for so long is cut; meanwhile nobody else waits."""
+    hall = open_hall(**limits(stalled_seconds=10))
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.wire.room = 0
+    for _ in range(200):
+        bob.say("x" * 200)
+    hall.passes(9)
+    assert not ana.wire.lost
+    hall.passes(1.1)
+    assert ana.wire.aborted
+    assert hall.left == [("ana", "stalled")]
+    assert bob.heard() == list(range(3, 203))
+
+
+# The client's end
+
+
+def test_half_close(hall: Hall) -> None:
+    """Who ends their side is answered all that they sent, the last line even without its end; then it is over."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    hall.inline.hold()
+    ana.send(
+        b'{"cmd":"say","room":"general","text":"one","tag":1}\n{"cmd":"say","room":"general","text":"two","tag":2}'
+    )
+    ana.half_close()
+    assert (ana.connection.peer, ana.wire.lost) == (Peer.HALF_CLOSED, False)
+    hall.inline.release()
+    hall.settle()
+    assert [answer["tag"] for answer in ana.answers[1:]] == [1, 2]
+    assert bob.said == ["one", "two"]
+    assert ana.wire.lost
+    assert hall.left == [("ana", "eof")]
+
+
+def test_half_close_behind_a_full_window(open_hall: OpenHall) -> None:
+    """The end of a client's side is noticed while its lines still wait: all of them are done first."""
+    hall = open_hall(**limits(window=2))
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.wire.come(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(50)))
+    ana.half_close()
+    assert bob.said == [f"{n}" for n in range(50)]
+    assert len(ana.answers) == 51
+    assert ana.wire.lost
+
+
+def test_half_close_during_the_login(hall: Hall) -> None:
+    """A client that ends its side right behind its login is logged in and answered."""
+    client = hall.client()
+    hall.inline.hold()
+    client.send(REGISTER + b'{"cmd":"say","room":"general","text":"hi","tag":2}\n')
+    client.half_close()
+    hall.inline.release()
+    hall.settle()
+    assert [answer["tag"] for answer in client.answers] == [1, 2]
+    assert (client.wire.lost, hall.left) == (True, [("ana", "eof")])
+
+
+def test_half_close_without_a_word(hall: Hall) -> None:
+    """A client that says nothing at all is let go."""
+    client = hall.client()
+    client.half_close()
+    assert client.wire.lost
+    assert hall.connections.open == set()
+
+
+def test_lost_with_commands_under_way(hall: Hall) -> None:
+    """What has arrived on a connection that is lost is still done; a line that was cut off is not."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    hall.inline.hold()
+    ana.send(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(40)))
+    ana.send(b'{"cmd":"say","room":"general","text":"half"}')
+    ana.cut()
+    stages = [ana.session.stage]
+    hall.inline.release()
+    hall.settle()
+    assert bob.said == [f"{n}" for n in range(40)]
+    assert [*stages, ana.session.stage] == [Stage.IN, Stage.ENDING]
+    assert hall.left == [("ana", "lost")]
+    assert hall.connections.open == {bob.connection}
+
+
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_lost_within_a_line(logged_in: bool, hall: Hall) -> None:
+    """A connection that is lost in the middle of a line is at its end, and the line is not done."""
+    client, bob = hall.client(), hall.program("bob")
+    if logged_in:
+        client.come_in("ana")
+    client.send(b'{"cmd":"say","room":"general","text":"half"}')
+    assert client.door.pending
+    client.cut()
+    assert client.session.stage is Stage.ENDING
+    assert bob.said == []
+    assert hall.connections.open == {bob.connection}
+
+
+def test_lost_during_the_login(hall: Hall) -> None:
+    """A connection that is lost while its login is checked is not logged in."""
+    client = hall.client()
+    hall.inline.hold()
+    client.send(REGISTER)
+    client.cut()
+    hall.inline.release()
+    hall.settle()
+    assert (client.session.stage, hall.left, hall.roster.all_sessions()) == (Stage.ENDING, [], [])
+
+
+# The server's end
+
+
+def test_hanging_up(hall: Hall) -> None:
+    """A client is told once why it is cut off, behind everything that it was sent; what it sends then is discarded."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.wire.room = 0
+    bob.say("the last")
+    for reason in ("kicked", "banned"):
+        ana.session.link.hang_up(reason, "Go away.", 7)
+    ana.say("discarded")
+    assert not ana.wire.write_closed
+    ana.read()
+    assert ana.said == ["the last"]
+    assert ana.lines[-1] == '{"event":"closing","reason":"kicked","text":"Go away.","retry":7}'
+    assert ana.wire.write_closed
+    assert bob.said == ["the last"]
+    assert hall.left == [("ana", "kicked")]
+
+
+def test_hanging_up_on_a_client_that_is_not_read(open_hall: OpenHall) -> None:
+    """What a client has sent and the server had not read yet is discarded: closing a socket with unread bytes would
+    make the kernel reset the connection, and destroy the last words on their way."""
+    hall = open_hall(**limits(window=2))
+    ana = hall.program("ana")
+    hall.inline.hold()
+    for n in range(5):
+        ana.say(f"{n}")
+    assert ana.wire.unread
+    ana.session.link.hang_up("kicked", "Go away.")
+    hall.settle()
+    assert (ana.wire.unread, ana.closing) == ([], ["kicked"])
+    hall.inline.release()
+    hall.settle()
+    assert ana.said == []
+
+
+def test_the_peer_closes_too(hall: Hall) -> None:
+    """Once the client has closed its side too, the connection is gone at once."""
+    ana = hall.program("ana")
+    ana.post("quit", tag=1)
+    assert (ana.answers[-1]["tag"], ana.wire.write_closed, ana.wire.lost) == (1, True, False)
+    ana.half_close()
+    assert ana.wire.lost
+    assert not ana.wire.aborted
+
+
+def test_lingering(hall: Hall) -> None:
+    """A client that goes on sending has a moment to read the last words, and then the connection is closed."""
+    ana = hall.program("ana")
+    ana.post("quit")
+    hall.passes(LINGER_SECONDS - 0.5)
+    ana.say("discarded")
+    assert (ana.wire.reading, ana.wire.unread, ana.wire.lost) == (True, [], False)
+    hall.passes(1)
+    assert ana.wire.lost
+
+
+@pytest.mark.parametrize(
+    ("logged_in", "stopping", "seconds"), [(False, False, LINGER_SECONDS), (True, False, 10), (True, True, 5)]
+)
+def test_patience(logged_in: bool, stopping: bool, seconds: float, open_hall: OpenHall) -> None:
+    """A client that does not take its last words has some time for that: least where it never logged in, less than
+    usual where the server wants to stop."""
+    hall = open_hall(**limits(stalled_seconds=10))
+    client = hall.program("ana") if logged_in else hall.client().send(NOBODY)
+    client.wire.room = 0
+    hall.connections.closing = stopping
+    client.session.link.hang_up("shutdown", "Restart.")
+    hall.passes(seconds - 0.5)
+    assert not client.wire.lost
+    hall.passes(1)
+    assert client.wire.aborted
+
+
+def test_stopping(hall: Hall) -> None:
+    """When the server stops nothing more is read, what has arrived is done and answered, and then nobody is busy."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    hall.inline.hold()
+    ana.say("arrived", tag=1)
+    hall.connections.closing = True
+    for connection in hall.connections.open:
+        connection.advance()
+    assert not ana.wire.reading
+    assert not bob.wire.reading
+    assert hall.connections.busy
+    bob.say("too late")
+    hall.inline.release()
+    hall.settle()
+    assert not hall.connections.busy
+    assert bob.said == ["arrived"]
+    assert ana.answers[-1]["tag"] == 1
+    assert hall.factory().buildProtocol(None) is None
+
+
+def test_stopping_does_not_wait_for_who_does_not_read(hall: Hall) -> None:
+    """A client whose link is full keeps nobody from stopping, though it has commands that wait."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.wire.room = 0
+    for _ in range(200):
+        bob.say("x" * 200)
+    ana.say("waits")
+    assert ana.session.inbox
+    assert not hall.connections.busy
+
+
+def test_refused_connections(hall: Hall) -> None:
+    """A connection that is refused is told why, and is closed even if it does not read."""
+    hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
+    client, stubborn = hall.client(), hall.client(room=0)
+    assert client.lines == ["! Go away."]
+    assert client.wire.lost
+    assert not stubborn.wire.lost
+    hall.passes(FAREWELL_SECONDS + 0.5)
+    assert stubborn.wire.aborted
+
+
+def test_new_bans(hall: Hall) -> None:
+    """Whoever is connected from an address that is banned now is told so and cut off, logged in or not."""
+    address: Any = SimpleNamespace(host="192.0.2.1")
+    ana, stranger, bob = hall.client(address=address).come_in("ana"), hall.client(address=address), hall.program("bob")
+    hall.connections.set_bans([NetworkBan(ip_network("192.0.2.0/24"), None, "spam")])
+    hall.settle()
+    assert (ana.closing, bob.closing) == (["banned"], [])
+    assert stranger.session.stage is Stage.ENDING
+    assert "spam" in hall.client(address=address).lines[0]
+
+
+# Scopes
+
+
+def test_collected(hall: Hall) -> None:
+    """What is written within the scope goes out in one piece at its end; an inner scope ends nothing."""
+    ana = hall.program("ana")
+    before, sends = len(ana.lines), ana.wire.sends
+    with collected([ana.session]):
+        ana.session.notice("one")
+        with collected([ana.session]):
+            ana.session.notice("two")
+        ana.session.notice("three")
+        assert len(ana.lines) == before
+    assert ana.lines[before:] == [f'{{"event":"notice","text":"{word}"}}' for word in ("one", "two", "three")]
+    assert ana.wire.sends == sends + 1
+
+
+def test_collected_and_an_exception(hall: Hall) -> None:
+    """An exception leaves nothing held, and what was written before it goes out."""
+    ana = hall.program("ana")
+    before = len(ana.lines)
+
+    def fails() -> None:
+        with collected([ana.session]):
+            ana.session.notice("one")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    ana.session.notice("two")
+    assert len(ana.lines) == before + 2
+
+
+def test_collected_and_the_end(hall: Hall) -> None:
+    """A connection that ends within the scope has sent all of it before its last words."""
+    ana = hall.program("ana")
+    with collected([ana.session]):
+        ana.session.notice("one")
+        ana.session.link.hang_up("kicked", "Go away.")
+        ana.session.notice("discarded")
+    assert [event["event"] for event in ana.events[-2:]] == ["notice", "closing"]
+
+
+class Faulty(JsonLines):
+    """JSON Lines whose next batch of entries cannot be rendered."""
+
+    broken = True
+
+    def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
+        if self.broken:
+            self.broken = False
+            raise ZeroDivisionError
+        return JSONL.entries(facts, entries, form)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_an_exception_while_a_take_is_announced(failing: int, hall: Hall) -> None:
+    """Whatever raises while a take is announced, the position of each subscriber is what was written to it: nobody
+    misses an entry or hears one twice, and whoever missed the take reads on from the store."""
+    clients = [hall.program(name) for name in ("ana", "bob", "cai")]
+    room = clients[0].session.room_called("general")
+    assert room is not None
+    hall.inline.hold()
+    clients[0].say("two messages")
+    clients[1].say("in one take")
+    clients[failing].session.speak(Faulty(), PLAIN)
+    hall.inline.release()
+    hall.settle()
+    for client in clients:
+        assert room.position(client.session) == (client.heard() or [3])[-1], client.session.name
+    clients[2].say("and on")
+    hall.passes(5)
+    for client in clients:
+        heard = client.heard()
+        assert heard == list(range(heard[0], room.head + 1)), client.session.name
+    assert clients[2].said == ["two messages", "in one take", "and on"]
+
+
+# What is left of it
+
+
+def quits(client: Client) -> None:
+    client.post("quit")
+    client.half_close()
+
+
+def is_hung_up_on(client: Client) -> None:
+    client.session.link.hang_up("kicked", "Go away.")
+    client.hall.passes(LINGER_SECONDS + 1)
+
+
+def never_reads(client: Client) -> None:
+    client.wire.room = 0
+    for _ in range(60):
+        client.session.notice("x" * 500)
+    client.session.link.hang_up("kicked", "Go away.")
+    client.hall.passes(20)
+
+
+def is_cut_with_commands_under_way(client: Client) -> None:
+    client.hall.inline.hold()
+    client.say("one").say("two")
+    client.cut()
+    client.hall.inline.release()
+    client.hall.settle()
+
+
+def is_cut_within_a_line(client: Client) -> None:
+    client.wire.come(client.frame(b'{"cmd":"say"')[:-2])
+    client.cut()
+
+
+def sends_rubbish(client: Client) -> None:
+    client.send(b"{rubbish\n")
+    client.hall.passes(20)
+
+
+def is_silent(client: Client) -> None:
+    client.hall.passes(160)
+
+
+WAYS: list[Callable[[Client], None]] = [
+    quits, Client.half_close, Client.cut, is_hung_up_on, never_reads, is_cut_with_commands_under_way,
+    is_cut_within_a_line, sends_rubbish, is_silent,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("door", ["line", "websocket"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_nothing_is_left(way: Callable[[Client], None], door: str, open_hall: OpenHall) -> None:
+    """However a connection ends, its memory is free at once, without the garbage collector."""
+    hall = open_hall(settings=Settings(limits=Limits(stalled_seconds=10)))
+    kinds = (Connection, Session, Outbox, LineDoor, WebSocketDoor)
+    bob = hall.program("bob")
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(one) in kinds for one in gc.get_objects())
+        client: Client = hall.client() if door == "line" else hall.browser().upgrade()
+        client.come_in("ana")
+        way(client)
+        assert client.wire.lost
+        hall.passes(5)
+        bob.say("The processor has somebody else to serve.")
+        del client
+        assert sum(type(one) in kinds for one in gc.get_objects()) == before
+    finally:
+        gc.enable()

@@ -1,0 +1,57 @@
+"""What a person has on their screen."""
+
+from datetime import UTC, datetime
+
+from chatserver.events import MESSAGE, Entry
+from chatserver.view import View
+
+AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
+BOOKS, CARDS = 1, 2
+
+
+def entries(*seqs: int) -> list[Entry]:
+    return [Entry(seq, MESSAGE, 9, "user9", AT, f"text {seq}") for seq in seqs]
+
+
+def test_reading_without_a_gap() -> None:
+    """The read mark follows what is shown, room by room, as long as it continues what was seen before."""
+    view = View()
+    view.read = {BOOKS: 3, CARDS: 3}
+    view.shown(BOOKS, entries(4, 5))
+    assert view.read == {BOOKS: 5, CARDS: 3}
+    view.shown(CARDS, entries(7, 8))  # 4 to 6 were never seen
+    assert view.read == {BOOKS: 5, CARDS: 3}
+    view.shown(BOOKS, entries(4, 5, 6))  # shown again, from an earlier one on
+    assert view.read[BOOKS] == 5
+
+
+def test_a_room_never_read() -> None:
+    """What is shown of a room whose read mark is unknown marks nothing."""
+    view = View()
+    view.shown(BOOKS, entries(1))
+    assert view.read == {}
+
+
+def test_an_echo_is_hidden_once() -> None:
+    """An entry that the person knows is hidden, in its room only; once it has gone by, it is forgotten."""
+    view = View()
+    view.read[BOOKS] = 3
+    view.suppress(BOOKS, entries(5))
+    view.suppress(BOOKS, entries(6))
+    assert view.hidden(BOOKS, entries(4, 5, 6, 7)) == {5, 6}
+    assert view.hidden(CARDS, entries(5, 6)) == frozenset()
+    view.shown(BOOKS, entries(4, 5))
+    assert view.hidden(BOOKS, entries(5, 6)) == {6}
+    assert view.read[BOOKS] == 5  # a hidden entry counts as read
+
+
+def test_the_last_one_visible() -> None:
+    """Of what was sent, the date of the last visible entry is on the screen; hidden ones leave no date there."""
+    view = View()
+    four, five, six = entries(4, 5, 6)
+    assert view.shown(BOOKS, [four, five]) is five
+    view.suppress(BOOKS, [six])
+    assert view.shown(BOOKS, [five, six]) is five
+    view.suppress(BOOKS, [six])
+    assert view.shown(BOOKS, [six]) is None
+    assert view.shown(BOOKS, [six]) is six

@@ -1,0 +1,277 @@
+"""Following what other processes change in the database, on a clock that stands still."""
+
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from chatserver.delivery.registry import Registry
+from chatserver.errors import Unavailable
+from chatserver.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.stages import Stage
+from chatserver.store import changes, moderation
+from chatserver.store.changes import AccountNow, ChangeKind
+from chatserver.store.moderation import NetworkBan
+from chatserver.watch import LOOK_BACK, POLL_SECONDS, Watch
+from chatserver.wire.jsonl import JSONL
+from tests.support.link import MemoryLink
+from tests.support.memory import MemoryStore, logged_failures
+
+AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
+BOOKS = RoomFacts(1, "books")
+ANA, BOB = 1, 2
+BAN = NetworkBan(ip_network("192.0.2.0/24"), None, "spam")
+OTHER_BAN = NetworkBan(ip_network("198.51.100.0/24"), None, "")
+
+
+class Town:
+    """A watch before a database that others change."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.changes: dict[int, tuple[ChangeKind, int]] = {}
+        self.accounts: dict[int, AccountNow] = {}
+        self.bans: list[NetworkBan] = []
+        self.log: list[Entry] = []
+        self.store = MemoryStore(
+            {
+                changes.newest: lambda: max(self.changes, default=0),
+                changes.since: lambda last: [(id, *self.changes[id]) for id in sorted(self.changes) if id > last],
+                changes.accounts: lambda asked, at: [self.accounts[id] for id, _ in asked],
+                moderation.banned_networks: lambda at: list(self.bans),
+            }
+        )
+        self.roster = Roster()
+        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.set_bans: list[list[NetworkBan]] = []
+        store: Any = self.store
+        self.watch = Watch(self.clock, store, self.registry, self.roster, lambda: AT, self.set_bans.append)
+
+    async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
+        return self.log[seq:], False
+
+    def arrive(self, account: int, token_id: int = 0) -> MemoryLink:
+        session = Session("s", "::1", JSONL)
+        session.account_id, session.token_id, session.stage = account, token_id, Stage.IN
+        link = MemoryLink(session)
+        self.roster.add(session)
+        self.registry.subscribe(session, [Membership(BOOKS, len(self.log), 0, "member")], {})
+        return link
+
+    def change(self, id: int, kind: ChangeKind, subject: int = 0) -> None:
+        """Another process commits a change."""
+        self.changes[id] = (kind, subject)
+
+    def say(self) -> None:
+        """Another process stores a message."""
+        self.log.append(Entry(len(self.log) + 1, MESSAGE, 9, "user9", AT, "text"))
+
+    def poll(self) -> None:
+        self.clock.advance(POLL_SECONDS)
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+def test_a_room_that_another_process_wrote_to(town: Town) -> None:
+    """A change of a room lets its subscribers hear what nobody announced here, within one poll."""
+    ana = town.arrive(ANA)
+    town.watch.start()
+    town.say()
+    town.change(1, "room", BOOKS.id)
+    town.change(2, "room", 99)  # which nobody here hears
+    town.clock.advance(POLL_SECONDS * 0.9)
+    assert ana.writes == []
+    town.clock.advance(POLL_SECONDS * 0.1)
+    assert b'"seq":1' in b"".join(ana.writes)
+
+
+def test_what_was_before_the_start(town: Town) -> None:
+    """Old changes are not followed: whoever logs in reads the present state. Bans in force are read at the start."""
+    town.bans = [BAN]
+    town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
+    for id in range(1, 4):
+        town.change(id, "account", ANA)
+    ana = town.arrive(ANA)
+    town.watch.start()
+    town.poll()
+    assert (ana.ended, town.set_bans) == ([], [[BAN]])
+
+
+def test_bans_of_addresses(town: Town) -> None:
+    """A change of the bans passes on all that are in force; so does `reload_bans`."""
+    town.watch.start()
+    town.bans = [BAN]
+    town.change(1, "bans")
+    town.poll()
+    town.bans = [BAN, OTHER_BAN]
+    town.watch.reload_bans()
+    town.poll()
+    assert town.set_bans == [[], [BAN], [BAN, OTHER_BAN]]
+
+
+def test_a_token_that_is_revoked(town: Town) -> None:
+    """The connections that came with it end, and no others."""
+    people = [town.arrive(ANA, 7), town.arrive(ANA, 8), town.arrive(ANA), town.arrive(BOB, 7)]
+    town.watch.start()
+    town.change(1, "token", 7)
+    town.poll()
+    assert [link.ended for link in people] == [["token-revoked"], [], [], ["token-revoked"]]
+
+
+@pytest.mark.parametrize(
+    ("account", "ended"),
+    [
+        (AccountNow(PERSON, gone=False, ban="spam"), ["banned"]),
+        (AccountNow(PERSON, gone=True, ban=None), ["disabled"]),
+        (AccountNow(PERSON, gone=True, ban=""), ["banned"]),
+        (AccountNow(OPERATOR, gone=False, ban=None), []),
+    ],
+)
+def test_an_account_that_changed(town: Town, account: AccountNow, ended: list[str]) -> None:
+    """All its connections end where it is banned or closed; they get the powers of what it is now."""
+    people, bob = [town.arrive(ANA), town.arrive(ANA)], town.arrive(BOB)
+    town.watch.start()
+    town.accounts[ANA] = account
+    town.change(1, "account", ANA)
+    town.poll()
+    assert [link.ended for link in people] == [ended, ended]
+    assert [link.session.kind for link in people] == [account.kind, account.kind]
+    assert (bob.ended, bob.session.kind) == ([], PERSON)
+
+
+def test_an_account_that_is_not_here(town: Town) -> None:
+    """Nothing is read of an account without a connection here."""
+    town.watch.start()
+    town.change(1, "account", ANA)
+    town.poll()
+    assert town.store.called(changes.accounts) == []
+
+
+@pytest.mark.parametrize("kind", ["room", "account", "token", "bans"])
+def test_logins_under_way_read_again(town: Town, kind: ChangeKind) -> None:
+    """Whatever changed, a login that is reading its facts just then reads them again."""
+    town.watch.start()
+    with town.registry.pending_login(ANA) as login:
+        town.poll()
+        assert not login.stale
+        town.change(1, kind, 99)
+        town.poll()
+        assert login.stale
+
+
+def test_a_lower_id_committed_later(town: Town) -> None:
+    """Ids are given out before the commit: a change with a lower id than one already seen is followed too, once."""
+    ana, bob = town.arrive(ANA, 7), town.arrive(BOB, 8)
+    town.change(500, "room", 99)
+    town.watch.start()
+    town.change(502, "token", 8)
+    town.poll()
+    assert (ana.ended, bob.ended) == ([], ["token-revoked"])
+    town.change(501, "token", 7)
+    town.change(500 - LOOK_BACK + 5, "bans")
+    for _ in range(3):
+        town.poll()
+    assert (ana.ended, bob.ended) == (["token-revoked"], ["token-revoked"])
+    assert len(town.set_bans) == 2  # at the start, and once for the change
+
+
+def test_each_change_is_followed_once(town: Town) -> None:
+    """However far the ids have moved on, a change is followed once; what is remembered of them stays small."""
+    town.watch.start()
+    for id in range(1, 3 * LOOK_BACK):
+        town.change(id, "bans")
+        if id % 7 == 0:
+            town.poll()
+    town.poll()
+    town.poll()
+    assert len(town.set_bans) == 3 * LOOK_BACK
+    assert town.store.called(changes.since)[-1] == (3 * LOOK_BACK - 1 - LOOK_BACK,)
+    assert len(town.watch._seen) == LOOK_BACK
+
+
+def test_a_change_during_the_first_look(town: Town) -> None:
+    """A change that comes while the watch finds out where to begin is followed."""
+    ana = town.arrive(ANA, 7)
+    town.change(1, "bans")
+    town.store.hold(changes.newest)
+    town.watch.start()
+    town.change(2, "token", 7)
+    town.store.release(changes.newest)
+    town.poll()
+    assert (ana.ended, len(town.set_bans)) == (["token-revoked"], 1)
+
+
+def test_the_store_is_away(town: Town) -> None:
+    """Polls go on while the database is away, and nothing is lost: a change is followed once its reads succeed."""
+    ana = town.arrive(ANA)
+    town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
+    town.store.fail(moderation.banned_networks, Unavailable())
+    town.store.fail(changes.newest, Unavailable())
+    with logged_failures() as failures:
+        town.watch.start()
+        town.poll()
+        town.change(1, "account", ANA)
+        town.change(2, "bans")
+        town.store.fail(changes.since, Unavailable())
+        town.store.fail(changes.accounts, Unavailable())
+        town.poll()
+        town.poll()
+        assert (ana.ended, town.set_bans) == ([], [])
+        town.poll()
+    assert (ana.ended, len(town.set_bans)) == (["disabled"], 1)
+    assert failures == []  # the store has logged that it is away
+
+
+def test_a_bug(town: Town) -> None:
+    """An exception is logged, and the change is tried again at the next poll."""
+    ana, error = town.arrive(ANA), RuntimeError("a bug")
+    town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
+    town.watch.start()
+    town.change(1, "account", ANA)
+    town.store.fail(changes.accounts, error)
+    with logged_failures() as failures:
+        town.poll()
+        assert (failures, ana.ended) == ([error], [])
+        town.poll()
+    assert ana.ended == ["disabled"]
+
+
+def test_polls_do_not_overlap(town: Town) -> None:
+    """The next poll begins one interval after the one before has ended."""
+    town.watch.start()
+    town.store.hold(changes.since)
+    town.poll()
+    polls = len(town.store.called(changes.since))
+    town.clock.pump([POLL_SECONDS] * 3)
+    assert len(town.store.called(changes.since)) == polls
+    town.store.release(changes.since)
+    town.clock.advance(POLL_SECONDS * 0.9)
+    assert len(town.store.called(changes.since)) == polls
+    town.clock.advance(POLL_SECONDS * 0.1)
+    assert len(town.store.called(changes.since)) == polls + 1
+
+
+def test_stopping_between_polls(town: Town) -> None:
+    """After `stop` nothing is read any more, and no clock runs."""
+    town.watch.start()
+    town.watch.stop()
+    assert town.clock.getDelayedCalls() == []
+
+
+def test_stopping_during_a_poll(town: Town) -> None:
+    """A poll that is under way is finished, and is the last one."""
+    ana = town.arrive(ANA, 7)
+    town.watch.start()
+    town.change(1, "token", 7)
+    town.store.hold(changes.since)
+    town.poll()
+    town.watch.stop()
+    town.store.release(changes.since)
+    assert (ana.ended, town.clock.getDelayedCalls()) == (["token-revoked"], [])
