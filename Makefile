@@ -1,86 +1,94 @@
-# make run     start the server here (ARGS="--listen tcp:4000")
-# make test    run the tests, on SQLite and on a real Postgres (ARGS="-k resume")
-# make check   everything a change must pass: format, lint, types, imports, migrations, tests
-# make format  put the sources into the form that check asks for
-# make migrate bring the database named by CHATSERVER_DATABASE to the newest schema
-# make bench   measure it beside other chat servers, and write bench/RESULTS.md (an hour; QUICK=1: some minutes,
-#              and into bench/quick/); make bench-smoke: a minute, is it slower than it was? (RECORD=1 keeps the answer)
-# make clean   remove what the others made; databases stay
+# `make` or `make help` lists the targets. You need make and python3 (3.11 or newer; PYTHON=python3.12 selects another).
 #
-# Needs python3 (3.11 or newer; PYTHON=python3.12 takes another) and make. All is installed in .venv, once: the next
-# installation is due when setup.cfg or pyproject.toml changes, and until then nothing needs the network.
+# Everything is installed into .venv, once. A target installs again only after a change of setup.cfg, pyproject.toml or
+# the git tags; until then nothing needs the network.
 
 PYTHON ?= python3
 ARGS =
 bin = .venv/bin
-sources = chatserver tests bench alembic twisted
+sources = chatserver tests bench alembic twisted tools
+# The version comes from the tags (see pyproject.toml). There are none in a tree without git.
+described_by = setup.cfg pyproject.toml $(wildcard .git/refs/tags)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: run test check format coverage migrate bench bench-smoke clean
+.DEFAULT_GOAL = help
+.PHONY: help run test test-newest check format coverage migrate bench bench-smoke hooks clean
 .DELETE_ON_ERROR:
 
-run: .venv/.run
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
 	$(bin)/twistd -n --pidfile= chatserver $(ARGS)
 
-test: .venv/.test
+test: .venv/.test  ## run all tests, on SQLite and on a real PostgreSQL (ARGS="-k resume")
 	$(bin)/python -m pytest $(ARGS)
 
-check: .venv/.dev
+test-newest: .venv/pyvenv.cfg  ## run the quick half of the tests on the newest Python of this machine
+	@tools/test-newest $(ARGS)
+
+check: .venv/.dev  ## run everything that a change must pass: format, lint, types, imports, migrations, tests, coverage
 	$(bin)/ruff format --check $(sources)
 	$(bin)/ruff check $(sources)
 	$(bin)/mypy
 	$(bin)/lint-imports
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && export CHATSERVER_DATABASE="sqlite:///$$dir/check.db" && \
 	    $(bin)/alembic upgrade head && $(bin)/alembic check
-	$(bin)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory coverage
 
-format: .venv/.dev
+format: .venv/.dev  ## rewrite the sources in the format that check requires
 	$(bin)/ruff check --fix $(sources)
 	$(bin)/ruff format $(sources)
 
-coverage: .venv/.test
+# ARGS selects a part of the tests, to which the floor (fail_under) does not apply.
+coverage: .venv/.test  ## run all tests, report the branches they miss, and fail below the floor in pyproject.toml
 	$(bin)/coverage erase
 	$(bin)/coverage run -m pytest $(ARGS)
 	$(bin)/coverage combine -q
-	$(bin)/coverage report
+	$(bin)/coverage report $(if $(ARGS),--fail-under=0)
 
-migrate: .venv/.run
+migrate: .venv/.run  ## upgrade the schema of the database named by CHATSERVER_DATABASE
 	$(bin)/alembic upgrade head
 
-bench: .venv/.test
+bench: .venv/.test  ## compare with other chat servers, write bench/RESULTS.md (an hour; QUICK=1: minutes, bench/quick/)
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
-bench-smoke: .venv/.test
+bench-smoke: .venv/.test  ## compare with the recorded speed of this machine (a minute; RECORD=1 records it)
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.smoke $(if $(RECORD),--record)
 
-clean:
-	rm -rf .venv build dist chatserver.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+hooks: .venv/.dev  ## install git hooks that check each commit (see .pre-commit-config.yaml)
+	$(bin)/python -m pip install -q pre-commit
+	$(bin)/pre-commit install --hook-type pre-commit --hook-type commit-msg
+
+clean:  ## remove everything that the other targets made, except databases
+	rm -rf .venv .venv-newest build dist chatserver.egg-info
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .coverage .coverage.* htmlcov twisted/plugins/dropin.cache bench/chatload bench/quick
 	find $(sources) -name __pycache__ -prune -exec rm -rf {} +
 
-# Each stamp stands for those with fewer packages too.
+# Each stamp file also stands for the ones that need fewer packages.
 
-.venv/.run: .venv/pyvenv.cfg setup.cfg pyproject.toml
+.venv/.run: .venv/pyvenv.cfg $(described_by)
 	$(bin)/python -m pip install -q -e .
 	touch $@
 
-.venv/.test: .venv/pyvenv.cfg setup.cfg pyproject.toml
+.venv/.test: .venv/pyvenv.cfg $(described_by)
 	$(bin)/python -m pip install -q -e '.[test]'
 	touch .venv/.run $@
 
-.venv/.dev: .venv/pyvenv.cfg setup.cfg pyproject.toml
+.venv/.dev: .venv/pyvenv.cfg $(described_by)
 	$(bin)/python -m pip install -q -e '.[test,dev]'
 	touch .venv/.run .venv/.test $@
 
 .venv/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo 'chatserver needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...' >&2; exit 1; }
+	    { echo 'chatserver needs Python 3.11 or newer; select one with: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	    { echo '$(PYTHON) cannot make virtualenvs. Install its venv module (Debian, Ubuntu: apt install python3-venv)' >&2; exit 1; }
+	    { echo '$(PYTHON) cannot make virtualenvs; install its venv module (Debian: apt install python3-venv)' >&2; exit 1; }
 	rm -rf .venv
 	$(PYTHON) -m venv .venv

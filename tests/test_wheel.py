@@ -18,7 +18,7 @@ PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """What the command prints, all of it; it must succeed, with no environment that could help it."""
+    """The whole output of a command, which must succeed without PYTHONPATH and settings from the environment."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -46,23 +46,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a virtualenv with the wheel in it; other packages it borrows from ours."""
+    """The interpreter of a virtualenv that has the wheel, and borrows all other packages from ours."""
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, symlinks=True, with_pip=False)
     interpreter = folder / "bin" / "python"
     run(*PIP, "--python", interpreter, "install", "--no-index", "--no-deps", wheel, cwd=folder)
     where = run(interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip()
-    # Paths only: .pth files in there (our own checkout, installed editable) are not followed.
+    # Paths only: Python does not follow the .pth files in them, such as that of our checkout, installed as editable.
     theirs = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(where) / "borrowed.pth").write_text("".join(f"{path}\n" for path in theirs), encoding="utf-8")
     return interpreter
 
 
 def test_twistd_lists_it(python: Path, tmp_path: Path) -> None:
-    """twistd knows the plugin, and it is the one from the wheel."""
+    """twistd finds the plugin, and it is the one from the wheel."""
     assert "chatserver" in run(python, TWISTD, "--help", cwd=tmp_path)
     where = run(python, "-c", "import chatserver; print(chatserver.__file__)", cwd=tmp_path).strip()
     assert Path(where).is_relative_to(python.parent.parent)
+
+
+def test_it_knows_its_version(wheel: Path, python: Path, tmp_path: Path) -> None:
+    """Built from a tree without git, and run where there is none."""
+    version = wheel.name.split("-")[1]
+    assert run(python, "-c", "import chatserver; print(chatserver.__version__)", cwd=tmp_path).strip() == version
+    assert run(python.with_name("chatctl"), "--version", cwd=tmp_path).strip() == f"chatctl {version}"
 
 
 def test_migrations_are_inside(python: Path, tmp_path: Path) -> None:
@@ -81,7 +88,7 @@ def test_other_packages_are_untouched(python: Path, tmp_path: Path) -> None:
 
 
 def test_it_serves(python: Path, tmp_path: Path) -> None:
-    """Nothing but the wheel: it makes its database, and greets."""
+    """The wheel needs no file of the tree to create its database and greet."""
     with ChatServer(f"sqlite:///{tmp_path / 'chat.db'}", python=python) as server, Raw(server.address) as nc:
         assert nc.read_line().startswith(b"* ")
     assert (tmp_path / "chat.db").exists()
