@@ -1,15 +1,15 @@
 /*
  * chatload - load generator for line- or frame-based TCP chat servers.
  *
- * One thread, one epoll set, no dependencies.  It speaks no protocol of its
- * own: a small profile says how a client logs in, what a chat message looks
- * like and how pings are answered.  Chat messages are recognised by a marker
- * inside the payload that this program made itself:
+ * One thread, one epoll set, no dependencies.  It has no built-in protocol: a
+ * small profile says how a client logs in, what a chat message looks like and
+ * how to answer pings.  Chat messages are recognised by a marker that this
+ * program puts into the payload:
  *
  *     @L RRRRRRRR SSSSSSSS QQQQQQQQ TTTTTTTTTTTTTTTT ...pad... $
  *        run id   sender   sequence send time in ns          end
  *
- * (hex, without the blanks; MIN_SIZE bytes at least).  Only loopback
+ * (hex, without the spaces; at least MIN_SIZE bytes).  Only loopback
  * addresses are accepted as a target.  See README.md.
  */
 #define _GNU_SOURCE
@@ -40,7 +40,7 @@
 #define MIN_SIZE (HEAD_LEN + 1)     /* + end byte */
 #define MAX_SIZE 60000
 #define RXBUF (256 * 1024)
-#define MAX_PART (128 * 1024)       /* longest line or frame kept */
+#define MAX_PART (128 * 1024)       /* longest incomplete line or frame */
 #define MAX_STEPS 64
 #define MAX_ALT 4
 #define MAX_GROUPS 8
@@ -113,7 +113,7 @@ static inline void hist_add(struct hist *h, uint64_t v)
     if (v > h->max) h->max = v;
 }
 
-static double hist_ms(const struct hist *h, double q)   /* about 1.6 % wide */
+static double hist_ms(const struct hist *h, double q)   /* buckets are about 1.6 % wide */
 {
     if (!h->n) return 0;
     uint64_t want = (uint64_t)(q * h->n + 0.9999999), seen = 0;
@@ -147,7 +147,7 @@ static struct str pf_msg, pf_ping, pf_pong, pf_eol, pf_ack, pf_err, pf_fail[8];
 static int nfail;
 static bool pf_echo;
 static int pf_flow = FLOW_ALL;
-static int frame_len;               /* 0: delimiter, 2 or 4: length prefix */
+static int frame_len;               /* 0: delimiter; 2 or 4: length prefix */
 static char delim = '\n';
 
 static struct str unescape(const char *s, size_t n)
@@ -212,10 +212,10 @@ static void profile_line(char *l, const char *where, int no)
             }
             st->alt[st->nalt++] = unescape(s, strlen(s));
         }
-        else if (first) die(EXIT_USAGE, "%s:%d: a barrier is for all clients", where, no);
+        else if (first) die(EXIT_USAGE, "%s:%d: 'first' does not apply to a barrier", where, no);
         return;
     }
-    if (first) die(EXIT_USAGE, "%s:%d: 'first' goes before send or wait", where, no);
+    if (first) die(EXIT_USAGE, "%s:%d: 'first' only applies to send and wait", where, no);
     struct str v = unescape(s, vn);
     v.p[v.n] = 0;
     if (!strcmp(key, "msg")) pf_msg = v;
@@ -233,16 +233,16 @@ static void profile_line(char *l, const char *where, int no)
         if (!strcmp(v.p, "line")) frame_len = 0;
         else if (!strcmp(v.p, "len2be")) frame_len = 2;
         else if (!strcmp(v.p, "len4be")) frame_len = 4;
-        else die(EXIT_USAGE, "%s:%d: frame is line, len2be or len4be", where, no);
+        else die(EXIT_USAGE, "%s:%d: frame must be line, len2be or len4be", where, no);
     }
     else if (!strcmp(key, "echo")) {
-        if (strcmp(v.p, "yes") && strcmp(v.p, "no")) die(EXIT_USAGE, "%s:%d: echo is yes or no", where, no);
+        if (strcmp(v.p, "yes") && strcmp(v.p, "no")) die(EXIT_USAGE, "%s:%d: echo must be yes or no", where, no);
         pf_echo = *v.p == 'y';
     }
     else if (!strcmp(key, "flow")) {
         int i;
         for (i = 0; i < 4; i++) if (!strcmp(v.p, flow_name[i])) break;
-        if (i == 4) die(EXIT_USAGE, "%s:%d: flow is all, peer, echo or ack", where, no);
+        if (i == 4) die(EXIT_USAGE, "%s:%d: flow must be all, peer, echo or ack", where, no);
         pf_flow = i;
     }
     else die(EXIT_USAGE, "%s:%d: unknown keyword '%s'", where, no, key);
@@ -289,9 +289,9 @@ struct conn {
     int fd, state, step;
     uint32_t idx, room;
     int32_t sender;                 /* its number as a sender, or -1 */
-    uint32_t end_off;               /* marker to end of line, last time */
-    struct pair *pair;              /* one for each sender of its room */
-    uint64_t order;                 /* hash over what it saw, in order */
+    uint32_t end_off;               /* distance of the last marker from its line's end */
+    struct pair *pair;              /* one per sender in its room */
+    uint64_t order;                 /* hash of what it received, in order */
     char *part, *out;
     uint32_t part_n, part_cap, out_n, out_off, out_cap;
     uint64_t t_connect;
@@ -300,11 +300,11 @@ struct conn {
 
 struct sender {
     uint32_t conn, room, local, watcher;
-    uint32_t sent, base, fan;       /* base: oldest one still in flight */
+    uint32_t sent, base, fan;       /* base: oldest message still in flight */
     uint64_t quota, acked;
     uint32_t *left;                 /* FLOW_ALL: deliveries still missing */
     uint64_t *stamp;                /* send time, for acks */
-    char *msg;                      /* the message, ready but for seq, time */
+    char *msg;                      /* the message, complete except seq and time */
     uint32_t msg_n, seq_at, ts_at, nid, id_at[4];
     bool queued;
 };
@@ -348,9 +348,9 @@ static size_t b64(char *d, const char *s, size_t n)
     return k;
 }
 
-/* %c client, %C client as 5 digits, %r room, %R room as 5 digits, %x run id,
- * %P the --prefix, %b(...) base64 of what is inside, %% a per cent sign.
- * In a message: %p the payload, %n 8 hex digits of the sequence number. */
+/* %c client, %C client with 5 digits, %r room, %R room with 5 digits, %x run id,
+ * %P the --prefix, %b(...) base64 of what is in the parentheses, %% a percent
+ * sign.  In a message: %p the payload, %n the sequence number as 8 hex digits. */
 static size_t expand(char *d, size_t cap, struct str t, const struct conn *c, struct sender *s)
 {
     size_t k = 0;
@@ -457,8 +457,8 @@ static void flush(struct conn *c)
     want_out(c, false);
 }
 
-/* puts the framing round a body of n bytes that starts at d + 4; returns the
- * start of the whole */
+/* adds the framing to a body of n bytes that starts at d + 4; returns the start
+ * of the framed message */
 static char *framed(char *d, size_t *n)
 {
     char *b = d + 4;
@@ -545,7 +545,7 @@ static void dead(struct conn *c, const char *why)
     int was = c->state;
     c->state = C_DEAD;
     close(c->fd);
-    if (!running) die(EXIT_LOGIN, "client %u: lost in login (%s, step %d): %s", c->idx, was == C_READY ? "was done" : "not done", c->step, why);
+    if (!running) die(EXIT_LOGIN, "client %u: connection lost during login (%s, step %d): %s", c->idx, was == C_READY ? "logged in" : "not logged in", c->step, why);
     if (st.disconnects++ < 3) fprintf(stderr, "chatload: client %u: disconnected: %s\n", c->idx, why);
     n_ready--;
 }
@@ -701,7 +701,7 @@ static void readable(struct conn *c)
         dead(c, k ? strerror(errno) : "closed by the server");
         return;
     }
-    if (o.quickack) {               /* the kernel forgets it: ask each time */
+    if (o.quickack) {               /* the kernel resets it: set it each time */
         int one = 1;
         setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof one);
     }
@@ -745,7 +745,7 @@ static void poll_once(int ms)
 {
     static struct epoll_event ev[EVENTS];
     static uint64_t last;
-    if (running && o.rx_us) {       /* let bytes gather: fewer, larger reads */
+    if (running && o.rx_us) {       /* let bytes accumulate: fewer, larger reads */
         uint64_t t = last + o.rx_us * 1000ull, n = now_ns();
         if (n < t) {
             struct timespec ts = { t / 1000000000u, t % 1000000000u };
@@ -822,7 +822,7 @@ static void make_senders(void)
         conns[i].sender = i;
         if (o.mode == MODE_THROUGHPUT && pf_flow == FLOW_ALL) s->left = xalloc(ring * sizeof *s->left);
         if (pf_ack.n) s->stamp = xalloc(ring * sizeof *s->stamp);
-        if (!s->fan) die(EXIT_USAGE, "sender %d is alone in its room and hears no echo", i);
+        if (!s->fan) die(EXIT_USAGE, "sender %d is alone in its room and receives no echo", i);
         char *d = xalloc(MAX_SIZE + 8192);
         size_t n = expand(d + 4, MAX_SIZE + 4096, pf_msg, &conns[i], s);
         if (!s->ts_at) die(EXIT_USAGE, "the msg template has no %%p");
@@ -840,7 +840,7 @@ static void make_senders(void)
     free(members);
 }
 
-/* ------------------------------------------- what the servers consumed -- */
+/* ------------------------------------- resource usage of the servers -- */
 
 struct usage { double user, sys; uint64_t rss_kb, pss_kb; int procs; };
 static struct { const char *name; int pid; struct usage u0, u1; } grp[MAX_GROUPS];
@@ -879,7 +879,7 @@ static uint64_t kb_of(int pid, const char *file, const char *key)
     return v;
 }
 
-/* a process and all that descend from it; time of reaped children included */
+/* a process and all its descendants, with the CPU time of reaped children */
 static struct usage usage_of(int root)
 {
     static int pid[65536], ppid[65536];
@@ -939,7 +939,7 @@ static void on_stop(int sig) { (void)sig; stop_sig = 1; }
 static void on_alarm(int sig)
 {
     (void)sig;
-    static const char m[] = "chatload: over its time bound, giving up\n";
+    static const char m[] = "chatload: time limit exceeded, giving up\n";
     ssize_t r = write(2, m, sizeof m - 1);
     (void)r;
     _exit(EXIT_OVERTIME);
@@ -949,26 +949,26 @@ static void help(void)
 {
     puts("chatload --port P --profile FILE [--mode throughput|paced|idle] [options]\n"
          "  --host A           loopback IPv4 address (127.0.0.1)\n"
-         "  -e LINE            one more profile line (after the file's; may repeat)\n"
-         "  --clients N        connections (100)      --rooms R    rooms, clients spread evenly (1)\n"
+         "  -e LINE            an additional profile line, after those of the file (may be repeated)\n"
+         "  --clients N        connections (100)      --rooms R    rooms, with clients spread evenly (1)\n"
          "  --senders S        how many of them send (4)  --size B payload bytes (64, at least 43)\n"
-         "  --window W         throughput: own messages in flight for each sender (16)\n"
-         "  --msgs M | --secs T  total messages, or time to send for (default: 5 s)\n"
+         "  --window W         throughput: messages in flight per sender (16)\n"
+         "  --msgs M | --secs T  total messages, or seconds to send for (5)\n"
          "  --rate X           paced: messages/s in total (100)\n"
          "  --hold S           idle: seconds to hold the connections (2)\n"
-         "  --login-conc N     logins under way at once (32)\n"
-         "  --login-timeout S  for all logins together (60)\n"
-         "  --stall S          give up after so long without progress (5)\n"
-         "  --linger S         listen for late duplicates (0.3)\n"
-         "  --max-secs S       hard bound on the whole run (180)\n"
+         "  --login-conc N     concurrent logins (32)\n"
+         "  --login-timeout S  seconds for all logins together (60)\n"
+         "  --stall S          give up after this many seconds without progress (5)\n"
+         "  --linger S         seconds to wait for late duplicates (0.3)\n"
+         "  --max-secs S       hard limit for the whole run, in seconds (180)\n"
          "  --rx-us U          throughput: at most one round of reads every U microseconds (0: off)\n"
-         "  --quickack 0|1     1: no delayed ACKs, so that a server without TCP_NODELAY is not held up (0)\n"
-         "  --pid NAME=PID     report CPU and memory of this process tree (may repeat)\n"
-         "  --dump N           show the first N lines that carry no message\n"
+         "  --quickack 0|1     1: no delayed ACKs, which would slow down a server without TCP_NODELAY (0)\n"
+         "  --pid NAME=PID     report CPU and memory of this process tree (may be repeated)\n"
+         "  --dump N           print the first N lines that contain no message\n"
          "  --label TEXT       copied into the JSON line\n"
-         "  --prefix TEXT      what %P stands for: several runs on one server, each with names of its own\n"
-         "  --announce 1       say \"ready\" on stdout, a line before the JSON line, once all are logged in (0)\n"
-         "exit: 0 complete and in order, 1 usage, 2 login failed, 3 lost/doubled/reordered/cut off, 4 over time");
+         "  --prefix TEXT      the value of %P; gives several runs on one server different names\n"
+         "  --announce 1       print \"ready\" on a line before the JSON line, once all clients are logged in (0)\n"
+         "exit: 0 complete and in order, 1 usage, 2 login failed, 3 lost/duplicated/reordered/cut off, 4 time limit exceeded");
     exit(EXIT_OK);
 }
 
@@ -976,7 +976,7 @@ static double num(const char *s, double lo, double hi, const char *what)
 {
     char *e;
     double v = strtod(s, &e);
-    if (*e || e == s || !(v >= lo && v <= hi)) die(EXIT_USAGE, "%s: %s is not in %g..%g", what, s, lo, hi);
+    if (*e || e == s || !(v >= lo && v <= hi)) die(EXIT_USAGE, "%s: %s is not in the range %g..%g", what, s, lo, hi);
     return v;
 }
 
@@ -1052,14 +1052,14 @@ int main(int argc, char **argv)
     options(argc, argv);
     struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(o.port) };
     if (inet_pton(AF_INET, o.host, &to.sin_addr) != 1 || ntohl(to.sin_addr.s_addr) >> 24 != 127)
-        die(EXIT_USAGE, "%s is no loopback address (127.x.y.z)", o.host);
+        die(EXIT_USAGE, "%s is not a loopback address (127.x.y.z)", o.host);
 
     struct rlimit rl;
     getrlimit(RLIMIT_NOFILE, &rl);
     if (rl.rlim_cur < (rlim_t)o.clients + 32) {
         rl.rlim_cur = o.clients + 32;
         if (rl.rlim_max < rl.rlim_cur) rl.rlim_max = rl.rlim_cur;
-        if (setrlimit(RLIMIT_NOFILE, &rl)) die(EXIT_USAGE, "cannot have %d open files", o.clients + 32);
+        if (setrlimit(RLIMIT_NOFILE, &rl)) die(EXIT_USAGE, "cannot open %d files", o.clients + 32);
     }
     prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
@@ -1115,7 +1115,7 @@ int main(int argc, char **argv)
     double login_s = (now_ns() - t_begin) / 1e9, ul, sl;
     self_cpu(&ul, &sl);
 
-    /* let the joins of the others come in: 0.3 s of silence, 20 s at most */
+    /* wait for the other clients' joins: until 0.3 s of silence, at most 20 s */
     uint64_t t_settle = now_ns() + 20000000000ull;
     last_rx = now_ns();
     while ((t = now_ns()) - last_rx < 300000000u && t < t_settle && t < t_hard && !stop_sig) poll_once(50);
@@ -1166,7 +1166,7 @@ int main(int argc, char **argv)
             while (k < total && due <= t && sending) {
                 struct sender *s = &senders[k % o.senders];
                 hist_add(&lag, t - due);
-                stamp_msg(s, b, due);       /* the time it was due: no coordinated omission */
+                stamp_msg(s, b, due);       /* stamped with its due time: no coordinated omission */
                 tx(&conns[s->conn], b, s->msg_n);
                 due = t0 + (uint64_t)(++k * 1e9 / o.rate);
                 t = now_ns();
@@ -1187,13 +1187,13 @@ int main(int argc, char **argv)
     self_cpu(&u1, &s1);
     sending = false;
 
-    /* late duplicates, and work the server still does for these messages */
+    /* wait for late duplicates, and for what the server still does for these messages */
     t = now_ns() + (uint64_t)(o.linger * 1e9);
     while (o.mode != MODE_IDLE && now_ns() < t) poll_once(20);
     host_times(&h1, &st1);
     for (int i = 0; i < ngrp; i++) grp[i].u1 = usage_of(grp[i].pid);
 
-    /* second, independent count of what is missing */
+    /* a second, independent count of missing messages */
     uint64_t missing = 0, rooms_same = 0, rooms_checked = 0;
     for (int i = 0; i < o.clients && o.mode != MODE_IDLE; i++) {
         struct conn *c = &conns[i];
@@ -1207,7 +1207,7 @@ int main(int argc, char **argv)
     }
     uint64_t lost = st.expected - st.received;
     if (missing != lost) die(EXIT_INCOMPLETE, "internal: %llu missing but %llu lost", (unsigned long long)missing, (unsigned long long)lost);
-    for (int r = 0; r < o.rooms && o.mode != MODE_IDLE; r++) {      /* did all members see one order? */
+    for (int r = 0; r < o.rooms && o.mode != MODE_IDLE; r++) {      /* did all members see the same order? */
         uint64_t h = 0;
         int n = 0;
         bool same = true;

@@ -1,4 +1,4 @@
-"""A blocking client of chatserver's JSON dialect, for what the load generator cannot do."""
+"""A blocking client for chatserver's JSON Lines dialect, for what the load generator cannot do."""
 
 import json
 import re
@@ -12,11 +12,11 @@ TIMEOUT_SECONDS = 120.0
 
 
 class OutOfOrder(Exception):
-    """Entries were lost, doubled or reordered."""
+    """Entries were lost, duplicated or reordered."""
 
 
 class Client:
-    """`receive_bytes` makes the kernel's receive buffer small, so that not reading soon fills the link."""
+    """`receive_bytes` limits the kernel's receive buffer, which a client that does not read then fills soon."""
 
     def __init__(self, port: int, receive_bytes: int = 0) -> None:
         self._socket = socket.socket()
@@ -42,7 +42,7 @@ class Client:
         return self._tag
 
     def ask(self, **fields: Any) -> dict[str, Any]:
-        """The answer to a command; events before it are dropped. Raises RuntimeError where it is refused."""
+        """Sends a command and returns its answer; drops the events before it. Raises RuntimeError if it is refused."""
         tag = self.send(**fields)
         while True:
             lines, newline, rest = self._rest.partition(b"\n")
@@ -59,15 +59,17 @@ class Client:
                 return answer
 
     def entries(self, first: int, until: bytes | int) -> Iterator[int]:
-        """Reads entries `first`, `first` + 1, …, giving their number chunk by chunk; ends with the chunk that has a
-        line with `until`, or the entry of that number. Raises OutOfOrder."""
+        """Reads entries `first`, `first` + 1, …, and yields how many each chunk contains.
+
+        Ends with the chunk that contains the bytes `until`, or the entry with that number. Raises OutOfOrder.
+        """
         following = first
         while True:
             lines, newline, self._rest = self._rest.rpartition(b"\n")
             if newline:
                 found = [int(seq) for seq in SEQ.findall(lines)]
                 if found != list(range(following, following + len(found))):
-                    raise OutOfOrder(f"entries from {following} on did not come in order")
+                    raise OutOfOrder(f"entries from {following} on did not arrive in order")
                 following += len(found)
                 yield len(found)
                 if following > until if isinstance(until, int) else until in lines:
@@ -77,5 +79,5 @@ class Client:
     def _receive(self) -> bytes:
         data = self._socket.recv(1 << 20)
         if not data:
-            raise RuntimeError("the server has ended the connection")
+            raise RuntimeError("the server has closed the connection")
         return data

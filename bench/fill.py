@@ -1,4 +1,4 @@
-"""Fills a chatserver's database with people, rooms and entries, in a few statements, before anybody logs in."""
+"""Fills chatserver's database with accounts, rooms and entries, in a few statements, before anybody logs in."""
 
 import hashlib
 import sqlite3
@@ -9,18 +9,18 @@ from pathlib import Path
 
 Execute = Callable[[str], str]
 TAKE = 50
-"""Messages that share a transaction."""
+"""How many messages share a transaction."""
 
 
 @dataclass(frozen=True)
 class People:
-    """Accounts PREFIXu0 …, number i a member of room PREFIXr(i mod rooms); `entries` are in the first room already."""
+    """Accounts PREFIXu0 …; number i is a member of room PREFIXr(i mod rooms). The first room has `entries` entries."""
 
     prefix: str
     count: int
     rooms: int = 1
     entries: int = 0
-    room_prefix: str = ""  # their own, unless said otherwise
+    room_prefix: str = ""  # `prefix` if empty
 
 
 class PostgresFill:
@@ -28,22 +28,22 @@ class PostgresFill:
         self.execute = execute
 
     def series(self, count: int) -> str:
-        """A FROM item: s.g from 0 on."""
+        """A FROM item that yields s.g = 0, 1, … `count` - 1."""
         return f"generate_series(0, {count - 1}) AS s(g)"
 
     def sha256(self, text: str) -> str:
-        """An expression: the hexadecimal SHA-256 of the expression `text`."""
+        """An expression for the hexadecimal SHA-256 of the expression `text`."""
         return f"encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
 
     def settle(self, entries: bool) -> None:
-        """What a database that grew slowly would have done already, so that it does not disturb the measurement."""
+        """Does what a slowly grown database would have done already, so that it does not disturb the measurement."""
         self.execute("ANALYZE account, token, room, membership")
-        if entries:  # an empty table is never analysed
+        if entries:  # autovacuum never analyzes an empty table
             self.execute("VACUUM ANALYZE entry")
         self.execute("CHECKPOINT")
 
     def entries(self, room: str, author: str, count: int) -> None:
-        """Messages 1 to `count` of a room."""
+        """Inserts messages 1 to `count` of a room."""
         self.execute(_entries(self.series(count), room, author))
 
 
@@ -71,12 +71,15 @@ class SqliteFill(PostgresFill):
         return f"sha256_hex({text})"
 
     def settle(self, entries: bool) -> None:
-        """SQLite analyses nothing by itself."""
+        """Only a checkpoint, because SQLite never analyzes by itself."""
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def entries(self, room: str, author: str, count: int) -> None:
-        """In takes, as a server stores them: the parts of the index of words, and when they are put together, depend on
-        the number of transactions. After a single one the next hundred messages would do the work of a million."""
+        """Inserts in takes, as a server does.
+
+        The number of transactions determines the segments of the full-text index, and when they are merged. After a
+        single transaction, the next hundred messages would do the work of a million.
+        """
         with closing(self._connect()) as db:
             db.execute("PRAGMA synchronous = OFF")
             for start in range(0, count, TAKE):
@@ -93,7 +96,7 @@ def _entries(series: str, room: str, author: str, start: int = 0) -> str:
 
 
 def token(name: str) -> str:
-    """What an account logs in with; see profiles/chatserver.profile."""
+    """The token that an account logs in with; see profiles/chatserver.profile."""
     return f"bench-{name}"
 
 
@@ -129,4 +132,4 @@ HOLES = (
     "SELECT count(*) FROM room AS r JOIN (SELECT room_id, count(*) AS n, max(seq) AS top FROM entry GROUP BY room_id) "
     "AS e ON e.room_id = r.id WHERE e.n <> e.top OR e.top <> r.last_seq"
 )
-"""Rooms whose log has a hole, or another end than the room says."""
+"""Counts the rooms whose log has a gap, or does not end at the room's last number."""

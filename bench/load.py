@@ -1,4 +1,4 @@
-"""The load generator: how it is called, and whether a run of it counts."""
+"""The load generator: how to call it, and whether a run counts."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ from bench.servers import Server
 HERE = Path(__file__).parent
 GENERATOR = HERE / "chatload"
 OTHER_WORK = 0.05
-"""Share of a run's time that CPUs may have spent on other work; with more, it is disturbed."""
+"""The share of a run's time that CPUs may spend on other processes; above it, the run is disturbed."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the load generator is to do; see its --help. `prefix` tells its people from those of another load."""
+    """Options of the load generator; see its --help. `prefix` distinguishes its accounts from those of another load."""
 
     mode: str = "throughput"
     clients: int = 100
@@ -47,7 +47,7 @@ class Load:
 
 
 class Running:
-    """A load generator at work against a server."""
+    """A running load generator."""
 
     def __init__(self, server: Server, load: Load) -> None:
         profile = HERE / "profiles" / f"{server.profile}.profile"
@@ -65,7 +65,7 @@ class Running:
         )
 
     def ready(self) -> bool:
-        """Waits until all are logged in; False where they cannot."""
+        """Waits until all clients are logged in; False if that fails."""
         assert self._process.stdout is not None
         return self._process.stdout.readline() == "ready\n"
 
@@ -74,11 +74,11 @@ class Running:
         return self._process.poll() is not None
 
     def result(self) -> dict[str, Any]:
-        """What it measured, with `faults`: why this does not count; none where it does."""
+        """Waits for the end; returns the figures. `faults` says why the run does not count; it is empty if it does."""
         out, err = self._process.communicate()
         lines = [line for line in out.splitlines() if line.startswith("{")]
         if not lines:
-            return {"faults": [err.strip()[-300:] or f"it ended with status {self._process.returncode}"]}
+            return {"faults": [err.strip()[-300:] or f"chatload ended with status {self._process.returncode}"]}
         result: dict[str, Any] = json.loads(lines[-1])
         result["faults"] = _faults(result)
         return result
@@ -90,7 +90,7 @@ class Running:
 
 
 def run(server: Server, load: Load) -> dict[str, Any]:
-    """One load from beginning to end."""
+    """Runs one load to its end; returns the figures."""
     running = Running(server, load)
     try:
         running.ready()
@@ -110,7 +110,7 @@ def _faults(result: dict[str, Any]) -> list[str]:
 
 
 def disturbed(result: dict[str, Any]) -> bool:
-    """Whether other work on the machine took a noticeable part of its CPUs."""
+    """Whether other processes on the machine used a noticeable share of its CPUs."""
     host = result.get("host")
     if host is None:
         return False

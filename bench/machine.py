@@ -1,4 +1,4 @@
-"""The machine: what it is, what it does besides, and as whom servers run on it."""
+"""The machine: its hardware, its other load, and the unprivileged user that servers run as."""
 
 import ctypes
 import fcntl
@@ -21,26 +21,26 @@ from typing import Any
 
 LOCK = Path(tempfile.gettempdir()) / "chatserver-bench.lock"
 PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/games"))
-STRANGER = "nobody"
+UNPRIVILEGED_USER = "nobody"
 
 
 def die_with_parent() -> None:
-    """For a child, before it becomes the program: it ends when we do, even if we are killed."""
+    """A preexec_fn: the child dies with this process, even if this process is killed."""
     ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
-def end_in_order() -> None:
-    """SIGTERM ends us as Ctrl-C does: what was started is stopped first."""
+def exit_on_sigterm() -> None:
+    """Makes SIGTERM end this process like Ctrl-C, so that the servers it has started are stopped first."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def find_program(name: str) -> str | None:
-    """Servers lie in sbin, where a user's PATH does not look."""
+    """The path of a program. Debian installs servers in sbin, which is not in a user's PATH."""
     return shutil.which(name, path=PLACES)
 
 
 def first_line(*command: str) -> str:
-    """What a program says of its version; empty where it says nothing."""
+    """The first line that a command prints, such as its version; empty if it fails or prints nothing."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, cwd="/")
     except (OSError, subprocess.TimeoutExpired):
@@ -49,30 +49,30 @@ def first_line(*command: str) -> str:
 
 
 def package_version(package: str) -> str:
-    """Debian's version of an installed package."""
+    """The version of an installed Debian package."""
     return first_line("dpkg-query", "-W", "-f", "${Version}", package)
 
 
-def stranger() -> dict[str, Any]:
-    """Popen's arguments to run a server without root's rights; none where we have none."""
+def as_unprivileged() -> dict[str, Any]:
+    """Popen's arguments to run a server without root privileges; none if this process is not root."""
     if os.geteuid():
         return {}
-    entry = pwd.getpwnam(STRANGER)
+    entry = pwd.getpwnam(UNPRIVILEGED_USER)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def stranger_can_run(command: Sequence[str]) -> bool:
-    """Whether a program can be run without root's rights: it may lie where only root may look."""
+def unprivileged_can_run(command: Sequence[str]) -> bool:
+    """Whether a program can be run without root privileges: it may be in a folder that only root can read."""
     try:
-        return not subprocess.run(command, capture_output=True, check=False, cwd="/", **stranger()).returncode
+        return not subprocess.run(command, capture_output=True, check=False, cwd="/", **as_unprivileged()).returncode
     except OSError:
         return False
 
 
-def own(path: Path) -> None:
-    """Gives a file or folder to the user that servers run as."""
+def give_to_server(path: Path) -> None:
+    """Changes the owner of a file or folder to the user that servers run as."""
     if not os.geteuid():
-        entry = pwd.getpwnam(STRANGER)
+        entry = pwd.getpwnam(UNPRIVILEGED_USER)
         os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
@@ -84,15 +84,15 @@ def free_port() -> int:
 
 
 def raise_file_limit() -> int:
-    """As many open files as the hard limit allows, for us and all we start."""
+    """Allows this process and its children as many open files as the hard limit permits; returns that limit."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Waits until no other benchmark runs on this machine."""
+def exclusive() -> Iterator[None]:
+    """Waits until no other benchmark runs on this machine, and holds others off."""
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -106,8 +106,10 @@ def busy_seconds() -> float:
 
 
 def wait_quiet(seconds: float) -> bool:
-    """Until the machine was nearly idle for half a second, with nothing left to write to its disks: not even that the
-    gigabytes of the last run's database are free. False where it is not in time."""
+    """Waits until the machine has been nearly idle for half a second. False if that takes longer than `seconds`.
+
+    First flushes everything to disk, including the removal of the previous run's database, which may have gigabytes.
+    """
     os.sync()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -119,7 +121,7 @@ def wait_quiet(seconds: float) -> bool:
 
 
 def resident_kib(pid: int) -> int:
-    """Resident memory of one process."""
+    """The resident memory of one process, in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
@@ -127,7 +129,7 @@ def resident_kib(pid: int) -> int:
 
 
 def facts(folder: Path) -> dict[str, str]:
-    """What a reader must know of this machine; `folder` is where databases lie."""
+    """What a reader must know about this machine; `folder` is where the databases are."""
     cpu = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     system = dict(line.split("=", 1) for line in _lines("/etc/os-release") if "=" in line)

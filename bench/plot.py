@@ -1,4 +1,4 @@
-"""Line charts as SVG: both axes logarithmic, a bar for the spread, names beside the lines' ends."""
+"""Line charts as SVG, with logarithmic axes, bars for the spread, and each name at the end of its line."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ COLOURS = {
     "prosody-pg": "#2f8f2f",
 }  # fmt: skip
 OTHER_COLOUR = "#555555"
-LABEL_APART = 15.0
+LABEL_DISTANCE = 15.0  # between two names, in pixels
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Point:
 
 
 class Axis:
-    """A logarithmic scale from one power of ten, or a simple fraction of it, to another."""
+    """A logarithmic scale that begins and ends at 1, 2 or 5 times a power of ten."""
 
     def __init__(self, values: Sequence[float], start: float, end: float) -> None:
         low, high = min(values), max(values)
@@ -52,7 +52,7 @@ def _ticks(value: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A tick's or table's number, as short as it can be."""
+    """A number for a tick or a table, with three significant digits and a unit prefix."""
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
@@ -60,7 +60,7 @@ def number(value: float) -> str:
 
 
 def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Point]]) -> str:
-    """The chart's SVG; empty where no line has two points."""
+    """The chart as SVG; empty if no line has two points."""
     lines = {name: [point for point in points if point.low > 0] for name, points in lines.items()}
     lines = {name: points for name, points in lines.items() if points}
     if max((len(points) for points in lines.values()), default=0) < 2:
@@ -109,10 +109,10 @@ def _line(points: Sequence[Point], x: Axis, y: Axis, colour: str) -> str:
 
 
 def _names(ends: Mapping[str, tuple[float, float]]) -> str:
-    """Beside the last point of each line, moved apart where they would overlap."""
+    """The names of the lines, each next to its last point; moved apart if they would overlap."""
     parts, above = [], -math.inf
     for name, (across, down) in sorted(ends.items(), key=lambda end: end[1][1]):
-        above = max(down, above + LABEL_APART)
+        above = max(down, above + LABEL_DISTANCE)
         parts.append(
             f'<text x="{max(across, WIDTH - RIGHT) + 10:.1f}" y="{above:.1f}" dy="4" '
             f'fill="{COLOURS.get(name, OTHER_COLOUR)}">{escape(name)}</text>'

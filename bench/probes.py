@@ -1,4 +1,4 @@
-"""Questions that need more than one load generator: deep history, resume, readers that never read, a huge room."""
+"""Measurements that need more than one load generator: long logs, resuming, members that never read, a huge room."""
 
 import random
 import statistics
@@ -18,15 +18,15 @@ from bench.tables import PLACES
 Result = dict[str, Any]
 STALLED = 1000
 FILLING_SECONDS = 1.0
-CHECKED = 3  # of the stalled readers, which read on at the end
+CHECKED = 3  # of the stalled members; these read everything at the end
 PAGE = 50
 PAGES = 300
 BESIDE = Load("paced", clients=20, seconds=5, prefix="b")
-"""The other room's load beside a huge one."""
+"""The load on the small room next to a huge one."""
 
 
 class Memory:
-    """The most memory that a server had while this ran, and what it had at first."""
+    """Records a server's memory at the start, and its peak, until the context ends."""
 
     def __init__(self, server: Server) -> None:
         self._pid = server.pids["server"]
@@ -52,7 +52,7 @@ class Memory:
 
 
 def stored(server: Server, what: Load) -> Result:
-    """Messages into a long log, then pages of it."""
+    """Sends messages to a long log, then reads pages of it."""
     result = load.run(server, what)
     last = result.get("sent", 0)
     with Client(server.port) as client:
@@ -77,7 +77,7 @@ def stored(server: Server, what: Load) -> Result:
 
 
 def _page_statement(server: OnPostgres) -> dict[str, float]:
-    """What the database says of the statement that reads pages."""
+    """What PostgreSQL recorded about the statement that reads pages, in milliseconds."""
     row = server.database.sql(
         "SELECT mean_exec_time, max_exec_time FROM pg_stat_statements "
         f"WHERE query ~* 'from\\s+entry' AND query ~* 'order by' AND calls >= {PAGES} ORDER BY calls DESC LIMIT 1",
@@ -87,7 +87,7 @@ def _page_statement(server: OnPostgres) -> dict[str, float]:
 
 
 def resume(server: Server, what: Load) -> Result:
-    """The live load alone, then with a client that resumes from the beginning as often as there is time."""
+    """Runs the live load alone, then together with a client that resumes from the beginning until the load ends."""
     alone = load.run(server, replace(what, seconds=what.seconds / 2))
     beside = load.Running(server, what)
     entries, seconds, times = 0, 0.0, 0
@@ -113,14 +113,14 @@ def resume(server: Server, what: Load) -> Result:
 
 
 def stalled(server: Server, what: Load) -> Result:
-    """The load alone, then with members that are logged in and read nothing: first while the kernel still takes
-    something for them, then when it does not. Some of them read on at the end."""
+    """Runs the load alone, then with members that are logged in and never read: first while the kernel still buffers
+    data for them, then when its buffers are full. At the end some of them read everything."""
     alone = load.run(server, what)
     with ExitStack() as stack:
         readers = [stack.enter_context(Client(server.port, receive_bytes=4096)) for _ in range(STALLED)]
         for number, reader in enumerate(readers):
             reader.send(cmd="login", token=token(f"su{number}"))
-            if number % 50 == 49:  # no more logins at once than a server takes
+            if number % 50 == 49:  # no more concurrent logins than a server accepts
                 reader.ask(cmd="ping")
         for reader in readers:
             reader.ask(cmd="ping")
@@ -140,12 +140,12 @@ def stalled(server: Server, what: Load) -> Result:
 
 
 def bigroom(server: Server, what: Load) -> Result:
-    """A huge room, and beside it a small one whose members must not notice."""
+    """Loads a huge room and, at the same time, a small one, whose latency must not suffer."""
     huge = load.Running(server, what)
     try:
         if not huge.ready():
             return huge.result()
-        # It ends before the huge one's members all leave at once.
+        # This load ends before all members of the huge room leave at once.
         beside = load.run(server, replace(BESIDE, seconds=what.seconds - 2))
         result = huge.result()
     finally:

@@ -1,4 +1,4 @@
-"""Quotes the main figures in the project's README: python -m bench.quote does it again."""
+"""Copies the main figures into the project's README. To repeat that: python -m bench.quote."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def quote(raw: Path, readme: Path) -> None:
-    """Puts a table of the runs in the file `raw` between the marks in the README."""
+    """Replaces what is between the markers in the README with a table of the runs in the file `raw`."""
     records = [json.loads(line) for line in raw.read_text().splitlines()]
     about = {key: value for record in records for key, value in record.get("about", {}).items()}
     runs: list[Run] = [record for record in records if "about" not in record]
@@ -28,12 +28,12 @@ def quote(raw: Path, readme: Path) -> None:
         for peer in peers
     ]
     head = ["", *(f"{scenario}, deliveries/s" for scenario in LOADED), f"{PACED}, p50 / p99 ms"]
-    asks = "\n".join(f"* `{name}`: {SCENARIOS[name].asks}" for name in (*LOADED, PACED))
+    questions = "\n".join(f"* `{name}`: {SCENARIOS[name].question}" for name in (*LOADED, PACED))
     machine = about["machine"]
-    said = f"Measured {about['date'][:10]} on {machine['CPU']}, {machine['Kernel']}; medians, lowest and highest:\n"
+    intro = f"Measured {about['date'][:10]} on {machine['CPU']}, {machine['Kernel']}; medians, lowest and highest:\n"
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}{said}\n{table(head, rows)}\n{asks}\n{END}{after}")
+    readme.write_text(f"{before}{BEGIN}{intro}\n{table(head, rows)}\n{questions}\n{END}{after}")
 
 
 def _cell(runs: Sequence[Run], peer: str, scenario: str, key: str, form: str) -> str:

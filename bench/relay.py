@@ -1,12 +1,12 @@
-"""The least that a chat server in Twisted can be: lines from one go to all in the room. Keeps and checks nothing.
+"""A minimal chat server in Twisted: sends each line to all clients in the room, and stores and checks nothing.
 
-It is the yardstick of `make bench-smoke`. Run with: python -m bench.relay PORT
+`make bench-smoke` compares with it. Run it with: python -m bench.relay PORT
 """
 
 import sys
 from collections.abc import Callable
 
-from twisted.internet import reactor  # noqa: TID251 - a program of its own
+from twisted.internet import reactor  # noqa: TID251 - a separate program
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.tcp import Connection
 

@@ -1,4 +1,4 @@
-"""Writes RESULTS.md and its plots from the runs that were measured; python -m bench.report does it again."""
+"""Writes RESULTS.md and its plots from the recorded runs. To repeat that: python -m bench.report."""
 
 import json
 import statistics
@@ -14,16 +14,17 @@ from bench.tables import Run, counting, figure
 HEAD = """\
 # Results
 
-Written by `make bench` on {date}, in {minutes:.0f} minutes. What is asked, and what not: [README.md](README.md).
+Written by `make bench` on {date}, in {minutes:.0f} minutes. [README.md](README.md) explains what is measured, and what
+is not.
 
-Figures are medians of the runs that count, with the lowest and highest in brackets where there are several. A run
-counts only where everything arrived once and in order, all members of a room saw one order, and the database holds as
-many messages as were sent, without a hole. Servers and load generator share the machine.
+Figures are medians of the runs that count; if there are several, the lowest and highest are in parentheses. A run
+counts only if every message arrived once and in order, all members of a room saw the same order, and the database holds
+exactly as many messages as were sent, with no gap in any log. The servers and the load generator share the machine.
 """
 
 
 def write(raw: Path, out: Path) -> None:
-    """`raw` is the file of runs; the report goes into the folder `out`."""
+    """Reads the runs from the file `raw`, and writes the report to the folder `out`."""
     about: dict[str, Any] = {}
     runs: list[Run] = []
     for line in raw.read_text().splitlines():
@@ -37,15 +38,15 @@ def write(raw: Path, out: Path) -> None:
     parts.append("## Side by side\n")
     for scenario in COMPARED:
         if mine := [run for run in runs if run["scenario"] == scenario.name]:
-            parts += [f"### {scenario.name}\n\n{scenario.asks}\n", tables.TABLES[scenario.kind](mine)]
-    parts.append("## How cost grows\n")
+            parts += [f"### {scenario.name}\n\n{scenario.question}\n", tables.TABLES[scenario.kind](mine)]
+    parts.append("## Scaling\n")
     for series in SERIES:
         parts += _series(series, runs, out)
     for kind, title in tables.PROBE_TITLES.items():
         if mine := [run for run in runs if SCENARIOS[run["scenario"]].kind == kind]:
-            asks = dict.fromkeys(SCENARIOS[run["scenario"]].asks for run in mine)
-            said = f"{next(iter(asks))}\n" if len(asks) == 1 else ""
-            parts += [f"## {title}\n\n{said}", tables.TABLES[kind](mine)]
+            questions = dict.fromkeys(SCENARIOS[run["scenario"]].question for run in mine)
+            question = f"{next(iter(questions))}\n" if len(questions) == 1 else ""
+            parts += [f"## {title}\n\n{question}", tables.TABLES[kind](mine)]
     parts += _doubts(runs)
     (out / "RESULTS.md").write_text("\n".join(parts))
 
@@ -59,9 +60,9 @@ def _surroundings(about: dict[str, Any], runs: Sequence[Run]) -> list[str]:
     ]
     parts.append(tables.table(["", "version"], [list(row) for row in about["versions"].items()]))
     if database:
-        parts.append(f"PostgreSQL, for all that use it: {database}.")
+        parts.append(f"PostgreSQL settings, for all servers that use it: {database}.")
     parts.append(
-        "Each server's settings are in `peers/`: no limits on speed, cheap password hashes, else its defaults.\n"
+        "The settings of each server are in `peers/`: no rate limits, cheap password hashes, otherwise its defaults.\n"
     )
     parts += [f"Not measured: {name} ({why}).\n" for name, why in about["missing"].items()]
     rows = [[name, what] for name, what in about["keeps"].items()]
@@ -101,19 +102,19 @@ def _doubts(runs: Sequence[Run]) -> list[str]:
     failed = [run for run in runs if run["faults"]]
     disturbed = sum(bool(run["disturbed"]) for run in runs)
     parts = [
-        "## Doubts\n",
-        f"{len(runs)} runs. Other work on the machine disturbed {disturbed} (most were repeated once for that).\n",
+        "## Runs that were disturbed or do not count\n",
+        f"{len(runs)} runs. Other processes disturbed {disturbed} of them; most of these had been repeated once.\n",
     ]
     if failed:
-        parts.append(f"{len(failed)} do not count:\n")
+        parts.append(f"{len(failed)} runs do not count:\n")
         parts += [f"- {run['scenario']} on {run['peer']}: {'; '.join(run['faults'])}" for run in failed]
         parts.append("")
     return parts
 
 
 def brief(run: Run) -> str:
-    """One line on a run, as it ends."""
-    words: list[Callable[[], Iterable[str]]] = [
+    """One line about a run, printed when it ends."""
+    formatters: list[Callable[[], Iterable[str]]] = [
         lambda: [f"{run['msgs_per_s']:.0f} messages/s, {run['deliveries_per_s'] / 1e6:.3f} M deliveries/s"],
         lambda: [f"p50 {run['lat_ms']['p50']:.2f} ms, p99 {run['lat_ms']['p99']:.2f} ms"],
         lambda: [f"{run['logins_per_s']:.0f} logins/s"] if run["mode"] == "idle" else [],
@@ -121,13 +122,13 @@ def brief(run: Run) -> str:
         lambda: ["disturbed"] if run["disturbed"] else [],
         lambda: ["DOES NOT COUNT: " + "; ".join(run["faults"])] if run["faults"] else [],
     ]
-    said: list[str] = []
-    for word in words:
+    parts: list[str] = []
+    for formatter in formatters:
         try:
-            said += word()
-        except KeyError:
+            parts += formatter()
+        except KeyError:  # this kind of run has no such figure
             pass
-    return ", ".join(said)
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

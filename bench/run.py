@@ -1,4 +1,4 @@
-"""Measures chat servers side by side, and writes the report. `make bench` runs it."""
+"""Measures chat servers side by side and writes the report. `make bench` runs it."""
 
 import argparse
 import json
@@ -18,9 +18,9 @@ from bench.servers import PEERS, SERVERS, Server
 
 HERE = Path(__file__).parent
 QUIET_SECONDS = 5.0
-RETRIES = 1  # of a run that other work disturbed
-MANY = 2000  # clients, whose logins take too long to be repeated
-QUICK = 0.5  # of a scenario's time
+RETRIES = 1  # of a run that other processes disturbed
+MANY = 2000  # clients; a run with so many is not repeated, because its logins take too long
+QUICK = 0.5  # share of a scenario's time in a quick run
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         chosen = [scenario.shortened(QUICK) for scenario in chosen]
     rounds = options.rounds or (1 if options.quick else 3)
     machine.raise_file_limit()
-    machine.end_in_order()
+    machine.exit_on_sigterm()
     missing = {name: why for name in options.peer if (why := SERVERS[name].missing())}
     peers = [name for name in options.peer if name not in missing]
     out: Path = options.out or (HERE / "quick" if options.quick else HERE)
@@ -41,7 +41,7 @@ def main() -> None:
     workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
     workspace.chmod(0o755)
     try:
-        with machine.alone(), raw.open("w") as file:
+        with machine.exclusive(), raw.open("w") as file:
             about = _about(workspace, peers, missing, rounds)
             file.write(json.dumps({"about": about}) + "\n")
             total, begun = 0, time.monotonic()
@@ -68,11 +68,13 @@ def _options() -> argparse.Namespace:
         return parse
 
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the main scenarios, one short round; not into RESULTS.md")
-    parser.add_argument("--peer", type=names(SERVERS), default=PEERS, help="servers, separated by commas")
-    parser.add_argument("--scenario", type=names(SCENARIOS), help="likewise")
-    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
-    parser.add_argument("--seconds", "--secs", type=float, help="of sending in each run, instead of the scenario's own")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of the main scenarios; writes to bench/quick"
+    )
+    parser.add_argument("--peer", type=names(SERVERS), default=PEERS, help="servers to measure, separated by commas")
+    parser.add_argument("--scenario", type=names(SCENARIOS), help="scenarios to run, separated by commas")
+    parser.add_argument("--rounds", type=int, help="number of rounds (3; 1 with --quick)")
+    parser.add_argument("--seconds", "--secs", type=float, help="how long each run sends (the scenario's own time)")
     parser.add_argument("--out", type=Path, help="folder for the report")
     return parser.parse_args()
 
@@ -82,7 +84,7 @@ def _usual(options: argparse.Namespace) -> list[Scenario]:
 
 
 def _measure(chosen: list[Scenario], peers: list[str], rounds: int, workspace: Path) -> Iterator[dict[str, Any]]:
-    """All runs: in each round every scenario, in each scenario every peer, so that a slow hour hits all alike."""
+    """Yields all runs. Each round runs every scenario, and each scenario every peer, so a slow hour affects all."""
     for number in range(rounds):
         for scenario in chosen:
             for peer in peers:
@@ -101,7 +103,7 @@ def _measure(chosen: list[Scenario], peers: list[str], rounds: int, workspace: P
 
 
 def _one(scenario: Scenario, server: Server) -> dict[str, Any]:
-    """One run against a server started for it."""
+    """One run against a freshly started server."""
     try:
         server.start(scenario.people)
         result = scenario.measure(server)
@@ -111,9 +113,9 @@ def _one(scenario: Scenario, server: Server) -> dict[str, Any]:
             sent = _sent(result)
             result["stored"] = rows
             if rows != sent:
-                result["faults"].append(f"{rows} stored of {sent} sent")
+                result["faults"].append(f"{rows} messages stored, {sent} sent")
         result["faults"] += server.faults()
-    except Exception as error:  # one server's trouble is not the others'
+    except Exception as error:  # a failing server must not end the others' runs
         result = {"faults": [f"{type(error).__name__}: {error}"]}
     finally:
         server.stop()

@@ -1,4 +1,4 @@
-"""The servers that are measured: how each is started, what it keeps, how many messages it has kept."""
+"""The servers that are measured: how to start each, what it stores, and how many messages it has stored."""
 
 import os
 import shutil
@@ -25,21 +25,21 @@ class Server:
     profile = ""
     keeps = ""  # what it stores, and when
     settings = ""  # in peers/
-    package = ""  # Debian's
+    package = ""  # its name in Debian
     login_options: tuple[str, ...] = ()  # for the load generator
 
     def __init__(self, workspace: Path, statements: bool = False) -> None:
         self.folder = workspace / self.name
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        machine.own(self.folder)
+        machine.give_to_server(self.folder)
         self.port = machine.free_port()
         self.statements = statements
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
     def missing(cls) -> str:
-        """Why it cannot be measured here; empty where it can."""
+        """Why it cannot be measured here; empty if it can."""
         return "" if machine.find_program(cls.package) else f"Debian's package {cls.package} is not installed"
 
     @classmethod
@@ -50,15 +50,15 @@ class Server:
         raise NotImplementedError
 
     def stored(self) -> int | None:
-        """Messages of the load generator that it has kept; None where it keeps none."""
+        """How many messages of the load generator it has stored; None for a server that stores none."""
         return None
 
     def faults(self) -> list[str]:
-        """What is wrong with what it has kept."""
+        """What is wrong with its stored data."""
         return []
 
     def facts(self) -> dict[str, str]:
-        """Settings worth telling, asked of what runs."""
+        """Settings for the report, queried from the running server."""
         return {}
 
     def stop(self) -> None:
@@ -76,19 +76,19 @@ class Server:
         return {name: process.pid for name, process in self.processes.items()}
 
     def settings_file(self, **values: object) -> str:
-        """A copy of its settings, with @NAME@ replaced."""
+        """Writes a copy of its settings in which each @NAME@ is replaced; returns its path."""
         text = (HERE / "peers" / self.settings).read_text()
         for key, value in {"PORT": self.port, "FOLDER": self.folder, **values}.items():
             text = text.replace(f"@{key}@", str(value))
         path = self.folder / self.settings
         path.write_text(text)
-        machine.own(path)
+        machine.give_to_server(path)
         return str(path)
 
     def launch(self, command: Sequence[str], *, root: bool = False, env: dict[str, str] | None = None) -> None:
-        """Runs it, without root's rights unless `root`, until it listens."""
+        """Starts it, without root privileges unless `root` is set, and waits until it listens."""
         with (self.folder / "server.log").open("wb") as log:
-            user: dict[str, Any] = {} if root else machine.stranger()
+            user: dict[str, Any] = {} if root else machine.as_unprivileged()
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
                 env=env, preexec_fn=machine.die_with_parent, **user,
@@ -102,7 +102,7 @@ class Server:
                 time.sleep(0.02)
             else:
                 return
-        raise RuntimeError(f"{self.name} does not start: {(self.folder / 'server.log').read_text()[-500:]}")
+        raise RuntimeError(f"{self.name} did not start: {(self.folder / 'server.log').read_text()[-500:]}")
 
 
 class Ngircd(Server):
@@ -124,7 +124,7 @@ class Inspircd(Server):
 
 
 class OnPostgres(Server):
-    """What a server with a PostgreSQL beside it has in common."""
+    """What servers that use PostgreSQL have in common."""
 
     database: postgres.Postgres
 
@@ -146,12 +146,12 @@ class OnPostgres(Server):
 
 class Prosody(OnPostgres):
     name, profile, package, settings = "prosody-pg", "xmpp-muc", "prosody", "prosody.cfg.lua"
-    keeps = "Every room message in its archive (MAM) in PostgreSQL, as XML; not what is in flight when it is killed."
+    keeps = "Every room message in its archive (MAM) in PostgreSQL, as XML; a kill loses those in flight."
 
     @classmethod
     def missing(cls) -> str:
         if not postgres.programs():
-            return "there is no PostgreSQL"
+            return "PostgreSQL is not installed"
         if not machine.package_version("lua-dbi-postgresql"):
             return "Debian's package lua-dbi-postgresql is not installed"
         return super().missing()
@@ -169,7 +169,7 @@ class Chatserver(Server):
     """The server under test, from the virtualenv that this program runs in."""
 
     profile, settings = "chatserver", "chatserver.toml"
-    timed: Path | None = None  # where clocks at the stations of its work write what they have seen
+    timed: Path | None = None  # the file to which bench.timed writes its samples
 
     @classmethod
     def missing(cls) -> str:
@@ -188,7 +188,7 @@ class Chatserver(Server):
         env = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
         if self.timed:
             env |= {"BENCH_TIMED": str(self.timed), "PYTHONPATH": str(HERE.parent)}
-        root = not machine.stranger_can_run([sys.executable, "-c", "import chatserver.tap"])
+        root = not machine.unprivileged_can_run([sys.executable, "-c", "import chatserver.tap"])
         self.launch([*command, "--config", self.settings_file()], root=root, env=env)
 
     def fill(self, into: fill.PostgresFill, people: Sequence[People]) -> None:
@@ -203,7 +203,7 @@ class Chatserver(Server):
 
     def faults(self) -> list[str]:
         holes = int(self.ask_database(fill.HOLES))
-        return [f"{holes} rooms with a hole in their log"] if holes else []
+        return [f"{holes} rooms with a gap in their log"] if holes else []
 
 
 class ChatserverPostgres(Chatserver, OnPostgres):
@@ -212,7 +212,7 @@ class ChatserverPostgres(Chatserver, OnPostgres):
 
     @classmethod
     def missing(cls) -> str:
-        return super().missing() or ("" if postgres.programs() else "there is no PostgreSQL")
+        return super().missing() or ("" if postgres.programs() else "PostgreSQL is not installed")
 
     def start(self, people: Sequence[People]) -> None:
         self.start_postgres("chat")
@@ -242,7 +242,7 @@ class ChatserverSqlite(Chatserver):
 
 class Relay(Server):
     name, profile = "relay", "relay"
-    keeps = "Nothing; it is no chat server (bench/relay.py)."
+    keeps = "Nothing; it is not a real chat server (bench/relay.py)."
 
     @classmethod
     def missing(cls) -> str:

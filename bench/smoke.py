@@ -1,7 +1,7 @@
-"""A minute's look at whether the server has become slower: its ratio to a minimal relay in the same run.
+"""Checks in a minute whether the server has become slower, by its ratio to a minimal relay in the same run.
 
-`make bench-smoke` compares with what `make bench-smoke RECORD=1` wrote to smoke.json. For people: a timing decides
-nothing.
+`make bench-smoke` compares with the ratios that `make bench-smoke RECORD=1` wrote to smoke.json. It is a tool for
+people: no timing decides whether a change is accepted.
 """
 
 import argparse
@@ -18,14 +18,15 @@ from bench.servers import ChatserverPostgres, ChatserverSqlite, Relay, Server
 
 RECORD = Path(__file__).with_name("smoke.json")
 ROUNDS = 3
-FALL = 0.8
+FALLEN = 0.8
+"""A ratio below this share of the recorded one is marked as fallen."""
 LOADS = {
     "fan100": ("deliveries_per_s", Load(seconds=1.5, prefix="a")),
     "fan500": ("deliveries_per_s", Load(clients=500, seconds=1.5, prefix="b")),
     "rooms50": ("deliveries_per_s", Load(clients=500, rooms=50, senders=50, window=4, seconds=1.5, prefix="c")),
     "paced100": ("lat_ms", Load("paced", rate=100, seconds=2, prefix="d")),
 }
-"""Of the figure, more is better but for latency, whose inverse is compared."""
+"""By scenario: the figure that is compared, and the load. More is better, except for latency, whose inverse is used."""
 
 
 class Ratio(NamedTuple):
@@ -37,16 +38,16 @@ class Ratio(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.smoke", description=__doc__)
-    parser.add_argument("--record", action="store_true", help="keep the ratios in smoke.json")
+    parser.add_argument("--record", action="store_true", help="write the ratios to smoke.json")
     options = parser.parse_args()
     machine.raise_file_limit()
-    machine.end_in_order()
+    machine.exit_on_sigterm()
     workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
     workspace.chmod(0o755)
     kind: type[Server] = ChatserverSqlite if ChatserverPostgres.missing() else ChatserverPostgres
     servers: list[Server] = []
     try:
-        with machine.alone():
+        with machine.exclusive():
             people = [one.people for _, one in LOADS.values()]
             for server in (kind(workspace), Relay(workspace)):
                 servers.append(server)
@@ -57,7 +58,7 @@ def main() -> None:
             server.stop()
         shutil.rmtree(workspace, ignore_errors=True)
     recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    print(f"{kind.name} as a ratio to the relay; 1 is as fast")
+    print(f"Speed of {kind.name} relative to the relay; 1 means equally fast")
     for name, ratio in ratios.items():
         compared = _compared(ratio.median, recorded.get(kind.name, {}).get(name))
         noise = "  (the machine was busy)" if ratio.busy else ""
@@ -68,7 +69,7 @@ def main() -> None:
 
 
 def _ratio(servers: list[Server], name: str) -> Ratio:
-    """Median, lowest and highest over some rounds, in which each server has its turn."""
+    """Median, lowest and highest over several rounds; each round runs every server."""
     key, what = LOADS[name]
     ratios, busy = [], False
     for _ in range(ROUNDS):
@@ -85,8 +86,8 @@ def _ratio(servers: list[Server], name: str) -> Ratio:
 
 def _compared(ratio: float, before: float | None) -> str:
     if before is None:
-        return "none recorded (RECORD=1 does)"
-    return f"recorded {before:.3f}, {100 * (ratio / before - 1):+.0f} %{'  FALLEN' if ratio < FALL * before else ''}"
+        return "none recorded (record one with RECORD=1)"
+    return f"recorded {before:.3f}, {100 * (ratio / before - 1):+.0f} %{'  FALLEN' if ratio < FALLEN * before else ''}"
 
 
 if __name__ == "__main__":

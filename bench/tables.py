@@ -1,4 +1,4 @@
-"""Tables of the report: rows of runs to Markdown."""
+"""The tables of the report, as Markdown."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 Run = dict[str, Any]
 YARDSTICK = "ngircd"
 PLACES = {"oldest tenth": (0.0, 0.1), "middle": (0.45, 0.55), "newest tenth": (0.9, 1.0)}
-"""Parts of a log, from which pages are read."""
+"""The parts of a log from which pages are read, as shares of its length."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -47,7 +47,7 @@ def _counted(all_runs: Sequence[Run]) -> str:
 
 
 def _cpu(run: Run, *, database: bool = True) -> float:
-    """Microseconds of CPU for a delivery."""
+    """CPU time per delivery, in microseconds."""
     groups = run["server"] if database else {"server": run["server"]["server"]}
     return float(sum(group["cpu_s"] for group in groups.values()) * 1e6 / max(1, run["received"]))
 
@@ -100,7 +100,7 @@ def idle_table(runs: Sequence[Run]) -> str:
 
 
 def _pair(runs: Sequence[Run], latency: str) -> str:
-    """The median p50, and the p99 with its spread."""
+    """The median of p50, and p99 with its spread."""
     return f"{median(runs, f'{latency}.p50', '.2f').partition(' ')[0]} / {median(runs, f'{latency}.p99', '.2f')}"
 
 
@@ -113,8 +113,8 @@ def stored_table(runs: Sequence[Run]) -> str:
     for scenario in dict.fromkeys(run["scenario"] for run in runs):
         for peer, every in _by_peer([run for run in runs if run["scenario"] == scenario]).items():
             good = counting(every)
-            told = [run["database_ms"] for run in good if run.get("database_ms")]
-            spent = f"{median(told, 'mean', '.2f')} / {max(one['max'] for one in told):.2f}" if told else ""
+            database = [run["database_ms"] for run in good if run.get("database_ms")]
+            spent = f"{median(database, 'mean', '.2f')} / {max(one['max'] for one in database):.2f}" if database else ""
             pages = [_pair(good, f"pages_ms.{place}") for place in PLACES] if good else []
             entries = f"{int(scenario.removeprefix('stored')):,}"
             rows.append([peer, _counted(every), entries, _pair(good, "lat_ms"), *pages, spent])
@@ -167,7 +167,7 @@ TABLES: dict[str, Callable[[Sequence[Run]], str]] = {
     "bigroom": bigroom_table,
 }
 PROBE_TITLES = {
-    "stored": "A long log: live messages, and a page of 50 anywhere",
+    "stored": "A long log: live messages, and pages of 50 from anywhere",
     "resume": "Resume",
     "stalled": "Members that never read",
     "bigroom": "A room of 10,000",

@@ -1,6 +1,6 @@
-"""chatserver under twistd, with clocks at the stations of a message's way. `bench/where.py` starts it.
+"""Runs chatserver under twistd, with clocks at the stations on a message's path. `bench/where.py` starts it.
 
-Arguments are twistd's. At the end it writes what the clocks say, as JSON, to the file that BENCH_TIMED names.
+Takes twistd's arguments. When it exits, it writes all samples as JSON to the file named by BENCH_TIMED.
 """
 
 import atexit
@@ -16,14 +16,14 @@ from typing import Any
 
 from twisted.scripts.twistd import run
 
-from chatserver.net.protocol import ChatProtocol
+from chatserver.delivery.registry import Registry
+from chatserver.net.line import LineDoor
 from chatserver.processor import Processors
-from chatserver.registry import Registry
 from chatserver.store import threads
 from chatserver.store.transactions import Statements, transact
 
 SAMPLES: dict[str, list[tuple[float, float]]] = defaultdict(list)
-"""By station: seconds gone by, and seconds of the thread's own CPU time."""
+"""By station: elapsed seconds, and seconds of the thread's own CPU time."""
 
 
 def timed(station: str, work: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def timed(station: str, work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def timed_store(append: Callable[..., Any]) -> Callable[..., Any]:
-    """Beside the time of a take, notes how many messages it has: as if that were microseconds."""
+    """Also records how many messages each take contains, as if the number were microseconds."""
 
     async def clocked(self: threads.Store, work: Any, drafts: Any, at: Any) -> Any:
         wall = time.perf_counter()
@@ -64,10 +64,13 @@ def write() -> None:
 
 
 def main() -> None:
-    for station, kind, name in (
-        ("read", ChatProtocol, "dataReceived"), ("tell", Processors, "_tell"), ("publish", Registry, "publish"),
-    ):  # fmt: skip
-        setattr(kind, name, timed(station, getattr(kind, name)))
+    methods: list[tuple[str, type, Callable[..., Any]]] = [
+        ("read", LineDoor, LineDoor.dataReceived),
+        ("tell", Processors, Processors._deliver),
+        ("publish", Registry, Registry.announce),
+    ]
+    for station, kind, method in methods:
+        setattr(kind, method.__name__, timed(station, method))
     setattr(threads.Store, "append", timed_store(threads.Store.append))  # noqa: B010 - mypy forbids the other way
     setattr(threads, "transact", timed("transaction", transact))  # noqa: B010
     setattr(Statements, "run", timed("transaction", Statements.run))  # noqa: B010

@@ -1,6 +1,7 @@
-"""Where a message's time goes: python -m bench.where [--peer chatserver-sqlite] [SCENARIO ...]
+"""Where the time of a message goes: python -m bench.where [--peer chatserver-sqlite] [SCENARIO ...]
 
-Prints, for each scenario, what the stations of a message's way take. The clocks themselves cost some microseconds.
+Prints, for each scenario, the time spent at each station on a message's path. The clocks themselves cost a few
+microseconds.
 """
 
 import argparse
@@ -17,17 +18,17 @@ from bench.scenarios import OURS, SCENARIOS
 from bench.servers import SERVERS, Chatserver
 
 STATIONS = {
-    "read": "bytes to commands, and into a lane (for each read of a socket)",
-    "store": "from a lane to the store and back, for a take",
+    "read": "bytes to commands, and into a lane (per read from a socket)",
+    "store": "from a lane to the store and back (per take)",
     "transaction": "of that, the transaction in its thread",
-    "tell": "publishing and answering, for a take",
-    "publish": "of that, encoding and writing to everybody",
+    "tell": "publishing and answering (per take)",
+    "publish": "of that, encoding and writing to every subscriber",
     "garbage 0": "garbage collection, youngest generation",
     "garbage 1": "garbage collection, middle generation",
     "garbage 2": "garbage collection, oldest generation",
 }
 WARM_UP = 0.25
-"""Of the samples, so many at the beginning do not count."""
+"""The share of samples, from the beginning, that is ignored."""
 
 
 def measure(name: str, peer: str) -> dict[str, list[tuple[float, float]]]:
@@ -44,7 +45,7 @@ def measure(name: str, peer: str) -> dict[str, list[tuple[float, float]]]:
         finally:
             server.stop()
         if faults:
-            print(f"It does not count: {'; '.join(faults)}")
+            print(f"This run does not count: {'; '.join(faults)}")
         found: dict[str, list[tuple[float, float]]] = json.loads(server.timed.read_text())
         return found
     finally:
@@ -54,7 +55,7 @@ def measure(name: str, peer: str) -> dict[str, list[tuple[float, float]]]:
 def table(samples: dict[str, list[tuple[float, float]]]) -> str:
     takes = samples["messages"][int(len(samples["messages"]) * WARM_UP) :]
     lines = [
-        f"{mean(size for size, _ in takes) * 1e6:.1f} messages in a take.",
+        f"{mean(size for size, _ in takes) * 1e6:.1f} messages per take.",
         "",
         "| station | times | mean µs | p50 | p99 | CPU, mean |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -73,16 +74,18 @@ def table(samples: dict[str, list[tuple[float, float]]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.where", description=__doc__)
-    parser.add_argument("scenario", nargs="*", default=["paced500", "fan100"], help=f"of {', '.join(SCENARIOS)}")
+    parser.add_argument(
+        "scenario", nargs="*", default=["paced500", "fan100"], help=f"one or more of {', '.join(SCENARIOS)}"
+    )
     parser.add_argument("--peer", choices=OURS, default=OURS[0])
     options = parser.parse_args()
     if unknown := set(options.scenario) - set(SCENARIOS):
-        sys.exit(f"There is no scenario {', '.join(sorted(unknown))}. Known: {', '.join(SCENARIOS)}")
+        sys.exit(f"Unknown scenario: {', '.join(sorted(unknown))}. Known: {', '.join(SCENARIOS)}")
     machine.raise_file_limit()
-    machine.end_in_order()
-    with machine.alone():
+    machine.exit_on_sigterm()
+    with machine.exclusive():
         for name in options.scenario:
-            print(f"\n## {name}: {SCENARIOS[name].asks}\n\n{table(measure(name, options.peer))}", flush=True)
+            print(f"\n## {name}: {SCENARIOS[name].question}\n\n{table(measure(name, options.peer))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
--- Prosody for measuring: anonymous logins, no rate limits, group chat rooms whose messages are archived (MAM) in PostgreSQL.
+-- Prosody for benchmarks: anonymous logins, no rate limits, group chat rooms with a message archive (MAM) in PostgreSQL.
 daemonize = false
 data_path = "@FOLDER@"
 certificates = "@FOLDER@"

@@ -1,4 +1,4 @@
-# chatserver from scratch, to load any server by hand: everybody registers and joins.
+# chatserver without prepared accounts, for loading any server by hand: every client registers and joins.
 eol \n
 send {"cmd":"register","name":"u%x-%C","password":"benchmark-only","tag":1}
 wait "tag":1

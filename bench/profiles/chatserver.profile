@@ -1,5 +1,5 @@
-# chatserver, JSON Lines dialect: accounts and memberships that the database has already (bench/fill.py).
-# Login lets a client hear its rooms. A sender gets its own entries too, and an answer for each.
+# chatserver, JSON Lines dialect: the accounts and memberships are in the database already (bench/fill.py).
+# Login subscribes a client to its rooms. A sender receives its own entries too, and an answer to each command.
 eol \n
 send {"cmd":"login","token":"bench-%Pu%c","tag":1}
 wait "tag":1

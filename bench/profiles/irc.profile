@@ -1,4 +1,4 @@
-# IRC, as RFC 1459/2812 servers speak it.  A sender does not hear itself.
+# IRC, as RFC 1459/2812 servers speak it.  A sender does not receive its own messages.
 send NICK %Pu%C
 send USER %Pu%C 0 * :u
 wait " 001 "

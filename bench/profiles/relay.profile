@@ -1,4 +1,4 @@
-# bench/relay.py: the first line names a room; every further one goes to all in it.
+# bench/relay.py: the first line names a room; every other line goes to all clients in it.
 eol \n
 send JOIN %Pr%r
 wait JOINED

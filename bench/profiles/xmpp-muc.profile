@@ -1,6 +1,6 @@
 # XMPP group chat (XEP-0045) over a plain connection, SASL ANONYMOUS.
-# A '>' ends a "line"; the body's text is then the start of one.
-# A room reflects a message to its sender too.
+# A '>' ends a "line", so the text of a body begins a line.
+# A room also sends each message back to its sender.
 frame line
 delim ">"
 eol ""
