@@ -144,7 +144,7 @@ class Say(Command, frozen=True, tag="say"):
 
 
 class History(Command, frozen=True, tag="history"):
-    """Entries before or after a seq, in rising order; without either, the latest."""
+    """Entries before or after a seq, in ascending order; without either, the latest."""
 
     room: str = CURRENT
     before: Seq | None = None
@@ -216,7 +216,7 @@ class Kick(Command, frozen=True, tag="kick"):
 
 
 class Ban(Command, frozen=True, tag="ban"):
-    """Bans an account, or an address or network, from a room or (None) from the server, for `seconds` or for ever."""
+    """Bans an account, or an address or network, from a room or (None) from the server, for `seconds` or permanently."""
 
     name: str | None = None
     address: str | None = None

@@ -1,4 +1,4 @@
-"""Tells people who share a room who is online. Changes are coalesced, so that an unstable link causes no flood of news."""
+"""Tells people who share a room who is online. Changes are coalesced: an unstable link causes no flood of news."""
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -8,8 +8,8 @@ from chatserver.session import Session
 
 
 class Presence:
-    """`seconds`: going offline is told so late, and not at all where the account is back by then. Rooms with more than
-    `max_subscribers` sessions are told nothing."""
+    """`seconds`: the delay before others are told that an account went offline; if it is back by then, they are not.
+    Rooms with more than `max_subscribers` sessions are told nothing."""
 
     def __init__(self, clock: IReactorTime, roster: Roster, seconds: float, max_subscribers: int) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class Presence:
         self._going: dict[int, IDelayedCall] = {}
 
     def came(self, session: Session) -> None:
-        """A session has logged in. Nothing is told where its account was online a moment ago."""
+        """A session has logged in. Others are told, unless its account was online a moment ago."""
         going = self._going.pop(session.account_id, None)
         if going is not None:
             going.cancel()

@@ -40,7 +40,7 @@ class Lanes:
         self.reads = Lane()
 
     def write_lane(self, session: Session, room: str) -> Lane:
-        """The lane of the room that this session calls so; where it names none, the session's own lane."""
+        """The lane of the room with this label; without a room, the lane of the session itself."""
         if room.startswith("@"):
             # The two people of a direct room call it by each other's names: both must come to the same lane.
             room = "@" + ":".join(sorted((session.name.lower(), room[1:].lower())))

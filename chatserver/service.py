@@ -186,7 +186,7 @@ def with_backlog(description: str) -> str:
 
 
 def _tune_process() -> None:
-    # The garbage collector stops everything to look through everything. What is loaded now stays for ever, and
+    # The garbage collector stops everything to look through everything. What is loaded now stays loaded, and
     # connections leave no circles of references behind.
     gc.collect()
     gc.freeze()

@@ -35,7 +35,7 @@ class Link(Protocol):
         """Sends these bytes after all before them."""
 
     def hold(self) -> bool:
-        """Collects what is written until `release`. False where it is collected already. See `collected`."""
+        """Collects what is written until `release`. Returns False if it is collected already. See `collected`."""
         ...
 
     def release(self) -> None:

@@ -1,4 +1,4 @@
-"""Records when sessions begin and end in the database: many at once and a little later, since nobody waits for these rows."""
+"""Writes logins and their ends to the database, many at once and a little later, since nobody waits for them."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,9 @@ class SessionLog:
 
     def add(self, change: sessions.Change) -> None:
         if len(self._changes) >= MAX_WAITING:
-            self.log.warn("The database has been unreachable for too long: some logins and their ends are not recorded.")
+            self.log.warn(
+                "The database has been unreachable for too long: some logins and their ends are not recorded."
+            )
             self._changes.clear()
         self._changes.append(change)
         self._later(FLUSH_SECONDS)

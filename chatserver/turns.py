@@ -23,7 +23,7 @@ POLL_SECONDS = 0.02
 
 
 async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: float = inf) -> None:
-    """Until something is so, or so many seconds have passed."""
+    """Waits until the condition holds, or so many seconds have passed."""
     end = clock.seconds() + seconds
     while not condition() and clock.seconds() < end:
         await pause(clock, POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Quotas: who may connect, before anything is said."""
+"""Admission: quotas decide who may connect, before anything is read."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -27,7 +27,7 @@ def admission(limits: dict[str, int], clock: Clock | None = None) -> Admission:
     ],
 )
 def test_quotas(limit: str, others_too: bool) -> None:
-    """At the limit the next one is refused, of that address or of all; a place that is free again is given again."""
+    """At the limit the next connection is refused, from that address or from all; a closed one makes room again."""
     gate = admission({limit: 2})
     for _ in range(2):
         assert gate.refusal("10.0.0.1") is None
@@ -39,8 +39,8 @@ def test_quotas(limit: str, others_too: bool) -> None:
 
 
 @pytest.mark.parametrize("limit", ["pending_connections", "pending_per_address"])
-def test_who_is_logged_in_is_not_pending(limit: str) -> None:
-    """Logging in frees a stranger's place, once."""
+def test_a_login_is_no_longer_pending(limit: str) -> None:
+    """A login makes room for another pending connection, and its end does not do so again."""
     gate = admission({limit: 1})
     gate.opened("10.0.0.1")
     gate.logged_in("10.0.0.1")
@@ -51,7 +51,7 @@ def test_who_is_logged_in_is_not_pending(limit: str) -> None:
 
 
 def test_no_limits() -> None:
-    """0 is no limit."""
+    """0 means no limit."""
     names = (
         "connections",
         "connections_per_address",
@@ -67,7 +67,7 @@ def test_no_limits() -> None:
 
 
 def test_offences() -> None:
-    """So many offences within a minute keep an address out, until the first of them is a minute old; no other one."""
+    """After too many offences within a minute only that address is kept out, until the first one is a minute old."""
     clock = Clock()
     gate = admission({"offences_per_address": 3}, clock)
     for _ in range(3):

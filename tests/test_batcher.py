@@ -1,4 +1,4 @@
-"""Questions that share an answer."""
+"""Batches: questions that are answered together."""
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -10,8 +10,8 @@ from chatserver.turns import turns
 MOST = 3
 
 
-class Desk:
-    """Where batches are answered when the test says so: each number with its double."""
+class Questions:
+    """A batcher whose batches are answered when the test says so: each number with its double."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -23,14 +23,14 @@ class Desk:
         return await self.batches[-1][1]
 
     def asks(self, *numbers: int) -> list[int]:
-        """What is answered, as it comes."""
+        """Asks these numbers. The list gets their answers, -1 for a failure."""
         known: list[int] = []
         for number in numbers:
             ensureDeferred(self._batcher.ask(number)).addCallbacks(known.append, lambda failure: known.append(-1))
         self.clock.advance(0)
         return known
 
-    def answers(self) -> list[int]:
+    def answer(self) -> list[int]:
         asked, answer = self.batches.pop(0)
         answer.callback([2 * number for number in asked])
         self.clock.advance(0)
@@ -38,26 +38,26 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def questions() -> Questions:
+    return Questions()
 
 
-def test_what_comes_meanwhile_is_asked_together(desk: Desk) -> None:
-    """Each gets its own answer; no batch is larger than it may be, and nobody is asked for twice."""
-    first, others = desk.asks(1), desk.asks(2, 3, 4, 5)
-    assert desk.answers() == [1]
+def test_questions_that_arrive_meanwhile_share_a_batch(questions: Questions) -> None:
+    """Each question gets its own answer; no batch exceeds the limit, and no question is in two batches."""
+    first, others = questions.asks(1), questions.asks(2, 3, 4, 5)
+    assert questions.answer() == [1]
     assert (first, others) == ([2], [])
-    assert desk.answers() == [2, 3, 4]
+    assert questions.answer() == [2, 3, 4]
     assert others == [4, 6, 8]
-    assert desk.answers() == [5]
-    assert (others, desk.batches) == ([4, 6, 8, 10], [])
+    assert questions.answer() == [5]
+    assert (others, questions.batches) == ([4, 6, 8, 10], [])
 
 
-def test_what_fails_is_over(desk: Desk) -> None:
-    """A batch that cannot be answered fails for all who are in it, and for nobody after."""
-    failed, other = desk.asks(1, 2), desk.asks(3)
-    desk.batches.pop(0)[1].errback(RuntimeError("the database is away"))
-    desk.clock.advance(0)
+def test_a_batch_fails(questions: Questions) -> None:
+    """A batch that cannot be answered fails for all questions in it, and for none after it."""
+    failed, other = questions.asks(1, 2), questions.asks(3)
+    questions.batches.pop(0)[1].errback(RuntimeError("the database is unavailable"))
+    questions.clock.advance(0)
     assert (failed, other) == ([-1, -1], [])
-    assert desk.answers() == [3]
+    assert questions.answer() == [3]
     assert other == [6]

@@ -1,4 +1,4 @@
-"""A command or a kind of entry that was added in one place only is missing somewhere: these tests name where.
+"""A new command or kind of entry has to be added in several places: these tests name those that are missing.
 
 CONTRIBUTING.md has the lists of files.
 """
@@ -30,14 +30,14 @@ from tests.support.transcript import files
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = {c.Password, c.Forget}
-"""They need a hash, and are methods of the handshake."""
+"""They check a password's hash, and are served by methods of the handshake."""
 OPEN_TO_ALL = {c.Create, c.Join, c.Leave}
-"""They change a room and need no right in it: visibility decides."""
+"""They change a room but need no right in it: visibility decides."""
 
 
 @lru_cache
 def said() -> dict[str, frozenset[type[c.Command]]]:
-    """By dialect, the commands that clients send in the transcripts."""
+    """For each dialect, the commands that clients send in the transcripts."""
     found: dict[str, set[type[c.Command]]] = {"jsonl": set(), "text": set()}
     for path in files():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -69,8 +69,8 @@ def served(kind: type[c.Command]) -> bool:
 
 @pytest.mark.parametrize("kind", c.COMMANDS, ids=names)
 def test_a_command_is_complete(kind: type[c.Command]) -> None:
-    """Each command has a handler, a check, words at a terminal with a page of help, a right, a transcript and a row in
-    the documentation; where one is missing, this names it."""
+    """Each command has a handler, a check, a typed form, a right, transcripts and a row in the documentation; if one is
+    missing, the failure names it."""
     before_login = kind in LEGAL[Stage.GREETING] and kind not in LEGAL[Stage.IN]
     has_room = "room" in kind.__struct_fields__
     wanted = {
@@ -88,14 +88,14 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
     assert [what for what, there in wanted.items() if not there] == []
 
 
-def test_every_word_has_a_page() -> None:
-    """What can be typed after a slash has a page of help, and nothing else has one."""
+def test_every_typed_command_has_a_help_page() -> None:
+    """Every typed command has a help page, and nothing else has one."""
     assert set(PAGES) == set(BUILDERS) | set(GREETINGS)
 
 
 @pytest.mark.parametrize("kind", get_args(EntryKind))
 def test_a_kind_of_entry_is_complete(kind: EntryKind) -> None:
-    """Each kind of entry is told in both dialects, stands in a transcript, and has a row in the documentation."""
+    """Each kind of entry is rendered in both dialects, and has a transcript and a row in the documentation."""
     shown = any(f'{{"event":{json.dumps(kind)},' in path.read_text(encoding="utf-8") for path in files())
     wanted = {
         "wire/jsonl/entries.py: FIELDS": kind in FIELDS or kind == MESSAGE,

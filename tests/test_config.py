@@ -1,4 +1,4 @@
-"""Settings: a file of them, or what is without one."""
+"""Settings: from a file, or the defaults."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def loaded(tmp_path: Path, text: str) -> Settings:
 
 
 def test_without_a_file() -> None:
-    """The defaults are those that the manual names."""
+    """The defaults are those in the documentation."""
     settings = load(None)
     assert settings == Settings()
     limits, passwords = settings.limits, settings.passwords
@@ -30,12 +30,12 @@ def test_without_a_file() -> None:
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
-    """It is as none."""
+    """It is the same as no file."""
     assert loaded(tmp_path, "") == Settings()
 
 
 def test_a_file(tmp_path: Path) -> None:
-    """What it names is set, whole numbers for seconds included; the rest is as it was."""
+    """It changes the settings that it names, and seconds may be whole numbers; the others have their defaults."""
     settings = loaded(tmp_path, "[limits]\nhandshake_seconds = 5\nwindow = 1\n[server]\ndefault_rooms = ['Lobby']\n")
     assert (settings.limits.handshake_seconds, settings.limits.window, settings.limits.strikes) == (5, 1, 20)
     assert settings.server.default_rooms == ["lobby"]
@@ -65,8 +65,8 @@ def test_a_file(tmp_path: Path) -> None:
         ("[server]\nname = '\xff'", "chat.toml"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
-    """A line says which file, which key, and what to do; it never is ignored."""
+def test_a_mistake_is_reported(tmp_path: Path, text: str, named: str) -> None:
+    """One line says which file and key are wrong, and what to do; no mistake is ignored."""
     with pytest.raises(ConfigProblem) as problem:
         loaded(tmp_path, text)
     said = str(problem.value)
@@ -77,6 +77,6 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
-    """The database's URL may hold a password, and shows in no repr."""
+    """The URL of the database may contain a password, so no `repr` contains it."""
     settings = loaded(tmp_path, "[server]\ndatabase = 'postgresql+psycopg2://me:s3cret@host/db'")
     assert "s3cret" not in repr(settings)

@@ -1,4 +1,4 @@
-"""What a message costs, counted in system calls, calls of functions and memory: no slow machine changes that."""
+"""What a message costs, counted in system calls, function calls and memory: these do not depend on the machine."""
 
 import gc
 import socket
@@ -32,20 +32,20 @@ from tests.test_outbox import Link
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
 CALLS_EACH = 3
-"""For a recipient: the socket's `send`, what this test's one calls, and a look at how much it took."""
+"""For a recipient: the socket's `send`, what the one of this test calls, and a check of how much was sent."""
 CALLS_MESSAGE = 25
-"""For a message in a take of many, all its recipients aside."""
+"""For a message in a large take, not counting its recipients."""
 
 
-class Wire(Link):
-    """A link that takes everything, and counts."""
+class CountingLink(Link):
+    """A link that accepts everything, and counts calls."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sends = self.writes = 0
 
     def getHandle(self) -> Any:
-        return Handle(self)
+        return CountingSocket(self)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         pass
@@ -57,19 +57,19 @@ class Wire(Link):
         self.writes += 1
 
 
-class Handle:
+class CountingSocket:
     family = socket.AF_UNIX
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, link: CountingLink) -> None:
+        self._link = link
 
     def send(self, data: bytes) -> int:
-        self._wire.sends += 1
+        self._link.sends += 1
         return len(data)
 
 
-class Prompt:
-    """A store that keeps everything at once."""
+class InstantStore:
+    """A store that answers at once."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -80,11 +80,11 @@ class Prompt:
 
 
 class Hall:
-    """A room of so many; the first of them speaks."""
+    """A room with this many people; the first one sends the messages."""
 
     def __init__(self, people: int) -> None:
         self.clock = Clock()
-        store: Any = Prompt()
+        store: Any = InstantStore()
         nothing: Any = None
         self.roster = Roster()
         self.registry = Registry(self.clock, nothing, self.roster)
@@ -99,19 +99,19 @@ class Hall:
             lambda: AT, lambda session, reason: self.registry.remove(session),
         )  # fmt: skip
         self.factory = ChatFactory(connections, lambda: LineDoor(Settings()), lambda: "id")
-        self.wires = [Wire() for _ in range(people)]
-        self.doors = [self._comes(number, wire) for number, wire in enumerate(self.wires)]
+        self.links = [CountingLink() for _ in range(people)]
+        self.doors = [self._connect(number, link) for number, link in enumerate(self.links)]
 
-    def _comes(self, number: int, wire: Wire) -> LineDoor:
+    def _connect(self, number: int, link: CountingLink) -> LineDoor:
         door = self.factory.buildProtocol(None)
         assert isinstance(door, LineDoor)
-        door.makeConnection(wire)
+        door.makeConnection(link)
         session = door.connection.session
         session.speak(JSONL, PLAIN)
         session.account_id, session.name, session.stage = number + 1, f"user{number}", Stage.IN
         self.registry.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
         session.link.admitted()
-        wire.sends = 0
+        link.sends = 0
         return door
 
     def says(self, messages: int) -> None:
@@ -123,7 +123,7 @@ class Hall:
 
 
 def calls(work: Callable[[], None]) -> int:
-    """How many functions are called, those of C included; none by garbage collection, to which others add their own."""
+    """How many functions are called, in Python and C. Garbage collection is off: it may have hooks."""
     count = 0
 
     def note(_frame: Any, kind: str, _arg: Any) -> None:
@@ -141,24 +141,24 @@ def calls(work: Callable[[], None]) -> int:
 
 
 @pytest.mark.parametrize("messages", [1, 20])
-def test_a_take_is_one_system_call_for_each(messages: int) -> None:
-    """However many messages a take has, each recipient costs one `send`, and so does the sender with its answers."""
+def test_a_take_is_one_system_call_per_recipient(messages: int) -> None:
+    """However many messages a take has, each recipient costs one `send`; so does the sender, with its answers."""
     hall = Hall(50)
     hall.says(messages)
-    assert [wire.sends for wire in hall.wires] == [1] * 50
-    assert [wire.writes for wire in hall.wires] == [0] * 50
+    assert [link.sends for link in hall.links] == [1] * 50
+    assert [link.writes for link in hall.links] == [0] * 50
 
 
 def test_calls_for_each_recipient() -> None:
-    """A recipient more costs a handful of calls: nothing is encoded, copied or awaited for it alone."""
+    """Another recipient costs a handful of calls: nothing is encoded, copied or awaited for it alone."""
     few, many = Hall(10), Hall(110)
     for hall in (few, many):
-        hall.says(1)  # what is done once only
+        hall.says(1)  # warm up: some work is done only once
     assert calls(lambda: many.says(1)) - calls(lambda: few.says(1)) <= 100 * CALLS_EACH
 
 
 def test_calls_for_each_message() -> None:
-    """A message more in a take costs no more than it did."""
+    """Another message in a take costs a bounded number of calls, whatever the size of the take."""
     hall = Hall(10)
     hall.says(1)
     one = calls(lambda: hall.says(1))
@@ -166,7 +166,7 @@ def test_calls_for_each_message() -> None:
 
 
 def test_nothing_is_left_of_a_message() -> None:
-    """Thousands of messages leave no object behind, and nothing for the garbage collector."""
+    """Thousands of messages leave no objects in memory, and no work for the garbage collector."""
     hall = Hall(10)
     hall.says(500)
     gc.collect()
@@ -183,17 +183,17 @@ def test_nothing_is_left_of_a_message() -> None:
 
 
 def test_nothing_is_left_of_a_connection() -> None:
-    """What a connection has used is free as soon as it is gone, without the garbage collector."""
+    """The memory of a connection is freed as soon as it ends, without the garbage collector."""
     hall = Hall(10)
     gc.collect()
     gc.disable()
     try:
-        for door, wire in zip(hall.doors, hall.wires, strict=True):
-            wire.unregisterProducer()  # as Twisted does
+        for door, link in zip(hall.doors, hall.links, strict=True):
+            link.unregisterProducer()  # as Twisted does
             door.connectionLost()
         hall.doors.clear()
-        hall.wires.clear()
-        del door, wire
+        hall.links.clear()
+        del door, link
         assert gc.collect() == 0
     finally:
         gc.enable()

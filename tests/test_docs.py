@@ -1,4 +1,4 @@
-"""The pages for users say what is so: their examples were said by the server, their tables name what there is."""
+"""The documentation matches the server: examples come from transcripts, and tables list exactly what exists."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def page(name: str) -> str:
 
 
 def lines_of(transcript: Path, client: str | None) -> list[str]:
-    """All of it, or what stands on the terminal of one of its clients."""
+    """All lines, or only those on the terminal of one client."""
     lines = transcript.read_text(encoding="utf-8").splitlines()
     if client is None:
         return lines
@@ -41,7 +41,7 @@ def lines_of(transcript: Path, client: str | None) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES_WITH_EXAMPLES)
 def test_examples(name: str) -> None:
-    """Each stands in its transcript, line for line, without a line left out."""
+    """Every example is in the transcript that it names, as consecutive lines."""
     text = page(name)
     examples = list(_EXAMPLE.finditer(text))
     assert examples
@@ -56,7 +56,7 @@ def test_examples(name: str) -> None:
 
 
 def rows(text: str, heading: str) -> dict[str, list[str]]:
-    """The further cells of a table below a heading, by the first one; `\\|` stands for a bar in a cell."""
+    """The rows of the table with this heading: by the first cell, the others. `\\|` stands for a bar in a cell."""
     table = text.split(f"\n{heading}", 1)[1].split("\n\n", 1)[0]
     cells = [
         [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -67,15 +67,15 @@ def rows(text: str, heading: str) -> dict[str, list[str]]:
 
 
 def words(cell: str) -> set[str]:
-    """What stands in backticks, without the value where there is one."""
+    """The words in backticks, without their values if they have any."""
     return {re.sub(r'^"(\w+)":.*', r"\1", word) for word in re.findall(r"`([^`]*)`", cell)}
 
 
 def test_commands() -> None:
-    """Each command is there with its fields, those that may be missing with a `?`."""
+    """The table has every command with its fields; optional ones are marked with a `?`."""
     told = rows(page("docs/protocol.md"), "| cmd |")
     assert set(told) == {str(kind.__struct_config__.tag) for kind in COMMANDS}
-    alternatives = {"login", "token", "ban", "unban"}  # one of them, or another
+    alternatives = {"login", "token", "ban", "unban"}  # they take one field or another
     for kind in COMMANDS:
         name = str(kind.__struct_config__.tag)
         fields = {
@@ -90,17 +90,17 @@ def test_commands() -> None:
 
 
 def test_entries() -> None:
-    """Each kind of entry is there."""
+    """The table has every kind of entry."""
     assert set(rows(page("docs/protocol.md"), "| event | fields besides")) == {events.MESSAGE, *FIELDS}
 
 
 def test_news() -> None:
-    """So is everything else that comes unasked."""
+    """The table has everything else that the server sends unasked."""
     assert set(rows(page("docs/protocol.md"), "| event | fields | |")) == NEWS
 
 
 def heard() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """All JSON that the server says in transcripts: `event` and its word, or `cmd` and the command that it answers."""
+    """Every JSON line of the server in the transcripts, after `event` and its name or `cmd` and the command asked."""
     for path in sorted(TRANSCRIPTS.glob("*.txt")):
         asked: defaultdict[str, deque[str]] = defaultdict(deque)
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -117,7 +117,7 @@ def heard() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_fields() -> None:
-    """What the server says has no field that its table does not tell, and all that are not marked with a `?`."""
+    """What the server sends has only fields that are in its table, and all of those that are not marked with a `?`."""
     text = page("docs/protocol.md")
     answers = {word: cells[1] for word, cells in rows(text, "| cmd |").items()}
     answers |= dict.fromkeys(("register", "guest"), answers["login"])
@@ -135,7 +135,7 @@ def test_fields() -> None:
 
 
 def all_fields(message: dict[str, Any]) -> set[str]:
-    """Of the object, and of those in its lists, but for entries, which are told as events."""
+    """The fields of the object and of the objects in its lists, except entries, which are documented as events."""
     inner = [
         one
         for key, value in message.items()
@@ -146,14 +146,14 @@ def all_fields(message: dict[str, Any]) -> set[str]:
 
 
 def test_errors() -> None:
-    """Each error word is there, and says whether one may try again."""
+    """The table has every error word, and says whether you may retry."""
     told = rows(page("docs/protocol.md"), "| error |")
     assert list(told) == [word.value for word in ErrorWord]
     assert {word for word, cells in told.items() if "(`retry`)" in cells[0]} == {word.value for word in RETRYABLE}
 
 
 def test_typed_commands() -> None:
-    """The manual's table has all that may be typed after a slash, and what it says of itself."""
+    """The manual's table has every typed command, with its usage and its sentence from the help."""
     told = rows(page("docs/manual.md"), "| command |")
     also = {name: ", ".join(f"`/{alias}`" for alias, known in ALIASES.items() if known == name) for name in PAGES}
     assert told == {about.usage: [also[name], about.sentence] for name, about in PAGES.items()}

@@ -1,4 +1,4 @@
-"""What goes out to one client, over a transport that takes as much as the test says."""
+"""What is sent to one client, over a transport that accepts as many bytes as the test says."""
 
 import socket
 from typing import Any
@@ -16,7 +16,7 @@ STALLED_SECONDS = 10.0
 
 
 class Link(tcp.Connection):
-    """A TCP transport without a socket: `room` is what the kernel takes at once, `queue` what waits before it."""
+    """A TCP transport without socket. `room`: how much the kernel accepts now; `queue`: what waits."""
 
     TLS = False
 
@@ -44,7 +44,7 @@ class Link(tcp.Connection):
         self.aborted = True
 
     def take(self, size: int) -> None:
-        """The kernel takes so much of what waits; once nothing does, the producer is asked."""
+        """The kernel accepts up to `size` of the waiting bytes; once none wait, the producer is resumed."""
         self.taken += self.queue[:size]
         self.queue = self.queue[size:]
         if not self.queue and self.producer is not None:
@@ -52,7 +52,7 @@ class Link(tcp.Connection):
 
 
 class Socket:
-    """What the link has of a socket. Of a Unix one: there is nothing to set."""
+    """The part of a socket that an outbox uses. It claims to be a Unix socket, for which no options are set."""
 
     family = socket.AF_UNIX
 
@@ -70,7 +70,7 @@ class Socket:
 
 
 class Owner(NoLink):
-    """The link to which the outbox belongs, and what it was told."""
+    """The link to which the outbox belongs; counts its calls."""
 
     def __init__(self) -> None:
         self.times_drained = self.times_stalled = 0
@@ -84,7 +84,7 @@ class Owner(NoLink):
 
 
 class Ends:
-    """Both ends of a link."""
+    """An outbox with everything around it."""
 
     def __init__(self) -> None:
         self.link = Link()
@@ -109,8 +109,8 @@ def ends() -> Ends:
         max_size=40,
     )
 )
-def test_nothing_is_lost_or_swapped(steps: list[tuple[str, int]]) -> None:
-    """However the transport takes it, what was written goes out once and in order; a link with much waiting is full."""
+def test_nothing_is_lost_or_reordered(steps: list[tuple[str, int]]) -> None:
+    """However the transport accepts it, all data goes out once and in order. A link with much waiting is full."""
     ends = Ends()
     written = b""
     held = False
@@ -140,8 +140,8 @@ def test_nothing_is_lost_or_swapped(steps: list[tuple[str, int]]) -> None:
     assert ends.owner.writable
 
 
-def test_a_free_link_takes_it_at_once(ends: Ends) -> None:
-    """What the kernel takes at once never waits in the transport; what it leaves does, and the next waits behind it."""
+def test_a_free_link_sends_at_once(ends: Ends) -> None:
+    """Bytes that the kernel accepts never wait in the transport; the rest does, and later writes wait behind it."""
     ends.link.room = 5
     ends.outbox.write(b"one")
     ends.outbox.write(b"two")
@@ -153,7 +153,7 @@ def test_a_free_link_takes_it_at_once(ends: Ends) -> None:
     assert (ends.link.taken, ends.link.queue) == (b"onetwothreefour", b"")
 
 
-def test_what_is_held_goes_out_in_one_piece(ends: Ends) -> None:
+def test_held_bytes_go_out_in_one_piece(ends: Ends) -> None:
     """Between hold and release nothing goes out."""
     ends.link.room = 100
     ends.outbox.hold()
@@ -164,8 +164,8 @@ def test_what_is_held_goes_out_in_one_piece(ends: Ends) -> None:
     assert ends.link.taken == b"onetwo"
 
 
-def test_being_full(ends: Ends) -> None:
-    """A full link is told of when it has drained, once, and not before."""
+def test_a_full_link(ends: Ends) -> None:
+    """`drained` is called once, when a full link is empty again, and not before."""
     ends.outbox.write(b"x" * FULL_BYTES)
     assert ends.owner.writable
     ends.outbox.write(b"x")
@@ -177,7 +177,7 @@ def test_being_full(ends: Ends) -> None:
 
 
 def test_a_stalled_link(ends: Ends) -> None:
-    """A link that is full, and takes nothing for so long, is given up; one that drains in time is not."""
+    """`stalled` is called for a link that stays full for too long, and not for one that drains in time."""
     ends.outbox.write(b"x" * (FULL_BYTES + 1))
     ends.clock.advance(STALLED_SECONDS - 1)
     ends.link.take(FULL_BYTES + 1)
@@ -190,8 +190,8 @@ def test_a_stalled_link(ends: Ends) -> None:
     assert ends.owner.times_stalled == 1
 
 
-def test_the_end(ends: Ends) -> None:
-    """Once closed, what was written still goes out, nothing more is taken, and nobody is called."""
+def test_closing(ends: Ends) -> None:
+    """Once it is closed, bytes written before still go out, later ones are discarded, and the owner is not called."""
     ends.outbox.write(b"x" * (FULL_BYTES + 1))
     ends.outbox.hold()
     ends.outbox.write(b"the end")
@@ -205,7 +205,7 @@ def test_the_end(ends: Ends) -> None:
 
 
 def test_a_lost_connection(ends: Ends) -> None:
-    """Writing to it does nothing, and no clock is left behind."""
+    """Writing to it does nothing, and no timer is left behind."""
     ends.outbox.write(b"x" * (FULL_BYTES + 1))
     ends.outbox.stopProducing()
     before = ends.link.queue

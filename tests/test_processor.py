@@ -1,4 +1,4 @@
-"""The processors before a store that commits when it is told to."""
+"""The processors, with a store that commits when the test says so."""
 
 import json
 from collections.abc import Iterator
@@ -30,13 +30,13 @@ from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
-# The first two are in different lanes, where there are two.
+# Two rooms that are in different lanes if there are two lanes.
 BOOKS, CARDS = RoomFacts(1, "books"), RoomFacts(2, "cards")
 TAKE = 5
 
 
 class Call:
-    """What the store was asked, and has not answered yet."""
+    """A call that the store has not answered yet."""
 
     def __init__(self, work: Any, args: tuple[Any, ...]) -> None:
         self.work, self.args = work, args
@@ -48,7 +48,7 @@ class Call:
 
 
 class HeldStore:
-    """A store whose transactions are under way until the test ends them; then some turns of the reactor pass."""
+    """A store whose transactions last until the test ends them; the clock then runs what is due."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -71,7 +71,7 @@ class HeldStore:
         return await call.answer
 
     def commit(self) -> list[Draft]:
-        """The oldest transaction succeeds."""
+        """The oldest transaction is committed."""
         call = self.appends.pop(0)
         verdicts = [self._keep(draft) for draft in call.drafts]
         call.answer.callback(verdicts)
@@ -84,7 +84,7 @@ class HeldStore:
         return Verdict("stored", len(log), AT)
 
     def fail(self, error: Exception, *, stored: bool = False) -> None:
-        """The oldest transaction fails, or its answer is lost."""
+        """The oldest transaction fails; with `stored`, it was committed but its answer is lost."""
         call = self.appends.pop(0)
         if stored:
             for draft in call.drafts:
@@ -120,7 +120,7 @@ class Client:
 
     @property
     def answers(self) -> list[Any]:
-        """The tags of what was done; of what was not, with the error word."""
+        """The tag of each command that succeeded; for each that failed, its tag, error word and `retry`."""
         return [
             one["tag"] if one["ok"] else (one["tag"], one["error"], one.get("retry"))
             for one in self.told
@@ -136,7 +136,7 @@ class Town:
         self.registry = Registry(self.clock, self._read_page, self.roster)
         nothing: Any = None
         store: Any = self.store
-        self.counts: list[int] = []  # what was said to be stored
+        self.counts: list[int] = []  # of stored messages, as reported
         self.processors = Processors(
             turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), TAKE,
             {c.Password: self._slow}, nothing, self.counts.append,
@@ -161,7 +161,7 @@ def town() -> Town:
 
 @pytest.fixture
 def faults() -> Iterator[list[Exception]]:
-    """What was logged as a failure."""
+    """The exceptions that were logged as failures."""
     found: list[Exception] = []
 
     @implementer(ILogObserver)
@@ -184,8 +184,8 @@ def test_nobody_hears_what_is_not_stored(town: Town) -> None:
     assert town.counts == [1]
 
 
-def test_what_comes_meanwhile_shares_a_transaction(town: Town) -> None:
-    """While a room's transaction is under way there is no other one of it; all that comes meanwhile is in the next."""
+def test_messages_that_arrive_meanwhile_share_a_transaction(town: Town) -> None:
+    """A room has one transaction at a time; all messages that arrive while it is under way share the next one."""
     people = [town.client(account) for account in range(1, 5)]
     for turn in ("first", "second", "third"):
         for one in people:
@@ -200,7 +200,7 @@ def test_what_comes_meanwhile_shares_a_transaction(town: Town) -> None:
 
 
 def test_a_take_is_bounded(town: Town) -> None:
-    """So many sessions are served in one take; the others are in the next, and whoever has more to say, behind them."""
+    """A take serves a limited number of sessions. The others come next, before those that have more commands."""
     people = [town.client(account) for account in range(1, 10)]
     people[0].says("0")
     for one in people:
@@ -214,15 +214,15 @@ def test_a_take_is_bounded(town: Town) -> None:
 
 
 def test_rooms_do_not_wait_for_each_other(town: Town) -> None:
-    """Rooms of different lanes are in transactions at the same time."""
+    """Rooms in different lanes can have transactions at the same time."""
     ana, bob = town.client(1), town.client(2)
     ana.says("here")
     bob.says("there", room="cards")
     assert len(town.store.appends) == 2
 
 
-def test_in_the_order_sent(town: Town) -> None:
-    """Each client's commands are done and answered in the order sent, through all lanes and without the store."""
+def test_commands_are_answered_in_order(town: Town) -> None:
+    """The commands of a client are executed and answered in the order sent, whichever lane they take, if any."""
     ana = town.client(1)
     ana.sends(
         c.Say(room="books", text="1", tag=1),
@@ -248,8 +248,8 @@ def test_in_the_order_sent(town: Town) -> None:
     assert ana.answers == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_slow_query(town: Town) -> None:
-    """While a query takes its time, messages go on."""
+def test_a_slow_query_delays_no_message(town: Town) -> None:
+    """Messages of others are stored and delivered while a query runs."""
     ana, bob = town.client(1), town.client(2)
     ana.sends(c.History(room="books", tag=1), c.Say(room="books", text="mine", tag=2))
     bob.says("hello")
@@ -257,8 +257,8 @@ def test_a_slow_query(town: Town) -> None:
     assert (ana.heard, bob.answers, ana.answers) == (["hello"], ["hello"], [])
 
 
-def test_the_store_does_not_answer(town: Town) -> None:
-    """Everybody in the take is told to try again; where it was stored all the same, everybody hears it."""
+def test_the_store_is_unavailable(town: Town) -> None:
+    """Everybody in the take is told to retry. If the messages were stored all the same, subscribers hear them."""
     ana, bob, cai = town.client(1), town.client(2), town.client(3)
     cai.says("zero")
     ana.says("one")
@@ -274,8 +274,8 @@ def test_the_store_does_not_answer(town: Town) -> None:
 
 
 @pytest.mark.parametrize("error", [Conflict(), RuntimeError("a bug")])
-def test_one_clients_failure_is_never_anothers(town: Town, error: Exception, faults: list[Exception]) -> None:
-    """A take that fails is tried one by one; only the one that fails again is refused, and that is logged."""
+def test_a_failure_affects_one_client(town: Town, error: Exception, faults: list[Exception]) -> None:
+    """The messages of a failed take are retried one by one. One that fails again is refused; a bug is logged."""
     ana, bob, cai = town.client(1), town.client(2), town.client(3)
     cai.says("zero")
     ana.says("one")
@@ -284,7 +284,7 @@ def test_one_clients_failure_is_never_anothers(town: Town, error: Exception, fau
     town.store.fail(error)
     assert [draft.text for draft in town.store.commit()] == ["one"]
     if isinstance(error, Conflict):
-        town.store.fail(error)  # once more, and the other one's entry is seen
+        town.store.fail(error)  # the second retry sees the entry of the other transaction
         town.store.commit()
         assert (bob.answers, faults) == (["two"], [])
     else:
@@ -299,7 +299,7 @@ def test_one_clients_failure_is_never_anothers(town: Town, error: Exception, fau
 
 
 def test_a_bug_in_a_query(town: Town, faults: list[Exception]) -> None:
-    """It fails that command, and the lane goes on."""
+    """Only that command fails, and the lane goes on."""
     ana = town.client(1)
     ana.sends(c.History(room="books", tag=1), c.History(room="books", tag=2))
     error = RuntimeError("a bug")
@@ -310,8 +310,8 @@ def test_a_bug_in_a_query(town: Town, faults: list[Exception]) -> None:
     assert faults == [error]
 
 
-def test_who_takes_no_answers_is_not_served(town: Town) -> None:
-    """A client whose side is full keeps its commands until it reads."""
+def test_a_full_link_is_not_served(town: Town) -> None:
+    """The commands of a client that reads no answers stay in its inbox until it reads."""
     ana = town.client(1)
     ana.link.writable = False
     ana.says("one", "two")
@@ -323,8 +323,8 @@ def test_who_takes_no_answers_is_not_served(town: Town) -> None:
     assert ana.answers == ["one", "two"]
 
 
-def test_who_has_gone_meanwhile(town: Town) -> None:
-    """What a client had said is told to the others, though it has gone; what ended with it is not done."""
+def test_a_client_disconnects_meanwhile(town: Town) -> None:
+    """Others hear a message whose sender has disconnected; commands still in the inbox are dropped."""
     ana, bob = town.client(1), town.client(2)
     ana.says("one")
     town.registry.remove(ana.session)
@@ -342,7 +342,7 @@ def test_who_has_gone_meanwhile(town: Town) -> None:
 
 
 def test_stopping(town: Town) -> None:
-    """What is in work is finished; nothing else begins."""
+    """Transactions under way are finished; nothing else begins."""
     ana: Client = town.client(1)
     ana.says("one")
     ana.says("two")
@@ -351,8 +351,8 @@ def test_stopping(town: Town) -> None:
     assert (ana.answers, town.store.appends) == (["one"], [])
 
 
-def test_one_write_for_each(town: Town) -> None:
-    """Of a take, each speaker is written to once: what they hear and what they are answered."""
+def test_one_write_for_each_client(town: Town) -> None:
+    """In a take, what a sender hears and its answers go out in one write, and so does what each other client hears."""
     ana, bob = town.client(1), town.client(2)
     ana.says("one", "two")
     town.store.commit()

@@ -1,4 +1,4 @@
-"""Lanes: who waits where, and who is taken together."""
+"""Lanes: in which lane a session waits, and which sessions form a take."""
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
@@ -15,7 +15,7 @@ def session(name: str) -> Session:
 
 
 class Turns:
-    """The reactor's turns, which pass when the test says so."""
+    """Turns of the reactor, which pass when the test says so."""
 
     def __init__(self) -> None:
         self._awaited: list[Deferred[None]] = []
@@ -29,7 +29,7 @@ class Turns:
 
 
 def taking(lane: Lane, most: int, turns: Turns | None = None) -> list[list[Session]]:
-    """The sessions of one take, once it has come about."""
+    """A list that gets the sessions of one take, once the lane has formed it."""
     taken: list[list[Session]] = []
 
     async def at_once() -> None:
@@ -39,8 +39,8 @@ def taking(lane: Lane, most: int, turns: Turns | None = None) -> list[list[Sessi
     return taken
 
 
-def test_whoever_is_ready_comes_along() -> None:
-    """A take has those who wait, in the order they came, and no more than it may have."""
+def test_waiting_sessions_share_a_take() -> None:
+    """A take has the sessions that wait, in their order of arrival, up to the limit."""
     lane = Lane()
     people = [session(name) for name in "abcde"]
     for one in people:
@@ -53,8 +53,8 @@ def test_whoever_is_ready_comes_along() -> None:
     assert later == [[people[4]]]
 
 
-def test_whoever_comes_in_the_same_turn_comes_along() -> None:
-    """A take that had to wait gives the others of that turn a chance, and goes when a turn has brought nobody."""
+def test_a_take_waits_a_turn_for_others() -> None:
+    """A take that began with an empty lane waits for others until a turn has brought nobody."""
     lane, turns = Lane(), Turns()
     taken = taking(lane, 10, turns)
     people = [session(name) for name in "abc"]
@@ -64,8 +64,8 @@ def test_whoever_comes_in_the_same_turn_comes_along() -> None:
     assert taken == [people[:1]]
 
 
-def test_who_comes_alone_is_not_kept_waiting() -> None:
-    """After a take of one, whoever comes to a lane where nobody waits is taken at once, until others come along."""
+def test_a_session_that_arrives_alone_is_taken_at_once() -> None:
+    """After a take of one, the next session in an empty lane is taken at once; a larger take ends that."""
     lane, turns = Lane(), Turns()
     people = [session(name) for name in "abcd"]
     taken = taking(lane, 10, turns)
@@ -83,8 +83,8 @@ def test_who_comes_alone_is_not_kept_waiting() -> None:
     assert taken == []
 
 
-def test_a_busy_lane_waits_for_those_who_are_just_answered() -> None:
-    """Where somebody waited already, a take goes once two turns have brought nobody, or it is full."""
+def test_a_busy_lane_waits_two_turns() -> None:
+    """If sessions wait already, a take is complete once two turns have brought nobody, or it is full."""
     lane, turns = Lane(), Turns()
     people = [session(name) for name in "abcde"]
     lane.put(people[0])
@@ -104,8 +104,8 @@ def test_a_busy_lane_waits_for_those_who_are_just_answered() -> None:
     assert taken == [people[2:]]
 
 
-def test_a_take_does_not_wait_for_ever() -> None:
-    """Clients that come one after the other, turn by turn, do not keep the first one waiting."""
+def test_a_take_does_not_wait_forever() -> None:
+    """Sessions that arrive in turn after turn do not keep the first one waiting for more than `MOST_TURNS`."""
     lane, turns = Lane(), Turns()
     lane.put(session("a"))
     taken = taking(lane, 1000, turns)
@@ -117,7 +117,7 @@ def test_a_take_does_not_wait_for_ever() -> None:
 
 
 def test_a_room_is_in_one_lane() -> None:
-    """Whoever speaks in a room, by whatever name they call it, is in the same lane; rooms are spread over all."""
+    """Everybody who writes in a room, under whatever name they know it, is in its lane; rooms use all lanes."""
     lanes = Lanes(4)
     ana, bob = session("Ana"), session("bob")
     for room in (f"room{n}" for n in range(50)):
@@ -129,8 +129,8 @@ def test_a_room_is_in_one_lane() -> None:
     assert {id(lanes.write_lane(ana, f"@user{n}")) for n in range(50)} == {id(lane) for lane in lanes.writes}
 
 
-def test_where_a_command_belongs() -> None:
-    """Reading is for the lane of the readers; writing is for that of the room named, or else looked at."""
+def test_the_lane_of_a_command() -> None:
+    """Reads go to the read lane; writes go to the lane of the room that they name, or else of the current room."""
     lanes = Lanes(4)
     ana = session("ana")
     assert ana.view is not None

@@ -1,4 +1,4 @@
-"""Ordered delivery: whatever comes to the registry in whatever order, each session hears each room as it is stored."""
+"""Ordered delivery: in whatever order batches reach the registry, each session hears each room in the order stored."""
 
 import json
 import re
@@ -53,11 +53,11 @@ class Listener:
         return self.link.writes
 
     def fill_up(self) -> None:
-        """Its transport is full."""
+        """The transport becomes full."""
         self.link.writable = False
 
     def drain(self) -> None:
-        """Its transport is empty again."""
+        """The transport becomes empty again."""
         self.link.writable = True
         self._town.registry.catch_up(self.session)
 
@@ -70,7 +70,7 @@ class Listener:
 
 
 class Town:
-    """A registry on a clock that stands still, before a store that holds what it is told to."""
+    """A registry with a clock that only the test advances, and a store with the entries that the test puts there."""
 
     def __init__(self, slice: int = 0) -> None:
         self.clock = Clock()
@@ -79,7 +79,7 @@ class Town:
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []
-        self.away = False
+        self.unavailable = False
         self.gate: Deferred[None] | None = None
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
@@ -87,11 +87,11 @@ class Town:
         page = [entry for entry in self.logs[room_id] if entry.seq > seq]
         if self.gate is not None:
             await self.gate
-        if self.away:
+        if self.unavailable:
             raise Unavailable()
         return page[:PAGE], len(page) > PAGE
 
-    def arrive(
+    def login(
         self,
         account: int,
         dialect: Dialect = JSONL,
@@ -101,7 +101,7 @@ class Town:
         floor: int = 1,
         facts: RoomFacts | None = BOOKS,
     ) -> Listener:
-        """Somebody comes in, who belongs to that room; `seq` is its head as far as their login has read."""
+        """A member of that room logs in; `seq` is the head of the room that the login has read from the store."""
         one = Listener(self, account, dialect)
         self.listeners.append(one)
         memberships = []
@@ -115,22 +115,22 @@ class Town:
         return one
 
     def remove(self, session: Session) -> None:
-        """The session has ended."""
+        """The session ends."""
         self.registry.remove(session)
         self.roster.remove(session)
 
-    def keep(self, *entries: Entry, facts: RoomFacts = BOOKS) -> list[Entry]:
-        """The store has them."""
+    def store(self, *entries: Entry, facts: RoomFacts = BOOKS) -> list[Entry]:
+        """Stores entries without announcing them."""
         self.logs[facts.id] += entries
         return list(entries)
 
-    def happen(self, *entries: Entry, facts: RoomFacts = BOOKS) -> None:
-        """The store has them, and the registry is told."""
-        self.registry.announce(facts, self.keep(*entries, facts=facts))
+    def publish(self, *entries: Entry, facts: RoomFacts = BOOKS) -> None:
+        """Stores entries and announces them."""
+        self.registry.announce(facts, self.store(*entries, facts=facts))
 
     def say(self, count: int = 1) -> None:
         head = len(self.logs[BOOKS.id])
-        self.happen(*(entry(head + n) for n in range(1, count + 1)))
+        self.publish(*(entry(head + n) for n in range(1, count + 1)))
 
 
 @pytest.fixture
@@ -140,14 +140,14 @@ def town() -> Town:
 
 @given(st.data())
 def test_batches_in_any_order(data: st.DataObject) -> None:
-    """Batches come early and late, readers stop and go on: each hears 1, 2, 3, ... to the end."""
+    """Batches arrive early and late, readers stop and go on: each hears 1, 2, 3, ... to the end."""
     town = Town(data.draw(st.integers(0, 2), "slice"))
-    listeners = [town.arrive(account) for account in (ANA, ANA, BOB)]
+    listeners = [town.login(account) for account in (ANA, ANA, BOB)]
     sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=12), "sizes")
     batches: list[list[Entry]] = []
     for size in sizes:
         head = len(town.logs[BOOKS.id])
-        batches.append(town.keep(*(entry(head + n) for n in range(1, size + 1))))
+        batches.append(town.store(*(entry(head + n) for n in range(1, size + 1))))
     total = sum(sizes)
     for batch in data.draw(st.permutations(batches), "order"):
         who = data.draw(st.sampled_from(listeners), "who")
@@ -158,7 +158,7 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
             who.drain()
         elif what == "wait":
             town.clock.advance(data.draw(st.sampled_from([GAP_SECONDS / 2, GAP_SECONDS]), "seconds"))
-        if what != "be lost":  # as when another node has stored it
+        if what != "be lost":  # a lost one is stored but never announced, as if by another node
             town.registry.announce(BOOKS, batch)
         for one in listeners:
             assert one.heard() == list(range(1, len(one.heard()) + 1))
@@ -172,11 +172,11 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
-    """While a huge room is written to slice by slice, people come, go, stop and read on, and more happens: each hears
-    just what happened while they were in it, in order."""
+def test_a_huge_room_is_written_to_in_slices(data: st.DataObject) -> None:
+    """While entries are written to a huge room slice by slice, people join, leave, stop reading and read on, and say
+    more: each hears exactly what happened while they were in the room, in order."""
     town = Town(data.draw(st.integers(1, 3), "slice"))
-    people = [town.arrive(account) for account in range(1, 7)]
+    people = [town.login(account) for account in range(1, 7)]
     inside: dict[int, bool] = dict.fromkeys(range(1, 7), True)
     expected: dict[int, list[int]] = {account: [] for account in inside}
     seq = 0
@@ -201,7 +201,7 @@ def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
                 kind = events.MESSAGE
             if kind == events.JOINED:
                 inside[account] = True
-            elif kind == events.LEFT:  # who goes has read what was before, but may stop reading just then
+            elif kind == events.LEFT:  # they have read everything before, but may stop reading at this entry
                 town.clock.advance(0)
                 people[account - 1].drain()
                 people[account - 1].link.writable = data.draw(st.booleans(), "reads on")
@@ -210,7 +210,7 @@ def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
                     expected[one].append(seq)
             if kind == events.LEFT:
                 inside[account] = False
-            town.happen(entry(seq, kind, account))
+            town.publish(entry(seq, kind, account))
     town.clock.advance(0)
     for person in people:
         person.drain()
@@ -219,24 +219,24 @@ def test_a_room_too_large_for_one_go(data: st.DataObject) -> None:
     assert not town.registry.lagging
 
 
-def test_a_hole_is_filled_from_the_store(town: Town) -> None:
-    """What comes early waits for what is before it, for a moment; then that is fetched."""
-    ana = town.arrive(ANA)
-    town.keep(entry(1), entry(2))
-    town.happen(entry(3))
+def test_a_gap_is_filled_from_the_store(town: Town) -> None:
+    """An early batch waits a moment for the entries before it; then these are read from the store."""
+    ana = town.login(ANA)
+    town.store(entry(1), entry(2))
+    town.publish(entry(3))
     town.clock.advance(GAP_SECONDS * 0.9)
     assert (ana.heard(), town.reads) == ([], [])
     town.clock.advance(GAP_SECONDS * 0.1)
     assert ana.heard() == [1, 2, 3]
-    town.registry.announce(BOOKS, town.logs[BOOKS.id][:2])  # after all
+    town.registry.announce(BOOKS, town.logs[BOOKS.id][:2])  # announced too late
     town.say()
     assert ana.heard() == [1, 2, 3, 4]
 
 
 def test_an_early_batch_needs_no_store(town: Town) -> None:
-    """Where the missing ones come in time, they are not fetched."""
-    ana = town.arrive(ANA)
-    first, second = town.keep(entry(1)), town.keep(entry(2), entry(3))
+    """If the missing entries arrive in time, they are not read from the store."""
+    ana = town.login(ANA)
+    first, second = town.store(entry(1)), town.store(entry(2), entry(3))
     town.registry.announce(BOOKS, second)
     town.registry.announce(BOOKS, first)
     assert ana.heard() == [1, 2, 3]
@@ -244,8 +244,8 @@ def test_an_early_batch_needs_no_store(town: Town) -> None:
 
 
 def test_a_full_transport(town: Town) -> None:
-    """Who takes nothing is written nothing, and costs no reading; drained, they are sent just what they missed."""
-    ana, bob = town.arrive(ANA), town.arrive(BOB)
+    """Nothing is written to a full transport, or read for it; once drained, it is sent exactly what it missed."""
+    ana, bob = town.login(ANA), town.login(BOB)
     town.say(2)
     bob.fill_up()
     town.say(5)
@@ -260,9 +260,9 @@ def test_a_full_transport(town: Town) -> None:
 
 @pytest.mark.parametrize("at_once", [0, 5000])
 def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
-    """Of many entries a program whose link fills up, perhaps in the midst of a line, is left with no more than fills
-    its outbox; it reads on from just there. A person gets them all."""
-    ana, bob, cai = town.arrive(ANA), town.arrive(BOB), town.arrive(3, TEXT)
+    """A program whose link fills up, perhaps in the middle of a line, is sent only as many entries as fill its outbox,
+    and later exactly those after them. A person is sent all at once."""
+    ana, bob, cai = town.login(ANA), town.login(BOB), town.login(3, TEXT)
     write = bob.link.write
 
     def send(data: bytes) -> int:
@@ -274,7 +274,7 @@ def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
         bob.fill_up()
 
     bob.link.send, bob.link.write = send, write_and_fill  # type: ignore[method-assign]
-    town.happen(*(entry(n, said="x" * 1000) for n in range(1, 101)))
+    town.publish(*(entry(n, said="x" * 1000) for n in range(1, 101)))
     assert ana.heard() == list(range(1, 101))
     assert b"".join(cai.writes).count(b"x" * 1000) == 100
     assert FULL_BYTES < len(bob.writes[-1]) < FULL_BYTES + 1200
@@ -287,8 +287,8 @@ def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
 
 
 def test_catching_up_is_paged(town: Town) -> None:
-    """A reader who fills up again after a page is sent no further one until they have drained."""
-    bob = town.arrive(BOB)
+    """A reader whose link is full again after a page is sent the next page only once it has drained."""
+    bob = town.login(BOB)
     bob.fill_up()
     town.say(10)
     write = bob.link.write
@@ -303,9 +303,9 @@ def test_catching_up_is_paged(town: Town) -> None:
         assert bob.heard() == list(range(1, head + 1))
 
 
-def test_what_happens_while_catching_up(town: Town) -> None:
-    """Entries published while a page is being read come once, after it."""
-    bob = town.arrive(BOB)
+def test_entries_published_while_catching_up(town: Town) -> None:
+    """Entries published while a page is being read are sent once, after the page."""
+    bob = town.login(BOB)
     bob.fill_up()
     town.say(2)
     gate = town.gate = Deferred()
@@ -317,28 +317,28 @@ def test_what_happens_while_catching_up(town: Town) -> None:
     assert bob.heard() == [1, 2, 3, 4]
 
 
-def test_the_store_is_away(town: Town) -> None:
-    """Catching up and filling holes are tried again until they succeed."""
-    ana, bob = town.arrive(ANA), town.arrive(BOB)
+def test_the_store_is_unavailable(town: Town) -> None:
+    """Catching up and filling gaps are retried until they succeed."""
+    ana, bob = town.login(ANA), town.login(BOB)
     bob.fill_up()
     town.say(2)
-    town.away = True
+    town.unavailable = True
     bob.drain()
-    town.keep(entry(3))
-    town.happen(entry(4))
+    town.store(entry(3))
+    town.publish(entry(4))
     town.clock.pump([GAP_SECONDS, RETRY_SECONDS, RETRY_SECONDS])
     assert (ana.heard(), bob.heard()) == ([1, 2], [])
-    town.away = False
+    town.unavailable = False
     town.clock.pump([RETRY_SECONDS, RETRY_SECONDS])
     assert ana.heard() == bob.heard() == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("since", [0, 4, 7, 99])
 def test_resuming(town: Town, since: int) -> None:
-    """A login that resumes is sent what came after, then `live`, then what happens."""
-    town.arrive(BOB)
+    """A login that resumes is sent all later entries, then `live`, then new entries."""
+    town.login(BOB)
     town.say(7)
-    ana = town.arrive(ANA, resume=since)
+    ana = town.login(ANA, resume=since)
     first = min(since, 7) + 1
     assert ana.heard() == list(range(first, 8))
     assert ana.events[-1] == {"event": "live", "room": "books", "seq": 7}
@@ -347,21 +347,21 @@ def test_resuming(town: Town, since: int) -> None:
     assert sum(e["event"] == "live" for e in ana.events) == 1
 
 
-def test_resuming_below_what_one_may_read(town: Town) -> None:
-    """However early one asks to resume, nothing comes from before one may read."""
+def test_resuming_before_what_the_account_may_read(town: Town) -> None:
+    """However early the position in `resume` is, no entry is sent that the account may not read."""
     town.say(7)
-    assert town.arrive(ANA, resume=0, floor=5).heard() == [5, 6, 7]
+    assert town.login(ANA, resume=0, floor=5).heard() == [5, 6, 7]
 
 
 def test_a_login_without_resume(town: Town) -> None:
-    """It hears what comes after the number in its answer: also what was published since that was read, and nothing
-    that it counts already, though it be published later."""
-    bob = town.arrive(BOB)
+    """It hears the entries after the number in its answer: also those published since that number was read, and none
+    up to that number, even if they are published later."""
+    bob = town.login(BOB)
     town.say(5)
-    early = town.arrive(ANA, seq=3)
+    early = town.login(ANA, seq=3)
     assert early.heard() == [4, 5]
-    late = town.keep(entry(6), entry(7))
-    after = town.arrive(ANA)
+    late = town.store(entry(6), entry(7))
+    after = town.login(ANA)
     town.registry.announce(BOOKS, late)
     town.say()
     assert after.heard() == [8]
@@ -369,19 +369,19 @@ def test_a_login_without_resume(town: Town) -> None:
     assert bob.heard() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_stored_but_never_published(town: Town) -> None:
-    """What a login has seen in the store, and nobody published, is fetched for the others."""
-    bob = town.arrive(BOB)
-    town.keep(entry(1), entry(2))
-    town.arrive(ANA)
+def test_entries_that_nobody_announced(town: Town) -> None:
+    """Entries that a login finds in the store, and that nobody announced, are read and published for everybody."""
+    bob = town.login(BOB)
+    town.store(entry(1), entry(2))
+    town.login(ANA)
     town.clock.advance(GAP_SECONDS)
     assert bob.heard() == [1, 2]
 
 
-def test_doubt(town: Town) -> None:
-    """Where it is not known whether something was stored, the store is asked at once, and once."""
-    ana = town.arrive(ANA)
-    town.keep(*(entry(seq) for seq in range(1, 5)))
+def test_entries_in_doubt(town: Town) -> None:
+    """If it is unknown whether something was stored, the store is asked immediately, and only once."""
+    ana = town.login(ANA)
+    town.store(*(entry(seq) for seq in range(1, 5)))
     room = town.registry.room(BOOKS.id)
     assert room is not None
     gate = town.gate = Deferred()
@@ -394,49 +394,49 @@ def test_doubt(town: Town) -> None:
     assert len(town.reads) == reads + 1
 
 
-def test_coming_and_going(town: Town) -> None:
-    """Who joins hears it from that entry on, on every connection; who leaves hears what says so, and no more."""
-    bob, ana, other = town.arrive(BOB), town.arrive(ANA, facts=None), town.arrive(ANA, facts=None)
+def test_joining_and_leaving(town: Town) -> None:
+    """Every connection of an account hears the room from the entry of its joining to that of its leaving."""
+    bob, ana, other = town.login(BOB), town.login(ANA, facts=None), town.login(ANA, facts=None)
     town.say()
-    town.happen(entry(2, events.JOINED, ANA))
-    town.happen(entry(3), entry(4, events.LEFT, ANA), entry(5), entry(6, events.JOINED, ANA), entry(7))
+    town.publish(entry(2, events.JOINED, ANA))
+    town.publish(entry(3), entry(4, events.LEFT, ANA), entry(5), entry(6, events.JOINED, ANA), entry(7))
     assert ana.heard() == other.heard() == [2, 3, 4, 6, 7]
     assert bob.heard() == [1, 2, 3, 4, 5, 6, 7]
     assert "books" in ana.session.rooms
-    town.happen(entry(8, events.LEFT, ANA))
+    town.publish(entry(8, events.LEFT, ANA))
     assert "books" not in ana.session.rooms
 
 
 def test_leaving_while_behind(town: Town) -> None:
-    """A slow reader who leaves is still sent what was before, and nothing that came after."""
-    ana = town.arrive(ANA)
-    town.arrive(BOB)
+    """A slow reader who leaves is still sent everything up to the entry of their leaving, and nothing after it."""
+    ana = town.login(ANA)
+    town.login(BOB)
     ana.fill_up()
     town.say(4)
-    town.happen(entry(5, events.LEFT, ANA))
+    town.publish(entry(5, events.LEFT, ANA))
     town.say(3)
     ana.drain()
     assert ana.heard() == [1, 2, 3, 4, 5]
     assert "books" not in ana.session.rooms
 
 
-def test_hearing_no_more(town: Town) -> None:
-    """A session that wants no more of a room is sent nothing of it from then on, not even what it has missed."""
-    ana, bob = town.arrive(ANA), town.arrive(BOB)
+def test_unsubscribing(town: Town) -> None:
+    """Once unsubscribed, a session is sent nothing more of the room, not even entries that it has missed."""
+    ana, bob = town.login(ANA), town.login(BOB)
     ana.fill_up()
     town.say(4)
-    town.happen(entry(5, events.LEFT, ANA))
+    town.publish(entry(5, events.LEFT, ANA))
     town.registry.unsubscribe(ana.session, BOOKS)
     ana.drain()
     town.say()
     assert (ana.heard(), bob.heard()) == ([], [1, 2, 3, 4, 5, 6])
-    town.happen(entry(7, events.JOINED, ANA))
+    town.publish(entry(7, events.JOINED, ANA))
     assert ana.heard() == [7]
 
 
-def test_departing(town: Town) -> None:
-    """A session that has ended hears nothing, and is not counted."""
-    ana, other = town.arrive(ANA), town.arrive(ANA)
+def test_a_session_ends(town: Town) -> None:
+    """A session that has ended hears nothing, and its account no longer counts as online with it."""
+    ana, other = town.login(ANA), town.login(ANA)
     town.remove(ana.session)
     assert town.roster.sessions(ana.session.account_id) == [other.session]
     town.say()
@@ -445,27 +445,27 @@ def test_departing(town: Town) -> None:
     assert town.roster.sessions(ana.session.account_id) == []
     town.say()
     assert other.heard() == [1]
-    assert town.arrive(BOB, seq=2).heard() == []
+    assert town.login(BOB, seq=2).heard() == []
 
 
 def test_a_direct_room(town: Town) -> None:
-    """It is there with its first message: all connections of the two hear it, each by the other's name."""
-    ana, again, bob, cai = (town.arrive(account, facts=None) for account in (ANA, ANA, BOB, 3))
-    town.happen(entry(1, author=ANA), facts=DIRECT)
-    town.happen(entry(2, author=BOB), facts=DIRECT)
+    """Its first message creates it: all connections of both people hear it, each under the name of the other person."""
+    ana, again, bob, cai = (town.login(account, facts=None) for account in (ANA, ANA, BOB, 3))
+    town.publish(entry(1, author=ANA), facts=DIRECT)
+    town.publish(entry(2, author=BOB), facts=DIRECT)
     assert ana.heard("@bob") == again.heard("@bob") == bob.heard("@ana") == [1, 2]
     assert cai.writes == []
     assert "@bob" in ana.session.rooms
 
 
-def test_a_login_is_told_of_changes_meanwhile(town: Town) -> None:
-    """While a login reads its rooms, whatever changes them makes it read them again."""
+def test_a_change_makes_a_pending_login_stale(town: Town) -> None:
+    """If the rooms of an account change while a login reads them, it has to read them again."""
     for change in (entry(1, events.JOINED, ANA), entry(2, events.LEFT, ANA), entry(3), entry(4, events.JOINED, BOB)):
         with town.registry.pending_login(ANA) as login:
-            town.happen(change)
+            town.publish(change)
             assert login.stale is (change.author_id == ANA)
     with town.registry.pending_login(ANA) as login:
-        town.happen(entry(1, author=BOB), facts=DIRECT)
+        town.publish(entry(1, author=BOB), facts=DIRECT)
         assert login.stale
 
 
@@ -480,17 +480,17 @@ def counted(monkeypatch: pytest.MonkeyPatch, name: str, kind: type, calls: Count
 
 
 def test_one_encoding_and_one_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch is encoded once a dialect, and once more for a sender who sees their ids; each is written to once."""
+    """A batch is encoded once for each dialect, and once more for a sender, who sees their ids; each gets one write."""
     calls: Counter[str] = Counter()
     counted(monkeypatch, "json", JsonLines, calls)
     counted(monkeypatch, "text", Text, calls)
-    programs = [town.arrive(account) for account in range(1, 21)]
-    people = [town.arrive(account, TEXT) for account in range(21, 41)]
+    programs = [town.login(account) for account in range(1, 21)]
+    people = [town.login(account, TEXT) for account in range(21, 41)]
     town.say(5)
     assert calls == {"json": 1, "text": 1}
     assert {len(one.writes) for one in (*programs, *people)} == {1}
     own = Entry(6, events.MESSAGE, ANA, "user1", AT, "mine", "k1")
-    town.happen(own, entry(7))
+    town.publish(own, entry(7))
     assert calls == {"json": 3, "text": 2}
     assert {len(one.writes) for one in (*programs, *people)} == {2}
     assert [e.get("id") for e in programs[0].events[-2:]] == ["k1", None]

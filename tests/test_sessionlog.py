@@ -1,4 +1,4 @@
-"""Logins and their ends are written down: many at once, a little later, and surely."""
+"""Logins and their ends are written to the database: many at once, a little later, and reliably."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,18 +15,18 @@ AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 
 
 class Store:
-    """Writes nothing; says what it was given, and fails while it is away."""
+    """Records the ids that it was given to write, and fails while it is unavailable."""
 
     def __init__(self) -> None:
         self.written: list[list[str]] = []
-        self.away = False
+        self.unavailable = False
         self.gate: Deferred[None] | None = None
 
     async def write(self, work: object, changes: list[Change]) -> None:
         assert work is sessions.record
         if self.gate is not None:
             await self.gate
-        if self.away:
+        if self.unavailable:
             raise Unavailable()
         self.written.append([change.id for change in changes])
 
@@ -41,40 +41,40 @@ def closed(id: str) -> Closed:
     return Closed(id, 1, AT, "quit")
 
 
-def test_many_at_once() -> None:
-    """What comes within a moment is written together."""
-    book, store, clock = session_log()
+def test_changes_are_written_together() -> None:
+    """All changes within `FLUSH_SECONDS` are written in one call."""
+    log, store, clock = session_log()
     for id in "abc":
-        book.add(closed(id))
-    assert (store.written, book.written) == ([], False)
+        log.add(closed(id))
+    assert (store.written, log.written) == ([], False)
     clock.advance(FLUSH_SECONDS)
-    assert (store.written, book.written) == ([["a", "b", "c"]], True)
+    assert (store.written, log.written) == ([["a", "b", "c"]], True)
 
 
-def test_the_database_is_away() -> None:
-    """What could not be written is kept, before what came later, until it can."""
-    book, store, clock = session_log()
-    store.away = True
-    book.add(closed("a"))
+def test_the_database_is_unavailable() -> None:
+    """Changes that could not be written are retried until they can be, together with later ones and in order."""
+    log, store, clock = session_log()
+    store.unavailable = True
+    log.add(closed("a"))
     clock.advance(FLUSH_SECONDS)
-    book.add(closed("b"))
+    log.add(closed("b"))
     clock.pump([RETRY_SECONDS] * 3)
-    assert (store.written, book.written) == ([], False)
-    store.away = False
+    assert (store.written, log.written) == ([], False)
+    store.unavailable = False
     clock.advance(RETRY_SECONDS)
-    assert (store.written, book.written) == ([["a", "b"]], True)
+    assert (store.written, log.written) == ([["a", "b"]], True)
 
 
-def test_one_writing_at_a_time() -> None:
-    """What comes while it is being written waits for the next time, and is not forgotten."""
-    book, store, clock = session_log()
+def test_one_write_at_a_time() -> None:
+    """A change that is added during a write is in the next write, and is not lost."""
+    log, store, clock = session_log()
     gate = store.gate = Deferred()
-    book.add(closed("a"))
+    log.add(closed("a"))
     clock.advance(FLUSH_SECONDS)
-    book.add(closed("b"))
-    ensureDeferred(book.flush())
-    assert (store.written, book.written) == ([], False)
+    log.add(closed("b"))
+    ensureDeferred(log.flush())
+    assert (store.written, log.written) == ([], False)
     store.gate = None
     gate.callback(None)
     clock.advance(FLUSH_SECONDS)
-    assert (store.written, book.written) == ([["a"], ["b"]], True)
+    assert (store.written, log.written) == ([["a"], ["b"]], True)

@@ -1,4 +1,4 @@
-"""The conversations in tests/transcripts, from which the manual takes its examples, are as the server speaks."""
+"""The transcripts, from which the documentation takes its examples, match what the server sends."""
 
 import signal
 from pathlib import Path
@@ -15,14 +15,14 @@ from tests.support.transcript import Players, Transcript, files, read
 
 SETTINGS = {
     "passwords": {"memory_kib": "8", "time_cost": "1"},
-    "limits": {"presence_seconds": "60"},  # that nobody's end is told in the middle of another conversation
+    "limits": {"presence_seconds": "60"},  # so that nobody is reported as offline in the middle of a conversation
 }
 ELSEWHERE = {
-    ErrorWord.SLOW_DOWN: "hangs on how fast passwords are hashed",
+    ErrorWord.SLOW_DOWN: "depends on how fast passwords are hashed",
     ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
-"""Error words that no transcript has, and why."""
+"""Error words that are in no transcript, and why or where they are tested."""
 
 NEWS = ("presence", "invited", "read", "live", "notice", "closing")
 
@@ -33,18 +33,18 @@ def transcripts() -> list[Transcript]:
 
 @pytest.mark.parametrize("path", list(files()), ids=lambda path: path.stem)
 def test_transcript(path: Path, server: StartServer) -> None:
-    """Line for line, the server says what is written, and nothing else."""
-    hold(read(path, SETTINGS), server)
+    """Line for line, the server sends what the transcript says, and nothing else."""
+    play(read(path, SETTINGS), server)
 
 
 @pytest.mark.parametrize("name", ["moderation", "program", "resume", "searching"])
 def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: str) -> None:
-    """So it does where the database is another one."""
+    """It sends the same with a PostgreSQL database."""
     [path] = [path for path in files() if path.stem == name]
-    hold(read(path, SETTINGS), server, postgres_url)
+    play(read(path, SETTINGS), server, postgres_url)
 
 
-def hold(transcript: Transcript, server: StartServer, database: str | None = None) -> None:
+def play(transcript: Transcript, server: StartServer, database: str | None = None) -> None:
     one = server(database, config=transcript.config)
     with Players(one.address, one.database, lambda: one.signal(signal.SIGTERM)) as players:
         for step in transcript.steps:
@@ -53,7 +53,7 @@ def hold(transcript: Transcript, server: StartServer, database: str | None = Non
 
 
 def test_every_command_is_shown() -> None:
-    """Each command of both dialects is said in a transcript, as itself or by another name."""
+    """Every command of both dialects is sent in a transcript, under its name or an alias."""
     said = [step.text for transcript in transcripts() for step in transcript.steps if step.says]
     programs = {str(kind.__struct_config__.tag) for kind in COMMANDS}
     people = {line[1:].split(" ")[0] for line in said if line.startswith("/")}
@@ -62,14 +62,14 @@ def test_every_command_is_shown() -> None:
 
 
 def test_every_error_is_shown() -> None:
-    """Each error word is in a transcript, but those that cannot be."""
+    """Every error word is in a transcript, except those in `ELSEWHERE`."""
     told = all_told()
     missing = {word for word in ErrorWord if f'"error":"{word}"' not in told and f"({word})" not in told}
     assert missing == set(ELSEWHERE)
 
 
 def test_every_event_is_shown() -> None:
-    """Everything that comes unasked is in a transcript."""
+    """Every kind of event is in a transcript."""
     told = all_told()
     assert {event for event in (MESSAGE, *FIELDS, *NEWS) if f'{{"event":"{event}",' not in told} == set()
     assert '{"event":"ping"}' in told

@@ -1,4 +1,4 @@
-"""Work on the database that nobody waits for."""
+"""Maintenance of the database in the background."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from chatserver.store import search
 from chatserver.upkeep import TIDY_MESSAGES, Upkeep
 
 
-class Slow:
+class SlowStore:
     """A store that is busy until the test says so."""
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class Slow:
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("It is away.")])
-def test_words_are_sorted_in_now_and_then(failure: Exception | None) -> None:
-    """Once so many messages have been stored the index is tidied, once at a time; a failure does not end that."""
-    store: Any = Slow()
+def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None:
+    """After every `TIDY_MESSAGES` messages the index is tidied, once at a time; a failure does not end that."""
+    store: Any = SlowStore()
     upkeep = Upkeep(store)
     upkeep.stored(TIDY_MESSAGES - 1)
     assert not store.asked

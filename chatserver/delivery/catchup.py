@@ -19,7 +19,7 @@ from chatserver.stages import Stage
 from chatserver.turns import pause
 
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
-"""(room id, seq) -> a page of entries behind seq in rising order, and whether there are more."""
+"""(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more."""
 
 RETRY_SECONDS = 1.0
 """After a read that failed: soon enough that nobody waits noticeably longer than the database is away."""

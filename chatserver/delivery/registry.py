@@ -127,7 +127,7 @@ class Registry:
         session.replays |= {room}
 
     def unsubscribe(self, session: Session, facts: RoomFacts) -> None:
-        """The session hears no more of a room, not even what it has missed of it."""
+        """The session no longer hears a room, and is not sent what it has missed there."""
         room = self._rooms.get(facts.id)
         if room is not None and session in room:
             self._unhear(session, room)
@@ -139,7 +139,7 @@ class Registry:
     # What happens in a room
 
     def announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
-        """The one door for entries that this process has committed: in rising order, without a hole."""
+        """The one door for entries that this process has committed: in ascending order, without a gap."""
         self._publish(facts, entries)
 
     def doubt(self, room: Room) -> None:

@@ -12,7 +12,7 @@ from chatserver.events import Entry, News, Person, RoomFacts
 class Ask(Struct, frozen=True):
     """Who asks, when, and what the database does not know.
 
-    `online`: the accounts that the asker may know to be online; `away`: the texts of people who are away. `shown`: for a
+    `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `shown`: for a
     person at a terminal, by room id, the seq up to which they have seen it; None for programs.
     """
 
@@ -31,7 +31,7 @@ class Announcement(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """The session hears the room from the entry after `since` on; `head` is the room's last seq before the new entries."""
+    """The session hears the room, after the entry `since`. `head` is the room's last seq before the new entries."""
 
     facts: RoomFacts
     since: int
@@ -84,14 +84,14 @@ class End(Struct, frozen=True):
 Effect = Tell | HangUp | Apart | BansChanged | End
 
 Echo = Literal["never", "elsewhere", "always"]
-"""Whether the person who sent a command is shown its entries: `never`, since the answer says the same; `elsewhere`, only
-if their current room is another one; `always`."""
+"""Whether the person who sent a command is shown its entries: `never`, since the answer says the same; `elsewhere`: if
+another room is their current one; `always`."""
 
 
 class Outcome(Struct, frozen=True):
     """An answer, and all that follows from a command once its transaction has committed, in the order of the fields.
 
-    `announced`: new entries, by room. `left`: a room that the session no longer hears, not even what it has missed of it.
+    `announced`: new entries, by room. `left`: a room that the session no longer hears, not even what it missed.
     `closed`: a room that is gone, so that nothing can be typed into it.
     """
 

@@ -28,7 +28,7 @@ class Admission:
         self._offences: dict[str, deque[float]] = {}
 
     def refusal(self, address: str) -> str | None:
-        """Why a new connection from this address is refused, in one line for people; None where it is not."""
+        """Why a new connection from this address is refused, in one line for people; None if it is not."""
         limits, key = self._limits, counted(address)
         banned = self.ban(address)
         if banned is not None:
@@ -44,7 +44,7 @@ class Admission:
         return None
 
     def ban(self, address: str) -> str | None:
-        """What a banned address is told; None where it is not banned."""
+        """What a banned address is told; None if it is not banned."""
         try:
             ip = canonical(ip_address(address.partition("%")[0]))
         except ValueError:

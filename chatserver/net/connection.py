@@ -62,7 +62,7 @@ class Door(Protocol):
         ...
 
     def farewell(self, reason: str) -> bytes:
-        """The last bytes of the framing, behind everything else; b"" where it has none."""
+        """The last bytes of the framing, behind everything else; b"" if it has none."""
         ...
 
     def forget(self) -> None:

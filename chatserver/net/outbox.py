@@ -95,7 +95,7 @@ class Outbox:
                 self._wait_for(data)
 
     def hold(self) -> bool:
-        """Collects what is written until `release`. False, and nothing changes, where it is held already."""
+        """Collects what is written until `release`. Returns False and changes nothing if it is held already."""
         if self._held is not None or not self._open:
             return False
         self._held = []

@@ -1,4 +1,4 @@
-"""How fast the commands of one connection are accepted: a token bucket, which delays commands and never refuses them."""
+"""How fast the commands of one connection are accepted: a token bucket, which delays and never refuses."""
 
 from typing import Final
 

@@ -27,7 +27,7 @@ class DatabaseProblem(Exception):
 
 
 def parse_url(text: str) -> URL:
-    """Raises DatabaseProblem if this is no URL of SQLite or PostgreSQL. Its text omits the URL, which may have a password."""
+    """Raises DatabaseProblem if this is no URL of SQLite or PostgreSQL; without the URL, which may have a password."""
     try:
         url = make_url(text)
         backend = url.get_backend_name()

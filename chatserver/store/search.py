@@ -58,7 +58,7 @@ def search(
     return found, last.seq if access is not None else (last.at - EPOCH) // timedelta(milliseconds=1)
 
 
-# Only the owner of the index may do this, the user who migrated the database. For others, autovacuum does it eventually.
+# Only the owner of the index may do this, the user who migrated the database. For others autovacuum does it later.
 _TIDY = """
 SELECT gin_clean_pending_list(oid) FROM pg_class
 WHERE oid = to_regclass('ix_entry_search') AND pg_has_role(relowner, 'USAGE')

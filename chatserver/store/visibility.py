@@ -13,7 +13,7 @@ from which entry   the first                                the one with which t
                                                             the room's past is open
 =================  =======================================  ========================================================
 
-- Reading a room means its history, its members and searches in it. Who may join, write or moderate is for `handlers.rights`.
+- Reading means a room's history, its members and searches in it. Who may join, write or moderate: `handlers.rights`.
 - Nobody finds or reads a deleted room.
 - A ban does not bind operators, who could lift it. Otherwise operators read what anybody may.
 - A direct room exists only for its two people, even before its first message, and never for guests. It remains when one

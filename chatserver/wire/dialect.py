@@ -114,8 +114,8 @@ class Dialect(Protocol):
         ...
 
     def day(self, at: datetime) -> date | None:
-        """The date that a person sees for an entry of this time; None if the dialect shows no dates. A date that differs
-        from `Form.day` is shown in front of the entry."""
+        """The date that a person sees for an entry of this time; None if the dialect shows no dates. A date that
+        differs from `Form.day` is shown in front of the entry."""
         ...
 
     def notice(self, text: str) -> bytes:

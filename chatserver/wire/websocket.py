@@ -99,7 +99,7 @@ class WebSocket:
         return None
 
     def finish(self) -> bytes | None:
-        """Call it at the end of input, when `next` has nothing more. Always None: an unfinished message holds no line."""
+        """Call it at the end of input, when `next` has no more. Always None: an unfinished message holds no line."""
         self._discard_unfinished()
         return None
 
@@ -111,7 +111,7 @@ class WebSocket:
     def close(self, reason: str) -> bytes:
         """The close frame, the last bytes to send; nothing if there was no upgrade, or on a second call.
 
-        `reason` is that of the event `closing`. After a violation or a close frame of the client, that decides the code instead.
+        `reason` is that of the event `closing`. A violation or the client's own close frame overrides it.
         """
         opened, self.opened = self.opened, False
         self.ended = True
