@@ -216,7 +216,7 @@ class Kick(Command, frozen=True, tag="kick"):
 
 
 class Ban(Command, frozen=True, tag="ban"):
-    """Bans an account, or an address or network, from a room or (None) from the server, for `seconds` or permanently."""
+    """Bans an account, or an address or network, from a room or (None) the server, for `seconds` or permanently."""
 
     name: str | None = None
     address: str | None = None
