@@ -29,6 +29,10 @@ class Roster:
             for known in (self._sessions, self._away, self._apart):
                 known.pop(session.account_id, None)
 
+    def has(self, session: Session) -> bool:
+        """Whether a session is online. What a lost one had sent is still done, but it no longer hears anything."""
+        return session in self._sessions.get(session.account_id, ())
+
     def sessions(self, account_id: int) -> list[Session]:
         """An account's sessions now."""
         return list(self._sessions.get(account_id, ()))

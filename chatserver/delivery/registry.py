@@ -122,9 +122,10 @@ class Registry:
         """Lets a session hear a room from behind `since` on; `catch_up` sends that, and `live` at its end.
 
         `head` is the room's last seq before what is announced next."""
-        room = self._room(facts, head)
-        self._hear(session, room, min(since, head))
-        session.replays |= {room}
+        if self._roster.has(session):
+            room = self._room(facts, head)
+            self._hear(session, room, min(since, head))
+            session.replays |= {room}
 
     def unsubscribe(self, session: Session, facts: RoomFacts) -> None:
         """The session no longer hears a room, and is not sent what it has missed there."""

@@ -615,6 +615,15 @@ def is_cut_with_commands_under_way(client: Client) -> None:
     client.hall.settle()
 
 
+def is_cut_while_it_joins(client: Client) -> None:
+    client.post("create", room="den").post("leave", room="den")
+    client.hall.inline.hold()
+    client.say("one").post("join", room="den", since=0)
+    client.cut()
+    client.hall.inline.release()
+    client.hall.settle()
+
+
 def is_cut_within_a_line(client: Client) -> None:
     client.wire.come(client.frame(b'{"cmd":"say"')[:-2])
     client.cut()
@@ -631,7 +640,7 @@ def is_silent(client: Client) -> None:
 
 WAYS: list[Callable[[Client], None]] = [
     quits, Client.half_close, Client.cut, is_hung_up_on, never_reads, is_cut_with_commands_under_way,
-    is_cut_within_a_line, sends_rubbish, is_silent,
+    is_cut_while_it_joins, is_cut_within_a_line, sends_rubbish, is_silent,
 ]  # fmt: skip
 
 
