@@ -69,6 +69,10 @@ class Unavailable(Refused):
         super().__init__(ErrorWord.UNAVAILABLE, text)
 
 
+FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
+"""The answer to a command that met a bug."""
+
+
 def no_such_room(name: str) -> Refused:
     """Also for rooms that exist but are not visible to the asker."""
     return Refused(ErrorWord.NO_SUCH_ROOM, f"There is no room {name}. For a list, use the command rooms.")

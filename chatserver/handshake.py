@@ -13,7 +13,7 @@ from chatserver.answers import Done, HelpText, Log, RoomStatus, Welcome
 from chatserver.batcher import Batcher
 from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable, banned_text
+from chatserver.errors import FAULT, ErrorWord, Refused, Rejected, banned_text
 from chatserver.events import Membership, Person
 from chatserver.handlers.accounts import ERASED, forget
 from chatserver.handlers.messages import status
@@ -140,7 +140,7 @@ class Handshake:
             problem = refused
         except Exception:
             self.log.failure("A login failed with an unexpected error.")
-            problem = Unavailable("Something went wrong in the server; its log has the details. Try again.")
+            problem = FAULT
         if session.stage is not Stage.BUSY:  # gone
             return
         taken = problem.error is ErrorWord.NAME_TAKEN  # another password does not help

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from chatserver import commands as c
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
+from chatserver.errors import FAULT, ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import Entry
 from chatserver.handlers import READS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
@@ -30,7 +30,6 @@ from chatserver.view import View
 from chatserver.wire.dialect import NONE
 
 READ_TAKE = 1
-FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
 
 
 class Spoken(Struct, frozen=True, gc=False):
