@@ -74,6 +74,7 @@ class Pipeline(Table, frozen=True):
     write_lanes: int = 2
     read_lanes: int = 2
     take: int = 512  # sessions whose messages share a transaction
+    database_seconds: float = 10  # a call that the database does not answer for so long is given up
 
 
 class Shutdown(Table, frozen=True):

@@ -72,6 +72,9 @@ class Unavailable(Refused):
 FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
 """The answer to a command that met a bug."""
 
+FAULTY = ("fault", "Something went wrong in the server; its log has the details. Connect again.")
+"""Reason and text of the end of a connection that cannot be answered."""
+
 
 def no_such_room(name: str) -> Refused:
     """Also for rooms that exist but are not visible to the asker."""

@@ -8,28 +8,126 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
+from chatserver.errors import Unavailable
+from chatserver.events import Person
 from chatserver.session import Session
-from chatserver.store.rooms import dismiss_guest
+from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.store.threads import Store
-from chatserver.turns import until
+from chatserver.turns import pause, until
+
+RETRY_SECONDS = 1.0
+"""Between two attempts, so that guests leave soon after the database is back."""
+LOST_SECONDS = 80.0
+"""After so long a guest whose creation was not answered is looked for: by then a late commit has come (see
+`reconcile.DOUBT_SECONDS`), and the sessions of the guests who were created at the same time are recorded."""
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 class Guests:
+    """Dismisses guests one after another, each as often as it takes.
+
+    Those who are left when the process ends are dismissed by the next start. `suspect` is called with each guest of
+    whom it is unknown whether the store has dismissed it: what it may have committed is delivered then.
+    """
+
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, store: Store, registry: Registry, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: Store,
+        registry: Registry,
+        now: Callable[[], datetime],
+        suspect: Callable[[Person], None] = _ignore,
+    ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
         self._now = now
+        self._suspect = suspect
+        self._leaving: dict[int, Person] = {}  # in the order in which they are dismissed
+        self._faulty: set[int] = set()  # those whose dismissal failed with a bug, which is logged once for each
+        self._busy = False
+        self._stopped = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits to be dismissed, as far as a stopped server still tries."""
+        return not self._busy
+
+    def stop(self) -> None:
+        """Those who could not be dismissed are not tried again; those who still come are tried once."""
+        self._stopped = True
 
     def dismiss(self, guest: Session) -> None:
         """A guest's session has ended."""
-        ensureDeferred(self._dismiss(guest)).addErrback(
+        ensureDeferred(self._dismiss_later(guest)).addErrback(
             lambda failure: self.log.failure("A guest has not left its rooms.", failure)
         )
 
-    async def _dismiss(self, guest: Session) -> None:
+    async def _dismiss_later(self, guest: Session) -> None:
         await until(self._clock, lambda: not guest.waiting)  # what it sent last is stored first
-        for facts, entries in await self._store.write(dismiss_guest, guest.person, self._now()):
-            self._registry.announce(facts, entries)
+        self.not_admitted(guest.person)
+
+    def not_admitted(self, guest: Person) -> None:
+        """A guest's account was created, and the guest is not there (any more)."""
+        self._leaving[guest.id] = guest
+        if not self._busy:
+            self._busy = True
+            ensureDeferred(self._run()).addErrback(
+                lambda failure: self.log.failure("Guests are not dismissed any more.", failure)
+            )
+
+    def lost(self, at: datetime) -> None:
+        """A guest was created at this time, or was not: the store did not answer."""
+        self._clock.callLater(LOST_SECONDS, self._look_for, at)
+
+    def _look_for(self, at: datetime) -> None:
+        ensureDeferred(self._find_lost(at)).addErrback(
+            lambda failure: self.log.failure("A guest who was not admitted was not found.", failure)
+        )
+
+    async def _find_lost(self, at: datetime) -> None:
+        while not self._stopped:
+            try:
+                found = await self._store.read(lost_guests, at)
+            except Unavailable:
+                await pause(self._clock, RETRY_SECONDS)
+                continue
+            for guest in found:
+                self.not_admitted(guest)
+            return
+
+    async def _run(self) -> None:
+        while self._leaving:
+            guest = next(iter(self._leaving.values()))
+            dismissed = await self._dismiss(guest)
+            del self._leaving[guest.id]
+            if not dismissed and not self._stopped:
+                self._leaving[guest.id] = guest  # behind the others: what is wrong with one does not keep them here
+                await pause(self._clock, RETRY_SECONDS)
+        self._busy = False
+
+    async def _dismiss(self, guest: Person) -> bool:
+        """Returns whether the store has done it."""
+        try:
+            left = await self._store.write(dismiss_guest, guest, self._now())
+        except Unavailable:  # the store has logged that
+            self._suspect(guest)
+            return False
+        except Exception:
+            if guest.id not in self._faulty:
+                self._faulty.add(guest.id)
+                self.log.failure("The guest {name} has not left its rooms. This is tried again.", name=guest.name)
+            return False
+        self._faulty.discard(guest.id)
+        for facts, entries in left:
+            try:
+                self._registry.announce(facts, entries)
+            except Exception:
+                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+                self._suspect(guest)
+        return True

@@ -13,8 +13,8 @@ from chatserver.answers import Done, HelpText, Log, RoomStatus, Welcome
 from chatserver.batcher import Batcher
 from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.errors import FAULT, ErrorWord, Refused, Rejected, banned_text
-from chatserver.events import Membership, Person
+from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable, banned_text
+from chatserver.events import GUEST, Entry, Membership, Person, RoomFacts
 from chatserver.handlers.accounts import ERASED, forget
 from chatserver.handlers.messages import status
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
@@ -25,6 +25,7 @@ from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
 from chatserver.stages import Event, Stage
 from chatserver.store import accounts, entries, logins, rooms, sessions, tokens
+from chatserver.store.accounts import Credentials
 from chatserver.store.logins import LoginFacts
 from chatserver.store.threads import Store
 from chatserver.turns import turns, until
@@ -34,6 +35,7 @@ MAX_LOGINS = 100
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
 
+Joined = list[tuple[RoomFacts, list[Entry]]]
 Login = c.Login | c.Register | c.Guest
 _LOGINS: Final = (c.Login, c.Register, c.Guest)
 
@@ -45,6 +47,7 @@ LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
 """The commands that each stage takes. At the others nothing is read."""
 
 WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
+WRONG_PASSWORD = Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
 
 
 def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
@@ -58,8 +61,22 @@ def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
     return Rejected(refused, command.tag)
 
 
+class _Guessed(Refused):
+    """Somebody registers a name that was registered a moment ago, with another password. For the client the name is
+    taken; for the server it is a failed login, or the password of a new account could be guessed without limit."""
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
 class Handshake:
-    """Logs sessions in. While its coroutines run the session is BUSY, and the caller reads nothing from it."""
+    """Logs sessions in. While its coroutines run the session is BUSY, and the caller reads nothing from it.
+
+    `not_admitted` is given each guest whose account was created and who was not logged in, and `guest_lost` the time at
+    which a guest was created, if it is unknown whether that was committed. `suspect` is called when the fate of any
+    write is unknown, with the account that it was for, or None if that is unknown too.
+    """
 
     log = Logger()
 
@@ -74,6 +91,9 @@ class Handshake:
         roster: Roster,
         presence: Presence,
         session_log: SessionLog,
+        not_admitted: Callable[[Person], None] = _ignore,
+        guest_lost: Callable[[datetime], None] = _ignore,
+        suspect: Callable[[Person | None], None] = _ignore,
     ) -> None:
         self._clock = clock
         self._now = now
@@ -86,6 +106,9 @@ class Handshake:
         self._roster = roster
         self._presence = presence
         self._session_log = session_log
+        self._not_admitted = not_admitted
+        self._guest_lost = guest_lost
+        self._suspect = suspect
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
         self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
 
@@ -93,7 +116,7 @@ class Handshake:
         return await self._store.read(tokens.find, hashes)
 
     async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
-        return await self._store.read(logins.look_up, people, self._now())
+        return await self._store.read(logins.look_up, people)
 
     @property
     def greeting(self) -> str:
@@ -141,12 +164,14 @@ class Handshake:
         except Exception:
             self.log.failure("A login failed with an unexpected error.")
             problem = FAULT
+        if session.stage is Stage.IN:  # it was admitted, and is not answered: nobody knows what it lacks
+            session.link.hang_up(*FAULTY)
         if session.stage is not Stage.BUSY:  # gone
             return
         taken = problem.error is ErrorWord.NAME_TAKEN  # another password does not help
         session.move(Event.RETURNED if taken else failed)
         session.link.refuse(Rejected(problem, tag))
-        if problem.error is ErrorWord.BAD_CREDENTIALS:
+        if problem.error is ErrorWord.BAD_CREDENTIALS or isinstance(problem, _Guessed):
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:
                 session.link.hang_up(
@@ -186,8 +211,12 @@ class Handshake:
     async def _log_in(self, session: Session, command: Login) -> None:
         """Logs in or registers. Raises Refused."""
         person, session.token_id = await self._authenticate(command)
-        if session.stage is Stage.BUSY:  # still there
-            await self._welcome(session, person, command)
+        try:
+            if session.stage is Stage.BUSY:  # still there
+                await self._welcome(session, person, command)
+        finally:
+            if person.kind == GUEST and session.account_id != person.id:
+                self._not_admitted(person)
 
     async def _authenticate(self, command: Login) -> tuple[Person, int]:
         """Who logs in, and the id of the token used, or 0. Raises Refused."""
@@ -210,9 +239,26 @@ class Handshake:
     async def _guest(self) -> Person:
         if not self._server.guests:
             raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
-        person, joined = await self._store.write(rooms.register_guest, self._server.default_rooms, self._now())
+        at = self._now()
+        try:
+            return await self._create(rooms.register_guest, at)
+        except Unavailable:
+            self._guest_lost(at)
+            raise
+
+    async def _create(self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str) -> Person:
+        """Runs a function of the store that creates an account, and announces in which rooms it is."""
+        try:
+            person, joined = await self._store.write(work, *args, self._server.default_rooms, at)
+        except Unavailable:
+            self._suspect(None)
+            raise
         for facts, new in joined:
-            self._registry.announce(facts, new)
+            try:
+                self._registry.announce(facts, new)
+            except Exception:  # the account exists: its login goes on, and the room is read again
+                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+                self._suspect(person)
         return person
 
     def _check_length(self, password: str) -> None:
@@ -232,15 +278,27 @@ class Handshake:
                     "The registration code is missing or wrong. Ask the server's operators for it.",
                 )
         self._check_length(command.password)
-        if await self._store.read(accounts.find, command.name) is not None:
-            raise accounts.name_taken(command.name)  # before the hash, which is expensive
+        known = await self._store.read(accounts.find, command.name)
+        if known is not None:  # before the hash, which is expensive
+            return await self._register_again(command, known)
         hash = await self._hasher.hash(command.password)
-        person, joined = await self._store.write(
-            rooms.register, command.name, hash, self._server.default_rooms, self._now()
-        )
-        for facts, new in joined:
-            self._registry.announce(facts, new)
-        return person
+        try:
+            return await self._create(rooms.register, self._now(), command.name, hash)
+        except Refused as refused:
+            if refused.error is not ErrorWord.NAME_TAKEN:
+                raise
+        # It was registered meanwhile: by somebody else, or by an earlier attempt of this client.
+        return await self._register_again(command, await self._store.read(accounts.find, command.name))
+
+    async def _register_again(self, command: c.Register, known: Credentials | None) -> Person:
+        """Logs in to an account that was registered a moment ago with the same password: this is a retry, and the first
+        answer was lost. Raises Refused(name-taken) for any other account, without looking at its password."""
+        taken = accounts.name_taken(command.name)
+        if known is None or known.disabled or known.created_at <= self._now() - accounts.RETRY_WINDOW:
+            raise taken
+        if not await self._hasher.verify(known.password_hash, command.password):
+            raise _Guessed(taken.error, taken.text)
+        return known.person
 
     async def _welcome(self, session: Session, person: Person, command: Login) -> None:
         resume = {}
@@ -267,6 +325,7 @@ class Handshake:
                     break
             session.account_id, session.name, session.kind = person.id, person.name, known.account.kind
             session.move(Event.ADMITTED)
+            session.link.admitted()
             self._roster.add(session, known.apart)
             self._registry.subscribe(session, known.memberships, resume)
         if session.view is not None and current is not None:
@@ -281,7 +340,6 @@ class Handshake:
             sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), session.token_id)
         )
         self._presence.came(session)
-        session.link.admitted()
         self._registry.catch_up(session)
 
     def _first_room(self, memberships: list[Membership]) -> Membership | None:
@@ -303,15 +361,22 @@ class Handshake:
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
         self._check_length(command.new)
-        await self._check_password(session, command.old)
-        hash = await self._hasher.hash(command.new)
-        await self._store.write(accounts.set_password, session.account_id, hash)
+        account = await self._store.read(accounts.get, session.account_id)
+        if await self._is_right(account, command.old):
+            hash = await self._hasher.hash(command.new)
+            await self._store.write(accounts.set_password, session.account_id, hash)
+        elif not await self._is_right(account, command.new):  # else a retry: it was changed, and the answer was lost
+            raise WRONG_PASSWORD
         gone = HangUp(session.account_id, "password", "Your password was changed. Log in with the new one.", spare=True)
         return Outcome(Done("You changed your password."), effects=[gone] if command.others else [])
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
-        await self._check_password(session, command.password)
+        account = await self._store.read(accounts.get, session.account_id)
+        if account is not None and account.erased:  # a retry: the answer was lost
+            return Outcome(Done("Your account is erased."), effects=[HangUp(session.account_id, *ERASED)])
+        if not await self._is_right(account, command.password):
+            raise WRONG_PASSWORD
         others = [other for other in self._roster.sessions(session.account_id) if other is not session]
         for other in others:
             other.link.hang_up(*ERASED)
@@ -321,7 +386,5 @@ class Handshake:
         ask = Ask(session.person, self._now())
         return await self._store.write(forget, ask, messages=command.messages == "erase")
 
-    async def _check_password(self, session: Session, password: str) -> None:
-        account = await self._store.read(accounts.get, session.account_id)
-        if account is None or not await self._hasher.verify(account.password_hash, password):
-            raise Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
+    async def _is_right(self, account: Credentials | None, password: str) -> bool:
+        return account is not None and await self._hasher.verify(account.password_hash, password)

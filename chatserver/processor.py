@@ -12,8 +12,8 @@ from twisted.logger import Logger
 from chatserver import commands as c
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.errors import FAULT, ErrorWord, Refused, Rejected, Unavailable
-from chatserver.events import Entry
+from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
+from chatserver.events import Entry, Person
 from chatserver.handlers import READS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.messages import as_entry, said
@@ -45,7 +45,8 @@ class Processors:
     """Serves the commands in the sessions' inboxes, in order for each session.
 
     `slow`: by type, commands that wait for something else than a lane, such as a password's hash. `stored` is told how
-    many messages have been stored, once their senders have been answered.
+    many messages have been stored, once their senders have been answered; `suspect` is told who sent a write whose fate
+    is unknown.
     """
 
     log = Logger()
@@ -61,6 +62,8 @@ class Processors:
         slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
         bans_changed: Callable[[], None],
         stored: Callable[[int], None],
+        suspect: Callable[[Person], None],
+        may_serve: Callable[[], bool] = lambda: True,
     ) -> None:
         self._turn = turn
         self._lanes = lanes
@@ -73,6 +76,8 @@ class Processors:
         self._slow = slow
         self._bans_changed = bans_changed
         self._stored = stored
+        self._suspect = suspect
+        self._may_serve = may_serve
         self._stopped = False
 
     def start(self, readers: int) -> None:
@@ -135,12 +140,17 @@ class Processors:
         while True:
             sessions = await lane.take(limit, self._turn)
             try:
-                await serve(lane, sessions)
+                if self._may_serve():  # else their connections are being ended
+                    await serve(lane, sessions)
             except Exception:
                 self.log.failure("A take of {sessions} sessions failed.", sessions=len(sessions))
             for session in sessions:
                 session.waiting = False
-                self.schedule(session)
+                try:
+                    self.schedule(session)
+                except Exception:
+                    self.log.failure("A session could not be scheduled.")
+                    session.link.hang_up(*FAULTY)
             del session, sessions  # they may be gone long before the next take
 
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
@@ -181,8 +191,7 @@ class Processors:
             verdicts = await self._store.append(messages.append, [one.draft for one in spoken], at)
         except Unavailable as refused:
             for one in spoken:
-                # It may have been stored all the same: then everybody is to see it once the store is back.
-                self._registry.doubt(one.room)
+                self._doubt(one)
                 one.session.link.refuse(Rejected(refused, one.tag))
             return
         except Exception as error:
@@ -194,12 +203,18 @@ class Processors:
                 await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
             else:
                 self.log.failure("A message could not be stored.")
+                self._doubt(spoken[0])
                 spoken[0].session.link.refuse(Rejected(FAULT, spoken[0].tag))
             return
         self._deliver(spoken, verdicts)
         self._stored(len(spoken))
         while self._registry.lagging:
             await self._turn()
+
+    def _doubt(self, one: Spoken) -> None:
+        """A message may have been stored although that failed: then everybody is to see it once the store is back."""
+        self._registry.doubt(one.room)
+        self._suspect(one.session.person)
 
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
@@ -213,16 +228,19 @@ class Processors:
                     stored.setdefault(one.room, []).append(entry)
                     if session.view is not None and session.room_called(c.CURRENT) is one.room:
                         session.view.suppress(one.room.facts.id, [entry])
+                elif verdict.outcome == "dup" and verdict.seq > one.room.head:
+                    self._registry.doubt(one.room)  # its first answer was lost, and so was its announcement
             for room, entries in stored.items():
                 self._announce(room, entries)
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
-                    answer = said(one.room.facts.label(session.account_id), verdict)
+                    session.answer(one.tag, said(one.room.facts.label(session.account_id), verdict))
                 except Refused as refused:
                     session.link.refuse(Rejected(refused, one.tag))
-                else:
-                    session.answer(one.tag, answer)
+                except Exception:
+                    self.log.failure("The sender of a message could not be answered.")
+                    session.link.hang_up(*FAULTY)
 
     def _announce(self, room: Room, entries: list[Entry]) -> None:
         """Whatever fails here, the entries are stored: their senders are answered, and the room is read again."""
@@ -252,6 +270,8 @@ class Processors:
         if not isinstance(error, Refused):
             self.log.failure("The command {command} failed.", command=type(command).__name__)
             error = FAULT
+        if isinstance(error, Unavailable) and type(command) not in READS:
+            self._suspect(session.person)
         session.link.refuse(Rejected(error, command.tag))
 
     async def _ask(self, session: Session, command: c.Command) -> Outcome:
@@ -268,16 +288,36 @@ class Processors:
             None if session.view is None else dict(session.view.read),
         )
         if type(command) in READS:
-            return await self._store.read(READS[type(command)], ask, command)
+            with self._registry.pending_login(session.account_id) as seen:
+                outcome = await self._store.read(READS[type(command)], ask, command)
+            # In a lane for reading, it may be out of the room again by now.
+            return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome
         return await self._store.write(WRITES[type(command)], ask, command)
 
     def _conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
-        """Does all that follows from a command that is committed: see `Outcome` for the order."""
+        """Does all that follows from a command that is committed. Whatever fails there, others are told what is stored,
+        and the sender's connection ends with a reason."""
+        try:
+            self._follow(session, command, outcome)
+        except Exception:
+            self.log.failure("What follows from the command {command} failed.", command=type(command).__name__)
+            for announced in outcome.announced:
+                room = self._registry.room(announced.facts.id)
+                if room is not None:
+                    self._registry.doubt(room)
+            if type(command) not in READS:
+                self._suspect(session.person)
+            session.link.hang_up(*FAULTY)
+
+    def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> None:
+        """See `Outcome` for the order."""
         registry = self._registry
         with collected([session]):
             if outcome.replay is not None:
                 registry.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
                 session.answer(command.tag, outcome.answer)
+            if outcome.hears is not None:
+                registry.hear(session, outcome.hears.facts, outcome.hears.position, outcome.hears.head)
             for announced in outcome.announced:
                 if session.view is not None:
                     _suppress_echo(session, session.view, outcome, announced)

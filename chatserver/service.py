@@ -1,5 +1,6 @@
 """The service: the order in which the parts of the server start and stop."""
 
+import atexit
 import gc
 import os
 import random
@@ -7,31 +8,47 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
+from threading import Thread
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from chatserver.clock import Clock
 from chatserver.config import Settings
 from chatserver.errors import Unavailable
+from chatserver.guests import Guests
+from chatserver.lease import Lease
 from chatserver.net import doors
+from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
 from chatserver.net.factory import ChatFactory
 from chatserver.passwords import Hasher
 from chatserver.processor import Processors
+from chatserver.reconcile import Reconciler
 from chatserver.sessionlog import SessionLog
+from chatserver.store.database import DatabaseProblem
 from chatserver.store.threads import Store
 from chatserver.turns import until
 from chatserver.watch import Watch
 
+T = TypeVar("T")
+
 SWEEP_SECONDS = 60.0
+SIGNAL_SECONDS = 0.05
+"""A signal while the database is prepared is noticed after so long."""
+STEP_SECONDS = 2.0
+"""No step of stopping is waited for longer than this, except those for which the settings give a time."""
+SESSIONS_SECONDS = 1.0
+"""The last rows of `session` may take so long. Those that are not written are closed by the next start."""
+JOIN_SECONDS = 0.1
 BACKLOG = 1024
 GC_THRESHOLDS = (2000, 10, 100)
 SWITCH_SECONDS = 0.001
@@ -46,7 +63,8 @@ class CannotStart(SystemExit):
 
 
 class ChatService(Service):
-    """Starts threads, processors and listeners. Stops listeners, reading, what has arrived, connections, threads."""
+    """Prepares the database, listens, starts threads and processors. Stops listening, then reading; serves what has
+    arrived; then ends connections and threads."""
 
     log = Logger()
 
@@ -60,8 +78,11 @@ class ChatService(Service):
         watch: Watch,
         processors: Processors,
         connections: Connections,
+        lease: Lease,
+        reconciler: Reconciler,
+        guests: Guests,
         new_id: Callable[[], str],
-        now: Callable[[], datetime],
+        now: Clock,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -71,107 +92,285 @@ class ChatService(Service):
         self._watch = watch
         self._processors = processors
         self._connections = connections
+        self._lease = lease
+        self._reconciler = reconciler
+        self._guests = guests
         self._new_id = new_id
         self._now = now
+        self._opening: list[Deferred[IListeningPort]] = []
         self._ports: list[IListeningPort] = []
-        self._sweep_call: IDelayedCall
+        self._ports_closed = False
+        self._serving = False
+        self._stop_requested = False  # by a signal
+        self._sweep_call: IDelayedCall | None = None
+
+    # Starting
 
     def privilegedStartService(self) -> None:
-        """Listens, while ports below 1024 may still be taken. Raises CannotStart."""
-        for description in self._settings.server.listen:
-            new_door, endpoint_string = doors.split(description)
-            factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id)
-            try:
-                endpoint = serverFromString(self._reactor, with_backlog(endpoint_string))
-                listening = endpoint.listen(factory)
-            except Exception as error:
-                raise CannotStart(f"--listen {description} is not an endpoint ({error}). Try tcp:4000.") from None
-            self._opened(description, listening)
+        """Prepares the database, then listens: a port is open only if the database is ready, and ports below 1024 are
+        opened before twistd drops its privileges. Blocks until then. Raises CannotStart."""
+        self._take_signals()
+        try:
+            self._prepare()
+            for description in self._settings.server.listen:
+                if not self._stop_requested:
+                    self._listen(description)
+        except CannotStart:
+            self._release_store()
+            raise
 
-    def _opened(self, description: str, listening: "Deferred[IListeningPort]") -> None:
-        problems: list[Exception] = []
-
-        def opened(port: IListeningPort) -> None:
-            self._ports.append(port)
-            host: Any = port.getHost()
-            unix = not hasattr(host, "port")
-            where = os.fsdecode(getattr(host, "name", str(host))) if unix else f"{host.host}:{host.port}"
-            self.log.info("Listening on {where}", where=where)
-
-        listening.addCallbacks(opened, lambda failure: problems.append(failure.value))
-        for problem in problems:
-            if isinstance(problem, CannotListenError):
-                reason = getattr(problem.socketError, "strerror", None) or str(problem.socketError)
-            else:
-                reason = str(problem)
-            raise CannotStart(
-                f"Cannot listen on {description} ({reason}). Stop what listens there, or choose another with --listen."
-            )
-
-    def startService(self) -> None:
-        """Begins to serve. This may still wait for the database: the reactor is not running yet."""
-        Service.startService(self)
+    def _prepare(self) -> None:
         server = self._settings.server
         try:
-            left_open = self._store.prepare(server.node, server.default_rooms, self._now())
+            held = self._unless_stopped(lambda: self._lease.acquire_blocking(self._store.run))
+            if held is not None:
+                raise CannotStart(str(held))
+            left_open = self._unless_stopped(
+                lambda: self._store.prepare(self._lease.me, server.default_rooms, self._now)
+            )
         except Unavailable as problem:
             raise CannotStart(
                 f"The database does not answer ({problem.__cause__}). Start it, then start the server."
             ) from None
+        except DatabaseProblem as problem:
+            raise CannotStart(str(problem)) from None
         if left_open:
             self.log.warn("Closed {count} sessions that a crash had left open.", count=left_open)
-        self._reactor.callWhenRunning(self._take_signals)
+
+    def _unless_stopped(self, work: Callable[[], T]) -> T | None:
+        """Runs `work` in a thread and waits for it, but no longer than until a signal asks the server to stop: a driver
+        that waits for the database in this thread would delay the signal's handler for as long."""
+        if self._stop_requested:
+            return None
+        finished: list[Callable[[], T]] = []
+
+        def run() -> None:
+            try:
+                result = work()
+            except BaseException as error:
+                finished.append(partial(_raise, error))
+            else:
+                finished.append(lambda: result)
+
+        thread = Thread(target=run, name="start", daemon=True)
+        thread.start()
+        while thread.is_alive() and not self._stop_requested:
+            thread.join(SIGNAL_SECONDS)
+        return finished[0]() if finished else None
+
+    def _listen(self, description: str) -> None:
+        """Opens a port. Raises CannotStart if that fails at once; some endpoints fail later, when the reactor runs, and
+        then the server stops with the same message and exit status."""
+        new_door, endpoint_string = doors.split(description)
+        factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id)
+        try:
+            endpoint = serverFromString(self._reactor, with_backlog(endpoint_string))
+            listening = endpoint.listen(factory)
+        except Exception as error:
+            raise CannotStart(f"--listen {description} is not an endpoint ({error}). Try tcp:4000.") from None
+        self._opening.append(listening)
+        at_once: list[CannotStart] = []
+        fail = at_once.append
+
+        def opened(port: IListeningPort) -> None:
+            if self._ports_closed:
+                port.stopListening()
+                return
+            self._ports.append(port)
+            if self._serving:
+                self._log_listening(port)
+
+        def failed(failure: Failure) -> None:
+            if not self._ports_closed:
+                fail(_cannot_listen(description, failure.value))
+
+        listening.addCallbacks(opened, failed).addErrback(
+            lambda failure: self.log.failure("An endpoint failed.", failure)
+        )
+        for problem in at_once:
+            raise problem
+        fail = self.fail
+
+    def fail(self, problem: CannotStart) -> None:
+        """Ends the running server because it cannot do what it was started for."""
+        self.log.critical("{problem}", problem=str(problem))
+        # The reactor gives no way to end with a status other than 0 or that of a signal.
+        atexit.register(_exit_with_failure)
+        self._reactor.callFromThread(self._stop_reactor)
+
+    def startService(self) -> None:
+        """Begins to serve. The reactor is not running yet."""
+        Service.startService(self)
+        if self._stop_requested:
+            return  # the reactor stops as soon as it runs
         _tune_process()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)
         self._watch.start()
+        self._lease.start()
+        self._reconciler.suspect()  # a commit of the run before may still come
         self._sweep()
+        self._serving = True
+        for port in self._ports:
+            self._log_listening(port)
+
+    def _log_listening(self, port: IListeningPort) -> None:
+        host: Any = port.getHost()
+        unix = not hasattr(host, "port")
+        where = os.fsdecode(getattr(host, "name", str(host))) if unix else f"{host.host}:{host.port}"
+        self.log.info("Listening on {where}", where=where)
 
     def _sweep(self) -> None:
         self._connections.admission.sweep()
         self._sweep_call = self._reactor.callLater(SWEEP_SECONDS, self._sweep)
 
     def _take_signals(self) -> None:
-        """Stopping on request is no failure: the exit status is 0, not the signal's. A second signal kills at once."""
+        """Stopping on request is no failure: the exit status is 0, not the signal's. A second signal kills at once.
 
-        def stop(_number: int, _frame: FrameType | None) -> None:
+        The reactor is given the same handlers, because it installs its own when it starts to run. A signal that comes
+        before that stops it as soon as it runs.
+        """
+
+        def stop(_number: int, _frame: FrameType | None = None) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            self._reactor.callFromThread(self._reactor.stop)
+            self._stop_requested = True
+            self._reactor.sigTerm = self._reactor.sigInt = _second_signal
+            self._reactor.callFromThread(self._stop_reactor)
 
+        self._reactor.sigTerm = self._reactor.sigInt = stop
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+
+    def _stop_reactor(self) -> None:
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:
+            pass  # it is stopping already
+
+    # Stopping
 
     def stopService(self) -> "Deferred[None]":
         Service.stopService(self)
         return ensureDeferred(self._stop())
 
     async def _stop(self) -> None:
+        """Runs all steps: one that fails or takes too long is logged and keeps none of the later ones from running."""
         shutdown, connections = self._settings.shutdown, self._connections
-        self._sweep_call.cancel()
-        self._watch.stop()
+        if self._sweep_call is not None:
+            self._sweep_call.cancel()
+        await self._step("watching the database", self._watch.stop)
+        await self._step("comparing heads", self._reconciler.stop)
         connections.closing = True
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self._close_ports()
         self.log.info("Stopping with {count} open connections.", count=len(connections.open))
-        for connection in list(connections.open):
-            connection.advance()  # which reads no further
+        self._with_each("reading", lambda connection: connection.advance())  # which reads no further
+        if shutdown.drain_seconds:
+            # A database that hangs refuses what it has not answered by then, and the senders are told.
+            await self._step("shortening deadlines", lambda: self._store.hurry(shutdown.drain_seconds))
         await until(self._reactor, lambda: not connections.busy, shutdown.drain_seconds)
-        self._processors.stop()
-        for connection in list(connections.open):
-            # Spread over some seconds, so that clients do not all come back at once.
-            connection.hang_up(
+        await self._step("serving commands", self._processors.stop)
+        await self._step("dismissing guests", self._guests.stop)
+        # Spread over some seconds, so that clients do not all come back at once.
+        self._with_each(
+            "saying goodbye",
+            lambda connection: connection.hang_up(
                 "shutdown", "The server is restarting. Everything you sent is saved.", retry=random.randint(3, 10)
-            )
+            ),
+        )
         await until(self._reactor, lambda: not connections.open, shutdown.flush_seconds)
-        for connection in list(connections.open):
-            connection.abort()
+        self._with_each("closing", lambda connection: connection.abort())
         await until(self._reactor, lambda: not connections.open, 1.0)
-        await self._session_log.flush()
-        await until(self._reactor, lambda: self._session_log.written, 1.0)
-        self._store.stop()
-        self._hasher.stop()
+        await self._step("shortening deadlines", lambda: self._store.hurry(SESSIONS_SECONDS))
+        await until(self._reactor, lambda: self._guests.idle, 1.0)
+        await self._step("recording sessions", self._record_sessions, SESSIONS_SECONDS)
+        await self._step("releasing the lease", self._lease.stop)
+        await self._step("closing the database", self._store.stop)
+        await self._step_in_thread("hashing passwords", self._hasher.stop)
         self.log.info("Stopped.")
+
+    async def _close_ports(self) -> None:
+        self._ports_closed = True
+        for listening in self._opening:
+            listening.cancel()  # does nothing to those that are open
+        for port in self._ports:
+            await self._step("closing a port", port.stopListening)
+
+    async def _record_sessions(self) -> None:
+        await self._session_log.flush()
+        await until(self._reactor, lambda: self._session_log.written, SESSIONS_SECONDS)
+
+    def _with_each(self, what: str, do: Callable[[Connection], None]) -> None:
+        for connection in list(self._connections.open):
+            try:
+                do(connection)
+            except Exception:
+                self.log.failure("While stopping, {what} failed for a connection.", what=what)
+
+    async def _step(self, what: str, step: Callable[[], Any], seconds: float = STEP_SECONDS) -> None:
+        """Runs a step, which may return something to wait for, and waits no longer than this."""
+        over: list[object] = []
+        maybeDeferred(step).addErrback(self._step_failed, what).addBoth(over.append)
+        await until(self._reactor, lambda: bool(over), seconds)
+        if not over:
+            self._step_hangs(what, seconds)
+
+    async def _step_in_thread(self, what: str, step: Callable[[], None]) -> None:
+        """As `_step`, for a step that may block."""
+        failures: list[Failure] = []
+
+        def run() -> None:
+            try:
+                step()
+            except BaseException:
+                failures.append(Failure())
+
+        thread = Thread(target=run, name=what, daemon=True)
+        thread.start()
+        thread.join(JOIN_SECONDS)  # as a rule it is over by then
+        await until(self._reactor, lambda: not thread.is_alive(), STEP_SECONDS)
+        if thread.is_alive():
+            self._step_hangs(what, STEP_SECONDS)
+        for failure in failures:
+            self._step_failed(failure, what)
+
+    def _step_failed(self, failure: Failure, what: str) -> None:
+        self.log.failure("While stopping, {what} failed.", failure, what=what)
+
+    def _step_hangs(self, what: str, seconds: float) -> None:
+        self.log.error("While stopping, {what} has not ended after {seconds} s; going on.", what=what, seconds=seconds)
+
+    def _release_store(self) -> None:
+        try:
+            self._store.stop()
+        except Exception:
+            self.log.failure("The database could not be closed.")
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def _second_signal(number: int, _frame: FrameType | None = None) -> None:
+    """Stands in for the reactor's handlers where the first signal came before the reactor ran."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _cannot_listen(description: str, error: BaseException | None) -> CannotStart:
+    reason = str(error)
+    if isinstance(error, CannotListenError):
+        reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+    return CannotStart(
+        f"Cannot listen on {description} ({reason}). Stop what listens there, or choose another with --listen."
+    )
+
+
+def _exit_with_failure() -> None:
+    """Called by `atexit`, when everything else is done."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def with_backlog(description: str) -> str:

@@ -1,23 +1,32 @@
 """Writes logins and their ends to the database, many at once and a little later, since nobody waits for them."""
 
-from collections.abc import Sequence
-
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.errors import Unavailable
+from chatserver.outage import Outage
 from chatserver.store import sessions
 from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
 
 FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 2.0
 MAX_WAITING = 100_000
 """Rows that wait for a database that is away; beyond that they are dropped."""
+MAX_ATTEMPTS = 5
+"""A row is dropped after it has failed alone so often, each time beside rows that were written."""
+MAX_FAILED_WRITES = 64
+"""The search for the row that makes a write fail ends after so many failed writes, and goes on with the next retry."""
 
 
 class SessionLog:
+    """Loses no row to an error: what could not be written is written later, in the same order for each session.
+
+    If a write fails although the database answers, its rows are written in halves, so that one row that always fails
+    keeps no other row from being written. Such a row is retried, and dropped after `MAX_ATTEMPTS`. A row is never
+    dropped while no other row can be written: then the fault is not its own.
+    """
+
     log = Logger()
 
     def __init__(self, clock: IReactorTime, store: Store) -> None:
@@ -26,6 +35,8 @@ class SessionLog:
         self._changes: list[sessions.Change] = []
         self._due = False
         self._writing = False
+        self._outage = Outage(clock.seconds, quiet=0)
+        self._attempts: dict[tuple[type, str], int] = {}
 
     @property
     def written(self) -> bool:
@@ -53,20 +64,83 @@ class SessionLog:
         )
 
     async def flush(self) -> None:
-        """Writes what waits. If the database does not answer, it is written later."""
+        """Writes what waits. What cannot be written now is written later."""
         if self._writing:
             self._later(FLUSH_SECONDS)
             return
         self._writing = True
         try:
             while self._changes:
-                taken: Sequence[sessions.Change] = self._changes
-                self._changes = []
-                try:
-                    await self._store.write(sessions.record, taken)
-                except (Unavailable, Conflict):
-                    self._changes = [*taken, *self._changes]
+                taken, self._changes = self._changes, []
+                unwritten = await self._write(taken)
+                if unwritten:
+                    self._changes = [*unwritten, *self._changes]
                     self._later(RETRY_SECONDS)
                     return
+                if self._outage.worked():
+                    self.log.info("Sessions are recorded again.")
         finally:
             self._writing = False
+
+    async def _write(self, taken: list[sessions.Change]) -> list[sessions.Change]:
+        """Returns what could not be written and is to be retried, in order."""
+        unwritten: list[sessions.Change] = []
+        alone: list[sessions.Change] = []  # rows that failed without any other
+        held: set[str] = set()  # sessions of which a row could not be written: later rows of theirs wait for it
+        written = False
+        failed_writes = 0
+        parts = [taken]  # the first one comes last
+        while parts:
+            part = parts.pop()
+            unwritten += [change for change in part if change.id in held]
+            part = [change for change in part if change.id not in held]
+            if not part:
+                continue
+            if failed_writes >= MAX_FAILED_WRITES:
+                unwritten += part
+                continue
+            try:
+                await self._store.write(sessions.record, part)
+            except Unavailable:
+                unwritten += part
+                failed_writes = MAX_FAILED_WRITES  # the others would have to wait for the database, too
+            except Exception:
+                failed_writes += 1
+                if self._outage.failed():
+                    self.log.failure("Sessions could not be recorded. Trying again until they are.")
+                if len(part) == 1:
+                    unwritten += part
+                    alone += part
+                    held.add(part[0].id)
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
+            else:
+                written = True
+        dropped = self._give_up(alone) if written else []
+        unwritten = [change for change in unwritten if change not in dropped]
+        waiting = {_key(change) for change in unwritten}
+        self._attempts = {key: count for key, count in self._attempts.items() if key in waiting}
+        return unwritten
+
+    def _give_up(self, alone: list[sessions.Change]) -> list[sessions.Change]:
+        """Counts an attempt for each of these rows, which failed while others were written. Returns those of which it
+        was the last one."""
+        dropped = []
+        for change in alone:
+            attempts = self._attempts[_key(change)] = self._attempts.get(_key(change), 0) + 1
+            if attempts >= MAX_ATTEMPTS:
+                dropped.append(change)
+                self.log.error(
+                    "The row of session {id} is not recorded: it failed {attempts} times while others were written "
+                    "({change}).",
+                    id=change.id,
+                    attempts=attempts,
+                    change=type(change).__name__,
+                )
+        return dropped
+
+
+def _key(change: sessions.Change) -> tuple[type, str]:
+    """A session has one row of each kind."""
+    return type(change), change.id

@@ -8,26 +8,30 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chatserver import commands, config
+from chatserver.clock import Clock
 from chatserver.config import ConfigProblem, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.events import GUEST, Entry
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
 from chatserver.handshake import Handshake
-from chatserver.net.connections import Connections
+from chatserver.lease import Lease
+from chatserver.net.connection import FENCED
+from chatserver.net.connections import REWOUND, Connections
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
+from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
-from chatserver.service import ChatService
+from chatserver.service import CannotStart, ChatService
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
 from chatserver.store import Engine, entries, sessions
 from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
+from chatserver.store.lease import Held, this_process
 from chatserver.store.moderation import NetworkBan
 from chatserver.store.threads import Store
-from chatserver.times import now
 from chatserver.turns import turns
 from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
@@ -77,7 +81,18 @@ def makeService(options: Options) -> IService:
         open_ready(url, migrate=options["migrate"]).dispose()
     except (ConfigProblem, DatabaseProblem) as problem:
         raise SystemExit(f"chatserver: {problem}") from None
+    use_monotonic_clock(reactor)
     return wire(reactor, settings, open_engine(url, connection_count(settings)))
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """Makes a reactor time its calls by the monotonic clock. Call this before anything is scheduled.
+
+    Twisted's reactors use the wall clock, so that after a step back by an hour every pending call would come an hour
+    late. They read the time only by their method `seconds`, and hand it to the calls they schedule.
+    """
+    assert not reactor.getDelayedCalls(), "Calls are scheduled already, by the wall clock."
+    reactor.seconds = time.monotonic
 
 
 def connection_count(settings: Settings) -> int:
@@ -93,23 +108,41 @@ def thread_counts(settings: Settings) -> tuple[int, int]:
 
 def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     """Makes every part, and hands it what it uses."""
-    limits = settings.limits
-    store = Store(engine, reactor, *thread_counts(settings))
+    limits, now = settings.limits, Clock()
+    store = Store(engine, reactor, *thread_counts(settings), settings.pipeline.database_seconds)
 
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return await store.read(entries.after, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
 
     roster = Roster()
-    registry = Registry(reactor, read_page, roster)
+
+    def rewound(room_id: int, head: int, last: int) -> None:
+        connections.rewound(room_id, head, last)
+
+    registry = Registry(reactor, read_page, roster, rewound)
+    reconciler = Reconciler(reactor, store, registry, roster, now, rewound)
     presence = Presence(reactor, roster, limits.presence_seconds, limits.presence_members)
     session_log = SessionLog(reactor, store)
     hasher = Hasher(reactor, settings.passwords)
-    handshake = Handshake(settings, reactor, now, store, hasher, registry, roster, presence, session_log)
-    guests = Guests(reactor, store, registry, now)
+    guests = Guests(reactor, store, registry, now, reconciler.suspect)
+    handshake = Handshake(
+        settings, reactor, now, store, hasher, registry, roster, presence, session_log,
+        guests.not_admitted, guests.lost, reconciler.suspect,
+    )  # fmt: skip
 
     def set_bans(bans: list[NetworkBan]) -> None:
         connections.set_bans(bans)
 
+    def fenced() -> None:
+        connections.start_over(*FENCED)
+
+    def set_back(known: int, found: int) -> None:
+        connections.start_over(*REWOUND)
+
+    def lost(held: Held) -> None:
+        service.fail(CannotStart(str(held)))
+
+    lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost)
     watch = Watch(reactor, store, registry, roster, now, set_bans)
     processors = Processors(
         turns(reactor),
@@ -121,6 +154,8 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
         {commands.Password: handshake.change_password, commands.Forget: handshake.forget},
         watch.reload_bans,
         Upkeep(store).stored,
+        reconciler.suspect,
+        lease.check,
     )
 
     def left(session: Session, reason: str) -> None:
@@ -133,9 +168,14 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
             guests.dismiss(session)
 
     connections = Connections(
-        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, now, left
-    )
-    return ChatService(reactor, settings, store, hasher, session_log, watch, processors, connections, new_id, now)
+        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, now, left,
+        may_serve=lease.check,
+    )  # fmt: skip
+    service = ChatService(
+        reactor, settings, store, hasher, session_log, watch, processors, connections, lease, reconciler, guests,
+        new_id, now,
+    )  # fmt: skip
+    return service
 
 
 def new_id() -> str:

@@ -1,12 +1,16 @@
-"""Times: the clock that stamps entries, and RFC 3339."""
+"""Times: the wall clock, and RFC 3339. The server stamps entries by `clock.py`, which never goes backwards."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
 
 
 def now() -> datetime:
-    """The time in UTC, in whole milliseconds: what is stored is what is shown."""
-    time = datetime.now(UTC)
+    """The wall clock's time in UTC, in whole milliseconds: what is stored is what is shown."""
+    return whole_milliseconds(datetime.now(UTC))
+
+
+def whole_milliseconds(time: datetime) -> datetime:
+    """The time without its microseconds."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 

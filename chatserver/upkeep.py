@@ -34,4 +34,5 @@ class Upkeep:
             pass  # the store has logged that
         except Exception:
             self.log.failure("The index of words could not be tidied.")
-        self._tidying = False
+        finally:
+            self._tidying = False

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable, banned_text
+from chatserver.outage import Outage
 from chatserver.roster import Roster
 from chatserver.store import changes, moderation
 from chatserver.store.threads import Store
@@ -43,6 +44,8 @@ class Watch:
         self._seen: set[int] = set()
         self._next: IDelayedCall | None = None
         self._running = False
+        self._bans_due = False  # they could not be read
+        self._outage = Outage(clock.seconds)
 
     def start(self) -> None:
         self._running = True
@@ -57,11 +60,13 @@ class Watch:
             self._next = None
 
     def reload_bans(self) -> None:
-        """Reads which addresses are banned."""
+        """Reads which addresses are banned. If that fails, each poll tries again."""
         ensureDeferred(self._reload_bans()).addErrback(self._failed)
 
     async def _reload_bans(self) -> None:
-        self._banned(await self._store.read(moderation.banned_networks, self._now()))
+        self._bans_due = True
+        self._banned(await self._store.read(moderation.banned_networks))
+        self._bans_due = False
 
     def _poll(self) -> None:
         self._next = None
@@ -72,10 +77,13 @@ class Watch:
             self._next = self._clock.callLater(POLL_SECONDS, self._poll)
 
     def _failed(self, failure: Failure) -> None:
-        if not failure.check(Unavailable):  # the store has logged that
-            self.log.failure("Could not apply a change from the database.", failure)
+        # The store has logged that it does not answer; anything else is likely to fail again in a second.
+        if not failure.check(Unavailable) and self._outage.failed():
+            self.log.failure("Could not apply a change from the database. Trying again until it works.", failure)
 
     async def _look(self) -> None:
+        if self._bans_due:
+            await self._reload_bans()
         if self._last is None:
             self._last = await self._store.read(changes.newest)
             before = await self._store.read(changes.since, self._last - LOOK_BACK)
@@ -84,8 +92,16 @@ class Watch:
         found = await self._store.read(changes.since, self._last - LOOK_BACK)
         for id, kind, subject in found:
             if id not in self._seen:
-                await self._follow(kind, subject)
-                self._seen.add(id)
+                try:
+                    await self._follow(kind, subject)
+                except Unavailable:
+                    raise
+                except Exception:
+                    self._failed(Failure())  # the next polls try again; the changes after it do not wait for it
+                else:
+                    self._seen.add(id)
+        if self._outage.worked():
+            self.log.info("Changes from the database are applied again.")
         self._last = max([self._last, *(id for id, _, _ in found)])
         self._seen = {id for id in self._seen if id > self._last - LOOK_BACK}
 
@@ -105,7 +121,7 @@ class Watch:
                             "token-revoked", "The token that you logged in with was revoked. Log in with another one."
                         )
             case "account" if self._roster.sessions(subject):
-                (account,) = await self._store.read(changes.accounts, [(subject, 0)], self._now())
+                (account,) = await self._store.read(changes.accounts, [(subject, 0)])
                 for session in self._roster.sessions(subject):
                     session.kind = account.kind
                     if account.ban is not None:

@@ -1,6 +1,5 @@
 """Admission: quotas decide who may connect, before anything is read."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,12 +8,10 @@ from twisted.internet.task import Clock
 from chatserver.config import Limits
 from chatserver.net.admission import OFFENCE_SECONDS, Admission
 
-AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
-
 
 def admission(limits: dict[str, int], clock: Clock | None = None) -> Admission:
     settings: Any = limits
-    return Admission(Limits(**settings), (clock or Clock()).seconds, lambda: AT)
+    return Admission(Limits(**settings), (clock or Clock()).seconds)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Hall:
         self.registry = Registry(self.clock, nothing, self.roster)
         self.processors = Processors(
             turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), 512, {},
-            nothing, lambda count: None,
+            nothing, lambda count: None, lambda who: None,
         )  # fmt: skip
         self.processors.start(1)
         handshake: Any = SimpleNamespace(greeting="Welcome.")

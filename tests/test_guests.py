@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
-from chatserver.guests import Guests
+from chatserver.guests import LOST_SECONDS, RETRY_SECONDS, Guests
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.stages import Stage
-from chatserver.store.rooms import dismiss_guest
+from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.turns import POLL_SECONDS
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
@@ -34,11 +34,13 @@ class Town:
             {
                 dismiss_guest: lambda who, at: [
                     (facts, [Entry(1, LEFT, who.id, who.name, at)]) for facts in (BOOKS, CARDS)
-                ]
+                ],
+                lost_guests: lambda at: [GUEST_7] if at == AT else [],
             }
         )
         store: Any = self.store
-        self.guests = Guests(self.clock, store, self.registry, lambda: AT)
+        self.suspected: list[Person] = []
+        self.guests = Guests(self.clock, store, self.registry, lambda: AT, self.suspected.append)
         self.bob, self.guest = self._session(Person(BOB, "bob")), self._session(GUEST_7)
         self.bob_link = MemoryLink(self.bob)
         self.roster.add(self.bob)
@@ -86,10 +88,77 @@ def test_what_the_guest_said_last_comes_first(town: Town) -> None:
     assert town.clock.getDelayedCalls() == []
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), Unavailable()])
-def test_a_guest_who_could_not_leave(town: Town, error: Exception) -> None:
-    """That is logged, and nobody hears anything; the start of the server dismisses the guest."""
+def test_the_database_is_away(town: Town) -> None:
+    """A guest who leaves meanwhile is dismissed as soon as it is back. Only the store logs that it is away."""
+    town.store.fail(dismiss_guest, *[Unavailable()] * 3)
+    with logged_failures() as failures:
+        town.guests.dismiss(town.guest)
+        town.clock.pump([RETRY_SECONDS] * 2)
+        assert (len(town.store.calls), town.heard, town.guests.idle) == (3, [], False)
+        town.clock.advance(RETRY_SECONDS)
+    assert (len(town.store.calls), len(town.heard), town.guests.idle) == (4, 2, True)
+    assert (failures, town.clock.getDelayedCalls()) == ([], [])
+    assert town.suspected == [GUEST_7] * 3  # each of these attempts may have been committed
+
+
+def test_many_guests_leave(town: Town) -> None:
+    """They are dismissed one after another. While the database is away one attempt is made at a time."""
+    others = [Person(number, f"~{number}", GUEST) for number in range(8, 20)]
+    town.store.fail(dismiss_guest, Unavailable())
+    for other in others:
+        town.guests.not_admitted(other)
+    assert len(town.store.calls) == 1
+    town.clock.advance(RETRY_SECONDS)
+    assert sorted(guest.id for guest, _ in town.store.called(dismiss_guest)[1:]) == [other.id for other in others]
+
+
+def test_a_bug_in_the_dismissal_of_one(town: Town) -> None:
+    """It is logged once, and tried again behind the others, whom it does not keep."""
+    other, error = Person(8, "~8", GUEST), RuntimeError("a bug")
+    town.store.hold(dismiss_guest)
     town.store.fail(dismiss_guest, error)
     with logged_failures() as failures:
         town.guests.dismiss(town.guest)
-    assert (failures, town.heard) == ([error], [])
+        town.guests.not_admitted(other)
+        town.store.release(dismiss_guest)
+        assert town.heard == []
+        town.clock.advance(RETRY_SECONDS)
+        assert [guest for guest, _ in town.store.called(dismiss_guest)] == [GUEST_7, other, GUEST_7]
+        town.store.fail(dismiss_guest, *[error] * 5)
+        town.guests.dismiss(town.guest)
+        town.clock.pump([RETRY_SECONDS] * 5)
+    assert (failures, town.guests.idle) == ([error, error], True)
+
+
+def test_what_cannot_be_announced(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guest is dismissed all the same, and the room is read again."""
+    error = RuntimeError("a bug")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(town.registry, "announce", fail)
+    with logged_failures() as failures:
+        town.guests.dismiss(town.guest)
+    assert (failures, town.suspected, town.guests.idle) == ([error, error], [GUEST_7, GUEST_7], True)
+
+
+def test_a_guest_whose_creation_was_not_answered(town: Town) -> None:
+    """It is looked for once a late commit must have come, as soon as the database answers, and then dismissed."""
+    town.guests.lost(AT)
+    town.store.fail(lost_guests, Unavailable())
+    town.clock.advance(LOST_SECONDS)
+    assert town.store.called(dismiss_guest) == []
+    town.clock.advance(RETRY_SECONDS)
+    assert town.store.called(dismiss_guest) == [(GUEST_7, AT)]
+    assert town.clock.getDelayedCalls() == []
+
+
+def test_stopping(town: Town) -> None:
+    """A server that stops tries once; whoever is left then is dismissed by the next start."""
+    town.guests.stop()
+    town.store.fail(dismiss_guest, Unavailable())
+    town.guests.dismiss(town.guest)
+    assert (len(town.store.calls), town.guests.idle, town.clock.getDelayedCalls()) == (1, True, [])
+    town.guests.not_admitted(Person(8, "~8", GUEST))
+    assert len(town.store.calls) == 2

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from chatserver.config import Limits, Server, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
+from chatserver.guests import Guests
 from chatserver.handlers.accounts import forget
 from chatserver.handlers.outcome import HangUp, Outcome
 from chatserver.handshake import LINES_SHOWN, MAX_LOGINS, NAMES_SHOWN, Handshake
@@ -37,6 +38,7 @@ from tests.support.link import MemoryLink
 from tests.support.memory import MemoryHasher, MemoryStore, hash_of, logged_failures, outcome
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
+LONG_AGO = AT - accounts.RETRY_WINDOW
 GENERAL, BOOKS = RoomFacts(1, "general"), RoomFacts(2, "books")
 ANA, BOB = Person(1, "ana"), Person(2, "bob")
 WORDS = "s3cret-words"
@@ -139,10 +141,11 @@ class Town:
                 accounts.get: self.accounts.get,
                 accounts.set_password: lambda account_id, password_hash: None,
                 tokens.find: lambda hashes: [self.tokens.get(hash) for hash in hashes],
-                logins.look_up: lambda people, at: [self._facts(person) for person, _ in people],
+                logins.look_up: lambda people: [self._facts(person) for person, _ in people],
                 entries.before: self._before,
                 rooms.register: lambda name, secret, default, at: self._create(name, secret, PERSON),
                 rooms.register_guest: lambda default, at: self._create("~3", "", GUEST),
+                rooms.dismiss_guest: lambda guest, at: [],
                 sessions.record: lambda changes: None,
                 forget: lambda ask, messages: Outcome(Done("Your account is erased.")),
             }
@@ -152,6 +155,12 @@ class Town:
         hasher: Any = self.hasher
         self.roster = Roster()
         self.registry = Registry(self.clock, self._page, self.roster)
+        self.guests = Guests(self.clock, store, self.registry, lambda: AT)
+        self.presence = Presence(self.clock, self.roster, 2, 0)
+        self.loses_answer = False
+        """The next account is created, and the answer is lost."""
+        self.lost: list[datetime] = []
+        self.suspected: list[Person | None] = []
         self.handshake = Handshake(
             settings,
             self.clock,
@@ -160,8 +169,11 @@ class Town:
             hasher,
             self.registry,
             self.roster,
-            Presence(self.clock, self.roster, 2, 0),
+            self.presence,
             SessionLog(self.clock, store),
+            self.guests.not_admitted,
+            self.lost.append,
+            self.suspected.append,
         )
         self.clients: list[Client] = []
 
@@ -169,7 +181,9 @@ class Town:
 
     def add(self, person: Person, *facts: RoomFacts) -> None:
         hash = hash_of(WORDS)
-        self.accounts[person.id] = Credentials(person.id, person.name, person.kind, hash, disabled=False)
+        self.accounts[person.id] = Credentials(
+            person.id, person.name, person.kind, hash, disabled=False, created_at=LONG_AGO
+        )
         self.memberships[person.id] = [Membership(one, len(self.logs[one.id]), 0, "member") for one in facts]
 
     def say(self, facts: RoomFacts, count: int) -> None:
@@ -204,8 +218,11 @@ class Town:
         person = Person(3, name, kind)
         entry = Entry(len(self.logs[GENERAL.id]) + 1, JOINED, 3, name, AT)
         self.logs[GENERAL.id].append(entry)
-        self.accounts[3] = Credentials(3, name, kind, hash, disabled=False)
+        self.accounts[3] = Credentials(3, name, kind, hash, disabled=False, created_at=AT)
         self.memberships[3] = [Membership(GENERAL, entry.seq, entry.seq, "member", entry.seq, entry.seq)]
+        if self.loses_answer:
+            self.loses_answer = False
+            raise Unavailable
         return person, [(GENERAL, [entry])]
 
     # The server
@@ -252,6 +269,15 @@ def failures() -> Iterator[list[Exception]]:
     """What was logged as a failure."""
     with logged_failures() as found:
         yield found
+
+
+def raising(error: Exception) -> Any:
+    """A function that raises this."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
 
 
 def town_with(**server: Any) -> Town:
@@ -344,6 +370,132 @@ def test_a_program_registers(town: Town) -> None:
     assert client.sends("register", name="cai", password="short")["error"] == "bad-password"
     assert client.sends("register", name="cai", password=WORDS)["name"] == "cai"
     assert client.session.person == Person(3, "cai")
+
+
+# Retries of which the first answer was lost
+
+
+@pytest.mark.parametrize("work", [logins.look_up, rooms.register])
+def test_registering_again(town: Town, work: Any) -> None:
+    """Whoever registers once more with the same password, a moment later, is logged in."""
+    client = town.client()
+    town.loses_answer = work is rooms.register
+    if not town.loses_answer:
+        town.store.fail(work, Unavailable())
+    assert client.sends("register", name="cai", password=WORDS)["error"] == "unavailable"
+    assert town.suspected == ([None] if work is rooms.register else [])
+    assert client.sends("register", name="CAI", password=WORDS)["name"] == "cai"
+    assert len(town.store.called(rooms.register)) == 1
+    assert (client.stage, client.session.failed_logins) == (Stage.IN, 0)
+
+
+def test_registering_on_two_connections(town: Town) -> None:
+    """A retry that comes while the first attempt is being committed is logged in too: it finds the name taken only once
+    it wants to take it."""
+    first, again = town.client(), town.client()
+    line = json.dumps({"cmd": "register", "name": "cai", "password": WORDS})
+    town.store.hold(accounts.find)
+    again.begins(line)
+    first.begins(line)
+    town.store.fail(rooms.register, accounts.name_taken("cai"))
+    town.release(accounts.find)
+    assert (first.session.name, again.session.name) == ("cai", "cai")
+    assert first.session.account_id == again.session.account_id
+    assert (len(town.store.called(rooms.register)), again.session.failed_logins) == (2, 0)
+
+
+def test_guessing_the_password_of_a_new_account(town: Town) -> None:
+    """A wrong password is answered like any name that is taken, and counts as a failed login."""
+    town.client().sends("register", name="cai", password=WORDS)
+    thief = town.client()
+    for _ in range(3):
+        assert thief.sends("register", name="cai", password="another one")["error"] == "name-taken"
+    assert thief.link.ended == ["failed-logins"]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"created_at": LONG_AGO},
+        {"created_at": AT - timedelta(days=300)},
+        {"created_at": AT, "disabled": True},
+    ],
+)
+def test_registering_a_name_of_others(town: Town, known: Any) -> None:
+    """The password of an older or disabled account is not looked at: right or wrong, the name is taken."""
+    town.accounts[ANA.id] = msgspec.structs.replace(town.accounts[ANA.id], **known)
+    client = town.client()
+    assert client.sends("register", name="ana", password=WORDS)["error"] == "name-taken"
+    assert (town.hasher.calls, client.session.failed_logins) == ([], 0)
+
+
+def test_the_oldest_account_that_is_new(town: Town) -> None:
+    """Within the window a retry is recognized up to its end."""
+    town.accounts[ANA.id] = msgspec.structs.replace(town.accounts[ANA.id], created_at=LONG_AGO + timedelta(seconds=1))
+    assert town.client().sends("register", name="ana", password=WORDS)["name"] == "ana"
+
+
+# Guests who do not come in
+
+
+@pytest.mark.parametrize("error", [Unavailable(), RuntimeError("a bug")])
+def test_a_guest_whose_login_fails(error: Exception) -> None:
+    """The account that was created for it is dismissed; a retry creates another one."""
+    town = town_with(guests=True)
+    client = town.client()
+    town.store.fail(logins.look_up, error)
+    with logged_failures():
+        assert client.sends("guest")["error"] == "unavailable"
+    assert town.store.called(rooms.dismiss_guest) == [(Person(3, "~3", GUEST), AT)]
+    assert client.sends("guest")["ok"]
+    assert len(town.store.called(rooms.dismiss_guest)) == 1
+
+
+@pytest.mark.parametrize("work", [rooms.register_guest, logins.look_up])
+def test_a_guest_who_is_gone_meanwhile(work: Any) -> None:
+    """A connection that ends while its guest is created or looked up leaves no guest."""
+    town = town_with(guests=True)
+    client = town.client()
+    town.store.hold(work)
+    client.begins(json.dumps({"cmd": "guest"}))
+    client.goes()
+    town.release(work)
+    assert town.store.called(rooms.dismiss_guest) == [(Person(3, "~3", GUEST), AT)]
+
+
+def test_a_guest_who_may_have_been_created() -> None:
+    """If the answer to its creation is lost, it is looked for later."""
+    town = town_with(guests=True)
+    town.loses_answer = True
+    assert town.client().sends("guest")["error"] == "unavailable"
+    assert (town.lost, town.suspected) == ([AT], [None])
+
+
+# Faults after the commit
+
+
+@pytest.mark.parametrize("cmd", ["register", "guest"])
+def test_an_account_that_cannot_be_announced(cmd: str, failures: list[Exception], monkeypatch: Any) -> None:
+    """The account exists, so its login goes on; the room is read again."""
+    town = town_with(guests=True)
+    client, error = town.client(), RuntimeError("a bug")
+    monkeypatch.setattr(town.registry, "announce", raising(error))
+    fields = {"name": "cai", "password": WORDS} if cmd == "register" else {}
+    assert client.sends(cmd, **fields)["ok"]
+    assert (failures, [who.id for who in town.suspected if who is not None]) == ([error], [3])
+
+
+@pytest.mark.parametrize("part", ["roster.add", "registry.subscribe", "registry.catch_up", "presence.came"])
+def test_a_fault_in_the_middle_of_a_login(town: Town, part: str, failures: list[Exception], monkeypatch: Any) -> None:
+    """Whoever was admitted but not answered is not left half logged in: the connection ends with a reason."""
+    ana, error = town.client(), RuntimeError("a bug")
+    owner, _, name = part.partition(".")
+    parts = {"roster": town.roster, "registry": town.registry, "presence": town.presence}
+    monkeypatch.setattr(parts[owner], name, raising(error))
+    ana.begins(json.dumps({"cmd": "login", "name": "ana", "password": WORDS}))
+    assert (ana.link.ended, ana.stage, failures) == (["fault"], Stage.ENDING, [error])
+    assert ana.link.admissions == 1  # or it would count as pending for ever
+    assert ana.failures == []
 
 
 @pytest.mark.parametrize(
@@ -808,6 +960,14 @@ def test_a_password_that_is_not_changed(town: Town, old: str, new: str, error: s
     assert (refused.value.error, town.store.called(accounts.set_password)) == (error, [])
 
 
+def test_a_password_that_is_changed_already(town: Town) -> None:
+    """A retry, of which the first answer was lost: the old password is wrong by now, and the new one is right."""
+    ana = town.logged_in(ANA)
+    command = c.Password(old="older-words", new=WORDS, others=True)
+    assert len(outcome(town.handshake.change_password(ana.session, command)).effects) == 1
+    assert town.store.called(accounts.set_password) == []
+
+
 def test_forgetting_an_account(town: Town) -> None:
     """Its other connections end first, and what they had sent is stored before the account is erased."""
     ana, other, bob = town.logged_in(ANA), town.logged_in(ANA), town.logged_in(BOB)
@@ -823,6 +983,15 @@ def test_forgetting_an_account(town: Town) -> None:
     [(_, args, keywords)] = [call for call in town.store.calls if call[0] is forget]
     assert (args[0].who, args[0].at, keywords) == (ANA, AT, {"messages": True})
     assert results == [Outcome(Done("Your account is erased."))]
+
+
+def test_forgetting_again(town: Town) -> None:
+    """A retry on the same connection, which has not ended yet: the account is erased already."""
+    ana = town.logged_in(ANA)
+    town.accounts[ANA.id] = Credentials(ANA.id, "erased-1", PERSON, "", disabled=True, created_at=LONG_AGO)
+    done = outcome(town.handshake.forget(ana.session, c.Forget(password=WORDS)))
+    assert [(one.account_id, one.reason) for one in done.effects] == [(ANA.id, "erased")]
+    assert town.store.called(forget) == []
 
 
 def test_forgetting_with_a_wrong_password(town: Town) -> None:

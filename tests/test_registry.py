@@ -75,7 +75,7 @@ class Town:
     def __init__(self, slice: int = 0) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster, slice or 500, slice)
+        self.registry = Registry(self.clock, self._read_page, self.roster, lambda *_: None, slice or 500, slice)
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []

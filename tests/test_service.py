@@ -1,7 +1,10 @@
 """The order in which the server starts and stops, what it waits for then, and for how long."""
 
+import atexit
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -12,14 +15,25 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from chatserver import service
+from chatserver.clock import Clock
 from chatserver.config import Pipeline, Server, Settings, Shutdown
 from chatserver.errors import Unavailable
 from chatserver.net.factory import ChatFactory
 from chatserver.net.line import LineDoor
 from chatserver.net.websocket import WebSocketDoor
-from chatserver.service import BACKLOG, SWEEP_SECONDS, CannotStart, ChatService, with_backlog
+from chatserver.service import (
+    BACKLOG,
+    SESSIONS_SECONDS,
+    STEP_SECONDS,
+    SWEEP_SECONDS,
+    CannotStart,
+    ChatService,
+    with_backlog,
+)
+from chatserver.store.database import DatabaseProblem
 from chatserver.turns import POLL_SECONDS
 from tests.support.memory import logged_warnings
 
@@ -69,11 +83,6 @@ class Reactor(MemoryReactorClock):
 
     def callFromThread(self, call: Callable[[], object]) -> None:
         self.from_threads.append(call)
-
-    def run_hooks(self) -> None:
-        """The reactor is running."""
-        for call, args, keywords in self.whenRunningHooks:
-            call(*args, **keywords)
 
 
 class Journal:
@@ -147,9 +156,12 @@ class SessionLog:
         self._journal = journal
         self.written = False
         self.away = False
+        self.gate: Deferred[None] | None = None
 
     async def flush(self) -> None:
         self._journal.add("session log flush")
+        if self.gate is not None:
+            await self.gate
         self.written = not self.away
 
 
@@ -162,8 +174,15 @@ class Town:
         connections: Any = self.connections
         session_log: Any = self.session_log
         self.left_open: int | Exception = 0
-        self.store = journal.part("store", "stop")
+        self.store = journal.part("store", "hurry", "stop")
         self.store.prepare = self._prepare
+        self.store.run = None
+        self.held: Exception | None = None
+        lease = journal.part("lease", "start", "stop")
+        lease.me = "one"
+        lease.acquire_blocking = lambda run: self.held
+        guests = journal.part("guests", "stop")
+        guests.idle = True
         monkeypatch.setattr(service, "_tune_process", lambda: journal.add("tune"))
         self.service = ChatService(
             self.reactor,
@@ -174,13 +193,16 @@ class Town:
             journal.part("watch", "start", "stop"),
             journal.part("processors", "start", "stop"),
             connections,
+            lease,
+            journal.part("reconciler", "suspect", "stop"),
+            guests,
             lambda: "s1",
-            lambda: AT,
+            Clock(lambda: AT, lambda: 0.0),
         )
         self.stopped: list[object] = []
 
-    def _prepare(self, node: str, rooms: list[str], at: datetime) -> int:
-        self.journal.add(f"store prepare {node} {rooms} {at:%H:%M}")
+    def _prepare(self, node: str, rooms: list[str], clock: Clock) -> int:
+        self.journal.add(f"store prepare {node} {rooms} {clock():%H:%M}")
         if isinstance(self.left_open, Exception):
             raise self.left_open
         return self.left_open
@@ -206,9 +228,37 @@ class Town:
         return self.journal.times[line]
 
 
+@contextmanager
+def logged(wanted: Callable[[LogEvent], bool]) -> Iterator[list[str]]:
+    """The lines of the log that are wanted."""
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if wanted(event):
+            lines.append(formatEvent(event))
+
+    observer: Any = observe
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield lines
+    finally:
+        globalLogPublisher.removeObserver(observer)
+
+
 def about(seconds: float) -> Any:
     """Conditions are looked at every POLL_SECONDS."""
     return pytest.approx(seconds, abs=2 * POLL_SECONDS)
+
+
+Handlers = dict[int, Any]
+
+
+@pytest.fixture(autouse=True)
+def handlers(monkeypatch: pytest.MonkeyPatch) -> Handlers:
+    """By number, what the service made of signals, instead of the handlers of the process that runs the tests."""
+    handlers: Handlers = {}
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+    return handlers
 
 
 @pytest.fixture
@@ -220,16 +270,18 @@ def town(monkeypatch: pytest.MonkeyPatch) -> Town:
 
 
 def test_the_order_of_start(town: Town) -> None:
-    """Ports come first, while there are privileges; then the database; then what serves."""
+    """The database comes first, then the ports, while there are privileges; then what serves."""
     town.service.privilegedStartService()
     town.service.startService()
     assert town.journal.lines == [
-        "listen 127.0.0.1:4000",
         "store prepare one ['general'] 10:02",
+        "listen 127.0.0.1:4000",
         "tune",
         "hasher start",
         "processors start 7",
         "watch start",
+        "lease start",
+        "reconciler suspect",
         "admission sweep",
     ]
 
@@ -250,7 +302,7 @@ def test_every_door_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = msgspec.structs.replace(SETTINGS, server=msgspec.structs.replace(SETTINGS.server, listen=listen))
     town = Town(monkeypatch, settings)
     town.service.privilegedStartService()
-    assert town.journal.lines == ["listen 127.0.0.1:4000", "listen 127.0.0.1:4080", "listen :4001"]
+    assert town.journal.lines[1:] == ["listen 127.0.0.1:4000", "listen 127.0.0.1:4080", "listen :4001"]
     assert town.reactor.backlogs == [BACKLOG, BACKLOG, 7]
     assert [type(factory._new_door()) for factory in town.reactor.factories] == [LineDoor, WebSocketDoor, LineDoor]
     connections: Any = town.connections
@@ -274,12 +326,14 @@ def test_the_backlog(description: str, with_room: str) -> None:
 
 
 def test_a_port_that_is_taken(town: Town) -> None:
-    """The program ends with one line that says which port, why, and what to do; nothing was started."""
+    """The program ends with one line that says which port, why, and what to do. Nothing was started, and the database
+    is closed again."""
     town.reactor.taken = OSError(98, "Address already in use")
     with pytest.raises(CannotStart) as ended:
         town.service.privilegedStartService()
     assert "tcp:4000:interface=127.0.0.1 (Address already in use)" in str(ended.value)
-    assert (ended.value.code, town.journal.lines) == (str(ended.value), [])
+    assert ended.value.code == str(ended.value)
+    assert town.journal.lines == ["store prepare one ['general'] 10:02", "store stop"]
 
 
 @pytest.mark.parametrize("description", ["tpc:4000", "tcp:many", "ws:", "tcp:4000:colour=red"])
@@ -292,13 +346,91 @@ def test_what_is_no_endpoint(monkeypatch: pytest.MonkeyPatch, description: str) 
 
 
 def test_a_database_that_is_gone_by_then(town: Town) -> None:
-    """The program ends with its cause, and no thread was started."""
+    """The program ends with its cause. No port was opened, and no thread was started."""
     town.left_open = Unavailable()
     town.left_open.__cause__ = OSError("connection refused")
-    town.service.privilegedStartService()
     with pytest.raises(CannotStart, match=r"^chatserver: .*connection refused"):
+        town.service.privilegedStartService()
+    assert town.journal.lines == ["store prepare one ['general'] 10:02", "store stop"]
+
+
+def test_a_database_that_cannot_be_used(town: Town) -> None:
+    """The program ends with the problem's own words."""
+    town.left_open = DatabaseProblem("Another server uses it.")
+    with pytest.raises(CannotStart, match=r"^chatserver: Another server uses it\.$"):
+        town.service.privilegedStartService()
+
+
+def test_another_server_uses_the_database(town: Town) -> None:
+    """The program ends with a line that names it. The database was not prepared, and no port was opened."""
+    town.held = Exception("The server of host a uses it.")
+    with pytest.raises(CannotStart, match=r"^chatserver: The server of host a uses it\.$"):
+        town.service.privilegedStartService()
+    assert town.journal.lines == ["store stop"]
+
+
+def test_when_it_listens(town: Town) -> None:
+    """The log says so once everything that serves has been started, and once for each port."""
+    with logged(lambda event: str(event.get("log_format")).startswith("Listening")) as lines:
+        town.service.privilegedStartService()
+        assert lines == []
         town.service.startService()
-    assert not any("start" in line for line in town.journal.lines)
+        assert lines == ["Listening on 127.0.0.1:4000"]
+
+
+# Endpoints that take their time
+
+
+class SlowEndpoint:
+    """`listen` returns a Deferred that the test fires."""
+
+    def __init__(self) -> None:
+        self.listening: Deferred[Any] = Deferred()
+
+    def listen(self, factory: Any) -> Deferred[Any]:
+        return self.listening
+
+
+@pytest.fixture
+def slow_endpoint(monkeypatch: pytest.MonkeyPatch) -> SlowEndpoint:
+    endpoint = SlowEndpoint()
+    monkeypatch.setattr(service, "serverFromString", lambda reactor, description: endpoint)
+    return endpoint
+
+
+def test_an_endpoint_that_fails_later(town: Town, slow_endpoint: SlowEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log names the endpoint and the reason, the reactor stops, and the exit status is 1."""
+    at_exit: list[object] = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    town.start()
+    with logged(lambda event: event["log_level"].name == "critical") as lines:
+        slow_endpoint.listening.errback(CannotListenError("::1", 4000, OSError(98, "Address already in use")))
+    [line] = lines
+    assert "Cannot listen on tcp:4000:interface=127.0.0.1 (Address already in use)." in line
+    assert at_exit == [service._exit_with_failure]
+    [stop] = town.reactor.from_threads
+    stop()
+    assert town.reactor.hasStopped
+
+
+def test_an_endpoint_that_opens_later(town: Town, slow_endpoint: SlowEndpoint) -> None:
+    """Its port is logged when it opens, and closed with the others."""
+    town.start()
+    with logged(lambda event: True) as lines:
+        slow_endpoint.listening.callback(Port(town.journal, 4001))
+    assert lines == ["Listening on 127.0.0.1:4001"]
+    town.stop()
+    assert "close port 4001" in town.journal.lines
+
+
+def test_an_endpoint_that_never_opens(town: Town, slow_endpoint: SlowEndpoint) -> None:
+    """It does not keep the server from stopping, which is no failure of the endpoint."""
+    town.start()
+    with logged(lambda event: event["log_level"].name in ("error", "critical")) as lines:
+        town.stop()
+    assert town.stopped == [None]
+    assert lines == []
+    assert slow_endpoint.listening.called  # it was cancelled
 
 
 def test_what_a_crash_left_open(town: Town) -> None:
@@ -307,25 +439,59 @@ def test_what_a_crash_left_open(town: Town) -> None:
         town.start()
         assert warnings == []
         town.left_open = 3
-        town.service.startService()
+        town.service.privilegedStartService()
     assert ["3 sessions" in text for text in warnings] == [True]
 
 
 # Signals
 
 
-def test_signals(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the reactor runs, SIGTERM and SIGINT stop it from the main loop; a second one has its usual effect."""
-    handlers: dict[int, Any] = {}
-    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+def test_signals(town: Town, handlers: Handlers) -> None:
+    """SIGTERM and SIGINT stop the reactor from the main loop; a second one has its usual effect."""
     town.start()
-    assert handlers == {}  # the reactor sets its own when it starts, which would replace ours
-    town.reactor.run_hooks()
     assert set(handlers) == {signal.SIGTERM, signal.SIGINT}
+    # The reactor installs its own handlers when it starts to run: they are ours.
+    reactor: Any = town.reactor
+    assert reactor.sigTerm is reactor.sigInt is handlers[signal.SIGTERM] is handlers[signal.SIGINT]
     handlers[signal.SIGTERM](signal.SIGTERM, None)
     assert set(handlers.values()) == {signal.SIG_DFL}
-    assert town.reactor.from_threads == [town.reactor.stop]
+    [stop] = town.reactor.from_threads
     assert not town.reactor.hasStopped
+    stop()
+    assert town.reactor.hasStopped
+
+
+def test_a_signal_while_the_database_is_prepared(town: Town, handlers: Handlers) -> None:
+    """The server does not wait for the database: it opens no port, starts nothing, and stops once the reactor runs."""
+    answered = threading.Event()
+
+    def prepare(*_: object) -> int:
+        town.journal.add("store prepare")
+        handlers[signal.SIGTERM](signal.SIGTERM, None)
+        answered.wait(30)
+        return 0
+
+    town.store.prepare = prepare
+    town.service.privilegedStartService()
+    town.service.startService()
+    answered.set()
+    assert town.journal.lines == ["store prepare"]
+    assert len(town.reactor.from_threads) == 1
+    town.stop()
+    town.wait(1)
+    assert town.journal.lines[-2:] == ["store stop", "hasher stop"]
+    assert town.stopped == [None]
+
+
+def test_a_signal_before_the_reactor_runs(town: Town, handlers: Handlers) -> None:
+    """Whenever it comes, the server stops once the reactor runs, and closes everything that it opened."""
+    town.service.privilegedStartService()
+    handlers[signal.SIGINT](signal.SIGINT, None)
+    town.service.startService()
+    assert "watch start" not in town.journal.lines
+    town.stop()
+    assert "close port 4000" in town.journal.lines
+    assert town.stopped == [None]
 
 
 # Stopping
@@ -339,12 +505,17 @@ def test_the_order_of_stop(town: Town) -> None:
     town.wait(1)
     assert town.journal.lines == [
         "watch stop",
+        "reconciler stop",
         "connections closing",
         "close port 4000",
         "advance",
+        f"store hurry {DRAIN}",
         "processors stop",
+        "guests stop",
         "hang up shutdown",
+        f"store hurry {SESSIONS_SECONDS}",
         "session log flush",
+        "lease stop",
         "store stop",
         "hasher stop",
     ]
@@ -354,15 +525,70 @@ def test_the_order_of_stop(town: Town) -> None:
 
 
 def test_ports_are_closed_first(town: Town) -> None:
-    """Nobody is hung up on, to come back at once, before the port is closed."""
+    """Nobody is hung up on, to come back at once, before the port is closed; but a port cannot delay the end for
+    long."""
     town.start()
-    closed = town.reactor.ports[0].closed = Deferred()
+    town.reactor.ports[0].closed = Deferred()
     town.peer()
     town.stop()
-    town.wait(10)
+    town.wait(STEP_SECONDS / 2)
     assert town.journal.lines[-1] == "close port 4000"
-    closed.callback(None)
+    with logged(lambda event: event["log_level"].name == "error") as lines:
+        town.wait(STEP_SECONDS)
+    assert lines == [f"While stopping, closing a port has not ended after {STEP_SECONDS} s; going on."]
+    assert town.when("hang up shutdown") == about(STEP_SECONDS)
+    assert town.stopped == [None]
+
+
+@pytest.mark.parametrize("part", ["watch", "port", "advance", "processors", "hang_up", "session_log", "store"])
+def test_a_step_that_fails(town: Town, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    """It is logged, and all later steps are done."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("injected")
+
+    town.start()
+    peers = [town.peer(), town.peer()]
+    fails: dict[str, tuple[Any, str]] = {
+        "watch": (town.service._watch, "stop"),
+        "port": (town.reactor.ports[0], "stopListening"),
+        "advance": (peers[0], "advance"),
+        "processors": (town.service._processors, "stop"),
+        "hang_up": (peers[0], "hang_up"),
+        "session_log": (town.session_log, "flush"),
+        "store": (town.store, "stop"),
+    }
+    monkeypatch.setattr(*fails[part], fail)
+    with logged(lambda event: "log_failure" in event) as lines:
+        town.stop()
+        town.wait(DRAIN + FLUSH + 2)
+    assert [line.startswith("While stopping, ") for line in lines] == [True]
+    assert town.journal.lines[-1] == "hasher stop"
     assert "hang up shutdown" in town.journal.lines
+    assert town.stopped == [None]
+
+
+def test_rows_that_are_never_written(town: Town) -> None:
+    """A database that does not answer delays the end by a second at most."""
+    town.start()
+    town.session_log.gate = Deferred()
+    town.stop()
+    town.wait(SESSIONS_SECONDS + 1)
+    assert town.when("store stop") == about(SESSIONS_SECONDS)
+    assert town.stopped == [None]
+
+
+def test_hashing_that_does_not_stop(town: Town) -> None:
+    """It is waited for in a thread, and not for long."""
+    released = threading.Event()
+    town.start()
+    town.service._hasher.stop = lambda: released.wait(30)  # type: ignore[assignment, method-assign]
+    town.stop()
+    town.wait(STEP_SECONDS / 2)
+    assert town.stopped == []
+    town.wait(STEP_SECONDS / 2 + 0.1)
+    assert town.stopped == [None]
+    released.set()
 
 
 def test_what_has_arrived_is_done_first(town: Town) -> None:
@@ -372,7 +598,7 @@ def test_what_has_arrived_is_done_first(town: Town) -> None:
     town.connections.busy = True
     town.stop()
     town.wait(DRAIN / 2)
-    assert town.journal.lines[-1] == "advance"
+    assert town.journal.lines[-1] == f"store hurry {DRAIN}"
     town.connections.busy = False
     town.wait(1)
     assert town.when("processors stop") == about(DRAIN / 2)

@@ -41,8 +41,8 @@ class Town:
             {
                 changes.newest: lambda: max(self.changes, default=0),
                 changes.since: lambda last: [(id, *self.changes[id]) for id in sorted(self.changes) if id > last],
-                changes.accounts: lambda asked, at: [self.accounts[id] for id, _ in asked],
-                moderation.banned_networks: lambda at: list(self.bans),
+                changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
+                moderation.banned_networks: lambda: list(self.bans),
             }
         )
         self.roster = Roster()
@@ -212,10 +212,14 @@ def test_the_store_is_away(town: Town) -> None:
     """Polls go on while the database is away, and nothing is lost: a change is followed once its reads succeed."""
     ana = town.arrive(ANA)
     town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
-    town.store.fail(moderation.banned_networks, Unavailable())
+    town.store.fail(moderation.banned_networks, Unavailable(), Unavailable(), Unavailable())
     town.store.fail(changes.newest, Unavailable())
     with logged_failures() as failures:
         town.watch.start()
+        town.poll()
+        assert town.set_bans == []
+        town.poll()
+        assert town.set_bans == [[]]  # those that could not be read at the start
         town.poll()
         town.change(1, "account", ANA)
         town.change(2, "bans")
@@ -223,9 +227,9 @@ def test_the_store_is_away(town: Town) -> None:
         town.store.fail(changes.accounts, Unavailable())
         town.poll()
         town.poll()
-        assert (ana.ended, town.set_bans) == ([], [])
+        assert (ana.ended, town.set_bans) == ([], [[]])
         town.poll()
-    assert (ana.ended, len(town.set_bans)) == (["disabled"], 1)
+    assert (ana.ended, len(town.set_bans)) == (["disabled"], 2)
     assert failures == []  # the store has logged that it is away
 
 
@@ -241,6 +245,21 @@ def test_a_bug(town: Town) -> None:
         assert (failures, ana.ended) == ([error], [])
         town.poll()
     assert ana.ended == ["disabled"]
+
+
+def test_a_change_that_cannot_be_applied(town: Town) -> None:
+    """The changes after it do not wait for it, and the log has one line when that begins, and one when it is over."""
+    ana, bob = town.arrive(ANA), town.arrive(BOB, 7)
+    town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
+    town.watch.start()
+    town.change(1, "account", ANA)
+    town.change(2, "token", 7)
+    town.store.fail(changes.accounts, *[RuntimeError("a bug") for _ in range(20)])
+    with logged_failures() as failures:
+        town.clock.pump([POLL_SECONDS] * 20)
+        assert (len(failures), ana.ended, bob.ended) == (1, [], ["token-revoked"])
+        town.clock.pump([POLL_SECONDS] * 10)
+    assert (len(failures), ana.ended) == (1, ["disabled"])
 
 
 def test_polls_do_not_overlap(town: Town) -> None:

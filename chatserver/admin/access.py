@@ -1,7 +1,6 @@
 """What every command of `chatctl` works with: the settings, and the database that they name."""
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import cached_property
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -83,12 +82,12 @@ def find_person(db: Connection, name: str) -> AccountLine:
     return found
 
 
-def find_room_access(db: Connection, name: str, at: datetime) -> RoomAccess:
+def find_room_access(db: Connection, name: str) -> RoomAccess:
     """The room with this name, locked until the transaction ends. Raises Problem."""
     if name.startswith("@"):
         raise Problem("A direct room has no bans and cannot be deleted. Name another room.")
     try:
-        return find_room(db, HOST, room_name(name), at, lock=True)
+        return find_room(db, HOST, room_name(name), lock=True)
     except Refused:
         raise no_such_room(name) from None
 

@@ -1,6 +1,6 @@
 """`chatctl ban`: bans from the server or from a room."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 from click import Context, Parameter
@@ -17,17 +17,17 @@ from chatserver.admin.access import (
 )
 from chatserver.admin.output import json_option, plain, say, say_list
 from chatserver.answers import BanLine
-from chatserver.store import Connection, changes, directory, moderation
+from chatserver.store import Connection, changes, clock, directory, moderation
 from chatserver.times import now, rfc3339
 from chatserver.wire.addresses import address, is_address
 from chatserver.wire.hygiene import reason_text, room_name
 from chatserver.wire.text.words import Misused, seconds
 
 
-def _span(_ctx: Context, _param: Parameter, typed: str | None) -> timedelta | None:
+def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
     """A length of time, as people type it in the chat."""
     try:
-        return None if typed is None else timedelta(seconds=seconds(typed))
+        return None if typed is None else seconds(typed)
     except Misused:
         raise click.BadParameter(f"{typed!r} is not a length of time such as 90s, 10m, 2h, 7d or 4w.") from None
 
@@ -53,10 +53,10 @@ def _no_address(room: str | None) -> None:
 @click.option("--reason", default="", help="Shown to the banned user.")
 @json_option
 @access
-def add(reach: Access, whom: str, room: str | None, span: timedelta | None, reason: str, as_json: bool) -> None:
+def add(reach: Access, whom: str, room: str | None, span: int | None, reason: str, as_json: bool) -> None:
     """Ban a user, or an address or network (an IPv6 address stands for its /64), and end their connections."""
     at = now()
-    until = None if span is None else at + span
+    until = reach.read(clock.until, span)
     reason = reason_text(reason)
     if is_address(whom):
         _no_address(room)
@@ -73,7 +73,7 @@ def add(reach: Access, whom: str, room: str | None, span: timedelta | None, reas
 
 
 def _ban(db: Connection, name: str, room: str | None, until: datetime | None, reason: str, at: datetime) -> str:
-    room_access = None if room is None else find_room_access(db, room, at)
+    room_access = None if room is None else find_room_access(db, room)
     target = find_account(db, name).person
     if room_access is None:
         moderation.ban_from_server(db, None, target, None, until, reason, at)
@@ -93,16 +93,16 @@ def listing(reach: Access, room: str | None, as_json: bool) -> None:
     def row(line: BanLine) -> tuple[object, ...]:
         return line.name or line.address, line.until or "forever", line.by or "chatctl", line.reason
 
-    say_list(reach.read(_list, room, now()), row, (32, 24, 16, 0), plain, as_json)
+    say_list(reach.read(_list, room), row, (32, 24, 16, 0), plain, as_json)
 
 
-def _list(db: Connection, room: str | None, at: datetime) -> list[BanLine]:
+def _list(db: Connection, room: str | None) -> list[BanLine]:
     if room is None:
-        return moderation.bans(db, None, at)
+        return moderation.bans(db, None)
     found = directory.room(db, room_name(room))
     if found is None:
         raise no_such_room(room)
-    return moderation.bans(db, found.id, at)
+    return moderation.bans(db, found.id)
 
 
 @ban.command()
@@ -126,7 +126,7 @@ def remove(reach: Access, whom: str, room: str | None, as_json: bool) -> None:
 def _lift(db: Connection, whom: str, room: str | None, at: datetime) -> bool:
     if is_address(whom):
         return moderation.unban_from_server(db, None, whom, at)
-    room_access = None if room is None else find_room_access(db, room, at)
+    room_access = None if room is None else find_room_access(db, room)
     found = directory.account(db, whom)
     if found is None:
         raise no_such_user(whom)

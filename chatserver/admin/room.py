@@ -108,7 +108,7 @@ def delete(reach: Access, name: str, yes: bool, as_json: bool) -> None:
 
 
 def _delete(db: Connection, name: str, at: datetime) -> tuple[int, str]:
-    room_access = find_room_access(db, name, at)
+    room_access = find_room_access(db, name)
     rooms.delete(db, HOST, room_access, at)
     changes.grown(db, [room_access.facts.id], at)
     return room_access.facts.id, room_access.facts.name

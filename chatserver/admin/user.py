@@ -115,7 +115,7 @@ class _Shown(Struct, frozen=True):
 @access
 def show(reach: Access, name: str, as_json: bool) -> None:
     """Show an account: its rooms, tokens and connections, and whether it is banned."""
-    shown = reach.read(_look_up, name, now())
+    shown = reach.read(_look_up, name)
     account, id = shown.account, shown.account.id
     where = [(membership.facts.label(id), membership.role) for membership in shown.rooms]
     value: dict[str, Any] = plain(account) | {
@@ -143,14 +143,14 @@ def show(reach: Access, name: str, as_json: bool) -> None:
     )
 
 
-def _look_up(db: Connection, name: str, at: datetime) -> _Shown:
+def _look_up(db: Connection, name: str) -> _Shown:
     found = directory.account(db, name)
     if found is None:
         raise no_such_user(name)
     return _Shown(
         found,
         directory.connections(db, found.id),
-        changes.accounts(db, [(found.id, 0)], at)[0].ban,
+        changes.accounts(db, [(found.id, 0)])[0].ban,
         memberships(db, found.person),
         tokens.listing(db, found.id),
     )

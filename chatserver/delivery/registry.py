@@ -5,12 +5,13 @@ it is sent nothing more; once the link has drained, it is sent what it has misse
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
-from chatserver.delivery.catchup import CatchUp, ReadPage
+from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, ReadPage
 from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
 from chatserver.delivery.room import Room
@@ -30,6 +31,8 @@ from chatserver.events import (
 from chatserver.roster import Roster
 from chatserver.session import Session
 
+MAX_FILLED = 1000
+"""Of so many entries of a room it is remembered that they were read from the store before they were announced."""
 MAX_IDLE_ROOMS = 10_000
 """So many rooms without subscribers are remembered: their heads still matter to logins under way."""
 
@@ -46,21 +49,30 @@ class PendingLogin:
         self.stale = False
 
 
+def _ignore(*_: int) -> None:
+    pass
+
+
 class Registry:
-    """`huge` and `slice` are numbers of subscribers: see `fanout.py`."""
+    """`rewound` is called with a room's id, the head known here and the lower one that the database had: it has lost
+    entries that were delivered. `huge` and `slice` are numbers of subscribers: see `fanout.py`."""
+
+    log = Logger()
 
     def __init__(
         self,
         clock: IReactorTime,
         read_page: ReadPage,
         roster: Roster,
+        rewound: Callable[[int, int, int], None] = _ignore,
         huge: int = HUGE_SUBSCRIBERS,
         slice: int = SLICE_SUBSCRIBERS,
     ) -> None:
         self._clock = clock
         self._roster = roster
+        self._rewound = rewound
         self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
-        self._gaps = Gaps(clock, read_page, self._publish)
+        self._gaps = Gaps(clock, read_page, self._fill)
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
@@ -90,7 +102,7 @@ class Registry:
         for account_id in self._logins:
             self._memberships_changed(account_id)
 
-    def subscribe(self, session: Session, memberships: Iterable[Membership], resume: dict[str, int]) -> None:
+    def subscribe(self, session: Session, memberships: Sequence[Membership], resume: dict[str, int]) -> None:
         """Lets a session that is on the roster hear its rooms: from the seq in `memberships` on, or from the earlier
         one in `resume` (by label in lower case).
 
@@ -105,9 +117,15 @@ class Registry:
                 position = max(min(resume[label], position), membership.floor - 1)
                 session.replays |= {room}
             self._hear(session, room, position)
-            for other in [other for other in self._roster.sessions(session.account_id) if other not in room]:
-                # The account joined the room just now, and the entry that says so is not published yet.
-                self._hear_late(other, room, max(membership.joined - 1, 0))
+        self.hear_all(session.account_id, memberships)
+
+    def hear_all(self, account_id: int, memberships: Sequence[Membership]) -> None:
+        """Lets all sessions of an account hear all its rooms. The account has joined those that they do not hear just
+        now, and the entry that says so is not published yet: they hear them from there on."""
+        for membership in memberships:
+            room = self._room(membership.facts, membership.seq)
+            for session in [session for session in self._roster.sessions(account_id) if session not in room]:
+                self._hear_late(session, room, max(membership.joined - 1, 0))
             if membership.seq > room.head:  # stored, but not published here yet
                 self._gaps.expect(room)
 
@@ -117,6 +135,14 @@ class Registry:
             self._unhear(session, room)
 
     # What a session asks for
+
+    def hear(self, session: Session, facts: RoomFacts, position: int, head: int) -> None:
+        """Lets a session hear a room from behind this position on, unless it hears it already; `catch_up` sends it."""
+        room = self._room(facts, head)
+        if session not in room and self._roster.has(session):
+            self._hear(session, room, position)
+        if head > room.head:  # stored, but not published here yet
+            self._gaps.expect(room)
 
     def replay(self, session: Session, facts: RoomFacts, since: int, head: int) -> None:
         """Lets a session hear a room from behind `since` on; `catch_up` sends that, and `live` at its end.
@@ -141,7 +167,28 @@ class Registry:
 
     def announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """The one door for entries that this process has committed: in ascending order, without a gap."""
+        room = self._rooms.get(facts.id)
+        if room is not None and entries[0].seq <= room.head and self._is_rewound(room, entries):
+            self._rewound(room.facts.id, room.head, entries[0].seq - 1)
+            return
         self._publish(facts, entries)
+
+    def _is_rewound(self, room: Room, entries: Sequence[Entry]) -> bool:
+        """Whether one of these new entries has a number that was published already: the database has forgotten what it
+        stored. It is none if it was read from the store before it was announced."""
+        known = [entry.seq for entry in entries if room.base < entry.seq <= room.head]
+        rewound = any(seq not in room.filled for seq in known)
+        room.filled.difference_update(known)
+        return rewound
+
+    def heads(self) -> dict[int, int]:
+        """By room id, the head of each room that has subscribers."""
+        return {room.facts.id: room.head for room in self._rooms.values() if room.subscribers}
+
+    def forget(self) -> None:
+        """Forgets all heads, once all sessions are removed."""
+        self._rooms.clear()
+        self._idle.clear()
 
     def doubt(self, room: Room) -> None:
         """Entries of a room may have been stored that nobody announced: reads what the store has, and publishes it."""
@@ -157,12 +204,23 @@ class Registry:
         """Whether messages are published faster than they can be written: then the next ones should wait."""
         return self._fanout.lagging
 
+    def _fill(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """Delivers entries that were read from the store: some of them may be announced later."""
+        self._publish(facts, entries)
+        room = self._rooms.get(facts.id)
+        if room is not None:
+            room.filled.update(entry.seq for entry in entries)
+            if len(room.filled) > MAX_FILLED:
+                room.filled = {seq for seq in room.filled if seq > room.head - MAX_FILLED}
+                room.base = max(room.base, room.head - MAX_FILLED)
+
     def _publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """Delivers stored entries. Batches may come in any order."""
         room = self._room(facts, entries[0].seq - 1)
         if not room.subscribers:  # nobody has heard the entries before these, so nobody waits for them
-            room.head = max(room.head, entries[0].seq - 1)
+            room.head = room.base = max(room.head, entries[0].seq - 1)
             room.early.clear()
+            room.filled.clear()
         if room.unsent or entries[0].seq > room.head + 1:
             room.early[entries[0].seq] = entries
             if not room.unsent:
@@ -260,7 +318,11 @@ class Registry:
             if facts.kind == DIRECT and facts.pair is not None:
                 # Its first message made it: both people hear it from there on.
                 for account_id, _ in facts.pair:
-                    self._open_direct(room, account_id)
+                    try:
+                        self._open_direct(room, account_id)
+                    except Exception:  # the other one hears it all the same
+                        self.log.failure("A direct room could not be opened. Trying again.")
+                        self._clock.callLater(RETRY_SECONDS, self._open_direct, room, account_id)
             while len(self._idle) > MAX_IDLE_ROOMS:
                 del self._rooms[self._idle.popitem(last=False)[0]]
         return room
@@ -268,7 +330,8 @@ class Registry:
     def _open_direct(self, room: Room, account_id: int) -> None:
         self._memberships_changed(account_id)
         for session in self._roster.sessions(account_id):
-            self._hear_late(session, room, 0)
+            if session not in room:
+                self._hear_late(session, room, 0)
             if session.view is not None and room.facts.id not in session.view.read:
                 session.has_read(room.facts.id, room.head)
 

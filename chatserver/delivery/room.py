@@ -18,12 +18,14 @@ class Room:
     them that have come back meanwhile, with the seq behind which they hear the room again.
     """
 
-    __slots__ = ("ahead", "behind", "doubted", "early", "facts", "filling", "head", "leaving", "live",
+    __slots__ = ("ahead", "base", "behind", "doubted", "early", "facts", "filled", "filling", "head", "leaving", "live",
                  "returning", "unsent", "unsent_from")  # fmt: skip
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
         self.head = head
+        self.base = head  # entries up to here were not published by this process
+        self.filled: set[int] = set()  # entries behind `base` that were read from the store before they were announced
         self.live: dict[Session, None] = {}
         self.behind: dict[Session, int] = {}
         self.ahead: set[Session] = set()

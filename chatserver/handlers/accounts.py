@@ -22,7 +22,10 @@ def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
     if command.revoke is not None:
         token_id = tokens.revoke(db, ask.who.id, command.revoke, ask.at)
         if token_id is None:
-            raise Refused(ErrorWord.BAD_COMMAND, "You have no token with this label. List your tokens to see them.")
+            raise Refused(
+                ErrorWord.BAD_COMMAND,
+                "You have no token with this label: it may be revoked already. List your tokens to see them.",
+            )
         gone = HangUp(
             ask.who.id,
             "token-revoked",

@@ -21,7 +21,7 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
         forbid_guest(target)
     if members.role_of(db, access, target.id) is not None:
         return Outcome(Changed(command.room, None, f"{target.name} is already in {command.room}."))
-    if moderation.is_banned_from_room(db, target.id, access.facts.id, ask.at):
+    if moderation.is_banned_from_room(db, target.id, access.facts.id):
         raise Refused(ErrorWord.BANNED, f"{target.name} is banned from {command.room}. Lift the ban first.")
     invitations.create(db, ask.who, access, target, ask.at)
     invited = Tell(target.id, Invited(command.room, ask.who.name))

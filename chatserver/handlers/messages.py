@@ -5,8 +5,8 @@ from collections.abc import Callable
 from chatserver import commands as c
 from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList
 from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member
-from chatserver.events import DIRECT, MESSAGE, Entry, Person, ReadMark, Role, RoomFacts
-from chatserver.handlers.outcome import Announcement, Ask, Outcome, Tell
+from chatserver.events import DIRECT, ERASED, MESSAGE, Entry, Person, ReadMark, Role, RoomFacts
+from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Tell, hears
 from chatserver.handlers.rights import Act, require
 from chatserver.store import Connection, entries, members, messages, rooms
 from chatserver.store import search as searching
@@ -15,13 +15,18 @@ from chatserver.store.visibility import RoomAccess, find_readable_room, find_roo
 
 
 def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
-    """A message to a room that the session does not hear: the first one to a person, a retry, or a mistake.
+    """A message to a room that the session does not hear: the first one to a person, a retry, a mistake, or a message
+    to a room whose `join` was committed without an answer.
 
     Messages to rooms that the session hears are stored in batches by the processor, with the same rules.
     """
     stored = messages.find_said(db, ask.who.id, command.id) if command.id else None
+    access: RoomAccess | None = None
     try:
-        facts = _room_to_say(db, ask, command.room)
+        access = find_room(db, ask.who, command.room)
+        facts = access.facts
+        if facts.kind == DIRECT and not facts.id:
+            facts = rooms.open_direct(db, ask.who, access, ask.at)
     except Refused:
         # A retry gets its first answer, even if the asker may no longer write there.
         if stored is None or messages.room_name(db, stored[0]) != command.room:
@@ -30,15 +35,15 @@ def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
     draft = Draft(facts.id, ask.who.id, command.text, command.id)
     verdict = messages.append(db, [draft], ask.at)[0]
     answer = said(facts.label(ask.who.id), verdict)
+    heard = None
+    if access is not None and access.role is not None:
+        # Also after a retry the sender receives the message like everybody else, if they may still read it.
+        position = max(verdict.seq, access.floor) - 1
+        heard = Hears(facts, position, max(access.seq, position))
     if answer.dup:
-        return Outcome(answer)
+        return Outcome(answer, hears=heard)
     announced = Announcement(facts, [as_entry(draft, ask.who, verdict)])
-    return Outcome(answer, announced=[announced], echo="elsewhere")
-
-
-def _room_to_say(db: Connection, ask: Ask, name: str) -> RoomFacts:
-    access = find_room(db, ask.who, name, ask.at)
-    return rooms.open_direct(db, ask.who, access, ask.at) if access.facts.kind == DIRECT else access.facts
+    return Outcome(answer, hears=heard, announced=[announced], echo="elsewhere")
 
 
 def id_conflict(label: str) -> Refused:
@@ -68,32 +73,56 @@ def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
 
 def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
     access = _room_to_change(db, ask, command.room, "edit")
-    author_id, _ = messages.find_message(db, access, command.seq)
-    if author_id != ask.who.id:
+    message = _find_message(db, access, command.seq)
+    if message.state == ERASED:
+        raise _no_message(command.seq)
+    if message.author_id != ask.who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "You can edit only your own messages.")
+    if message.text == command.text:
+        return _unchanged(ask, access, "This is the text of the message already.")
     entry = messages.edit(db, ask.who, access, command.seq, command.text, ask.at)
     return _changed(ask, access, entry, "You edited the message.")
 
 
 def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at, lock=True)
-    author_id, _ = messages.find_message(db, access, command.seq)
-    own = author_id == ask.who.id
+    access = find_room(db, ask.who, command.room, lock=True)
+    message = _find_message(db, access, command.seq)
+    own = message.author_id == ask.who.id
     if not own:
         access.forbid_direct("has no moderators: you can erase only your own messages")
     require(ask.who, access, "erase" if own else "erase of others")
+    if message.state == ERASED:
+        return _unchanged(ask, access, "The message is erased already.")
     entry = messages.erase(db, ask.who, access, command.seq, ask.at)
     return _changed(ask, access, entry, "You erased the message.")
 
 
+def _find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
+    """A message that the asker may read, or could before it was erased. Raises Refused if there is none."""
+    found = entries.before(db, access.facts.id, seq + 1, seq, 1)[0] if access.may_read(seq) else []
+    if not found or found[0].kind != MESSAGE:
+        raise _no_message(seq)
+    return found[0]
+
+
+def _no_message(seq: int) -> Refused:
+    return Refused(
+        ErrorWord.BAD_COMMAND, f"There is no message with the seq {seq}. The command history shows the numbers."
+    )
+
+
 def _changed(ask: Ask, access: RoomAccess, entry: Entry, note: str) -> Outcome:
     answer = Changed(access.facts.label(ask.who.id), entry.seq, note)
-    return Outcome(answer, announced=[Announcement(access.facts, [entry])])
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, [entry])])
+
+
+def _unchanged(ask: Ask, access: RoomAccess, note: str) -> Outcome:
+    return Outcome(Changed(access.facts.label(ask.who.id), None, note), hears=hears(access))
 
 
 def _room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
     """The room, locked. Raises Refused unless the asker may write there."""
-    access = find_room(db, ask.who, name, ask.at, lock=True)
+    access = find_room(db, ask.who, name, lock=True)
     require(ask.who, access, act)
     if access.muted:
         raise muted(name)
@@ -105,7 +134,7 @@ def _room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess
 def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
     if command.before is not None and command.after is not None:
         raise Refused(ErrorWord.BAD_COMMAND, "Give only one of the fields before and after.")
-    access = find_readable_room(db, ask.who, command.room, ask.at)
+    access = find_readable_room(db, ask.who, command.room)
     limit = min(command.limit, c.PAGE_LIMIT)
     if command.after is not None:
         page, more = entries.after(db, access.facts.id, max(command.after, access.floor - 1), limit)
@@ -118,20 +147,18 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     wanted = searching.words(command.text)
     if not wanted:
         raise Refused(ErrorWord.EMPTY, "There is nothing to search for. Give at least one word.")
-    access = None if command.room is None else find_readable_room(db, ask.who, command.room, ask.at)
+    access = None if command.room is None else find_readable_room(db, ask.who, command.room)
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))
-    found, before = searching.search(
-        db, ask.who, access, wanted, command.before, min(command.limit, c.PAGE_LIMIT), ask.at
-    )
+    found, before = searching.search(db, ask.who, access, wanted, command.before, min(command.limit, c.PAGE_LIMIT))
     return Outcome(Found(found, before is not None, before))
 
 
 def read(db: Connection, ask: Ask, command: c.Read) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at)
+    access = find_room(db, ask.who, command.room)
     require(ask.who, access, "read")
     label, seq = access.facts.label(ask.who.id), members.mark_read(db, ask.who, access, command.seq)
-    return Outcome(Marked(label, seq), effects=[Tell(ask.who.id, ReadMark(label, seq))])
+    return Outcome(Marked(label, seq), hears=hears(access), effects=[Tell(ask.who.id, ReadMark(label, seq))])
 
 
 def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:

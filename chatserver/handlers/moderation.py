@@ -1,21 +1,21 @@
 """Moderation: roles, kicks, bans and mutes. Who may do it is in `rights`."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from chatserver import commands as c
 from chatserver.answers import BanList, Changed, Done
 from chatserver.errors import ErrorWord, Refused, banned_text, no_such_user
 from chatserver.events import OWNER, Entry, Person, Role
-from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome
+from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, hears
 from chatserver.handlers.rights import Act, require, require_above, require_operator
-from chatserver.store import Connection, members, moderation
+from chatserver.store import Connection, clock, members, moderation
 from chatserver.store.people import find_person
 from chatserver.store.visibility import RoomAccess, find_room
 
 
 def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:
     """The room, locked. Raises Refused if the asker may not do this there, and for direct rooms."""
-    access = find_room(db, ask.who, room, ask.at, lock=True)
+    access = find_room(db, ask.who, room, lock=True)
     access.forbid_direct("has no moderators and no invitations: to stop messages, block the person")
     require(ask.who, access, act)
     return access
@@ -31,15 +31,12 @@ def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Pe
     return target, role
 
 
-def _until(ask: Ask, seconds: int | None) -> datetime | None:
-    return None if seconds is None else ask.at + timedelta(seconds=seconds)
-
-
 def _changed(access: RoomAccess, entries: list[Entry], note: str) -> Outcome:
     """The outcome of an act with these entries; without any, nothing has changed."""
     if not entries:
-        return Outcome(Changed(access.facts.name, None, note))
-    return Outcome(Changed(access.facts.name, entries[0].seq, note), announced=[Announcement(access.facts, entries)])
+        return Outcome(Changed(access.facts.name, None, note), hears=hears(access))
+    answer = Changed(access.facts.name, entries[0].seq, note)
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, entries)])
 
 
 def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
@@ -61,7 +58,7 @@ def kick(db: Connection, ask: Ask, command: c.Kick) -> Outcome:
 
 
 def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
-    until = _until(ask, command.seconds)
+    until = clock.until(db, command.seconds)
     if command.room is None:
         return _ban_from_server(db, ask, command, until)
     access = locked_room(db, ask, command.room, "ban")
@@ -70,6 +67,8 @@ def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
     require_above(ask.who, access, target, members.role_of(db, access, target.id))
     if target.id == ask.who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ban yourself. To leave the room, use the command leave.")
+    if moderation.is_banned_so(db, access, target, until, command.reason):
+        return _changed(access, [], f"{target.name} is banned from {access.facts.name} already.")
     entries = moderation.ban(db, ask.who, access, target, until, command.reason, ask.at)
     return _changed(access, entries, f"You banned {target.name} from {access.facts.name}.")
 
@@ -108,22 +107,27 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
 def bans(db: Connection, ask: Ask, command: c.Bans) -> Outcome:
     if command.room is None:
         require_operator(ask.who)
-        return Outcome(BanList(moderation.bans(db, None, ask.at)))
-    access = find_room(db, ask.who, command.room, ask.at)
+        return Outcome(BanList(moderation.bans(db, None)))
+    access = find_room(db, ask.who, command.room)
     access.forbid_direct("has no bans")
     require(ask.who, access, "bans")
-    return Outcome(BanList(moderation.bans(db, access.facts.id, ask.at)))
+    return Outcome(BanList(moderation.bans(db, access.facts.id)))
 
 
 def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:
     access = locked_room(db, ask, command.room, "mute")
     target, _ = _target(db, ask, access, command.name)
-    entries = moderation.mute(db, ask.who, access, target, _until(ask, command.seconds), ask.at)
+    until = clock.until(db, command.seconds)
+    if moderation.is_muted_so(db, access, target, until):
+        return _changed(access, [], f"{target.name} is muted in {access.facts.name} already.")
+    entries = moderation.mute(db, ask.who, access, target, until, ask.at)
     return _changed(access, entries, f"You muted {target.name} in {access.facts.name}.")
 
 
 def unmute(db: Connection, ask: Ask, command: c.Unmute) -> Outcome:
     access = locked_room(db, ask, command.room, "unmute")
     target, _ = _target(db, ask, access, command.name)
+    if not moderation.is_muted(db, access, target):
+        return _changed(access, [], f"{target.name} is not muted in {access.facts.name}.")
     entries = moderation.unmute(db, ask.who, access, target, ask.at)
     return _changed(access, entries, f"{target.name} can write in {access.facts.name} again.")

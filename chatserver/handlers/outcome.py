@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from chatserver.answers import Answer
 from chatserver.events import Entry, News, Person, RoomFacts
+from chatserver.store.visibility import RoomAccess
 
 
 class Ask(Struct, frozen=True):
@@ -36,6 +37,24 @@ class Replay(Struct, frozen=True):
     facts: RoomFacts
     since: int
     head: int
+
+
+class Hears(Struct, frozen=True):
+    """The asker is a member of the room, so their session hears it: unless it does already, from behind `position` on.
+
+    `head` is the room's last seq in the store before the command's own entries. `position` is at or below it: what the
+    answer's `seq` covers is not sent again, and what came after it is.
+    """
+
+    facts: RoomFacts
+    position: int
+    head: int
+
+
+def hears(access: RoomAccess) -> Hears | None:
+    """For the answer to a command in a room: None if the asker is not in it, or it is a direct room that does not exist
+    yet."""
+    return Hears(access.facts, access.seq, access.seq) if access.role is not None and access.facts.id else None
 
 
 class TurnTo(Struct, frozen=True):
@@ -91,12 +110,15 @@ another room is their current one; `always`."""
 class Outcome(Struct, frozen=True):
     """An answer, and all that follows from a command once its transaction has committed, in the order of the fields.
 
-    `announced`: new entries, by room. `left`: a room that the session no longer hears, not even what it missed.
-    `closed`: a room that is gone, so that nothing can be typed into it.
+    `hears`: set wherever the answer implies membership, since the session may not hear the room yet: the answer to the
+    command that made the account a member may have been lost. `announced`: new entries, by room. `left`: a room that
+    the session no longer hears, not even what it missed. `closed`: a room that is gone, so that nothing can be typed
+    into it.
     """
 
     answer: Answer
     replay: Replay | None = None
+    hears: Hears | None = None
     announced: list[Announcement] = []
     echo: Echo = "never"
     left: RoomFacts | None = None

@@ -4,7 +4,7 @@ from chatserver import commands as c
 from chatserver.answers import Changed, Created, Joined, Left, Log, Looked, MemberList, RoomList, TopicSet
 from chatserver.errors import ErrorWord, Refused, muted
 from chatserver.events import PRIVATE
-from chatserver.handlers.outcome import Announcement, Ask, Outcome, Replay, TurnTo
+from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.store import Connection, entries, members, rooms
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
@@ -12,19 +12,34 @@ from chatserver.store.visibility import RoomAccess, find_readable_room, find_roo
 SHOWN_ON_JOINING = 20
 """Entries: what fits on a screen."""
 NAMES_SHOWN = 6
+FIRST_SEQ = 1
+"""The number of the entry that says that a room was created."""
 
 
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
     forbid_guest(ask.who)
     if command.room.startswith("@"):
         raise Refused(ErrorWord.DIRECT_ROOM, "You create a direct room by sending its first message.")
-    facts, new = rooms.create(db, ask.who, command.room, command.visibility, command.topic, ask.at)
-    seq = new[-1].seq
-    return Outcome(Created(command.room, seq), announced=[Announcement(facts, new)], turn_to=TurnTo(facts, seq))
+    what = command.room, command.visibility, command.topic
+    try:
+        facts, new = rooms.create(db, ask.who, *what, ask.at)
+    except Refused:
+        access = rooms.find_created(db, ask.who, *what, ask.at)
+        if access is None:
+            raise
+        # A retry gets the first answer, and what happened in the room since.
+        heard = Hears(access.facts, max(FIRST_SEQ, access.floor - 1), access.seq)
+        return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts, FIRST_SEQ))
+    return Outcome(
+        Created(command.room, FIRST_SEQ),
+        hears=Hears(facts, FIRST_SEQ - 1, FIRST_SEQ - 1),
+        announced=[Announcement(facts, new)],
+        turn_to=TurnTo(facts, FIRST_SEQ),
+    )
 
 
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at, lock=True, joining=True)
+    access = find_room(db, ask.who, command.room, lock=True, joining=True)
     facts = access.facts
     if facts.kind == PRIVATE and access.role is None and not access.invited:
         raise Refused(
@@ -43,15 +58,19 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
         answer = Joined(
             answer.room, seq, answer.members, names, unread, access.topic, recent if replay is None else None
         )
-    return Outcome(answer, replay, [Announcement(facts, new)] if new else [], turn_to=TurnTo(facts, seq))
+    announced = [Announcement(facts, new)] if new else []
+    # Whoever was not in it is now.
+    heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
+    return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts, seq))
 
 
 def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
     """Makes another room that a person is in their current one, and shows what they have missed there."""
-    access = find_room(db, ask.who, command.room, ask.at)
+    access = find_room(db, ask.who, command.room)
     access.require_member(ask.who)
     unread, recent = _missed(db, ask, access, ask.shown or {})
-    return Outcome(Looked(access.facts.label(ask.who.id), unread, recent), turn_to=TurnTo(access.facts, access.seq))
+    answer = Looked(access.facts.label(ask.who.id), unread, recent)
+    return Outcome(answer, hears=hears(access), turn_to=TurnTo(access.facts, access.seq))
 
 
 def _missed(db: Connection, ask: Ask, access: RoomAccess, shown: dict[int, int]) -> tuple[int, Log | None]:
@@ -70,7 +89,7 @@ def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
 
 
 def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("cannot be left or deleted")
     require(ask.who, access, "delete")
     new = rooms.delete(db, ask.who, access, ask.at)
@@ -79,23 +98,31 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
 
 
 def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("has no topic")
     require(ask.who, access, "topic")
     if access.muted:
         raise muted(command.room)
+    if command.text == access.topic:
+        return Outcome(
+            Changed(command.room, None, f"This is the topic of {command.room} already."), hears=hears(access)
+        )
     new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
     answer = TopicSet(command.room, new[-1].seq)
-    return Outcome(answer, announced=[Announcement(access.facts, new)], echo="always")
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)], echo="always")
 
 
 def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
-    access = find_room(db, ask.who, command.room, ask.at, lock=True)
+    access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("has no settings")
     require(ask.who, access, "set")
+    if command.past in (None, "open" if access.past_open else "closed") and command.invites in (None, access.invites):
+        return Outcome(
+            Changed(command.room, None, f"These are the settings of {command.room} already."), hears=hears(access)
+        )
     new = rooms.configure(db, ask.who, access, command.past, command.invites, ask.at)
     answer = Changed(command.room, new[-1].seq, f"You changed the settings of {command.room}.")
-    return Outcome(answer, announced=[Announcement(access.facts, new)])
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)])
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
@@ -105,5 +132,5 @@ def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
 
 
 def member_list(db: Connection, ask: Ask, command: c.Members) -> Outcome:
-    access = find_readable_room(db, ask.who, command.room, ask.at)
+    access = find_readable_room(db, ask.who, command.room)
     return Outcome(MemberList(access.facts.label(ask.who.id), members.listing(db, access.facts, ask.online)))

@@ -2,7 +2,6 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
-from datetime import datetime
 from ipaddress import ip_address
 
 from chatserver.config import Limits
@@ -14,11 +13,15 @@ OFFENCE_SECONDS = 60.0
 
 
 class Admission:
-    """Counts connections, and the offences of the last minute. An IPv6 address counts for its /64."""
+    """Counts connections, and the offences of the last minute. An IPv6 address counts for its /64.
 
-    def __init__(self, limits: Limits, seconds: Callable[[], float], now: Callable[[], datetime]) -> None:
-        self.bans: list[NetworkBan] = []
-        self._now = now
+    `seconds` is the reactor's clock, by which bans end too: what the database says of a ban is how long it lasts from
+    the moment it was read. So no step of this host's clock ends a ban early or late, and nobody has to read it again.
+    """
+
+    def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
+        self._bans: list[NetworkBan] = []
+        self._bans_read = 0.0
         self._limits = limits
         self._seconds = seconds
         self._open: Counter[str] = Counter()
@@ -49,10 +52,21 @@ class Admission:
             ip = canonical(ip_address(address.partition("%")[0]))
         except ValueError:
             return None
-        for ban in self.bans:
-            if ip in ban.network and (ban.until is None or ban.until > self._now()):
+        passed = self._seconds() - self._bans_read
+        for ban in self._bans:
+            if ip in ban.network and (ban.seconds_left is None or ban.seconds_left > passed):
                 return banned_text(ban.reason, "Your address is")
         return None
+
+    @property
+    def bans(self) -> list[NetworkBan]:
+        """The banned networks, as they were just read from the database."""
+        return self._bans
+
+    @bans.setter
+    def bans(self, bans: list[NetworkBan]) -> None:
+        self._bans = bans
+        self._bans_read = self._seconds()
 
     def opened(self, address: str) -> None:
         key = counted(address)

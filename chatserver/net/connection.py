@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 
 from chatserver.answers import Refusal
 from chatserver.commands import Command
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 2.0
 """Time for the peer to take the last words, where nothing else says how long it may take."""
 STRIKE_SECONDS = 60.0
+FENCED = ("fenced", "The server was interrupted and starts anew. Connect again.")
+"""Reason and text for the connections of a server whose lease has lapsed."""
 
 
 class Door(Protocol):
@@ -73,14 +76,15 @@ class Door(Protocol):
 class Connection:
     """A session's link. What is written to it is framed already."""
 
-    __slots__ = ("_clock", "_deadline", "_door", "_liveness", "_outbox", "_pace", "_shared", "_turn", "_used",
-                 "peer", "send", "session", "writable")  # fmt: skip
+    __slots__ = ("_broken", "_clock", "_deadline", "_door", "_liveness", "_outbox", "_pace", "_shared", "_turn",
+                 "_used", "peer", "send", "session", "writable")  # fmt: skip
 
     def __init__(self, session: Session, shared: "Connections", door: Door) -> None:
         self.session = session
         self.peer = Peer.OPEN
         self.writable = False
         self.send: Callable[[bytes], int] = takes_nothing
+        self._broken = False  # it is ending because of a fault
         self._shared = shared
         self._clock = shared.clock
         self._door = door
@@ -120,6 +124,8 @@ class Connection:
 
     def received(self) -> None:
         """Bytes have come; the door has the lines in them."""
+        if not self._shared.may_serve():
+            self.hang_up(*FENCED, retry=1)
         if self.session.stage is Stage.ENDING:
             return
         if self._liveness is not None:
@@ -186,6 +192,12 @@ class Connection:
 
     def advance(self) -> None:
         """Takes lines for as long as the inbox has room, and puts the session on the queue."""
+        try:
+            self._advance()
+        except Exception:
+            self._failed(Failure())
+
+    def _advance(self) -> None:
         session, limits = self.session, self._shared.limits
         while session.is_read and len(session.inbox) < limits.window:
             if self._pace is not None and session.stage is Stage.IN:
@@ -235,7 +247,25 @@ class Connection:
             def done(_: object) -> None:
                 self._turn_soon()
 
-            ensureDeferred(cast(Any, work)).addErrback(self._shared.failed).addCallback(done)
+            ensureDeferred(cast(Any, work)).addErrback(self._failed).addCallback(done)
+
+    def _failed(self, failure: Failure) -> None:
+        """A fault of the server: nobody knows what the client lacks, so it has to start anew.
+
+        The connection ends in the next turn of the reactor: now, its room may be writing to all who hear it.
+        """
+        self._shared.failed(failure)
+        self.writable = False
+        if not self._broken:
+            self._broken = True
+            self._clock.callLater(0, self._give_up)
+
+    def _give_up(self) -> None:
+        try:
+            self.hang_up("fault", "Something went wrong in the server; its log has the details. Connect again.")
+        except Exception:
+            self._shared.failed(Failure())
+            self.abort()
 
     # Refusals
 
@@ -263,14 +293,26 @@ class Connection:
 
     # Flow control
 
+    # A link never raises: a fault of one connection ends that one, and whoever writes to many goes on.
+
     def write(self, data: bytes) -> None:
-        self._outbox.write(data)
+        try:
+            self._outbox.write(data)
+        except Exception:
+            self._failed(Failure())
 
     def hold(self) -> bool:
-        return self._outbox.hold()
+        try:
+            return self._outbox.hold()
+        except Exception:
+            self._failed(Failure())
+            return False
 
     def release(self) -> None:
-        self._outbox.release()
+        try:
+            self._outbox.release()
+        except Exception:
+            self._failed(Failure())
 
     def more(self) -> None:
         if self.session.stage is not Stage.ENDING and (

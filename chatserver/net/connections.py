@@ -1,5 +1,6 @@
 """All connections of this process, and what they share."""
 
+import random
 from collections.abc import Callable
 from datetime import datetime
 
@@ -18,9 +19,13 @@ from chatserver.store.moderation import NetworkBan
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 
+REWOUND = ("rewound", "The database was restored to an earlier state. Connect again to see it.")
+"""Reason and text for all connections once entries that were delivered are gone."""
+
 
 class Connections:
-    """`left` is called once for each logged-in session that ends, with the reason, while it is still registered."""
+    """`left` is called once for each logged-in session that ends, with the reason, while it is still registered.
+    `may_serve` says whether this server still has its lease: no command is taken without it."""
 
     log = Logger()
 
@@ -35,6 +40,7 @@ class Connections:
         now: Callable[[], datetime],
         left: Callable[[Session, str], None],
         dialects: tuple[Dialect, ...] = DIALECTS,
+        may_serve: Callable[[], bool] = lambda: True,
     ) -> None:
         self.clock = clock
         self.limits = limits
@@ -43,8 +49,9 @@ class Connections:
         self.processors = processors
         self.registry = registry
         self.dialects = dialects
-        self.admission = Admission(limits, clock.seconds, now)
+        self.admission = Admission(limits, clock.seconds)
         self.open: set[Connection] = set()
+        self.may_serve = may_serve
         self.closing = False  # the server is stopping: nobody is read any more
         self._left = left
 
@@ -59,6 +66,21 @@ class Connections:
             banned = self.admission.ban(connection.session.address)
             if banned is not None:
                 connection.hang_up("banned", banned)
+
+    def rewound(self, room_id: int, head: int, last: int) -> None:
+        """The database has lost entries that were delivered: a room's log went up to `head`, and goes to `last` now."""
+        self.log.error(
+            "The database was set back: room {room} went up to entry {head}, and goes to {last} now. All connections "
+            "are closed, so that clients read it anew.",
+            room=room_id, head=head, last=last,
+        )  # fmt: skip
+        self.start_over(*REWOUND)
+
+    def start_over(self, reason: str, text: str) -> None:
+        """Ends all connections, and forgets what was known of the rooms: clients come anew, and read from the store."""
+        for connection in list(self.open):
+            connection.hang_up(reason, text, retry=random.randint(1, 5))
+        self.registry.forget()
 
     @property
     def busy(self) -> bool:

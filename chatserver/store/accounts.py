@@ -1,6 +1,6 @@
 """Accounts: who may log in, and with what password."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
@@ -25,6 +25,10 @@ from chatserver.store.schema import (
 ERASED_NAME = "erased-"
 """An erased account is shown as this and its id."""
 
+RETRY_WINDOW = timedelta(minutes=10)
+"""For so long, registering an account or creating a room once more may be a retry whose first answer was lost. Clients
+reconnect within minutes."""
+
 
 class Credentials(Struct, frozen=True):
     """An account and the hash of its password, which a `repr` does not contain."""
@@ -34,9 +38,14 @@ class Credentials(Struct, frozen=True):
     kind: AccountKind
     password_hash: str
     disabled: bool
+    created_at: datetime
 
     def __repr__(self) -> str:
         return f"Credentials({self.id}, {self.name!r})"
+
+    @property
+    def erased(self) -> bool:
+        return self.name.startswith(ERASED_NAME)
 
     @property
     def person(self) -> Person:
@@ -50,6 +59,7 @@ _CREDENTIALS = select(
     AccountRow.password_hash,
     AccountRow.disabled_at,
     AccountRow.erased_at,
+    AccountRow.created_at,
 )
 
 
@@ -74,7 +84,7 @@ def get(db: Connection, account_id: int) -> Credentials | None:
 
 def _credentials(row: Any) -> Credentials:
     gone = row.disabled_at is not None or row.erased_at is not None
-    return Credentials(row.id, row.name, row.kind, row.password_hash or "", gone)
+    return Credentials(row.id, row.name, row.kind, row.password_hash or "", gone, row.created_at)
 
 
 def create(db: Connection, name: str, password_hash: str, at: datetime, kind: AccountKind = PERSON) -> int:

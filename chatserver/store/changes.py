@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select
 
 from chatserver.events import PERSON, AccountKind
+from chatserver.store.clock import lasts
 from chatserver.store.schema import AccountRow, BanRow, BlockRow, ChangeRow, InvitationRow, TokenRow
 
 ChangeKind = Literal["room", "account", "token", "bans"]
@@ -59,11 +60,7 @@ def since(db: Connection, last: int) -> list[tuple[int, ChangeKind, int]]:
 
 _BAN = (
     select(BanRow.reason)
-    .where(
-        BanRow.account_id == AccountRow.id,
-        BanRow.room_id.is_(None),
-        or_(BanRow.until.is_(None), BanRow.until > bindparam("at")),
-    )
+    .where(BanRow.account_id == AccountRow.id, BanRow.room_id.is_(None), lasts(BanRow.until))
     .limit(1)
     .scalar_subquery()
 )
@@ -79,7 +76,7 @@ _ACCOUNTS = select(
 _TOKENS = select(TokenRow.id).where(TokenRow.id.in_(bindparam("ids", expanding=True)), TokenRow.revoked_at.is_(None))
 
 
-def accounts(db: Connection, asked: Sequence[tuple[int, int]], at: datetime) -> list[AccountNow]:
+def accounts(db: Connection, asked: Sequence[tuple[int, int]]) -> list[AccountNow]:
     """The present state of each of these accounts, in the same order.
 
     Each account is given by its id and the id of the token that it logged in with, or 0.
@@ -89,7 +86,7 @@ def accounts(db: Connection, asked: Sequence[tuple[int, int]], at: datetime) -> 
     found = {
         id: (kind, disabled_at is not None or erased_at is not None, *more)
         for id, kind, disabled_at, erased_at, *more in db.execute(
-            _ACCOUNTS, {"ids": [account_id for account_id, _ in asked], "at": at}
+            _ACCOUNTS, {"ids": [account_id for account_id, _ in asked]}
         )
     }
     states = []

@@ -1,5 +1,6 @@
 """Opening a database: the settings of the engine, and whether the schema is the one of this version."""
 
+import sqlite3
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
+from chatserver.store.database_file import DatabaseFile
+from chatserver.store.durability import durability_warnings as durability_warnings
+from chatserver.store.in_use import end_left_behind, note
+from chatserver.store.notices import Notices
+
 SchemaState = Literal["current", "behind", "newer"]
 
 REMEDIES = {
@@ -20,6 +26,27 @@ REMEDIES = {
     "newer": "Install a newer chatserver.",
 }
 """What to do about a schema that is not the one of this version; see `check_schema`."""
+
+
+APPLICATION = "chatserver"
+"""The name of our connections in PostgreSQL's pg_stat_activity."""
+
+POOL_SECONDS = 5
+"""The longest wait for a connection of the pool: only after connections were cut are there more calls than
+connections, for a moment."""
+
+BUSY_SECONDS = 10
+"""The longest wait of a transaction for another one, on SQLite."""
+
+DEAD_PEERS = {
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""libpq's settings, in seconds and (the last one) milliseconds: ends a connection to a host that has vanished. The
+system's own defaults are hours."""
 
 
 class DatabaseProblem(Exception):
@@ -60,35 +87,52 @@ def open_statements(engine: Engine, connections: int) -> Engine | None:
 
 
 def _open_postgres(url: URL, connections: int, **mode: Any) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=30,
+        pool_timeout=POOL_SECONDS,
         executemany_mode="values_plus_batch",
         hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
-            "application_name": "chatserver",
+            "application_name": APPLICATION,
             # Statements are planned once for each connection, perhaps while tables are empty: plans must not
-            # depend on that. And a database host that has died must not block a thread for many minutes.
+            # depend on that. A statement whose caller has given up may not wait for a lock, and be committed later.
             "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
-            "-c statement_timeout=60000",
-            "tcp_user_timeout": 15000,
+            "-c statement_timeout=60000 -c lock_timeout=9000",
+            **DEAD_PEERS,
         },
         **mode,
     )
 
+    def connected(connection: Any, _record: Any) -> None:
+        note(connection)
+        connection.notices = Notices()
+        end_left_behind(connection, APPLICATION)
+
+    event.listen(engine, "connect", connected, insert=True)  # before SQLAlchemy's first statement
+    return engine
+
 
 def _open_sqlite(url: URL, connections: int) -> Engine:
+    file = _file(url)
     engine = create_engine(
-        url, poolclass=QueuePool, pool_size=connections, max_overflow=0, hide_parameters=True,
-        connect_args={"timeout": 10, "check_same_thread": False},
+        url, poolclass=QueuePool, pool_size=connections, max_overflow=0, pool_timeout=POOL_SECONDS,
+        hide_parameters=True, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        execution_options={"file": file},
     )  # fmt: skip
     writer = threading.Lock()  # a fair queue, instead of SQLite's polling
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> Any:
+        return file and file.connect(**options)
+
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
+        note(connection)
+        if file is not None:
+            file.opened(connection)
         connection.isolation_level = None  # BEGIN is executed below
         cursor = connection.cursor()
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -98,16 +142,23 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
         if db.get_execution_options().get("read_only"):
+            check(db)
             db.exec_driver_sql("BEGIN")
-        else:
-            writer.acquire()
-            db.info["writer"] = True
-            try:
-                db.exec_driver_sql("BEGIN IMMEDIATE")
-            except BaseException:
-                db.info.pop("writer")
-                writer.release()
-                raise
+            return
+        if not writer.acquire(timeout=BUSY_SECONDS):
+            raise sqlite3.OperationalError("another transaction does not end")
+        db.info["writer"] = True
+        try:
+            check(db)
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            db.info.pop("writer")
+            writer.release()
+            raise
+
+    def check(db: Connection) -> None:
+        if file is not None:
+            file.check(db.connection.dbapi_connection)
 
     # After COMMIT or ROLLBACK, even a failed one: when the connection returns to the pool.
     @event.listens_for(engine, "checkin")
@@ -115,7 +166,18 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         if record.info.pop("writer", False):
             writer.release()
 
+    @event.listens_for(engine, "close")
+    def closed(connection: Any, _record: Any) -> None:
+        if file is not None:
+            file.closed(connection)
+
     return engine
+
+
+def _file(url: URL) -> DatabaseFile | None:
+    """None for a database in memory, and for a `file:` URI."""
+    name = url.database
+    return DatabaseFile(Path(name).absolute()) if name and name != ":memory:" and not url.query else None
 
 
 def _alembic(db: Connection) -> Config:
@@ -131,6 +193,7 @@ def upgrade(engine: Engine) -> None:
     """Migrates the schema to this version, under a lock, so that two processes can do it at once."""
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
+            db.exec_driver_sql("SET LOCAL lock_timeout = 0")
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")
         command.upgrade(_alembic(db), "head")
 
@@ -147,20 +210,13 @@ def check_schema(engine: Engine) -> SchemaState:
     return "behind" if present <= known else "newer"
 
 
-def durability_warnings(engine: Engine) -> list[str]:
-    """A warning for each setting of PostgreSQL under which an answered message may be lost in a crash."""
-    if engine.dialect.name != "postgresql":
-        return []
-    with engine.connect() as db:
-        off = [name for name in ("fsync", "synchronous_commit") if db.exec_driver_sql(f"SHOW {name}").scalar() == "off"]
-    return [
-        f"PostgreSQL runs with {name}=off: acknowledged messages can be lost in a crash. Turn it on." for name in off
-    ]
-
-
 def shown_url(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL without its passwords."""
+    query = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
+    shown = url.set(query=query).render_as_string(hide_password=True)
+    for escaped, plain in (("%3A", ":"), ("%2A", "*"), ("%2F", "/")):  # in the query, where they need no escape
+        shown = shown.replace(escaped, plain)
+    return shown
 
 
 def cannot_open(url: URL, error: DBAPIError) -> str:

@@ -10,11 +10,11 @@ from chatserver.store.database import (
     REMEDIES,
     cannot_open,
     check_schema,
-    durability_warnings,
     is_missing,
     open_engine,
     shown_url,
 )
+from chatserver.store.durability import durability, warnings
 
 
 class Finding(Struct, frozen=True):
@@ -69,15 +69,9 @@ def _writable(engine: Engine) -> Finding:
 
 
 def _durability(engine: Engine) -> Iterator[Finding]:
-    warnings = durability_warnings(engine)
-    for warning in warnings:
-        yield Finding("durability", False, warning)
-    if warnings:
-        return
-    names = ("fsync", "synchronous_commit") if engine.dialect.name == "postgresql" else ("journal_mode", "synchronous")
-    ask = "SHOW" if engine.dialect.name == "postgresql" else "PRAGMA"
-    with engine.connect() as db:
-        found = {name: str(db.exec_driver_sql(f"{ask} {name}").scalar()) for name in names}
-    if found.get("synchronous") == "2":
-        found["synchronous"] = "full"
-    yield Finding("durability", True, ", ".join(f"{name}={value}" for name, value in found.items()))
+    found = durability(engine)
+    problems = warnings(found)
+    for problem in problems:
+        yield Finding("durability", False, problem)
+    if not problems:
+        yield Finding("durability", True, ", ".join(f"{name}={value}" for name, value in found.items() if value))

@@ -25,6 +25,16 @@ def withdraw(db: Connection, access: RoomAccess, target: Person, by: int | None)
     return bool(db.execute(delete(InvitationRow).where(*mine)).rowcount)
 
 
+def given(db: Connection, who: Person, since: datetime) -> list[tuple[int, Invited]]:
+    """The pending invitations that an account has given since then, each with the account that is invited."""
+    rows = db.execute(
+        select(InvitationRow.account_id, RoomRow.name)
+        .join(RoomRow, RoomRow.id == InvitationRow.room_id)
+        .where(InvitationRow.invited_by == who.id, InvitationRow.at >= since, RoomRow.deleted_at.is_(None))
+    )
+    return [(account_id, Invited(name, who.name)) for account_id, name in rows]
+
+
 _INVITATIONS = (
     select(InvitationRow.account_id, RoomRow.name, AccountRow.name)
     .join(RoomRow, RoomRow.id == InvitationRow.room_id)

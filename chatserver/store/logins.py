@@ -1,7 +1,6 @@
 """What the server needs to know of accounts that log in: of many at once, in a few statements."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -20,9 +19,9 @@ class LoginFacts(Struct, frozen=True):
     account: changes.AccountNow
 
 
-def look_up(db: Connection, arriving: Sequence[tuple[Person, int]], at: datetime) -> list[LoginFacts]:
+def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
     """The facts for each person, given with the id of the token that they logged in with, or 0."""
-    accounts = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving], at)
+    accounts = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving])
     memberships = memberships_of(db, {person.id: person for person, _ in arriving})
     both = [(person.id, account) for (person, _), account in zip(arriving, accounts, strict=True)]
     invited = invitations.pending(db, {id for id, account in both if account.invited})  # most have none

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
+from chatserver.store.clock import POSTGRES_NOW, SQLITE_NOW
 from chatserver.store.entries import append_event
 from chatserver.store.schema import EntryRow, MessageState, RoomRow, as_sqlite
 from chatserver.store.visibility import RoomAccess
@@ -45,6 +46,9 @@ CASE WHEN e.seq IS NOT NULL
      ELSE 'stored' END AS outcome
 """
 _OR_GONE = "OR r.deleted_at IS NOT NULL"
+_POSTGRES_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone=_OR_GONE)
+_POSTGRES_ONE_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone="")
+_SQLITE_OUTCOME = _OUTCOME.format(now=SQLITE_NOW, or_gone=_OR_GONE)
 _JUDGED = """
 SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS old_seq, e.at AS old_at, {outcome}
 FROM input AS i {joins}
@@ -73,7 +77,7 @@ WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
     FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
 ), judged AS MATERIALIZED (
-    {_JUDGED.format(outcome=_OUTCOME.format(now="$2", or_gone=_OR_GONE), joins=_POSTGRES_LOCK + _POSTGRES_JOINS)}
+    {_JUDGED.format(outcome=_POSTGRES_OUTCOME, joins=_POSTGRES_LOCK + _POSTGRES_JOINS)}
 ), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'stored'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
@@ -94,7 +98,7 @@ SELECT outcome, seq, old_at FROM numbered ORDER BY ord
 # and to shut down. Giving the room its next number locks it, and shows that it was not deleted.
 _APPEND_ONE = f"""
 WITH judged AS MATERIALIZED (
-    SELECT e.seq AS old_seq, e.at AS old_at, {_OUTCOME.format(now="$5", or_gone="")}
+    SELECT e.seq AS old_seq, e.at AS old_at, {_POSTGRES_ONE_OUTCOME}
     FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i {_POSTGRES_JOINS}
 ), moved AS (
     UPDATE room SET last_seq = last_seq + 1
@@ -201,9 +205,7 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
 # SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).
 _JUDGE_SQLITE = (
     "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
-    "value ->> 3 FROM json_each(?))"
-    + _JUDGED.format(outcome=_OUTCOME.format(now="?", or_gone=_OR_GONE), joins=_SQLITE_JOINS)
-    + "ORDER BY i.ord"
+    "value ->> 3 FROM json_each(?))" + _JUDGED.format(outcome=_SQLITE_OUTCOME, joins=_SQLITE_JOINS) + "ORDER BY i.ord"
 )
 _STORE_SQLITE = (
     f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"
@@ -216,7 +218,7 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
     rows: list[tuple[Any, ...]] = []
     verdicts = []
     for _, room_id, author_id, words, client_id, last, old_seq, old_at, outcome in db.exec_driver_sql(
-        _JUDGE_SQLITE, (_as_json(drafts), now)
+        _JUDGE_SQLITE, (_as_json(drafts),)
     ):
         if outcome != "stored":
             then = at if old_at is None else datetime.fromisoformat(old_at).replace(tzinfo=UTC)

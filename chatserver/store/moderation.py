@@ -1,15 +1,16 @@
 """Moderation: roles, kicks, mutes, and bans from a room or from the server."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
 from chatserver.answers import BanLine
 from chatserver.events import BANNED, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
 from chatserver.store import changes, members
+from chatserver.store.clock import NOW, lasts
 from chatserver.store.entries import append_event
 from chatserver.store.rooms import end_membership
 from chatserver.store.schema import AccountRow, BanRow, InvitationRow, MembershipRow
@@ -18,6 +19,41 @@ from chatserver.times import rfc3339
 
 FOREVER = datetime.max.replace(microsecond=0, tzinfo=UTC)
 """The stored end of a mute that has none: null means not muted."""
+
+RETRY_SECONDS = 60
+"""A ban or mute of so many seconds that is repeated ends this much later at most: by then the client knows that the
+answer was lost, and has connected again. Longer ago, it is meant anew."""
+
+
+def _is_same_end(known: datetime | None, asked: datetime | None) -> bool:
+    """Whether what ends at `known` may be what a retry that would end at `asked` asks for. None: it has no end."""
+    if known is None or asked is None:
+        return known is asked
+    return timedelta(0) <= asked - known <= timedelta(seconds=RETRY_SECONDS)
+
+
+def is_banned_so(db: Connection, access: RoomAccess, target: Person, until: datetime | None, reason: str) -> bool:
+    """Whether a person is banned from a room already, until then and for this reason: to ban them is then a retry."""
+    of_target = (BanRow.room_id == access.facts.id, BanRow.account_id == target.id, lasts(BanRow.until))
+    known = db.execute(select(BanRow.until, BanRow.reason).where(*of_target)).one_or_none()
+    if known is None or known.reason != reason or members.role_of(db, access, target.id) is not None:
+        return False
+    return _is_same_end(known.until, until)
+
+
+def is_muted(db: Connection, access: RoomAccess, target: Person) -> bool:
+    return _muted_until(db, access, target) is not None
+
+
+def is_muted_so(db: Connection, access: RoomAccess, target: Person, until: datetime | None) -> bool:
+    """Whether a person is muted in a room already, until then: to mute them is then a retry."""
+    known = _muted_until(db, access, target)
+    return known is not None and _is_same_end(None if known == FOREVER else known, until)
+
+
+def _muted_until(db: Connection, access: RoomAccess, target: Person) -> datetime | None:
+    mine = open_membership(target.id, access.facts.id)
+    return db.scalar(select(MembershipRow.muted_until).where(mine, MembershipRow.muted_until > NOW))
 
 
 def set_role(db: Connection, who: Person, access: RoomAccess, target: Person, role: Role, at: datetime) -> list[Entry]:
@@ -98,29 +134,37 @@ def unban_from_server(db: Connection, target: Person | None, network: str | None
     return bool(gone.rowcount)
 
 
-def is_banned_from_room(db: Connection, account_id: int, room_id: int, at: datetime) -> bool:
-    return bool(db.scalar(select(active_ban(account_id, room_id, at))))
+def is_banned_from_room(db: Connection, account_id: int, room_id: int) -> bool:
+    return bool(db.scalar(select(active_ban(account_id, room_id))))
 
 
 class NetworkBan(Struct, frozen=True):
-    """An address or network that is banned from the server."""
+    """An address or network that is banned from the server. `seconds_left`: for how long, from the moment at which it
+    was read; None if forever."""
 
     network: IPv4Network | IPv6Network
-    until: datetime | None
+    seconds_left: float | None
     reason: str
 
 
-def banned_networks(db: Connection, at: datetime) -> list[NetworkBan]:
+def banned_networks(db: Connection) -> list[NetworkBan]:
     """The bans of addresses and networks that are in force."""
     rows = db.execute(
-        select(BanRow.network, BanRow.until, BanRow.reason).where(
-            BanRow.network.is_not(None), BanRow.room_id.is_(None), or_(BanRow.until.is_(None), BanRow.until > at)
+        select(BanRow.network, BanRow.until, BanRow.reason, NOW.label("now")).where(
+            BanRow.network.is_not(None), BanRow.room_id.is_(None), lasts(BanRow.until)
         )
     )
-    return [NetworkBan(ip_network(row.network, strict=False), row.until, row.reason) for row in rows]
+    return [
+        NetworkBan(
+            ip_network(row.network, strict=False),
+            None if row.until is None else (row.until - row.now).total_seconds(),
+            row.reason,
+        )
+        for row in rows
+    ]
 
 
-def bans(db: Connection, room_id: int | None, at: datetime) -> list[BanLine]:
+def bans(db: Connection, room_id: int | None) -> list[BanLine]:
     """The bans in force from a room, or (None) from the server; newest first."""
     by = aliased(AccountRow)
     rows = db.execute(
@@ -129,7 +173,7 @@ def bans(db: Connection, room_id: int | None, at: datetime) -> list[BanLine]:
         .outerjoin(by, by.id == BanRow.by)
         .where(
             BanRow.room_id.is_(None) if room_id is None else BanRow.room_id == room_id,
-            or_(BanRow.until.is_(None), BanRow.until > at),
+            lasts(BanRow.until),
         )
         .order_by(BanRow.id.desc())
     )

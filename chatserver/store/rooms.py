@@ -1,8 +1,8 @@
 """Rooms: creating, joining, leaving, deleting, configuring and listing them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
@@ -33,11 +33,14 @@ from chatserver.roomsettings import recorded
 from chatserver.store import accounts, members
 from chatserver.store.entries import append_event
 from chatserver.store.people import has_blocked, hold_pair
-from chatserver.store.schema import AccountRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.store.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
 from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
 
 SERVER = Person(0, "")
 """The author of entries that nobody wrote."""
+
+ARRIVING_SECONDS = 60.0
+"""How long after its creation the session of a guest may still be unrecorded, if the database was away meanwhile."""
 
 
 def open_direct(db: Connection, who: Person, access: RoomAccess, at: datetime) -> RoomFacts:
@@ -60,6 +63,33 @@ def open_direct(db: Connection, who: Person, access: RoomAccess, at: datetime) -
     ]
     db.execute(insert(MembershipRow), people)
     return RoomFacts(id, facts.name, DIRECT, facts.pair)
+
+
+def find_created(
+    db: Connection, who: Person, name: str, visibility: RoomKind, topic: str, at: datetime
+) -> RoomAccess | None:
+    """The room, locked, if this person created it like this within RETRY_WINDOW and still owns it: then creating it
+    once more is a retry, whose first answer was lost."""
+    created = select(
+        exists().where(
+            RoomRow.name == name,
+            RoomRow.deleted_at.is_(None),
+            RoomRow.kind == visibility,
+            RoomRow.created_by == who.id,
+            RoomRow.created_at > at - accounts.RETRY_WINDOW,
+            EntryRow.room_id == RoomRow.id,
+            EntryRow.kind == CREATED,
+            EntryRow.seq == 1,
+            EntryRow.text == topic,
+        )
+    )
+    if not db.scalar(created):
+        return None
+    try:
+        access = find_room(db, who, name, lock=True)
+    except Refused:  # private, and they are no longer in it
+        return None
+    return access if access.role == OWNER else None
 
 
 def create(
@@ -111,7 +141,7 @@ def enter_default(
     ).all()
     joined = []
     for name in rooms:
-        access = find_room(db, person, name, at, lock=True)
+        access = find_room(db, person, name, lock=True)
         entries = join(db, person, access, at)
         if entries:
             joined.append((access.facts, entries))
@@ -162,7 +192,7 @@ def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[
 
 def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:
     """Removes a person from a room. Raises Refused(not-a-member). See `end_membership` for what follows."""
-    access = find_room(db, who, name, at, lock=True)
+    access = find_room(db, who, name, lock=True)
     access.forbid_direct("cannot be left or deleted")
     access.require_member(who)
     entry = append_event(db, access.facts.id, LEFT, who, at)
@@ -213,12 +243,29 @@ def leave_all(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts
     return [leave(db, who, name, at) for name in names]
 
 
-def dismiss_guests(db: Connection, at: datetime) -> None:
-    """Ends the accounts of guests whose connections ended with a crash."""
-    for id, name in db.execute(
-        select(AccountRow.id, AccountRow.name).where(AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None))
-    ).all():
+def dismiss_guests(db: Connection, at: datetime, node: str = "") -> None:
+    """Ends the accounts of guests whose server is dead: those without an open session on a live node other than `node`.
+
+    `node` is the caller's, which has no connections yet. Call `lease.release_dead` first.
+    """
+    others = select(NodeRow.name).where(NodeRow.name != node, NodeRow.boot != "")
+    guest = (AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None))
+    sessions = select(SessionRow.id).where(SessionRow.account_id == AccountRow.id)
+    connected = sessions.where(SessionRow.disconnected_at.is_(None), SessionRow.node.in_(others))
+    # Sessions are recorded a little later than guests: a new guest without one may be connected to another node.
+    arriving = and_(AccountRow.created_at > at - timedelta(seconds=ARRIVING_SECONDS), ~sessions.exists())
+    gone = ~or_(connected.exists(), and_(arriving, others.exists()))
+    for id, name in db.execute(select(AccountRow.id, AccountRow.name).where(*guest, gone)).all():
         dismiss_guest(db, Person(id, name, GUEST), at)
+
+
+def lost_guests(db: Connection, at: datetime) -> list[Person]:
+    """The guests who were created at this time and of whom no connection was recorded. If the answer to their creation
+    was lost, no process knows that they exist."""
+    recorded = exists().where(SessionRow.account_id == AccountRow.id)
+    guest = (AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None), AccountRow.created_at == at)
+    found = db.execute(select(AccountRow.id, AccountRow.name).where(*guest, ~recorded))
+    return [Person(id, name, GUEST) for id, name in found]
 
 
 def dismiss_guest(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:

@@ -262,3 +262,22 @@ class ChangeRow(Base):
     kind: Mapped[Literal["room", "account", "token", "bans"]] = mapped_column(String(16))
     subject: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(Instant)
+
+
+class NodeRow(Base):
+    """A server process and its lease: see `lease.py`. `boot` is empty if no process has the lease.
+
+    `beat` counts the heartbeats of all processes that served as this node. Times are the database's.
+    """
+
+    __tablename__ = "node"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    boot: Mapped[str] = mapped_column(String(32))
+    host: Mapped[str] = mapped_column(String(255))
+    machine: Mapped[str] = mapped_column(String(128))
+    pid: Mapped[int] = mapped_column(BigInteger)
+    started: Mapped[int] = mapped_column(BigInteger)
+    beat: Mapped[int] = mapped_column(BigInteger)
+    acquired_at: Mapped[datetime] = mapped_column(Instant)
+    heartbeat_at: Mapped[datetime] = mapped_column(Instant)

@@ -31,11 +31,10 @@ def search(
     wanted: list[str],
     before: int | None,
     limit: int,
-    at: datetime,
 ) -> tuple[list[tuple[RoomFacts, Entry]], int | None]:
     """Messages that contain all the words, newest first, in one room or (None) in all that the person may read; and the
     `before` of the next page, None if there is none: a seq in one room, milliseconds since 1970 over all rooms."""
-    query = _matching(db, who, wanted, access).where(EntryRow.kind == MESSAGE, is_entry_readable(who, at))
+    query = _matching(db, who, wanted, access).where(EntryRow.kind == MESSAGE, is_entry_readable(who))
     if access is not None:
         query = query.where(EntryRow.room_id == access.facts.id).order_by(EntryRow.seq.desc())
         if before is not None:

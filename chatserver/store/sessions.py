@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, text, update
+from sqlalchemy import Connection, or_, select, text, update
 
-from chatserver.store.schema import SessionRow, as_sqlite
+from chatserver.store.schema import NodeRow, SessionRow, as_sqlite
 
 
 class Opened(Struct, frozen=True):
@@ -88,10 +88,14 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:
-    """Closes the sessions that a crash of this node left open. Returns how many there were."""
+    """Closes the sessions that a crash of this node left open, and those of dead nodes. Returns how many there were.
+
+    The caller has the lease of `node`. Call `lease.release_dead` first.
+    """
+    dead = select(NodeRow.name).where(NodeRow.boot == "")
     result = db.execute(
         update(SessionRow)
-        .where(SessionRow.node == node, SessionRow.disconnected_at.is_(None))
+        .where(or_(SessionRow.node == node, SessionRow.node.in_(dead)), SessionRow.disconnected_at.is_(None))
         .values(disconnected_at=at, reason="crash")
     )
     return result.rowcount

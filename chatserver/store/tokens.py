@@ -30,7 +30,9 @@ def create(db: Connection, account_id: int, label: str, sha256: str, at: datetim
     """Stores a new token by its hash. Raises Refused if the account has a token with that label."""
     if label in {line.label for line in listing(db, account_id)}:
         raise Refused(
-            ErrorWord.BAD_COMMAND, "You have a token with this label. Revoke it first, or choose another label."
+            ErrorWord.BAD_COMMAND,
+            "You have a token with this label. If you never received it, revoke it and create another one; else choose "
+            "another label.",
         )
     db.execute(insert(TokenRow).values(account_id=account_id, label=label, sha256=sha256, created_at=at))
 

@@ -2,20 +2,35 @@
 
 import select
 from collections.abc import Callable
+from sqlite3 import SQLITE_FULL
+from threading import get_ident
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatserver.errors import Unavailable
+from chatserver.store.database_file import watched_file
+from chatserver.store.in_use import IN_USE, use
+from chatserver.store.notices import take_unconfirmed
 
-DEADLOCK = "40P01"  # PostgreSQL's code for the transaction that it rolled back to end a deadlock
+DEADLOCK: Final = "40P01"
+"""PostgreSQL's code for the transaction that it rolled back to end a deadlock."""
+
+READ_ONLY: Final = "25006"
+"""PostgreSQL's code for a write on a standby: the primary is another server now."""
+
+START: Final = "Start the database."
+FREE_SPACE: Final = "Free some space on the database's disk."
+
+DISK_FULL: Final = "53100"
+"""PostgreSQL's code."""
 
 T = TypeVar("T")
-Kept = tuple[Connection, select.poll]
-"""A connection, and a poll object that says whether there is something to read from it."""
+Kept = tuple[Connection, select.poll, Any]
+"""A connection, a poll object that says whether there is something to read from it, and the driver's connection."""
 
 
 class Conflict(Exception):
@@ -24,8 +39,23 @@ class Conflict(Exception):
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     """Runs `work` in a transaction, in this thread. Raises Conflict and Unavailable."""
-    with _Errors(engine), engine.begin() as db:
-        return work(db)
+    me = get_ident()
+    IN_USE[me] = None
+    try:
+        with _Errors(engine), engine.connect() as db:
+            driver: Any = db.connection.dbapi_connection
+            use(driver)
+            with db.begin():
+                result = work(db)
+            _check_commit(driver)
+            file = watched_file(engine)
+            if file is not None:
+                file.check(driver)  # what was committed to a file that has been replaced since is lost
+            if me not in IN_USE:
+                db.invalidate()
+            return result
+    finally:
+        IN_USE.pop(me, None)
 
 
 def transact_with_retry(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -50,35 +80,48 @@ class Statements:
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in this thread. Raises Conflict and Unavailable."""
-        with self._errors:
-            kept = self._take()
-            db, _ = kept
-            try:
-                result = work(db)
-            except IntegrityError:
-                self._kept.append(kept)
-                raise
-            except BaseException:
-                # The connection may be lost, and then the others are too: the next call opens a new one.
-                _drop(db)
-                self.close()
-                raise
-            self._kept.append(kept)
-            return result
+        me = get_ident()
+        IN_USE[me] = None
+        try:
+            with self._errors:
+                kept = self._take()
+                db, _, driver = kept
+                try:
+                    use(driver)
+                    result = work(db)
+                    _check_commit(driver)
+                except IntegrityError:
+                    self._keep(kept)
+                    raise
+                except BaseException:
+                    # The connection may be lost, and then the others are too: the next call opens a new one.
+                    _drop(db)
+                    self.close()
+                    raise
+                self._keep(kept)
+                return result
+        finally:
+            IN_USE.pop(me, None)
 
     def close(self) -> None:
         """Closes all connections that are not in use."""
         while (kept := self._pop()) is not None:
             _drop(kept[0])
 
+    def _keep(self, kept: Kept) -> None:
+        if get_ident() in IN_USE:
+            self._kept.append(kept)
+        else:
+            _drop(kept[0])  # it was cut
+
     def _take(self) -> Kept:
         while (kept := self._pop()) is not None:
-            db, news = kept
+            db, news, _ = kept
             if not news.poll(0):
                 return kept
             # The database has sent something unasked: as a rule, that it ended the connection.
             _drop(db)
-        return _keep(self._engine.connect())
+        return _as_kept(self._engine.connect())
 
     def _pop(self) -> Kept | None:
         try:
@@ -87,11 +130,11 @@ class Statements:
             return None
 
 
-def _keep(db: Connection) -> Kept:
+def _as_kept(db: Connection) -> Kept:
     driver: Any = db.connection.dbapi_connection
     news = select.poll()
     news.register(driver.fileno(), select.POLLIN)
-    return db, news
+    return db, news, driver
 
 
 def _drop(db: Connection) -> None:
@@ -99,23 +142,41 @@ def _drop(db: Connection) -> None:
     db.close()
 
 
+def _check_commit(driver: Any) -> None:
+    """Raises Unavailable if PostgreSQL has committed only locally: its wait for a synchronous standby was cancelled,
+    which it reports by a warning. A failover may lose what was committed."""
+    if unconfirmed := take_unconfirmed(driver):
+        raise Unavailable() from _Cause(Exception(unconfirmed))
+
+
 class _Errors:
     """A context in which errors of the database, SQLAlchemy's or the driver's, become Conflict and Unavailable."""
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         driver = engine.dialect.loaded_dbapi
         # SQLAlchemy does not wrap the driver's error if the connection is lost while it returns to the pool.
         self._lost = (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError)
+        self._database_error = driver.DatabaseError
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: type | None, error: BaseException | None, __: TracebackType | None) -> None:
+        if error is None or isinstance(error, Unavailable):
+            return
         if isinstance(error, IntegrityError):
             raise Conflict() from _Cause(error)
+        cause = getattr(error, "orig", error)
+        code = getattr(cause, "pgcode", None)
         if isinstance(error, self._lost):
-            if getattr(getattr(error, "orig", error), "pgcode", None) == DEADLOCK:
+            if code == DEADLOCK:
                 raise Conflict() from _Cause(error)
+            raise Unavailable() from _Cause(error)
+        if code == READ_ONLY:
+            self._engine.dispose()  # the next call opens a new connection, perhaps to the primary
+        # SQLite has no other class for a file that is damaged, nor psycopg2 for some broken connections.
+        if type(cause) is self._database_error or code == READ_ONLY:
             raise Unavailable() from _Cause(error)
 
 
@@ -123,4 +184,8 @@ class _Cause(Exception):
     """The first line of the driver's message. SQLAlchemy's has the statement too, with what people wrote."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(str(getattr(error, "orig", None) or error).strip().split("\n")[0])
+        cause = getattr(error, "orig", None) or error
+        super().__init__(str(cause).strip().split("\n")[0])
+        full = getattr(cause, "pgcode", None) == DISK_FULL or getattr(cause, "sqlite_errorcode", None) == SQLITE_FULL
+        self.remedy: str = getattr(cause, "remedy", FREE_SPACE if full else START)
+        """What the log says to do about it."""

@@ -25,7 +25,6 @@ from which entry   the first                                the one with which t
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -34,6 +33,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists,
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, GUEST, MEMBER, OPERATOR, PRIVATE, PUBLIC, Membership, Person, Role, RoomFacts
 from chatserver.store.accounts import find_shown
+from chatserver.store.clock import NOW, lasts
 from chatserver.store.schema import AccountRow, BanRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 
 
@@ -82,10 +82,9 @@ def open_membership(account_id: Any, room_id: Any = RoomRow.id) -> ColumnElement
     )
 
 
-def active_ban(account_id: int, room_id: Any, at: datetime) -> ColumnElement[bool]:
+def active_ban(account_id: int, room_id: Any) -> ColumnElement[bool]:
     """Whether an account is banned from a room."""
-    in_force = or_(BanRow.until.is_(None), BanRow.until > at)
-    return exists().where(BanRow.room_id == room_id, BanRow.account_id == account_id, in_force)
+    return exists().where(BanRow.room_id == room_id, BanRow.account_id == account_id, lasts(BanRow.until))
 
 
 IS_MEMBER: Final = MembershipRow.role.is_not(None)
@@ -97,18 +96,18 @@ FIRST_READABLE: Final = case(
 """The seq from which a person may read, or may as soon as they join."""
 
 
-def is_banned(who: Person, at: datetime) -> ColumnElement[bool]:
-    return false() if who.kind == OPERATOR else active_ban(who.id, RoomRow.id, at)
+def is_banned(who: Person) -> ColumnElement[bool]:
+    return false() if who.kind == OPERATOR else active_ban(who.id, RoomRow.id)
 
 
-def is_readable(who: Person, at: datetime) -> ColumnElement[bool]:
-    return and_(IS_LISTED, or_(IS_MEMBER, ~is_banned(who, at)))
+def is_readable(who: Person) -> ColumnElement[bool]:
+    return and_(IS_LISTED, or_(IS_MEMBER, ~is_banned(who)))
 
 
-def is_entry_readable(who: Person, at: datetime) -> ColumnElement[bool]:
+def is_entry_readable(who: Person) -> ColumnElement[bool]:
     """For queries over entries and their rooms."""
     # Not a bound on `seq` itself, for which PostgreSQL might walk through a room's log and not use the index of words.
-    return and_(is_readable(who, at), EntryRow.seq - FIRST_READABLE >= 0)
+    return and_(is_readable(who), EntryRow.seq - FIRST_READABLE >= 0)
 
 
 def is_own_entry(who: Person) -> ColumnElement[bool]:
@@ -119,9 +118,7 @@ def is_own_entry(who: Person) -> ColumnElement[bool]:
 # One room, as a person sees it
 
 
-def find_room(
-    db: Connection, who: Person, name: str, at: datetime, *, lock: bool = False, joining: bool = False
-) -> RoomAccess:
+def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joining: bool = False) -> RoomAccess:
     """The room that this person knows by this name. Raises Refused: no-such-room, also if it exists but they may not
     know; banned; for a direct room no-such-user and not-allowed.
 
@@ -140,11 +137,11 @@ def find_room(
             RoomRow,
             MembershipRow.role,
             MembershipRow.read_seq,
-            MembershipRow.muted_until,
+            (MembershipRow.muted_until > NOW).label("muted"),  # null for those who are not muted
             IS_LISTED.label("listed"),
             FIRST_READABLE.label("floor"),
-            is_readable(who, at).label("readable"),
-            is_banned(who, at).label("banned"),
+            is_readable(who).label("readable"),
+            is_banned(who).label("banned"),
             exists().where(InvitationRow.room_id == RoomRow.id, InvitationRow.account_id == who.id).label("invited"),
         )
         .outerjoin(MembershipRow, open_membership(who.id))
@@ -168,14 +165,14 @@ def find_room(
         row.readable,
         row.floor,
         row.read_seq or 0,
-        row.muted_until is not None and row.muted_until > at,
+        bool(row.muted),
         invited=row.invited,
     )
 
 
-def find_readable_room(db: Connection, who: Person, name: str, at: datetime) -> RoomAccess:
+def find_readable_room(db: Connection, who: Person, name: str) -> RoomAccess:
     """As `find_room`, for history, search and members. Also raises Refused(not-a-member), to operators."""
-    access = find_room(db, who, name, at)
+    access = find_room(db, who, name)
     if not access.readable:
         access.require_member(who)
     return access

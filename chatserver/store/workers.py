@@ -1,58 +1,108 @@
-"""A pool of threads that grows to the number of concurrent calls."""
+"""A pool of threads that grows to the number of concurrent calls, and replaces threads that do not come back."""
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, get_ident
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-Task = tuple[Callable[[bool, Any], None], Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+from chatserver.store.in_use import cut
+
+
+class Call:
+    """Work for a thread, and the Deferred of its result.
+
+    `over`: its caller has been answered, so that its result goes nowhere.
+    """
+
+    __slots__ = ("answer", "over", "run", "thread", "until", "work")
+
+    def __init__(self, run: Callable[[Any], Any], work: Any) -> None:
+        self.run = run
+        self.work = work
+        self.until = 0.0  # its deadline, by the clock of the reactor
+        self.answer: Deferred[Any] = Deferred()
+        self.over = False
+        self.thread = 0  # the id of the thread that has begun it
 
 
 class Workers:
-    """The part of a thread pool that `deferToThreadPool` needs.
+    """Runs calls in at most `most` threads. `finish(call, well, result)` is called in the thread after each of them:
+    with True and the result, or with False and a Failure.
 
     Twisted's own pool hands each call over in Python, which takes as long as many statements do; here a queue in C does
     it. A new thread starts only if all others are busy: a thread that has just run finds its data in the CPU's caches.
     """
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, finish: Callable[[Call, bool, Any], None]) -> None:
         self._most = most
         self._name = name
-        self._threads: list[Thread] = []
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._under_way: list[None] = []  # one item for each call: `append` and `pop` are thread-safe, `+=` is not
+        self._finish = finish
+        self._started = 0
+        self._threads: dict[int, Thread] = {}
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        # Setting and popping an item are thread-safe: whoever pops a call from `_queued` decides whether it begins.
+        self._queued: dict[Call, bool] = {}
+        self._under_way: dict[Call, bool] = {}
+        self._abandoned: set[int] = set()
 
     @property
     def busy(self) -> bool:
-        """Whether a call is unfinished."""
+        """Whether a call is unfinished. Abandoned calls do not count."""
         return bool(self._under_way)
 
-    def callInThreadWithCallback(self, on_result: Any, work: Any, *args: Any, **kwargs: Any) -> None:
-        """Runs `work` in a thread, then calls `on_result` there: with True and the result, or False and a Failure."""
-        if len(self._threads) < min(len(self._under_way) + 1, self._most):
-            # A daemon, so that it ends with the process if the database never answers.
-            thread = Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        self._under_way.append(None)
-        self._tasks.put((on_result, work, args, kwargs))
+    def submit(self, call: Call) -> None:
+        """Runs `call.run(call.work)` in a thread."""
+        self._under_way[call] = self._queued[call] = True
+        if len(self._threads) < min(len(self._under_way), self._most):
+            self._start()
+        self._calls.put(call)
+
+    def abandon(self, call: Call) -> None:
+        """Gives up a call that takes too long.
+
+        If a thread has begun it, another thread takes its place at once. The connection that it uses is cut, and the
+        thread ends when the call returns.
+        """
+        unfinished = self._under_way.pop(call, False)
+        begun = not self._queued.pop(call, False)
+        if unfinished and begun and self._threads.pop(call.thread, None) is not None:
+            self._abandoned.add(call.thread)
+            cut(call.thread)
+            if len(self._threads) < len(self._under_way):
+                self._start()
 
     def stop(self) -> None:
         """Finishes all calls, then ends the threads."""
-        for _ in self._threads:
-            self._tasks.put(None)
-        for thread in self._threads:
+        threads = list(self._threads.values())
+        self._calls.put(None)
+        for thread in threads:
             thread.join()
 
+    def _start(self) -> None:
+        # A daemon, so that it ends with the process if the database never answers.
+        thread = Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True)
+        self._started += 1
+        thread.start()
+        assert thread.ident is not None
+        self._threads[thread.ident] = thread
+
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            on_result, work, args, kwargs = task
-            try:
-                result, well = work(*args, **kwargs), True
-            except BaseException:
-                result, well = Failure(), False
-            self._under_way.pop()
-            on_result(well, result)
-            del task, on_result, work, args, kwargs, result  # keep nothing alive while waiting for the next call
+        me = get_ident()
+        while (call := self._calls.get()) is not None:
+            call.thread = me
+            if self._queued.pop(call, False):
+                try:
+                    result, well = call.run(call.work), True
+                except BaseException:
+                    result, well = Failure(), False
+                self._under_way.pop(call, False)
+                self._finish(call, well, result)
+                del result
+            if me in self._abandoned:
+                self._abandoned.discard(me)
+                return
+            del call  # keep nothing alive while waiting for the next one
+        self._calls.put(None)  # for the next thread

@@ -22,7 +22,7 @@ def housed(chatctl: Chatctl) -> Chatctl:
     with engine.begin() as db:
         rooms.create(db, ana, "books", PUBLIC, "what we \x1b]0;read\x07", AT)
         rooms.create(db, ana, "secret", PRIVATE, "", AT)
-        rooms.open_direct(db, ana, find_room(db, ana, "@bob", AT), AT)
+        rooms.open_direct(db, ana, find_room(db, ana, "@bob"), AT)
     engine.dispose()
     return chatctl
 

@@ -1,10 +1,13 @@
-"""Outages: the database becomes unreachable, and comes back."""
+"""Outages: the database becomes unreachable or hangs, and comes back."""
+
+import time
 
 import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, wait_for_load
 from tests.support.client import JsonClient, TextClient
+from tests.support.hanging import stopped
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
 
@@ -77,3 +80,58 @@ def test_sessions_that_end_during_an_outage_are_recorded(
         return user["online"] is False and user["last_seen"] > bob.ok("who", name="bob")["users"][0]["last_seen"]
 
     wait_until(last_seen, what="the end of ana's session is recorded")
+
+
+def test_a_database_that_hangs(
+    postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
+) -> None:
+    """While all processes of PostgreSQL are stopped, every command is refused as `unavailable` by the deadline, in
+    order, and the log says why; afterwards everything continues, and retried messages are stored once."""
+    chat = server(database, config=QUICK + "[pipeline]\ndatabase_seconds = 2\n")
+    ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
+    for name, client in (("ana", ana), ("bob", bob), ("cai", cai)):
+        client.register(name)
+    talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
+    for talker in talkers:
+        talker.start()
+    wait_for_load(talkers, 50)
+
+    with stopped(postgres_server):
+        begun = time.monotonic()
+        answers = [cai.post(word, room="general") for word in ("history", "join", "members", "leave")]
+        assert [cai.answer(tag)["error"] for tag in answers] == ["unavailable"] * 4
+        assert time.monotonic() - begun < 15
+        newcomer = connect(chat, JsonClient)
+        begun = time.monotonic()
+        assert newcomer.refused("login", name="ana", password="s3cret-words") == "unavailable"
+        assert time.monotonic() - begun < 5
+        wait_until(lambda: all(talker.unavailable for talker in talkers), what="every talker has been refused")
+        chat.wait_log(r"The database does not answer \(no answer for 2 s\)")
+
+    wait_for_load(talkers, 50)
+    for talker in talkers:
+        talker.stop()
+    newcomer.login("ana")
+    head = cai.ok("history", room="general", limit=1)["entries"][-1]["seq"]
+    for client in (ana, bob):
+        client.wait_seq("general", head)
+    check_kept(database, talkers)
+    chat.wait_log(r"The database answers again\.")
+    assert chat.log.count("does not answer") == chat.log.count("answers again") == 1
+
+
+def test_stopping_while_the_database_hangs(
+    postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
+) -> None:
+    """SIGTERM ends the server within its time, with status 0, although calls are in progress."""
+    chat = server(database, config=QUICK)
+    ana = connect(chat, JsonClient)
+    ana.register("ana")
+    with stopped(postgres_server):
+        for _ in range(4):
+            ana.post("say", room="general", text="lost?")
+        connect(chat, JsonClient).post("login", name="ana", password="s3cret-words")
+        time.sleep(0.5)
+        begun = time.monotonic()
+        assert chat.stop() == 0
+        assert time.monotonic() - begun < 13

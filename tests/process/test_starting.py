@@ -1,8 +1,13 @@
 """If the server cannot start, one clear line says why and how to fix it."""
 
+import os
+import random
 import re
+import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ from chatserver.store.database import open_engine, open_ready, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
 from tests.support.client import JsonClient
-from tests.support.process import LOOPBACK, migrate, run_chatserver
+from tests.support.process import LOOPBACK, ChatServer, migrate, run_chatserver, wait_until
 
 
 @pytest.fixture
@@ -139,5 +144,149 @@ def test_sqlites_index_of_words(server: StartServer, connect: Connect) -> None:
     """From the first start, SQLite's full-text index merges eight segments at a time, because a merge is part of some
     client's commit."""
     chat = server()
-    connect(chat, JsonClient).register("ana")  # the server listens before the database is ready; its greeting waits
+    connect(chat, JsonClient).register("ana")
     assert query(chat.database, "SELECT v FROM entry_search_config WHERE k = 'automerge'") == [(8,)]
+
+
+# What fails, or is asked for, while the server starts
+
+
+LATE_ENDPOINT = """
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+
+@implementer(IStreamServerEndpoint)
+class Late:
+    def __init__(self, reactor):
+        self.reactor = reactor
+
+    def listen(self, factory):
+        listening = Deferred()
+        self.reactor.callLater(0.2, listening.errback, OSError("The tunnel did not open."))
+        return listening
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class Parser:
+    prefix = "late"
+
+    def parseStreamServer(self, reactor, *args, **kwargs):
+        return Late(reactor)
+
+
+late = Parser()
+"""
+
+
+def test_an_endpoint_that_fails_later(tmp_path: Path) -> None:
+    """If an endpoint fails only when the server runs already, the server stops. The log names the endpoint and the
+    reason, and the exit status is 1."""
+    plugins = tmp_path / "lib" / "twisted" / "plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "late_endpoint.py").write_text(LATE_ENDPOINT)
+    path = [str(tmp_path / "lib"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {"PYTHONPATH": os.pathsep.join(path)}
+    done = run_chatserver("--listen", LOOPBACK, "--listen", "late:door", cwd=tmp_path, env=env)
+    assert "Cannot listen on late:door (The tunnel did not open.)" in done.stdout
+    assert done.stdout.count("Cannot listen") == 1
+    assert "Stopped." in done.stdout
+    assert "Traceback" not in done.stdout
+    assert done.returncode == 1
+
+
+@contextmanager
+def locked_tables(url: str) -> Iterator[Callable[[], bool]]:
+    """Another program holds locks that every start has to wait for. Yields whether somebody waits for them."""
+    engine = open_engine(parse_url(url))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    try:
+        with engine.connect() as db, engine.connect() as other:
+            db.exec_driver_sql("LOCK TABLE room, session IN ACCESS EXCLUSIVE MODE")
+
+            def is_waited_for() -> bool:
+                count = other.exec_driver_sql(waiting).scalar_one()
+                other.rollback()
+                return bool(count)
+
+            yield is_waited_for
+            db.rollback()
+    finally:
+        engine.dispose()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        return int(other.getsockname()[1])
+
+
+@pytest.fixture
+def waiting_server(postgres_url: str, free_port: int) -> Iterator[ChatServer]:
+    """A server that has not been started yet, and may be started while the database is locked."""
+    migrate(postgres_url)
+    chat = ChatServer(postgres_url, listen=[f"tcp:{free_port}:interface=127.0.0.1"])
+    yield chat
+    chat.close()
+
+
+def test_the_port_opens_when_the_database_is_ready(
+    waiting_server: ChatServer, connect: Connect, free_port: int
+) -> None:
+    """While the start waits for the database, nobody can connect. Whoever can connect is served."""
+    with locked_tables(waiting_server.database) as waiting:
+        waiting_server._spawn()
+        wait_until(waiting, what="the start waits for the lock")
+        assert not is_open(free_port)
+        assert "Listening" not in waiting_server.log
+    waiting_server.wait_log("Listening on")
+    waiting_server.addresses = [("127.0.0.1", free_port)]
+    connect(waiting_server, JsonClient).register("ana")
+    assert waiting_server.stop() == 0
+
+
+def test_sigterm_while_the_start_waits_for_the_database(waiting_server: ChatServer) -> None:
+    """The server ends at once, with status 0."""
+    with locked_tables(waiting_server.database) as waiting:
+        waiting_server._spawn()
+        wait_until(waiting, what="the start waits for the lock")
+        began = time.monotonic()
+        assert waiting_server.stop() == 0
+        assert time.monotonic() - began < 5
+    assert "Stopped." in waiting_server.log
+    assert "Traceback" not in waiting_server.log
+    assert "Listening" not in waiting_server.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_in_the_first_second(tmp_path: Path, number: signal.Signals) -> None:
+    """From the moment at which the server takes signals, the exit status is 0 and everything is closed, whatever it is
+    doing just then."""
+    chance = random.Random(11)
+    url = f"sqlite:///{tmp_path / 'chat.db'}"
+    migrate(url)
+    chat = ChatServer(url, listen=[LOOPBACK, f"unix:{tmp_path / 'socket'}"])
+    try:
+        for delay in [0.0, 0.0, *(chance.random() ** 3 for _ in range(8))]:
+            chat._spawn()
+            wait_until(lambda: takes_signals(chat.pid), what="signals are taken")
+            time.sleep(delay)
+            assert chat.stop(number=number) == 0, delay
+            assert "Traceback" not in chat.log
+            assert not (tmp_path / "socket").exists()
+    finally:
+        chat.close()
+
+
+def takes_signals(pid: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM (proc(5)); Python itself has none."""
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)

@@ -1,5 +1,6 @@
 """Random sequences of commands, after which everybody must see what the model says."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -15,6 +16,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine
 
 from chatserver import commands as c
+from chatserver.store.accounts import RETRY_WINDOW
 from tests.rooms.looking import Looking
 from tests.rooms.model import Message, ModelRoom
 from tests.rooms.world import World, undone
@@ -38,6 +40,7 @@ class Histories(Looking, RuleBasedStateMachine):
         self.steps = 0
         self.blocks: set[tuple[str, str]] = set()
         self.said = 0
+        self.created: dict[str, tuple[str, datetime]] = {}
         for name in PEOPLE:
             self.world.person(name)
 
@@ -77,11 +80,14 @@ class Histories(Looking, RuleBasedStateMachine):
 
     @rule(who=people, name=rooms)
     def create(self, who: str, name: str) -> None:
-        taken = name in self.rooms
+        room, (creator, at) = self.rooms.get(name), self.created.get(name, ("", self.world.at))
+        lately = creator == who and self.world.at + timedelta(seconds=1) - at < RETRY_WINDOW
+        retry = lately and self.owns(who, room)
         command = c.Create(room=name, visibility="private" if ROOMS[name] else "public")
-        assert self.world.word(who, command) == ("room-taken" if taken else "ok")
-        if not taken:
+        assert self.world.word(who, command) == ("ok" if room is None or retry else "room-taken")
+        if room is None:
             self.rooms[name] = ModelRoom(ROOMS[name], 1, {who: "owner"}, {who: 1})
+            self.created[name] = who, self.world.at
 
     @rule(who=people, name=rooms)
     def join(self, who: str, name: str) -> None:
@@ -115,8 +121,8 @@ class Histories(Looking, RuleBasedStateMachine):
     def open_past(self, who: str, name: str, past: Any) -> None:
         room = self.rooms.get(name)
         if self.act(who, c.Set(room=name, past=past), room, "ok" if self.owns(who, room) else "not-allowed") and room:
+            room.seq += room.past_open != (past == "open")
             room.past_open = past == "open"
-            room.seq += 1
 
     def owns(self, who: str, room: ModelRoom | None) -> bool:
         return room is not None and room.roles.get(who) == "owner"
@@ -162,7 +168,7 @@ class Histories(Looking, RuleBasedStateMachine):
             wanted = "ok" if (mine > theirs if ban else mine > theirs or who == whom) else "not-allowed"
         command = c.Ban(room=name, name=whom) if ban else c.Kick(room=name, name=whom)
         if self.act(who, command, room, wanted) and room:
-            room.seq += 1
+            room.seq += not ban or whom not in room.banned or whom in room.roles
             if ban:
                 room.banned.add(whom)
                 room.invited.pop(whom, None)
@@ -202,7 +208,7 @@ class Histories(Looking, RuleBasedStateMachine):
         seq = data.draw(st.sampled_from(sorted(room.messages)))
         message, said, first = room.messages[seq], self.words(), room.first(who)
         keeps = erase and room.roles.get(who) in ("owner", "moderator")
-        if message.erased or first is None or seq < first:
+        if first is None or seq < first or (message.erased and not erase):
             wanted = "bad-command"
         else:
             wanted = "ok" if message.author == who or keeps else "not-allowed"
@@ -210,7 +216,7 @@ class Histories(Looking, RuleBasedStateMachine):
             assert self.world.word(who, c.Erase(room=name, seq=seq)) == wanted
             return
         command = c.Erase(room=name, seq=seq) if erase else c.Edit(room=name, seq=seq, text=said)
-        if self.act(who, command, room, wanted):
+        if self.act(who, command, room, wanted) and not message.erased:
             room.seq += 1
             message.erased = erase
             self.erased |= message.change("" if erase else said)

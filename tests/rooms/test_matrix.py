@@ -158,7 +158,7 @@ ANYWHERE: dict[str, tuple[c.Command, str, str, str]] = {
     "who": (c.Who(name="PREY"), "ok", "ok", "ok"),
     "who is nobody": (c.Who(name="nobody"), "no-such-user", "no-such-user", "no-such-user"),
     "create": (c.Create(room="attic"), "not-allowed", "ok", "ok"),
-    "create what there is": (c.Create(room="hall"), "not-allowed", "room-taken", "room-taken"),
+    "create what there is": (c.Create(room="hall", topic="news"), "not-allowed", "room-taken", "room-taken"),
     "create a direct room": (c.Create(room="@prey"), "not-allowed", "direct-room", "direct-room"),
     "say to nobody": (c.Say(room="@nobody", text="hello"), "no-such-user", "no-such-user", "no-such-user"),
     "block": (c.Block(name="prey"), "ok", "ok", "ok"),

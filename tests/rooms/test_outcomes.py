@@ -1,6 +1,8 @@
 """What follows from a command stands in its outcome, so that the processor needs to know no command."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -11,7 +13,8 @@ from chatserver.answers import Joined, Looked
 from chatserver.events import CREATED, DELETED, JOINED, LEFT, MESSAGE, ROLE, TOPIC
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.accounts import forget
-from chatserver.handlers.outcome import Ask, HangUp, Outcome, TurnTo
+from chatserver.handlers.outcome import Ask, HangUp, Hears, Outcome, TurnTo
+from chatserver.store import accounts
 from tests.rooms.world import World, undone
 
 
@@ -43,11 +46,98 @@ def test_entering(world: World) -> None:
     assert created.turn_to == TurnTo(created.announced[0].facts, 1)
     joined = world.outcome("cai", c.Join(room="books"))
     assert announced(joined) == [("books", [(3, JOINED)])]
+    assert joined.turn_to is not None
     assert joined.turn_to == TurnTo(joined.announced[0].facts, 3)
     again = world.outcome("cai", c.Join(room="books"))
     assert (again.announced, again.turn_to) == ([], joined.turn_to)
-    assert world.outcome("cai", c.Look(room="books")) == Outcome(Looked("books"), turn_to=joined.turn_to)
+    hears = Hears(joined.turn_to.facts, 3, 3)
+    assert world.outcome("cai", c.Look(room="books")) == Outcome(Looked("books"), hears=hears, turn_to=joined.turn_to)
     assert {outcome.echo for outcome in (created, joined, again)} == {"never"}
+
+
+def heard(world: World, who: str, command: c.Command) -> tuple[str, int, int] | None:
+    """The room that the session hears then, from behind which entry on, and the room's head."""
+    hears = world.outcome(who, command).hears
+    return None if hears is None else (hears.facts.name, hears.position, hears.head)
+
+
+def test_whose_answers_were_lost(world: World) -> None:
+    """Every answer that implies membership lets the session hear the room: what the answer's `seq` covers is not sent
+    again, and what came after it is."""
+    assert heard(world, "cai", c.Create(room="chess")) == ("chess", 0, 0)
+    assert heard(world, "ana", c.Join(room="chess")) == ("chess", 1, 1)
+    assert heard(world, "cai", c.Create(room="chess")) == ("chess", 1, 2)
+    assert heard(world, "cai", c.Join(room="chess", since=0)) == ("chess", 2, 2)
+    assert heard(world, "cai", c.Look(room="chess")) == ("chess", 2, 2)
+    assert heard(world, "cai", c.Say(room="chess", text="hello", id="1")) == ("chess", 2, 2)
+    world.do("ana", c.Say(room="chess", text="hello"))
+    assert heard(world, "cai", c.Say(room="chess", text="hello", id="1")) == ("chess", 2, 4)
+    for command in (
+        c.Topic(room="chess", text="e4"),
+        c.Topic(room="chess", text="e4"),
+        c.Set(room="chess", invites="moderators"),
+        c.Set(room="chess", invites="moderators"),
+        c.Edit(room="chess", seq=3, text="hullo"),
+        c.Edit(room="chess", seq=3, text="hullo"),
+        c.Read(room="chess", seq=1),
+        c.Erase(room="chess", seq=3),
+        c.Erase(room="chess", seq=3),
+    ):
+        [last] = [line.seq for line in world.do("cai", c.Rooms()).rooms if line.room == "chess"]
+        assert heard(world, "cai", command) == ("chess", last, last)
+    assert heard(world, "ana", c.Join(room="@cai")) is None  # before its first message
+    first = world.outcome("ana", c.Say(room="@cai", text="psst", id="2"))
+    assert first.hears == Hears(first.announced[0].facts, 0, 0)
+    assert heard(world, "ana", c.Look(room="@cai")) == (first.announced[0].facts.name, 1, 1)
+
+
+def test_who_hears_nothing(world: World) -> None:
+    """A retry by somebody who has left is answered, and lets nobody hear the room; after rejoining a private room, none
+    lets them hear what they may not read."""
+    world.do("ana", c.Create(room="club", visibility="private"))
+    world.do("ana", c.Invite(room="club", name="bob"))
+    world.do("bob", c.Join(room="club"))
+    retry = c.Say(room="club", text="hello", id="1")
+    assert world.do("bob", retry).seq == 3
+    world.do("bob", c.Leave(room="club"))
+    world.do("ana", c.Say(room="club", text="he is gone"))
+    assert heard(world, "bob", retry) is None
+    world.do("ana", c.Invite(room="club", name="bob"))
+    world.do("bob", c.Join(room="club"))
+    assert heard(world, "bob", retry) == ("club", 5, 6)
+
+
+def test_creating_again(world: World) -> None:
+    """Within ten minutes, the owner of a room who creates it once more, like that, gets the first answer; otherwise the
+    name is taken."""
+    command = c.Create(room="chess", visibility="private", topic="e4")
+    first = world.do("cai", command)
+    world.do("cai", c.Topic(room="chess", text="d4"))
+    again = world.outcome("cai", command)
+    assert (again.answer, again.announced) == (first, [])
+    assert world.word("cai", c.Create(room="chess", visibility="public", topic="e4")) == "room-taken"
+    assert world.word("cai", c.Create(room="chess", visibility="private", topic="d4")) == "room-taken"
+    assert world.word("ana", command) == "room-taken"
+    world.at += accounts.RETRY_WINDOW - timedelta(seconds=10)
+    assert world.word("cai", command) == "ok"
+    world.at += timedelta(seconds=10)
+    assert world.word("cai", command) == "room-taken"
+
+
+@pytest.mark.parametrize("visibility", ["public", "private"])
+def test_creating_again_what_one_has_lost(world: World, visibility: Any) -> None:
+    """Nobody gets an answer to creating a room that they are not in, or do not own: its name is taken."""
+    command = c.Create(room="chess", visibility=visibility)
+    world.do("cai", command)
+    world.do("cai", c.Invite(room="chess", name="bob"))
+    world.do("bob", c.Join(room="chess"))
+    world.do("cai", c.Role(room="chess", name="bob", role="owner"))
+    world.do("cai", c.Role(room="chess", name="cai", role="member"))
+    assert world.word("cai", command) == "room-taken"
+    world.do("cai", c.Leave(room="chess"))
+    assert world.word("cai", command) == "room-taken"
+    world.do("bob", c.Delete(room="chess"))
+    assert world.word("cai", command) == "ok"
 
 
 def test_joining_with_since(world: World) -> None:
@@ -110,11 +200,30 @@ def test_echoes(world: World) -> None:
 def test_nothing_new(world: World) -> None:
     """A retry, and a change to what is so already, announce nothing."""
     world.do("bob", c.Say(room="books", text="hello", id="1"))
+    world.do("bob", c.Say(room="books", text="hullo"))
     for who, command in (
         ("bob", c.Say(room="books", text="hello", id="1")),
+        ("bob", c.Edit(room="books", seq=3, text="hello")),
+        ("bob", c.Topic(room="books", text="")),
+        ("ana", c.Set(room="books", invites="members")),
+        ("ana", c.Set(room="books", past="closed", invites="members")),
         ("ana", c.Role(room="books", name="bob", role="member")),
     ):
         assert world.outcome(who, command).announced == []
+    assert world.outcome("ana", c.Erase(room="books", seq=4)).announced != []
+    for who in ("ana", "bob"):
+        again = world.outcome(who, c.Erase(room="books", seq=4))
+        assert (again.answer.seq, again.announced) == (None, [])  # type: ignore[union-attr]
+    assert world.word("bob", c.Edit(room="books", seq=4, text="hi")) == "bad-command"
+    assert world.word("bob", c.Erase(room="books", seq=2)) == "bad-command"  # no message
+
+
+def test_a_retry_to_somebody_who_blocks(world: World) -> None:
+    """Whoever was blocked since gets the first answer to a message that was stored before, as everywhere else."""
+    first = world.do("ana", c.Say(room="@bob", text="psst", id="1"))
+    world.do("bob", c.Block(name="ana"))
+    assert world.do("ana", c.Say(room="@bob", text="psst", id="1")) == structs.replace(first, dup=True)
+    assert world.word("ana", c.Say(room="@bob", text="psst", id="2")) == "blocked"
 
 
 def test_forgetting(world: World) -> None:

@@ -111,7 +111,7 @@ def test_what_is_looked_at(crowd: World, asked: str) -> None:
     db = crowd.db
     watched = Watched(db)
     if command is None:
-        look_up(db, [(crowd.people["ana"], 0)], NOW)
+        look_up(db, [(crowd.people["ana"], 0)])
     else:
         crowd.do("ana", command)
     statements = watched.taken()

@@ -64,13 +64,13 @@ class Tables:
 
     def find(self, who: Person, name: str) -> RoomAccess:
         """The room as this person sees it."""
-        return self(find_room, who, name, AT)
+        return self(find_room, who, name)
 
     def join(self, room: RoomFacts, who: Person, guide: Person | None = None) -> list[Entry]:
         """Adds a person to a room. For a private room `guide` is somebody who can find it."""
 
         def work(db: Connection) -> list[Entry]:
-            access = find_room(db, guide or who, room.name, AT, lock=True)
+            access = find_room(db, guide or who, room.name, lock=True)
             if guide:
                 access = structs.replace(access, role=None, floor=1 if access.past_open else access.seq + 1)
             return rooms.join(db, who, access, AT)

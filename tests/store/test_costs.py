@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from chatserver.store import entries, logins, search
 from chatserver.store.messages import Draft
-from tests.store.conftest import AT, Tables
+from tests.store.conftest import Tables
 
 
 class Statements:
@@ -71,7 +71,7 @@ def test_many_logins_are_a_few_statements(tables: Tables, size: int) -> None:
     people = [tables.person(f"user{n}") for n in range(size)]
     tables.room("books", *people)
     with Statements(tables) as statements:
-        found = tables(logins.look_up, [(person, 0) for person in people], AT)
+        found = tables(logins.look_up, [(person, 0) for person in people])
     assert [[membership.facts.name for membership in facts.memberships] for facts in found] == [["books"]] * size
     assert len(statements) == 2
 

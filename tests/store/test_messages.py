@@ -1,6 +1,6 @@
 """Messages: each is stored once, with its room's next number, or not at all."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, select, update
@@ -11,7 +11,8 @@ from chatserver.store.messages import Draft
 from chatserver.store.schema import MembershipRow, RoomRow
 from tests.store.conftest import AT, Tables, seqs
 
-LATER = AT + timedelta(minutes=1)
+MINUTE = timedelta(minutes=1)
+LATER = AT + MINUTE
 
 
 def test_numbers(tables: Tables) -> None:
@@ -104,7 +105,8 @@ def test_who_may_speak(tables: Tables) -> None:
     tables(rooms.leave, cai, "books", AT)
 
     def muted_and_deleted(db: Connection) -> None:
-        for person, until in ((dan, LATER), (eva, AT - timedelta(minutes=1))):
+        now = datetime.now(UTC)  # mutes are judged by the database's clock
+        for person, until in ((dan, now + MINUTE), (eva, now - MINUTE)):
             db.execute(update(MembershipRow).where(MembershipRow.account_id == person.id).values(muted_until=until))
         db.execute(update(RoomRow).where(RoomRow.id == gone.id).values(deleted_at=AT))
 

@@ -151,7 +151,7 @@ def test_a_direct_room_opened_by_both_at_once(tables: Tables) -> None:
     ana, bob = tables.person("ana"), tables.person("bob")
 
     def open_it(db: Connection, who: Person, name: str) -> RoomFacts:
-        return rooms.open_direct(db, who, find_room(db, who, name, AT), AT)
+        return rooms.open_direct(db, who, find_room(db, who, name), AT)
 
     def open_for_bob() -> RoomFacts:
         try:
@@ -168,7 +168,7 @@ def test_a_direct_room_opened_by_both_at_once(tables: Tables) -> None:
 def test_what_a_direct_room_is_not(tables: Tables) -> None:
     """A direct room cannot be left, and needs another person who exists and is not disabled."""
     ana, bob, cai = tables.person("ana"), tables.person("bob"), tables.person("cai")
-    tables(lambda db: rooms.open_direct(db, ana, find_room(db, ana, "@bob", AT), AT))
+    tables(lambda db: rooms.open_direct(db, ana, find_room(db, ana, "@bob"), AT))
     assert refused(lambda: tables(rooms.leave, ana, "@bob", AT)) is ErrorWord.DIRECT_ROOM
     assert refused(lambda: tables.find(ana, "@ana")) is ErrorWord.NOT_ALLOWED
     assert refused(lambda: tables.find(ana, "@nobody")) is ErrorWord.NO_SUCH_USER
@@ -180,8 +180,8 @@ def test_what_a_direct_room_is_not(tables: Tables) -> None:
 # Who can find what (see also tests/rooms/test_visibility.py)
 
 ASK_FOR: dict[str, Callable[[Connection, Person], object]] = {
-    "find": lambda db, who: find_room(db, who, "cellar", AT),
-    "join": lambda db, who: find_room(db, who, "cellar", AT, lock=True, joining=True),
+    "find": lambda db, who: find_room(db, who, "cellar"),
+    "join": lambda db, who: find_room(db, who, "cellar", lock=True, joining=True),
     "leave": lambda db, who: rooms.leave(db, who, "cellar", AT),
 }
 

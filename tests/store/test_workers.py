@@ -1,12 +1,14 @@
-"""The thread pool: how many threads it has, and what it returns."""
+"""The thread pool: how many threads it has, what it returns, and calls that do not return."""
 
+from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Barrier, Event, current_thread
 from typing import Any
 
 from twisted.python.failure import Failure
 
-from chatserver.store.workers import Workers
+from chatserver.store.workers import Call, Workers
+from tests.support.process import wait_until
 
 SECONDS = 30
 
@@ -15,29 +17,39 @@ class Pool:
     """A pool of at most two threads, whose results go to a queue."""
 
     def __init__(self) -> None:
-        self.workers = Workers(2, "testers")
         self.results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+        self.workers = Workers(2, "testers", lambda _call, *result: self.results.put(result))
 
-    def __call__(self, work: Any, *args: Any, **kwargs: Any) -> None:
-        self.workers.callInThreadWithCallback(lambda *result: self.results.put(result), work, *args, **kwargs)
+    def __call__(self, work: Callable[[], Any]) -> Call:
+        call = Call(lambda do: do(), work)
+        self.workers.submit(call)
+        return call
+
+    def abandon(self, call: Call) -> None:
+        call.over = True
+        self.workers.abandon(call)
 
     def result(self) -> tuple[bool, Any]:
         return self.results.get(timeout=SECONDS)
 
 
+def thread_name() -> str:
+    return current_thread().name
+
+
 def test_what_is_given_back() -> None:
     """A call returns its result or its failure; the thread runs the next call in either case."""
     pool = Pool()
-    pool(lambda *args, **kwargs: (args, kwargs), 1, two=2)
-    assert pool.result() == (True, ((1,), {"two": 2}))
-    pool(int, "no number")
+    pool(lambda: {"two": 2})
+    assert pool.result() == (True, {"two": 2})
+    pool(lambda: int("no number"))
     well, failure = pool.result()
     assert not well
     assert isinstance(failure, Failure)
     assert failure.check(ValueError)
     names = set()
     for _ in range(5):
-        pool(lambda: current_thread().name)
+        pool(thread_name)
         names.add(pool.result()[1])
     assert names == {"testers-0"}
     pool.workers.stop()
@@ -50,7 +62,7 @@ def test_as_many_threads_as_calls() -> None:
     def work() -> str:
         together.wait()
         go_on.wait(SECONDS)
-        return current_thread().name
+        return thread_name()
 
     for _ in range(4):
         pool(work)
@@ -65,7 +77,64 @@ def test_what_waits_is_done_before_the_end() -> None:
     """Stopping waits for all calls."""
     pool, go_on = Pool(), Event()
     for number in range(5):
-        pool(lambda n=number: (go_on.wait(SECONDS), n)[1])
+        pool(lambda n=number: (go_on.wait(SECONDS), n)[1])  # type: ignore[misc]
     go_on.set()
     pool.workers.stop()
     assert sorted(pool.results.get_nowait()[1] for _ in range(5)) == [0, 1, 2, 3, 4]
+
+
+def test_abandoned_calls() -> None:
+    """If all threads hang, abandoning their calls starts new ones at once, for the calls that wait. The old threads end
+    when their calls return."""
+    pool, go_on, threads = Pool(), Event(), []
+
+    def hang() -> None:
+        threads.append(current_thread())
+        go_on.wait(SECONDS)
+
+    hung = [pool(hang), pool(hang)]
+    wait_until(lambda: len(threads) == 2)
+    pool(thread_name)
+    for call in hung:
+        pool.abandon(call)
+    assert pool.result()[1] == "testers-2"
+    assert not pool.workers.busy
+    assert all(thread.is_alive() for thread in threads)
+    go_on.set()
+    for thread in threads:
+        thread.join(SECONDS)
+    pool(thread_name)
+    assert {pool.result()[1] for _ in range(3)} == {None, "testers-2"}
+    pool.workers.stop()
+
+
+def test_a_call_that_is_abandoned_before_it_begins() -> None:
+    """It never runs, and no thread is replaced because of it."""
+    pool, go_on, began = Pool(), Event(), Event()
+
+    def begin() -> None:
+        began.set()
+
+    for _ in range(2):
+        pool(lambda: go_on.wait(SECONDS))
+    pool.abandon(pool(begin))
+    go_on.set()
+    pool(thread_name)
+    assert {pool.result()[1] for _ in range(3)} <= {True, "testers-0", "testers-1"}
+    pool.workers.stop()
+    assert not began.is_set()
+
+
+def test_stopping_beside_a_hung_call() -> None:
+    """`stop` waits for no thread that was abandoned."""
+    pool, go_on, began = Pool(), Event(), Event()
+
+    def hang() -> None:
+        began.set()
+        go_on.wait(SECONDS)
+
+    hung = pool(hang)
+    assert began.wait(SECONDS)
+    pool.abandon(hung)
+    pool.workers.stop()
+    go_on.set()

@@ -20,6 +20,7 @@ from websockets.uri import parse_uri
 
 from chatserver.config import Limits, Settings
 from chatserver.delivery.registry import Registry
+from chatserver.errors import Unavailable
 from chatserver.events import Entry
 from chatserver.handlers.immediate import Online
 from chatserver.handshake import Handshake
@@ -32,6 +33,7 @@ from chatserver.net.websocket import WebSocketDoor
 from chatserver.presence import Presence
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
+from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
@@ -66,6 +68,8 @@ class InlineStore:
         self._engine = engine
         self._gate: Deferred[None] | None = None
         self.appends = 0
+        self.lost_answers = 0
+        """So many of the next writes are committed, and fail all the same."""
 
     def hold(self) -> None:
         self._gate = Deferred()
@@ -83,11 +87,16 @@ class InlineStore:
             await mine
         return transact(self._engine, lambda db: work(db, *args, **kwargs))
 
-    write = read
+    async def write(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await self.read(work, *args, **kwargs)
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Unavailable()
+        return result
 
     async def append(self, work: Any, *args: Any) -> Any:
         self.appends += 1
-        return await self.read(work, *args)
+        return await self.write(work, *args)
 
 
 class PlainHasher:
@@ -413,7 +422,8 @@ class Hall:
         store: Any = self.inline
         hasher: Any = PlainHasher()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, self._read_page, self.roster, self._rewound)
+        self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
         presence = Presence(self.clock, self.roster, 2, 0)
         session_log = SessionLog(self.clock, store)
         handshake = Handshake(
@@ -421,7 +431,7 @@ class Hall:
         )
         self.processors = Processors(
             turns(self.clock), Lanes(1), store, self.registry, Online(self.roster, presence, self.now), take, {},
-            lambda: None, lambda count: None,
+            lambda: None, lambda count: None, self.reconciler.suspect,
         )  # fmt: skip
         self.processors.start(1)
         self.connections = Connections(
@@ -444,6 +454,9 @@ class Hall:
         self.left.append((session.name, reason))
         self.registry.remove(session)
         self.roster.remove(session)
+
+    def _rewound(self, room_id: int, head: int, last: int) -> None:
+        self.connections.rewound(room_id, head, last)
 
     def settle(self) -> None:
         """Lets everything happen that needs no time."""

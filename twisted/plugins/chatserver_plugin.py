@@ -1,6 +1,20 @@
 """Makes `chatserver` a word that twistd knows."""
 
+from typing import Any
+
 from twisted.application.service import ServiceMaker
 
+from chatserver.signals import exit_on_signals
+
+
+class ChatServiceMaker(ServiceMaker):
+    """From the first moment on, stopping on request is no failure."""
+
+    @property
+    def options(self) -> Any:
+        exit_on_signals()  # before the server's modules are loaded, which takes a while
+        return super().options
+
+
 # twistd finds it by its interface, whatever its name.
-chatserver = ServiceMaker("chatserver", "chatserver.tap", "A chat server for telnet and netcat.", "chatserver")
+chatserver = ChatServiceMaker("chatserver", "chatserver.tap", "A chat server for telnet and netcat.", "chatserver")

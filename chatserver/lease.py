@@ -1,0 +1,206 @@
+"""Keeps this process's lease (`store/lease.py`): sends a heartbeat each second, and notices when the lease is gone.
+
+There are three ways to lose it:
+
+- *Another process has it*, which the next heartbeat finds. This one was dead to the other.
+- *This process was stopped* (SIGSTOP, a suspended machine) for longer than a lease lasts. It finds that out by itself,
+  before it serves anything (`check`), because what it knows may be stale in every respect.
+- *The database was set back* to before the last heartbeat, or to before this process started.
+
+A database that does not answer is no such way, however long it is away: this process ran and asked all the time, and
+once a heartbeat is answered and finds our boot in the row, nobody has served as this node in between, since nobody can
+without changing the boot. So it goes on with what it knows. Nor is a step of a wall clock a reason: the
+database's clock only decides whether a process that wants the lease may take it.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from msgspec.structs import replace
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from chatserver.errors import Unavailable
+from chatserver.store.lease import (
+    BEAT_SECONDS,
+    LAPSE_SECONDS,
+    Beat,
+    Claim,
+    Held,
+    Process,
+    awake_seconds,
+    heartbeat,
+    release,
+    this_process,
+)
+from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict
+from chatserver.turns import pause, until
+
+ASK_SECONDS = 0.25
+RELEASE_SECONDS = 1.0
+
+
+class Lease:
+    """`fenced` is called when the lease is lost: end all connections and forget what is known. The process then
+    acquires the lease anew; `lost` is called, once, if another process has it: stop.
+
+    `rewound` is called with the last beat that was committed and the lower one that the database has now; end all
+    connections and forget what is known, as for `fenced`, which is not called then.
+
+    `seconds` is a monotonic clock that runs while the process does not.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: Store,
+        me: Process,
+        fenced: Callable[[], None],
+        rewound: Callable[[int, int], None],
+        lost: Callable[[Held], None],
+        seconds: Callable[[], float] = awake_seconds,
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._me = me
+        self._fenced = fenced
+        self._rewound = rewound
+        self._lost = lost
+        self._seconds = seconds
+        self._beat = 0
+        self._held = False
+        self._ran = 0.0
+        self._asking = False
+        self._next: IDelayedCall | None = None
+        self._stopped = False
+
+    @property
+    def me(self) -> Process:
+        """This process, with its present boot."""
+        return self._me
+
+    async def acquire(self) -> Held | None:
+        """Acquires the lease at start. Takes up to LAPSE_SECONDS where the last holder crashed on another host.
+
+        Returns the holder if there is one. Raises Unavailable.
+        """
+        claim = Claim(self._me, self._seconds)
+        while not self._settled(found := await self._store.write(claim)):
+            await pause(self._clock, ASK_SECONDS)
+        return found if isinstance(found, Held) else None
+
+    def acquire_blocking(self, run: Callable[[Claim], int | Held]) -> Held | None:
+        """As `acquire`, before the reactor runs. `run` calls what it is given in a transaction, in this thread."""
+        self._me = this_process(self._me.node)  # twistd may have forked since this object was made
+        claim = Claim(self._me, self._seconds)
+        while not self._settled(found := run(claim)):
+            time.sleep(ASK_SECONDS)
+        return found if isinstance(found, Held) else None
+
+    def _settled(self, found: int | Held) -> bool:
+        if isinstance(found, Held):
+            return found.alive
+        self._beat, self._held = found, True
+        return True
+
+    def start(self) -> None:
+        """Begins to send heartbeats."""
+        self._ran = self._seconds()
+        self._next = self._clock.callLater(BEAT_SECONDS, self._tick)
+
+    def check(self) -> bool:
+        """Whether this process may serve. Call this before it reads a command, and before it begins to do one.
+
+        The first call after a stop of the process finds it out and calls `fenced`: timers and sockets that are ready
+        come in any order then. It costs one look at a clock.
+        """
+        if self._held and not self._stopped and self._seconds() - self._ran > LAPSE_SECONDS:
+            self.log.error(
+                "This process did not run for {seconds:.1f} s, and its lease has lapsed. All connections are closed.",
+                seconds=self._seconds() - self._ran,
+            )
+            self._ran = self._seconds()
+            self._lose(self._fenced)
+        return self._held
+
+    async def stop(self) -> None:
+        """Gives up the lease, so that the next start need not wait. Without an answer in time it will lapse."""
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+        if not self._held:
+            return
+        self._held = False
+        done: list[object] = []
+        releasing = ensureDeferred(self._store.write(release, self._me))
+        releasing.addErrback(lambda failure: failure.trap(Unavailable, Conflict)).addBoth(done.append)
+        await until(self._clock, lambda: bool(done), RELEASE_SECONDS)
+
+    def _tick(self) -> None:
+        self._next = self._clock.callLater(BEAT_SECONDS, self._tick)
+        self.check()
+        self._ran = self._seconds()
+        if not self._asking:
+            self._asking = True
+            work = self._send_heartbeat() if self._held else self._acquire_anew()
+            ensureDeferred(work).addErrback(
+                lambda failure: self.log.failure("A heartbeat failed.", failure)
+            ).addCallback(self._asked)
+
+    def _asked(self, _: object) -> None:
+        self._asking = False
+
+    async def _send_heartbeat(self) -> None:
+        me = self._me
+        try:
+            beat: Beat = await self._store.write(heartbeat, me)
+        except (Unavailable, Conflict):  # the store has logged that
+            return
+        if self._stopped or not self._held or me is not self._me:
+            return
+        known, self._beat = self._beat, beat.beat
+        if beat.beat <= known:
+            self.log.error(
+                "The database was set back: heartbeat {known} was committed, and it has {found} now. All connections "
+                "are closed.",
+                known=known, found=beat.beat,
+            )  # fmt: skip
+            rewound = partial(self._rewound, known, beat.beat)
+            if beat.ours:
+                rewound()
+            else:
+                self._lose(rewound)
+        elif not beat.ours:
+            self.log.error("Another process took over the lease of this node. All connections are closed.")
+            self._lose(self._fenced)
+
+    def _lose(self, tell: Callable[[], None]) -> None:
+        self._held = False
+        self._me = replace(self._me, boot=this_process(self._me.node).boot)
+        try:
+            tell()
+        finally:
+            self._clock.callLater(0, self._tick_now)
+
+    def _tick_now(self) -> None:
+        if self._next is not None:
+            self._next.reset(0)
+
+    async def _acquire_anew(self) -> None:
+        try:
+            held = await self.acquire()
+        except (Unavailable, Conflict):
+            return
+        if self._stopped:
+            return
+        if held is not None:
+            self._stopped = True
+            self._lost(held)
+        else:
+            self.log.info("This process has the lease again, and serves.")

@@ -1,0 +1,127 @@
+"""After the fate of a write became unknown: finds what was stored all the same, and has it delivered.
+
+The database may commit although its answer was lost, and even some time later: a backend finishes the statement of a
+server that was killed. So for a while after each such moment, and after the start, the heads of all rooms in memory are
+compared with the database once a second.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatserver.delivery.registry import Registry
+from chatserver.errors import Unavailable
+from chatserver.events import Person
+from chatserver.roster import Roster
+from chatserver.store import invitations
+from chatserver.store.heads import heads
+from chatserver.store.threads import Store
+from chatserver.store.visibility import memberships
+
+POLL_SECONDS = 1.0
+RETRY_SECONDS = 0.25
+"""After a read that failed: the first ones after an outage may still meet connections that are lost."""
+DOUBT_SECONDS = 75.0
+"""How long a commit may still come: a little longer than a statement may take (`statement_timeout` in the store)."""
+INVITED_SECONDS = 60.0
+"""Invitations that are this much older than the doubt are told again: the clocks of several threads stamp them."""
+
+
+class Reconciler:
+    """`rewound` is called with a room's id, the head known here and the lower one of the database: the database has
+    lost entries that were delivered."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: Store,
+        registry: Registry,
+        roster: Roster,
+        now: Callable[[], datetime],
+        rewound: Callable[[int, int, int], None],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._registry = registry
+        self._roster = roster
+        self._now = now
+        self._rewound = rewound
+        self._until = 0.0
+        self._people: dict[int, tuple[Person, datetime]] = {}
+        self._next: IDelayedCall | None = None
+        self._looking = False
+        self._answered = True
+        self._stopped = False
+
+    def suspect(self, who: Person | None = None) -> None:
+        """The fate of a write is unknown. `who` sent it: their memberships and invitations are looked at, too."""
+        self._until = self._clock.seconds() + DOUBT_SECONDS
+        if who is not None:
+            self._people.setdefault(who.id, (who, self._now()))
+        if self._next is None and not self._looking and not self._stopped:
+            self._next = self._clock.callLater(0, self._poll)
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _poll(self) -> None:
+        self._next = None
+        self._looking = self._answered = True
+        ensureDeferred(self._look()).addErrback(self._failed).addCallback(self._again)
+
+    def _failed(self, failure: Failure) -> None:
+        self._answered = False
+        if not failure.check(Unavailable):  # the store has logged that
+            self.log.failure("What was stored could not be compared with what was delivered.", failure)
+
+    def _again(self, _: object) -> None:
+        self._looking = False
+        if not self._stopped and (self._people or self._clock.seconds() < self._until):
+            self._next = self._clock.callLater(POLL_SECONDS if self._answered else RETRY_SECONDS, self._poll)
+
+    async def _look(self) -> None:
+        await self._compare_heads()
+        for account_id, (who, since) in list(self._people.items()):
+            await self._compare_memberships(who)
+            await self._tell_invited(who, since)
+            # Those of whom nothing was found yet are looked at again while a commit may still come.
+            if self._clock.seconds() >= self._until or not self._roster.sessions(account_id):
+                self._people.pop(account_id, None)
+
+    async def _compare_heads(self) -> None:
+        known = self._registry.heads()  # taken before the read, so that a lower one there was lost
+        if not known:
+            return
+        stored = await self._store.read(heads, list(known))
+        for room_id, head in known.items():
+            last = stored.get(room_id, 0)
+            room = self._registry.room(room_id)
+            if last < head:
+                self._rewound(room_id, head, last)
+                return
+            if room is not None and last > room.head:
+                self._registry.doubt(room)
+
+    async def _compare_memberships(self, who: Person) -> None:
+        """A room that the account joined, or a direct room that it opened, and of which its sessions hear nothing."""
+        with self._registry.pending_login(who.id) as login:
+            while True:
+                login.stale = False
+                found = await self._store.read(memberships, who)
+                if not login.stale:
+                    break
+            self._registry.hear_all(who.id, found)
+
+    async def _tell_invited(self, who: Person, since: datetime) -> None:
+        given = await self._store.read(invitations.given, who, since - timedelta(seconds=INVITED_SECONDS))
+        for account_id, invited in given:
+            self._roster.tell(self._roster.sessions(account_id), invited)

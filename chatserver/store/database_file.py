@@ -1,0 +1,129 @@
+"""The file of an SQLite database: notices if somebody moves, deletes, replaces or truncates it while the server runs.
+
+SQLite itself does not notice. It would go on writing to a file that has no name any more.
+"""
+
+import ctypes
+import sqlite3
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Engine
+
+COMPANIONS: Final = ("-wal", "-shm")
+"""The write-ahead log and its index: SQLite removes them when the last connection of all processes closes."""
+
+Identity = tuple[int, int]
+
+
+class Displaced(sqlite3.OperationalError):
+    """The path does not lead to the file that is open."""
+
+    remedy = "Put the same file back, or stop the server before you restore another one. Nothing is written meanwhile."
+
+
+class DatabaseFile:
+    """Compares what the path leads to with what is open: the device, the inode and the size.
+
+    Does nothing until `watch`, because a new database is a file that does not exist yet. The methods can be called from
+    any thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._beside = [Path(f"{path}{ending}") for ending in COMPANIONS]
+        self._identity: Identity | None = None
+        self._size = 0
+        self._companions: dict[Path, Identity] = {}
+        self._connections: dict[int, Any] = {}
+
+    def watch(self) -> None:
+        """From now on this file is the database: another one is never opened, and none is created."""
+        if self._identity is None:
+            self._identity = self._look()[0]
+
+    def connect(self, **options: Any) -> Any:
+        """A new connection to the watched file, or None if it is not watched yet. Raises Displaced."""
+        if self._identity is None:
+            return None
+        self.check()
+        # Never creates the file. The options are those of sqlite3.connect.
+        return sqlite3.connect(f"file:{quote(str(self.path))}?mode=rw", uri=True, **options)
+
+    def opened(self, connection: Any) -> None:
+        """Call this for each new connection, before it is used. Raises Displaced."""
+        self.check()
+        self._connections[id(connection)] = connection
+
+    def closed(self, connection: Any) -> None:
+        """Call this for each connection that closes."""
+        self._connections.pop(id(connection), None)
+        # With the last one, SQLite removes these files; they are new ones when it opens the database again.
+        self._companions = {}
+
+    def check(self, connection: Any = None) -> None:
+        """Raises Displaced if the path does not lead to the open file, or the file was truncated.
+
+        Takes a few microseconds. `connection` is an open connection, needed to tell a VACUUM from a truncation.
+        """
+        if self._identity is None:
+            return
+        identity, size = self._look()
+        if identity != self._identity:
+            raise Displaced(f"the database file {self.path} was replaced by another file")
+        if size >= self._size or (connection is not None and _has_size(connection, size)):
+            self._size = size
+        else:
+            raise Displaced(f"the database file {self.path} was truncated to {size} bytes")
+        for beside in self._beside if self._connections else ():
+            self._check_companion(beside)
+
+    def leave(self) -> bool:
+        """Whether the file is displaced, so that connections must not be closed any more.
+
+        With its last connection, SQLite would remove the files beside the path, which may belong to another database
+        now. So the connections stay open until the process ends.
+        """
+        try:
+            self.check()
+        except Displaced:
+            for connection in self._connections.values():
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # so that Python does not close it at its end
+            return True
+        return False
+
+    def _look(self) -> tuple[Identity, int]:
+        try:
+            found = self.path.stat()
+        except OSError:
+            raise Displaced(f"the database file {self.path} was moved or deleted") from None
+        return (found.st_dev, found.st_ino), found.st_size
+
+    def _check_companion(self, name: Path) -> None:
+        known = self._companions.get(name)
+        try:
+            found = name.stat()
+        except OSError:
+            if known is not None:
+                raise Displaced(f"the file {name}, a part of the database, was moved or deleted") from None
+            return
+        if known is None:
+            self._companions[name] = found.st_dev, found.st_ino
+        elif known != (found.st_dev, found.st_ino):
+            raise Displaced(f"the file {name}, a part of the database, was replaced by another file")
+
+
+def watched_file(engine: Engine) -> DatabaseFile | None:
+    """The file of an engine. None for PostgreSQL, and for a database in memory."""
+    file: DatabaseFile | None = engine.get_execution_options().get("file")
+    return file
+
+
+def _has_size(connection: Any, size: int) -> bool:
+    """Whether the database is meant to have this size: somebody else has compacted it by VACUUM."""
+    try:
+        pages, of = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    except sqlite3.Error:
+        return False
+    return bool(pages * of == size)

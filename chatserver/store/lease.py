@@ -1,0 +1,200 @@
+"""Leases: one process at a time serves as a node, and on a SQLite file one process at all.
+
+The table `node` has a row for each node. A process holds the lease while its `boot` is in the row, and sends a
+heartbeat every second. A lease is free if the row has no boot, or if its holder
+
+- ran on this host and has ended: known from the kernel, at once; or
+- ran elsewhere and has sent no heartbeat for LAPSE_SECONDS by the database's clock; or
+- has sent no heartbeat for LAPSE_SECONDS while somebody watched: whatever the clocks say, a holder that is running
+  somewhere sends one a second.
+
+Whoever acquires the lease puts another boot into the row, under the row's lock. So a process that finds its own boot
+there knows that nobody has served as this node since it acquired the lease, however long it did not ask.
+
+`beat` counts the heartbeats of a node and survives its processes: it never decreases, unless the database was set back.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+from sqlalchemy import Connection, Row, insert, select, update
+
+from chatserver.store.clock import NOW
+from chatserver.store.schema import NodeRow
+from chatserver.times import rfc3339
+
+BEAT_SECONDS: Final = 1.0
+LAPSE_SECONDS: Final = 5.0
+"""A holder without a heartbeat for so long is dead: several heartbeats must fail, not one slow commit."""
+
+
+class Process(Struct, frozen=True):
+    """A process that serves as a node.
+
+    `boot` is random. `machine` identifies the running kernel and the namespace of `pid`: two containers on one host may
+    both have a process 1. `started`: when the process started, in ticks of the kernel, because pids are reused. Without
+    /proc `machine` is empty and `started` is 0; then only heartbeats tell whether the process is running.
+    """
+
+    node: str
+    boot: str
+    host: str
+    machine: str
+    pid: int
+    started: int
+
+
+class Held(Struct, frozen=True):
+    """The lease is another process's. `alive`: its heartbeat has advanced while we watched. `one_file`: the database is
+    a SQLite file, on which no second server may run, whatever its node."""
+
+    node: str
+    host: str
+    pid: int
+    since: datetime
+    alive: bool
+    one_file: bool
+
+    def __str__(self) -> str:
+        who = f"as node {self.node} (process {self.pid} on {self.host}, since {rfc3339(self.since)}). Stop that server"
+        if self.one_file:
+            return f"Another server is running on this SQLite file {who}; only one can use the file."
+        return f"Another server is running on this database {who}, or set server.node to another name for this one."
+
+
+class Beat(Struct, frozen=True):
+    """`beat`: the node's counter in the database, 0 without a row. `ours`: whether the lease is still ours."""
+
+    beat: int
+    ours: bool
+
+
+def this_process(node: str) -> Process:
+    """The present process, with a new boot."""
+    pid = os.getpid()
+    return Process(node, secrets.token_hex(16), socket.gethostname(), _machine(), pid, _started(pid) or 0)
+
+
+def awake_seconds() -> float:
+    """A monotonic clock that, unlike `time.monotonic`, also counts the time for which the machine was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Claim:
+    """Acquires a lease: call it in a transaction, each BEAT_SECONDS / 4 or so, until it returns a beat (the lease is
+    ours) or a Held that is `alive`.
+
+    It takes over from a live-looking holder if its beat stays the same for LAPSE_SECONDS from the first call.
+    """
+
+    def __init__(self, me: Process, seconds: Callable[[], float] = awake_seconds) -> None:
+        self._me = me
+        self._seconds = seconds
+        self._watched: dict[str, tuple[str, int, float]] = {}  # by node: boot, beat, since when
+
+    def __call__(self, db: Connection) -> int | Held:
+        """Raises IntegrityError (Conflict) if another process inserts the node's first row at the same moment."""
+        me = self._me
+        one_file = db.dialect.name == "sqlite"
+        query = select(NodeRow.__table__, NOW.label("now")).with_for_update()
+        rows = db.execute(query if one_file else query.where(NodeRow.name == me.node)).all()
+        for row in rows:
+            if not (_is_free(row, me) or self._is_still(row)):
+                alive = self._watched[row.name][:2] != (row.boot, row.beat)
+                return Held(row.name, row.host, row.pid, row.acquired_at, alive, one_file)
+        beat = next((row.beat for row in rows if row.name == me.node), 0) + 1
+        values = {
+            "boot": me.boot, "host": me.host, "machine": me.machine, "pid": me.pid, "started": me.started,
+            "beat": beat, "acquired_at": NOW, "heartbeat_at": NOW,
+        }  # fmt: skip
+        if beat == 1:
+            db.execute(insert(NodeRow).values(name=me.node, **values))
+        else:
+            db.execute(update(NodeRow).where(NodeRow.name == me.node).values(values))
+        if one_file:
+            db.execute(update(NodeRow).where(NodeRow.name != me.node).values(boot=""))
+        return beat
+
+    def _is_still(self, row: Row[Any]) -> bool:
+        """Whether the holder has sent no heartbeat since we first looked, for so long that it must be dead."""
+        boot, beat, since = self._watched.setdefault(row.name, (row.boot, row.beat, self._seconds()))
+        return (boot, beat) == (row.boot, row.beat) and self._seconds() - since > LAPSE_SECONDS
+
+
+def heartbeat(db: Connection, me: Process) -> Beat:
+    """Says that this process is running, if the lease is still its own."""
+    row = db.execute(select(NodeRow.boot, NodeRow.beat).where(NodeRow.name == me.node).with_for_update()).one_or_none()
+    if row is None:
+        return Beat(0, ours=False)
+    if row.boot != me.boot:
+        return Beat(row.beat, ours=False)
+    db.execute(update(NodeRow).where(NodeRow.name == me.node).values(beat=row.beat + 1, heartbeat_at=NOW))
+    return Beat(row.beat + 1, ours=True)
+
+
+def release(db: Connection, me: Process) -> None:
+    """Gives up the lease, so that the next process need not wait. Does nothing if it is another's."""
+    db.execute(update(NodeRow).where(NodeRow.name == me.node, NodeRow.boot == me.boot).values(boot=""))
+
+
+def release_dead(db: Connection, me: Process) -> list[str]:
+    """Ends the leases of other nodes whose process is dead, and returns their names.
+
+    Whoever acts on another node's death (closes its sessions, dismisses its guests) calls this first in the same
+    transaction: a process that was only cut off finds its lease gone when it comes back, and starts anew.
+    """
+    query = select(NodeRow.__table__, NOW.label("now")).where(NodeRow.name != me.node, NodeRow.boot != "")
+    dead = []
+    for row in db.execute(query.order_by(NodeRow.name)).all():
+        if _is_free(row, me):
+            # Not if it has just sent a heartbeat. The rows of live nodes are not locked: their heartbeats would wait.
+            same = (NodeRow.name == row.name, NodeRow.boot == row.boot, NodeRow.beat == row.beat)
+            if db.execute(update(NodeRow).where(*same).values(boot="")).rowcount:
+                dead.append(row.name)
+    return dead
+
+
+def _is_free(row: Row[Any], me: Process) -> bool:
+    if not row.boot:
+        return True
+    if me.machine and (row.host, row.machine) == (me.host, me.machine):
+        # Believe the kernel, not the clocks: this process may have been started under another time.
+        return (row.pid, row.started) == (me.pid, me.started) or not is_running(row.pid, row.started)
+    return bool((row.now - row.heartbeat_at).total_seconds() > LAPSE_SECONDS)
+
+
+def is_running(pid: int, started: int) -> bool:
+    """Whether this process is running on this machine. A zombie is not. When in doubt, it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    now = _started(pid)
+    return now is None or (now == started and now != 0)
+
+
+def _started(pid: int) -> int | None:
+    """When a process started, in ticks since the machine booted; 0 for a zombie; None if that cannot be read."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name before it may contain anything
+    return 0 if fields[0] in "ZX" else int(fields[19])  # fields 3 and 22 of proc_pid_stat(5)
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
