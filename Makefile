@@ -6,7 +6,7 @@
 PYTHON ?= python3
 ARGS =
 bin = .venv/bin
-sources = chatserver tests bench alembic twisted tools
+sources = chatserver tests bench chaos alembic twisted tools
 # The version comes from the tags (see pyproject.toml). There are none in a tree without git.
 described_by = setup.cfg pyproject.toml $(wildcard .git/refs/tags)
 
@@ -15,7 +15,7 @@ export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-newest check format coverage migrate bench bench-smoke hooks clean
+.PHONY: help run test test-newest check format coverage migrate bench bench-smoke chaos hooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -60,6 +60,10 @@ bench: .venv/.test  ## compare with other chat servers, write bench/RESULTS.md (
 bench-smoke: .venv/.test  ## compare with the recorded speed of this machine (a minute; RECORD=1 records it)
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.smoke $(if $(RECORD),--record)
+
+chaos: .venv/.test  ## kill, stop and cut a server under load, compare all logs (minutes; KILLS= SEED= DATABASE= MINUTES=)
+	$(bin)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(DATABASE),--database $(DATABASE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
 hooks: .venv/.dev  ## install git hooks that check each commit (see .pre-commit-config.yaml)
 	$(bin)/python -m pip install -q pre-commit

@@ -1,0 +1,136 @@
+"""What goes wrong: each function does one fault, from its beginning to its end, and says what it did."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from chaos.log import Broken
+from chaos.world import World
+from tests.support.process import ServerError
+
+
+def kill(world: World) -> str:
+    """kill -9, and a new start after a while."""
+    pause = world.chance.choice((0.0, world.chance.uniform(0.0, 1.0)))
+    world.server.kill()
+    time.sleep(pause)
+    world.server.start()
+    return f"kill -9, and a start {pause:.1f} s later"
+
+
+def terminate(world: World) -> str:
+    """SIGTERM: the server must end with status 0, and leave no session open."""
+    try:
+        status = world.server.stop()
+    except ServerError as error:
+        raise Broken(str(error).splitlines()[0]) from None
+    if status:
+        raise Broken(f"After SIGTERM the server ended with status {status}")
+    check_sessions(world)
+    world.server.start()
+    return "SIGTERM, status 0, and a start"
+
+
+def check_sessions(world: World) -> None:
+    """Raises Broken if a session is still open in the database; the server has stopped."""
+    left = world.database.open_sessions()
+    if left:
+        raise Broken(f"After a clean stop the database has open sessions of {', '.join(left)}")
+
+
+def stop_server(world: World) -> str:
+    """SIGSTOP and SIGCONT of the server; now and then for longer than its lease."""
+    seconds = world.chance.choice((0.3, 1.0, 2.0, 3.0, 3.0, 8.0))
+    pid = world.server.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    return f"SIGSTOP of the server for {seconds:g} s"
+
+
+def cut(world: World) -> str:
+    """Connections of clients, at random bytes."""
+    share = world.chance.uniform(0.2, 1.0)
+    most = world.chance.choice((200, 5_000, 50_000))
+    count = sum(relay.cut(share, most) for relay in world.relays)
+    time.sleep(0.3)
+    for relay in world.relays:
+        relay.cut(0.0, most)
+    return f"{count} connections cut within {most} bytes"
+
+
+def restart_postgres(world: World) -> str:
+    """An immediate stop, as in a crash, and a new start."""
+    assert world.postgres is not None
+    pause = world.chance.uniform(0.0, 2.0)
+    world.postgres.stop()
+    time.sleep(pause)
+    world.postgres.start()
+    return f"PostgreSQL stopped at once, and started {pause:.1f} s later"
+
+
+def stop_postgres(world: World) -> str:
+    """SIGSTOP of all of PostgreSQL's processes; now and then for longer than the server's deadline."""
+    seconds = world.chance.choice((0.5, 1.0, 2.0, 4.0, 12.0))
+    with _stopped_postgres(world):
+        time.sleep(seconds)
+    return f"SIGSTOP of PostgreSQL for {seconds:g} s"
+
+
+@contextmanager
+def _stopped_postgres(world: World) -> Iterator[None]:
+    assert world.postgres is not None
+    pidfile = world.postgres.folder / "data" / "postmaster.pid"
+    main = psutil.Process(int(pidfile.read_text(encoding="utf-8").splitlines()[0]))
+    main.suspend()  # first: it starts no further processes then
+    others = main.children(recursive=True)
+    try:
+        for other in others:
+            with suppress(psutil.NoSuchProcess):
+                other.suspend()
+        yield
+    finally:
+        for process in (*others, main):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def terminate_backends(world: World) -> str:
+    """pg_terminate_backend of some or all of the server's connections."""
+    share = world.chance.choice((0.3, 1.0))
+    return f"{world.database.terminate(share, world.chance)} backends terminated"
+
+
+def lose_answers(world: World) -> str:
+    """Commits take effect, but the server does not learn so."""
+    assert world.to_postgres is not None
+    seconds, share = world.chance.uniform(0.5, 3.0), world.chance.choice((0.05, 0.3, 1.0))
+    world.to_postgres.loss = share
+    try:
+        time.sleep(seconds)
+    finally:
+        world.to_postgres.loss = 0.0
+    return f"{share:.0%} of the answers to commits lost for {seconds:.1f} s"
+
+
+Fault = Callable[[World], str]
+
+SERVER: dict[str, tuple[int, Fault]] = {
+    "kill": (10, kill),
+    "term": (4, terminate),
+    "stop": (3, stop_server),
+    "cut": (6, cut),
+}
+"""By name: how often among others, and the fault."""
+POSTGRES: dict[str, tuple[int, Fault]] = {
+    "pg-restart": (3, restart_postgres),
+    "pg-stop": (3, stop_postgres),
+    "pg-terminate": (4, terminate_backends),
+    "pg-answers": (5, lose_answers),
+}

@@ -1,0 +1,137 @@
+"""Relays between a client and a server on the loopback interface, which cut connections and lose answers on purpose."""
+
+import random
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+Address = tuple[str, int]
+
+BUFFER_BYTES = 16 * 1024
+"""Of each socket: a relay with the kernel's large buffers would take everything that a slow client does not."""
+
+_COMMIT = re.compile(rb"\b(COMMIT|EXECUTE)\b")
+
+
+class Pair:
+    """One relayed connection."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self._sockets = (client, server)
+        self._left: int | None = None
+        self.loses_answer = False
+
+    def cut_after(self, size: int) -> None:
+        """Reset both connections after so many more bytes, in either direction."""
+        self._left = size
+        if size == 0:
+            self.reset()
+
+    def reset(self) -> None:
+        for end in self._sockets:
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)  # also wakes the thread that waits for data
+
+    def pump(self, relay: "Relay", from_client: bool) -> None:
+        """Copy one direction until it ends."""
+        source, target = self._sockets if from_client else self._sockets[::-1]
+        try:
+            while data := source.recv(BUFFER_BYTES):
+                if from_client:
+                    self.loses_answer = self.loses_answer or relay.will_lose(data)
+                elif self.loses_answer:
+                    self.reset()
+                    return
+                left = self._left
+                target.sendall(data if left is None else data[:left])
+                if left is not None:
+                    self._left = left - len(data)
+                    if self._left <= 0:
+                        self.reset()
+                        return
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.reset()
+
+    def close(self) -> None:
+        for end in self._sockets:
+            end.close()
+
+
+class Relay:
+    """Accepts connections on a port of its own, and connects each to `target()`, or closes it if nobody listens there.
+
+    While `loss` is above 0, that share of the commits on the way to a PostgreSQL server lose their answer: the server
+    gets the statement and executes it, and then both connections end.
+    """
+
+    def __init__(self, target: Callable[[], Address], chance: random.Random) -> None:
+        self.loss = 0.0
+        self._target = target
+        self._chance = chance
+        self._pairs: set[Pair] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        self.address: Address = self._listener.getsockname()
+        self._start(self._accept)
+
+    def will_lose(self, data: bytes) -> bool:
+        return self.loss > 0 and _COMMIT.search(data) is not None and self._chance.random() < self.loss
+
+    def cut(self, share: float, most: int) -> int:
+        """Cut this share of the connections after at most so many more bytes; returns how many connections."""
+        with self._lock:
+            chosen = [pair for pair in self._pairs if self._chance.random() < share]
+        for pair in chosen:
+            pair.cut_after(self._chance.choice((0, self._chance.randrange(most))))
+        return len(chosen)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            pair.reset()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._start(self._relay, client)
+
+    def _relay(self, client: socket.socket) -> None:
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        try:
+            server.settimeout(5.0)
+            server.connect(self._target())
+        except OSError:
+            client.close()
+            server.close()
+            return
+        server.settimeout(None)
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pair = Pair(client, server)
+        with self._lock:
+            self._pairs.add(pair)
+        upward = self._start(pair.pump, self, True)
+        pair.pump(self, False)
+        upward.join()
+        with self._lock:
+            self._pairs.discard(pair)
+        pair.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> threading.Thread:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        thread.start()
+        return thread
