@@ -24,7 +24,10 @@ def library() -> Path | None:
     return found[0] if found else None
 
 
-pytestmark = pytest.mark.skipif(library() is None, reason="libfaketime is not installed (apt-get install faketime)")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(library() is None, reason="libfaketime is not installed (apt-get install faketime)"),
+]
 
 
 class WallClock:

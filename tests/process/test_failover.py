@@ -11,6 +11,8 @@ from tests.support.client import JsonClient
 from tests.support.postgres import START_SECONDS, PostgresServer
 from tests.support.process import wait_until
 
+pytestmark = pytest.mark.slow
+
 
 class Standby(PostgresServer):
     """A hot standby of another server, which streams from it."""

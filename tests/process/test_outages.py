@@ -82,6 +82,7 @@ def test_sessions_that_end_during_an_outage_are_recorded(
     wait_until(last_seen, what="the end of ana's session is recorded")
 
 
+@pytest.mark.slow
 def test_a_database_that_hangs(
     postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_database_that_hangs(
     assert chat.log.count("does not answer") == chat.log.count("answers again") == 1
 
 
+@pytest.mark.slow
 def test_stopping_while_the_database_hangs(
     postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
 ) -> None:

@@ -5,11 +5,15 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from chatserver.store.lease import LAPSE_SECONDS
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
 from tests.support.client import JsonClient
 from tests.support.process import LOOPBACK, ChatServer, run_chatserver, wait_until
+
+pytestmark = pytest.mark.slow
 
 SECOND = "[server]\nnode = 'second'\nguests = true\n"
 GUESTS = "[server]\nguests = true\n"
