@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, outerjoin, select, update
+from sqlalchemy import Connection, case, func, insert, outerjoin, select, update
 from sqlalchemy.orm import aliased
 
 from chatserver.events import Entry, EntryKind, Person
@@ -26,20 +26,21 @@ def append_event(
 ) -> Entry:
     """Adds an entry that is not a message, and locks the room until the transaction ends.
 
-    Its time is `at`, or that of the entry before it if that is later: another process may have written that one, or
+    Its time is `at`, or that of the room's last entry if that is later: another process may have written that one, or
     this one may have waited for the lock.
 
     `target` is the person it was done to, `of` the seq of the message that it changes.
     """
-    seq = db.scalar(
-        update(RoomRow).where(RoomRow.id == room_id).values(last_seq=RoomRow.last_seq + 1).returning(RoomRow.last_seq)
-    )
-    assert seq is not None
+    seq, stamp = db.execute(
+        update(RoomRow)
+        .where(RoomRow.id == room_id)
+        .values(last_seq=RoomRow.last_seq + 1, last_at=case((RoomRow.last_at > at, RoomRow.last_at), else_=at))
+        .returning(RoomRow.last_seq, RoomRow.last_at)
+    ).one()
+    assert stamp is not None
     target_id = target.id if target else None
-    last_at = select(EntryRow.at).where(EntryRow.room_id == room_id, EntryRow.seq == seq - 1).scalar_subquery()
-    stored_at = db.scalar(
-        insert(EntryRow)
-        .values(
+    db.execute(
+        insert(EntryRow).values(
             room_id=room_id,
             seq=seq,
             kind=kind,
@@ -47,13 +48,11 @@ def append_event(
             text=said,
             target_id=target_id,
             target_seq=of,
-            at=case((last_at > at, last_at), else_=at),
+            at=stamp,
         )
-        .returning(EntryRow.at)
     )
-    assert stored_at is not None
     target_name = target.name if target else ""
-    return Entry(seq, kind, who.id, who.name, stored_at, said, target_id=target_id or 0, target=target_name, of=of or 0)
+    return Entry(seq, kind, who.id, who.name, stamp, said, target_id=target_id or 0, target=target_name, of=of or 0)
 
 
 _TARGET = aliased(AccountRow)
@@ -89,14 +88,9 @@ def after(
 
 
 def newest_at(db: Connection) -> datetime | None:
-    """The time of the newest entry of all rooms; None if there is none.
-
-    Times never go backwards within a room, so the last entry of each room suffices: one index lookup for each room,
-    a fifth of a second for 100,000 rooms. A deleted room gets no more entries and does not count.
-    """
-    last = (EntryRow.room_id == RoomRow.id, EntryRow.seq == RoomRow.last_seq)
-    query = select(func.max(EntryRow.at)).select_from(RoomRow).join(EntryRow, and_(*last))
-    return db.scalar(query.where(RoomRow.deleted_at.is_(None)))
+    """The time of the newest entry of all rooms; None if there is none. Reads all rooms. A deleted room gets no more
+    entries and does not count."""
+    return db.scalar(select(func.max(RoomRow.last_at)).where(RoomRow.deleted_at.is_(None)))
 
 
 def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int) -> tuple[list[Entry], bool]:

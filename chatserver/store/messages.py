@@ -50,7 +50,8 @@ _POSTGRES_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone=_OR_GONE)
 _POSTGRES_ONE_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone="")
 _SQLITE_OUTCOME = _OUTCOME.format(now=SQLITE_NOW, or_gone=_OR_GONE)
 _JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, e.seq AS old_seq, e.at AS old_at, {outcome}
+SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, r.last_at, e.seq AS old_seq, e.at AS old_at,
+       {outcome}
 FROM input AS i {joins}
 """
 
@@ -62,7 +63,7 @@ LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m O
 LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
 """
 _POSTGRES_LOCK = """
-LEFT JOIN LATERAL (SELECT last_seq, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
+LEFT JOIN LATERAL (SELECT last_seq, last_at, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
 """
 _SQLITE_JOINS = f"""
 LEFT JOIN room AS r ON r.id = i.room_id
@@ -71,7 +72,8 @@ LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
 # A whole take in one statement: one round trip and one commit. Rooms are locked in the order of their ids, so that two
-# nodes cannot wait for each other. What is read of a room is its state after the lock.
+# nodes cannot wait for each other. What is read of a room is its state after the lock, also the time of its last entry:
+# no entry gets an earlier one, whoever wrote the last. The time of an entry is returned only if it is not $2.
 _APPEND = f"""
 WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
@@ -81,17 +83,17 @@ WITH input AS (
 ), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'stored'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
-        ELSE old_seq END AS seq
+        ELSE old_seq END AS seq, greatest(last_at, $2) AS at
     FROM judged
 ), moved AS (
-    UPDATE room SET last_seq = n.seq
-    FROM (SELECT room_id, max(seq) AS seq FROM numbered WHERE outcome = 'stored' GROUP BY room_id) AS n
+    UPDATE room SET last_seq = n.seq, last_at = n.at
+    FROM (SELECT room_id, max(seq) AS seq, max(at) AS at FROM numbered WHERE outcome = 'stored' GROUP BY room_id) AS n
     WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'stored'))
 ), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, $2 FROM numbered WHERE outcome = 'stored'
+    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at FROM numbered WHERE outcome = 'stored'
 )
-SELECT outcome, seq, old_at FROM numbered ORDER BY ord
+SELECT outcome, seq, CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at END FROM numbered ORDER BY ord
 """
 
 # One message alone, the usual case at low rates: a plan with a third of the nodes, each of which takes time to start
@@ -101,14 +103,14 @@ WITH judged AS MATERIALIZED (
     SELECT e.seq AS old_seq, e.at AS old_at, {_POSTGRES_ONE_OUTCOME}
     FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i {_POSTGRES_JOINS}
 ), moved AS (
-    UPDATE room SET last_seq = last_seq + 1
-    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'stored' RETURNING last_seq
+    UPDATE room SET last_seq = last_seq + 1, last_at = greatest(last_at, $5)
+    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'stored' RETURNING last_seq, last_at
 ), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, $5 FROM moved
+    SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, last_at FROM moved
 )
 SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN 'not-a-member' ELSE outcome END,
-       coalesce(last_seq, old_seq), old_at
+       coalesce(last_seq, old_seq), coalesce(nullif(last_at, $5), old_at)
 FROM judged LEFT JOIN moved ON true
 """
 _PREPARE = (
@@ -214,23 +216,29 @@ _STORE_SQLITE = (
 
 def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
     now = as_sqlite(at)
-    heads: dict[int, int] = {}
+    heads: dict[int, tuple[int, str]] = {}
     rows: list[tuple[Any, ...]] = []
     verdicts = []
-    for _, room_id, author_id, words, client_id, last, old_seq, old_at, outcome in db.exec_driver_sql(
+    for _, room_id, author_id, words, client_id, last, last_at, old_seq, old_at, outcome in db.exec_driver_sql(
         _JUDGE_SQLITE, (_as_json(drafts),)
     ):
         if outcome != "stored":
-            then = at if old_at is None else datetime.fromisoformat(old_at).replace(tzinfo=UTC)
-            verdicts.append(Verdict(outcome, old_seq or 0, then))
+            verdicts.append(Verdict(outcome, old_seq or 0, at if old_at is None else _from_sqlite(old_at)))
             continue
-        seq = heads[room_id] = heads.get(room_id, last) + 1
-        verdicts.append(Verdict(outcome, seq, at))
-        rows.append((room_id, seq, author_id, words, client_id, now))
+        previous, stamp = heads.get(room_id) or (last, max(now, last_at or ""))
+        seq = previous + 1
+        heads[room_id] = seq, stamp
+        verdicts.append(Verdict(outcome, seq, at if stamp == now else _from_sqlite(stamp)))
+        rows.append((room_id, seq, author_id, words, client_id, stamp))
     if rows:
         db.exec_driver_sql(_STORE_SQLITE, rows)
-        db.exec_driver_sql("UPDATE room SET last_seq = ? WHERE id = ?", [(seq, id) for id, seq in heads.items()])
+        moved = [(*head, id) for id, head in heads.items()]
+        db.exec_driver_sql("UPDATE room SET last_seq = ?, last_at = ? WHERE id = ?", moved)
     return verdicts
+
+
+def _from_sqlite(stored: str) -> datetime:
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
 def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int] | None:

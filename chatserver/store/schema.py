@@ -81,7 +81,8 @@ class AccountRow(Base):
 
 
 class RoomRow(Base):
-    """A log of entries. `last_seq` is the number of the newest entry. A direct room is named `@id:id`.
+    """A log of entries. `last_seq` is the number of the newest entry, `last_at` its time: the next one has no earlier
+    time. A direct room is named `@id:id`.
 
     The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
     of a private room may read entries from before they joined. `invites`: who may invite.
@@ -103,6 +104,7 @@ class RoomRow(Base):
     kind: Mapped[RoomKind] = mapped_column(String(16))
     topic: Mapped[str] = mapped_column(Text, server_default="")
     last_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    last_at: Mapped[datetime | None] = mapped_column(Instant)
     created_by: Mapped[int | None] = mapped_column(ForeignKey("account.id"))
     created_at: Mapped[datetime] = mapped_column(Instant)
     deactivated_at: Mapped[datetime | None] = mapped_column(Instant)

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 
 from chatserver.errors import Refused
-from chatserver.events import CREATED, JOINED, Person, RoomFacts
+from chatserver.events import JOINED, Person, RoomFacts
 from chatserver.store import accounts, changes, clock, entries, moderation, rooms
 from chatserver.store.clock import NOW
 from chatserver.store.messages import Draft
-from chatserver.store.schema import BanRow, EntryRow, MembershipRow
+from chatserver.store.schema import BanRow, MembershipRow
 from chatserver.store.visibility import find_room
 from tests.store.conftest import AT, Tables
 
@@ -172,13 +172,31 @@ def test_the_newest_time(tables: Tables) -> None:
 
 
 def test_an_entry_is_not_before_the_last_one(tables: Tables) -> None:
-    """An entry that another process adds with a clock that is behind gets the time of the room's last entry."""
+    """An entry that a process adds with a clock that is behind gets the time of the room's last entry."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books, chess = tables.room("books", ana), tables.room("chess", ana)
+    late = AT + timedelta(hours=1)
+    draft, other = Draft(books.id, ana.id, "hi", "k1"), Draft(chess.id, ana.id, "hi", "k2")
+    assert [verdict.at for verdict in tables.append(draft, at=late)] == [late]
+    [joined] = tables.join(books, bob)
+    assert (joined.kind, joined.at) == (JOINED, late)
+    again = Draft(books.id, ana.id, "hi", None)
+    assert [verdict.at for verdict in tables.append(again)] == [late]
+    assert [verdict.at for verdict in tables.append(other, again, again)] == [AT, late, late]
+    later = late + timedelta(seconds=1)
+    assert [verdict.at for verdict in tables.append(draft, again, at=later)] == [late, later]
+    assert [entry.at for entry in tables.log(books)] == [AT, *[late] * 5, later]
+    assert [entry.at for entry in tables.log(chess)] == [AT, AT]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_message_that_waits(tables: Tables, size: int) -> None:
+    """Nor is a message that waits for a transaction with a later time before that transaction's entry."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana)
-    tables.append(Draft(books.id, ana.id, "hi", None), at=AT + timedelta(hours=1))
-    [joined] = tables.join(books, bob)
-    assert (joined.kind, joined.at) == (JOINED, AT + timedelta(hours=1))
-    assert [(entry.kind, entry.at) for entry in tables.log(books)] == [
-        (CREATED, AT), ("message", joined.at), (JOINED, joined.at),
-    ]  # fmt: skip
-    assert tables(lambda db: db.scalars(select(EntryRow.at).order_by(EntryRow.seq)).all()) == [AT, joined.at, joined.at]
+    drafts = [Draft(books.id, ana.id, "hi", None)] * size
+    late = AT + timedelta(milliseconds=3)
+    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*drafts)) as waiting:
+        rooms.join(db, bob, find_room(db, bob, "books", lock=True), late)
+    assert [verdict.at for verdict in waiting()] == [late] * size
+    assert [entry.at for entry in tables.log(books)] == [AT, late, *[late] * size]
