@@ -195,10 +195,11 @@ class Exported(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """The command was refused."""
+    """The command was refused. `retry`: after so many seconds the same command may succeed, if that is known."""
 
     error: ErrorWord
     text: str
+    retry: int | None = None
 
 
 Answer = (

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -29,6 +30,8 @@ class Server(Table, frozen=True):
     greeting: str = ""  # replaces the first line, without its "* "
     registration: Literal["open", "closed", "code"] = "open"
     registration_code: str = ""  # required to register if registration is "code"
+    reserved_names: list[str] = field(default_factory=list)  # names that nobody can register, besides built-in ones
+    trusted_proxies: list[str] = field(default_factory=list)  # networks whose connections begin with a PROXY header
     guests: bool = False  # whether people may log in without an account, to public rooms only
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
@@ -39,24 +42,96 @@ class Server(Table, frozen=True):
 
 
 class Limits(Table, frozen=True):
+    """What a client, an address, a network or an account may use, and at what rate. docs/security.md says what each
+    limit protects. An address is an IPv4 address or an IPv6 /64; a network is an IPv4 /24 or an IPv6 /48."""
+
+    exempt: list[str] = field(default_factory=list)  # networks whose addresses no quota or rate below counts
+
+    # What one connection may send
     max_line_bytes: int = 8192  # line end included
     window: int = 32  # commands of one connection under way before reading from it pauses
+    turn_bytes: int = 16_384  # taken from one connection in one turn of the reactor
+    turn_lines: int = 64  # likewise, blank ones included
     handshake_seconds: float = 30  # from connecting to logging in
     handshake_bytes: int = 8192  # likewise
     failed_logins: int = 3
     strikes: int = 20  # refused commands within a minute
+
+    # Rates, in the long run and at once: whoever is faster is read later
+    commands_per_second: float = 20  # of one connection
+    command_burst: int = 200
+    bytes_per_second: float = 32_768  # of one connection
+    byte_burst: int = 524_288
+    account_commands_per_second: float = 40  # of all connections of an account
+    account_command_burst: int = 400
+    account_bytes_per_second: float = 65_536
+    account_byte_burst: int = 1_048_576
+
+    # Connections
     connections: int = 20_000
-    connections_per_address: int = 0
-    pending_connections: int = 2_000  # not yet logged in
-    pending_per_address: int = 500
-    offences_per_address: int = 200  # foreign protocols and failed logins within a minute; then it is refused
-    commands_per_second: float = 0  # of one connection; faster ones are slowed
-    command_burst: int = 50
+    connections_per_address: int = 256
+    connections_per_account: int = 20
+    connections_per_minute: int = 240  # new ones, of one address; further ones are slowed, then refused
+    pending_connections: int = 2_000  # not yet logged in; the oldest makes way for a new one
+    pending_per_address: int = 64
+    pending_per_network: int = 256
+    offences_per_address: int = 50  # within a minute; then its connections are slowed, and at ten times as many refused
+    guess_seconds: float = 1  # the wait after a wrong password, token or code; it doubles with each of an address
+    guess_seconds_most: float = 900  # what it doubles up to
+
+    # Counts
+    registrations_per_hour: int = 20  # of one address
+    guests_per_address: int = 20  # connected at the same time
+    rooms_per_account: int = 50  # that it owns
+    rooms_per_hour: int = 20  # that one account creates
+    tokens_per_account: int = 50
+    invitations_sent: int = 200  # pending, of one account
+    invitations_received: int = 100  # pending, to one account
+
+    # What is sent
+    answer_bytes: int = 262_144  # of one answer; the rest is there to be asked for
+    unsent_bytes_per_account: int = 4_194_304  # waiting for its connections to read
     stalled_seconds: float = 300  # a client that reads nothing for so long is disconnected
+    least_bytes_per_second: float = 64  # and so is one that reads less than this while more waits for it
     ping_seconds: float = 90  # a program that sent nothing for so long is sent a ping
     pong_seconds: float = 60  # and disconnected if it sends nothing for so long after that
     presence_seconds: float = 2  # going offline is told after this time, unless the account is back
     presence_members: int = 200  # rooms with more sessions than this are told no presence
+    news_seconds: float = 5  # presence and away of one account are told to a room once in so long at most
+    joins_per_minute: int = 10  # of one account, of the same room; then joining it again has to wait
+
+
+NO_LIMITS: Final[dict[str, Any]] = dict.fromkeys(
+    (
+        "turn_bytes",
+        "turn_lines",
+        "commands_per_second",
+        "bytes_per_second",
+        "account_commands_per_second",
+        "account_bytes_per_second",
+        "connections_per_address",
+        "connections_per_account",
+        "connections_per_minute",
+        "pending_per_address",
+        "pending_per_network",
+        "offences_per_address",
+        "guess_seconds",
+        "registrations_per_hour",
+        "guests_per_address",
+        "rooms_per_account",
+        "rooms_per_hour",
+        "tokens_per_account",
+        "invitations_sent",
+        "invitations_received",
+        "answer_bytes",
+        "unsent_bytes_per_account",
+        "least_bytes_per_second",
+        "news_seconds",
+        "joins_per_minute",
+    ),
+    0,
+)
+"""The limits that benchmarks and some tests switch off: all that depend on how much somebody does."""
 
 
 class Passwords(Table, frozen=True):
@@ -66,7 +141,7 @@ class Passwords(Table, frozen=True):
     time_cost: int = 2
     parallelism: int = 1
     threads: int = 2
-    queue: int = 64  # logins waiting for a thread; further ones are refused with slow-down
+    queue: int = 1_024  # logins waiting for a thread; beyond that, the address with the most waiting is refused
     min_length: int = 8  # characters
 
 
@@ -75,6 +150,7 @@ class Pipeline(Table, frozen=True):
     read_lanes: int = 2
     take: int = 512  # sessions whose messages share a transaction
     database_seconds: float = 10  # a call that the database does not answer for so long is given up
+    read_seconds: float = 5  # a query that only reads ends after this time, with what it found
 
 
 class Shutdown(Table, frozen=True):
@@ -140,6 +216,18 @@ def load(path: Path | None) -> Settings:
         raise ConfigProblem(
             f"The settings file {path} is wrong: server.default_rooms has a name that no room can have. Correct it."
         ) from None
+    for key, networks in (
+        ("server.trusted_proxies", server.trusted_proxies),
+        ("limits.exempt", settings.limits.exempt),
+    ):
+        for network in networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ConfigProblem(
+                    f"The settings file {path} is wrong: {key} contains no network such as 192.0.2.0/24 ({error}). "
+                    "Correct it."
+                ) from None
     if any(origin != "*" and normal_origin(origin) is None for origin in server.origins):
         raise ConfigProblem(
             f"The settings file {path} is wrong: server.origins contains an entry that is not an origin such as "

@@ -42,12 +42,16 @@ BLAMELESS = RETRYABLE | {ErrorWord.LINE_TOO_LONG}
 
 
 class Refused(Exception):
-    """A command was not done, and nothing has changed. `text` names the remedy in one line."""
+    """A command was not done, and nothing has changed. `text` names the remedy in one line.
 
-    def __init__(self, error: ErrorWord, text: str) -> None:
+    `retry`: after so many seconds the same command may succeed, if that is known; only with one of RETRYABLE.
+    """
+
+    def __init__(self, error: ErrorWord, text: str, retry: int | None = None) -> None:
         super().__init__(error, text)
         self.error = error
         self.text = text
+        self.retry = retry
 
 
 class Rejected:

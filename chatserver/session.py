@@ -217,7 +217,8 @@ class Session:
 
     def answer_refusal(self, rejected: Rejected) -> None:
         """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""
-        self.answer(rejected.tag, Refusal(rejected.refused.error, rejected.refused.text))
+        refused = rejected.refused
+        self.answer(rejected.tag, Refusal(refused.error, refused.text, refused.retry))
 
     def tell(self, item: News) -> None:
         self.write(self.dialect.news(item))

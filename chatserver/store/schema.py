@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -65,19 +66,27 @@ class Base(DeclarativeBase):
 
 
 class AccountRow(Base):
-    """Somebody who can log in. `name_key` is the name in lower case; names are never reused."""
+    """Somebody who can log in. `name_key` is the name in lower case; names are never reused. Names that look alike have
+    the same `skeleton`.
+
+    `commands_per_second`, `bytes_per_second` and `connections` replace the limits of the settings for this account.
+    """
 
     __tablename__ = "account"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
     name_key: Mapped[str] = mapped_column(String(64), unique=True)
+    skeleton: Mapped[str | None] = mapped_column(String(64), index=True)
     password_hash: Mapped[str | None] = mapped_column(Text)
     kind: Mapped[AccountKind] = mapped_column(String(16), server_default="person")
     created_at: Mapped[datetime] = mapped_column(Instant)
     last_seen_at: Mapped[datetime | None] = mapped_column(Instant)
     disabled_at: Mapped[datetime | None] = mapped_column(Instant)
     erased_at: Mapped[datetime | None] = mapped_column(Instant)
+    commands_per_second: Mapped[float | None] = mapped_column(Float)
+    bytes_per_second: Mapped[float | None] = mapped_column(Float)
+    connections: Mapped[int | None] = mapped_column(Integer)
 
 
 class RoomRow(Base):
@@ -85,7 +94,8 @@ class RoomRow(Base):
     time. A direct room is named `@id:id`.
 
     The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
-    of a private room may read entries from before they joined. `invites`: who may invite.
+    of a private room may read entries from before they joined. `invites`: who may invite. `pace_seconds`: a member
+    may send one message in so long.
     """
 
     __tablename__ = "room"
@@ -111,6 +121,7 @@ class RoomRow(Base):
     deleted_at: Mapped[datetime | None] = mapped_column(Instant)
     past_open: Mapped[bool] = mapped_column(Boolean, server_default=false())
     invites: Mapped[Literal["members", "moderators"]] = mapped_column(String(16), server_default="members")
+    pace_seconds: Mapped[int] = mapped_column(Integer, server_default="0")
 
 
 class MembershipRow(Base):
@@ -199,7 +210,10 @@ class SessionRow(Base):
 
 
 class TokenRow(Base):
-    """What a program logs in with: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set."""
+    """What a program logs in with: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set.
+
+    `read_only`: it can change nothing. `room_id`: it is good for this room only.
+    """
 
     __tablename__ = "token"
     __table_args__ = (Index("ix_token_account_id", "account_id"),)
@@ -210,6 +224,9 @@ class TokenRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(Instant)
     last_used_at: Mapped[datetime | None] = mapped_column(Instant)
+    expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    read_only: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    room_id: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
 
 

@@ -18,7 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from chatserver.config import Limits, Settings
+from chatserver.config import NO_LIMITS, Limits, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import Entry
@@ -48,8 +48,8 @@ from tests.support.client import NOT_ENTRIES, Message
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 PASSWORD = "s3cret-words"
 PAGE_ENTRIES, PAGE_CHARACTERS = 200, 100_000
-QUIET = Limits(handshake_seconds=0, ping_seconds=0, stalled_seconds=0)
-"""No clock runs unless a test asks for it."""
+QUIET = Limits(handshake_seconds=0, ping_seconds=0, stalled_seconds=0, **NO_LIMITS)
+"""No clock runs, and nobody is slowed or refused, unless a test asks for it."""
 
 
 @cache

@@ -10,11 +10,13 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+from chatserver.config import NO_LIMITS
 from chatserver.store.database import open_ready, parse_url
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -69,12 +71,20 @@ def migrate(database: str) -> None:
     open_ready(parse_url(database), migrate=True).dispose()
 
 
+def without_limits(config: str) -> str:
+    """A TOML text in which the limits of NO_LIMITS that it does not set are off."""
+    chosen = tomllib.loads(config).get("limits", {})
+    off = "".join(f"{name} = {value}\n" for name, value in NO_LIMITS.items() if name not in chosen)
+    table = "[limits]\n"
+    return config.replace(table, table + off) if table in config else f"{config}\n{table}{off}"
+
+
 class ChatServer:
     """One server process, with its own process group and temporary folder.
 
     You can start it again after `stop()` or `kill()`. It then uses the same folder and, if it has a single endpoint,
-    the same port, so that clients can reconnect. `config` is the text of a TOML file; `python` is another interpreter
-    than the one that runs the tests.
+    the same port, so that clients can reconnect. `config` is the text of a TOML file; unless `limits` is "default", the
+    limits in NO_LIMITS that it does not set are off. `python` is another interpreter than the one that runs the tests.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class ChatServer:
         database: str,
         *,
         config: str = "",
+        limits: Literal["off", "default"] = "off",
         listen: Sequence[str] = (LOOPBACK,),
         options: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
@@ -101,6 +112,8 @@ class ChatServer:
         self._news = threading.Condition()
         self._log = ""
         self._ended = True
+        if limits == "off":
+            config = without_limits(config)
         if config:
             (self.folder / "chatserver.toml").write_text(config, encoding="utf-8")
             self._options += ["--config", str(self.folder / "chatserver.toml")]

@@ -36,10 +36,10 @@ def answer(asked: Asked, answer: Answer) -> bytes:
     match answer:
         case answers.Said(room, seq, at, dup):  # by far the most frequent answer
             return _encode(_Said(True, tagged, room, seq, rfc3339(at), dup or UNSET)) + b"\r\n"
-        case Refusal(error, text):
+        case Refusal(error, text, retry):
             body: dict[str, Any] = {"ok": False, "tag": tagged, "error": error, "text": text}
             if error in RETRYABLE:
-                body["retry"] = True
+                body["retry"] = retry or True
         case _:
             body = {"ok": True, "tag": tagged, **_fields(answer, asked.viewer)}
     if tag is None:
