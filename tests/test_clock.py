@@ -197,7 +197,8 @@ reactor.callFromThread(reactor.callLater, 0, print, "next turn")
 import threading
 threading.Timer(3, reactor.callFromThread, [late]).start()
 reactor.run()
-import os
+import os, sys
+sys.stdout.flush()
 os._exit(0)
 """
 
