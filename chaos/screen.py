@@ -10,7 +10,14 @@ from chaos.log import Broken
 from tests.support.client import Silence, TextClient
 
 _MESSAGE = re.compile(rf"\[{GENERAL}\] \d\d:\d\d (?:» )?([\w~-]+): (.*)")
+_FILLED = re.compile(r"(\S+-\d+) x*")
 _WELCOME = re.compile(r"(\* Hello [^\n]* You are in [^\n]*|! [^\n]*)\n")
+
+
+def _kept(text: str) -> str:
+    """A message without what fills it: that goes on on further lines of the screen."""
+    found = _FILLED.fullmatch(text)
+    return found[1] if found else text
 
 
 class Screen(Client):
@@ -19,11 +26,11 @@ class Screen(Client):
     def __init__(self, stage: Stage, name: str, seed: str) -> None:
         super().__init__(stage, name, seed)
         self.shown: list[list[str]] = []
-        """For each connection, the texts of the messages, in the order in which they were shown."""
+        """For each connection, the messages but for what fills them, in the order in which they were shown."""
 
     def has_shown(self, text: str) -> bool:
         """Whether the present connection shows this message."""
-        return bool(self.shown) and text in self.shown[-1]
+        return bool(self.shown) and _kept(text) in self.shown[-1]
 
     def converse(self) -> None:
         with TextClient(self.stage.addresses["line"], timeout=ANSWER_SECONDS) as client:
@@ -40,13 +47,13 @@ class Screen(Client):
                 for line in lines:
                     found = _MESSAGE.fullmatch(line.decode().rstrip("\r"))
                     if found is not None:
-                        self.shown[-1].append(found[2])
+                        self.shown[-1].append(_kept(found[2]))
 
     def check(self, log: list[Row]) -> None:
         """Raises Broken unless each connection showed messages that follow one another in the log of general."""
-        places = {row.text: place for place, row in enumerate(row for row in log if row.kind == "message")}
+        places = {_kept(row.text): place for place, row in enumerate(row for row in log if row.kind == "message")}
         for number, texts in enumerate(self.shown, 1):
-            where = [places.get(text, -1) for text in texts]
+            where = [places.get(_kept(text), -1) for text in texts]
             for before, after, text in zip(where, where[1:], texts[1:], strict=False):
                 if after != before + 1:
                     raise Broken(

@@ -47,7 +47,10 @@ class Done(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True):
-    """Logged in. For people also their current room, some of those who are online there, and its last entries."""
+    """Logged in. For people also their current room, some of those who are online there, and its last entries.
+
+    `more`: in so many further rooms that are not among `rooms`, all of them behind these by name.
+    """
 
     name: str
     rooms: list[RoomStatus]
@@ -55,6 +58,7 @@ class Welcome(Struct, frozen=True):
     others: list[str] = []
     recent: "Log | None" = None
     invitations: list[Invited] = []
+    more: int = 0
 
 
 class RoomList(Struct, frozen=True):
@@ -68,7 +72,7 @@ class Created(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """`members` is their number. For people also some of their names, and the last of the `unread` entries."""
+    """`members` is their number, `pace` is in seconds. For people also names, and the last of the `unread` entries."""
 
     room: str
     seq: int
@@ -77,6 +81,7 @@ class Joined(Struct, frozen=True):
     unread: int = 0
     topic: str = ""
     recent: "Log | None" = None
+    pace: int = 0
 
 
 class Left(Struct, frozen=True):
@@ -101,12 +106,17 @@ class Log(Struct, frozen=True):
 
 
 class MemberList(Struct, frozen=True):
+    """By name. `more`: how many others come after these; `whole`: these are all."""
+
     room: str
     members: list[MemberLine]
+    more: int = 0
+    whole: bool = True
 
 
 class UserList(Struct, frozen=True):
     users: list[UserLine]
+    more: bool = False
 
 
 class Marked(Struct, frozen=True):
@@ -116,6 +126,7 @@ class Marked(Struct, frozen=True):
 
 class UnreadList(Struct, frozen=True):
     rooms: list[RoomStatus]
+    more: bool = False
 
 
 class TopicSet(Struct, frozen=True):
@@ -156,15 +167,21 @@ class TokenMade(Struct, frozen=True):
 
     label: str
     token: str
+    expires: datetime | None = None
 
     def __repr__(self) -> str:
         return f"TokenMade({self.label!r})"
 
 
 class TokenLine(Struct, frozen=True):
+    """A token that is valid. `expires` None: when it is revoked. `room`: the only one that it is for."""
+
     label: str
     created: datetime
     last_used: datetime | None = None
+    expires: datetime | None = None
+    read_only: bool = False
+    room: str | None = None
 
 
 class TokenList(Struct, frozen=True):
@@ -182,7 +199,11 @@ class BanLine(Struct, frozen=True):
 
 
 class BanList(Struct, frozen=True):
+    """Newest first, from a room or (None) from the server. `before` asks for the next page, if any."""
+
     bans: list[BanLine]
+    room: str | None = None
+    before: int | None = None
 
 
 class Exported(Struct, frozen=True):

@@ -1,13 +1,11 @@
 """The log of what concerns security: one line for each event, with the client's address and the account's name.
 
 Administrators and fail2ban read these lines (deploy/fail2ban/, docs/security.md): their form is an interface. A line
-is `audit: EVENT key=value ...`. Values contain no blanks, quotes or control characters, whoever chose them: such
-characters are escaped as in JSON. A line never contains a password, a token or a message.
+is `audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes, whoever chose them: all other
+characters are escaped as in a Python string. A line never contains a password, a token or a message.
 """
 
 from twisted.logger import Logger
-
-from chatserver.wire.hygiene import escaped
 
 _log = Logger()
 
@@ -52,4 +50,4 @@ def _write(event: str, **fields: str) -> None:
 
 
 def _safe(value: str) -> str:
-    return escaped(value).replace("\\", "\\\\").replace('"', "\\u0022").replace(" ", "\\u0020")
+    return value.encode("unicode_escape").decode("ascii").replace(" ", "\\x20").replace('"', "\\x22")

@@ -10,6 +10,9 @@ from msgspec import Meta, Struct
 CURRENT = ""
 """In place of a room's name: the room that the person looks at."""
 
+SLOWEST_PACE = 3600
+
+Pace = Annotated[int, Meta(ge=0, le=SLOWEST_PACE)]
 Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Limit = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[int, Meta(ge=1, le=10**9)]
@@ -65,7 +68,7 @@ class Help(Command, frozen=True, tag="help"):
 
 
 class Password(Command, frozen=True, tag="password"):
-    """`others`: also ends all other connections of the account."""
+    """`others`: also ends all other connections of the account, and revokes its tokens."""
 
     old: str
     new: str
@@ -73,11 +76,19 @@ class Password(Command, frozen=True, tag="password"):
 
 
 class Token(Command, frozen=True, tag="token"):
-    """One of three: creates a token with that label, revokes the one with that label, or lists all."""
+    """One of three: creates a token with that label, revokes the one with that label, or lists all.
+
+    To create one takes the password; an empty one asks a person for it. The token lasts for so many `seconds` or until
+    it is revoked; `read_only`: it can change nothing; `room`: it is for this room only.
+    """
 
     label: str | None = None
     revoke: str | None = None
     list: bool = False
+    password: str = ""
+    seconds: Seconds | None = None
+    read_only: bool = False
+    room: str | None = None
 
 
 class Forget(Command, frozen=True, tag="forget"):
@@ -107,11 +118,13 @@ class Create(Command, frozen=True, tag="create"):
 
 
 class Set(Command, frozen=True, tag="set"):
-    """Settings of a room: whether new members of a private one may read its past, and who may invite."""
+    """Settings of a room: whether new members of a private one may read its past, who may invite, and how many seconds
+    have to pass between two messages of a member (0: none)."""
 
     room: str
     past: Literal["open", "closed"] | None = None
     invites: Literal["members", "moderators"] | None = None
+    pace: Pace | None = None
 
 
 class Delete(Command, frozen=True, tag="delete"):
@@ -177,6 +190,8 @@ class Search(Command, frozen=True, tag="search"):
 
 class Members(Command, frozen=True, tag="members"):
     room: str = CURRENT
+    after: str = ""
+    limit: Limit = 500
 
 
 class Who(Command, frozen=True, tag="who"):
@@ -189,7 +204,8 @@ class Read(Command, frozen=True, tag="read"):
 
 
 class Unread(Command, frozen=True, tag="unread"):
-    pass
+    after: str = ""
+    limit: Limit = 500
 
 
 class Topic(Command, frozen=True, tag="topic"):
@@ -216,13 +232,17 @@ class Kick(Command, frozen=True, tag="kick"):
 
 
 class Ban(Command, frozen=True, tag="ban"):
-    """Bans an account, or an address or network, from a room or (None) the server, for `seconds` or permanently."""
+    """Bans an account, or an address or network, from a room or (None) the server, for `seconds` or permanently.
+
+    `yes`: also if the network has operators or far too many addresses in it.
+    """
 
     name: str | None = None
     address: str | None = None
     room: str | None = None
     seconds: Seconds | None = None
     reason: str = ""
+    yes: bool = False
 
 
 class Unban(Command, frozen=True, tag="unban"):
@@ -232,7 +252,11 @@ class Unban(Command, frozen=True, tag="unban"):
 
 
 class Bans(Command, frozen=True, tag="bans"):
+    """Newest first. `before` is the `before` in the answer with the page before."""
+
     room: str | None = None
+    before: Seq | None = None
+    limit: Limit = 100
 
 
 class Mute(Command, frozen=True, tag="mute"):

@@ -69,7 +69,7 @@ class Limits(Table, frozen=True):
 
     # Connections
     connections: int = 20_000
-    connections_per_address: int = 256
+    connections_per_address: int = 512
     connections_per_account: int = 20
     connections_per_minute: int = 240  # new ones, of one address; further ones are slowed, then refused
     pending_connections: int = 2_000  # not yet logged in; the oldest makes way for a new one
@@ -83,7 +83,7 @@ class Limits(Table, frozen=True):
     registrations_per_hour: int = 20  # of one address
     guests_per_address: int = 20  # connected at the same time
     rooms_per_account: int = 50  # that it owns
-    rooms_per_hour: int = 20  # that one account creates
+    rooms_per_hour: int = 20  # that one account creates, and ten times as many direct rooms
     tokens_per_account: int = 50
     invitations_sent: int = 200  # pending, of one account
     invitations_received: int = 100  # pending, to one account
@@ -100,6 +100,9 @@ class Limits(Table, frozen=True):
     news_seconds: float = 5  # presence and away of one account are told to a room once in so long at most
     joins_per_minute: int = 10  # of one account, of the same room; then joining it again has to wait
 
+
+DEFAULT_LIMITS: Final = Limits()
+"""Those that a newcomer's server has."""
 
 NO_LIMITS: Final[dict[str, Any]] = dict.fromkeys(
     (

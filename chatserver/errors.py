@@ -73,6 +73,25 @@ class Unavailable(Refused):
         super().__init__(ErrorWord.UNAVAILABLE, text)
 
 
+class TooSlow(Unavailable):
+    """A query that only reads took longer than the settings allow; the database is well."""
+
+    def __init__(self) -> None:
+        super().__init__("Reading this takes too long. Ask for less at once, or try again in a moment.")
+        self.error = ErrorWord.SLOW_DOWN
+        self.retry = 1
+        self.args = (self.error, self.text)
+
+
+class Unstorable(Refused):
+    """The database can neither store nor compare a value of the command, whatever its state."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorWord.BAD_COMMAND, "A value in this command is too large, too long or cannot be stored. Correct it."
+        )
+
+
 FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
 """The answer to a command that met a bug."""
 
@@ -95,6 +114,11 @@ def no_such_user(name: str) -> Refused:
 
 def muted(room: str) -> Refused:
     return Refused(ErrorWord.MUTED, f"You are muted in {room}: for now you can only read there.")
+
+
+def slow(room: str, seconds: int) -> Refused:
+    text = f"In {room} each member may send one message every {seconds} s. Nothing was sent: wait, then send it again."
+    return Refused(ErrorWord.SLOW_DOWN, text, seconds)
 
 
 def blocked(name: str) -> Refused:

@@ -8,18 +8,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.events import Person
+from chatserver.errors import ErrorWord, Refused, Unavailable
+from chatserver.events import GUEST, Person
 from chatserver.session import Session
+from chatserver.stages import Stage
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.store.threads import Store
 from chatserver.turns import pause, until
+from chatserver.wire.addresses import Networks, counted
 
 RETRY_SECONDS = 1.0
 """Between two attempts, so that guests leave soon after the database is back."""
 LOST_SECONDS = 80.0
 """After so long a guest whose creation was not answered is looked for: by then a late commit has come (see
 `reconcile.DOUBT_SECONDS`), and the sessions of the guests who were created at the same time are recorded."""
+
+PLACE_SECONDS = 60
+"""A guest for whom there was no place may try again after so long."""
+PLACES_SWEPT = 1_000
+"""At least so many addresses come between two sweeps, which look at all of them."""
 
 
 def _ignore(_: object) -> None:
@@ -131,3 +138,38 @@ class Guests:
                 self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
                 self._suspect(guest)
         return True
+
+
+class GuestPlaces:
+    """How many guests of one address are connected, or about to be. `most` 0: without limit."""
+
+    def __init__(self, most: int, exempt: Networks) -> None:
+        self._most = most
+        self._exempt = exempt
+        self._taken: dict[str, list[Session]] = {}
+        self._swept = 0  # addresses that were left by the last sweep
+
+    def take(self, session: Session) -> None:
+        """Gives a place to a session that is logging in, until it ends or fails. Raises Refused(slow-down)."""
+        if not self._most or session.address in self._exempt:
+            return
+        key = counted(session.address)
+        here = self._taken[key] = _still_there(self._taken.get(key, []), session)
+        if len(here) >= self._most:
+            raise Refused(
+                ErrorWord.SLOW_DOWN,
+                "Too many guests from your address are connected. Register, or try again once one of them has left.",
+                PLACE_SECONDS,
+            )
+        here.append(session)
+        if len(self._taken) > 2 * self._swept + PLACES_SWEPT:
+            self._taken = {key: kept for key, all in self._taken.items() if (kept := _still_there(all))}
+            self._swept = len(self._taken)
+
+
+def _still_there(sessions: list[Session], other_than: Session | None = None) -> list[Session]:
+    return [
+        one
+        for one in sessions
+        if one is not other_than and (one.stage is Stage.BUSY or (one.stage is Stage.IN and one.kind == GUEST))
+    ]

@@ -2,41 +2,41 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from hmac import compare_digest
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chatserver import audit
 from chatserver import commands as c
-from chatserver.answers import Done, HelpText, Log, RoomStatus, Welcome
+from chatserver.answers import Done, HelpText, Log, Welcome
+from chatserver.authentication import MAX_LOGINS, WRONG, WRONG_PASSWORD, Authenticator, Guessed, Login
 from chatserver.batcher import Batcher
 from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable, banned_text
-from chatserver.events import GUEST, Entry, Membership, Person, RoomFacts
-from chatserver.handlers.accounts import ERASED, forget
-from chatserver.handlers.messages import status
+from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, banned_text
+from chatserver.events import GUEST, Membership, Person
+from chatserver.expiry import Expiry
+from chatserver.handlers.accounts import ERASED, change_password, forget, token
+from chatserver.handlers.messages import last_of, status
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
+from chatserver.handlers.rights import forbid_guest
 from chatserver.passwords import Hasher
+from chatserver.portion import Portion, invited_size, status_size
 from chatserver.presence import Presence
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
 from chatserver.stages import Event, Stage
-from chatserver.store import accounts, entries, logins, rooms, sessions, tokens
-from chatserver.store.accounts import Credentials
+from chatserver.store import accounts, entries, logins, sessions
 from chatserver.store.logins import LoginFacts
+from chatserver.store.members import by_label
 from chatserver.store.threads import Store
 from chatserver.turns import turns, until
 
-MAX_LOGINS = 100
-"""So many logins are looked up in one batch."""
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
 
-Joined = list[tuple[RoomFacts, list[Entry]]]
-Login = c.Login | c.Register | c.Guest
 _LOGINS: Final = (c.Login, c.Register, c.Guest)
 
 LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
@@ -45,9 +45,6 @@ LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
     Stage.IN: frozenset[type[c.Command]]({c.Look, *c.COMMANDS}).difference(_LOGINS),
 }
 """The commands that each stage takes. At the others nothing is read."""
-
-WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
-WRONG_PASSWORD = Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
 
 
 def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
@@ -61,13 +58,12 @@ def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
     return Rejected(refused, command.tag)
 
 
-class _Guessed(Refused):
-    """Somebody registers a name that was registered a moment ago, with another password. For the client the name is
-    taken; for the server it is a failed login, or the password of a new account could be guessed without limit."""
-
-
 def _ignore(_: object) -> None:
     pass
+
+
+def _how(command: Login) -> str:
+    return "guest" if isinstance(command, c.Guest) else "password"
 
 
 class Handshake:
@@ -99,21 +95,15 @@ class Handshake:
         self._now = now
         self._server = settings.server
         self._limits = settings.limits
-        self._min_length = settings.passwords.min_length
         self._store = store
-        self._hasher = hasher
         self._registry = registry
         self._roster = roster
         self._presence = presence
         self._session_log = session_log
         self._not_admitted = not_admitted
-        self._guest_lost = guest_lost
-        self._suspect = suspect
-        self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
+        self._authenticator = Authenticator(settings, clock, now, store, hasher, registry, guest_lost, suspect)
+        self._expiry = Expiry(clock, store, roster)
         self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
-
-    async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
-        return await self._store.read(tokens.find, hashes)
 
     async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
         return await self._store.read(logins.look_up, people)
@@ -171,7 +161,7 @@ class Handshake:
         taken = problem.error is ErrorWord.NAME_TAKEN  # another password does not help
         session.move(Event.RETURNED if taken else failed)
         session.link.refuse(Rejected(problem, tag))
-        if problem.error is ErrorWord.BAD_CREDENTIALS or isinstance(problem, _Guessed):
+        if problem.error is ErrorWord.BAD_CREDENTIALS or isinstance(problem, Guessed):
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:
                 session.link.hang_up(
@@ -181,16 +171,9 @@ class Handshake:
     # A person at the prompts
 
     async def _name_typed(self, session: Session, name: str) -> None:
-        account = await self._store.read(accounts.find, name)
+        account = await self._authenticator.named(session, name)
         if session.stage is not Stage.BUSY:
             return
-        if account is None and self._server.registration != "open":
-            how = (
-                "registration is closed. Type another name."
-                if self._server.registration == "closed"
-                else "registration needs a code: /register NAME PASSWORD code=CODE"
-            )
-            raise Refused(ErrorWord.CLOSED_REGISTRATION, f"There is no such account, and {how}")
         session.move(Event.NAMED)
         session.typed_name = name
         session.notice(
@@ -210,95 +193,13 @@ class Handshake:
 
     async def _log_in(self, session: Session, command: Login) -> None:
         """Logs in or registers. Raises Refused."""
-        person, session.token_id = await self._authenticate(command)
+        person, session.token_id = await self._authenticator.authenticate(session, command)
         try:
             if session.stage is Stage.BUSY:  # still there
                 await self._welcome(session, person, command)
         finally:
             if person.kind == GUEST and session.account_id != person.id:
                 self._not_admitted(person)
-
-    async def _authenticate(self, command: Login) -> tuple[Person, int]:
-        """Who logs in, and the id of the token used, or 0. Raises Refused."""
-        if isinstance(command, c.Guest):
-            return await self._guest(), 0
-        if isinstance(command, c.Register):
-            return await self._register(command), 0
-        if command.token:
-            found = await self._tokens.ask(tokens.token_hash(command.token))
-            if found is None:
-                raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown or revoked. Create a new one.")
-            return found[1], found[0]
-        account = await self._store.read(accounts.find, command.name)
-        usable = account is not None and not account.disabled
-        right = await self._hasher.verify(account.password_hash if account and usable else None, command.password)
-        if account is None or not right:
-            raise WRONG
-        return account.person, 0
-
-    async def _guest(self) -> Person:
-        if not self._server.guests:
-            raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
-        at = self._now()
-        try:
-            return await self._create(rooms.register_guest, at)
-        except Unavailable:
-            self._guest_lost(at)
-            raise
-
-    async def _create(self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str) -> Person:
-        """Runs a function of the store that creates an account, and announces in which rooms it is."""
-        try:
-            person, joined = await self._store.write(work, *args, self._server.default_rooms, at)
-        except Unavailable:
-            self._suspect(None)
-            raise
-        for facts, new in joined:
-            try:
-                self._registry.announce(facts, new)
-            except Exception:  # the account exists: its login goes on, and the room is read again
-                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
-                self._suspect(person)
-        return person
-
-    def _check_length(self, password: str) -> None:
-        if len(password) < self._min_length:
-            raise Refused(
-                ErrorWord.BAD_PASSWORD, f"A password needs at least {self._min_length} characters. Choose a longer one."
-            )
-
-    async def _register(self, command: c.Register) -> Person:
-        if self._server.registration == "closed":
-            raise Refused(ErrorWord.CLOSED_REGISTRATION, "Registration is closed. Log in with an existing account.")
-        if self._server.registration == "code":
-            wanted = self._server.registration_code
-            if not compare_digest(command.code.encode(), wanted.encode()):
-                raise Refused(
-                    ErrorWord.CLOSED_REGISTRATION,
-                    "The registration code is missing or wrong. Ask the server's operators for it.",
-                )
-        self._check_length(command.password)
-        known = await self._store.read(accounts.find, command.name)
-        if known is not None:  # before the hash, which is expensive
-            return await self._register_again(command, known)
-        hash = await self._hasher.hash(command.password)
-        try:
-            return await self._create(rooms.register, self._now(), command.name, hash)
-        except Refused as refused:
-            if refused.error is not ErrorWord.NAME_TAKEN:
-                raise
-        # It was registered meanwhile: by somebody else, or by an earlier attempt of this client.
-        return await self._register_again(command, await self._store.read(accounts.find, command.name))
-
-    async def _register_again(self, command: c.Register, known: Credentials | None) -> Person:
-        """Logs in to an account that was registered a moment ago with the same password: this is a retry, and the first
-        answer was lost. Raises Refused(name-taken) for any other account, without looking at its password."""
-        taken = accounts.name_taken(command.name)
-        if known is None or known.disabled or known.created_at <= self._now() - accounts.RETRY_WINDOW:
-            raise taken
-        if not await self._hasher.verify(known.password_hash, command.password):
-            raise _Guessed(taken.error, taken.text)
-        return known.person
 
     async def _welcome(self, session: Session, person: Person, command: Login) -> None:
         resume = {}
@@ -309,6 +210,7 @@ class Handshake:
             while True:
                 login.stale, recent = False, None
                 known = await self._logins.ask((person, session.token_id))
+                session.scope = known.scope
                 if known.account.gone:  # since the password was checked
                     raise WRONG
                 if known.account.ban is not None:
@@ -324,16 +226,19 @@ class Handshake:
                 if not login.stale:
                     break
             session.account_id, session.name, session.kind = person.id, person.name, known.account.kind
+            session.limits = known.limits
             session.move(Event.ADMITTED)
             session.link.admitted()
             self._roster.add(session, known.apart)
             self._registry.subscribe(session, known.memberships, resume)
+            if known.scope is not None and known.scope.seconds is not None:
+                self._expiry.add(session.token_id, known.scope.seconds)
+        audit.logged_in(session.address, person.name, "token" if session.token_id else _how(command))
         if session.view is not None and current is not None:
             session.view.current = current.facts.label(person.id)
             session.has_read(current.facts.id, current.seq)  # its last lines are shown
-        lines: list[RoomStatus] = [status(one.facts, person, one.seq, one.read, one.role) for one in known.memberships]
         names = self._names(session) if session.view is not None else []
-        session.answer(command.tag, Welcome(person.name, lines, session.current, names, recent, known.invitations))
+        session.answer(command.tag, self._greeted(person, known, session.current, names, recent))
         if self._server.motd:
             session.notice(self._server.motd)
         self._session_log.add(
@@ -341,6 +246,19 @@ class Handshake:
         )
         self._presence.came(session)
         self._registry.catch_up(session)
+
+    def _greeted(
+        self, person: Person, known: LoginFacts, current: str, names: list[str], recent: Log | None
+    ) -> Welcome:
+        """The answer to a login. Somebody may be in thousands of rooms: those that do not fit are counted."""
+        lines = [status(one.facts, person, one.seq, one.read, one.role) for one in known.memberships]
+        lines.sort(key=lambda line: by_label(line.room))
+        portion = Portion(self._limits.answer_bytes)
+        invitations = portion.head(known.invitations, invited_size)
+        if recent is not None:
+            recent = last_of(portion, recent, person.id)
+        rooms = portion.head(lines, status_size)
+        return Welcome(person.name, rooms, current, names, recent, invitations, len(lines) - len(rooms))
 
     def _first_room(self, memberships: list[Membership]) -> Membership | None:
         """The room that a person looks at first: a default room, else any."""
@@ -351,31 +269,39 @@ class Handshake:
         return memberships[0] if memberships else None
 
     def _names(self, session: Session) -> list[str]:
-        """Some of those who are online in the current room."""
-        room = session.room_called(c.CURRENT)
-        names = dict.fromkeys(other.name for other in room or () if other.account_id != session.account_id)
-        return sorted(names)[:NAMES_SHOWN]
+        """Some of those who are online in the current room, as far as this person may know."""
+        return sorted(self._roster.names(session.room_called(c.CURRENT) or (), session))[:NAMES_SHOWN]
 
     # Commands that need the password's hash
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
-        self._check_length(command.new)
-        account = await self._store.read(accounts.get, session.account_id)
-        if await self._is_right(account, command.old):
-            hash = await self._hasher.hash(command.new)
-            await self._store.write(accounts.set_password, session.account_id, hash)
-        elif not await self._is_right(account, command.new):  # else a retry: it was changed, and the answer was lost
+        self._authenticator.check_length(command.new)
+        which = await self._authenticator.matching(session, command.old, command.new)
+        if not which:
             raise WRONG_PASSWORD
-        gone = HangUp(session.account_id, "password", "Your password was changed. Log in with the new one.", spare=True)
-        return Outcome(Done("You changed your password."), effects=[gone] if command.others else [])
+        # If it is the new one, this is a retry: it was changed, and the answer was lost.
+        hash = await self._authenticator.hash(session, command.new) if which == 1 else None
+        ask = Ask(session.person, self._now())
+        return await self._store.write(change_password, ask, hash, others=command.others)
+
+    async def token(self, session: Session, command: c.Token) -> Outcome:
+        """The `token` command. Raises Refused where one is to be created and the password is wrong."""
+        forbid_guest(session.person)
+        if command.label is not None:
+            if not command.password:  # what a person types next is taken for it: see `View`
+                return Outcome(Done("Type your password to create the token, or press Enter to leave it."))
+            if not await self._authenticator.matching(session, command.password):
+                raise WRONG_PASSWORD
+        ask = Ask(session.person, self._now(), limits=self._limits)
+        return await self._store.write(token, ask, command)
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
         account = await self._store.read(accounts.get, session.account_id)
         if account is not None and account.erased:  # a retry: the answer was lost
             return Outcome(Done("Your account is erased."), effects=[HangUp(session.account_id, *ERASED)])
-        if not await self._is_right(account, command.password):
+        if not await self._authenticator.matching(session, command.password):
             raise WRONG_PASSWORD
         others = [other for other in self._roster.sessions(session.account_id) if other is not session]
         for other in others:
@@ -385,6 +311,3 @@ class Handshake:
         )  # what they sent before is stored first, and erased too
         ask = Ask(session.person, self._now())
         return await self._store.write(forget, ask, messages=command.messages == "erase")
-
-    async def _is_right(self, account: Credentials | None, password: str) -> bool:
-        return account is not None and await self._hasher.verify(account.password_hash, password)

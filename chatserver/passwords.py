@@ -1,4 +1,4 @@
-"""Password hashing: argon2id (RFC 9106) in a small pool of its own, with a bounded queue."""
+"""Password hashing: argon2id (RFC 9106) in a small pool of threads of its own. Who waits for it: `fairqueue.py`."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,7 +9,6 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from chatserver.config import Passwords
-from chatserver.errors import ErrorWord, Refused
 
 T = TypeVar("T")
 
@@ -20,16 +19,12 @@ def hash_now(password: str, *, memory_kib: int, time_cost: int, parallelism: int
 
 
 class Hasher:
-    """Its methods raise Refused(slow-down) where too many logins wait already."""
-
     def __init__(self, reactor: Any, settings: Passwords) -> None:
         self._hasher = PasswordHasher(
             time_cost=settings.time_cost, memory_cost=settings.memory_kib, parallelism=settings.parallelism
         )
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
-        self._max_waiting = settings.queue + settings.threads
-        self._waiting = 0
         # The password of an unknown name is compared with this, so that it takes as long as that of a known one.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -54,10 +49,4 @@ class Hasher:
         return bool(hash)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        if self._waiting >= self._max_waiting:
-            raise Refused(ErrorWord.SLOW_DOWN, "Too many people are logging in just now. Try again in a moment.")
-        self._waiting += 1
-        try:
-            return await deferToThreadPool(self._reactor, self._pool, work, *args)
-        finally:
-            self._waiting -= 1
+        return await deferToThreadPool(self._reactor, self._pool, work, *args)

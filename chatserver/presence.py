@@ -1,47 +1,194 @@
-"""Tells people who share a room who is online. Changes are coalesced: an unstable link causes no flood of news."""
+"""Tells people who share a room who is online, and who is away. Changes are coalesced: neither an unstable link nor
+somebody who changes their away text all the time causes a flood of news."""
 
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from chatserver import events
+from chatserver.errors import Unavailable
+from chatserver.news import Pace
 from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.session import Session, collected
+from chatserver.wire.dialect import NONE
+
+SLICE_RECIPIENTS = 20_000
+"""So many pieces of news are written in one turn of the reactor, which takes some ten milliseconds."""
+RETRY_SECONDS = 1.0
+
+Mutes = Callable[[Collection[int]], Awaitable[Mapping[int, frozenset[int]]]]
+"""By account, the rooms in which it is muted now. Raises Unavailable."""
+
+
+async def no_mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
+    return {}
 
 
 class Presence:
     """`seconds`: the delay before others are told that an account went offline; if it is back by then, they are not.
-    Rooms with more than `max_subscribers` sessions are told nothing."""
+    Rooms with more than `max_subscribers` sessions are told nothing. `news_seconds`: others are told of an account once
+    in this time at most; what has changed and changed back by then, they are not told.
 
-    def __init__(self, clock: IReactorTime, roster: Roster, seconds: float, max_subscribers: int) -> None:
+    Where an account is muted, nobody is told its away text.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        roster: Roster,
+        seconds: float,
+        max_subscribers: int,
+        news_seconds: float = 0,
+        mutes: Mutes = no_mutes,
+    ) -> None:
         self._clock = clock
         self._roster = roster
         self._seconds = seconds
         self._max_subscribers = max_subscribers
+        self._mutes = mutes
         self._going: dict[int, IDelayedCall] = {}
+        self._pace = Pace(clock, news_seconds, self._tell)
+        self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
+        self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
+        self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
+        roster.mutes_changed = self._mutes_changed
 
     def came(self, session: Session) -> None:
         """A session has logged in. Others are told, unless its account was online a moment ago."""
-        going = self._going.pop(session.account_id, None)
+        if self._back(session.account_id):
+            self._pace.add(session.account_id)  # it was away perhaps, and is away no longer
+        elif len(self._roster.sessions(session.account_id)) == 1:
+            self._changed(events.Presence(session.name, False), session.account_id)
+
+    def _back(self, account_id: int) -> bool:
+        """Whether an account was about to go; if so, it is not any more."""
+        going = self._going.pop(account_id, None)
         if going is not None:
             going.cancel()
-        elif len(self._roster.sessions(session.account_id)) == 1:
-            self.tell(session)
-
-    def tell(self, session: Session) -> None:
-        """Tells everybody nearby that this account is online, and its away text, if any."""
-        near = self._roster.nearby(session, self._max_subscribers)
-        away = self._roster.away_text(session.account_id)
-        self._roster.tell(near, events.Presence(session.name, True, away))
+        return going is not None
 
     def going(self, session: Session) -> None:
         """A session is about to leave the roster. If it is the account's last one, others are told, unless the account
         is back soon."""
-        if len(self._roster.sessions(session.account_id)) > 1:
+        account_id = session.account_id
+        if self._roster.sessions(account_id) != [session]:  # others stay, or it failed to log in
             return
-        near = {other.account_id for other in self._roster.nearby(session, self._max_subscribers)}
+        near = self._roster.nearby(session, self._max_subscribers)
+        self._near[account_id] = frozenset(other.account_id for other in near)
+        self._told.setdefault(account_id, self._state(session.name, account_id))
 
         def gone() -> None:
-            del self._going[session.account_id]
-            here = [other for account_id in near for other in self._roster.sessions(account_id)]
-            self._roster.tell(here, events.Presence(session.name, False))
+            del self._going[account_id]
+            self._pace.add(account_id)
 
-        self._going[session.account_id] = self._clock.callLater(self._seconds, gone)
+        self._back(account_id)  # after a login that failed halfway
+        self._going[account_id] = self._clock.callLater(self._seconds, gone)
+
+    def away(self, session: Session, text: str) -> None:
+        """An account is away, for this reason, or (without a text) back. Others are told."""
+        before = self._state(session.name, session.account_id)
+        if not self._roster.set_away(session.account_id, text):
+            return
+        if text:
+            self._told.setdefault(session.account_id, before)
+            self._look_up(session.account_id)
+        else:
+            self._changed(before, session.account_id)
+
+    def _changed(self, before: events.Presence, account_id: int) -> None:
+        self._told.setdefault(account_id, before)
+        self._pace.add(account_id)
+
+    # Where somebody is muted, they say nothing by an away text either
+
+    def _look_up(self, account_id: int) -> None:
+        ensureDeferred(self._find_mutes(account_id)).addErrback(
+            lambda failure: self.log.failure("Where somebody is muted could not be read.", failure)
+        )
+
+    async def _find_mutes(self, account_id: int) -> None:
+        """Reads where an account is muted, and then tells what there is to tell of it. Until that is known, its away
+        text is shown to nobody. However often that is asked, an account has one read under way."""
+        if account_id in self._reading:
+            self._reading[account_id] = True
+            return
+        self._reading[account_id] = True
+        try:
+            while self._reading[account_id]:
+                self._reading[account_id] = False
+                rooms = (await self._mutes([account_id])).get(account_id, NONE)
+            away = self._roster.away(account_id)
+            if away is not None:
+                away.muted_in = rooms
+        except Unavailable:
+            self._clock.callLater(RETRY_SECONDS, self._mutes_changed, account_id)
+            return
+        finally:
+            del self._reading[account_id]
+        if account_id in self._told:
+            self._pace.add(account_id)
+
+    def _mutes_changed(self, account_id: int) -> None:
+        """The account was muted or unmuted somewhere."""
+        away = self._roster.away(account_id)
+        if away is not None:
+            away.muted_in = None
+            self._look_up(account_id)
+
+    # Telling
+
+    def _state(self, name: str, account_id: int) -> events.Presence:
+        return events.Presence(name, bool(self._roster.sessions(account_id)), self._roster.away_text(account_id))
+
+    def _tell(self, account_ids: Sequence[int]) -> dict[int, bool]:
+        """Writes the news of these accounts, or of as many as one turn of the reactor allows, in one piece to each
+        recipient."""
+        taken: dict[int, bool] = {}
+        pieces: list[tuple[events.Presence, set[Session]]] = []
+        recipients = 0
+        for account_id in account_ids:
+            if recipients > SLICE_RECIPIENTS:
+                break
+            waits = account_id in self._going or account_id in self._reading  # it is added again once that is over
+            found = [] if waits else self._news(account_id)
+            pieces += found
+            count = sum(len(sessions) for _, sessions in found)
+            taken[account_id] = count > 0
+            recipients += count
+        try:
+            with collected({session: None for _, sessions in pieces for session in sessions}):
+                for news, sessions in pieces:
+                    self._roster.tell(sessions, news)
+        except Exception:  # those who were not told see it in the answer to `who`
+            self.log.failure("News could not be told.")
+        return taken
+
+    def _news(self, account_id: int) -> list[tuple[events.Presence, set[Session]]]:
+        """What has changed about an account, with those who are told so; forgets it."""
+        before = self._told.pop(account_id, None)
+        near = self._near.pop(account_id, NONE)
+        if before is None or (now := self._state(before.name, account_id)) == before:
+            return []
+        if not now.online:
+            return [(now, self._roster.still_near(account_id, near))]
+        # A session whose token is for one room hears no other one.
+        session = max(self._roster.sessions(account_id), key=lambda one: len(one.rooms))
+        everybody = self._roster.nearby(session, self._max_subscribers)
+        if not now.away:
+            return [(now, everybody)]
+        readers = self._readers(session)
+        told = [(now, readers)]
+        if not before.online:
+            told.append((events.Presence(now.name, True), everybody - readers))
+        return told
+
+    def _readers(self, session: Session) -> set[Session]:
+        """The sessions that are told an account's away text."""
+        away = self._roster.away(session.account_id)
+        if away is None or away.muted_in is None:
+            return set()
+        return self._roster.nearby(session, self._max_subscribers, away.muted_in)

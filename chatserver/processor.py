@@ -9,12 +9,14 @@ from msgspec import Struct
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
+from chatserver import audit
 from chatserver import commands as c
+from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
 from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import Entry, Person
-from chatserver.handlers import READS, SEES_ONLINE, WRITES
+from chatserver.handlers import AUDITED, READS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.messages import as_entry, said
 from chatserver.handlers.outcome import Announcement, Apart, Ask, BansChanged, Effect, End, HangUp, Outcome, Tell
@@ -64,6 +66,7 @@ class Processors:
         stored: Callable[[int], None],
         suspect: Callable[[Person], None],
         may_serve: Callable[[], bool] = lambda: True,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._turn = turn
         self._lanes = lanes
@@ -78,6 +81,7 @@ class Processors:
         self._stored = stored
         self._suspect = suspect
         self._may_serve = may_serve
+        self._limits = limits
         self._stopped = False
 
     def start(self, readers: int) -> None:
@@ -201,6 +205,8 @@ class Processors:
                     await self._serve_says([one])
             elif isinstance(error, Conflict):
                 await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
+            elif isinstance(error, Refused):
+                spoken[0].session.link.refuse(Rejected(error, spoken[0].tag))
             else:
                 self.log.failure("A message could not be stored.")
                 self._doubt(spoken[0])
@@ -255,7 +261,7 @@ class Processors:
     async def _serve_next(self, session: Session) -> None:
         command = session.inbox.pop(0) if session.inbox else None
         if isinstance(command, c.Command):  # else the connection has ended meanwhile
-            await self._serve(session, command, self._ask(session, command))
+            await self._serve(session, command, self.ask(session, command))
 
     async def _serve(self, session: Session, command: c.Command, work: Awaitable[Outcome]) -> None:
         try:
@@ -274,7 +280,8 @@ class Processors:
             self._suspect(session.person)
         session.link.refuse(Rejected(error, command.tag))
 
-    async def _ask(self, session: Session, command: c.Command) -> Outcome:
+    async def ask(self, session: Session, command: c.Command) -> Outcome:
+        """Does a command in a transaction of its own. Raises Refused."""
         if getattr(command, "room", None) == c.CURRENT:
             if not session.current:
                 raise Refused(ErrorWord.BAD_COMMAND, "You are not in any room. Join one first: /join ROOM")
@@ -286,6 +293,8 @@ class Processors:
             self._roster.visible_to(session.account_id) if sees else NONE,
             self._roster.away_texts() if sees else {},
             None if session.view is None else dict(session.view.read),
+            self._limits,
+            session.only,
         )
         if type(command) in READS:
             with self._registry.pending_login(session.account_id) as seen:
@@ -297,6 +306,8 @@ class Processors:
     def _conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
         """Does all that follows from a command that is committed. Whatever fails there, others are told what is stored,
         and the sender's connection ends with a reason."""
+        if type(command) in AUDITED:
+            _record(session, command)
         try:
             self._follow(session, command, outcome)
         except Exception:
@@ -343,6 +354,7 @@ class Processors:
                         other.link.hang_up(reason, text)
             case Apart((one, other_id), apart):
                 self._roster.set_apart(one, other_id, apart=apart)
+                self._registry.doubt_logins(one, other_id)
             case BansChanged():
                 self._bans_changed()
             case End(reason, text):
@@ -371,3 +383,16 @@ def _move_view(session: Session, view: View, outcome: Outcome) -> None:
             session.notice(f"What you type now goes to {view.current}.")
     elif outcome.closed is not None and view.current == outcome.closed.label(session.account_id):
         view.current = c.CURRENT
+
+
+def _record(session: Session, command: c.Command) -> None:
+    """Writes to the audit log who did what to whom, without what they wrote."""
+    if isinstance(command, c.Token) and command.list:
+        return
+    room = getattr(command, "room", None) or ""
+    what = {
+        "room": session.current if room == c.CURRENT else room,
+        "target": getattr(command, "name", None) or getattr(command, "address", None) or "",
+        "role": getattr(command, "role", ""),
+    }
+    audit.acted(session.address, session.name, str(command.__struct_config__.tag), **what)

@@ -1,4 +1,4 @@
-"""The settings of a room, and how an entry records them in its text: `past=open,invites=members`."""
+"""The settings of a room, and how an entry records them in its text: `past=open,invites=members,pace=30`."""
 
 from typing import Final
 
@@ -6,15 +6,28 @@ ROOM_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "past": ("open", "closed"),
     "invites": ("members", "moderators"),
 }
-"""By name, the values that each may have."""
+"""By name, the words that each may have."""
+
+PACE: Final = "pace"
+"""The setting that is a number: how many seconds have to pass between two messages of a member; 0: none."""
 
 
-def recorded(chosen: dict[str, str | None]) -> str:
+def recorded(chosen: dict[str, str | int | None]) -> str:
     """The text of a `set` entry; settings that are None were not changed."""
-    return ",".join(f"{name}={value}" for name, value in chosen.items() if value)
+    return ",".join(f"{name}={value}" for name, value in chosen.items() if value is not None)
 
 
 def parse_recorded(text: str) -> dict[str, str]:
-    """What a `set` entry says; names that this version does not know are left out."""
-    pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+    """The words that a `set` entry says; names that this version does not know are left out."""
+    pairs = _pairs(text)
     return {name: pairs[name] for name in ROOM_SETTINGS if name in pairs}
+
+
+def parse_pace(text: str) -> int | None:
+    """The pace that a `set` entry says, if it says one."""
+    pace = _pairs(text).get(PACE, "")
+    return int(pace) if pace.isascii() and pace.isdecimal() and len(pace) <= 9 else None
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(pair.partition("=")[::2] for pair in text.split(","))

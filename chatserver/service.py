@@ -30,6 +30,7 @@ from chatserver.net import doors
 from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
 from chatserver.net.factory import ChatFactory
+from chatserver.net.tls import ForwardSecret
 from chatserver.passwords import Hasher
 from chatserver.processor import Processors
 from chatserver.reconcile import Reconciler
@@ -37,7 +38,9 @@ from chatserver.sessionlog import SessionLog
 from chatserver.store.database import DatabaseProblem
 from chatserver.store.threads import Store
 from chatserver.turns import until
+from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
+from chatserver.wire.addresses import Networks
 
 T = TypeVar("T")
 
@@ -50,6 +53,7 @@ SESSIONS_SECONDS = 1.0
 """The last rows of `session` may take so long. Those that are not written are closed by the next start."""
 JOIN_SECONDS = 0.1
 BACKLOG = 1024
+SOCKET_MODE = "660"
 GC_THRESHOLDS = (2000, 10, 100)
 SWITCH_SECONDS = 0.001
 """A thread with a page of rows may not keep the reactor waiting for Python's usual 5 ms."""
@@ -81,6 +85,7 @@ class ChatService(Service):
         lease: Lease,
         reconciler: Reconciler,
         guests: Guests,
+        upkeep: Upkeep,
         new_id: Callable[[], str],
         now: Clock,
     ) -> None:
@@ -95,6 +100,7 @@ class ChatService(Service):
         self._lease = lease
         self._reconciler = reconciler
         self._guests = guests
+        self._upkeep = upkeep
         self._new_id = new_id
         self._now = now
         self._opening: list[Deferred[IListeningPort]] = []
@@ -162,9 +168,10 @@ class ChatService(Service):
         """Opens a port. Raises CannotStart if that fails at once; some endpoints fail later, when the reactor runs, and
         then the server stops with the same message and exit status."""
         new_door, endpoint_string = doors.split(description)
-        factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id)
+        proxies = Networks(self._settings.server.trusted_proxies)
+        factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id, proxies)
         try:
-            endpoint = serverFromString(self._reactor, with_backlog(endpoint_string))
+            endpoint = serverFromString(ForwardSecret(self._reactor), completed(endpoint_string))
             listening = endpoint.listen(factory)
         except Exception as error:
             raise CannotStart(f"--listen {description} is not an endpoint ({error}). Try tcp:4000.") from None
@@ -208,6 +215,7 @@ class ChatService(Service):
         self._processors.start(self._settings.pipeline.read_lanes)
         self._watch.start()
         self._lease.start()
+        self._upkeep.start()
         self._reconciler.suspect()  # a commit of the run before may still come
         self._sweep()
         self._serving = True
@@ -261,6 +269,7 @@ class ChatService(Service):
             self._sweep_call.cancel()
         await self._step("watching the database", self._watch.stop)
         await self._step("comparing heads", self._reconciler.stop)
+        await self._step("tidying the database", self._upkeep.stop)
         connections.closing = True
         await self._close_ports()
         self.log.info("Stopping with {count} open connections.", count=len(connections.open))
@@ -373,15 +382,16 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def with_backlog(description: str) -> str:
-    """An endpoint string with room for a burst of connections. Twisted's default of 50 overflows in milliseconds, and a
-    client that is dropped then tries again only after a second (RFC 6298, section 2)."""
+def completed(description: str) -> str:
+    """An endpoint string with room for a burst of connections: Twisted's default of 50 overflows in milliseconds, and a
+    client that is dropped then tries again only after a second (RFC 6298, section 2). A Unix socket is for the server's
+    user and group, whatever the umask is."""
     kind = description.partition(":")[0]
-    return (
-        description
-        if kind not in ("tcp", "tcp6", "ssl") or ":backlog=" in description
-        else f"{description}:backlog={BACKLOG}"
-    )
+    if kind in ("tcp", "tcp6", "ssl") and ":backlog=" not in description:
+        return f"{description}:backlog={BACKLOG}"
+    if kind == "unix" and ":mode=" not in description:
+        return f"{description}:mode={SOCKET_MODE}"
+    return description
 
 
 def _tune_process() -> None:

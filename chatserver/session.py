@@ -5,10 +5,12 @@ from datetime import date
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
+from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.answers import Answer, Refusal
 from chatserver.commands import CURRENT, Command, Tag
-from chatserver.errors import Rejected
+from chatserver.errors import Refused, Rejected
 from chatserver.events import PERSON, AccountKind, Entry, News, Person
+from chatserver.scope import Scope
 from chatserver.stages import Event, Stage, next_stage
 from chatserver.times import now
 from chatserver.view import View
@@ -135,11 +137,13 @@ class Session:
         "id",
         "inbox",
         "kind",
+        "limits",
         "link",
         "name",
         "pumping",
         "replays",
         "rooms",
+        "scope",
         "stage",
         "strikes",
         "token_id",
@@ -159,7 +163,9 @@ class Session:
         self.account_id = 0
         self.name = ""
         self.kind: AccountKind = PERSON
+        self.limits: AccountLimits = AS_SET
         self.token_id = 0  # the token it logged in with, or 0
+        self.scope: Scope | None = None  # what that token is good for
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
         # A list, though taken from in front: it is short, and an empty deque takes ten times the memory.
@@ -201,6 +207,46 @@ class Session:
     def room_called(self, label: str) -> "Room | None":
         """The room that this client means, if it hears it; "" is the current one."""
         return self.rooms.get(label) or self.rooms.get((label or self.current).lower())
+
+    # What it sends
+
+    def parse(self, line: str) -> Command | Rejected | None:
+        """The command on a line that has passed `clean_line`, as far as this client may give it; None for a line that
+        asks for nothing. Raises Undecodable."""
+        view = self.view
+        if view is None:
+            parsed = self.form.dialect.parse(line, self.stage)
+        else:
+            parsed = view.parse(self.form.dialect, line, self.stage, self.name, self.kind)
+        if self.scope is None or self.stage is not Stage.IN or not isinstance(parsed, Command):
+            return parsed
+        try:
+            return self.scope.confined(parsed, self.only, self._room_id)
+        except Refused as refused:
+            if view is not None:
+                view.cancel()
+            return Rejected(refused, parsed.tag)
+
+    # What its token is good for
+
+    def hears(self, room_id: int) -> bool:
+        """Whether this room is there for it."""
+        return self.scope is None or self.scope.hears(room_id)
+
+    def is_told(self, item: News) -> bool:
+        return self.scope is None or self.scope.is_told(item, self._room_id)
+
+    @property
+    def only(self) -> str:
+        """If its token is for one room, the label of that room, if it hears it; else ""."""
+        if self.scope is None or not self.scope.room_id:
+            return ""
+        ours = (room for room in self.rooms.values() if room.facts.id == self.scope.room_id)
+        return next((room.facts.label(self.account_id) for room in ours), "")
+
+    def _room_id(self, label: str) -> int:
+        room = self.room_called(label)
+        return 0 if room is None else room.facts.id
 
     # What it is sent
 

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
@@ -11,9 +12,11 @@ from chatserver import commands, config
 from chatserver.clock import Clock
 from chatserver.config import ConfigProblem, Settings
 from chatserver.delivery.registry import Registry
+from chatserver.errors import Unavailable
 from chatserver.events import GUEST, Entry
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
+from chatserver.handlers.outcome import Outcome
 from chatserver.handshake import Handshake
 from chatserver.lease import Lease
 from chatserver.net.connection import FENCED
@@ -24,10 +27,11 @@ from chatserver.processor import Processors
 from chatserver.queue import Lanes
 from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
+from chatserver.searches import Searches
 from chatserver.service import CannotStart, ChatService
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
-from chatserver.store import Engine, entries, sessions
+from chatserver.store import Engine, entries, people, sessions
 from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
 from chatserver.store.lease import Held, this_process
 from chatserver.store.moderation import NetworkBan
@@ -101,15 +105,20 @@ def connection_count(settings: Settings) -> int:
 
 
 def thread_counts(settings: Settings) -> tuple[int, int]:
-    """Threads for writing and for reading: one a lane, and some for logging in and catching up."""
+    """Threads for writing and for reading: one a lane and a search, and some for logging in and catching up."""
     pipeline = settings.pipeline
-    return pipeline.write_lanes + SPARE_THREADS, pipeline.read_lanes + SPARE_THREADS
+    return pipeline.write_lanes + SPARE_THREADS, pipeline.read_lanes + search_count(settings) + SPARE_THREADS
+
+
+def search_count(settings: Settings) -> int:
+    """How many searches run at the same time: half as many as there are lanes for other reading."""
+    return max(settings.pipeline.read_lanes // 2, 1)
 
 
 def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     """Makes every part, and hands it what it uses."""
-    limits, now = settings.limits, Clock()
-    store = Store(engine, reactor, *thread_counts(settings), settings.pipeline.database_seconds)
+    limits, pipeline, now = settings.limits, settings.pipeline, Clock()
+    store = Store(engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds)
 
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return await store.read(entries.after, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
@@ -121,7 +130,11 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     registry = Registry(reactor, read_page, roster, rewound)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewound)
-    presence = Presence(reactor, roster, limits.presence_seconds, limits.presence_members)
+
+    async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
+        return await store.read(people.mutes, account_ids)
+
+    presence = Presence(reactor, roster, limits.presence_seconds, limits.presence_members, limits.news_seconds, mutes)
     session_log = SessionLog(reactor, store)
     hasher = Hasher(reactor, settings.passwords)
     guests = Guests(reactor, store, registry, now, reconciler.suspect)
@@ -144,18 +157,35 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost)
     watch = Watch(reactor, store, registry, roster, now, set_bans)
+    upkeep = Upkeep(reactor, store, now)
+    searches = Searches(search_count(settings))
+
+    async def search(session: Session, command: commands.Search) -> Outcome:
+        async def work() -> Outcome:
+            if not lease.check():  # all connections are being ended
+                raise Unavailable()
+            return await processors.ask(session, command)
+
+        return await searches.run(session.account_id, work)
+
     processors = Processors(
         turns(reactor),
         Lanes(settings.pipeline.write_lanes),
         store,
         registry,
-        Online(roster, presence, now),
+        Online(roster, presence, now, limits.answer_bytes),
         settings.pipeline.take,
-        {commands.Password: handshake.change_password, commands.Forget: handshake.forget},
+        {
+            commands.Password: handshake.change_password,
+            commands.Token: handshake.token,
+            commands.Forget: handshake.forget,
+            commands.Search: search,
+        },
         watch.reload_bans,
-        Upkeep(store).stored,
+        upkeep.stored,
         reconciler.suspect,
         lease.check,
+        limits,
     )
 
     def left(session: Session, reason: str) -> None:
@@ -173,6 +203,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     )  # fmt: skip
     service = ChatService(
         reactor, settings, store, hasher, session_log, watch, processors, connections, lease, reconciler, guests,
+        upkeep,
         new_id, now,
     )  # fmt: skip
     return service

@@ -1,23 +1,54 @@
 """Maintenance of the database in the background. Without it, some messages would have to wait for that work."""
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from chatserver.erasures import Erasures
 from chatserver.errors import Unavailable
-from chatserver.store import search
+from chatserver.store import oldindex, search
+from chatserver.store.erasure import PAUSE_SECONDS
 from chatserver.store.threads import Store
 
-TIDY_MESSAGES = 8192
+TIDY_MESSAGES: Final = 8192
 """After so many messages the index of words is tidied: well before the database does it within a message's commit."""
+
+LOG_SECONDS: Final = 30.0
+"""SQLite's write-ahead log is emptied so often: what was erased is to be gone from the files within a minute."""
+
+AGAIN_SECONDS: Final = 5.0
+"""And tried again after so long if a reader still needs the log."""
 
 
 class Upkeep:
     log = Logger()
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, now: Callable[[], datetime]) -> None:
+        self._clock = clock
         self._store = store
+        self._erasures = Erasures(clock, store, now)
         self._stored = 0
         self._tidying = False
+        self._running = False
+        self._next: IDelayedCall | None = None
+        self._mark = oldindex.Mark()
+
+    def start(self) -> None:
+        self._running = True
+        self._erasures.start()
+        self._next = self._clock.callLater(LOG_SECONDS, self._empty_log)
+
+    def stop(self) -> None:
+        self._running = False
+        self._erasures.stop()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     def stored(self, messages: int) -> None:
         """Counts messages that have been stored."""
@@ -36,3 +67,28 @@ class Upkeep:
             self.log.failure("The index of words could not be tidied.")
         finally:
             self._tidying = False
+
+    def _empty_log(self) -> None:
+        self._next = None
+        ensureDeferred(self._emptied())
+
+    async def _emptied(self) -> None:
+        empty = False
+        try:
+            await self._drop_words()
+            empty = await self._store.empty_log()
+        except Unavailable:
+            pass  # the store has logged that
+        except Exception:
+            self.log.failure("The write-ahead log could not be emptied.")
+        if self._running:
+            self._next = self._clock.callLater(LOG_SECONDS if empty else AGAIN_SECONDS, self._empty_log)
+
+    async def _drop_words(self) -> None:
+        """Does nothing unless this is an old version of SQLite."""
+        erased, mark = await self._store.read(oldindex.anything_erased, self._mark)
+        first = True
+        while erased and self._running and await self._store.write(oldindex.merge, first=first):
+            first = False
+            await deferLater(self._clock, PAUSE_SECONDS)
+        self._mark = mark

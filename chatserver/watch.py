@@ -8,11 +8,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatserver.accountlimits import AS_SET
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable, banned_text
 from chatserver.outage import Outage
 from chatserver.roster import Roster
-from chatserver.store import changes, moderation
+from chatserver.store import account_limits, changes, moderation
 from chatserver.store.threads import Store
 
 POLL_SECONDS = 1.0
@@ -122,8 +123,9 @@ class Watch:
                         )
             case "account" if self._roster.sessions(subject):
                 (account,) = await self._store.read(changes.accounts, [(subject, 0)])
+                limits = (await self._store.read(account_limits.find, [subject])).get(subject, AS_SET)
                 for session in self._roster.sessions(subject):
-                    session.kind = account.kind
+                    session.kind, session.limits = account.kind, limits
                     if account.ban is not None:
                         session.link.hang_up("banned", banned_text(account.ban))
                     elif account.gone:

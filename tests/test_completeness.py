@@ -29,7 +29,7 @@ from chatserver.wire.text.parse import BUILDERS, GREETINGS
 from tests.support.transcript import files
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {c.Password, c.Forget}
+SLOW = {c.Password, c.Token, c.Forget}
 """They check a password's hash, and are served by methods of the handshake."""
 OPEN_TO_ALL = {c.Create, c.Join, c.Leave}
 """They change a room but need no right in it: visibility decides."""

@@ -25,14 +25,19 @@ from chatserver.roster import Roster
 from chatserver.stages import Stage
 from chatserver.store.messages import Draft, Verdict
 from chatserver.turns import turns
-from chatserver.wire.dialect import PLAIN
+from chatserver.wire.dialect import PLAIN, Dialect
 from chatserver.wire.jsonl import JSONL
+from chatserver.wire.text import TEXT
 from tests.test_outbox import Link
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
 CALLS_EACH = 3
 """For a recipient: the socket's `send`, what the one of this test calls, and a check of how much was sent."""
+CALLS_NAMED = 6
+"""For a person who is named: which entries name them, and which bytes those are that are rendered already."""
+CALLS_RENDERED = 500
+"""For rendering a message of 200 words once more."""
 CALLS_MESSAGE = 25
 """For a message in a large take, not counting its recipients."""
 
@@ -82,8 +87,9 @@ class InstantStore:
 class Hall:
     """A room with this many people; the first one sends the messages."""
 
-    def __init__(self, people: int) -> None:
+    def __init__(self, people: int, dialect: Dialect = JSONL) -> None:
         self.clock = Clock()
+        self.dialect = dialect
         store: Any = InstantStore()
         nothing: Any = None
         self.roster = Roster()
@@ -107,16 +113,16 @@ class Hall:
         assert isinstance(door, LineDoor)
         door.makeConnection(link)
         session = door.connection.session
-        session.speak(JSONL, PLAIN)
+        session.speak(self.dialect, PLAIN)
         session.account_id, session.name, session.stage = number + 1, f"user{number}", Stage.IN
         self.registry.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
         session.link.admitted()
         link.sends = 0
         return door
 
-    def says(self, messages: int) -> None:
+    def says(self, messages: int, text: str = "hello") -> None:
         speaker = self.doors[0].connection.session
-        speaker.inbox += [c.Say(room="books", text="hello", tag=1) for _ in range(messages)]
+        speaker.inbox += [c.Say(room="books", text=text, tag=1) for _ in range(messages)]
         self.processors.schedule(speaker)
         self.clock.advance(0)
         assert not speaker.inbox
@@ -155,6 +161,17 @@ def test_calls_for_each_recipient() -> None:
     for hall in (few, many):
         hall.says(1)  # warm up: some work is done only once
     assert calls(lambda: many.says(1)) - calls(lambda: few.says(1)) <= 100 * CALLS_EACH
+
+
+def test_calls_for_each_person_named() -> None:
+    """A message that names everybody in a room costs a handful of calls more for each of them, to find their names, and
+    nothing else: it is rendered twice, with the mark and without it."""
+    hall = Hall(200, TEXT)
+    names = " ".join(door.connection.session.name for door in hall.doors)
+    nobody = names.replace("user", "nobody")
+    hall.says(1, names)
+    spoken = calls(lambda: hall.says(1, nobody))
+    assert calls(lambda: hall.says(1, names)) - spoken <= 200 * CALLS_NAMED + CALLS_RENDERED
 
 
 def test_calls_for_each_message() -> None:

@@ -168,7 +168,7 @@ ACTS: dict[str, tuple[list[Act], Act]] = {
     "unmute": ([("mute", {"room": "club", "name": "bob"})], ("unmute", {"room": "club", "name": "bob"})),
     "block": ([], ("block", {"name": "dan"})),
     "unblock": ([("block", {"name": "dan"})], ("unblock", {"name": "dan"})),
-    "token": ([], ("token", {"label": "script"})),
+    "token": ([], ("token", {"label": "script", "password": PASSWORD})),
     "export": ([], ("export", {})),
     "rooms": ([], ("rooms", {})),
     "ping": ([], ("ping", {})),

@@ -7,14 +7,15 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
+from chatserver.errors import Refused, Unavailable
 from chatserver.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
-from chatserver.guests import LOST_SECONDS, RETRY_SECONDS, Guests
+from chatserver.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, GuestPlaces, Guests
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.turns import POLL_SECONDS
+from chatserver.wire.addresses import Networks
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures
@@ -162,3 +163,40 @@ def test_stopping(town: Town) -> None:
     assert (len(town.store.calls), town.guests.idle, town.clock.getDelayedCalls()) == (1, True, [])
     town.guests.not_admitted(Person(8, "~8", GUEST))
     assert len(town.store.calls) == 2
+
+
+def arriving(address: str) -> Session:
+    session = Session("s", address, JSONL)
+    session.stage = Stage.BUSY
+    return session
+
+
+def test_places() -> None:
+    """Guests of an address count while they log in and while they are connected; an IPv6 /64 is one address."""
+    places = GuestPlaces(2, Networks(["192.0.2.0/24"]))
+    one, two, three = (arriving(f"2001:db8::{number}") for number in range(3))
+    places.take(one)
+    places.take(one)  # once more, after it failed
+    places.take(two)
+    with pytest.raises(Refused, match="slow-down"):
+        places.take(three)
+    one.stage, one.kind = Stage.IN, GUEST
+    with pytest.raises(Refused, match="slow-down"):
+        places.take(three)
+    two.stage = Stage.GREETING  # it was refused for another reason
+    places.take(three)
+    one.stage = Stage.ENDING
+    places.take(two)
+    for _ in range(3):
+        places.take(arriving("192.0.2.1"))
+        GuestPlaces(0, Networks()).take(arriving("::1"))
+
+
+def test_places_are_forgotten() -> None:
+    """Addresses from which nobody is there any more are not kept."""
+    places = GuestPlaces(1, Networks())
+    for number in range(3 * PLACES_SWEPT):
+        session = arriving(f"10.0.{number // 256}.{number % 256}")
+        places.take(session)
+        session.stage = Stage.ENDING
+    assert len(places._taken) <= PLACES_SWEPT

@@ -12,14 +12,15 @@ from twisted.internet.task import Clock
 
 from chatserver import commands as c
 from chatserver.answers import Done
-from chatserver.config import Limits, Server, Settings
+from chatserver.authentication import MAX_LOGINS
+from chatserver.config import Limits, Passwords, Server, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
 from chatserver.guests import Guests
-from chatserver.handlers.accounts import forget
+from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
-from chatserver.handshake import LINES_SHOWN, MAX_LOGINS, NAMES_SHOWN, Handshake
+from chatserver.handshake import LINES_SHOWN, NAMES_SHOWN, Handshake
 from chatserver.presence import Presence
 from chatserver.roster import Roster
 from chatserver.session import Session
@@ -43,9 +44,16 @@ GENERAL, BOOKS = RoomFacts(1, "general"), RoomFacts(2, "books")
 ANA, BOB = Person(1, "ana"), Person(2, "bob")
 WORDS = "s3cret-words"
 TOKEN = "ct_0123456789abcdefghijklmnopqrstuvwxyz"
-SETTINGS = Settings(server=Server(node="one"))
+PATIENT = Limits(guess_seconds=0)
+"""Nobody waits after a wrong password: see test_guesses.py."""
+SETTINGS = Settings(server=Server(node="one"), limits=PATIENT)
 HERE = AccountNow(PERSON, gone=False, ban=None)
 GONE = AccountNow(PERSON, gone=True, ban=None)
+
+
+def changed(who: Person, others: bool) -> Outcome:
+    """The outcome of a changed password, as the store's function gives it."""
+    return Outcome(Done("You changed your password."), effects=[HangUp(who.id, "password", "")] if others else [])
 
 
 class ClientLink(MemoryLink):
@@ -138,8 +146,9 @@ class Town:
         self.store = MemoryStore(
             {
                 accounts.find: self._find,
+                accounts.claimed: self._find,
                 accounts.get: self.accounts.get,
-                accounts.set_password: lambda account_id, password_hash: None,
+                change_password: lambda ask, _, others: changed(ask.who, others),
                 tokens.find: lambda hashes: [self.tokens.get(hash) for hash in hashes],
                 logins.look_up: lambda people: [self._facts(person) for person, _ in people],
                 entries.before: self._before,
@@ -281,7 +290,7 @@ def raising(error: Exception) -> Any:
 
 
 def town_with(**server: Any) -> Town:
-    return Town(Settings(server=Server(node="one", **server)))
+    return Town(Settings(server=Server(node="one", **server), limits=PATIENT))
 
 
 # A person at the prompts
@@ -353,8 +362,8 @@ def test_a_program_logs_in(town: Town) -> None:
         "tag": 1,
         "name": "ana",
         "rooms": [
-            {"room": "general", "seq": 3, "read": 0, "role": "member"},
             {"room": "books", "seq": 0, "read": 0, "role": "member"},
+            {"room": "general", "seq": 3, "read": 0, "role": "member"},
         ],
         "invitations": [{"room": "club", "by": "bob"}],
     }
@@ -394,11 +403,11 @@ def test_registering_on_two_connections(town: Town) -> None:
     it wants to take it."""
     first, again = town.client(), town.client()
     line = json.dumps({"cmd": "register", "name": "cai", "password": WORDS})
-    town.store.hold(accounts.find)
+    town.store.hold(accounts.claimed)
     again.begins(line)
     first.begins(line)
     town.store.fail(rooms.register, accounts.name_taken("cai"))
-    town.release(accounts.find)
+    town.release(accounts.claimed)
     assert (first.session.name, again.session.name) == ("cai", "cai")
     assert first.session.account_id == again.session.account_id
     assert (len(town.store.called(rooms.register)), again.session.failed_logins) == (2, 0)
@@ -588,9 +597,32 @@ def test_other_refusals_are_not_counted(town: Town) -> None:
     assert (client.session.failed_logins, client.link.ended) == (0, [])
 
 
+@pytest.mark.parametrize("queue", [1024, 10])
+def test_strangers_who_wait_for_a_hash(queue: int) -> None:
+    """Ninety logins from one address do not keep one from another out: it is next but one, also if no more can wait."""
+    town = Town(Settings(limits=PATIENT, passwords=Passwords(threads=1, queue=queue)))
+    gate = town.hasher.gate = Deferred()
+    strangers = [town.client() for _ in range(90)]
+    for stranger in strangers:
+        stranger.begins(json.dumps({"cmd": "login", "name": "nobody", "password": WORDS}))
+    ana = town.client()
+    ana.session.address = "198.51.100.1"
+    ana.begins(json.dumps({"cmd": "login", "name": "ana", "password": WORDS}))
+    running = len(town.hasher.calls)
+    assert running == 2
+    town.hasher.gate = None
+    gate.callback(None)
+    town.turn()
+    assert town.hasher.calls.index(("verify", hash_of(WORDS))) <= running + 1
+    assert ana.stage is Stage.IN
+    full = [stranger for stranger in strangers if stranger.link.refusals == ["slow-down"]]
+    assert len(full) == (0 if queue > 90 else 90 - running - queue + 1)
+    assert all(stranger.told[0]["retry"] == 5 and stranger.link.ended == [] for stranger in full)
+
+
 def test_no_limit_of_wrong_passwords() -> None:
     """The limit 0 is none."""
-    client = Town(Settings(limits=Limits(failed_logins=0))).client()
+    client = Town(Settings(limits=Limits(guess_seconds=0, failed_logins=0))).client()
     for _ in range(10):
         client.sends("login", name="ana", password="another one")
     assert (client.stage, client.link.ended) == (Stage.GREETING, [])
@@ -649,7 +681,7 @@ def test_the_store_is_away_during_a_login(town: Town, work: Any, failures: list[
 def test_the_store_is_away_at_the_name_prompt(town: Town) -> None:
     """The name is asked for again."""
     ana = town.client(TEXT)
-    town.store.fail(accounts.find, Unavailable())
+    town.store.fail(accounts.claimed, Unavailable())
     assert ana.is_refused("ana") == "unavailable"
     assert ana.stage is Stage.GREETING
 
@@ -657,7 +689,7 @@ def test_the_store_is_away_at_the_name_prompt(town: Town) -> None:
 @pytest.mark.parametrize(
     ("work", "cmd", "fields"),
     [
-        (accounts.find, "register", {"name": "cai", "password": WORDS}),
+        (accounts.claimed, "register", {"name": "cai", "password": WORDS}),
         (rooms.register, "register", {"name": "cai", "password": WORDS}),
         (rooms.register_guest, "guest", {}),
         (tokens.find, "login", {"token": TOKEN}),
@@ -692,7 +724,7 @@ def test_a_bug_in_the_hasher(town: Town, failures: list[Exception]) -> None:
 def test_a_bug_at_the_prompts(town: Town, failures: list[Exception]) -> None:
     """While a name or password is looked up, too: it is logged, and the prompt comes again."""
     ana, error = town.client(TEXT), RuntimeError("a bug")
-    town.store.fail(accounts.find, error)
+    town.store.fail(accounts.claimed, error)
     assert ana.is_refused("ana") == "unavailable"
     assert (ana.stage, failures) == (Stage.GREETING, [error])
     ana.types("ana")
@@ -791,7 +823,7 @@ def test_joined_while_logging_in(town: Town, work: Any) -> None:
     town.memberships[ANA.id].append(Membership(BOOKS, 1, 1, "member", 1, 1))
     town.registry.announce(BOOKS, [joined])
     town.release(work)
-    assert "general, books" in ana.screen
+    assert "books, general" in ana.screen
     assert len(town.store.called(logins.look_up)) == 3  # bob's, and two
     ana.link.writes.clear()
     town.registry.announce(BOOKS, [Entry(2, MESSAGE, BOB.id, "bob", AT, "welcome")])
@@ -877,7 +909,7 @@ def test_the_last_lines(town: Town) -> None:
     ana, bob = town.client(TEXT), town.client(TEXT)
     screen = ana.types(f"/login ana {WORDS}")
     assert [f"text {seq}" in screen for seq in (5, 6, LINES_SHOWN + 5)] == [False, True, True]
-    assert "general (15 unread), books (3 unread)" in screen
+    assert "books (3 unread), general (15 unread)" in screen
     screen = bob.types(f"/login bob {WORDS}")
     assert [f"text {seq}" in screen for seq in (13, 14, 15)] == [False, True, True]
     for client in (ana, bob):
@@ -943,10 +975,9 @@ def test_changing_the_password(town: Town, others: bool) -> None:
     """The hash of the new one is stored; with `others` the account's other connections end, and this one stays."""
     ana = town.logged_in(ANA)
     done = outcome(town.handshake.change_password(ana.session, c.Password(old=WORDS, new="n3w-words", others=others)))
-    assert town.store.called(accounts.set_password) == [(ANA.id, hash_of("n3w-words"))]
-    assert [(type(one), one.account_id, one.token_id, one.spare) for one in done.effects] == (
-        [(HangUp, ANA.id, 0, True)] if others else []
-    )
+    [(_, args, keywords)] = [call for call in town.store.calls if call[0] is change_password]
+    assert (args[0].who, args[1], keywords) == (ANA, hash_of("n3w-words"), {"others": others})
+    assert done == changed(ANA, others)
 
 
 @pytest.mark.parametrize(
@@ -957,15 +988,15 @@ def test_a_password_that_is_not_changed(town: Town, old: str, new: str, error: s
     ana = town.logged_in(ANA)
     with pytest.raises(Refused) as refused:
         outcome(town.handshake.change_password(ana.session, c.Password(old=old, new=new)))
-    assert (refused.value.error, town.store.called(accounts.set_password)) == (error, [])
+    assert (refused.value.error, town.store.called(change_password)) == (error, [])
 
 
 def test_a_password_that_is_changed_already(town: Town) -> None:
     """A retry, of which the first answer was lost: the old password is wrong by now, and the new one is right."""
     ana = town.logged_in(ANA)
     command = c.Password(old="older-words", new=WORDS, others=True)
-    assert len(outcome(town.handshake.change_password(ana.session, command)).effects) == 1
-    assert town.store.called(accounts.set_password) == []
+    assert outcome(town.handshake.change_password(ana.session, command)) == changed(ANA, True)
+    assert [args[1] for work, args, _ in town.store.calls if work is change_password] == [None]
 
 
 def test_forgetting_an_account(town: Town) -> None:

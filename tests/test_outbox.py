@@ -1,6 +1,7 @@
 """What is sent to one client, over a transport that accepts as many bytes as the test says."""
 
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from twisted.internet import tcp
 from twisted.internet.task import Clock
 
+from chatserver.net.acknowledged import BYTES_ACKED, TCP_INFO, acknowledged, queued, socket_beneath
+from chatserver.net.allowance import Unsent
 from chatserver.net.outbox import Outbox
 from chatserver.session import FULL_BYTES, NoLink
 
@@ -16,7 +19,8 @@ STALLED_SECONDS = 10.0
 
 
 class Link(tcp.Connection):
-    """A TCP transport without socket. `room`: how much the kernel accepts now; `queue`: what waits."""
+    """A TCP transport without socket. `room`: how much the kernel accepts now; `queue`: what waits; `acked`: how much
+    the peer has acknowledged, if the kernel tells."""
 
     TLS = False
 
@@ -26,12 +30,15 @@ class Link(tcp.Connection):
         self.queue = b""
         self.producer: Any = None
         self.aborted = False
+        self.acked: int | None = None
+        self._tempDataLen = 0
 
     def getHandle(self) -> Any:
         return Socket(self)
 
     def write(self, data: bytes) -> None:
         self.queue += data
+        self._tempDataLen = len(self.queue)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         assert not streaming
@@ -47,6 +54,7 @@ class Link(tcp.Connection):
         """The kernel accepts up to `size` of the waiting bytes; once none wait, the producer is resumed."""
         self.taken += self.queue[:size]
         self.queue = self.queue[size:]
+        self._tempDataLen = len(self.queue)
         if not self.queue and self.producer is not None:
             self.producer.resumeProducing()
 
@@ -58,6 +66,11 @@ class Socket:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        if self._link.acked is None or (level, option) != (socket.IPPROTO_TCP, TCP_INFO):
+            raise OSError
+        return BYTES_ACKED.pack(self._link.acked)[:size]
 
     def send(self, data: bytes) -> int:
         link = self._link
@@ -86,11 +99,11 @@ class Owner(NoLink):
 class Ends:
     """An outbox with everything around it."""
 
-    def __init__(self) -> None:
+    def __init__(self, least_per_second: float = 0) -> None:
         self.link = Link()
         self.owner = Owner()
         self.clock = Clock()
-        self.outbox = Outbox(self.owner, self.link, self.clock, STALLED_SECONDS)
+        self.outbox = Outbox(self.owner, self.link, self.clock, STALLED_SECONDS, least_per_second)
 
 
 @pytest.fixture
@@ -188,6 +201,89 @@ def test_a_stalled_link(ends: Ends) -> None:
     assert ends.owner.times_stalled == 0
     ends.clock.advance(1)
     assert ends.owner.times_stalled == 1
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["TCP_INFO", "queues"])
+@pytest.mark.parametrize(
+    ("each_second", "least_per_second", "stalled"),
+    [(100, 100, False), (99, 100, True), (1, 100, True), (1, 0, False), (0, 0, True), (1000, 100, False)],
+)
+def test_a_peer_that_reads_slowly(each_second: int, least_per_second: float, stalled: bool, told: bool) -> None:
+    """A full link stays as long as its peer takes the least rate on average, however much still waits; a peer that
+    takes less is given up, and so is one that takes nothing where there is no least rate."""
+    ends = Ends(least_per_second)
+    ends.link.acked = 0 if told else None
+    ends.outbox.write(b"x" * 100_000)
+    for _ in range(int(STALLED_SECONDS * 3)):
+        ends.link.take(each_second)
+        if told:
+            ends.link.acked = len(ends.link.taken)
+        ends.clock.advance(1)
+    assert ends.owner.times_stalled == stalled
+
+
+def test_a_queue_that_is_filled_again(ends: Ends) -> None:
+    """A kernel that takes as much as its peer reads, so that its queue never gets shorter, is not taken for a peer that
+    reads nothing: neither is more that is written meanwhile taken for something that it has read."""
+    ends.outbox.write(b"x" * 100_000)
+    for _ in range(int(STALLED_SECONDS * 2)):
+        ends.link.take(10)
+        ends.clock.advance(1)
+    assert ends.owner.times_stalled == 0
+    for _ in range(int(STALLED_SECONDS * 2)):
+        ends.outbox.write(b"more")
+        ends.clock.advance(1)
+    assert ends.owner.times_stalled
+
+
+def test_what_the_kernel_tells() -> None:
+    """Of a TCP socket it tells what the peer has acknowledged; of others, what waits."""
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        one = socket.create_connection(port.getsockname())
+        other = port.accept()[0]
+        with one, other:
+            before = acknowledged(one)
+            one.sendall(b"x" * 1000)
+            assert len(other.recv(1000, socket.MSG_WAITALL)) == 1000
+            deadline = time.monotonic() + 5
+            while acknowledged(one) == before and time.monotonic() < deadline:
+                time.sleep(0.01)
+            if TCP_INFO is not None:
+                assert before is not None
+                assert acknowledged(one) == before + 1000
+            assert queued(one) == 0
+    one, other = socket.socketpair()
+    with one, other:
+        one.sendall(b"x" * 1000)
+        assert acknowledged(one) is None
+        assert queued(one) >= 1000
+    assert socket_beneath(object()) is None
+    assert (acknowledged(None), queued(None)) == (None, 0)
+
+
+def test_a_crowded_account() -> None:
+    """Once too much waits for an account, any connection of it for which something waits is full until it has read
+    that; one that reads is not."""
+    unsent = Unsent(1000)
+    stuck, slow, quick = Ends(), Ends(), Ends()
+    slow.outbox.write(b"x" * 10)
+    for ends in (stuck, slow, quick):
+        ends.outbox.share(unsent)
+    assert unsent.bytes == 10
+    stuck.outbox.write(b"x" * 991)
+    assert (unsent.crowded, stuck.owner.writable) == (True, False)
+    slow.outbox.write(b"x")
+    assert not slow.owner.writable
+    quick.link.room = 100
+    quick.outbox.write(b"x" * 100)
+    assert quick.owner.writable
+    quick.outbox.write(b"x")
+    assert not quick.owner.writable
+    for ends in (slow, quick):
+        ends.link.take(100)
+        assert (ends.owner.writable, ends.owner.times_drained) == (True, 1)
+    stuck.outbox.stopProducing()
+    assert unsent.bytes == 0
 
 
 def test_closing(ends: Ends) -> None:

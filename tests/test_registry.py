@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -20,6 +21,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import Entry, Membership, RoomFacts
 from chatserver.roster import Roster
+from chatserver.scope import Scope
 from chatserver.session import FULL_BYTES, Session, takes_nothing
 from chatserver.stages import Stage
 from chatserver.wire.dialect import Dialect, Rendered
@@ -276,7 +278,7 @@ def test_a_large_take_into_a_full_link(town: Town, at_once: int) -> None:
     bob.link.send, bob.link.write = send, write_and_fill  # type: ignore[method-assign]
     town.publish(*(entry(n, said="x" * 1000) for n in range(1, 101)))
     assert ana.heard() == list(range(1, 101))
-    assert b"".join(cai.writes).count(b"x" * 1000) == 100
+    assert b"".join(cai.writes).count(b"x") == 100_000
     assert FULL_BYTES < len(bob.writes[-1]) < FULL_BYTES + 1200
     got = bob.heard()
     assert got == list(range(1, len(got) + 1))
@@ -467,6 +469,35 @@ def test_a_change_makes_a_pending_login_stale(town: Town) -> None:
     with town.registry.pending_login(ANA) as login:
         town.publish(entry(1, author=BOB), facts=DIRECT)
         assert login.stale
+
+
+def test_a_token_for_one_room(town: Town) -> None:
+    """A session whose token is for one room hears no other room that its account is in, or comes into."""
+    ana, bound = town.login(ANA), town.login(ANA)
+    bound.session.scope = Scope(room_id=BOOKS.id)
+    town.publish(entry(1))
+    town.publish(entry(1, author=BOB), facts=DIRECT)
+    assert (ana.heard("@bob"), ana.heard()) == ([1], [1])
+    assert (bound.heard(), list(bound.session.rooms)) == ([1], ["books"])
+
+
+def test_doubt_about_some_logins(town: Town) -> None:
+    """Logins under way read again what may have changed: those of the accounts that are named, or else all."""
+    with town.registry.pending_login(ANA) as ana, town.registry.pending_login(BOB) as bob:
+        town.registry.doubt_logins(ANA, 3)
+        assert (ana.stale, bob.stale) == (True, False)
+        town.registry.doubt_logins()
+        assert (ana.stale, bob.stale) == (True, True)
+
+
+def test_who_is_muted(town: Town) -> None:
+    """Whoever is muted or unmuted is made known, as it is published."""
+    told: list[int] = []
+    town.roster.mutes_changed = told.append
+    town.login(ANA)
+    muted = Entry(1, events.MUTED, ANA, "ana", AT, target_id=BOB, target="bob")
+    town.publish(muted, entry(2), structs.replace(muted, seq=3, kind=events.UNMUTED, target_id=3))
+    assert told == [BOB, 3]
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str, kind: type, calls: Counter[str]) -> None:

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from chatserver.delivery.registry import Registry
 from chatserver.events import Membership, Presence, RoomFacts
 from chatserver.roster import Roster
+from chatserver.scope import Scope
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.wire.dialect import Dialect, Rendered
@@ -135,6 +136,15 @@ def test_news_are_for_those_who_take_them() -> None:
     town.roster.tell([ana, bob, cai], NEWS)
     assert json.loads(written(ana)) == {"event": "presence", "name": "dot", "online": True}
     assert (written(bob), written(cai)) == (b"", b"")
+
+
+def test_news_and_tokens() -> None:
+    """A session whose token is for one room is told nothing of people."""
+    town = Town()
+    ana, bob = town.arrive(ANA, BOOKS), town.arrive(BOB, BOOKS)
+    bob.scope = Scope(room_id=BOOKS.id)
+    town.roster.tell([ana, bob], NEWS)
+    assert (written(ana), written(bob)) == (JSONL.news(NEWS), b"")
 
 
 class Counting(JsonLines):

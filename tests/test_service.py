@@ -31,7 +31,7 @@ from chatserver.service import (
     SWEEP_SECONDS,
     CannotStart,
     ChatService,
-    with_backlog,
+    completed,
 )
 from chatserver.store.database import DatabaseProblem
 from chatserver.turns import POLL_SECONDS
@@ -196,6 +196,7 @@ class Town:
             lease,
             journal.part("reconciler", "suspect", "stop"),
             guests,
+            journal.part("upkeep", "start", "stop"),
             lambda: "s1",
             Clock(lambda: AT, lambda: 0.0),
         )
@@ -281,6 +282,7 @@ def test_the_order_of_start(town: Town) -> None:
         "processors start 7",
         "watch start",
         "lease start",
+        "upkeep start",
         "reconciler suspect",
         "admission sweep",
     ]
@@ -316,13 +318,14 @@ def test_every_door_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
         ("tcp6:4000", f"tcp6:4000:backlog={BACKLOG}"),
         ("ssl:4000:privateKey=k.pem", f"ssl:4000:privateKey=k.pem:backlog={BACKLOG}"),
         ("tcp:4000:backlog=5", "tcp:4000:backlog=5"),
-        ("unix:/run/chat.socket", "unix:/run/chat.socket"),
+        ("unix:/run/chat.socket", "unix:/run/chat.socket:mode=660"),
+        ("unix:/run/chat.socket:mode=600", "unix:/run/chat.socket:mode=600"),
         ("systemd:domain=INET:index=0", "systemd:domain=INET:index=0"),
     ],
 )
 def test_the_backlog(description: str, with_room: str) -> None:
-    """Endpoints that know a backlog get a large one."""
-    assert with_backlog(description) == with_room
+    """Endpoints that know a backlog get a large one, and Unix sockets a mode."""
+    assert completed(description) == with_room
 
 
 def test_a_port_that_is_taken(town: Town) -> None:
@@ -506,6 +509,7 @@ def test_the_order_of_stop(town: Town) -> None:
     assert town.journal.lines == [
         "watch stop",
         "reconciler stop",
+        "upkeep stop",
         "connections closing",
         "close port 4000",
         "advance",

@@ -18,7 +18,6 @@ SETTINGS = {
     "limits": {"presence_seconds": "60"},  # so that nobody is reported as offline in the middle of a conversation
 }
 ELSEWHERE = {
-    ErrorWord.SLOW_DOWN: "depends on how fast passwords are hashed",
     ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from chatserver.errors import Unavailable
 from chatserver.store import search
-from chatserver.upkeep import TIDY_MESSAGES, Upkeep
+from chatserver.upkeep import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Upkeep
+from tests.support.hall import START
 
 
 class SlowStore:
@@ -26,7 +28,7 @@ class SlowStore:
 def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None:
     """After every `TIDY_MESSAGES` messages the index is tidied, once at a time; a failure does not end that."""
     store: Any = SlowStore()
-    upkeep = Upkeep(store)
+    upkeep = Upkeep(Clock(), store, lambda: START)
     upkeep.stored(TIDY_MESSAGES - 1)
     assert not store.asked
     upkeep.stored(1)
@@ -36,3 +38,34 @@ def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None
     busy.callback(None) if failure is None else busy.errback(failure)
     upkeep.stored(1)
     assert len(store.asked) == 2
+
+
+class Log:
+    """A store whose write-ahead log can be emptied, or not."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[bool | Exception] = []
+
+    async def read(self, work: Any, *given: Any) -> Any:
+        return (False, *given) if given else []
+
+    async def empty_log(self) -> bool:
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_the_log_is_emptied_regularly() -> None:
+    """It is emptied twice a minute, and sooner after it could not be; stopping ends that."""
+    clock, log = Clock(), Log()
+    upkeep = Upkeep(clock, log, lambda: START)  # type: ignore[arg-type]
+    upkeep.start()
+    log.outcomes = [True, False, Unavailable(), True]
+    for seconds, left in ((LOG_SECONDS, 3), (LOG_SECONDS, 2), (AGAIN_SECONDS, 1), (AGAIN_SECONDS, 0)):
+        clock.advance(seconds - 0.1)
+        assert len(log.outcomes) == left + 1
+        clock.advance(0.1)
+        assert len(log.outcomes) == left
+    upkeep.stop()
+    assert not clock.getDelayedCalls()

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.stages import Stage
-from chatserver.store import changes, moderation
+from chatserver.store import account_limits, changes, moderation
 from chatserver.store.changes import AccountNow, ChangeKind
 from chatserver.store.moderation import NetworkBan
 from chatserver.watch import LOOK_BACK, POLL_SECONDS, Watch
@@ -35,6 +36,7 @@ class Town:
         self.clock = Clock()
         self.changes: dict[int, tuple[ChangeKind, int]] = {}
         self.accounts: dict[int, AccountNow] = {}
+        self.limits: dict[int, AccountLimits] = {}
         self.bans: list[NetworkBan] = []
         self.log: list[Entry] = []
         self.store = MemoryStore(
@@ -42,6 +44,7 @@ class Town:
                 changes.newest: lambda: max(self.changes, default=0),
                 changes.since: lambda last: [(id, *self.changes[id]) for id in sorted(self.changes) if id > last],
                 changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
+                account_limits.find: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
                 moderation.banned_networks: lambda: list(self.bans),
             }
         )
@@ -114,6 +117,21 @@ def test_bans_of_addresses(town: Town) -> None:
     town.watch.reload_bans()
     town.poll()
     assert town.set_bans == [[], [BAN], [BAN, OTHER_BAN]]
+
+
+def test_limits_of_an_account(town: Town) -> None:
+    """What an operator sets for an account reaches all its sessions with the next poll, and so does its end."""
+    ana, also, bob = (town.arrive(account).session for account in (ANA, ANA, BOB))
+    town.accounts[ANA] = AccountNow(PERSON, gone=False, ban=None)
+    town.watch.start()
+    town.limits[ANA] = AccountLimits(commands_per_second=100)
+    town.change(1, "account", ANA)
+    town.poll()
+    assert [session.limits for session in (ana, also, bob)] == [town.limits[ANA]] * 2 + [AS_SET]
+    del town.limits[ANA]
+    town.change(2, "account", ANA)
+    town.poll()
+    assert ana.limits == also.limits == AS_SET
 
 
 def test_a_token_that_is_revoked(town: Town) -> None:

@@ -1,6 +1,8 @@
 """`chatctl ban`: bans from the server or from a room."""
 
+import os
 from datetime import datetime
+from ipaddress import ip_network
 
 import click
 from click import Context, Parameter
@@ -17,7 +19,8 @@ from chatserver.admin.access import (
 )
 from chatserver.admin.output import json_option, plain, say, say_list
 from chatserver.answers import BanLine
-from chatserver.store import Connection, changes, clock, directory, moderation
+from chatserver.events import OPERATOR
+from chatserver.store import Connection, changes, clock, directory, moderation, reach
 from chatserver.times import now, rfc3339
 from chatserver.wire.addresses import address, is_address
 from chatserver.wire.hygiene import reason_text, room_name
@@ -51,20 +54,27 @@ def _no_address(room: str | None) -> None:
 @in_room
 @click.option("--for", "span", callback=_span, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Default: forever.")
 @click.option("--reason", default="", help="Shown to the banned user.")
+@click.option("--yes", is_flag=True, help="Also if that hits an operator, yourself, or a very large network.")
 @json_option
 @access
-def add(reach: Access, whom: str, room: str | None, span: int | None, reason: str, as_json: bool) -> None:
+def add(chat: Access, whom: str, room: str | None, span: int | None, reason: str, yes: bool, as_json: bool) -> None:
     """Ban a user, or an address or network (an IPv6 address stands for its /64), and end their connections."""
     at = now()
-    until = reach.read(clock.until, span)
+    until = chat.read(clock.until, span)
     reason = reason_text(reason)
     if is_address(whom):
         _no_address(room)
         called = address(whom)
-        reach.write(moderation.ban_from_server, None, None, called, until, reason, at)
-        value = {"address": called}
+        own = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+        if not yes and (doubts := chat.read(reach.doubts, called, own)):
+            raise Problem(f"{doubts} Add --yes to ban it all the same.")
+        hit = chat.read(reach.hit_by, ip_network(called))
+        chat.write(moderation.ban_from_server, None, None, called, until, reason, at)
+        value: dict[str, object] = {"address": called, "hit": [one.name for one in hit if one.connected]}
     else:
-        called = reach.write(_ban, whom, room, until, reason, at)
+        if not yes and room is None and chat.read(find_account, whom).kind == OPERATOR:
+            raise Problem(f"{whom} is an operator. Add --yes to ban them all the same.")
+        called = chat.write(_ban, whom, room, until, reason, at)
         value = {"name": called}
     value |= {"room": room_name(room)} if room else {}
     value |= {"until": rfc3339(until)} if until else {}
@@ -87,13 +97,13 @@ def _ban(db: Connection, name: str, room: str | None, until: datetime | None, re
 @in_room
 @json_option
 @access
-def listing(reach: Access, room: str | None, as_json: bool) -> None:
+def listing(chat: Access, room: str | None, as_json: bool) -> None:
     """List the bans in force, newest first: who is banned, until when, by whom, and why."""
 
     def row(line: BanLine) -> tuple[object, ...]:
         return line.name or line.address, line.until or "forever", line.by or "chatctl", line.reason
 
-    say_list(reach.read(_list, room), row, (32, 24, 16, 0), plain, as_json)
+    say_list(chat.read(_list, room), row, (32, 24, 16, 0), plain, as_json)
 
 
 def _list(db: Connection, room: str | None) -> list[BanLine]:
@@ -110,12 +120,12 @@ def _list(db: Connection, room: str | None) -> list[BanLine]:
 @in_room
 @json_option
 @access
-def remove(reach: Access, whom: str, room: str | None, as_json: bool) -> None:
+def remove(chat: Access, whom: str, room: str | None, as_json: bool) -> None:
     """Lift a ban."""
     if is_address(whom):
         _no_address(room)
         whom = address(whom)
-    lifted = reach.write(_lift, whom, room, now())
+    lifted = chat.write(_lift, whom, room, now())
     if not lifted:
         listed = f" --room {room}" if room else ""
         raise Problem(f"{whom} is not banned from {room or 'the server'}. See: chatctl ban list{listed}")

@@ -1,13 +1,14 @@
 """`chatctl user erase` and `export`: what users may ask for when they leave."""
 
 from datetime import datetime
+from time import sleep
 
 import click
 
 from chatserver.admin.access import Access, access, find_account, find_person
-from chatserver.admin.output import json_option, print_json, say
+from chatserver.admin.output import json_option, output_option, print_json, printing_to, say
 from chatserver.events import Entry, RoomFacts
-from chatserver.store import Connection, accounts, changes, export, rooms
+from chatserver.store import Connection, directory, erasure, export
 from chatserver.times import now
 from chatserver.wire.jsonl.entries import lines_of
 
@@ -33,30 +34,39 @@ def confirmed(what: str, yes: bool) -> None:
 def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> None:
     """Remove an account from all rooms and from the database. Its name stays reserved."""
     confirmed("Erasing an account", yes)
-    found = reach.write(_erase, name, messages == "erase", now())
+    account_id, found = reach.write(_erase, name, messages == "erase", now())
+    while (places := reach.read(erasure.places, account_id)) is not None:
+        for step in erasure.steps(places):
+            reach.write(erasure.step, account_id, step, now())
+            sleep(erasure.PAUSE_SECONDS)
     say(f"{found} is erased.", {"name": found, "erased": True, "messages": messages}, as_json)
 
 
-def _erase(db: Connection, name: str, messages: bool, at: datetime) -> str:
+def _erase(db: Connection, name: str, messages: bool, at: datetime) -> tuple[int, str]:
+    """Begins it, or goes on where an earlier command was interrupted."""
+    known = directory.account(db, name)
+    if known is not None and erasure.places(db, known.id, 1) is not None:
+        return known.id, name
     found = find_account(db, name)
-    left = rooms.leave_all(db, found.person, at)
-    changes.grown(db, [facts.id for facts, _ in left], at)
-    accounts.erase(db, found.person, at, messages=messages)
-    return found.name
+    erasure.erase(db, found.person, at, messages=messages)
+    return found.id, found.name
 
 
 @click.command("export")
 @click.argument("name")
+@output_option
 @json_option
 @access
-def export_account(reach: Access, name: str, as_json: bool) -> None:
+def export_account(reach: Access, name: str, output: str | None, as_json: bool) -> None:
     """Print the data of an account as JSON Lines: the account, then every entry that it wrote."""
     person = reach.read(find_person, name).person
-    print_json({"account": reach.read(export.account, person)})
-    after: str | None = ""
-    while after is not None:
-        entries, after = reach.read(export.page, person, after, PAGE)
-        print_entries(entries, person.id)
+    account = reach.read(export.account, person)
+    with printing_to(output):
+        print_json({"account": account})
+        after: str | None = ""
+        while after is not None:
+            entries, after = reach.read(export.page, person, after, PAGE)
+            print_entries(entries, person.id)
 
 
 def print_entries(entries: list[tuple[RoomFacts, Entry]], viewer_id: int) -> None:

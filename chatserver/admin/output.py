@@ -1,6 +1,8 @@
 """What `chatctl` prints: lines for people, or JSON. Control characters from the database are escaped here."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -23,6 +25,27 @@ _encode = msgspec.json.Encoder().encode
 
 def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def output_option(command: Command) -> Command:
+    return click.option(
+        "--output", type=click.Path(dir_okay=False), help="Write to this new file, which only you can read."
+    )(command)
+
+
+@contextmanager
+def printing_to(path: str | None) -> Iterator[None]:
+    """A block whose output goes to a new file with mode 600, or (None) to the terminal as usual. Raises ClickException
+    if there is such a file."""
+    if path is None:
+        yield
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be created ({error.strerror}). Name a new file.") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file):
+        yield
 
 
 def print_json(*values: object) -> None:

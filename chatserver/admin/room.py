@@ -7,7 +7,18 @@ import click
 
 from chatserver.admin.access import HOST, Access, Problem, access, find_room_access, no_such_room
 from chatserver.admin.leaving import confirmed, print_entries
-from chatserver.admin.output import PAGE, json_option, pages, plain, print_json, say, say_all, say_list
+from chatserver.admin.output import (
+    PAGE,
+    json_option,
+    output_option,
+    pages,
+    plain,
+    print_json,
+    printing_to,
+    say,
+    say_all,
+    say_list,
+)
 from chatserver.answers import MemberLine
 from chatserver.events import MEMBER
 from chatserver.store import Connection, changes, directory, entries, members, rooms
@@ -72,13 +83,15 @@ def show(reach: Access, name: str | None, id: int | None, as_json: bool) -> None
     """Show a room and its members."""
     found = _find(reach, name, id)
     inside = reach.read(members.listing, found.facts, frozenset())
-    value = plain(found) | {"members": [{"name": line.name, "role": line.role} for line in inside]}
+    pace = reach.read(rooms.pace, found.id)
+    value = plain(found) | {"pace": pace, "members": [{"name": line.name, "role": line.role} for line in inside]}
     say_all(
         [
             ("Id", found.id),
             ("Name", found.name),
             ("Kind", found.kind),
             ("Topic", found.topic),
+            ("Pace", f"{pace} s" if pace else None),
             ("Entries", found.entries),
             ("Created", found.created),
             ("Empty since", None if found.deleted else found.deactivated),
@@ -117,14 +130,16 @@ def _delete(db: Connection, name: str, at: datetime) -> tuple[int, str]:
 @room.command()
 @one_room
 @by_id
+@output_option
 @json_option
 @access
-def export(reach: Access, name: str | None, id: int | None, as_json: bool) -> None:
+def export(reach: Access, name: str | None, id: int | None, output: str | None, as_json: bool) -> None:
     """Print the log of a room as JSON Lines: the room, then every entry."""
     found = _find(reach, name, id)
-    print_json({"room": plain(found)})
-    seq, more = 0, True
-    while more:
-        page, more = reach.read(entries.after, found.id, seq, PAGE)
-        print_entries([(found.facts, entry) for entry in page], 0)
-        seq = page[-1].seq if page else seq
+    with printing_to(output):
+        print_json({"room": plain(found)})
+        seq, more = 0, True
+        while more:
+            page, more = reach.read(entries.after, found.id, seq, PAGE)
+            print_entries([(found.facts, entry) for entry in page], 0)
+            seq = page[-1].seq if page else seq

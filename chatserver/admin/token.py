@@ -3,13 +3,19 @@
 from datetime import datetime
 
 import click
+from click import Context, Parameter
+from msgspec import structs
 
-from chatserver.admin.access import Access, Problem, access, find_person
+from chatserver.admin.access import Access, Problem, access, find_person, no_such_room
 from chatserver.admin.output import json_option, say
+from chatserver.errors import Refused
+from chatserver.events import Person
 from chatserver.store import Connection, tokens
-from chatserver.store.tokens import new_token, token_hash
-from chatserver.times import now
-from chatserver.wire.hygiene import label_text
+from chatserver.store.tokens import Grant, new_token, token_hash
+from chatserver.store.visibility import find_room
+from chatserver.times import now, rfc3339
+from chatserver.wire.hygiene import label_text, room_name
+from chatserver.wire.text.words import Misused, seconds
 
 
 @click.group()
@@ -17,24 +23,52 @@ def token() -> None:
     """Create and revoke tokens, which programs log in with. To list them: chatctl user show NAME"""
 
 
+def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
+    """A length of time, as people type it in the chat."""
+    try:
+        return None if typed is None else seconds(typed)
+    except Misused:
+        raise click.BadParameter(f"{typed!r} is not a length of time such as 90s, 10m, 2h, 7d or 4w.") from None
+
+
 @token.command()
 @click.argument("name")
 @click.argument("label")
+@click.option("--expires", callback=_span, metavar="SPAN", help="After 90s, 10m, 2h, 7d, 4w. Default: never.")
+@click.option("--read-only", is_flag=True, help="It can change nothing.")
+@click.option("--room", metavar="ROOM", help="It is for this room only, which the user must be in. Default: for all.")
 @json_option
 @access
-def add(reach: Access, name: str, label: str, as_json: bool) -> None:
+def add(
+    reach: Access, name: str, label: str, expires: int | None, read_only: bool, room: str | None, as_json: bool
+) -> None:
     """Create a token and print it. It cannot be shown again."""
     label, made = label_text(label), new_token()
-    found = reach.write(_add, name, label, token_hash(made), now())
-    say(made, {"name": found, "label": label, "token": made}, as_json)
+    found, until = reach.write(_add, name, label, token_hash(made), Grant(expires, read_only), room, now())
+    value = {"name": found, "label": label, "token": made}
+    say(made, value | ({"expires": rfc3339(until)} if until else {}), as_json)
 
 
-def _add(db: Connection, name: str, label: str, sha256: str, at: datetime) -> str:
+def _add(
+    db: Connection, name: str, label: str, sha256: str, grant: Grant, room: str | None, at: datetime
+) -> tuple[str, datetime | None]:
     found = find_person(db, name)
     if label in {line.label for line in tokens.listing(db, found.id)}:
         raise Problem(f"{found.name} already has a token {label}. Revoke it first, or choose another label.")
-    tokens.create(db, found.id, label, sha256, at)
-    return found.name
+    if room is not None:
+        grant = structs.replace(grant, room_id=_room_id(db, found.person, room))
+    return found.name, tokens.create(db, found.id, label, sha256, at, grant)
+
+
+def _room_id(db: Connection, who: Person, name: str) -> int:
+    """Raises Problem."""
+    try:
+        access = find_room(db, who, room_name(name))
+    except Refused:
+        raise no_such_room(name) from None
+    if access.role is None or not access.facts.id:
+        raise Problem(f"{who.name} is not in {name}. A token is for a room that its user is in.")
+    return access.facts.id
 
 
 @token.command()

@@ -7,12 +7,13 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from chatserver.admin import leaving
+from chatserver.admin import leaving, limits
 from chatserver.admin.access import Access, Problem, access, find_account, find_person, no_such_user
 from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_all, say_list
 from chatserver.answers import TokenLine
 from chatserver.config import Passwords
-from chatserver.events import GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership
+from chatserver.errors import Refused
+from chatserver.events import GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
 from chatserver.passwords import hash_now
 from chatserver.store import Connection, accounts, changes, directory, rooms, tokens
 from chatserver.store.directory import AccountLine
@@ -20,6 +21,7 @@ from chatserver.store.visibility import memberships
 from chatserver.times import now
 from chatserver.wire.hygiene import password as clean_password
 from chatserver.wire.hygiene import user_name
+from chatserver.wire.names import check_new
 
 
 @click.group()
@@ -29,6 +31,7 @@ def user() -> None:
 
 user.add_command(leaving.erase)
 user.add_command(leaving.export_account)
+user.add_command(limits.limits)
 
 from_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
@@ -58,28 +61,43 @@ def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
 @user.command()
 @click.argument("name")
 @from_stdin
+@click.option("--any-name", is_flag=True, help="Also a reserved name, or one that looks like another account's.")
 @json_option
 @access
-def add(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
+def add(reach: Access, name: str, password_stdin: bool, any_name: bool, as_json: bool) -> None:
     """Create an account and add it to the default rooms."""
     name = user_name(name)
     if reach.read(directory.account, name) is not None:
         raise _taken(name)
+    if not any_name:
+        _check_name(reach, name)
     hash = _ask_password(name, reach.settings.passwords, password_stdin)
-    id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, now())
+    id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, now(), any_name)
     where = f" and has joined {', '.join(joined)}" if joined else ""
     say(f"{name} is registered{where}.", {"id": id, "name": name, "rooms": joined}, as_json)
+
+
+def _check_name(reach: Access, name: str) -> None:
+    """Raises Problem for a name that misleads."""
+    try:
+        check_new(name, reach.settings.server.reserved_names)
+        reach.read(accounts.claimed, name)
+    except Refused as refused:
+        raise Problem(f"{refused.text} Or add --any-name.") from None
 
 
 def _taken(name: str) -> Problem:
     return Problem(f"The name {name} is taken; names are never reused. Choose another.")
 
 
-def _add(db: Connection, name: str, hash: str, default_rooms: list[str], at: datetime) -> tuple[int, list[str]]:
+def _add(
+    db: Connection, name: str, hash: str, default_rooms: list[str], at: datetime, any_name: bool
+) -> tuple[int, list[str]]:
     if directory.account(db, name) is not None:
         raise _taken(name)
     rooms.ensure(db, default_rooms, at)  # if no server has run yet
-    person, joined = rooms.register(db, name, hash, default_rooms, at)
+    person = Person(accounts.create(db, name, hash, at, alike=any_name), name)
+    joined = rooms.enter_default(db, person, default_rooms, at)
     changes.grown(db, [facts.id for facts, _ in joined], at)
     return person.id, [facts.name for facts, _ in joined]
 

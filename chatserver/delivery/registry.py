@@ -5,12 +5,13 @@ it is sent nothing more; once the link has drained, it is sent what it has misse
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chatserver.delivery.arrivals import Arrival, Arrivals
 from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, ReadPage
 from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
@@ -23,6 +24,8 @@ from chatserver.events import (
     JOINED,
     KICKED,
     LEFT,
+    MUTED,
+    UNMUTED,
     Entry,
     EntryKind,
     Membership,
@@ -38,15 +41,7 @@ MAX_IDLE_ROOMS = 10_000
 
 ENTERING: frozenset[EntryKind] = frozenset({JOINED, CREATED})
 LEAVING: frozenset[EntryKind] = frozenset({LEFT, KICKED, BANNED, DELETED})
-
-
-class PendingLogin:
-    """A login under way. `stale`: its account's memberships have changed since they were read; read them again."""
-
-    __slots__ = ("stale",)
-
-    def __init__(self) -> None:
-        self.stale = False
+MUTING: frozenset[EntryKind] = frozenset({MUTED, UNMUTED})
 
 
 def _ignore(*_: int) -> None:
@@ -76,7 +71,7 @@ class Registry:
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
-        self._logins: dict[int, list[PendingLogin]] = {}
+        self._logins = Arrivals()
 
     def room(self, room_id: int) -> Room | None:
         """A room that has subscribers, or had some lately."""
@@ -84,23 +79,14 @@ class Registry:
 
     # Logging in
 
-    @contextmanager
-    def pending_login(self, account_id: int) -> Iterator[PendingLogin]:
+    def pending_login(self, account_id: int) -> AbstractContextManager[Arrival]:
         """Scope: from the reading of an account's memberships to `subscribe`."""
-        login = PendingLogin()
-        logins = self._logins.setdefault(account_id, [])
-        logins.append(login)
-        try:
-            yield login
-        finally:
-            logins.remove(login)
-            if not logins:
-                self._logins.pop(account_id, None)
+        return self._logins.pending(account_id)
 
-    def doubt_logins(self) -> None:
-        """What logins under way have read may be out of date: they read it again."""
-        for account_id in self._logins:
-            self._memberships_changed(account_id)
+    def doubt_logins(self, *account_ids: int) -> None:
+        """What logins of these accounts (without any: all logins) under way have read may be out of date: they read it
+        again."""
+        self._logins.changed(*(account_ids or self._logins.accounts()))
 
     def subscribe(self, session: Session, memberships: Sequence[Membership], resume: dict[str, int]) -> None:
         """Lets a session that is on the roster hear its rooms: from the seq in `memberships` on, or from the earlier
@@ -254,6 +240,8 @@ class Registry:
                 self._send(room, entries[start : index + 1], whole=True)
                 self._left(room, entry)
                 start = index + 1
+            elif entry.kind in MUTING:
+                self._roster.mutes_changed(entry.target_id)
         if start < len(entries):
             self._send(room, entries[start:] if start else entries)
 
@@ -274,7 +262,7 @@ class Registry:
     # Who hears it: an entry of the room's own log says who enters and who leaves
 
     def _entered(self, room: Room, entry: Entry) -> None:
-        self._memberships_changed(entry.author_id)
+        self._logins.changed(entry.author_id)
         for session in self._roster.sessions(entry.author_id):
             if session in room.leaving:  # it has not read yet what was before it left
                 room.returning[session] = entry.seq - 1
@@ -284,11 +272,11 @@ class Registry:
 
     def _left(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
-            gone = {session.account_id for session in room} | set(self._logins)
+            gone = {session.account_id for session in room} | self._logins.accounts()
         else:
             gone = {entry.author_id if entry.kind == LEFT else entry.target_id}
         for account_id in gone:
-            self._memberships_changed(account_id)
+            self._logins.changed(account_id)
             for session in self._roster.sessions(account_id):
                 position = room.position(session)
                 if position is not None and position < entry.seq:
@@ -305,10 +293,6 @@ class Registry:
         else:
             self._hear(session, room, back)
             session.has_read(room.facts.id, back)
-
-    def _memberships_changed(self, account_id: int) -> None:
-        for login in self._logins.get(account_id, ()):
-            login.stale = True
 
     def _room(self, facts: RoomFacts, head: int) -> Room:
         room = self._rooms.get(facts.id)
@@ -328,7 +312,7 @@ class Registry:
         return room
 
     def _open_direct(self, room: Room, account_id: int) -> None:
-        self._memberships_changed(account_id)
+        self._logins.changed(account_id)
         for session in self._roster.sessions(account_id):
             if session not in room:
                 self._hear_late(session, room, 0)
@@ -341,6 +325,8 @@ class Registry:
             self._clock.callLater(0, self.catch_up, session)
 
     def _hear(self, session: Session, room: Room, position: int) -> None:
+        if not session.hears(room.facts.id):  # its token is for another room
+            return
         room.move(session, position)
         room.leaving.pop(session, None)
         room.returning.pop(session, None)

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from chatserver import commands as c
-from chatserver.handlers import accounts, invitations, messages, moderation, people, rooms
+from chatserver.handlers import accounts, confined, invitations, messages, moderation, people, rooms
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection
 
 Handler = Callable[[Connection, Ask, Any], Outcome]
+
+
+def _in_one_room(handler: Handler, confined: Handler) -> Handler:
+    """Takes the second one for sessions whose token is for one room."""
+    return lambda db, ask, command: (confined if ask.only else handler)(db, ask, command)
+
 
 WRITES: dict[type[c.Command], Handler] = {
     c.Create: rooms.create,
@@ -31,22 +37,26 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Unmute: moderation.unmute,
     c.Block: people.block,
     c.Unblock: people.unblock,
-    c.Token: accounts.token,
 }
 """Commands that change something. They go into the lane of the room that they name."""
 
 READS: dict[type[c.Command], Handler] = {
-    c.Rooms: rooms.listing,
+    c.Rooms: _in_one_room(rooms.listing, confined.listing),
     c.Look: rooms.look,
     c.Members: rooms.member_list,
     c.History: messages.history,
     c.Search: messages.search,
-    c.Unread: messages.unread,
+    c.Unread: _in_one_room(messages.unread, confined.unread),
     c.Bans: moderation.bans,
-    c.Who: people.who,
+    c.Who: _in_one_room(people.who, confined.who),
     c.Export: accounts.export,
 }
 """Commands that change nothing, so that they delay no message."""
+
+AUDITED: frozenset[type[c.Command]] = frozenset(
+    {c.Role, c.Kick, c.Ban, c.Unban, c.Mute, c.Unmute, c.Delete, c.Password, c.Token, c.Forget}
+)
+"""Commands that are written to the audit log once they are done."""
 
 SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
 """Their handlers need to know who is online. For all other commands, that is not collected."""

@@ -2,23 +2,26 @@
 
 from chatserver import commands as c
 from chatserver.answers import Done, Exported, TokenList, TokenMade
-from chatserver.errors import ErrorWord, Refused
+from chatserver.errors import ErrorWord, Refused, not_a_member
 from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
-from chatserver.store import Connection, accounts, rooms, tokens
+from chatserver.store import Connection, accounts, erasure, rooms, tokens
 from chatserver.store import export as exporting
-from chatserver.store.tokens import new_token, token_hash
+from chatserver.store.tokens import Grant, new_token, token_hash
+from chatserver.store.visibility import find_room
 
 ERASED = ("erased", "Your account is erased. Goodbye.")
 """The reason and the text with which the connections of an erased account end."""
 
 
 def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
+    """Creates, revokes or lists tokens.
+
+    Not a handler by itself: to create one, the caller must have checked the password.
+    """
     forbid_guest(ask.who)
     if command.label is not None:
-        made = new_token()
-        tokens.create(db, ask.who.id, command.label, token_hash(made), ask.at)
-        return Outcome(TokenMade(command.label, made))
+        return _make_token(db, ask, command, command.label)
     if command.revoke is not None:
         token_id = tokens.revoke(db, ask.who.id, command.revoke, ask.at)
         if token_id is None:
@@ -36,9 +39,42 @@ def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
     return Outcome(TokenList(tokens.listing(db, ask.who.id)))
 
 
+def _make_token(db: Connection, ask: Ask, command: c.Token, label: str) -> Outcome:
+    room_id = 0
+    if command.room is not None:
+        access = find_room(db, ask.who, command.room)
+        access.require_member(ask.who)
+        room_id = access.facts.id
+        if not room_id:
+            raise not_a_member(command.room)
+    made, grant = new_token(), Grant(command.seconds, command.read_only, room_id)
+    expires = tokens.create(db, ask.who.id, label, token_hash(made), ask.at, grant, ask.limits.tokens_per_account)
+    return Outcome(TokenMade(label, made, expires))
+
+
+def change_password(db: Connection, ask: Ask, hash: str | None, *, others: bool) -> Outcome:
+    """Stores the hash of the new password (None: it is stored already). `others`: also ends all other connections of
+    the account, and revokes its tokens.
+
+    Not a handler by itself: the caller must have checked the old password.
+    """
+    if hash is not None:
+        accounts.set_password(db, ask.who.id, hash)
+    if not others:
+        valid = tokens.count(db, ask.who.id)
+        still = f" Tokens that still work: {valid}. See /token list." if valid else ""
+        return Outcome(Done(f"You changed your password.{still}"))
+    revoked = tokens.revoke_all(db, ask.who.id, ask.at)
+    gone = HangUp(ask.who.id, "password", "Your password was changed. Log in with the new one.", spare=True)
+    note = f"You changed your password. Other connections ended; tokens revoked: {revoked}."
+    return Outcome(Done(note), effects=[gone])
+
+
 def export(db: Connection, ask: Ask, command: c.Export) -> Outcome:
-    entries, after = exporting.page(db, ask.who, command.after, min(command.limit, c.PAGE_LIMIT))
-    return Outcome(Exported(None if command.after else exporting.account(db, ask.who), entries, after))
+    portion = ask.portion
+    account = None if command.after else exporting.account(db, ask.who, portion)
+    entries, after = exporting.page(db, ask.who, command.after, min(command.limit, c.PAGE_LIMIT), portion)
+    return Outcome(Exported(account, entries, after))
 
 
 def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
@@ -47,7 +83,7 @@ def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
     Not a handler by itself: the caller must have checked the password. `messages`: also erase what they said.
     """
     left = rooms.leave_all(db, ask.who, ask.at)
-    accounts.erase(db, ask.who, ask.at, messages=messages)
+    erasure.erase(db, ask.who, ask.at, messages=messages)
     return Outcome(
         Done("Your account is erased."),
         announced=[Announcement(facts, entries) for facts, entries in left],

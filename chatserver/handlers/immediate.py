@@ -9,6 +9,7 @@ from msgspec import Struct
 from chatserver import commands as c
 from chatserver.answers import Done, HelpText, UserLine, UserList
 from chatserver.handlers.outcome import End, Outcome
+from chatserver.portion import Portion, user_size
 from chatserver.presence import Presence
 from chatserver.roster import Roster
 from chatserver.session import Session
@@ -17,11 +18,12 @@ MAX_USERS = 1000
 
 
 class Online(Struct, frozen=True):
-    """What is known without the store."""
+    """What is known without the store, and the limit of an answer."""
 
     roster: Roster
     presence: Presence
     now: Callable[[], datetime]
+    answer_bytes: int = 0
 
 
 Immediate = Callable[[Online, Session, Any], Outcome]
@@ -44,18 +46,18 @@ def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
 
 
 def who(online: Online, session: Session, command: c.Who) -> Outcome:
-    """People who are online and share a room with the asker, by name."""
-    near = {other.account_id: other.name for other in online.roster.nearby(session)} | {
-        session.account_id: session.name
-    }
+    """People who are online and share a room with the asker, by name; of very many, some."""
+    near, more = online.roster.some_nearby(session, MAX_USERS)
     now = online.now()
-    people = sorted(near.items(), key=lambda person: person[1].lower())[:MAX_USERS]
-    return Outcome(UserList([UserLine(name, True, now, online.roster.away_text(id)) for id, name in people]))
+    people = sorted(near.items(), key=lambda person: person[1].lower())
+    away = online.roster.away_text_shown
+    lines = [UserLine(name, True, now, away(session, id)) for id, name in people]
+    shown = Portion(online.answer_bytes).head(lines, user_size)
+    return Outcome(UserList(shown, more or len(shown) < len(people)))
 
 
 def away(online: Online, session: Session, command: c.Away) -> Outcome:
-    if online.roster.set_away(session.account_id, command.text):
-        online.presence.tell(session)
+    online.presence.away(session, command.text)
     return Outcome(Done(f"You are away: {command.text}" if command.text else "You are back."))
 
 

@@ -3,12 +3,16 @@
 from chatserver import commands as c
 from chatserver.answers import Changed
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import PRIVATE, Invited
+from chatserver.events import PRIVATE, Invited, Person
 from chatserver.handlers.moderation import locked_room
 from chatserver.handlers.outcome import Ask, Outcome, Tell
 from chatserver.handlers.rights import forbid_guest, may
 from chatserver.store import Connection, invitations, members, moderation
 from chatserver.store.people import find_person, has_blocked
+from chatserver.store.visibility import RoomAccess
+
+SENDERS = 10
+"""It takes so many accounts to use up the invitations that another one may have."""
 
 
 def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
@@ -23,9 +27,34 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
         return Outcome(Changed(command.room, None, f"{target.name} is already in {command.room}."))
     if moderation.is_banned_from_room(db, target.id, access.facts.id):
         raise Refused(ErrorWord.BANNED, f"{target.name} is banned from {command.room}. Lift the ban first.")
+    _require_few(db, ask, access, target)
     invitations.create(db, ask.who, access, target, ask.at)
     invited = Tell(target.id, Invited(command.room, ask.who.name))
     return Outcome(Changed(command.room, None, f"You invited {target.name} to {command.room}."), effects=[invited])
+
+
+def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -> None:
+    """Raises Refused if too many invitations are pending: of the asker, or to the target, whom one account alone cannot
+    keep from being invited by others."""
+    most_sent, most_received = ask.limits.invitations_sent, ask.limits.invitations_received
+    if not most_sent and not most_received:
+        return
+    pending = invitations.counted(db, ask.who, access, target)
+    if 0 < most_sent <= pending.sent:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"{most_sent} of your invitations have not been accepted yet, the most there may be. Withdraw some first.",
+        )
+    if 0 < most_received <= pending.received:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"{target.name} has too many invitations already. Ask them to join one of the rooms first.",
+        )
+    if most_received and pending.between >= max(1, most_received // SENDERS):
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"{target.name} has {pending.between} invitations from you, the most there may be. Withdraw one first.",
+        )
 
 
 def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:

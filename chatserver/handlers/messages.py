@@ -1,17 +1,25 @@
 """Messages: saying, changing, reading and searching them."""
 
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from math import ceil
 
 from chatserver import commands as c
 from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList
-from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member
-from chatserver.events import DIRECT, ERASED, MESSAGE, Entry, Person, ReadMark, Role, RoomFacts
+from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
+from chatserver.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, ReadMark, Role, RoomFacts
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Tell, hears
 from chatserver.handlers.rights import Act, require
+from chatserver.portion import Portion, entry_size, found_size, status_size
 from chatserver.store import Connection, entries, members, messages, rooms
 from chatserver.store import search as searching
 from chatserver.store.messages import Draft, Judgement, Verdict
-from chatserver.store.visibility import RoomAccess, find_readable_room, find_room, memberships
+from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
+
+DIRECT_ROOMS = 10
+"""For each other room that an account may create within an hour, so many people to whom it may write first: a row of
+the database for each, and possibly a nuisance."""
 
 
 def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
@@ -26,6 +34,7 @@ def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
         access = find_room(db, ask.who, command.room)
         facts = access.facts
         if facts.kind == DIRECT and not facts.id:
+            _require_pause(db, ask)
             facts = rooms.open_direct(db, ask.who, access, ask.at)
     except Refused:
         # A retry gets its first answer, even if the asker may no longer write there.
@@ -46,6 +55,19 @@ def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
     return Outcome(answer, hears=heard, announced=[announced], echo="elsewhere")
 
 
+def _require_pause(db: Connection, ask: Ask) -> None:
+    """Raises Refused if the asker has written to too many new people of late. Operators may go on."""
+    most = ask.limits.rooms_per_hour * DIRECT_ROOMS
+    if most and ask.who.kind != OPERATOR:
+        wait = rooms.seconds_until_next(db, ask.who, most, timedelta(hours=1), direct=True)
+        if wait:
+            raise Refused(
+                ErrorWord.SLOW_DOWN,
+                f"You have written to {most} new people within an hour. Try again in {ceil(wait / 60)} min.",
+                wait,
+            )
+
+
 def id_conflict(label: str) -> Refused:
     return Refused(ErrorWord.ID_CONFLICT, "You used this id for another message. Use a new id for each message.")
 
@@ -63,6 +85,8 @@ def said(label: str, verdict: Verdict) -> Said:
     """The answer to a `say`. Raises Refused if the message was not stored."""
     if verdict.outcome in ("stored", "dup"):
         return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
+    if verdict.outcome == "slow":
+        raise slow(label, verdict.seq)
     raise REFUSALS[verdict.outcome](label)
 
 
@@ -138,9 +162,16 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
     limit = min(command.limit, c.PAGE_LIMIT)
     if command.after is not None:
         page, more = entries.after(db, access.facts.id, max(command.after, access.floor - 1), limit)
-    else:
-        page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
-    return Outcome(Log(access.facts, page, more))
+        shown = ask.portion.head(page, partial(entry_size, access.facts.label(ask.who.id)))
+        return Outcome(Log(access.facts, shown, more or len(shown) < len(page)))
+    page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
+    return Outcome(last_of(ask.portion, Log(access.facts, page, more), ask.who.id))
+
+
+def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
+    """The last entries, as far as they fit. `more` says then that there are others before them."""
+    shown = portion.tail(log.entries, partial(entry_size, log.facts.label(viewer_id)))
+    return Log(log.facts, shown, log.more or len(shown) < len(log.entries))
 
 
 def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
@@ -151,7 +182,22 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))
     found, before = searching.search(db, ask.who, access, wanted, command.before, min(command.limit, c.PAGE_LIMIT))
-    return Outcome(Found(found, before is not None, before))
+    shown = ask.portion.head(found, found_size(ask.who.id))
+    if len(shown) < len(found):
+        shown, before = _shortened(found, len(shown), one_room=access is not None)
+    return Outcome(Found(shown, before is not None, before))
+
+
+def _shortened(
+    found: list[tuple[RoomFacts, Entry]], count: int, *, one_room: bool
+) -> tuple[list[tuple[RoomFacts, Entry]], int]:
+    """The first `count` entries of a page that a search found, or a few less, and the `before` of the next page, which
+    is to begin with the first that is left out. As in `store.search`, it is a seq in one room, and a time over all."""
+    shown, next = found[:count], found[count][1]
+    if one_room:
+        return shown, shown[-1][1].seq
+    shown = [pair for pair in shown if pair[1].at != next.at] or shown
+    return shown, (shown[-1][1].at - searching.EPOCH) // timedelta(milliseconds=1)
 
 
 def read(db: Connection, ask: Ask, command: c.Read) -> Outcome:
@@ -162,12 +208,16 @@ def read(db: Connection, ask: Ask, command: c.Read) -> Outcome:
 
 
 def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
-    shown = ask.shown or {}
+    # People are shown only rooms with something new. What they have seen on this connection may not be stored yet.
+    shown, limit = ask.shown or {}, ask.page(command.limit)
+    known = members.standings(db, ask.who, command.after, limit + len(shown) + 1, unread=ask.shown is not None)
     lines = []
-    for membership in memberships(db, ask.who):
-        read = max(membership.read, shown.get(membership.facts.id, 0))
-        lines.append(status(membership.facts, ask.who, max(membership.seq, read), read, membership.role))
-    return Outcome(UnreadList(lines))
+    for one in known:
+        read = max(one.read, shown.get(one.facts.id, 0))
+        if ask.shown is None or one.seq > read:
+            lines.append(status(one.facts, ask.who, max(one.seq, read), read, one.role))
+    page = ask.portion.head(lines[:limit], status_size)
+    return Outcome(UnreadList(page, len(page) < len(lines)))
 
 
 def status(facts: RoomFacts, who: Person, seq: int, read: int, role: Role) -> RoomStatus:

@@ -8,7 +8,8 @@ from chatserver.errors import ErrorWord, Refused, banned_text, no_such_user
 from chatserver.events import OWNER, Entry, Person, Role
 from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, hears
 from chatserver.handlers.rights import Act, require, require_above, require_operator
-from chatserver.store import Connection, clock, members, moderation
+from chatserver.portion import ban_size
+from chatserver.store import Connection, clock, members, moderation, reach, rooms
 from chatserver.store.people import find_person
 from chatserver.store.visibility import RoomAccess, find_room
 
@@ -44,7 +45,7 @@ def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
     target, old = _target(db, ask, access, command.name)
     if old == command.role:
         return _changed(access, [], f"{target.name}'s role in {access.facts.name} is already {old}.")
-    if old == OWNER and members.owner_count(db, access) == 1:
+    if old == OWNER and members.owner_count(db, access) == 1 and not rooms.is_default(db, access.facts.id):
         raise Refused(ErrorWord.NOT_ALLOWED, f"{access.facts.name} needs an owner. Make someone else an owner first.")
     entries = moderation.set_role(db, ask.who, access, target, command.role, ask.at)
     return _changed(access, entries, f"You set {target.name}'s role in {access.facts.name} to {command.role}.")
@@ -82,6 +83,8 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
         if target.kind == ask.who.kind:
             raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} is an operator too, and cannot be banned.")
         effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
+    elif command.address and not command.yes and (doubts := reach.doubts(db, command.address)):
+        raise Refused(ErrorWord.NOT_ALLOWED, f"{doubts} To ban it all the same, add --yes.")
     moderation.ban_from_server(db, ask.who.id, target, command.address, until, command.reason, ask.at)
     return Outcome(Done(f"You banned {command.name or command.address} from the server."), effects=effects)
 
@@ -105,13 +108,19 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
 
 
 def bans(db: Connection, ask: Ask, command: c.Bans) -> Outcome:
+    room_id = None
     if command.room is None:
         require_operator(ask.who)
-        return Outcome(BanList(moderation.bans(db, None)))
-    access = find_room(db, ask.who, command.room)
-    access.forbid_direct("has no bans")
-    require(ask.who, access, "bans")
-    return Outcome(BanList(moderation.bans(db, access.facts.id)))
+    else:
+        access = find_room(db, ask.who, command.room)
+        access.forbid_direct("has no bans")
+        require(ask.who, access, "bans")
+        room_id = access.facts.id
+    limit = ask.page(command.limit)
+    found = moderation.page_of_bans(db, room_id, command.before, limit + 1)
+    shown = ask.portion.head(found[:limit], lambda ban: ban_size(ban[1]))
+    before = shown[-1][0] if len(shown) < len(found) else None
+    return Outcome(BanList([line for _, line in shown], command.room, before))
 
 
 def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:

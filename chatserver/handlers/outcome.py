@@ -6,15 +6,22 @@ from typing import Literal
 from msgspec import Struct
 
 from chatserver.answers import Answer
+from chatserver.commands import PAGE_LIMIT
+from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.events import Entry, News, Person, RoomFacts
+from chatserver.portion import Portion
 from chatserver.store.visibility import RoomAccess
+
+PEOPLE_LIMIT = 200
+"""A page of names or rooms for people has no more lines than this, which is much to scroll already."""
 
 
 class Ask(Struct, frozen=True):
     """Who asks, when, and what the database does not know.
 
     `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `shown`: for a
-    person at a terminal, by room id, the seq up to which they have seen it; None for programs.
+    person at a terminal, by room id, the seq up to which they have seen it; None for programs. `limits`: those of the
+    server's settings. `only`: for a session whose token is for one room, the label of that room, else "".
     """
 
     who: Person
@@ -22,6 +29,17 @@ class Ask(Struct, frozen=True):
     online: frozenset[int] = frozenset()
     away: dict[int, str] = {}
     shown: dict[int, int] | None = None
+    limits: Limits = DEFAULT_LIMITS
+    only: str = ""
+
+    @property
+    def portion(self) -> Portion:
+        """A new answer, which has nothing in it yet."""
+        return Portion(self.limits.answer_bytes)
+
+    def page(self, limit: int) -> int:
+        """How many lines a page has for somebody who asks for `limit`."""
+        return min(limit, PAGE_LIMIT if self.shown is None else PEOPLE_LIMIT)
 
 
 class Announcement(Struct, frozen=True):

@@ -8,7 +8,7 @@ from chatserver.store.visibility import RoomAccess
 
 Act = Literal[
     "say", "read", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others", "kick",
-    "ban", "unban", "bans", "mute", "unmute", "role", "set", "delete",
+    "ban", "unban", "bans", "mute", "unmute", "set pace", "role", "set", "delete",
 ]  # fmt: skip
 
 RANKS: Final[dict[Role | Literal["operator"] | None, int]] = {None: 0, MEMBER: 1, MODERATOR: 2, OWNER: 3, OPERATOR: 4}
@@ -29,6 +29,7 @@ RIGHTS: Final[dict[Act, Role]] = {
     "bans": MODERATOR,
     "mute": MODERATOR,
     "unmute": MODERATOR,
+    "set pace": MODERATOR,
     "role": OWNER,
     "set": OWNER,
     "delete": OWNER,

@@ -1,17 +1,25 @@
 """Rooms: creating, joining, leaving, deleting, configuring and listing them."""
 
+from datetime import timedelta
+from math import ceil
+
+from msgspec.structs import replace
+
 from chatserver import commands as c
 from chatserver.answers import Changed, Created, Joined, Left, Log, Looked, MemberList, RoomList, TopicSet
 from chatserver.errors import ErrorWord, Refused, muted
-from chatserver.events import PRIVATE
+from chatserver.events import OPERATOR, PRIVATE
+from chatserver.handlers.messages import last_of
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
-from chatserver.store import Connection, entries, members, rooms
+from chatserver.portion import member_size, room_size
+from chatserver.store import Connection, entries, members, rejoining, rooms
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 
 SHOWN_ON_JOINING = 20
 """Entries: what fits on a screen."""
 NAMES_SHOWN = 6
+HOUR = timedelta(hours=1)
 FIRST_SEQ = 1
 """The number of the entry that says that a room was created."""
 
@@ -22,6 +30,7 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
         raise Refused(ErrorWord.DIRECT_ROOM, "You create a direct room by sending its first message.")
     what = command.room, command.visibility, command.topic
     try:
+        _require_room_for_another(db, ask)
         facts, new = rooms.create(db, ask.who, *what, ask.at)
     except Refused:
         access = rooms.find_created(db, ask.who, *what, ask.at)
@@ -38,6 +47,27 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
     )
 
 
+def _require_room_for_another(db: Connection, ask: Ask) -> None:
+    """Raises Refused if the asker owns as many rooms as they may, or has created too many of late. Operators may go
+    on."""
+    limits = ask.limits
+    if ask.who.kind == OPERATOR:
+        return
+    if limits.rooms_per_account and rooms.owned(db, ask.who) >= limits.rooms_per_account:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"You own {limits.rooms_per_account} rooms, the most an account may own. Delete or leave one first.",
+        )
+    if limits.rooms_per_hour:
+        wait = rooms.seconds_until_next(db, ask.who, limits.rooms_per_hour, HOUR, direct=False)
+        if wait:
+            raise Refused(
+                ErrorWord.SLOW_DOWN,
+                f"You have created {limits.rooms_per_hour} rooms within an hour. Try again in {ceil(wait / 60)} min.",
+                wait,
+            )
+
+
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True, joining=True)
     facts = access.facts
@@ -46,18 +76,20 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
             ErrorWord.INVITE_ONLY,
             f"{facts.name} is by invitation only, even for operators. Ask a member to invite you.",
         )
+    rejoining.check(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
     new = rooms.join(db, ask.who, access, ask.at)
     seq = access.seq + len(new)
     replay = None
     if command.since is not None and facts.id:
         replay = Replay(facts, max(min(command.since, seq), access.floor - 1), access.seq)
-    answer = Joined(facts.label(ask.who.id), seq, members.count(db, facts.id) if facts.id else 2)
+    count = members.count(db, facts.id) if facts.id else 2
+    answer = Joined(facts.label(ask.who.id), seq, count, pace=rooms.pace(db, facts.id))
     if ask.shown is not None:
         unread, recent = _missed(db, ask, access, ask.shown)
         names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)
-        answer = Joined(
-            answer.room, seq, answer.members, names, unread, access.topic, recent if replay is None else None
-        )
+        if replay is not None:
+            recent = None
+        answer = replace(answer, names=names, unread=unread, topic=access.topic, recent=recent)
     announced = [Announcement(facts, new)] if new else []
     # Whoever was not in it is now.
     heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
@@ -80,7 +112,7 @@ def _missed(db: Connection, ask: Ask, access: RoomAccess, shown: dict[int, int])
     if not unread or (not read and access.role is None):  # new members have nothing unread
         return 0, None
     last, more = entries.before(db, access.facts.id, access.seq + 1, access.floor, min(unread, SHOWN_ON_JOINING))
-    return unread, Log(access.facts, last, more)
+    return unread, last_of(ask.portion, Log(access.facts, last, more), ask.who.id)
 
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
@@ -92,6 +124,11 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("cannot be left or deleted")
     require(ask.who, access, "delete")
+    if ask.who.kind != OPERATOR and rooms.is_default(db, access.facts.id):
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"{command.room} is a default room of this server. Ask one of its operators to delete it.",
+        )
     new = rooms.delete(db, ask.who, access, ask.at)
     answer = Changed(command.room, new[-1].seq, f"You deleted {command.room}.")
     return Outcome(answer, announced=[Announcement(access.facts, new)], closed=access.facts)
@@ -115,22 +152,31 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
 def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("has no settings")
-    require(ask.who, access, "set")
-    if command.past in (None, "open" if access.past_open else "closed") and command.invites in (None, access.invites):
+    require(ask.who, access, "set pace" if command.past is None and command.invites is None else "set")
+    if command.past == "open" and access.role is None and access.facts.kind == PRIVATE:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED, f"Only members of {access.facts.name} may open its past. Ask one of its owners."
+        )
+    known = "open" if access.past_open else "closed", access.invites, rooms.pace(db, access.facts.id)
+    chosen = command.past, command.invites, command.pace
+    if all(new in (None, old) for new, old in zip(chosen, known, strict=True)):
         return Outcome(
             Changed(command.room, None, f"These are the settings of {command.room} already."), hears=hears(access)
         )
-    new = rooms.configure(db, ask.who, access, command.past, command.invites, ask.at)
+    new = rooms.configure(db, ask.who, access, *chosen, ask.at)
     answer = Changed(command.room, new[-1].seq, f"You changed the settings of {command.room}.")
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)])
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
-    limit = min(command.limit, c.PAGE_LIMIT)
-    lines, more = rooms.listing(db, ask.who, command.after, limit, mine=command.mine)
-    return Outcome(RoomList(lines, more))
+    lines, more = rooms.listing(db, ask.who, command.after, ask.page(command.limit), mine=command.mine)
+    shown = ask.portion.head(lines, room_size)
+    return Outcome(RoomList(shown, more or len(shown) < len(lines)))
 
 
 def member_list(db: Connection, ask: Ask, command: c.Members) -> Outcome:
     access = find_readable_room(db, ask.who, command.room)
-    return Outcome(MemberList(access.facts.label(ask.who.id), members.listing(db, access.facts, ask.online)))
+    lines, others = members.page(db, access.facts, ask.online, command.after, ask.page(command.limit))
+    shown = ask.portion.head(lines, member_size)
+    others += len(lines) - len(shown)
+    return Outcome(MemberList(access.facts.label(ask.who.id), shown, others, not others and not command.after))

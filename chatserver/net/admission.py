@@ -1,53 +1,122 @@
-"""Whether an address may connect: bans and quotas, before anything is said."""
+"""Whether an address may connect, how soon, and who makes way for it: bans, quotas and rates, before anything is said.
 
-from collections import Counter, deque
-from collections.abc import Callable
+Connections that have not logged in make way for others: nobody can use up for all what strangers may use.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Hashable
 from ipaddress import ip_address
+from typing import Any, Final
 
+from chatserver import audit
 from chatserver.config import Limits
 from chatserver.errors import banned_text
+from chatserver.net.crowd import Crowd, Rank
+from chatserver.net.rates import Rate
 from chatserver.store.moderation import NetworkBan
-from chatserver.wire.addresses import canonical, counted
+from chatserver.wire.addresses import Networks, canonical, counted, neighbourhood
 
-OFFENCE_SECONDS = 60.0
+SPARED_SECONDS: Final = 1.0
+"""A connection does not make way for others of its address or network before that: what the client sent when it
+connected, a login as a rule, may have arrived without having been read."""
+THINNING_SECONDS: Final = 0.25
+"""The quotas of an address and of a network are enforced so often."""
+FULL_SECONDS: Final = 10
+"""When to come back if the server, or the share of an address, is full."""
+LOG_SECONDS: Final = 1.0
+LOG_LINES: Final = 20
+"""In that time one line about a stranger of one address, and so many about all, are logged: they must not fill the
+log."""
+
+
+def _never(seconds: float, call: Callable[[], None]) -> None:
+    pass
+
+
+def _silent(who: Hashable) -> Rank:
+    return Rank.SILENT
+
+
+def _ignore(who: Hashable) -> None:
+    pass
 
 
 class Admission:
-    """Counts connections, and the offences of the last minute. An IPv6 address counts for its /64.
+    """Counts connections, and what addresses did in the last minute. An IPv6 address counts for its /64.
 
     `seconds` is the reactor's clock, by which bans end too: what the database says of a ban is how long it lasts from
     the moment it was read. So no step of this host's clock ends a ban early or late, and nobody has to read it again.
+
+    A connection is whatever its owner says; `rank` tells how far it has come, and `dismiss` ends one that makes way: by
+    then it is not counted any more. `later` is the reactor's `callLater`.
     """
 
-    def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        seconds: Callable[[], float],
+        *,
+        rank: Callable[[Any], Rank] = _silent,
+        dismiss: Callable[[Any], None] = _ignore,
+        later: Callable[[float, Callable[[], None]], object] = _never,
+    ) -> None:
         self._bans: list[NetworkBan] = []
         self._bans_read = 0.0
         self._limits = limits
         self._seconds = seconds
+        self._dismiss = dismiss
+        self._later = later
+        self._exempt = Networks(limits.exempt)
         self._open: Counter[str] = Counter()
-        self._pending: Counter[str] = Counter()
         self._opens = 0
-        self._pendings = 0
-        self._offences: dict[str, deque[float]] = {}
+        self._pending = Crowd(rank)
+        self._crowded: set[str] = set()  # addresses above their quota
+        self._crowded_networks: set[str] = set()
+        self._thinning = False
+        self._arrivals = Rate(limits.connections_per_minute, seconds)
+        self._offences = Rate(limits.offences_per_address, seconds)
+        self._logged: set[tuple[str, str]] = set()
+        self._logged_at = 0.0
+
+    def exempt(self, address: str) -> bool:
+        """Whether no quota or rate counts this address, by `limits.exempt`."""
+        return address in self._exempt
+
+    # Before a connection is counted
 
     def refusal(self, address: str) -> str | None:
         """Why a new connection from this address is refused, in one line for people; None if it is not."""
-        limits, key = self._limits, counted(address)
         banned = self.ban(address)
         if banned is not None:
+            self._log(address, "banned")
             return banned
-        if self._offended(key):
-            return _too_many("There were too many failed attempts from your address. Try again in a minute.")
-        if _reached(self._open[key], limits.connections_per_address):
-            return _too_many("There are too many connections from your address. Close one first.")
-        if _reached(self._pending[key], limits.pending_per_address):
-            return _too_many("Too many connections from your address have not logged in. Try again in a moment.")
-        if _reached(self._opens, limits.connections) or _reached(self._pendings, limits.pending_connections):
-            return _too_many("The server has too many connections. Try again in a moment.")
+        if self.exempt(address):
+            return None
+        key = counted(address)
+        retry = self._offences.retry(key)
+        if retry:
+            return self._refuse(address, "offences", "There were too many failed attempts from your address.", retry)
+        retry = self._arrivals.retry(key)
+        if retry:
+            return self._refuse(address, "rate", "Your address opens too many connections.", retry)
+        if self._is_full(key) and self._pending.first(key) is None:
+            text = "There are too many connections from your address. Close one first."
+            return self._refuse(address, "address-full", text, FULL_SECONDS)
+        if (self._is_all_full or self._is_pending_full) and self._first_of_all(key) is None:
+            return self._refuse(address, "server-full", "The server has too many connections.", FULL_SECONDS)
         return None
+
+    def delay(self, address: str) -> float:
+        """Seconds by which a new connection from this address is to be slowed."""
+        if self.exempt(address):
+            return 0
+        key = counted(address)
+        return max(self._arrivals.delay(key), self._offences.delay(key))
 
     def ban(self, address: str) -> str | None:
         """What a banned address is told; None if it is not banned."""
+        if not self._bans:
+            return None
         try:
             ip = canonical(ip_address(address.partition("%")[0]))
         except ValueError:
@@ -68,54 +137,130 @@ class Admission:
         self._bans = bans
         self._bans_read = self._seconds()
 
-    def opened(self, address: str) -> None:
-        key = counted(address)
+    # The life of a connection
+
+    def opened(self, address: str, who: Hashable) -> None:
+        """Counts a new connection that is not logged in. Others make way for it where there are too many."""
+        self.arrived(address, who)
+        if not self.exempt(address):
+            self._arrivals.count(counted(address))
+
+    def arrived(self, address: str, who: Hashable) -> None:
+        """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
+        if self.exempt(address):
+            return
+        limits, key = self._limits, counted(address)
+        if self._is_full(key):
+            self._make_way(key, self._pending.first(key))
+        if self._is_all_full or self._is_pending_full:
+            self._make_way(*(self._first_of_all(key) or (key, None)))
         self._open[key] += 1
-        self._pending[key] += 1
         self._opens += 1
-        self._pendings += 1
+        self._pending.add(key, who, self._seconds())
+        network = neighbourhood(key)
+        if 0 < limits.pending_per_address < self._pending.of_address(key):
+            self._crowded.add(key)
+        if 0 < limits.pending_per_network < self._pending.of_network(network):
+            self._crowded_networks.add(network)
+        self._thin_soon()
 
-    def logged_in(self, address: str) -> None:
+    def logged_in(self, address: str, who: Hashable) -> None:
         """A connection that was pending has logged in."""
-        _decrease(self._pending, counted(address))
-        self._pendings -= 1
+        if not self.exempt(address):
+            self._pending.remove(counted(address), who)
 
-    def closed(self, address: str, *, pending: bool) -> None:
-        if pending:
-            self.logged_in(address)
-        _decrease(self._open, counted(address))
-        self._opens -= 1
+    def closed(self, address: str, who: Hashable, *, pending: bool) -> None:
+        """A connection is gone. One that has made way before is not counted a second time."""
+        if self.exempt(address):
+            return
+        key = counted(address)
+        if self._pending.remove(key, who) or not pending:
+            self._left(key)
 
     def offence(self, address: str) -> None:
         """Counts something that no chat client does against the address, for a minute."""
-        most = self._limits.offences_per_address
-        if most:
-            self._offences.setdefault(counted(address), deque(maxlen=most)).append(self._seconds())
-
-    def _offended(self, key: str) -> bool:
-        offences = self._offences.get(key)
-        if offences is None:
-            return False
-        if self._seconds() - offences[-1] > OFFENCE_SECONDS:
-            del self._offences[key]
-            return False
-        return len(offences) == offences.maxlen and self._seconds() - offences[0] <= OFFENCE_SECONDS
+        if not self.exempt(address):
+            self._offences.count(counted(address))
 
     def sweep(self) -> None:
-        """Forgets addresses without recent offences; to be called now and then."""
-        for key in list(self._offences):
-            self._offended(key)
+        """Forgets addresses of which nothing is known any more; to be called now and then."""
+        self._arrivals.sweep()
+        self._offences.sweep()
 
+    # Making way
 
-def _too_many(words: str) -> str:
-    return f"{words} (too-many-connections)"
+    def _is_full(self, key: str) -> bool:
+        return 0 < self._limits.connections_per_address <= self._open[key]
 
+    @property
+    def _is_all_full(self) -> bool:
+        return 0 < self._limits.connections <= self._opens
 
-def _reached(count: int, limit: int) -> bool:
-    return 0 < limit <= count
+    @property
+    def _is_pending_full(self) -> bool:
+        return 0 < self._limits.pending_connections <= len(self._pending)
 
+    def _first_of_all(self, key: str) -> tuple[str, Hashable] | None:
+        """Who makes way for a connection of this address. One whose login is being checked does so only if strangers
+        use up their share by that, and then for an address that has fewer."""
+        found = self._pending.first_of_all()
+        if found is None and self._is_pending_full:
+            largest = self._pending.largest
+            if self._pending.of_address(largest) > self._pending.of_address(key) + 1:
+                return largest, self._pending.first(largest, Rank.CHECKED)
+        return found
 
-def _decrease(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
+    def _make_way(self, key: str, who: Hashable | None) -> None:
+        if who is not None and self._pending.remove(key, who):
+            self._left(key)
+            self._dismiss(who)
+
+    def _make_way_all(self, leaving: list[tuple[str, Hashable]]) -> None:
+        for key, who in leaving:
+            self._make_way(key, who)
+
+    def _left(self, key: str) -> None:
+        self._opens -= 1
+        self._open[key] -= 1
+        if self._open[key] <= 0:
+            del self._open[key]
+
+    def _thin_soon(self) -> None:
+        if (self._crowded or self._crowded_networks) and not self._thinning:
+            self._thinning = True
+            self._later(THINNING_SECONDS, self._thin)
+
+    def _thin(self) -> None:
+        """The oldest connections of addresses and networks that have too many make way."""
+        self._thinning = False
+        limits, until = self._limits, self._seconds() - SPARED_SECONDS
+        for key in list(self._crowded):
+            self._make_way_all(self._pending.too_many_of_address(key, limits.pending_per_address, until))
+            if self._pending.of_address(key) <= limits.pending_per_address:
+                self._crowded.discard(key)
+        for network in list(self._crowded_networks):
+            self._make_way_all(self._pending.too_many_of_network(network, limits.pending_per_network, until))
+            if self._pending.of_network(network) <= limits.pending_per_network:
+                self._crowded_networks.discard(network)
+        self._thin_soon()
+
+    # Refusals
+
+    def _refuse(self, address: str, why: str, text: str, retry: int) -> str:
+        self._log(address, why)
+        return f"{text} Try again in {retry} second{'s' if retry > 1 else ''}. (too-many-connections)"
+
+    def _log(self, address: str, why: str) -> None:
+        if self.may_log("refused", address):
+            audit.refused(address, why)
+
+    def may_log(self, event: str, address: str) -> bool:
+        """Whether one more line about this event and a stranger from this address may be logged now."""
+        now = self._seconds()
+        if now - self._logged_at >= LOG_SECONDS:
+            self._logged.clear()
+            self._logged_at = now
+        if len(self._logged) >= LOG_LINES or (event, address) in self._logged:
+            return False
+        self._logged.add((event, address))
+        return True

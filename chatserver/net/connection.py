@@ -1,23 +1,25 @@
 """The life of one connection, whatever its framing: stages, deadlines, strikes, back-pressure, half-close, the end."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from chatserver import audit
 from chatserver.answers import Refusal
 from chatserver.commands import Command
 from chatserver.errors import BLAMELESS, ErrorWord, Refused, Rejected
 from chatserver.events import Closing, Pinged
 from chatserver.handshake import misplaced
+from chatserver.net.doorway import Doorway
+from chatserver.net.intake import Intake
 from chatserver.net.liveness import Liveness
 from chatserver.net.outbox import Outbox
-from chatserver.net.pace import Pace
+from chatserver.net.pace import NO_RATES
 from chatserver.session import NO_LINK, Session, takes_nothing
 from chatserver.stages import NOT_LOGGED_IN, Event, Peer, Stage
-from chatserver.wire.dialect import Dialect, Framing
 from chatserver.wire.foreign import foreign
 from chatserver.wire.hygiene import clean_line
 from chatserver.wire.lines import TooLong, Undecodable
@@ -27,59 +29,22 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS = 2.0
 """Time for the peer to take the last words, where nothing else says how long it may take."""
+
+CHECKING_SECONDS = 1.0
+"""How often a connection whose time to log in is over is looked at while its login is being checked."""
+
 STRIKE_SECONDS = 60.0
 FENCED = ("fenced", "The server was interrupted and starts anew. Connect again.")
 """Reason and text for the connections of a server whose lease has lapsed."""
 
 
-class Door(Protocol):
-    """What a connection needs of its door (`net/door.py`). Lines are pulled out of it: while the inbox is full they
-    stay where they are."""
-
-    transport: Any
-    framing: Framing
-    dialect: Dialect | None
-    """The only one spoken here; None: the first bytes tell."""
-
-    @property
-    def opened(self) -> bool:
-        """Whether lines can be sent yet."""
-        ...
-
-    @property
-    def pending(self) -> int:
-        """Bytes held that are no lines taken yet."""
-        ...
-
-    def start(self) -> bytes:
-        """The first bytes of what is pending, as many as it takes to recognize a dialect."""
-        ...
-
-    def deliver(self, *, last: bool) -> bool:
-        """Hands the next line to `line_received`, and returns whether there was one. `last`: nothing more will come, so
-        a line that lacks only its end counts. Raises Undecodable."""
-        ...
-
-    def refusal(self, text: str) -> bytes:
-        """Why no connection comes about, for a client to which no line can be sent."""
-        ...
-
-    def farewell(self, reason: str) -> bytes:
-        """The last bytes of the framing, behind everything else; b"" if it has none."""
-        ...
-
-    def forget(self) -> None:
-        """Lets go of the connection."""
-        ...
-
-
 class Connection:
     """A session's link. What is written to it is framed already."""
 
-    __slots__ = ("_broken", "_clock", "_deadline", "_door", "_liveness", "_outbox", "_pace", "_shared", "_turn",
-                 "_used", "peer", "send", "session", "writable")  # fmt: skip
+    __slots__ = ("_broken", "_clock", "_deadline", "_door", "_exempt", "_intake", "_liveness", "_outbox", "_shared",
+                 "_turn", "_used", "peer", "send", "session", "writable")  # fmt: skip
 
-    def __init__(self, session: Session, shared: "Connections", door: Door) -> None:
+    def __init__(self, session: Session, shared: "Connections", door: Doorway) -> None:
         self.session = session
         self.peer = Peer.OPEN
         self.writable = False
@@ -89,7 +54,8 @@ class Connection:
         self._clock = shared.clock
         self._door = door
         self._outbox: Outbox
-        self._pace: Pace | None = None
+        self._intake: Intake
+        self._exempt = False  # no rate and no quota counts its address
         self._liveness: Liveness | None = None
         self._used = 0  # bytes of the lines before logging in
         self._turn: IDelayedCall | None = None
@@ -103,17 +69,20 @@ class Connection:
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             if hasattr(transport, option):  # a Unix socket has neither
                 getattr(transport, option)(True)
-        self._outbox = Outbox(self, transport, self._clock, limits.stalled_seconds)
+        self._outbox = Outbox(self, transport, self._clock, limits.stalled_seconds, limits.least_bytes_per_second)
+        self._exempt = self._shared.admission.exempt(self.session.address)
+        rates = NO_RATES if self._exempt else self._shared.allowances.rates
+        self._intake = Intake(limits, rates, self._clock.seconds())
         self.session.link = self
-        if limits.commands_per_second:
-            self._pace = Pace(limits.commands_per_second, limits.command_burst, self._clock.seconds())
         if limits.handshake_seconds:
-            self._deadline = self._clock.callLater(
-                limits.handshake_seconds,
-                self.hang_up,
-                "handshake",
-                "You did not log in in time. Connect again and log in right away.",
-            )
+            self._deadline = self._clock.callLater(limits.handshake_seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        """Ends a connection that has not logged in in time; a login that is being checked may end first."""
+        if self.session.stage is Stage.BUSY:
+            self._deadline = self._clock.callLater(CHECKING_SECONDS, self._too_late)
+        else:
+            self.hang_up("handshake", "You did not log in in time. Connect again and log in right away.")
 
     def opened(self) -> None:
         """Lines can be sent: the server speaks first, where the dialect is known to have words for it."""
@@ -122,22 +91,28 @@ class Connection:
         else:
             self.session.notice(self._shared.handshake.greeting)
 
-    def received(self) -> None:
-        """Bytes have come; the door has the lines in them."""
+    def received(self, size: int) -> None:
+        """So many bytes have come; the door has them."""
         if not self._shared.may_serve():
             self.hang_up(*FENCED, retry=1)
         if self.session.stage is Stage.ENDING:
+            self._door.backlog = b""
             return
+        if self._intake.limited:
+            self._intake.came(size)
         if self._liveness is not None:
             self._liveness.heard = self._clock.seconds()
-        if self.session.stage is Stage.NEW and not self._recognize(self._door.start()):
-            return
         self.advance()
 
-    def half_closed(self) -> None:
-        """The peer has ended its side: what it sent is done and answered, then the connection ends."""
+    def peer_ended(self) -> None:
+        """The framing says that the peer has ended its side: what it sent is done and answered, then the connection
+        ends. To be called while lines are taken."""
         if self.peer is Peer.OPEN:
             self.peer = Peer.HALF_CLOSED
+
+    def half_closed(self) -> None:
+        """The peer has ended its side."""
+        self.peer_ended()
         if self.session.stage is Stage.ENDING:
             self._door.transport.loseConnection()
         else:
@@ -152,6 +127,8 @@ class Connection:
         """There is no transport any more."""
         self.peer = Peer.LOST
         session = self.session
+        if session.stage is not Stage.ENDING:
+            self._log_end("lost")
         if session.stage in NOT_LOGGED_IN:
             session.move(Event.ENDED)
         self._outbox.stopProducing()
@@ -179,7 +156,7 @@ class Connection:
                 return
             session.move(Event.RECOGNIZED)
         text = clean_line(line)
-        parsed = session.dialect.parse(text, session.stage)
+        parsed = session.parse(text)
         if session.stage is not Stage.IN:
             self._used += len(line) + 1
             self._await(self._shared.handshake.receive(session, parsed))
@@ -198,29 +175,48 @@ class Connection:
             self._failed(Failure())
 
     def _advance(self) -> None:
-        session, limits = self.session, self._shared.limits
-        while session.is_read and len(session.inbox) < limits.window:
-            if self._pace is not None and session.stage is Stage.IN:
-                seconds = self._pace.wait(self._clock.seconds())
-                if seconds:
-                    self._turn_soon(seconds)
-                    break
-            try:
-                # A line that a lost connection cut off is none.
-                if not self._door.deliver(last=self.peer is Peer.HALF_CLOSED):
-                    break
-            except Undecodable as problem:
-                self._reject(Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True))
-                break
-            if self._pace is not None:
-                self._pace.take()
+        session, intake = self.session, self._intake
+        if session.limits is not intake.own:
+            intake.follow(session.limits)
+        if not intake.limited:
+            self._take_lines(intake)
+        elif seconds := intake.begin(self._clock.seconds()):
+            self._turn_soon(seconds)
+        else:
+            self._take_lines(intake)
+            intake.end()
         if session.is_read and session.stage is not Stage.IN:
-            max_bytes = limits.handshake_bytes
+            max_bytes = self._shared.limits.handshake_bytes
             if max_bytes and self._used + self._door.pending > max_bytes:
                 self.hang_up("handshake", "You sent too much before logging in. Connect again and log in first.")
         if session.inbox:
             self._shared.processors.schedule(session)
         self._steer()
+
+    def _take_lines(self, intake: Intake) -> None:
+        """Takes lines until there are no more, the inbox is full, or it is the others' turn."""
+        session, door, window = self.session, self._door, self._shared.limits.window
+        while session.is_read and len(session.inbox) < window:
+            if intake.left <= 0:
+                self._turn_soon()
+                break
+            try:
+                # A line that a lost connection cut off is none.
+                if door.deliver(last=self.peer is Peer.HALF_CLOSED):
+                    if intake.limited:
+                        intake.took(1)
+                    continue
+            except Undecodable as problem:
+                self._reject(Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True))
+                break
+            if not door.backlog:
+                break
+            size = door.split(intake.piece)
+            if intake.limited:
+                intake.split(size)
+                intake.took(door.controls())
+            if session.stage is Stage.NEW:
+                self._recognize(door.start())
 
     def _recognize(self, first: bytes, *, whole: bool = False) -> bool:
         """Tells the dialect by the first bytes of the first line; ends what speaks another protocol."""
@@ -235,7 +231,7 @@ class Connection:
         # HTTP begins like a person's name: the whole line tells.
         if name is None or (name == "HTTP" and not whole):
             return True
-        self._shared.admission.offence(self.session.address)
+        self._offend("foreign")
         words = "This is a chat server, but your client speaks another protocol. Use nc or telnet."
         self.session.answer(None, Refusal(ErrorWord.UNDECODABLE, words))
         self.end("foreign")
@@ -276,12 +272,17 @@ class Connection:
         else:
             self.refuse(rejected)
 
+    def _offend(self, what: str) -> None:
+        """Counts something against the address that no chat client does."""
+        self._shared.admission.offence(self.session.address)
+        audit.offence(self.session.address, what)
+
     def refuse(self, rejected: Rejected) -> None:
         """Answers with an error. Too many of them, or a fatal one, end the connection."""
         session, error = self.session, rejected.refused.error
         session.answer_refusal(rejected)
         if rejected.fatal:
-            self._shared.admission.offence(session.address)
+            self._offend(error.value)
             self.end(error.value)
         elif error not in BLAMELESS and self._shared.limits.strikes:
             now = self._clock.seconds()
@@ -336,6 +337,7 @@ class Connection:
     def _take_turn(self) -> None:
         self._turn = None
         if self.session.stage is not Stage.ENDING:
+            self._intake.new_turn()
             self.advance()
 
     def _steer(self) -> None:
@@ -353,11 +355,12 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether something that has arrived is still to be done."""
+        """Whether something that has arrived is still to be done. What waits for its pace counts as not read yet."""
         session = self.session
+        due = self._turn is not None and self._turn.getTime() <= self._clock.seconds()
         if session.stage is Stage.ENDING or (not self.writable and not session.waiting):
             return False
-        return bool(session.inbox) or session.waiting or session.stage is Stage.BUSY or self._turn is not None
+        return bool(session.inbox) or session.waiting or session.stage is Stage.BUSY or due
 
     # Logged in
 
@@ -365,7 +368,11 @@ class Connection:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        self._shared.admission.logged_in(self.session.address)
+        self._shared.admission.logged_in(self.session.address, self)
+        if not self._exempt:
+            account = self._shared.allowances.join(self.session.account_id, self)
+            self._intake.share(account, self.session.limits)
+            self._outbox.share(account.unsent)
         limits = self._shared.limits
         if limits.ping_seconds and self.session.dialect.pinged:
             self._liveness = Liveness(
@@ -390,7 +397,7 @@ class Connection:
         if self.session.stage is Stage.ENDING:
             return
         if reason == "failed-logins":
-            self._shared.admission.offence(self.session.address)
+            self._offend(reason)
         if not self._door.opened:
             self.write(self._door.refusal(text))
         elif reason:
@@ -411,9 +418,13 @@ class Connection:
             return
         self.session.move(Event.ENDED)
         self.session.inbox.clear()
+        self._door.backlog = b""
         if self.peer is Peer.LOST:
             self._let_go()
             return
+        self._log_end(reason)
+        if self._intake.account is not None:
+            self._intake.account.ended(self)
         self._cancel()
         self.write(self._door.farewell(reason))
         self._outbox.close()
@@ -425,6 +436,11 @@ class Connection:
             self._door.transport.loseConnection()
         else:
             self._door.transport.loseWriteConnection()
+
+    def _log_end(self, reason: str) -> None:
+        session = self.session
+        if session.account_id or self._shared.admission.may_log("ended", session.address):
+            audit.ended(session.address, session.name, reason)
 
     def _patience(self) -> float:
         """Seconds for the peer to take the last words. A slow one may take its time for answers, but not while the
@@ -446,5 +462,7 @@ class Connection:
     def _let_go(self) -> None:
         """Nothing refers to each other in a circle any more, so that the memory is free at once: the garbage collector
         would find it only now and then, and stop everything to look for it."""
+        if self._intake.account is not None:
+            self._shared.allowances.gone(self._intake.account, self)
         self.session.link = NO_LINK
         self._door.forget()

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,15 +13,37 @@ from chatserver.config import Limits
 from chatserver.delivery.registry import Registry
 from chatserver.handshake import Handshake
 from chatserver.net.admission import Admission
+from chatserver.net.allowance import Allowances
+from chatserver.net.arrival import Arrival
 from chatserver.net.connection import Connection
+from chatserver.net.crowd import Rank
 from chatserver.processor import Processors
 from chatserver.session import Session
+from chatserver.stages import Stage
 from chatserver.store.moderation import NetworkBan
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 
 REWOUND = ("rewound", "The database was restored to an earlier state. Connect again to see it.")
 """Reason and text for all connections once entries that were delivered are gone."""
+CROWDED = (
+    "too-many-connections",
+    "Too many connections are waiting to log in; yours made way for a newer one. Connect again and log in right away.",
+)
+"""Reason and text for a connection that makes way before it has logged in."""
+CROWDED_SECONDS: Final = 5
+"""When it may come again."""
+LEAVING: Final = 256
+"""So many connections that made way may take the time to read why; then the first one is cut off. Each still has its
+socket, and there must not be many of those besides `limits.connections`."""
+RANKS: Final = {
+    Stage.NEW: Rank.SILENT,
+    Stage.GREETING: Rank.STARTED,
+    Stage.PASSWORD: Rank.STARTED,
+    Stage.BUSY: Rank.CHECKED,
+    Stage.IN: Rank.CHECKED,  # for the moment until `admission` is told
+    Stage.ENDING: Rank.SILENT,
+}
 
 
 class Connections:
@@ -49,15 +72,18 @@ class Connections:
         self.processors = processors
         self.registry = registry
         self.dialects = dialects
-        self.admission = Admission(limits, clock.seconds)
+        self.admission = Admission(limits, clock.seconds, rank=_rank, dismiss=self._dismiss, later=clock.callLater)
+        self.allowances = Allowances(clock, limits)
         self.open: set[Connection] = set()
+        self._leaving: dict[Connection, None] = {}  # they made way, and are still open
         self.may_serve = may_serve
         self.closing = False  # the server is stopping: nobody is read any more
         self._left = left
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection, count: Callable[[str, Connection], None]) -> None:
+        """`count` is the method of `admission` that counts it."""
+        count(connection.session.address, connection)
         self.open.add(connection)
-        self.admission.opened(connection.session.address)
 
     def set_bans(self, bans: list[NetworkBan]) -> None:
         """These addresses may not connect, and may not stay."""
@@ -98,9 +124,28 @@ class Connections:
         """A connection has no transport any more."""
         session = connection.session
         self.open.discard(connection)
-        self.admission.closed(session.address, pending=not session.account_id)
+        self._leaving.pop(connection, None)
+        self.admission.closed(session.address, connection, pending=not session.account_id)
         self.ended(connection, "lost")
+
+    def _dismiss(self, who: Connection | Arrival) -> None:
+        """Ends a connection that makes way for others."""
+        if isinstance(who, Arrival):
+            who.make_way(CROWDED[1])
+        elif who.session.stage is Stage.ENDING:
+            who.abort()
+        else:
+            who.hang_up(*CROWDED, retry=CROWDED_SECONDS)
+            self._leaving[who] = None
+            if len(self._leaving) > LEAVING:
+                first = next(iter(self._leaving))
+                del self._leaving[first]
+                first.abort()
 
     def failed(self, failure: Failure) -> None:
         """Logs what should not have happened."""
         self.log.failure("A connection failed.", failure)
+
+
+def _rank(who: Connection | Arrival) -> Rank:
+    return who.rank if isinstance(who, Arrival) else RANKS[who.session.stage]

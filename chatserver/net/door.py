@@ -42,8 +42,9 @@ class Door(protocol.Protocol):
     def __init__(self, splitter: Splitter) -> None:
         self.connection: Connection
         self.splitter = splitter
+        self.backlog = b""
 
-    # What the connection asks for: see `net.connection.Door`
+    # What the connection asks for: see `net/doorway.py`
 
     @property
     def opened(self) -> bool:
@@ -51,14 +52,27 @@ class Door(protocol.Protocol):
 
     @property
     def pending(self) -> int:
-        return self.splitter.pending
+        return self.splitter.pending + len(self.backlog)
 
     def start(self) -> bytes:
         return b""
 
+    def split(self, most: int) -> int:
+        data = self.backlog
+        if len(data) > most:
+            data, self.backlog = data[:most], data[most:]
+        else:
+            self.backlog = b""
+        self.splitter.feed(data)
+        self._send_replies()
+        return len(data)
+
+    def controls(self) -> int:
+        return 0
+
     def deliver(self, *, last: bool) -> bool:
         line = self.splitter.next()
-        if line is None and last:
+        if line is None and last and not self.backlog:
             line = self.splitter.finish()
         if line is None:
             return False
@@ -84,9 +98,8 @@ class Door(protocol.Protocol):
         self.connection.opened()
 
     def dataReceived(self, data: bytes) -> None:
-        self.splitter.feed(data)
-        self._send_replies()
-        self.connection.received()
+        self.backlog = self.backlog + data if self.backlog else data
+        self.connection.received(len(data))
 
     def _send_replies(self) -> None:
         """What the framing itself has to say."""

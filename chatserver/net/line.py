@@ -23,6 +23,9 @@ class LineDoor(Door, LineReceiver):
     def start(self) -> bytes:
         return self._lines.start()
 
+    def controls(self) -> int:
+        return self._lines.controls()
+
     def refusal(self, text: str) -> bytes:
         """In the dialect of those who have not said yet which one they speak."""
         return DIALECTS[-1].answer(Asked(None, 0, ""), Refusal(ErrorWord.TOO_MANY_CONNECTIONS, text))

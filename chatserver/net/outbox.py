@@ -2,16 +2,14 @@
 reading while no more commands can be accepted."""
 
 import socket
-import struct
-from fcntl import ioctl
-from termios import TIOCOUTQ
 from typing import Any, Final, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
+from chatserver.net.acknowledged import acknowledged, queued, socket_beneath, waiting
+from chatserver.net.allowance import Unsent
 from chatserver.session import FULL_BYTES, Link, NoLink, takes_nothing
 
 UNSENT_BYTES = 131072
@@ -41,36 +39,36 @@ class Gone(NoLink):
 GONE: Final = Gone()
 
 
-def _socket_beneath(transport: Any) -> Any:
-    """The socket of a transport, also of one of TLS, whose own handle is OpenSSL's; None where there is none."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return transport.getHandle() if hasattr(transport, "getHandle") else None
-
-
 @implementer(IPushProducer)
 class Outbox:
     """Its states: *free* (bytes go straight into the socket, by the link's `send`), *waiting* (older bytes wait in the
-    transport), *full* (more than `FULL_BYTES` wait: the link is not writable until nothing waits any more), *held*
-    (bytes are collected until `release`), *closed*. Independently of them, reading is paused or not.
+    transport), *full* (more than `FULL_BYTES` wait, or anything at all if the account is `crowded`: the link is not
+    writable until nothing waits any more), *held* (bytes are collected until `release`), *closed*. Independently of
+    them, reading is paused or not.
 
     On plain TCP (`direct`) data goes straight into the socket: `transport.write` would cost two epoll_ctl calls and a
     turn of the reactor for each recipient, and `writeSomeData` twice the time of the socket's own `send`. Other
     transports (TLS) are written to in the ordinary way.
     """
 
-    def __init__(self, link: Owner, transport: Any, clock: IReactorTime, stalled_seconds: float) -> None:
+    def __init__(
+        self, link: Owner, transport: Any, clock: IReactorTime, stalled_seconds: float, least_per_second: float = 0
+    ) -> None:
+        """While the link is full, its peer must acknowledge in every `stalled_seconds` (0: no limit) so many bytes a
+        second on average, and at least one."""
         self._link: Owner = link
         self._transport = transport
         self._clock = clock
         self._stalled_seconds = stalled_seconds
-        self._pending = 0  # bytes given to the transport since it was last empty
+        self._least_bytes = max(stalled_seconds * least_per_second, 1)
+        self._pending = 0  # bytes given to the transport since it was last empty; over TLS, since it was last full
+        self._unsent: Unsent | None = None
         self._held: list[bytes] | None = None
         self._open = True
         self._stall: IDelayedCall | None = None
         self.reading = True
         self.direct = isinstance(transport, tcp.Connection) and not transport.TLS
-        self._socket = _socket_beneath(transport)
+        self._socket = socket_beneath(transport)
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and getattr(self._socket, "family", None) in INTERNET:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         link.writable = True
@@ -90,9 +88,12 @@ class Outbox:
             if sent == len(data):
                 return
             data = data[sent:]
+            full = not self._link.writable
             self._transport.write(data)
             if self.direct:
-                self._wait_for(data)
+                self._wait_for(len(data))
+            elif full:
+                self._add(len(data))
 
     def hold(self) -> bool:
         """Collects what is written until `release`. Returns False and changes nothing if it is held already."""
@@ -107,6 +108,11 @@ class Outbox:
         self._clear_the_way()
         if held:
             self.write(b"".join(held))
+
+    def share(self, unsent: Unsent) -> None:
+        """What waits here is counted for an account."""
+        self._unsent = unsent
+        unsent.bytes += self._pending
 
     def read(self, wanted: bool) -> None:
         """Pauses reading, or resumes it."""
@@ -126,11 +132,22 @@ class Outbox:
         if self.direct and self._open and not self._pending and self._held is None:
             self._link.send = self._socket.send
 
-    def _wait_for(self, data: bytes) -> None:
+    def _wait_for(self, size: int) -> None:
         self._link.send = takes_nothing
-        self._pending += len(data)
-        if self._pending > FULL_BYTES:
+        self._add(size)
+        if self._pending > FULL_BYTES or (self._unsent is not None and self._unsent.crowded):
             self._full()
+
+    def _add(self, size: int) -> None:
+        self._pending += size
+        if self._unsent is not None:
+            self._unsent.bytes += size
+
+    def _forget(self) -> None:
+        """Nothing waits any more."""
+        if self._unsent is not None:
+            self._unsent.bytes -= self._pending
+        self._pending = 0
 
     def _shut(self) -> None:
         self._open = False
@@ -141,13 +158,13 @@ class Outbox:
     def _full(self) -> None:
         self._link.writable = False
         if self._stall is None and self._stalled_seconds:
-            self._watch(self._queued())
+            self._watch(self._taken())
 
     # Called by the transport
 
     def resumeProducing(self) -> None:
         """The transport is empty."""
-        self._pending = 0
+        self._forget()
         self._clear_the_way()
         self._stop_watching()
         if self._open and not self._link.writable:
@@ -157,34 +174,34 @@ class Outbox:
     def pauseProducing(self) -> None:
         """The transport is full (TLS)."""
         if self._open:
+            self._add(waiting(self._transport))
             self._full()
 
     def stopProducing(self) -> None:
         """The connection is lost: lets go of it, so that no circle of references keeps the memory of both."""
         if self._open:
             self._shut()
+        self._forget()
         self._link = GONE
 
-    # A link that takes nothing at all
+    # A peer that reads too little
 
-    def _watch(self, queued: int) -> None:
-        self._stall = self._clock.callLater(self._stalled_seconds, self._check, queued)
+    def _watch(self, taken: int) -> None:
+        self._stall = self._clock.callLater(self._stalled_seconds, self._check, taken)
 
     def _check(self, before: int) -> None:
         self._stall = None
-        queued = self._queued()
-        if queued < before:  # slow, but alive
-            self._watch(queued)
+        taken = self._taken()
+        if taken - before >= self._least_bytes:  # slow, but alive
+            self._watch(taken)
         else:
             self._link.stalled()
 
-    def _queued(self) -> int:
-        """Bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
-        try:
-            kernel = struct.unpack("i", ioctl(self._socket.fileno(), TIOCOUTQ, b"\0\0\0\0"))[0]
-        except (OSError, AttributeError):
-            return 0
-        return int(kernel)
+    def _taken(self) -> int:
+        """Bytes that the peer has received, up to a constant. The kernel's queue alone would not tell: it is filled
+        again as fast as the peer reads."""
+        taken = acknowledged(self._socket)
+        return self._pending - waiting(self._transport) - queued(self._socket) if taken is None else taken
 
     def _stop_watching(self) -> None:
         if self._stall is not None:

@@ -34,18 +34,19 @@ class WebSocketDoor(Door):
     def connectionMade(self) -> None:
         self.connection.made()
 
-    def dataReceived(self, data: bytes) -> None:
-        websocket = self._websocket
+    def split(self, most: int) -> int:
+        websocket, connection = self._websocket, self.connection
         opened, ended = websocket.opened, websocket.ended
-        self.splitter.feed(data)
+        size = super().split(most)
         closed = websocket.ended and not ended  # by the client; below, the server may end it
-        self._send_replies()
         if websocket.refused:
-            self.connection.end("refused")
-            return
-        connection = self.connection
+            connection.end("refused")
+            return size
         if websocket.opened and not opened:
             connection.opened()
-        connection.received()
         if closed:
-            connection.half_closed()
+            connection.peer_ended()
+        return size
+
+    def controls(self) -> int:
+        return self._websocket.controls()

@@ -5,22 +5,14 @@ from secrets import token_hex
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import DIRECT, EDITED, ERASED, GUEST, MESSAGE, PERSON, AccountKind, Person
+from chatserver.events import GUEST, PERSON, AccountKind, Person
 from chatserver.store import changes
-from chatserver.store.schema import (
-    AccountRow,
-    BlockRow,
-    EntryRow,
-    InvitationRow,
-    MembershipRow,
-    RoomRow,
-    SessionRow,
-    TokenRow,
-)
+from chatserver.store.schema import AccountRow
+from chatserver.wire.names import looks_taken, skeleton
 
 ERASED_NAME = "erased-"
 """An erased account is shown as this and its id."""
@@ -87,11 +79,45 @@ def _credentials(row: Any) -> Credentials:
     return Credentials(row.id, row.name, row.kind, row.password_hash or "", gone, row.created_at)
 
 
-def create(db: Connection, name: str, password_hash: str, at: datetime, kind: AccountKind = PERSON) -> int:
-    """Creates an account and returns its id. Raises Refused if the name is taken, as that of an erased account is."""
+def claimed(db: Connection, name: str) -> Credentials | None:
+    """The account registered with this name; None if the name is free. Raises Refused(bad-name) if it is free, but
+    looks like that of another account."""
+    account = find(db, name)
+    if account is None and _alike(db, skeleton(name)):
+        raise looks_taken()
+    return account
+
+
+def _alike(db: Connection, like: str) -> list[str]:
+    """The keys of the names with this skeleton."""
+    return list(db.scalars(select(AccountRow.name_key).where(AccountRow.skeleton == like)))
+
+
+def _hold_names(db: Connection, like: str) -> None:
+    """Locks the names with this skeleton until the transaction ends: nobody else can create an account with one.
+
+    There is no row to lock before the first. SQLite has one writer anyway.
+    """
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"name {like}", 0))))
+
+
+def create(
+    db: Connection, name: str, password_hash: str, at: datetime, kind: AccountKind = PERSON, *, alike: bool = False
+) -> int:
+    """Creates an account and returns its id. Raises Refused if the name is taken, as that of an erased account is, or
+    (unless `alike`) if it looks like that of another account."""
     if name.lower().startswith(ERASED_NAME):  # erased accounts are shown under these names
         raise name_taken(name)
-    values = {"name": name, "name_key": name.lower(), "password_hash": password_hash, "kind": kind}
+    like = None if kind == GUEST else skeleton(name)  # nobody can register a name that looks like a guest's
+    if like is not None and not alike:
+        _hold_names(db, like)
+        taken = _alike(db, like)
+        if name.lower() in taken:
+            raise name_taken(name)
+        if taken:
+            raise looks_taken()
+    values = {"name": name, "name_key": name.lower(), "skeleton": like, "password_hash": password_hash, "kind": kind}
     try:
         id: int | None = db.scalar(
             insert(AccountRow).values(**values, created_at=at, last_seen_at=at).returning(AccountRow.id)
@@ -128,37 +154,3 @@ def set_disabled(db: Connection, account_id: int, at: datetime, *, disabled: boo
     """Disables an account, so that it cannot log in, or enables it again; notifies running servers."""
     db.execute(update(AccountRow).where(AccountRow.id == account_id).values(disabled_at=at if disabled else None))
     changes.note(db, "account", account_id, at)
-
-
-def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
-    """Removes what identifies a person from the database, and with `messages` also the text of what they said.
-
-    The name stays reserved. The account must have left all rooms before. Notifies running servers.
-    """
-    for table, mine in (
-        (InvitationRow, (InvitationRow.account_id == who.id) | (InvitationRow.invited_by == who.id)),
-        (BlockRow, (BlockRow.account_id == who.id) | (BlockRow.blocked_id == who.id)),
-        (TokenRow, TokenRow.account_id == who.id),
-    ):
-        db.execute(delete(table).where(mine))
-    db.execute(update(SessionRow).where(SessionRow.account_id == who.id).values(address=""))
-    # Nobody can write to the account in a direct room any more.
-    direct = (
-        select(MembershipRow.room_id)
-        .join(RoomRow, RoomRow.id == MembershipRow.room_id)
-        .where(MembershipRow.account_id == who.id, RoomRow.kind == DIRECT)
-    )
-    others = (MembershipRow.room_id.in_(direct), MembershipRow.account_id != who.id)
-    db.execute(update(MembershipRow).where(*others).values(blocked=True))
-    erased = {
-        "name": f"{ERASED_NAME}{who.id}",
-        "password_hash": None,
-        "kind": PERSON,
-        "erased_at": at,
-        "last_seen_at": None,
-    }
-    db.execute(update(AccountRow).where(AccountRow.id == who.id).values(**erased))
-    if messages:
-        said = (EntryRow.author_id == who.id, EntryRow.kind.in_((MESSAGE, EDITED)))
-        db.execute(update(EntryRow).where(*said).values(text="", state=ERASED))
-    changes.note(db, "account", who.id, at)

@@ -18,8 +18,8 @@ class AccountNow(Struct, frozen=True):
     """The present state of an account.
 
     `ban`: why the account is banned from the server; None if it is not banned. `gone`: the account is disabled or
-    erased, or the token that it logged in with is revoked. `invited`, `apart`: whether there are invitations and blocks
-    to look up.
+    erased, or the token that it logged in with is revoked. `invited`, `apart`, `limited`: whether it has invitations,
+    blocks, and limits of its own, to look up.
     """
 
     kind: AccountKind
@@ -27,6 +27,7 @@ class AccountNow(Struct, frozen=True):
     ban: str | None
     invited: bool = False
     apart: bool = False
+    limited: bool = False
 
 
 def note(db: Connection, kind: ChangeKind, subject: int, at: datetime) -> None:
@@ -72,6 +73,7 @@ _ACCOUNTS = select(
     _BAN,
     exists().where(InvitationRow.account_id == AccountRow.id),
     exists().where(BlockRow.account_id == AccountRow.id) | exists().where(BlockRow.blocked_id == AccountRow.id),
+    func.coalesce(AccountRow.commands_per_second, AccountRow.bytes_per_second, AccountRow.connections).is_not(None),
 ).where(AccountRow.id.in_(bindparam("ids", expanding=True)))
 _TOKENS = select(TokenRow.id).where(TokenRow.id.in_(bindparam("ids", expanding=True)), TokenRow.revoked_at.is_(None))
 

@@ -1,9 +1,12 @@
 """Opening a database: the settings of the engine, and whether the schema is the one of this version."""
 
+import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal
 
 from alembic import command
@@ -35,6 +38,9 @@ POOL_SECONDS = 5
 """The longest wait for a connection of the pool: only after connections were cut are there more calls than
 connections, for a moment."""
 
+CHECK_INSTRUCTIONS = 50_000
+"""Every so many instructions of its virtual machine, SQLite asks whether a query has to end: every few milliseconds."""
+
 BUSY_SECONDS = 10
 """The longest wait of a transaction for another one, on SQLite."""
 
@@ -65,6 +71,8 @@ def parse_url(text: str) -> URL:
         raise DatabaseProblem(
             "The database URL must be sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
         )
+    if backend == "postgresql" and "@" in f"{url.host}{url.database}":  # a part of the password
+        raise DatabaseProblem("The database URL has an @ within its password. Write it as %40.")
     return url
 
 
@@ -83,10 +91,23 @@ def open_statements(engine: Engine, connections: int) -> Engine | None:
     """
     if engine.dialect.name == "sqlite":
         return None
-    return _open_postgres(engine.url, connections, isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+    return _open_postgres(engine.url, connections, **_SINGLE)
 
 
-def _open_postgres(url: URL, connections: int, **mode: Any) -> Engine:
+_SINGLE: Any = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+
+
+def open_reading(engine: Engine, connections: int, seconds: float) -> Engine:
+    """An engine on the same database whose queries end with an error after so many seconds; with 0 they take any time.
+    On PostgreSQL it is in autocommit mode and has its own connections."""
+    limit: Any = {"read_only": True, "read_seconds": seconds}
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(**limit)
+    settings = f"-c statement_timeout={max(round(seconds * 1000), 1)}" if seconds else ""
+    return _open_postgres(engine.url, connections, settings, **_SINGLE).execution_options(**limit)
+
+
+def _open_postgres(url: URL, connections: int, settings: str = "", **mode: Any) -> Engine:
     engine = create_engine(
         url,
         pool_size=connections,
@@ -100,7 +121,7 @@ def _open_postgres(url: URL, connections: int, **mode: Any) -> Engine:
             # Statements are planned once for each connection, perhaps while tables are empty: plans must not
             # depend on that. A statement whose caller has given up may not wait for a lock, and be committed later.
             "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
-            "-c statement_timeout=60000 -c lock_timeout=9000",
+            f"-c statement_timeout=60000 -c lock_timeout=9000 {settings}",
             **DEAD_PEERS,
         },
         **mode,
@@ -126,7 +147,10 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> Any:
-        return file and file.connect(**options)
+        connection = file and file.connect(**options)
+        if connection is None:
+            _create_private(url)
+        return connection
 
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
@@ -135,14 +159,20 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
             file.opened(connection)
         connection.isolation_level = None  # BEGIN is executed below
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        # With secure_delete, deleted content is overwritten with zeros: erased words must leave the file.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     @event.listens_for(engine, "begin")
     def begin(db: Connection) -> None:
-        if db.get_execution_options().get("read_only"):
+        options = db.get_execution_options()
+        if options.get("read_only"):
             check(db)
+            if options.get("read_seconds"):
+                db.info["limited"] = True
+                driver: Any = db.connection.dbapi_connection
+                driver.set_progress_handler(_is_over(options["read_seconds"]), CHECK_INSTRUCTIONS)
             db.exec_driver_sql("BEGIN")
             return
         if not writer.acquire(timeout=BUSY_SECONDS):
@@ -162,7 +192,9 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
 
     # After COMMIT or ROLLBACK, even a failed one: when the connection returns to the pool.
     @event.listens_for(engine, "checkin")
-    def checkin(_connection: Any, record: Any) -> None:
+    def checkin(connection: Any, record: Any) -> None:
+        if record.info.pop("limited", False) and connection is not None:
+            connection.set_progress_handler(None, 0)
         if record.info.pop("writer", False):
             writer.release()
 
@@ -172,6 +204,22 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
             file.closed(connection)
 
     return engine
+
+
+def _create_private(url: URL) -> None:
+    """Creates the file unless it exists, for its owner alone, whatever the umask is. SQLite gives the same mode to the
+    files that it makes beside it."""
+    name = url.database
+    if name and name != ":memory:" and not name.startswith("file:"):
+        try:
+            os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError:
+            pass  # it exists; or else SQLite reports the same
+
+
+def _is_over(seconds: float) -> Callable[[], bool]:
+    end = monotonic() + seconds
+    return lambda: monotonic() > end
 
 
 def _file(url: URL) -> DatabaseFile | None:
@@ -211,12 +259,10 @@ def check_schema(engine: Engine) -> SchemaState:
 
 
 def shown_url(url: URL) -> str:
-    """The URL without its passwords."""
-    query = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
-    shown = url.set(query=query).render_as_string(hide_password=True)
-    for escaped, plain in (("%3A", ":"), ("%2A", "*"), ("%2F", "/")):  # in the query, where they need no escape
-        shown = shown.replace(escaped, plain)
-    return shown
+    """The URL for people: scheme, user, hosts and database. What else it has may be a secret."""
+    hosts = url.query.get("host", ()) if url.host is None else f"{url.host}:{url.port}" if url.port else url.host
+    where = hosts if isinstance(hosts, str) else ",".join(hosts)
+    return f"{url.drivername}://{url.username + '@' if url.username else ''}{where}/{url.database or ''}"
 
 
 def cannot_open(url: URL, error: DBAPIError) -> str:

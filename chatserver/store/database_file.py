@@ -79,6 +79,24 @@ class DatabaseFile:
         for beside in self._beside if self._connections else ():
             self._check_companion(beside)
 
+    def log_size(self) -> int:
+        """The size of the write-ahead log in bytes; 0 if there is none."""
+        try:
+            return self._beside[0].stat().st_size
+        except OSError:
+            return 0
+
+    def exposed(self) -> str:
+        """A warning if other users of the system can read or write the file; else empty."""
+        try:
+            mode = self.path.stat().st_mode & 0o777
+        except OSError:
+            return ""
+        if not mode & 0o007:
+            return ""
+        files = " ".join(str(path) for path in (self.path, *self._beside) if path.exists())
+        return f"Every user of this system can open the database file (mode {mode:o}). Run: chmod 600 {files}"
+
     def leave(self) -> bool:
         """Whether the file is displaced, so that connections must not be closed any more.
 

@@ -4,31 +4,39 @@ from sqlalchemy import Connection, select, tuple_
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import DIRECT, Entry, Person, RoomFacts
+from chatserver.portion import WHOLE, Portion, found_size
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
-from chatserver.store.schema import AccountRow, EntryRow
-from chatserver.store.visibility import facts_of, is_own_entry, memberships
+from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
+from chatserver.store.visibility import facts_of, is_own_entry, open_membership
 from chatserver.times import rfc3339
 
 
-def account(db: Connection, who: Person) -> dict[str, str]:
-    """What is stored of an account, each value as text; rooms are separated by blanks."""
+def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, str]:
+    """What is stored of an account, each value as text; rooms are separated by blanks. `more_rooms` is there if not all
+    of them fit."""
     row = db.execute(
         select(AccountRow.name, AccountRow.kind, AccountRow.created_at, AccountRow.last_seen_at).where(
             AccountRow.id == who.id
         )
     ).one()
-    rooms = [one.facts.name for one in memberships(db, who) if one.facts.kind != DIRECT]
-    return {
+    inside = select(RoomRow.name).join(MembershipRow, open_membership(who.id))
+    rooms = db.scalars(inside.where(RoomRow.kind != DIRECT, RoomRow.deleted_at.is_(None)).order_by(RoomRow.name)).all()
+    shown = portion.head(rooms, lambda name: len(name) + 1)
+    known = {
         "name": row.name,
         "kind": row.kind,
         "created": rfc3339(row.created_at),
         "last_seen": rfc3339(row.last_seen_at) if row.last_seen_at else "",
-        "rooms": " ".join(rooms),
+        "rooms": " ".join(shown),
     }
+    return known | ({"more_rooms": "yes"} if len(shown) < len(rooms) else {})
 
 
-def page(db: Connection, who: Person, after: str, limit: int) -> tuple[list[tuple[RoomFacts, Entry]], str | None]:
-    """Entries that an account wrote, by room and seq, and the `after` of the next page; None if there is none.
+def page(
+    db: Connection, who: Person, after: str, limit: int, portion: Portion = WHOLE
+) -> tuple[list[tuple[RoomFacts, Entry]], str | None]:
+    """Entries that an account wrote, by room and seq, as far as they fit into the portion, and the `after` of the next
+    page; None if there is none.
 
     Raises Refused(bad-command) if `after` does not come from an earlier page.
     """
@@ -41,7 +49,8 @@ def page(db: Connection, who: Person, after: str, limit: int) -> tuple[list[tupl
             raise Refused(ErrorWord.BAD_COMMAND, "The field after must be the `next` of an earlier page.")
         query = query.where(tuple_(EntryRow.room_id, EntryRow.seq) > tuple_(int(room), int(seq)))
     rows = db.execute(query.order_by(EntryRow.room_id, EntryRow.seq).limit(limit + 1)).all()
-    more, rows = len(rows) > limit, rows[:limit]
-    facts = facts_of(db, who, {row.room_id for row in rows})
-    entries = [(facts[room_id], as_entry(*entry)) for room_id, *entry in rows]
-    return entries, f"{rows[-1].room_id}:{rows[-1].seq}" if more else None
+    facts = facts_of(db, who, {row.room_id for row in rows[:limit]})
+    found = [(facts[room_id], as_entry(*entry)) for room_id, *entry in rows[:limit]]
+    entries = portion.head(found, found_size(who.id))
+    last = rows[len(entries) - 1] if len(entries) < len(rows) else None
+    return entries, None if last is None else f"{last.room_id}:{last.seq}"

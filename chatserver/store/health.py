@@ -14,6 +14,7 @@ from chatserver.store.database import (
     open_engine,
     shown_url,
 )
+from chatserver.store.database_file import watched_file
 from chatserver.store.durability import durability, warnings
 
 
@@ -39,6 +40,10 @@ def examine(url: URL) -> Iterator[Finding]:
         yield Finding("schema", state == "current", f"{state}. {REMEDIES[state]}" if state in REMEDIES else state)
         yield _writable(engine)
         yield from _durability(engine)
+        file = watched_file(engine)
+        if file is not None:
+            exposed = file.exposed()
+            yield Finding("file", not exposed, exposed or "for its owner")
     except DBAPIError as error:
         yield Finding("database", False, cannot_open(url, error))
     finally:

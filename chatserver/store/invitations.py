@@ -3,11 +3,12 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
 
 from chatserver.events import Invited, Person
 from chatserver.store.schema import AccountRow, InvitationRow, RoomRow
-from chatserver.store.visibility import RoomAccess
+from chatserver.store.visibility import RoomAccess, open_membership
 
 
 def create(db: Connection, who: Person, access: RoomAccess, target: Person, at: datetime) -> None:
@@ -15,6 +16,26 @@ def create(db: Connection, who: Person, access: RoomAccess, target: Person, at: 
     mine = (InvitationRow.room_id == access.facts.id, InvitationRow.account_id == target.id)
     db.execute(delete(InvitationRow).where(*mine))
     db.execute(insert(InvitationRow).values(room_id=access.facts.id, account_id=target.id, invited_by=who.id, at=at))
+
+
+class Pending(Struct, frozen=True):
+    """How many invitations are pending: that an account has `sent` to rooms that it is in, and could withdraw; that
+    another has `received`; and that are from the one to the other."""
+
+    sent: int
+    received: int
+    between: int
+
+
+def counted(db: Connection, who: Person, access: RoomAccess, target: Person) -> Pending:
+    """The pending invitations besides that of `target` to this room, which a new one replaces."""
+    other = or_(InvitationRow.room_id != access.facts.id, InvitationRow.account_id != target.id)
+    by, to = InvitationRow.invited_by == who.id, InvitationRow.account_id == target.id
+    known = exists().where(AccountRow.id == InvitationRow.account_id, AccountRow.disabled_at.is_(None))
+    inside = exists().where(open_membership(who.id, InvitationRow.room_id))
+    count = select(func.count()).select_from(InvitationRow).where(other)
+    counts = [count.where(*which).scalar_subquery() for which in ((by, known, inside), (to,), (by, to))]
+    return Pending(*db.execute(select(*counts)).one())
 
 
 def withdraw(db: Connection, access: RoomAccess, target: Person, by: int | None) -> bool:

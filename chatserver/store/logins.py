@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Connection
 
+from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.events import Invited, Membership, Person
-from chatserver.store import changes, invitations, people
+from chatserver.scope import Scope
+from chatserver.store import account_limits, changes, invitations, people, tokens
 from chatserver.store.visibility import memberships_of
 
 
 class LoginFacts(Struct, frozen=True):
-    """`apart`: the accounts that this one has blocked, or that have blocked it."""
+    """`apart`: the accounts that this one has blocked, or that have blocked it. `scope`: what the token is good for
+    that it logs in with, if it does; where that is one room, no other one is there, and no invitation."""
 
     memberships: list[Membership]
     invitations: list[Invited]
     apart: frozenset[int]
     account: changes.AccountNow
+    limits: AccountLimits = AS_SET
+    scope: Scope | None = None
 
 
 def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
@@ -26,6 +31,19 @@ def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[Logi
     both = [(person.id, account) for (person, _), account in zip(arriving, accounts, strict=True)]
     invited = invitations.pending(db, {id for id, account in both if account.invited})  # most have none
     apart = people.blocks(db, {id for id, account in both if account.apart})
-    return [
-        LoginFacts(memberships[id], invited.get(id, []), apart.get(id, frozenset()), account) for id, account in both
+    scopes = tokens.scopes(db, {token_id for _, token_id in arriving if token_id})
+    limits = account_limits.find(db, {id for id, account in both if account.limited})
+    facts = [
+        LoginFacts(memberships[id], invited.get(id, []), apart.get(id, frozenset()), account, limits.get(id, AS_SET))
+        for id, account in both
     ]
+    if not scopes:  # most come with a password
+        return facts
+    return [_confined(one, scopes.get(token_id)) for one, (_, token_id) in zip(facts, arriving, strict=True)]
+
+
+def _confined(facts: LoginFacts, scope: Scope | None) -> LoginFacts:
+    if scope is None or not scope.room_id:
+        return structs.replace(facts, scope=scope)
+    heard = [one for one in facts.memberships if scope.hears(one.facts.id)]
+    return structs.replace(facts, scope=scope, memberships=heard, invitations=[])

@@ -3,22 +3,65 @@
 from sqlalchemy import Connection, func, select, update
 
 from chatserver.answers import MemberLine
-from chatserver.events import MEMBER, OWNER, Person, Role, RoomFacts
-from chatserver.store.schema import AccountRow, MembershipRow
-from chatserver.store.visibility import RoomAccess, open_membership
+from chatserver.events import DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
+from chatserver.store.schema import AccountRow, MembershipRow, RoomRow
+from chatserver.store.visibility import RoomAccess, facts_of, is_apart, open_membership
 
 
 def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[MemberLine]:
-    """Who is in a room, by name."""
+    """Everybody who is in a room, by name."""
+    return page(db, facts, online, "", None)[0]
+
+
+def page(
+    db: Connection, facts: RoomFacts, online: frozenset[int], after: str, limit: int | None
+) -> tuple[list[MemberLine], int]:
+    """Who is in a room after the name `after`, by name, and how many come after them."""
     if facts.pair is not None:
-        return [MemberLine(name, MEMBER, id in online) for id, name in sorted(facts.pair, key=lambda p: p[1].lower())]
+        both = sorted((name.lower(), id, name) for id, name in facts.pair)
+        lines = [MemberLine(name, MEMBER, id in online) for key, id, name in both if key > after.lower()]
+        return lines[:limit], len(lines[limit or len(lines) :])
     rows = db.execute(
-        select(AccountRow.id, AccountRow.name, MembershipRow.role)
+        select(AccountRow.id, AccountRow.name, MembershipRow.role, func.count().over().label("all"))
         .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
-        .where(MembershipRow.room_id == facts.id, MembershipRow.left_seq.is_(None))
+        .where(MembershipRow.room_id == facts.id, MembershipRow.left_seq.is_(None), AccountRow.name_key > after.lower())
         .order_by(AccountRow.name_key)
+        .limit(limit)
+    ).all()
+    return [MemberLine(row.name, row.role, row.id in online) for row in rows], rows[0].all - len(rows) if rows else 0
+
+
+def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bool) -> list[Membership]:
+    """Up to `limit` rooms that a person is in behind the label `after`, in the order of `by_label`; with `unread` only
+    those with entries behind the read mark.
+
+    Direct rooms, whose labels are not in their rows, are read all; of other rooms, no more than asked for.
+    """
+    query = (
+        select(RoomRow.id, RoomRow.name, RoomRow.kind, RoomRow.last_seq, MembershipRow.read_seq, MembershipRow.role)
+        .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
+        .where(MembershipRow.account_id == who.id, MembershipRow.left_seq.is_(None), RoomRow.deleted_at.is_(None))
     )
-    return [MemberLine(row.name, row.role, row.id in online) for row in rows]
+    if unread:
+        query = query.where(RoomRow.last_seq > MembershipRow.read_seq)
+    name = RoomRow.name if db.dialect.name == "sqlite" else RoomRow.name.collate("C")
+    named = query.where(RoomRow.kind != DIRECT, name > after.lower()).order_by(name).limit(limit)
+    rows = [*db.execute(query.where(RoomRow.kind == DIRECT)), *db.execute(named)]
+    direct = {row.id for row in rows if row.kind == DIRECT}
+    facts = facts_of(db, who, direct) if direct else {}
+    found = [
+        Membership(facts.get(row.id) or RoomFacts(row.id, row.name, row.kind), row.last_seq, row.read_seq, row.role)
+        for row in rows
+    ]
+    return sorted(
+        (one for one in found if by_label(one.facts.label(who.id)) > by_label(after)),
+        key=lambda one: by_label(one.facts.label(who.id)),
+    )[:limit]
+
+
+def by_label(label: str) -> str:
+    """By what an account's own rooms are sorted, code point by code point."""
+    return label.lower()
 
 
 def count(db: Connection, room_id: int) -> int:
@@ -27,12 +70,14 @@ def count(db: Connection, room_id: int) -> int:
 
 
 def names(db: Connection, room_id: int, but: int, limit: int) -> list[str]:
-    """The names of up to `limit` members other than the account `but`, longest-standing first."""
+    """The names of up to `limit` members other than the account `but` and those apart from it, longest-standing
+    first."""
+    seen = (AccountRow.id != but, ~is_apart(AccountRow.id, but))
     return list(
         db.scalars(
             select(AccountRow.name)
             .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
-            .where(MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None), AccountRow.id != but)
+            .where(MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None), *seen)
             .order_by(MembershipRow.joined_seq, AccountRow.id)
             .limit(limit)
         )

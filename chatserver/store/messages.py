@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,14 @@ from chatserver.store.entries import append_event
 from chatserver.store.schema import EntryRow, MessageState, RoomRow, as_sqlite
 from chatserver.store.visibility import RoomAccess
 
-Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked"]
+Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "slow"]
+
+AGAIN: Final = "again"
+"""On PostgreSQL, the outcome of a statement for drafts whose room another transaction changed while it waited for the
+lock of the room: it still sees the memberships from before, so the drafts are judged anew."""
+
+RECENT_ENTRIES: Final = 1000
+"""In a room with a pace, so many entries are searched for the author's last message, so that the search is bounded."""
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -29,29 +36,45 @@ class Draft(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What became of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before."""
+    """What became of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before. The `seq` of a
+    `slow` one is the room's pace in seconds."""
 
     outcome: Judgement
     seq: int
     at: datetime
 
 
-# Who may say something, in one place for both databases: the rows of `input`, each with its outcome.
+# Who may say something, in one place for both databases: the rows of `input`, each with its outcome. Where a room has a
+# pace, an author's second message in a take is too early as well.
 _OUTCOME = """
 CASE WHEN e.seq IS NOT NULL
      THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup' ELSE 'id-conflict' END
-     WHEN m.id IS NULL {or_gone} THEN 'not-a-member'
+     {first}
+     WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
      WHEN m.muted_until > {now} THEN 'muted'
      WHEN m.blocked THEN 'blocked'
+     WHEN r.pace_seconds > 0 AND m.role = 'member' AND ({earlier} EXISTS (
+         SELECT 1 FROM entry AS p WHERE p.room_id = i.room_id AND p.seq > r.last_seq - {recent}
+         AND p.author_id = i.author_id AND p.kind = '{message}' AND {lately})) THEN 'slow'
      ELSE 'stored' END AS outcome
 """
-_OR_GONE = "OR r.deleted_at IS NOT NULL"
-_POSTGRES_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone=_OR_GONE)
-_POSTGRES_ONE_OUTCOME = _OUTCOME.format(now=POSTGRES_NOW, or_gone="")
-_SQLITE_OUTCOME = _OUTCOME.format(now=SQLITE_NOW, or_gone=_OR_GONE)
+
+
+def _outcome(now: str, lately: str, first: str = "", *, alone: bool = False) -> str:
+    earlier = "EXISTS (SELECT 1 FROM input AS f WHERE f.room_id = i.room_id AND f.author_id = i.author_id "
+    earlier = "" if alone else earlier + "AND f.ord < i.ord) OR"
+    return _OUTCOME.format(now=now, lately=lately, first=first, earlier=earlier, recent=RECENT_ENTRIES, message=MESSAGE)
+
+
+_LATELY = "p.at > {at} - make_interval(secs => r.pace_seconds)"
+_CHANGED = f"WHEN r.last_seq <> (SELECT x.last_seq FROM room AS x WHERE x.id = i.room_id) THEN '{AGAIN}'"
+_POSTGRES_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"), _CHANGED)
+_POSTGRES_ONE_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$5"), alone=True)
+# A Julian day is a float that is exact to a tenth of a millisecond.
+_SQLITE_OUTCOME = _outcome(SQLITE_NOW, "(julianday(?) - julianday(p.at)) * 86400 < r.pace_seconds - 0.001")
 _JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, r.last_at, e.seq AS old_seq, e.at AS old_at,
-       {outcome}
+SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, r.last_at, r.pace_seconds, e.seq AS old_seq,
+       e.at AS old_at, {outcome}
 FROM input AS i {joins}
 """
 
@@ -63,7 +86,9 @@ LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m O
 LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
 """
 _POSTGRES_LOCK = """
-LEFT JOIN LATERAL (SELECT last_seq, last_at, deleted_at FROM room WHERE id = i.room_id FOR NO KEY UPDATE) AS r ON true
+LEFT JOIN LATERAL (
+    SELECT last_seq, last_at, deleted_at, pace_seconds FROM room WHERE id = i.room_id FOR NO KEY UPDATE
+) AS r ON true
 """
 _SQLITE_JOINS = f"""
 LEFT JOIN room AS r ON r.id = i.room_id
@@ -73,7 +98,9 @@ LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 
 # A whole take in one statement: one round trip and one commit. Rooms are locked in the order of their ids, so that two
 # nodes cannot wait for each other. What is read of a room is its state after the lock, also the time of its last entry:
-# no entry gets an earlier one, whoever wrote the last. The time of an entry is returned only if it is not $2.
+# no entry gets an earlier one, whoever wrote the last. Everything else is read as it was when the statement began; if
+# the room has had new entries since, such as a ban, nothing is stored there (AGAIN). The time of an entry is returned
+# only if it is not $2.
 _APPEND = f"""
 WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
@@ -83,7 +110,7 @@ WITH input AS (
 ), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'stored'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
-        ELSE old_seq END AS seq, greatest(last_at, $2) AS at
+        WHEN 'slow' THEN pace_seconds ELSE old_seq END AS seq, greatest(last_at, $2) AS at
     FROM judged
 ), moved AS (
     UPDATE room SET last_seq = n.seq, last_at = n.at
@@ -97,22 +124,28 @@ SELECT outcome, seq, CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at 
 """
 
 # One message alone, the usual case at low rates: a plan with a third of the nodes, each of which takes time to start
-# and to shut down. Giving the room its next number locks it, and shows that it was not deleted.
+# and to shut down. Giving the room its next number locks it, which succeeds only if the room has had no new entry since
+# the statement began.
 _APPEND_ONE = f"""
 WITH judged AS MATERIALIZED (
-    SELECT e.seq AS old_seq, e.at AS old_at, {_POSTGRES_ONE_OUTCOME}
-    FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i {_POSTGRES_JOINS}
+    SELECT e.seq AS old_seq, e.at AS old_at, r.last_seq AS head, r.pace_seconds, {_POSTGRES_ONE_OUTCOME}
+    FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i
+    LEFT JOIN room AS r ON r.id = $1 {_POSTGRES_JOINS}
 ), moved AS (
     UPDATE room SET last_seq = last_seq + 1, last_at = greatest(last_at, $5)
-    WHERE id = $1 AND deleted_at IS NULL AND (SELECT outcome FROM judged) = 'stored' RETURNING last_seq, last_at
+    WHERE id = $1 AND deleted_at IS NULL AND last_seq = (SELECT head FROM judged WHERE outcome = 'stored')
+    RETURNING last_seq, last_at
 ), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
     SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, last_at FROM moved
 )
-SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN 'not-a-member' ELSE outcome END,
-       coalesce(last_seq, old_seq), coalesce(nullif(last_at, $5), old_at)
+SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN '{AGAIN}' ELSE outcome END,
+       CASE outcome WHEN 'slow' THEN pace_seconds ELSE coalesce(last_seq, old_seq) END,
+       coalesce(nullif(last_at, $5), old_at)
 FROM judged LEFT JOIN moved ON true
 """
+# Two statements in one round trip, and one transaction: the second sees everything that was committed before the locks.
+_LOCK = "SELECT 1 FROM room WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE"
 _PREPARE = (
     f"PREPARE append (json, timestamptz) AS {_APPEND}; "
     f"PREPARE append_one (bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}"
@@ -199,9 +232,17 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
             cursor.execute("EXECUTE append_one (%s, %s, %s, %s, %s)", said)
         else:
             cursor.execute("EXECUTE append (%s, %s)", (_as_json(drafts), at))
+        judged = cursor.fetchall()
+        late = [index for index, (outcome, _, _) in enumerate(judged) if outcome == AGAIN]
+        if late:
+            anew = [drafts[index] for index in late]
+            ids = list({draft.room_id for draft in anew})
+            cursor.execute(f"{_LOCK}; EXECUTE append (%s, %s)", (ids, _as_json(anew), at))
+            for index, verdict in zip(late, cursor.fetchall(), strict=True):
+                judged[index] = verdict
     except db.dialect.loaded_dbapi.IntegrityError as error:
         raise IntegrityError("EXECUTE append", None, error) from error
-    return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in cursor.fetchall()]
+    return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in judged]
 
 
 # SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).
@@ -219,11 +260,12 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
     heads: dict[int, tuple[int, str]] = {}
     rows: list[tuple[Any, ...]] = []
     verdicts = []
-    for _, room_id, author_id, words, client_id, last, last_at, old_seq, old_at, outcome in db.exec_driver_sql(
-        _JUDGE_SQLITE, (_as_json(drafts),)
+    for _, room_id, author_id, words, client_id, last, last_at, pace, old_seq, old_at, outcome in db.exec_driver_sql(
+        _JUDGE_SQLITE, (_as_json(drafts), now)
     ):
         if outcome != "stored":
-            verdicts.append(Verdict(outcome, old_seq or 0, at if old_at is None else _from_sqlite(old_at)))
+            seq = pace if outcome == "slow" else old_seq or 0
+            verdicts.append(Verdict(outcome, seq, at if old_at is None else _from_sqlite(old_at)))
             continue
         previous, stamp = heads.get(room_id) or (last, max(now, last_at or ""))
         seq = previous + 1

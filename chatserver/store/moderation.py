@@ -165,10 +165,18 @@ def banned_networks(db: Connection) -> list[NetworkBan]:
 
 
 def bans(db: Connection, room_id: int | None) -> list[BanLine]:
-    """The bans in force from a room, or (None) from the server; newest first."""
+    """All bans in force from a room, or (None) from the server; newest first."""
+    return [line for _, line in page_of_bans(db, room_id, None, None)]
+
+
+def page_of_bans(
+    db: Connection, room_id: int | None, before: int | None, limit: int | None
+) -> list[tuple[int, BanLine]]:
+    """The bans in force from a room, or (None) from the server, newest first, each with its number; with `before`, only
+    those with a lower number."""
     by = aliased(AccountRow)
-    rows = db.execute(
-        select(AccountRow.name, BanRow.network, BanRow.until, by.name.label("by"), BanRow.reason)
+    query = (
+        select(BanRow.id, AccountRow.name, BanRow.network, BanRow.until, by.name.label("by"), BanRow.reason)
         .outerjoin(AccountRow, AccountRow.id == BanRow.account_id)
         .outerjoin(by, by.id == BanRow.by)
         .where(
@@ -176,5 +184,8 @@ def bans(db: Connection, room_id: int | None) -> list[BanLine]:
             lasts(BanRow.until),
         )
         .order_by(BanRow.id.desc())
+        .limit(limit)
     )
-    return [BanLine(row.name, row.network, row.until, row.by or "", row.reason) for row in rows]
+    if before is not None:
+        query = query.where(BanRow.id < before)
+    return [(row.id, BanLine(row.name, row.network, row.until, row.by or "", row.reason)) for row in db.execute(query)]

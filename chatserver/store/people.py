@@ -4,11 +4,13 @@ from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy.orm import aliased
 
 from chatserver.answers import UserLine
 from chatserver.errors import no_such_user
 from chatserver.events import Person
 from chatserver.store import accounts
+from chatserver.store.clock import NOW
 from chatserver.store.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.visibility import direct_name, open_membership
 
@@ -22,11 +24,12 @@ def find_person(db: Connection, name: str) -> Person:
 
 
 def last_seen(
-    db: Connection, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
+    db: Connection, who: Person, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
 ) -> UserLine | None:
-    """What may be shown of the person with this name; None if there is none.
+    """What may be shown to `who` of the person with this name; None if there is none.
 
-    For the accounts in `apart` the line says neither whether nor when they were online.
+    For the accounts in `apart` the line says neither whether nor when they were online. Somebody who is muted in all
+    rooms that they share with `who` has no away text.
     """
     row = db.execute(
         select(AccountRow.id, AccountRow.name, AccountRow.last_seen_at).where(
@@ -37,7 +40,42 @@ def last_seen(
         return None
     if row.id in apart:
         return UserLine(row.name, False)
-    return UserLine(row.name, row.id in online, row.last_seen_at, away.get(row.id, ""))
+    text = away.get(row.id, "")
+    if text and row.id != who.id and _is_muted_before(db, row.id, who.id):
+        text = ""
+    return UserLine(row.name, row.id in online, row.last_seen_at, text)
+
+
+def _is_muted_before(db: Connection, account_id: int, viewer_id: int) -> bool:
+    """Whether an account shares rooms with another one, and is muted in all of them."""
+    theirs, mine = aliased(MembershipRow), aliased(MembershipRow)
+    is_muted = func.coalesce(theirs.muted_until > NOW, False)
+    shared = (
+        select(is_muted)
+        .join(mine, mine.room_id == theirs.room_id)
+        .where(
+            theirs.account_id == account_id,
+            theirs.left_seq.is_(None),
+            mine.account_id == viewer_id,
+            mine.left_seq.is_(None),
+        )
+    )
+    found = db.scalars(shared).all()
+    return bool(found) and all(found)
+
+
+def mutes(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
+    """For each of these accounts the rooms in which it is muted now, also those that it has left: it is muted there as
+    soon as it is back."""
+    muted_in: dict[int, set[int]] = {id: set() for id in account_ids}
+    rows = db.execute(
+        select(MembershipRow.account_id, MembershipRow.room_id).where(
+            MembershipRow.account_id.in_(muted_in), MembershipRow.muted_until > NOW
+        )
+    )
+    for account_id, room_id in rows:
+        muted_in[account_id].add(room_id)
+    return {id: frozenset(rooms) for id, rooms in muted_in.items()}
 
 
 def hold_pair(db: Connection, one: int, other: int) -> None:
@@ -53,6 +91,12 @@ def hold_pair(db: Connection, one: int, other: int) -> None:
 def has_blocked(db: Connection, account_id: int, other_id: int) -> bool:
     """Whether the first account has blocked the second."""
     return bool(db.scalar(select(exists().where(BlockRow.account_id == account_id, BlockRow.blocked_id == other_id))))
+
+
+def blocked_besides(db: Connection, who: Person, target: Person) -> int:
+    """How many accounts a person has blocked, not counting `target`."""
+    theirs = (BlockRow.account_id == who.id, BlockRow.blocked_id != target.id)
+    return db.scalar(select(func.count()).select_from(BlockRow).where(*theirs)) or 0
 
 
 def block(db: Connection, who: Person, target: Person, at: datetime) -> None:

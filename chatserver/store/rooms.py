@@ -1,6 +1,7 @@
 """Rooms: creating, joining, leaving, deleting, configuring and listing them."""
 
 from datetime import datetime, timedelta
+from math import ceil
 
 from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
@@ -29,8 +30,8 @@ from chatserver.events import (
     RoomFacts,
     RoomKind,
 )
-from chatserver.roomsettings import recorded
-from chatserver.store import accounts, members
+from chatserver.roomsettings import PACE, recorded
+from chatserver.store import accounts, clock, members
 from chatserver.store.entries import append_event
 from chatserver.store.people import has_blocked, hold_pair
 from chatserver.store.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
@@ -55,7 +56,8 @@ def open_direct(db: Connection, who: Person, access: RoomAccess, at: datetime) -
     hold_pair(db, first, second)
     if has_blocked(db, second if first == who.id else first, who.id):
         raise blocked(facts.label(who.id))
-    id = db.scalar(insert(RoomRow).values(name=facts.name, kind=DIRECT, created_at=at).returning(RoomRow.id))
+    row = {"name": facts.name, "kind": DIRECT, "created_by": who.id, "created_at": at}
+    id = db.scalar(insert(RoomRow).values(row).returning(RoomRow.id))
     assert id is not None
     people = [
         {"room_id": id, "account_id": one, "joined_seq": 0, "blocked": has_blocked(db, other, one)}
@@ -111,6 +113,35 @@ def create(
     return RoomFacts(id, name, visibility), [entry]
 
 
+def owned(db: Connection, who: Person) -> int:
+    """How many rooms an account owns."""
+    theirs = (MembershipRow.account_id == who.id, MembershipRow.left_seq.is_(None), MembershipRow.role == OWNER)
+    rooms = select(func.count()).join_from(MembershipRow, RoomRow, RoomRow.id == MembershipRow.room_id)
+    return db.scalar(rooms.where(*theirs, RoomRow.deleted_at.is_(None))) or 0
+
+
+def seconds_until_next(db: Connection, who: Person, limit: int, within: timedelta, *, direct: bool) -> int:
+    """In how many seconds an account may create another room, or (`direct`) begin another direct room, of which it may
+    create `limit` within that time. 0: now."""
+    # Through the memberships of the account, of which there is an index. What a server stamped whose clock was far
+    # ahead does not count.
+    now, first_seq = clock.now(db), 0 if direct else 1
+    latest = db.scalar(
+        select(RoomRow.created_at)
+        .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
+        .where(
+            MembershipRow.account_id == who.id,
+            MembershipRow.joined_seq == first_seq,
+            RoomRow.created_by == who.id,
+            RoomRow.created_at < now + within,
+        )
+        .order_by(RoomRow.created_at.desc())
+        .offset(limit - 1)
+        .limit(1)
+    )
+    return 0 if latest is None else max(0, ceil((latest + within - now).total_seconds()))
+
+
 def _enter(
     db: Connection, room_id: int, account_id: int, role: Role, seq: int, read: int, muted: datetime | None = None
 ) -> None:
@@ -148,6 +179,13 @@ def enter_default(
     return joined
 
 
+def is_default(db: Connection, room_id: int) -> bool:
+    """Whether the server itself created this room. Such a room is everybody's: nobody comes to own it by joining or by
+    staying, and only operators and `chatctl` give roles in it or delete it."""
+    of_server = (RoomRow.id == room_id, RoomRow.created_by.is_(None), RoomRow.kind != DIRECT)
+    return bool(db.scalar(select(exists().where(*of_server))))
+
+
 def register(
     db: Connection, name: str, password_hash: str, default_rooms: list[str], at: datetime
 ) -> tuple[Person, list[tuple[RoomFacts, list[Entry]]]]:
@@ -172,7 +210,8 @@ def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[
     entry = append_event(db, room_id, JOINED, who, at)
     role: Role = MEMBER
     if not access.active:
-        role = MEMBER if who.kind == GUEST else OWNER
+        if who.kind != GUEST and not is_default(db, room_id):
+            role = OWNER
         db.execute(update(RoomRow).where(RoomRow.id == room_id).values(deactivated_at=None))
     # Leaving and joining again neither moves a read mark back nor ends a mute. New members have nothing unread, nor has
     # anybody who may not read earlier entries.
@@ -202,8 +241,8 @@ def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFac
 def end_membership(db: Connection, access: RoomAccess, account_id: int, seq: int, at: datetime) -> list[Entry]:
     """Ends a membership of a locked room with the entry `seq`. Returns the entries that follow from it.
 
-    After the last owner the longest-standing moderator, or else member, becomes the owner. A room that nobody is in is
-    no longer listed.
+    After the last owner the longest-standing moderator, or else member, becomes the owner, except in a default room. A
+    room that nobody is in is no longer listed.
     """
     room_id = access.facts.id
     db.execute(update(MembershipRow).where(open_membership(account_id, room_id)).values(left_seq=seq))
@@ -226,7 +265,7 @@ def end_membership(db: Connection, access: RoomAccess, account_id: int, seq: int
         if not db.scalar(select(exists().where(*inside))):
             db.execute(update(RoomRow).where(RoomRow.id == room_id).values(deactivated_at=at))
         return []
-    if not had_owner:  # default rooms never have one
+    if not had_owner or is_default(db, room_id):
         return []
     db.execute(update(MembershipRow).where(MembershipRow.id == heir.id).values(role=OWNER))
     return [append_event(db, room_id, ROLE, SERVER, at, OWNER, target=Person(heir.account_id, heir.name))]
@@ -271,6 +310,7 @@ def lost_guests(db: Connection, at: datetime) -> list[Person]:
 def dismiss_guest(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:
     """Ends the account of a guest and removes it from all rooms."""
     left = leave_all(db, who, at)
+    db.execute(sql_delete(InvitationRow).where(InvitationRow.account_id == who.id))
     db.execute(update(AccountRow).where(AccountRow.id == who.id).values(disabled_at=at))
     return left
 
@@ -291,14 +331,25 @@ def set_topic(db: Connection, who: Person, access: RoomAccess, topic: str, at: d
 
 
 def configure(
-    db: Connection, who: Person, access: RoomAccess, past: str | None, invites: str | None, at: datetime
+    db: Connection,
+    who: Person,
+    access: RoomAccess,
+    past: str | None,
+    invites: str | None,
+    pace: int | None,
+    at: datetime,
 ) -> list[Entry]:
     """Changes the settings of a room that are not None; see `roomsettings`."""
-    if past is not None:
-        db.execute(update(RoomRow).where(RoomRow.id == access.facts.id).values(past_open=past == "open"))
-    if invites is not None:
-        db.execute(update(RoomRow).where(RoomRow.id == access.facts.id).values(invites=invites))
-    return [append_event(db, access.facts.id, SET, who, at, recorded({"past": past, "invites": invites}))]
+    values = {"past_open": None if past is None else past == "open", "invites": invites, "pace_seconds": pace}
+    changed = {name: value for name, value in values.items() if value is not None}
+    db.execute(update(RoomRow).where(RoomRow.id == access.facts.id).values(changed))
+    said = recorded({"past": past, "invites": invites, PACE: pace})
+    return [append_event(db, access.facts.id, SET, who, at, said)]
+
+
+def pace(db: Connection, room_id: int) -> int:
+    """How many seconds have to pass between two messages of a member; 0: none."""
+    return db.scalar(select(RoomRow.pace_seconds).where(RoomRow.id == room_id)) or 0
 
 
 def listing(db: Connection, who: Person, after: str, limit: int, *, mine: bool) -> tuple[list[RoomLine], bool]:

@@ -234,6 +234,7 @@ class InvitationRow(Base):
     """Permission to join a room. Deleted when the account joins."""
 
     __tablename__ = "invitation"
+    __table_args__ = (Index("ix_invitation_invited_by", "invited_by"),)
 
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
     room_id: Mapped[int] = mapped_column(ForeignKey("room.id"), primary_key=True, autoincrement=False)
@@ -300,3 +301,14 @@ class NodeRow(Base):
     beat: Mapped[int] = mapped_column(BigInteger)
     acquired_at: Mapped[datetime] = mapped_column(Instant)
     heartbeat_at: Mapped[datetime] = mapped_column(Instant)
+
+
+class ErasureRow(Base):
+    """An account that is erased, except for what the steps of `store/erasure.py` do. `messages`: also what it said.
+    `taken_at`: the last step, by the database's clock."""
+
+    __tablename__ = "erasure"
+
+    account_id: Mapped[int] = mapped_column(Id, ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    messages: Mapped[bool] = mapped_column(Boolean)
+    taken_at: Mapped[datetime | None] = mapped_column(Instant)

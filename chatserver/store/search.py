@@ -1,22 +1,42 @@
-"""Searching messages by words: a GIN index on PostgreSQL, FTS5 on SQLite; never a scan."""
+"""Searching messages by words: a GIN index on PostgreSQL, FTS5 on SQLite; newest first, and for a limited time."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from sqlite3 import sqlite_version_info
+from time import monotonic
+from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, column, func, literal_column, select, table
+from sqlalchemy import Connection, and_, func, literal_column, select
+from sqlalchemy.exc import OperationalError
 
+from chatserver.errors import ErrorWord, Refused
 from chatserver.events import MESSAGE, Entry, Person, RoomFacts
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
+from chatserver.store.transactions import is_canceled
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
+from chatserver.store.walk import INDEX, SEQ_BITS, Walk, newest_first, phrase
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"\w+")
 
-# SQLite's index: its rowid combines an entry's room and seq (see the first migration).
-_INDEX = table("entry_search", column("rowid"), column("entry_search"))
-_SEQ_BITS = 36
+RARE: Final = 1000
+"""Messages: if no more than these have the words, the index finds all of them at once, and they are sorted. Otherwise
+the logs are walked from their ends."""
+
+SHARE: Final = 0.5
+"""The part of a query's time limit after which a search ends with what it has found: its last step takes some time."""
+
+INDEX_SHARE: Final = 0.25
+"""The part of it that the index may take on PostgreSQL, which reads all that it has about a word before the first row
+comes."""
+
+SECURE_DELETE: Final = (3, 42)
+"""The first version of SQLite that can delete words from its index. An older one keeps them until it merges the
+segments that have them."""
+
+Found = tuple[list[tuple[RoomFacts, Entry]], int | None]
 
 
 def words(asked: str) -> list[str]:
@@ -31,30 +51,108 @@ def search(
     wanted: list[str],
     before: int | None,
     limit: int,
-) -> tuple[list[tuple[RoomFacts, Entry]], int | None]:
+    spent: Callable[[], bool] | None = None,
+) -> Found:
     """Messages that contain all the words, newest first, in one room or (None) in all that the person may read; and the
-    `before` of the next page, None if there is none: a seq in one room, milliseconds since 1970 over all rooms."""
-    query = _matching(db, who, wanted, access).where(EntryRow.kind == MESSAGE, is_entry_readable(who))
+    `before` of the next page, None if there is none: a seq in one room, milliseconds since 1970 over all rooms.
+
+    Ends as soon as `spent`, by default after half of the connection's limit for reading. Then the page may be short or
+    empty although there is a next one. Raises Refused(slow-down) if nothing at all could be looked at in that time.
+    """
+    seconds = db.get_execution_options().get("read_seconds", 0)
+    if spent is None:
+        end = monotonic() + seconds * SHARE
+        spent = (lambda: monotonic() > end) if seconds else (lambda: False)
+    end_at = None if before is None else EPOCH + timedelta(milliseconds=min(before, 10**14))
+    # Within one room, SQLite's index is in the order of the log.
+    if access is None or db.dialect.name == "postgresql":
+        rows = _by_index(db, who, access, wanted, before, end_at, seconds)
+        if rows is not None:
+            return _page(db, who, access, rows, limit)
+    walk = Walk(db, wanted, limit + 1, spent)
     if access is not None:
-        query = query.where(EntryRow.room_id == access.facts.id).order_by(EntryRow.seq.desc())
-        if before is not None:
-            query = query.where(EntryRow.seq < before)
+        rows, rest = walk.room(
+            access.facts.id, access.floor, access.seq if before is None else min(access.seq, before - 1)
+        )
+        if rest is None:
+            return _page(db, who, access, rows, limit)
+        _check_progress(before is None or rest + 1 < before)
+        return _named(db, who, rows), rest + 1
+    rows, newest = walk.rooms(who, end_at)
+    if newest is None:
+        return _page(db, who, access, rows, limit)
+    stop = (newest - EPOCH) // timedelta(milliseconds=1) + 1
+    _check_progress(before is None or stop < before)
+    return _named(db, who, rows), stop
+
+
+def _check_progress(progress: bool) -> None:
+    if not progress:
+        raise Refused(ErrorWord.SLOW_DOWN, "The search takes too long. Search in one room, or for rarer words.", 1)
+
+
+def _by_index(
+    db: Connection,
+    who: Person,
+    access: RoomAccess | None,
+    wanted: list[str],
+    before: int | None,
+    end_at: datetime | None,
+    seconds: float,
+) -> list[Any] | None:
+    """All messages with the words that the person may read, newest first; None if more than RARE have them."""
+    joins = ENTRY_JOINS.join(RoomRow, RoomRow.id == EntryRow.room_id).outerjoin(MembershipRow, open_membership(who.id))
+    query = select(EntryRow.room_id, *ENTRY_COLUMNS, is_entry_readable(who).label("readable"))
+    if db.dialect.name == "postgresql":
+        asked = func.plainto_tsquery("simple", " ".join(wanted))
+        query = query.select_from(joins).where(literal_column("entry.search").op("@@")(asked))
     else:
-        query = query.order_by(EntryRow.at.desc(), EntryRow.room_id, EntryRow.seq.desc())
-        if before is not None:
-            query = query.where(EntryRow.at < EPOCH + timedelta(milliseconds=min(before, 10**14)))
-    rows = db.execute(query.limit(limit + 1)).all()
+        row = INDEX.c.rowid
+        found = and_(EntryRow.room_id == row.op(">>")(SEQ_BITS), EntryRow.seq == row.op("&")((1 << SEQ_BITS) - 1))
+        query = query.select_from(joins.join(INDEX, found)).where(INDEX.c.entry_search.op("MATCH")(phrase(wanted)))
+    query = query.where(EntryRow.kind == MESSAGE)
+    if access is not None:
+        query = query.where(EntryRow.room_id == access.facts.id)
+    limited = seconds and db.dialect.name == "postgresql"
+    try:
+        if limited:
+            db.exec_driver_sql(f"SET statement_timeout = {round(seconds * INDEX_SHARE * 1000)}")
+        rows = db.execute(query.limit(RARE + 1)).all()
+    except OperationalError as error:
+        if limited and is_canceled(error):
+            return None
+        raise
+    finally:
+        if limited:
+            db.exec_driver_sql("RESET statement_timeout")
+    if len(rows) > RARE:
+        return None
+    # Not conditions of the query, which would look at all that are later if they were many.
+    if access is not None:
+        rows = [row for row in rows if before is None or row.seq < before]
+    else:
+        rows = [row for row in rows if end_at is None or row.at < end_at]
+    return sorted((row for row in rows if row.readable), key=newest_first)
+
+
+def _page(db: Connection, who: Person, access: RoomAccess | None, rows: list[Any], limit: int) -> Found:
+    """The first page of these rows, which are newest first."""
     more = len(rows) > limit
     if more and access is None and rows[limit - 1].at == rows[limit].at:
         # End the page between two times, so that the next one begins exactly there.
         rows = [row for row in rows[:limit] if row.at != rows[limit].at] or rows[:limit]
     rows = rows[:limit]
-    facts = facts_of(db, who, {row.room_id for row in rows})
-    found = [(facts[room_id], as_entry(*entry)) for room_id, *entry in rows]
+    found = _named(db, who, rows)
     if not more:
         return found, None
     last = rows[-1]
     return found, last.seq if access is not None else (last.at - EPOCH) // timedelta(milliseconds=1)
+
+
+def _named(db: Connection, who: Person, rows: list[Any]) -> list[tuple[RoomFacts, Entry]]:
+    facts = facts_of(db, who, {row.room_id for row in rows})
+    width = 1 + len(ENTRY_COLUMNS)
+    return [(facts[row.room_id], as_entry(*row[1:width])) for row in rows]
 
 
 # Only the owner of the index may do this, the user who migrated the database. For others autovacuum does it later.
@@ -65,10 +163,16 @@ WHERE oid = to_regclass('ix_entry_search') AND pg_has_role(relowner, 'USAGE')
 
 
 def tune(db: Connection) -> None:
-    """Makes SQLite merge the segments of its index of words less often, because it does so within somebody's commit. At
-    the default of four segments one message in a hundred waits for a merge, at eight one in several hundred."""
+    """Sets up SQLite's index of words, for all connections and for good.
+
+    It merges its segments less often, because it does so within somebody's commit: at the default of four segments one
+    message in a hundred waits for a merge, at eight one in several hundred. It deletes erased words from the index,
+    instead of noting that they do not count any more.
+    """
     if db.dialect.name == "sqlite":
         db.exec_driver_sql("INSERT INTO entry_search (entry_search, rank) VALUES ('automerge', 8)")
+        if sqlite_version_info >= SECURE_DELETE:
+            db.exec_driver_sql("INSERT INTO entry_search (entry_search, rank) VALUES ('secure-delete', 1)")
 
 
 def tidy(db: Connection) -> None:
@@ -76,22 +180,3 @@ def tidy(db: Connection) -> None:
     a tenth of a second for the merge."""
     if db.dialect.name == "postgresql":
         db.exec_driver_sql(_TIDY)
-
-
-def _matching(db: Connection, who: Person, wanted: list[str], access: RoomAccess | None) -> Select[*tuple[Any, ...]]:
-    """Entries that contain all the words, joined with their rooms and the person's memberships."""
-    joins = ENTRY_JOINS.join(RoomRow, RoomRow.id == EntryRow.room_id).outerjoin(MembershipRow, open_membership(who.id))
-    query = select(EntryRow.room_id, *ENTRY_COLUMNS)
-    if db.dialect.name == "postgresql":
-        asked = func.plainto_tsquery("simple", " ".join(wanted))
-        return query.select_from(joins).where(literal_column("entry.search").op("@@")(asked))
-    row = _INDEX.c.rowid
-    joins = joins.join(
-        _INDEX,
-        and_(EntryRow.room_id == row.op(">>")(_SEQ_BITS), EntryRow.seq == row.op("&")((1 << _SEQ_BITS) - 1)),
-    )
-    query = query.select_from(joins).where(_INDEX.c.entry_search.op("MATCH")(" ".join(f'"{word}"' for word in wanted)))
-    if access is not None:
-        first = access.facts.id << _SEQ_BITS
-        query = query.where(row.between(first, first + (1 << _SEQ_BITS) - 1))
-    return query

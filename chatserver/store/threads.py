@@ -10,17 +10,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.clock import Clock
-from chatserver.errors import Unavailable
+from chatserver.errors import TooSlow, Unavailable
 from chatserver.store import changes, entries, lease, rooms, search, sessions
-from chatserver.store.database import open_statements
+from chatserver.store.checkpoint import empty_log, is_log_empty
+from chatserver.store.database import open_reading, open_statements
 from chatserver.store.database_file import Displaced, watched_file
 from chatserver.store.durability import durability_warnings
-from chatserver.store.transactions import FREE_SPACE, START, Statements, transact, transact_with_retry
+from chatserver.store.transactions import FREE_SPACE, START, Errors, Statements, transact, transact_with_retry
 from chatserver.store.workers import Call, Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Run = Callable[[Callable[[Connection], Any]], Any]
+Run = Callable[[Callable[[Any], Any]], Any]
 
 OUTAGE_SECONDS = 10.0
 """If other kinds of calls succeed and none has failed for this long, an outage is over."""
@@ -35,23 +36,26 @@ class Store:
 
     Every coroutine raises Unavailable if the database does not answer; the work may have been committed all the same,
     or may be committed later. `deadline` is the longest wait for an answer, in seconds, including the wait for a
-    thread; with 0 there is no limit.
+    thread; `read_seconds` is the longest time of one query that only reads. With 0 there is no limit.
     """
 
     log = Logger()
 
-    def __init__(self, engine: Engine, reactor: Any, writers: int, readers: int, deadline: float = 0) -> None:
+    def __init__(
+        self, engine: Engine, reactor: Any, writers: int, readers: int, deadline: float = 0, read_seconds: float = 0
+    ) -> None:
         self._engine = engine
         self._file = watched_file(engine)
         self._write: Run = partial(transact_with_retry, engine)
         self._statements = open_statements(engine, writers + readers)
+        self._reading = open_reading(engine, writers + readers, read_seconds)
+        self._read: Run = partial(transact, self._reading)
         if self._statements is None:
             self._append: Run = partial(transact, engine)
-            self._read: Run = partial(transact, engine.execution_options(read_only=True))
         else:
             self._kept = Statements(self._statements)
             self._append = self._kept.run
-            self._read = partial(transact, self._statements)
+        self._errors = Errors(engine)
         self._reactor = reactor
         # Two pools, so that a message never waits for a read.
         self._writers = Workers(writers, "writers", self._finished)
@@ -80,7 +84,8 @@ class Store:
                 self._file.watch()
             except Displaced as error:
                 raise Unavailable() from error
-        for warning in durability_warnings(self._engine):
+        exposed = self._file.exposed() if self._file is not None else ""
+        for warning in [*durability_warnings(self._engine), *filter(None, [exposed])]:
             self.log.warn("{warning}", warning=warning)
 
         def work(db: Connection) -> int:
@@ -111,6 +116,7 @@ class Store:
         if self._statements is not None:
             self._kept.close()
             self._statements.dispose()
+            self._reading.dispose()
 
     def hurry(self, seconds: float) -> None:
         """Shortens the deadline of all calls, also of those in progress, so that stopping does not take longer."""
@@ -137,10 +143,24 @@ class Store:
         return await self._in_thread(self._writers, self._append, lambda db: work(db, *args, **kwargs))
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs `work`, which must only read. Waits for no writer; on PostgreSQL each statement has its own snapshot."""
+        """Runs `work`, which must only read. Waits for no writer; on PostgreSQL each statement has its own snapshot.
+
+        Raises TooSlow if a query takes longer than `read_seconds`.
+        """
         return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs))
 
-    async def _in_thread(self, pool: Workers, run: Run, work: Callable[[Connection], T]) -> T:
+    async def empty_log(self) -> bool:
+        """Empties SQLite's write-ahead log, if it has anything in it. Returns whether it is empty now; it is not if a
+        long read still needs it."""
+        if is_log_empty(self._engine):
+            return True
+        return await self._in_thread(self._writers, self._raw, empty_log)
+
+    def _raw(self, work: Callable[[Engine], T]) -> T:
+        with self._errors:
+            return work(self._engine)
+
+    async def _in_thread(self, pool: Workers, run: Run, work: Callable[[Any], T]) -> T:
         call = Call(run, work)
         if patience := self._patience[pool]:
             call.until = self._reactor.seconds() + patience
@@ -153,6 +173,8 @@ class Store:
         pool.submit(call)
         try:
             result: T = await call.answer
+        except TooSlow:
+            raise
         except Unavailable as error:
             self._note_failure(pool, run, error)
             raise

@@ -2,18 +2,24 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from msgspec import Struct
+from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
 from chatserver.answers import TokenLine
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import Person
-from chatserver.store import changes
+from chatserver.scope import Scope
+from chatserver.store import changes, clock
+from chatserver.store.clock import NOW, lasts
 from chatserver.store.schema import AccountRow, TokenRow
+from chatserver.store.visibility import facts_of
 
 TOKEN_BYTES = 32
+
+_VALID = and_(TokenRow.revoked_at.is_(None), lasts(TokenRow.expires_at))
 
 
 def new_token() -> str:
@@ -26,34 +32,95 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def create(db: Connection, account_id: int, label: str, sha256: str, at: datetime) -> None:
-    """Stores a new token by its hash. Raises Refused if the account has a token with that label."""
-    if label in {line.label for line in listing(db, account_id)}:
+class Grant(Struct, frozen=True):
+    """What a new token is good for: for how many seconds (None: until it is revoked), whether only for reading, and in
+    which room only (0: in all)."""
+
+    seconds: int | None = None
+    read_only: bool = False
+    room_id: int = 0
+
+
+ALL = Grant()
+
+
+def create(
+    db: Connection, account_id: int, label: str, sha256: str, at: datetime, grant: Grant = ALL, most: int = 0
+) -> datetime | None:
+    """Stores a new token by its hash, and returns when it expires. Raises Refused if the account has a token with that
+    label, or has `most` tokens already (0: no limit). Tokens that have expired do not count."""
+    db.execute(select(AccountRow.id).where(AccountRow.id == account_id).with_for_update())
+    labels = list(db.scalars(select(TokenRow.label).where(TokenRow.account_id == account_id, _VALID)))
+    if label in labels:
         raise Refused(
             ErrorWord.BAD_COMMAND,
             "You have a token with this label. If you never received it, revoke it and create another one; else choose "
             "another label.",
         )
-    db.execute(insert(TokenRow).values(account_id=account_id, label=label, sha256=sha256, created_at=at))
+    if 0 < most <= len(labels):
+        raise Refused(ErrorWord.NOT_ALLOWED, f"You have {len(labels)} tokens, and cannot have more. Revoke one first.")
+    expires = clock.until(db, grant.seconds)
+    db.execute(
+        insert(TokenRow).values(
+            account_id=account_id,
+            label=label,
+            sha256=sha256,
+            created_at=at,
+            expires_at=expires,
+            read_only=grant.read_only,
+            room_id=grant.room_id or None,
+        )
+    )
+    return expires
 
 
 def listing(db: Connection, account_id: int) -> list[TokenLine]:
-    """The tokens of an account that are not revoked, oldest first."""
+    """The tokens of an account that are valid, oldest first."""
     rows = db.execute(
-        select(TokenRow.label, TokenRow.created_at, TokenRow.last_used_at)
-        .where(TokenRow.account_id == account_id, TokenRow.revoked_at.is_(None))
+        select(
+            TokenRow.label,
+            TokenRow.created_at,
+            TokenRow.last_used_at,
+            TokenRow.expires_at,
+            TokenRow.read_only,
+            TokenRow.room_id,
+        )
+        .where(TokenRow.account_id == account_id, _VALID)
         .order_by(TokenRow.id)
-    )
-    return [TokenLine(row.label, row.created_at, row.last_used_at) for row in rows]
+    ).all()
+    ids = {row.room_id for row in rows if row.room_id is not None}
+    facts = facts_of(db, Person(account_id, ""), ids) if ids else {}
+    labels = {id: room.label(account_id) for id, room in facts.items()}
+    return [
+        TokenLine(row.label, row.created_at, row.last_used_at, row.expires_at, row.read_only, labels.get(row.room_id))
+        for row in rows
+    ]
+
+
+def count(db: Connection, account_id: int) -> int:
+    """How many valid tokens an account has."""
+    return len(db.scalars(select(TokenRow.id).where(TokenRow.account_id == account_id, _VALID)).all())
 
 
 def revoke(db: Connection, account_id: int, label: str, at: datetime) -> int | None:
     """Revokes a token and notifies running servers. Returns its id, or None if there is no token with that label."""
-    mine = (TokenRow.account_id == account_id, TokenRow.label == label, TokenRow.revoked_at.is_(None))
-    id = db.scalar(update(TokenRow).where(*mine).values(revoked_at=at).returning(TokenRow.id))
-    if id is not None:
+    ids = _revoke(db, account_id, at, TokenRow.label == label, _VALID)
+    return ids[0] if ids else None
+
+
+def revoke_all(db: Connection, account_id: int, at: datetime) -> int:
+    """Revokes all tokens of an account and notifies running servers. Returns how many were still valid."""
+    valid = count(db, account_id)
+    _revoke(db, account_id, at)
+    return valid
+
+
+def _revoke(db: Connection, account_id: int, at: datetime, *which: object) -> list[int]:
+    mine = and_(TokenRow.account_id == account_id, TokenRow.revoked_at.is_(None), *which)  # type: ignore[arg-type]
+    ids = list(db.scalars(update(TokenRow).where(mine).values(revoked_at=at).returning(TokenRow.id)))
+    for id in ids:
         changes.note(db, "token", id, at)
-    return id
+    return ids
 
 
 _TOKENS = (
@@ -61,7 +128,7 @@ _TOKENS = (
     .join(AccountRow, AccountRow.id == TokenRow.account_id)
     .where(
         TokenRow.sha256.in_(bindparam("sha256s", expanding=True)),
-        TokenRow.revoked_at.is_(None),
+        _VALID,
         AccountRow.disabled_at.is_(None),
         AccountRow.erased_at.is_(None),
     )
@@ -69,7 +136,8 @@ _TOKENS = (
 
 
 def find(db: Connection, sha256s: Sequence[str]) -> list[tuple[int, Person] | None]:
-    """For each hash, the id of the token and its account; None if it is unknown or revoked, or its account is disabled.
+    """For each hash, the id of the token and its account; None if it is unknown, revoked or expired, or its account is
+    disabled.
 
     The time that an index lookup takes reveals nothing useful, since what is looked up is a hash of 256 random bits.
     """
@@ -78,3 +146,18 @@ def find(db: Connection, sha256s: Sequence[str]) -> list[tuple[int, Person] | No
         for sha256, token_id, id, name, kind in db.execute(_TOKENS, {"sha256s": sha256s})
     }
     return [found.get(sha256) for sha256 in sha256s]
+
+
+_SCOPES = select(TokenRow.id, TokenRow.read_only, TokenRow.room_id, TokenRow.expires_at, NOW.label("now")).where(
+    TokenRow.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def scopes(db: Connection, token_ids: Collection[int]) -> dict[int, Scope]:
+    """By id, what each of these tokens is good for, and for how long still."""
+    if not token_ids:
+        return {}
+    return {
+        id: Scope(read_only, room_id or 0, None if expires is None else (expires - now).total_seconds())
+        for id, read_only, room_id, expires, now in db.execute(_SCOPES, {"ids": list(token_ids)})
+    }

@@ -2,16 +2,23 @@
 
 import select
 from collections.abc import Callable
-from sqlite3 import SQLITE_FULL
+from sqlite3 import (
+    SQLITE_CONSTRAINT_CHECK,
+    SQLITE_CONSTRAINT_FOREIGNKEY,
+    SQLITE_CONSTRAINT_NOTNULL,
+    SQLITE_FULL,
+    SQLITE_INTERRUPT,
+    SQLITE_MISMATCH,
+)
 from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chatserver.errors import Unavailable
+from chatserver.errors import TooSlow, Unavailable, Unstorable
 from chatserver.store.database_file import watched_file
 from chatserver.store.in_use import IN_USE, use
 from chatserver.store.notices import take_unconfirmed
@@ -28,6 +35,16 @@ FREE_SPACE: Final = "Free some space on the database's disk."
 DISK_FULL: Final = "53100"
 """PostgreSQL's code."""
 
+CANCELED: Final = "57014"
+"""PostgreSQL's code for a statement that ran into statement_timeout, or that an operator has canceled."""
+
+BROKEN: Final = (
+    *("23502", "23503", "23514"),
+    *(SQLITE_CONSTRAINT_NOTNULL, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_CHECK, SQLITE_MISMATCH),
+)
+"""The codes of both databases for a constraint that a value breaks by itself. Other constraints are broken together
+with a row that another transaction has inserted."""
+
 T = TypeVar("T")
 Kept = tuple[Connection, select.poll, Any]
 """A connection, a poll object that says whether there is something to read from it, and the driver's connection."""
@@ -38,11 +55,12 @@ class Conflict(Exception):
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work` in a transaction, in this thread. Raises Conflict and Unavailable."""
+    """Runs `work` in a transaction, in this thread. Raises Conflict, Unavailable, and Unstorable where the database
+    refuses a value."""
     me = get_ident()
     IN_USE[me] = None
     try:
-        with _Errors(engine), engine.connect() as db:
+        with Errors(engine), engine.connect() as db:
             driver: Any = db.connection.dbapi_connection
             use(driver)
             with db.begin():
@@ -75,7 +93,7 @@ class Statements:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._errors = _Errors(engine)
+        self._errors = Errors(engine)
         self._kept: list[Kept] = []  # `append` and `pop` are thread-safe
 
     def run(self, work: Callable[[Connection], T]) -> T:
@@ -90,7 +108,7 @@ class Statements:
                     use(driver)
                     result = work(db)
                     _check_commit(driver)
-                except IntegrityError:
+                except self._errors.harmless:
                     self._keep(kept)
                     raise
                 except BaseException:
@@ -149,7 +167,25 @@ def _check_commit(driver: Any) -> None:
         raise Unavailable() from _Cause(Exception(unconfirmed))
 
 
-class _Errors:
+def is_canceled(error: BaseException) -> bool:
+    """Whether a statement was ended because it took too long."""
+    return _code(getattr(error, "orig", error)) in (CANCELED, SQLITE_INTERRUPT)
+
+
+def _is_not_sent(error: BaseException) -> bool:
+    """Whether the driver could not even send a value: a number that is too large for SQLite, half of a surrogate pair,
+    or for PostgreSQL a text with NUL."""
+    return isinstance(error, (OverflowError, UnicodeEncodeError)) or (
+        isinstance(error, ValueError) and "NUL (0x00)" in str(error)
+    )
+
+
+def _code(error: BaseException) -> str | int | None:
+    """The code that PostgreSQL or SQLite gives an error."""
+    return getattr(error, "pgcode", None) or getattr(error, "sqlite_errorcode", None)
+
+
+class Errors:
     """A context in which errors of the database, SQLAlchemy's or the driver's, become Conflict and Unavailable."""
 
     def __init__(self, engine: Engine) -> None:
@@ -158,6 +194,10 @@ class _Errors:
         # SQLAlchemy does not wrap the driver's error if the connection is lost while it returns to the pool.
         self._lost = (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError)
         self._database_error = driver.DatabaseError
+        self._limited = bool(engine.get_execution_options().get("read_seconds"))
+        self._data_errors = (DataError, driver.DataError)
+        self.harmless = (IntegrityError, *self._data_errors, ValueError, OverflowError)
+        """Errors of one statement: the connection is as good as before."""
 
     def __enter__(self) -> None:
         pass
@@ -165,10 +205,14 @@ class _Errors:
     def __exit__(self, _: type | None, error: BaseException | None, __: TracebackType | None) -> None:
         if error is None or isinstance(error, Unavailable):
             return
+        cause = getattr(error, "orig", error)
+        code = _code(cause)
+        if code in BROKEN or isinstance(error, self._data_errors) or _is_not_sent(error):
+            raise Unstorable() from None  # the driver's message has the value
         if isinstance(error, IntegrityError):
             raise Conflict() from _Cause(error)
-        cause = getattr(error, "orig", error)
-        code = getattr(cause, "pgcode", None)
+        if self._limited and is_canceled(error):
+            raise TooSlow() from _Cause(error)
         if isinstance(error, self._lost):
             if code == DEADLOCK:
                 raise Conflict() from _Cause(error)

@@ -19,6 +19,10 @@ from which entry   the first                                the one with which t
 - A direct room exists only for its two people, even before its first message, and never for guests. It remains when one
   of them is erased, but nobody can begin one with an account that is erased already.
 - The entries that an account wrote are its own: it may export them from rooms that it can no longer find.
+- Whatever somebody asks about a room that they cannot find is answered by the same statements, and in the same words,
+  as if it did not exist. Only creating a room tells that its name is taken.
+- If one of two accounts has blocked the other, they are *apart*: neither sees when the other is online, away or was
+  last seen. `roster` knows that for those who are online.
 - A room's name is known to all who have a membership, an invitation or an entry of it.
 
 `chatctl` is for whoever runs the server, and sees everything: see `store.directory`.
@@ -28,13 +32,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, GUEST, MEMBER, OPERATOR, PRIVATE, PUBLIC, Membership, Person, Role, RoomFacts
 from chatserver.store.accounts import find_shown
 from chatserver.store.clock import NOW, lasts
-from chatserver.store.schema import AccountRow, BanRow, EntryRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.store.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 
 
 class RoomAccess(Struct, frozen=True):
@@ -96,6 +100,16 @@ FIRST_READABLE: Final = case(
 """The seq from which a person may read, or may as soon as they join."""
 
 
+def is_apart(one: Any, other: Any) -> ColumnElement[bool]:
+    """Whether one of two accounts has blocked the other: neither sees the other's presence."""
+    return exists().where(
+        or_(
+            and_(BlockRow.account_id == one, BlockRow.blocked_id == other),
+            and_(BlockRow.account_id == other, BlockRow.blocked_id == one),
+        )
+    )
+
+
 def is_banned(who: Person) -> ColumnElement[bool]:
     return false() if who.kind == OPERATOR else active_ban(who.id, RoomRow.id)
 
@@ -129,8 +143,9 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         return _find_direct(db, who, name, lock=lock)
     named = and_(RoomRow.name == name, RoomRow.deleted_at.is_(None))
     # A statement of its own, and the first one: the next one then sees the state after the wait for the lock. If the
-    # room was deleted meanwhile there may be a new one with its name, which is not locked.
-    if lock and db.execute(select(RoomRow.id).where(named).with_for_update()).one_or_none() is None:
+    # room was deleted meanwhile there may be a new one with its name, which is not locked. A hidden room is not locked
+    # either: whoever may not know of it does not wait for it, and causes the same statements as if it did not exist.
+    if lock and db.execute(_lock(who, named, joining=joining)).one_or_none() is None:
         raise no_such_room(name)
     row = db.execute(
         select(
@@ -142,7 +157,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
             FIRST_READABLE.label("floor"),
             is_readable(who).label("readable"),
             is_banned(who).label("banned"),
-            exists().where(InvitationRow.room_id == RoomRow.id, InvitationRow.account_id == who.id).label("invited"),
+            _is_invited(who).label("invited"),
         )
         .outerjoin(MembershipRow, open_membership(who.id))
         .where(named)
@@ -170,6 +185,21 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     )
 
 
+def _lock(who: Person, named: ColumnElement[bool], *, joining: bool) -> Select[int]:
+    """The statement that locks a room if this person may find it."""
+    locked = select(RoomRow.id).where(named).with_for_update()
+    if who.kind == OPERATOR:
+        return locked
+    found = [RoomRow.kind == PUBLIC, exists().where(open_membership(who.id))]
+    if joining and who.kind != GUEST:
+        found.append(_is_invited(who))
+    return locked.where(or_(*found))
+
+
+def _is_invited(who: Person) -> ColumnElement[bool]:
+    return exists().where(InvitationRow.room_id == RoomRow.id, InvitationRow.account_id == who.id)
+
+
 def find_readable_room(db: Connection, who: Person, name: str) -> RoomAccess:
     """As `find_room`, for history, search and members. Also raises Refused(not-a-member), to operators."""
     access = find_room(db, who, name)
@@ -192,7 +222,8 @@ def _pair(who: Person, other: Person) -> tuple[tuple[int, str], tuple[int, str]]
 
 def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomAccess:
     account = find_shown(db, name[1:])
-    if account is None:
+    # Only erased accounts answer to another name than their own: `erased-` and their id.
+    if account is None or not (account.erased or account.name.lower() == name[1:].lower()):
         raise no_such_user(name[1:])
     other = account.person
     if other.id == who.id:

@@ -5,12 +5,18 @@ RFC 4291, 2.5.5.2) is the IPv4 address. A single IPv6 address stands for its /64
 usually has all of that network.
 """
 
+from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from chatserver.errors import ErrorWord, Refused
 
 CUSTOMER_BITS = 64
 """Leading bits of an IPv6 address that identify the customer or the machine."""
+SITE_BITS = 48
+"""Leading bits of the IPv6 network that one site gets as a rule (RFC 6177)."""
+REMEMBERED = 4096
+"""So many addresses are looked up in a list of networks only once."""
 
 
 def canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -30,6 +36,37 @@ def counted(address: str) -> str:
     except ValueError:
         return address
     return str(_customer(ip) if isinstance(ip, IPv6Address) else ip)
+
+
+def neighbourhood(key: str) -> str:
+    """The network whose share of a quota an address uses: its /24, or its /48 for IPv6. `key` is what `counted`
+    returned; anything that is no internet address is a network of its own."""
+    if ":" in key:
+        try:
+            return str(ip_network(key).supernet(new_prefix=SITE_BITS))
+        except ValueError:
+            return key
+    head, dot, _ = key.rpartition(".")
+    return f"{head}.0/24" if dot else key
+
+
+class Networks:
+    """Networks of the settings, such as `192.0.2.0/24`, to look addresses up in."""
+
+    def __init__(self, networks: Iterable[str] = ()) -> None:
+        self._networks = [ip_network(network) for network in networks]
+        self._known = lru_cache(REMEMBERED)(self._contains)
+
+    def __contains__(self, address: str) -> bool:
+        """Whether an address is in one of them, in whatever form a socket shows it."""
+        return bool(self._networks) and self._known(address)
+
+    def _contains(self, address: str) -> bool:
+        try:
+            ip = canonical(ip_address(address.partition("%")[0]))
+        except ValueError:
+            return False
+        return any(ip in network for network in self._networks)
 
 
 def address(text: str) -> str:

@@ -72,17 +72,16 @@ PLAIN: Final = Plain()
 class Form(Struct, frozen=True):
     """What must be equal for two sessions to be sent the same bytes for the same entries.
 
-    `day`: the date last shown to a person (see `Dialect.day`). The others are empty unless these entries concern the
-    reader in particular: `viewer` is the account for which a direct room has its own label and whose message ids are
-    shown, `name` the reader's name if it is to be marked, `hidden` the numbers of entries that are not shown.
+    `day`: the date last shown to a person (see `Dialect.day`). `viewer` is 0 unless these entries concern the reader in
+    particular: it is the account for which a direct room has its own label and whose message ids are shown. `marked`:
+    all of them mention their reader. Where only some do, `delivery/batch.py` picks each entry from one of both forms.
     """
 
     dialect: "Dialect"
     framing: Framing
     day: date | None = None
     viewer: int = 0
-    name: str = ""
-    hidden: frozenset[int] = NONE
+    marked: bool = False
 
 
 class Asked(Struct, frozen=True, gc=False):

@@ -1,43 +1,63 @@
 """Validation of text from clients: whatever passes is safe to show on a terminal.
 
-Control characters are those in Unicode's class Cc (C0, DEL, C1), and are refused. TAB becomes a blank, and so do
-Unicode's line and paragraph separators: some viewers start a new line at them, and the server controls how lines begin.
+Control characters are those in Unicode's class Cc (C0, DEL, C1), and are refused. Characters that change how others are
+shown, or that show as nothing, are dropped (`wire/invisible.py`). TAB becomes a blank, and so do Unicode's line and
+paragraph separators: some viewers start a new line at them, and the server controls how lines begin.
+
+Lengths are those of the text that is kept, in NFC: no check is made before normalising but the one that makes
+normalising cheap (`overloaded`).
 """
 
 import re
 from functools import lru_cache
+from typing import Final
 from unicodedata import normalize
 
 from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.invisible import MOST_MARKS, cleared, overloaded, unstacked
 from chatserver.wire.lines import Undecodable
 
+MAX_MESSAGE = 4096
+MAX_LINES = 100
+"""Of a message."""
 MAX_TOPIC = 500
 MAX_REASON = 500
 MAX_AWAY = 200
 MAX_SEARCH = 200
 MAX_LABEL = 64
+MAX_FIELD = 64
+"""For the short strings of programs: an `id`, a `tag`."""
 MAX_SECRET = 200
 """For strings that the server issued: tokens, invitation codes, and the position where the next page starts."""
 MAX_PASSWORD = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot encode
+_UNSHOWABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BLANKS: Final = str.maketrans("\t\u2028\u2029", "   ")
 _USER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _GUEST = re.compile(r"~[0-9]{1,18}")
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def clean_line(raw: bytes) -> str:
-    """The text of a line as received. Raises Undecodable."""
+    """The text of a line as received. Raises Undecodable.
+
+    A line in which too many marks stand in a row is not normalised. What becomes of it is up to the function below that
+    checks the text in question: it can name the problem in an answer that does not end the connection.
+    """
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise Undecodable(
             f"This is not UTF-8: byte 0x{raw[error.start]:02X} at position {error.start + 1} of the line."
         ) from None
-    text, control = _cleaned(text)
+    if text.isascii() and text.isprintable():  # almost always
+        return text
+    text = cleared(text).translate(_BLANKS)
+    control = _control_in(text)
     if control is not None:
         raise Undecodable(f"The line contains the control character 0x{ord(control):02X}. Send only plain text.")
-    return text
+    return text if overloaded(text) else normalize("NFC", text)
 
 
 def user_name(text: str) -> str:
@@ -73,20 +93,32 @@ def room_name(text: str) -> str:
 
 def message_text(text: str) -> str:
     """A message, whose lines \\n separates. White space at its end is removed. Raises Refused."""
-    kept, control = _cleaned(text) if "\n" not in text and "\r" not in text else _cleaned_lines(text)
-    if control is not None:
-        raise _control_refused("text", control)
-    kept = kept.rstrip()
+    if "\n" in text or "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        kept = "\n".join([_cleaned(line, "text") for line in text.split("\n")]).rstrip()
+        lines = kept.count("\n") + 1
+        if lines > MAX_LINES:
+            raise Refused(ErrorWord.TOO_LONG, f"A message can have at most {MAX_LINES} lines; this one has {lines}.")
+    else:
+        kept = _cleaned(text, "text").rstrip()
     if not kept:
         raise Refused(ErrorWord.EMPTY, "The message is empty. Nothing was sent.")
+    if len(kept) > MAX_MESSAGE:
+        raise _too_long("A message", MAX_MESSAGE, kept)
     return kept
 
 
 def one_line(text: str, field: str) -> str:
-    """A text without line ends, possibly empty. `field` is its name in a refusal. Raises Refused."""
-    kept, control = _cleaned(text)
-    if control is not None:
-        raise _control_refused(field, control)
+    """A short text without line ends, empty only if it was given empty. `field` is its name in a refusal. Raises
+    Refused."""
+    kept = _cleaned(text, field)
+    if len(kept) > MAX_FIELD or (text and not kept):
+        raise Refused(
+            ErrorWord.BAD_COMMAND,
+            f"The field {field} can have at most {MAX_FIELD} characters."
+            if kept
+            else f"The field {field} has only characters that cannot be used. Choose another one.",
+        )
     return kept
 
 
@@ -124,9 +156,9 @@ def secret(text: str, field: str) -> str:
 
 def password(text: str) -> str:
     """Checks the maximum length only; the minimum is a setting of the server. Raises Refused."""
-    kept, control = _cleaned(text)
-    if control is not None:
+    if _control_in(text.replace("\t", " ")) is not None:
         raise Refused(ErrorWord.BAD_PASSWORD, "A password cannot contain control characters. Choose another one.")
+    kept = _cleaned(text, "password")
     if len(kept) > MAX_PASSWORD:
         raise Refused(
             ErrorWord.BAD_PASSWORD, f"A password can have at most {MAX_PASSWORD} characters. Choose a shorter one."
@@ -135,35 +167,56 @@ def password(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that was not validated, as one line that is safe to show: control characters as `\\uXXXX`, as in JSON."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Text that was not validated, as one line that is safe to show: control characters and what `cleared` would drop
+    as `\\uXXXX`, as in JSON."""
+    text = _CONTROL.sub(_escape, text)
+    return text if text.isascii() else cleared(text, _escape)
+
+
+def presentable(text: str) -> str:
+    """The same for people, in whose dialect `\\n` separates lines: what validation would not let through is replaced or
+    dropped. Rows of the database may be older than a rule."""
+    if text.isascii():
+        return text if text.isprintable() else _UNSHOWABLE.sub("\ufffd", text)
+    return unstacked(cleared(_UNSHOWABLE.sub("\ufffd", text)))
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _limited(text: str, field: str, what: str, most: int) -> str:
-    kept = one_line(text, field).strip()
+    kept = _cleaned(text, field).strip()
     if len(kept) > most:
-        raise Refused(ErrorWord.TOO_LONG, f"{what} can have at most {most} characters; this one has {len(kept)}.")
+        raise _too_long(what, most, kept)
     return kept
 
 
-def _cleaned(text: str) -> tuple[str, str | None]:
-    """The text with plain blanks and in NFC, and its first control character, if it has one."""
+def _too_long(what: str, most: int, kept: str) -> Refused:
+    return Refused(ErrorWord.TOO_LONG, f"{what} can have at most {most} characters; this one has {len(kept)}.")
+
+
+def _cleaned(text: str, field: str) -> str:
+    """One line with plain blanks and in NFC. Raises Refused."""
     if text.isascii():
         if text.isprintable():  # almost always
-            return text, None
+            return text
         text = text.replace("\t", " ")
     else:
-        text = normalize("NFC", text.replace("\t", " ").replace("\u2028", " ").replace("\u2029", " "))
-    control = _CONTROL.search(text)
-    return text, control and control[0]
+        text = cleared(text).translate(_BLANKS)
+        if overloaded(text):
+            error = ErrorWord.BAD_PASSWORD if field == "password" else ErrorWord.BAD_COMMAND
+            raise Refused(error, f"A letter can carry at most {MOST_MARKS} accents and other marks. Remove some.")
+        text = normalize("NFC", text)
+    control = _control_in(text)
+    if control is not None:
+        raise Refused(
+            ErrorWord.BAD_COMMAND, f"The field {field} contains the control character U+{ord(control):04X}. Remove it."
+        )
+    return text
 
 
-def _cleaned_lines(text: str) -> tuple[str, str | None]:
-    pairs = [_cleaned(line) for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
-    return "\n".join(line for line, _ in pairs), next((control for _, control in pairs if control is not None), None)
-
-
-def _control_refused(field: str, control: str) -> Refused:
-    return Refused(
-        ErrorWord.BAD_COMMAND, f"The field {field} contains the control character U+{ord(control):04X}. Remove it."
-    )
+def _control_in(text: str) -> str | None:
+    found = _CONTROL.search(text)
+    return found and found[0]

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from chatserver.wire.telnet import Telnet
+from chatserver.wire.telnet import IAC, Telnet
 
 START: Final = 16
 """How many bytes are enough to recognize a dialect or a foreign protocol."""
@@ -28,8 +28,8 @@ class Undecodable(Exception):
 class Lines:
     """Takes bytes with `feed` and returns lines with `next`: if the stream breaks, first the lines before the break."""
 
-    __slots__ = ("_after_cr", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail", "_tail_length",
-                 "_telnet", "_trouble")  # fmt: skip
+    __slots__ = ("_after_cr", "_commands", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
+                 "_tail_length", "_telnet", "_trouble")  # fmt: skip
 
     def __init__(self, max_line: int = 8192, max_unended: int = 65536) -> None:
         """Both in bytes; a `max_line` of 0 leaves only the other limit."""
@@ -41,6 +41,7 @@ class Lines:
         self._tail_length = 0  # ... and all bytes are counted
         self._after_cr = False
         self._telnet = Telnet()
+        self._commands = 0  # of telnet, since they were last asked for
         self._trouble: str | None = None
 
     @property
@@ -52,6 +53,8 @@ class Lines:
         """Never raises. Once the stream is broken, it discards everything."""
         if self._trouble is not None:
             return
+        if IAC in data:  # rare
+            self._commands += data.count(IAC)
         data = self._telnet.filter(data)
         if data:
             data = self._with_newlines(data)
@@ -84,6 +87,11 @@ class Lines:
             if len(start) >= START:
                 break
         return (start + self._tail[:START])[:START]
+
+    def controls(self) -> int:
+        """How many telnet commands came since the last call."""
+        commands, self._commands = self._commands, 0
+        return commands
 
     def replies(self) -> bytes:
         """Bytes to send to a telnet client. Each call returns only what is new since the last one."""

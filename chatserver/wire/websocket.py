@@ -45,8 +45,8 @@ CLOSE_CODES: Final = {
 class WebSocket:
     """Feed it bytes, take lines. Lines that came before a violation are handed out before the violation is raised."""
 
-    __slots__ = ("_code", "_head", "_max_message", "_message", "_origins", "_protocol", "_ready", "_ready_bytes",
-                 "_replies", "_violation", "ended", "opened", "refused")  # fmt: skip
+    __slots__ = ("_code", "_controls", "_head", "_max_message", "_message", "_origins", "_protocol", "_ready",
+                 "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused")  # fmt: skip
 
     def __init__(self, max_message: int, origins: Sequence[str] = ()) -> None:
         """`max_message`: bytes of one message, its fragments together. `origins`: see `origin_allowed`."""
@@ -57,6 +57,7 @@ class WebSocket:
         self._message: bytearray | None = None  # the fragments of an unfinished message
         self._ready: list[bytes] = []  # the next one last: a deque would take as much memory as all the rest
         self._ready_bytes = 0
+        self._controls = 0  # frames without the end of a line, since they were last asked for
         self._replies = b""
         self._code: int | None = None  # of the close frame that the client's behaviour asks for
         self._violation: str | None = None
@@ -102,6 +103,11 @@ class WebSocket:
         """Call it at the end of input, when `next` has no more. Always None: an unfinished message holds no line."""
         self._discard_unfinished()
         return None
+
+    def controls(self) -> int:
+        """How many frames came since the last call that were not the end of a line: pings, fragments, empty ones."""
+        controls, self._controls = self._controls, 0
+        return controls
 
     def replies(self) -> bytes:
         """The HTTP response and the pongs that are due. Each call returns only what is new since the last one."""
@@ -185,12 +191,15 @@ class WebSocket:
         pongs = []
         for frame in protocol.events_received():
             assert isinstance(frame, Frame)
+            before = self._ready_bytes
             if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
                 self._receive_text(frame)
             elif frame.opcode is Opcode.PING:
                 pongs.append(Frame(Opcode.PONG, frame.data).serialize(mask=False))
             elif frame.opcode is Opcode.BINARY:
                 self._give_up(CloseCode.UNSUPPORTED_DATA, "Send text messages, not binary ones.")
+            if self._ready_bytes == before:
+                self._controls += 1
             if self._violation is not None:
                 break
         # `websockets` queues pongs and close frames of its own, which are not used: it would answer a ping that follows

@@ -3,10 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
-from chatserver.store import tokens
+from chatserver.store import accounts, tokens
 from chatserver.store.database import open_ready, parse_url
+from chatserver.store.schema import SessionRow
 from tests.admin.conftest import Chatctl
+
+AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 
 
 def test_people(chatctl: Chatctl) -> None:
@@ -62,9 +66,60 @@ def test_rooms(chatctl: Chatctl) -> None:
 )
 def test_addresses(chatctl: Chatctl, typed: str, stored: str) -> None:
     """Addresses are stored in the form that they are looked up by, however they are typed."""
-    assert chatctl.json("ban", "add", typed) == {"address": stored}
+    assert chatctl.json("ban", "add", typed) == {"address": stored, "hit": []}
     assert [one["address"] for one in chatctl.json("ban", "list")] == [stored]
     assert chatctl.json("ban", "remove", typed) == {"address": stored, "lifted": True}
+
+
+@pytest.mark.parametrize(
+    ("network", "covered"),
+    [
+        ("0.0.0.0/0", "the operator olga, your own address 203.0.113.9, this host itself, more addresses than any"),
+        ("::/0", "this host itself, "),
+        ("127.0.0.1", "this host itself."),
+        ("192.0.2.0/24", "the operator olga; connected from there now: olga, ana."),
+        ("198.51.100.0/24", "the operator olga."),
+        ("203.0.113.0/24", "your own address 203.0.113.9."),
+    ],
+)
+def test_too_much(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch, network: str, covered: str) -> None:
+    """A ban that covers an operator, the administrator, this host or far too much names whom it hits, and asks for
+    --yes."""
+    monkeypatch.setenv("SSH_CONNECTION", "203.0.113.9 50022 203.0.113.1 22")
+    chatctl.add("ana", "olga", "bob")
+    chatctl("user", "operator", "olga")
+    here = [
+        ("ana", "192.0.2.1", None),
+        ("olga", "192.0.2.2", None),
+        ("olga", "198.51.100.1", AT),
+        ("bob", "10.0.0.1", AT),
+    ]
+    engine = open_ready(parse_url(chatctl.database))
+    with engine.begin() as db:
+        for number, (name, address, ended) in enumerate(here):
+            account = accounts.find(db, name)
+            assert account is not None
+            db.execute(
+                insert(SessionRow).values(
+                    id=str(number), account_id=account.id, node="main", address=address, connected_at=AT,
+                    disconnected_at=ended,
+                )
+            )  # fmt: skip
+    engine.dispose()
+    refusal = chatctl.fails("ban", "add", network)
+    assert refusal.startswith(f"{network} covers {covered}")
+    assert refusal.endswith(" Add --yes to ban it all the same.")
+    assert chatctl.json("ban", "list") == []
+    chatctl("ban", "add", network, "--yes")
+    assert len(chatctl.json("ban", "list")) == 1
+
+
+def test_who_is_hit(chatctl: Chatctl) -> None:
+    """An operator's account is banned only with --yes."""
+    chatctl.add("olga")
+    chatctl("user", "operator", "olga")
+    assert "Add --yes" in chatctl.fails("ban", "add", "olga")
+    assert chatctl("ban", "add", "olga", "--yes") == "olga is banned from the server.\n"
 
 
 def test_what_is_no_ban(chatctl: Chatctl) -> None:

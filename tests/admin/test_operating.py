@@ -30,8 +30,11 @@ def examples() -> list[list[str]]:
     return [shlex.split(re.sub(r" [<>] \S+$", "", line)) for line in lines]
 
 
-def test_examples(sqlite_url: str, on: Callable[[str], Chatctl], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples(
+    sqlite_url: str, on: Callable[[str], Chatctl], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """All examples work, in their order."""
+    monkeypatch.chdir(tmp_path)
     chatctl = on(sqlite_url)
     for words in examples():
         typed = f"{PASSWORD}\n" * 2

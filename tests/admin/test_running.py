@@ -106,7 +106,7 @@ def test_banning_a_network(running: Running, connect: Connect) -> None:
     one, chatctl = running
     [ana] = named(one, connect, "ana")
     stranger = connect(one, Raw)
-    chatctl("ban", "add", "127.0.0.0/8", "--reason", "noise")
+    chatctl("ban", "add", "127.0.0.0/8", "--yes", "--reason", "noise")
     assert ana.wait_closing()["reason"] == "banned"
     assert b"banned" in stranger.eof()
     assert b": noise." in connect(one, Raw).eof()

@@ -56,7 +56,7 @@ def test_checking_sqlite(sqlite_url: str, on: On) -> None:
     chatctl = on(sqlite_url)
     assert findings(chatctl) == {"settings": True, "database": False}
     chatctl("migrate")
-    assert findings(chatctl) == dict.fromkeys(["settings", "database", "schema", "writing", "durability"], True)
+    assert findings(chatctl) == dict.fromkeys(["settings", "database", "schema", "writing", "durability", "file"], True)
     assert "journal_mode=wal, synchronous=full" in chatctl("check")
     assert chatctl.json("check")["ok"] is True
 
@@ -151,7 +151,7 @@ def test_commands() -> None:
         for one in inner.values():
             assert "as_json" in {parameter.name for parameter in one.params}
     assert {name: set(inner) for name, inner in found.items()} == {
-        "user": {"add", "list", "show", "password", "operator", "disable", "erase", "export"},
+        "user": {"add", "list", "show", "password", "operator", "disable", "erase", "export", "limits"},
         "room": {"list", "show", "delete", "export"},
         "ban": {"add", "list", "remove"},
         "token": {"add", "revoke"},

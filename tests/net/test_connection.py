@@ -1,13 +1,15 @@
 """The life of a connection, from the first byte to the last, on a clock that the test moves."""
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec import structs
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
 
 from chatserver.config import Limits, Settings
 from chatserver.events import Entry, RoomFacts
@@ -32,6 +34,29 @@ REGISTER = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}","tag":1}}\n
 def limits(**changes: Any) -> dict[str, Any]:
     """The keyword of a hall for limits that differ from those that never matter."""
     return {"limits": structs.replace(QUIET, **changes)}
+
+
+@pytest.fixture
+def offences(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that are blamed for something."""
+    blamed: list[str] = []
+    monkeypatch.setattr(hall.connections.admission, "offence", blamed.append)
+    return blamed
+
+
+@pytest.fixture
+def audited() -> Iterator[list[str]]:
+    """What the audit log says."""
+    lines: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"] == "chatserver.audit":
+            lines.append(formatEvent(event).removeprefix("audit: "))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 # Recognizing who speaks
@@ -79,14 +104,14 @@ def test_silence(hall: Hall) -> None:
         b"Host: chat\r\n",
     ],
 )
-def test_foreign_protocols(data: bytes, open_hall: OpenHall) -> None:
+def test_foreign_protocols(data: bytes, hall: Hall, offences: list[str], audited: list[str]) -> None:
     """Who speaks another protocol is told what this is, and the connection ends; the address is blamed for it."""
-    hall = open_hall(**limits(offences_per_address=1))
     client = hall.client()
     client.send(data)
     assert "chat server" in client.lines[-1]
     assert client.session.stage is Stage.ENDING
-    assert "too-many-connections" in hall.client().lines[0]
+    assert offences == ["local"]
+    assert audited == ["offence address=local what=foreign", "ended address=local reason=foreign"]
 
 
 def test_http_is_told_by_its_whole_line(hall: Hall) -> None:
@@ -181,9 +206,8 @@ def test_too_long_lines_before_login(open_hall: OpenHall) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"{broken\n", b"\xff\xfa" + b"x" * 2000])
-def test_undecodable(bad: bytes, open_hall: OpenHall) -> None:
+def test_undecodable(bad: bytes, hall: Hall, offences: list[str], audited: list[str]) -> None:
     """What cannot be understood ends the connection, behind the answers to all that came before it."""
-    hall = open_hall(**limits(offences_per_address=1))
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.send(b'{"cmd":"say","room":"general","text":"stored","tag":1}\n' + bad + b'{"cmd":"ping","tag":2}\n')
@@ -193,7 +217,11 @@ def test_undecodable(bad: bytes, open_hall: OpenHall) -> None:
     assert [answer.get("tag", answer.get("error")) for answer in ana.answers[1:]] == [1, "undecodable"]
     assert bob.said == ["stored"]
     assert hall.left == [("ana", "undecodable")]
-    assert "too-many-connections" in hall.client().lines[0]
+    assert offences == ["local"]
+    assert audited[-2:] == [
+        "offence address=local what=undecodable",
+        "ended address=local name=ana reason=undecodable",
+    ]
 
 
 def test_undecodable_before_login(hall: Hall) -> None:
@@ -506,6 +534,33 @@ def test_new_bans(hall: Hall) -> None:
     assert (ana.closing, bob.closing) == (["banned"], [])
     assert stranger.session.stage is Stage.ENDING
     assert "spam" in hall.client(address=address).lines[0]
+
+
+@pytest.mark.parametrize(
+    ("way", "reason"),
+    [
+        (lambda client: client.post("quit"), "quit"),
+        (lambda client: client.half_close(), "eof"),
+        (lambda client: client.cut(), "lost"),
+        (lambda client: client.session.link.hang_up("kicked", "Go away."), "kicked"),
+        (lambda client: client.say("one").cut(), "lost"),
+    ],
+)
+@pytest.mark.parametrize("logged_in", [True, False])
+def test_ends_in_the_audit_log(
+    logged_in: bool, way: Callable[[Client], None], reason: str, hall: Hall, audited: list[str]
+) -> None:
+    """However a connection ends, the audit log has one line with its address, its name and the reason."""
+    client = hall.program("ana") if logged_in else hall.client().send(NOBODY)
+    if logged_in:
+        hall.inline.hold()
+    way(client)
+    if logged_in:
+        hall.inline.release()
+    hall.passes(5)
+    client.cut()
+    name = " name=ana" if logged_in else ""
+    assert [line for line in audited if line.startswith("ended")] == [f"ended address=local{name} reason={reason}"]
 
 
 # Scopes

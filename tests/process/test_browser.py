@@ -244,7 +244,7 @@ def test_a_page(browser: Browser, site: Site, server: StartServer, connect: Conn
     try:
         site.pages["/"] = PAGE.replace("PORT", str(relay.port))
         browser.open(f"http://127.0.0.1:{site.port}/")
-        bob.wait_event("joined", SECONDS)
+        bob.wait_event("presence", SECONDS)  # the page is logged in, and hears what is said from now on
         for number in range(MESSAGES):
             bob.say("general", str(number))
             if number % 5 == 0:

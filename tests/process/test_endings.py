@@ -107,9 +107,9 @@ def test_a_stalled_client_does_not_delay_a_shutdown(server: StartServer, connect
     ana, stuck = connect(chat, JsonClient), connect(chat, JsonClient, receive_buffer=4096)
     ana.register("ana")
     stuck.register("stuck")
-    for seq in range(200, 601, 200):
+    for seq in range(200, 1001, 200):
         for _ in range(200):
-            ana.post("say", room="general", text="x" * 7000)
+            ana.post("say", room="general", text="x" * 4000)
         ana.wait_seq("general", seq)
     chat.signal(signal.SIGTERM)
     ana.wait_closing()
@@ -125,7 +125,7 @@ def test_a_second_signal(server: StartServer, connect: Connect) -> None:
     ana.register("ana")
     stuck.register("stuck")
     for _ in range(200):
-        ana.post("say", room="general", text="x" * 7000)
+        ana.post("say", room="general", text="x" * 4000)
     ana.wait_seq("general", 200)
     chat.signal(signal.SIGTERM)
     ana.wait_closing()

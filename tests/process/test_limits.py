@@ -82,51 +82,6 @@ def test_a_batch_of_refused_messages(server: StartServer, connect: Connect) -> N
     assert len(ana.order) == 2 + 20
 
 
-@pytest.mark.parametrize("limit", ["pending_per_address", "pending_connections"])
-def test_too_many_strangers(server: StartServer, connect: Connect, limit: str) -> None:
-    """The number of clients that have not logged in is limited; a further one is told why, until another one leaves."""
-    chat = server(config=QUICK + f"[limits]\n{limit} = 2\n")
-    ana = connect(chat, JsonClient)
-    ana.register("ana")
-    strangers = [connect(chat, Raw) for _ in range(2)]
-    for stranger in strangers:
-        stranger.read_line()
-    assert connect(chat, Raw).eof().endswith(b" Try again in a moment. (too-many-connections)\r\n")
-    strangers[0].close()
-
-    def accepted() -> bool:
-        return connect(chat, Raw).read_line().startswith(b"* Welcome")
-
-    wait_until(accepted, what="another connection is accepted")
-    ana.ok("ping")
-
-
-@pytest.mark.parametrize("limit", ["connections_per_address", "connections"])
-def test_too_many_connections(server: StartServer, connect: Connect, limit: str) -> None:
-    """The number of connections is limited, including clients that have logged in."""
-    chat = server(config=QUICK + f"[limits]\n{limit} = 2\n")
-    clients = [connect(chat, JsonClient) for _ in range(2)]
-    clients[0].register("ana")
-    clients[1].register("bob")
-    assert connect(chat, Raw).eof().startswith(b"! ")
-    clients[1].ok("quit")
-    clients[1].close()
-    wait_until(lambda: connect(chat, Raw).read_line().startswith(b"* Welcome"), what="another connection is accepted")
-
-
-def test_an_offending_address(server: StartServer, connect: Connect) -> None:
-    """An address that sends other protocols repeatedly is refused for a while; its sessions stay connected."""
-    chat = server(config=QUICK + "[limits]\noffences_per_address = 3\n")
-    ana = connect(chat, JsonClient)
-    ana.register("ana")
-    for _ in range(3):
-        client = connect(chat, Raw)
-        client.send(b"GET / HTTP/1.1\r\n")
-        client.eof()
-    assert b"too many failed attempts" in connect(chat, Raw).eof()
-    ana.ok("ping")
-
-
 def test_speed_is_no_offence(server: StartServer, connect: Connect) -> None:
     """Commands above the rate limit are delayed, not refused: all are answered, in order, at that rate."""
     chat = server(config=QUICK + "[limits]\ncommands_per_second = 50\ncommand_burst = 5\n")
@@ -162,7 +117,7 @@ def test_stalled_connections(server: StartServer, connect: Connect) -> None:
     stuck.register("stuck")
     for seq in range(200, 601, 200):  # ana reads in between
         for _ in range(200):
-            ana.post("say", room="general", text="x" * 7000)
+            ana.post("say", room="general", text="x" * 4000)
         ana.wait_seq("general", seq, 30)
     gone = ana.wait_event(lambda event: event["event"] == "presence" and not event["online"], 20)
     assert gone["name"] == "stuck"

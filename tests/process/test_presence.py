@@ -41,6 +41,19 @@ def test_coming_and_going(server: StartServer, connect: Connect) -> None:
     assert presences(dan) == []
 
 
+def test_a_changing_away_text(server: StartServer, connect: Connect) -> None:
+    """Somebody who changes their away text all the time is heard of once in `news_seconds`, and the last text wins."""
+    chat = server(config=QUICK + "[limits]\nnews_seconds = 1\n", limits="default")
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    for n in range(100):
+        ana.ok("away", text=f"number {n}")
+    bob.wait_event(lambda event: event.get("away") == "number 99")
+    texts = [event["away"] for event in bob.events if "away" in event]
+    assert len(texts) <= 5, texts
+
+
 def test_a_flapping_connection(server: StartServer, connect: Connect) -> None:
     """An account that reconnects within `presence_seconds` causes no presence events."""
     chat = server(config=QUICK + "[limits]\npresence_seconds = 60\n")

@@ -65,3 +65,19 @@ def test_a_slow_query_delays_nobodys_messages(postgres_url: str, server: StartSe
         assert reader.answer(history)["entries"][-1]["seq"] >= seq
         assert reader.answer(say)["seq"] > seq
         assert reader.order == [1, history, say]
+
+
+def test_a_query_that_takes_too_long(postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """It is refused with `slow-down`, and does not count as an outage of the database."""
+    chat = server(postgres_url, config=QUICK + "[pipeline]\nread_seconds = 0.5\n")
+    ana = connect(chat, JsonClient)
+    ana.register("ana")
+    engine = open_engine(parse_url(postgres_url))
+    with engine.begin() as db:
+        db.execute(text("LOCK TABLE account IN ACCESS EXCLUSIVE MODE"))
+        refused = ana.cmd("history", room="general")
+        assert (refused["error"], refused["retry"]) == ("slow-down", 1)
+        ana.say("general", "still here")
+    engine.dispose()
+    assert ana.ok("history", room="general")["entries"][-1]["text"] == "still here"
+    assert "does not answer" not in chat.log

@@ -23,7 +23,7 @@ CONFIG = "[passwords]\nmemory_kib = 8\ntime_cost = 1\n[server]\ndefault_rooms = 
 
 people = st.integers(0, 2)
 rooms = st.integers(0, 2)
-texts = st.text("ab é\"\\%'\u202e", min_size=1, max_size=20).map(lambda text: f"<{text}>")
+texts = st.text("ab é\"\\%'\u05d0", min_size=1, max_size=20).map(lambda text: f"<{text}>")
 
 
 class Promises(RuleBasedStateMachine):

@@ -65,8 +65,9 @@ def test_codes(server: StartServer, connect: Connect) -> None:
 def test_tokens(house: House) -> None:
     """A token is valid until it is revoked, which ends the connections that logged in with it, and no others."""
     ana, bob = house.person("ana"), house.person("bob")
-    made = {label: ana.ok("token", label=label)["token"] for label in ("ci", "bot")}
-    assert ana.refused("token", label="ci") == "bad-command"
+    made = {label: ana.ok("token", label=label, password="s3cret-words")["token"] for label in ("ci", "bot")}
+    assert ana.refused("token", label="ci", password="s3cret-words") == "bad-command"
+    assert ana.refused("token", label="cd", password="wrong-words") == "bad-credentials"
     links = {label: house.stranger() for label in made}
     for label, link in links.items():
         assert link.ok("login", token=made[label])["name"] == ana.name
@@ -82,7 +83,26 @@ def test_tokens(house: House) -> None:
     links["bot"].ok("ping")
     ana.ok("ping")
     house.stranger().ok("login", token=made["bot"])
-    ana.ok("token", label="ci")
+    ana.ok("token", label="ci", password="s3cret-words")
+
+
+def test_restricted_tokens(house: House) -> None:
+    """A token that reads one room, for some seconds: no other room is there, nothing is changed, and the connection
+    ends with the token."""
+    ana, bob = house.person("ana"), house.person("bob")
+    den, hall = ana.room("den", bob), ana.room("hall", bob)
+    fields = {"label": "bot", "password": "s3cret-words", "room": den, "read_only": True, "seconds": 4}
+    made = ana.ok("token", **fields)
+    bot = house.stranger()
+    assert [line["room"] for line in bot.ok("login", token=made["token"])["rooms"]] == [den]
+    assert bot.refused("say", room=den, text="hello") == "not-allowed"
+    assert bot.refused("history", room=hall) == "no-such-room"
+    bob.ok("say", room=hall, text="not for the bot")
+    bob.ok("say", room=den, text="for the bot")
+    assert bot.wait_event("message")["text"] == "for the bot"
+    assert bot.wait_closing()["reason"] == "token-expired"
+    assert house.stranger().refused("login", token=made["token"]) == "bad-credentials"
+    assert ana.ok("token", list=True)["tokens"] == []
 
 
 def test_passwords(house: House) -> None:
@@ -122,7 +142,7 @@ def test_forgetting(house: House, messages: str) -> None:
     seq = bob.ok("say", room=hall, text="my words")["seq"]
     bob.ok("edit", room=hall, seq=seq, text="my better words")
     bob.ok("say", room=f"@{ana.name}", text="my secret")
-    token = bob.ok("token", label="ci")["token"]
+    token = bob.ok("token", label="ci", password="s3cret-words")["token"]
     other = house.stranger()
     other.ok("login", token=token)
     assert bob.refused("forget", password="wrong-words") == "bad-credentials"

@@ -71,7 +71,7 @@ class Town:
             "login": {"name": self.name("ana"), "password": PASSWORD},
             "away": {"text": "at lunch"},
             "password": {"old": PASSWORD, "new": NEW_PASSWORD},
-            "token": {"label": "bot"},
+            "token": {"label": "bot", "password": PASSWORD},
             "forget": {"password": PASSWORD},
             "create": {"room": self.name("chess"), "topic": "e4"},
             "set": books | {"invites": "moderators"},
@@ -213,7 +213,7 @@ def test_what_happened_before_the_retry(hall: Hall) -> None:
 def test_other_tokens(hall: Hall, cmd: str) -> None:
     """A token that is revoked already is refused, in words that say so; a list is a list."""
     town = Town(hall, f"token-{cmd}")
-    town.ok("ana", "token", label="bot")
+    town.ok("ana", "token", label="bot", password=PASSWORD)
     fields: dict[str, Any] = {"revoke": "bot"} if cmd == "revoke" else {"list": True}
     town.loses_the_answer(town.ana, "token", fields)
     answer = town.answer(town.ana, "token", fields)

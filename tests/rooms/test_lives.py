@@ -186,7 +186,7 @@ def test_banning_addresses(server: StartServer, connect: Connect, sqlite_url: st
     one = server(config=QUICK)
     home = House(one)
     root, ana = home.operator("root"), home.person("ana")
-    root.link.post("ban", address="127.0.0.0/8", reason="flood")
+    root.link.post("ban", address="127.0.0.0/8", reason="flood", yes=True)
     assert ana.link.wait_closing()["reason"] == "banned"
     late = connect(one, JsonClient)
     late.drain()

@@ -11,7 +11,7 @@ from chatserver import commands as c
 from chatserver.errors import Refused
 from chatserver.events import GUEST, MESSAGE, OPERATOR, Person
 from chatserver.handlers.outcome import Replay
-from chatserver.store import accounts, invitations
+from chatserver.store import accounts, erasure, invitations
 from chatserver.store.schema import BanRow
 from chatserver.store.visibility import find_room, memberships
 from tests.rooms.world import World, undone
@@ -206,7 +206,7 @@ def test_a_direct_room_has_no_other_name(scene: Scene) -> None:
 def test_a_direct_room_with_an_erased_person(scene: Scene) -> None:
     """It can still be read, and a new one cannot begin."""
     owner = scene.people["owner"]
-    accounts.erase(scene.db, owner, scene.at, messages=False)
+    erasure.erase(scene.db, owner, scene.at, messages=False)
     assert scene.read("member", c.History(room=f"@erased-{owner.id}")) == scene.texts("@owner", "everything")
     assert scene.found("stranger", f"@erased-{owner.id}", joining=False) == "no-such-user"
 

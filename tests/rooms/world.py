@@ -9,21 +9,25 @@ from sqlalchemy import Connection, Engine
 
 from chatserver import commands as c
 from chatserver.answers import Answer
+from chatserver.config import NO_LIMITS, Limits
 from chatserver.errors import Refused
 from chatserver.events import GUEST, PERSON, AccountKind, Person
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import accounts, rooms
 
+OFF = Limits(**NO_LIMITS)
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 
 
 class World:
-    """Runs everybody's commands on one connection, a second apart. A refused command changes nothing."""
+    """Runs everybody's commands on one connection, a second apart. A refused command changes nothing. No limits
+    hold unless a test sets some."""
 
-    def __init__(self, db: Connection, at: datetime = START) -> None:
+    def __init__(self, db: Connection, at: datetime = START, limits: Limits = OFF) -> None:
         self.db = db
         self.at = at
+        self.limits = limits
         self.people: dict[str, Person] = {}
 
     def person(self, name: str, kind: AccountKind = PERSON) -> Person:
@@ -40,7 +44,7 @@ class World:
         self.at += timedelta(seconds=1)
         handler = {**WRITES, **READS}[type(command)]
         with self.db.begin_nested():
-            return handler(self.db, Ask(self.people[who], self.at), command)
+            return handler(self.db, Ask(self.people[who], self.at, limits=self.limits), command)
 
     def do(self, who: str, command: c.Command) -> Any:
         """Runs a command and returns its answer. Raises Refused."""

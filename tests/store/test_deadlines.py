@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatserver.errors import Unavailable
+from chatserver.errors import TooSlow, Unavailable
 from chatserver.store.database import open_engine, parse_url
 from chatserver.store.threads import Store
 from chatserver.store.transactions import transact
@@ -197,6 +197,25 @@ def test_a_long_statement_is_interrupted(sqlite_url: str) -> None:
     bench.reactor.advance(DEADLINE)
     assert results == [Unavailable]
     assert bench.result(bench.store.write(one)) == 1
+    bench.store.stop()
+
+
+ENDLESS = "WITH RECURSIVE n AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_a_query_that_reads_for_too_long(database_url: str, logged: list[str]) -> None:
+    """The database ends it after `read_seconds`. That is no outage, and the same connection serves the next query."""
+    bench = Bench(open_engine(parse_url(database_url)))
+    bench.store.stop()
+    bench.store = Store(bench.engine, bench.reactor, 1, 1, DEADLINE, read_seconds=0.2)
+    driver = bench.result(bench.store.read(lambda db: id(db.connection.dbapi_connection)))
+    assert bench.result(bench.store.read(lambda db: db.exec_driver_sql(ENDLESS).scalar())) is TooSlow
+    assert bench.result(bench.store.read(one)) == 1
+    assert bench.result(bench.store.read(lambda db: id(db.connection.dbapi_connection))) == driver
+    # The limit is for reading only.
+    long = "SELECT pg_sleep(0.4)" if "postgresql" in database_url else f"{ENDLESS.replace('n)', 'n LIMIT 3000000)')}"
+    assert bench.result(bench.store.write(lambda db: db.exec_driver_sql(long).scalar())) is not TooSlow
+    assert not [line for line in logged if "answer" in line]
     bench.store.stop()
 
 

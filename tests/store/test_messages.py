@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.events import JOINED, LEFT, MESSAGE, PRIVATE
-from chatserver.store import entries, messages, rooms
+from chatserver.store import entries, messages, moderation, rooms
 from chatserver.store.messages import Draft
 from chatserver.store.schema import MembershipRow, RoomRow
+from chatserver.store.visibility import find_room
 from tests.store.conftest import AT, Tables, seqs
 
 MINUTE = timedelta(minutes=1)
@@ -148,6 +149,58 @@ def test_a_room_that_changes_at_the_same_moment(tables: Tables, size: int) -> No
         db.execute(update(RoomRow).where(RoomRow.id == books.id).values(deleted_at=AT))
     assert [one.outcome for one in waiting()] == ["not-a-member"] * size
     assert len(tables.log(books)) == 2 + size
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("change", ["ban", "kick", "mute", "leave"])
+def test_who_is_put_out_at_the_same_moment(tables: Tables, change: str, size: int) -> None:
+    """A batch that waits for the room's lock behind a ban, a kick, a mute or a departure is judged by what that did;
+    the messages of others in the batch, and those to other rooms, are stored."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books, chess = tables.room("books", ana, bob), tables.room("chess", bob)
+
+    def put_out(db: Connection) -> None:
+        access = find_room(db, bob if change == "leave" else ana, "books", lock=True)
+        match change:
+            case "ban":
+                moderation.ban(db, ana, access, bob, None, "", AT)
+            case "kick":
+                moderation.kick(db, ana, access, bob, "", AT)
+            case "mute":
+                moderation.mute(db, ana, access, bob, None, AT)
+            case _:
+                rooms.leave(db, bob, "books", AT)
+
+    late = [Draft(books.id, bob.id, "too late", f"k{n}") for n in range(size)]
+    others = [Draft(books.id, ana.id, "hi", None), Draft(chess.id, bob.id, "hi", None)] if size > 1 else []
+    head = len(tables.log(books))
+    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*late, *others)) as waiting:
+        put_out(db)
+    verdicts = [(one.outcome, one.seq) for one in waiting()]
+    assert [outcome for outcome, _ in verdicts[:size]] == ["muted" if change == "mute" else "not-a-member"] * size
+    assert verdicts[size:] == [("stored", head + 2), ("stored", 2)][: len(others)]
+
+
+def test_a_room_with_a_pace(tables: Tables) -> None:
+    """Where a room has a pace, a member's next message has to wait for so many seconds, in a take and after it. Others,
+    moderators, retries and other rooms are not affected."""
+    ana, bob, cai = (tables.person(name) for name in ("ana", "bob", "cai"))
+    books, chess = tables.room("books", ana, bob, cai), tables.room("chess", ana, bob)
+    tables(lambda db: db.execute(update(RoomRow).where(RoomRow.id == books.id).values(pace_seconds=30)))
+    first, second = (Draft(books.id, bob.id, "hi", f"k{n}") for n in range(2))
+
+    def outcomes(*drafts: Draft, after: float = 0) -> list[str]:
+        verdicts = tables.append(*drafts, at=AT + timedelta(seconds=after))
+        assert {one.seq for one in verdicts if one.outcome == "slow"} <= {30}
+        return [one.outcome for one in verdicts]
+
+    assert outcomes(first, second, Draft(books.id, cai.id, "hi", None)) == ["stored", "slow", "stored"]
+    assert outcomes(second, after=29.5) == ["slow"]
+    assert outcomes(first, second, after=29.5) == ["dup", "slow"]
+    assert outcomes(*[Draft(books.id, ana.id, "hi", None)] * 2, after=29.5) == ["stored"] * 2
+    assert outcomes(*[Draft(chess.id, bob.id, "hi", None)] * 2, after=29.5) == ["stored"] * 2
+    assert outcomes(second, after=30) == ["stored"]
+    assert outcomes(Draft(books.id, bob.id, "hi", None), after=31) == ["slow"]
 
 
 def test_side_by_side(tables: Tables) -> None:

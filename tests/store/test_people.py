@@ -6,9 +6,11 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.store import accounts, members, people, sessions, visibility
+from chatserver.events import Person, RoomFacts
+from chatserver.store import accounts, clock, members, moderation, people, rooms, sessions, visibility
 from chatserver.store.schema import AccountRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
+from chatserver.wire.dialect import NONE
 from tests.store.conftest import AT, Tables
 
 LATER = AT + timedelta(minutes=1)
@@ -59,10 +61,40 @@ def test_last_seen(tables: Tables) -> None:
 
     def seen(name: str) -> tuple[str, bool, bool] | None:
         here = frozenset({ana.id, bob.id})
-        line = tables(people.last_seen, name, here, {}, frozenset({bob.id}))
+        line = tables(people.last_seen, ana, name, here, {}, frozenset({bob.id}))
         return None if line is None else (line.name, line.online, line.last_seen is not None)
 
     assert [seen("ana"), seen("BOB"), seen("nobody")] == [("Ana", True, True), ("bob", False, False), None]
+
+
+def mute(tables: Tables, room: RoomFacts, target: Person, seconds: int | None) -> None:
+    def work(db: Connection) -> None:
+        access = visibility.find_room(db, target, room.name, lock=True)
+        moderation.mute(db, target, access, target, clock.until(db, seconds), AT)
+
+    tables(work)
+
+
+def test_the_away_text_of_somebody_who_is_muted(tables: Tables) -> None:
+    """It is not shown to those who share only rooms with them where they are muted, by the database's clock."""
+    ana, bob, cai, dan = (tables.person(name) for name in ("ana", "bob", "cai", "dan"))
+    books, chess = tables.room("books", ana, bob, cai), tables.room("chess", ana, cai)
+
+    def shown() -> list[bool]:
+        away = {ana.id: "lunch"}
+        lines = [tables(people.last_seen, one, "ana", frozenset({ana.id}), away, NONE) for one in (ana, bob, cai, dan)]
+        return [line is not None and line.away == "lunch" for line in lines]
+
+    assert (shown(), tables(people.mutes, [ana.id, bob.id])) == ([True] * 4, {ana.id: NONE, bob.id: NONE})
+    mute(tables, books, ana, -1)
+    assert (shown(), tables(people.mutes, [ana.id])) == ([True] * 4, {ana.id: NONE})
+    mute(tables, books, ana, 60)
+    assert (shown(), tables(people.mutes, [ana.id])) == ([True, False, True, True], {ana.id: frozenset({books.id})})
+    both = {ana.id: frozenset({books.id, chess.id})}
+    mute(tables, chess, ana, None)
+    assert (shown(), tables(people.mutes, [ana.id])) == ([True, False, False, True], both)
+    tables(rooms.leave, ana, "books", AT)
+    assert (shown(), tables(people.mutes, [ana.id])) == ([True, True, False, True], both)
 
 
 def test_logins(tables: Tables) -> None:
@@ -76,7 +108,7 @@ def test_logins(tables: Tables) -> None:
     for _ in range(2):
         tables(sessions.record, changes)
     assert rows(tables) == {"s1": ("127.0.0.1", AT, LATER, "quit"), "s2": ("::1", AT, None, None)}
-    line = tables(people.last_seen, "ana", frozenset(), {}, frozenset())
+    line = tables(people.last_seen, ana, "ana", frozenset(), {}, frozenset())
     assert line is not None
     assert line.last_seen == LATER
 

@@ -68,20 +68,20 @@ def test_lost_connections(tables: Tables, statements: Statements) -> None:
 
 
 def test_a_conflict_costs_no_connection(tables: Tables, statements: Statements) -> None:
-    """Storing an id at the same moment as another transaction is a conflict, and the connection is used again."""
+    """Storing an id at the same moment as another transaction, in another room, is a conflict, and the connection is
+    used again."""
     ana = tables.person("ana")
-    books = tables.room("books", ana)
-    draft = Draft(books.id, ana.id, "hello", "k1")
+    books, chess = tables.room("books", ana), tables.room("chess", ana)
 
     def append() -> str:
-        return statements.run(lambda db: messages.append(db, [draft], AT))[0].outcome
+        return statements.run(lambda db: messages.append(db, [Draft(chess.id, ana.id, "hello", "k1")], AT))[0].outcome
 
     before = statements.run(backend)
     with tables.engine.begin() as db, tables.meanwhile(append) as result:
-        assert messages.append(db, [draft], AT)[0].outcome == "stored"
+        assert messages.append(db, [Draft(books.id, ana.id, "hello", "k1")], AT)[0].outcome == "stored"
     with pytest.raises(Conflict):
         result()
-    assert append() == "dup"
+    assert append() == "id-conflict"
     assert statements.run(backend) == before
 
 

@@ -3,7 +3,7 @@ test moves, over transports that take as much as the test says."""
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
+from chatserver import commands as c
 from chatserver.config import NO_LIMITS, Limits, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
@@ -37,7 +38,7 @@ from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
-from chatserver.store import entries, rooms
+from chatserver.store import entries, people, rooms
 from chatserver.store.database import open_engine, open_ready, parse_url
 from chatserver.store.transactions import transact
 from chatserver.turns import turns
@@ -142,6 +143,14 @@ class Wire(tcp.Connection):
         self._peer_ended = self._losing = self._losing_write = False
 
     # The server's side, as `tcp.Connection` has it
+
+    @property
+    def protocol(self) -> Any:
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
 
     def getHandle(self) -> Any:
         return Socket(self)
@@ -424,14 +433,19 @@ class Hall:
         self.roster = Roster()
         self.registry = Registry(self.clock, self._read_page, self.roster, self._rewound)
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
-        presence = Presence(self.clock, self.roster, 2, 0)
+        limits = self.limits
+        self.presence = presence = Presence(
+            self.clock, self.roster, limits.presence_seconds, limits.presence_members, limits.news_seconds, self._mutes
+        )
         session_log = SessionLog(self.clock, store)
         handshake = Handshake(
             self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log
         )
+        slow: Any = {c.Password: handshake.change_password, c.Token: handshake.token, c.Forget: handshake.forget}
         self.processors = Processors(
-            turns(self.clock), Lanes(1), store, self.registry, Online(self.roster, presence, self.now), take, {},
-            lambda: None, lambda count: None, self.reconciler.suspect,
+            turns(self.clock), Lanes(1), store, self.registry,
+            Online(self.roster, presence, self.now, self.limits.answer_bytes), take, slow,
+            lambda: None, lambda count: None, self.reconciler.suspect, limits=self.limits,
         )  # fmt: skip
         self.processors.start(1)
         self.connections = Connections(
@@ -450,8 +464,13 @@ class Hall:
         )
         return page
 
+    async def _mutes(self, account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
+        muted_in: Mapping[int, frozenset[int]] = await self.inline.read(people.mutes, account_ids)
+        return muted_in
+
     def _left(self, session: Session, reason: str) -> None:
         self.left.append((session.name, reason))
+        self.presence.going(session)
         self.registry.remove(session)
         self.roster.remove(session)
 

@@ -16,9 +16,11 @@ from chatserver.errors import ErrorWord, Rejected
 from chatserver.stages import Stage
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.dialects import DIALECTS
+from chatserver.wire.hygiene import clean_line, presentable
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.jsonl.entries import FIELDS
+from chatserver.wire.lines import Undecodable
 from chatserver.wire.text import TEXT, Text
 from chatserver.wire.text.entries import TOLD
 from tests.wire.values import CLEAN, CONTROL, HOSTILE, values
@@ -67,7 +69,7 @@ SAME: list[tuple[str, dict[str, Any], Command]] = [
     ("/unblock Bob", {"cmd": "unblock", "name": "Bob"}, c.Unblock(name="Bob")),
     ("/password a b others", {"cmd": "password", "old": "a", "new": "b", "others": True},
      c.Password(old="a", new="b", others=True)),
-    ("/token x y", {"cmd": "token", "label": "x y"}, c.Token(label="x y")),
+    ("/token revoke x", {"cmd": "token", "revoke": "x"}, c.Token(revoke="x")),
     ("/token revoke x y", {"cmd": "token", "revoke": "x y "}, c.Token(revoke="x y")),
     ("/token list", {"cmd": "token", "list": True}, c.Token(list=True)),
     ("/forget a erase", {"cmd": "forget", "password": "a", "messages": "erase"},
@@ -112,7 +114,12 @@ def texts_of(command: Command) -> dict[str, str]:
     return {name: value for name in names if isinstance(value := getattr(command, name), str)}
 
 
-@given(st.sampled_from([fields for _, fields, _ in SAME + SAME_FIRST]), st.text(), st.data())
+MEAN = st.one_of(
+    st.text(), st.sampled_from(["\u202ea", "a\u200b", "\u2800", "a\U000e0041", "a" + "\u0301" * 31, "\ufeff"])
+)
+
+
+@given(st.sampled_from([fields for _, fields, _ in SAME + SAME_FIRST]), MEAN, st.data())
 def test_hostile_fields(fields: dict[str, Any], hostile: str, data: st.DataObject) -> None:
     """Whatever a field contains, the command is refused in clean words, or contains nothing hostile any more."""
     name = data.draw(st.sampled_from(sorted(fields)))
@@ -124,18 +131,23 @@ def test_hostile_fields(fields: dict[str, Any], hostile: str, data: st.DataObjec
     for field, value in texts_of(parsed).items():
         lines = value.split("\n") if field == "text" else [value]
         assert not {category(char) for line in lines for char in line} & CONTROL
+        assert presentable(value) == value
 
 
-@given(
-    st.sampled_from([line for line, _, _ in SAME]), st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.data()
-)
+@given(st.sampled_from([line for line, _, _ in SAME]), MEAN, st.data())
 def test_hostile_words(line: str, hostile: str, data: st.DataObject) -> None:
     """Whatever word is inserted into a command, the line is understood as a command or refused in clean words."""
     words = line.split()
     words.insert(data.draw(st.integers(1, len(words))), hostile)
-    parsed = TEXT.parse(" ".join(words), Stage.IN)
+    try:
+        cleaned = clean_line(" ".join(words).encode(errors="replace"))
+    except Undecodable:
+        return
+    parsed = TEXT.parse(cleaned, Stage.IN)
     if isinstance(parsed, Rejected):
         assert not {category(char) for char in parsed.refused.text} & CONTROL
+    elif parsed is not None:
+        assert all(presentable(value) == value for value in texts_of(parsed).values())
 
 
 # Any values, including those that validation would refuse
@@ -164,10 +176,10 @@ def test_answers_to_people_are_clean(answer: answers.Answer) -> None:
     ) or not any(line.startswith("[") for line in framed(UTC_TEXT.answer(ANA, answer)))
 
 
-@given(st.lists(values(events.Entry, HOSTILE), max_size=3), st.sampled_from(["", "ana"]))
-def test_entries_for_people_are_clean(entries: list[events.Entry], me: str) -> None:
+@given(st.lists(values(events.Entry, HOSTILE), max_size=3), st.booleans())
+def test_entries_for_people_are_clean(entries: list[events.Entry], marked: bool) -> None:
     """Whatever an entry contains, its line begins with the room and the time, and further lines with a bar."""
-    lines = framed(UTC_TEXT.entries(BOOKS, entries, Form(UTC_TEXT, PLAIN, viewer=1, name=me)).data)
+    lines = framed(UTC_TEXT.entries(BOOKS, entries, Form(UTC_TEXT, PLAIN, viewer=1, marked=marked)).data)
     assert all(line.startswith(("[books] ", "   | ", "* ")) for line in lines)
     assert len([line for line in lines if line.startswith("[books] ")]) == len(entries)
 

@@ -201,11 +201,13 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
             ),
         ),
         (answers.TokenMade("laptop", "ct_abc"), '"label":"laptop","token":"ct_abc"'),
+        (answers.TokenMade("a", "ct_a", AT), '"label":"a","token":"ct_a","expires":"2026-03-02T10:02:00.123Z"'),
         (
-            answers.TokenList([answers.TokenLine("a", AT), answers.TokenLine("b", AT, AT)]),
+            answers.TokenList([answers.TokenLine("a", AT), answers.TokenLine("b", AT, AT, AT, True, "@Bob")]),
             (
                 '"tokens":[{"label":"a","created":"2026-03-02T10:02:00.123Z"},{"label":"b",'
-                '"created":"2026-03-02T10:02:00.123Z","last_used":"2026-03-02T10:02:00.123Z"}]'
+                '"created":"2026-03-02T10:02:00.123Z","last_used":"2026-03-02T10:02:00.123Z",'
+                '"expires":"2026-03-02T10:02:00.123Z","read_only":true,"room":"@Bob"}]'
             ),
         ),
         (

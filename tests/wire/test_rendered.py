@@ -46,41 +46,41 @@ def test_ends_for_programs(entries: list[events.Entry], facts: events.RoomFacts,
 
 
 @given(
-    LOGS.map(numbered), st.sampled_from([BOOKS, DIRECT]), st.integers(0, 2), st.sampled_from(["", "ana"]),
-    st.frozensets(st.integers(5, 9)), st.one_of(st.none(), st.dates()),
+    LOGS.map(numbered), st.sampled_from([BOOKS, DIRECT]), st.integers(0, 2), st.booleans(),
+    st.one_of(st.none(), st.dates()),
 )  # fmt: skip
 def test_ends_for_people(
-    entries: list[events.Entry], facts: events.RoomFacts, viewer: int, name: str, hidden: frozenset[int],
-    day: date | None,
-) -> None:  # fmt: skip
-    """The same for people: hidden entries have no bytes, and a date line belongs to the entry below it."""
-    form = Form(UTC_TEXT, PLAIN, day, viewer, name, hidden)
+    entries: list[events.Entry], facts: events.RoomFacts, viewer: int, marked: bool, day: date | None
+) -> None:
+    """The same for people: a date line belongs to the entry below it."""
+    form = Form(UTC_TEXT, PLAIN, day, viewer, marked)
     alone, before = [], day
     for entry in entries:
         shown = UTC_TEXT.entries(facts, [entry], structs.replace(form, day=before)).data
-        assert (shown == b"") == (entry.seq in hidden)
-        assert shown.startswith(b"* ") == (shown != b"" and entry.at.date() != before)
+        assert shown.startswith(b"* ") == (entry.at.date() != before)
+        assert (" » " in shown.decode()) >= marked
         alone.append(shown)
-        before = entry.at.date() if shown else before
+        before = entry.at.date()
     rendered = UTC_TEXT.entries(facts, entries, form)
     exact(rendered, alone)
     assert UTC_TEXT.entries(facts, entries, form) == rendered
-    assert form == Form(UTC_TEXT, PLAIN, day, viewer, name, hidden)
+    assert form == Form(UTC_TEXT, PLAIN, day, viewer, marked)
 
 
-def test_hidden_entries_and_dates() -> None:
-    """The date stands above the first entry of a day that is shown, and not above a hidden one."""
-    days = [datetime(2026, 3, day, 10, tzinfo=UTC) for day in (2, 2, 3, 3, 4)]
+def test_dates() -> None:
+    """The date stands above the first entry of a day, unless that day was the last one shown."""
+    days = [datetime(2026, 3, day, 10, tzinfo=UTC) for day in (2, 2, 3)]
     entries = [events.Entry(seq, events.MESSAGE, 2, "Bob", at, str(seq)) for seq, at in enumerate(days, 1)]
-    form = Form(UTC_TEXT, PLAIN, date(2026, 3, 2), hidden=frozenset({1, 3, 5}))
+    form = Form(UTC_TEXT, PLAIN, date(2026, 3, 2))
     rendered = UTC_TEXT.entries(BOOKS, entries, form)
     assert rendered.data.decode().splitlines() == [
+        "[books] 10:00 Bob: 1",
         "[books] 10:00 Bob: 2",
         "* Tuesday 3 March 2026",
-        "[books] 10:00 Bob: 4",
+        "[books] 10:00 Bob: 3",
     ]
-    assert rendered.ends == (0, 22, 22, 68, 68)
-    assert UTC_TEXT.entries(BOOKS, entries[:1], structs.replace(form, day=None, hidden=frozenset())).data.decode() == (
+    assert rendered.ends == (22, 44, 90)
+    assert UTC_TEXT.entries(BOOKS, entries[:1], structs.replace(form, day=None)).data.decode() == (
         "* Monday 2 March 2026\r\n[books] 10:00 Bob: 1\r\n"
     )
     assert UTC_TEXT.entries(BOOKS, [], form) == JSONL.entries(BOOKS, [], form) == Rendered(b"", ())

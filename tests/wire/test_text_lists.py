@@ -21,8 +21,8 @@ TEXT = Text(UTC)
 def shown(answer: Answer) -> list[str]:
     lines = TEXT.answer(Asked(None, 1, "ana"), answer).decode().split("\r\n")
     assert lines.pop() == ""
-    assert all(line.startswith("* ") and cells(line) <= 80 for line in lines)
-    return [line[2:] for line in lines]
+    assert all(line.startswith(("* ", "   | ")) and cells(line) <= 80 for line in lines)
+    return [line.removeprefix("* ") for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,14 @@ def shown(answer: Answer) -> list[str]:
         (answers.UnreadList([answers.RoomStatus("general", 9, 9)]), ["You have read everything."]),
         (answers.TokenList([]), ["You have no tokens. /token LABEL creates one."]),
         (
-            answers.TokenList([answers.TokenLine("my laptop", AT), answers.TokenLine("deploy", AT, AT)]),
+            answers.TokenList(
+                [answers.TokenLine("my laptop", AT), answers.TokenLine("deploy", AT, AT, AT, True, "den")]
+            ),
             [
                 "Created           Last used         Label",
                 "2026-03-02 10:02  never             my laptop",
-                "2026-03-02 10:02  2026-03-02 10:02  deploy",
+                "2026-03-02 10:02  2026-03-02 10:02  deploy (until 2026-03-02 10:02, only den,",
+                "   |                                  read-only)",
             ],
         ),
         (answers.BanList([]), ["Nobody is banned here."]),
@@ -106,7 +109,7 @@ def shown(answer: Answer) -> list[str]:
                 "Who           Until             By whom, and why",
                 "bob           permanent         ana",
                 "192.0.2.0/24  2026-03-02 10:02  ana: spam spam spam spam spam spam spam spam",
-                "                                spam spam",
+                "   |                              spam spam",
             ],
         ),
         (
@@ -114,7 +117,7 @@ def shown(answer: Answer) -> list[str]:
             [
                 "Who  Until  By whom, and why",
                 "2001:db8:1111:2222:3333:4444:5555:6666/128  2026-03-02 10:02",
-                "    ana: spam",
+                "   |   ana: spam",
             ],
         ),
         (answers.HelpText(), OVERVIEW.split("\n")),

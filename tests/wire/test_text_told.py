@@ -10,7 +10,7 @@ from chatserver import answers, events
 from chatserver.answers import Answer
 from chatserver.errors import ErrorWord
 from chatserver.events import Entry, News, RoomFacts
-from chatserver.mentions import mentions, words_said
+from chatserver.mentions import Mentions, mentions, words_said
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.text import Text
 from chatserver.wire.text.layout import date_line
@@ -22,11 +22,11 @@ TEXT = Text(UTC)
 MORNING = answers.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")], False)
 
 
-def entries(facts: RoomFacts, entries: Sequence[Entry], viewer: int, zone: tzinfo = UTC, name: str = "") -> bytes:
+def entries(facts: RoomFacts, entries: Sequence[Entry], viewer: int, zone: tzinfo = UTC) -> bytes:
     """All of the day that is on screen already."""
     dialect = Text(zone)
     day = entries[0].at.astimezone(zone).date()
-    return dialect.entries(facts, entries, Form(dialect, PLAIN, day, viewer, name)).data
+    return dialect.entries(facts, entries, Form(dialect, PLAIN, day, viewer)).data
 
 
 def answered(answer: Answer) -> bytes:
@@ -38,7 +38,7 @@ def answered(answer: Answer) -> bytes:
     [
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "morning"), "[books] 10:02 Bob: morning"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "a\n\n* b"), "[books] 10:02 Bob: a\r\n   | \r\n   | * b"),
-        (Entry(1, events.MESSAGE, 2, "Bob", AT, "/me waves"), "[books] 10:02 * Bob waves"),
+        (Entry(1, events.MESSAGE, 2, "Bob", AT, "/me waves"), "[books] 10:02 ~ Bob waves"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "/etc/hosts"), "[books] 10:02 Bob: /etc/hosts"),
         (Entry(1, events.MESSAGE, 0, "", AT, "Maintenance at noon."), "[books] 10:02 * Maintenance at noon."),
         (Entry(1, events.JOINED, 2, "Bob", AT), "[books] 10:02 -- Bob joined"),
@@ -79,11 +79,11 @@ def answered(answer: Answer) -> bytes:
         ),
         (Entry(1, events.ROLE, 0, "", AT, "owner", target="Bob"), "[books] 10:02 -- Bob is now an owner"),
         (Entry(1, events.EDITED, 1, "ana", AT, "new\ntext", of=41), "[books] 10:02 ana (edited #41): new\r\n   | text"),
-        (Entry(1, events.EDITED, 1, "ana", AT, "/me waves", of=41), "[books] 10:02 * ana waves (edited #41)"),
+        (Entry(1, events.EDITED, 1, "ana", AT, "/me waves", of=41), "[books] 10:02 ~ ana waves (edited #41)"),
         (Entry(1, events.EDITED, 1, "ana", AT, "", of=41), "[books] 10:02 -- ana edited #41"),
         (Entry(1, events.ERASED, 1, "ana", AT, of=41), "[books] 10:02 -- ana erased #41"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "a\nb", state="edited"), "[books] 10:02 Bob: a\r\n   | b (edited)"),
-        (Entry(1, events.MESSAGE, 2, "Bob", AT, "/me waves", state="edited"), "[books] 10:02 * Bob waves (edited)"),
+        (Entry(1, events.MESSAGE, 2, "Bob", AT, "/me waves", state="edited"), "[books] 10:02 ~ Bob waves (edited)"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "left over", state="erased"), "[books] 10:02 -- erased"),
     ],
 )
@@ -153,7 +153,7 @@ def test_history() -> None:
         ),
         (
             answers.Welcome("ana", [answers.RoomStatus("general", 9, 9)], current="general", others=["bob", "cai"]),
-            ["* Hello ana. You are in general with bob and cai. Type to talk; /help for the rest."],
+            ["* Hello ana. You are in general with bob and cai.", "* Type to talk; /help for the rest."],
         ),
         (
             answers.Welcome(
@@ -200,6 +200,14 @@ def test_history() -> None:
         (
             answers.TokenMade("my laptop", "ct_abc"),
             ["* Token my laptop: ct_abc", "* Copy it now: it is not shown again. A program logs in with /token TOKEN."],
+        ),
+        (
+            answers.TokenMade("bot", "ct_abc", AT),
+            [
+                "* Token bot: ct_abc",
+                "* Copy it now: it is not shown again. A program logs in with /token TOKEN.",
+                "* It expires on 2026-03-02 10:02.",
+            ],
         ),
         (answers.Found([], False), ["* Nothing was found."]),
         (
@@ -286,8 +294,8 @@ def test_mentions(typed: str, marked: bool) -> None:
     """An entry is marked if somebody else says your name in it as a whole word, in any case."""
     assert mentions("ana", says(typed)) is marked
     assert ("ana" in words_said([says(typed)])) is marked
-    [shown] = entries(BOOKS, [says(typed)], 1, name="ana").decode().split("\r\n   | ")[:1]
-    assert shown.startswith("[books] 10:02 » ") is marked
+    assert Mentions([says(""), says(typed)]).of("Ana") == ((1,) if marked else ())
+    assert answered(answers.Log(BOOKS, [says(typed)], False)).decode().startswith("[books] #1 10:02 » ") is marked
 
 
 def test_no_mentions() -> None:
@@ -296,6 +304,10 @@ def test_no_mentions() -> None:
     assert not mentions("ana", says("I am ana", "Ana"))
     assert not mentions("cai", joined)
     assert mentions("~12", says("hello ~12"))
-    shown = entries(BOOKS, [says("ana?"), says("ana", "ana"), joined], 1, name="ana").decode()
-    assert shown.splitlines() == ["[books] 10:02 » bob: ana?", "[books] 10:02 ana: ana", "[books] 10:02 -- cai joined"]
+    log = [says("ana?"), says("I am ana", "Ana"), joined]
+    assert [Mentions(log).of(name) for name in ("ana", "cai", "i")] == [(0,), (), (1,)]
+    shown = answered(answers.Log(BOOKS, log, False)).decode()
+    assert shown.splitlines() == [
+        "[books] #1 10:02 » bob: ana?", "[books] #1 10:02 Ana: I am ana", "[books] #2 10:02 -- cai joined"
+    ]  # fmt: skip
     assert entries(BOOKS, [says("ana?")], 1) == b"[books] 10:02 bob: ana?\r\n"

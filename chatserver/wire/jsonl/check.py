@@ -87,7 +87,7 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Ping: (),
     c.Help: (_line("about"),),
     c.Password: (("old", password), ("new", password)),
-    c.Token: (("label", label_text), ("revoke", label_text)),
+    c.Token: (("label", label_text), ("revoke", label_text), ("password", password), ("room", _room)),
     c.Forget: (("password", password),),
     c.Export: (_secret("after"),),
     c.Rooms: (("after", _unless_empty(room_name)),),
@@ -103,11 +103,11 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Erase: (_ROOM,),
     c.History: (_ROOM,),
     c.Search: (("text", search_text), _ROOM),
-    c.Members: (_ROOM,),
+    c.Members: (_ROOM, ("after", _unless_empty(person_name))),
     c.Who: (_PERSON,),
     c.Away: (("text", away_text),),
     c.Read: (_ROOM,),
-    c.Unread: (),
+    c.Unread: (("after", _unless_empty(room_name)),),
     c.Topic: (_ROOM, ("text", topic_text)),
     c.Role: (_ROOM, _PERSON),
     c.Kick: (_ROOM, _PERSON, _REASON),
@@ -138,12 +138,14 @@ def _login(command: c.Login) -> Command:
 def _token(command: c.Token) -> Command:
     if [command.label is not None, command.revoke is not None, command.list].count(True) != 1:
         raise bad("Give exactly one of the fields label, revoke and list.")
+    if command.label is not None and not command.password:
+        raise missing("password")
     return command
 
 
 def _set(command: c.Set) -> Command:
-    if command.past is None and command.invites is None:
-        raise bad("Give at least one of the fields past and invites.")
+    if command.past is None and command.invites is None and command.pace is None:
+        raise bad("Give at least one of the fields past, invites and pace.")
     return command
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from chatserver import events
 from chatserver.events import Entry, EntryKind, RoomFacts
-from chatserver.roomsettings import parse_recorded
+from chatserver.roomsettings import parse_pace, parse_recorded
 from chatserver.times import parse_rfc3339, rfc3339
 
 
@@ -37,6 +37,7 @@ class _Event(Struct, gc=False, kw_only=True):
     at: str
     past: str | UnsetType = UNSET
     invites: str | UnsetType = UNSET
+    pace: int | UnsetType = UNSET
     text: str | UnsetType = UNSET
 
 
@@ -87,13 +88,18 @@ def _muted(entry: Entry) -> dict[str, Any]:
     return {**_target_and_author(entry), "until": UNSET if until is None else rfc3339(until)}
 
 
+def _pace(entry: Entry) -> int | UnsetType:
+    pace = parse_pace(entry.text)
+    return UNSET if pace is None else pace
+
+
 FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
     events.JOINED: _author_as_name,
     events.LEFT: _author_as_name,
     events.TOPIC: lambda entry: {**_author_as_by(entry), "text": entry.text},
     events.CREATED: lambda entry: {**_author_as_by(entry), "text": entry.text or UNSET},
     events.DELETED: _author_as_by,
-    events.SET: lambda entry: {**_author_as_by(entry), **parse_recorded(entry.text)},
+    events.SET: lambda entry: {**_author_as_by(entry), **parse_recorded(entry.text), "pace": _pace(entry)},
     events.KICKED: _with_reason,
     events.BANNED: _with_reason,
     events.UNBANNED: _target_and_author,

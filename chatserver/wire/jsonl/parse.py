@@ -46,6 +46,8 @@ def parse(line: str, stage: Stage) -> Command | Rejected:
 def _checked_tag(tag: Tag) -> Tag:
     if type(tag) is str and (len(tag) > MAX_TAG or one_line(tag, "tag") != tag):
         raise bad(f"The field tag can have at most {MAX_TAG} characters and must be in NFC.")
+    if type(tag) is int and not -(2**63) <= tag < 2**64:
+        raise bad("The field tag is too large a number: it can have 64 bits.")
     return tag
 
 

@@ -49,35 +49,38 @@ def answer(asked: Asked, answer: Answer) -> bytes:
 
 def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
     match answer:
-        case answers.Welcome(name, rooms, invitations=invitations):
-            return _some(name=name, rooms=[_known(status) for status in rooms], invitations=invitations or None)
+        case answers.Welcome(name, rooms, invitations=invitations, more=left_out):
+            known = [_known(status) for status in rooms]
+            return _some(name=name, rooms=known, more=left_out > 0 or None, invitations=invitations or None)
         case answers.RoomList(rooms, more):
             return _some(rooms=[_known(line) for line in rooms], more=more or None)
-        case answers.Joined(room, seq, members):
-            return {"room": room, "seq": seq, "members": members}
+        case answers.Joined(room, seq, members, pace=pace):
+            return _some(room=room, seq=seq, members=members, pace=pace or None)
         case answers.Log(facts, logged, more):
             return {"room": facts.label(viewer_id), "entries": lines_of(facts, logged, viewer_id), "more": more}
         case answers.Found(found, more, before):
             return _some(entries=_of_rooms(found, viewer_id), more=more, before=before)
         case answers.Exported(account, exported, next):
             return _some(account=account, entries=_of_rooms(exported, viewer_id), next=next)
-        case answers.MemberList(_, members):
-            return {"members": members}
-        case answers.UserList(users):
-            return {"users": [_user(line) for line in users]}
-        case answers.UnreadList(rooms):
-            return {"rooms": [_known(status) | {"unread": status.seq - status.read} for status in rooms]}
+        case answers.MemberList(_, members, others):
+            return _some(members=members, more=others > 0 or None)
+        case answers.UserList(users, more):
+            return _some(users=[_user(line) for line in users], more=more or None)
+        case answers.UnreadList(rooms, more):
+            unread = [_known(status) | {"unread": status.seq - status.read} for status in rooms]
+            return _some(rooms=unread, more=more or None)
         case answers.TokenList(tokens):
             return {"tokens": [_token(line) for line in tokens]}
-        case answers.BanList(bans):
-            return {"bans": [_ban(line) for line in bans]}
+        case answers.BanList(bans, before=before):
+            return _some(bans=[_ban(line) for line in bans], more=None if before is None else True, before=before)
         case answers.Changed(room, number):
             return _some(room=room, seq=number)
         case (
             answers.Created() | answers.Left() | answers.Marked() | answers.TopicSet()
-            | answers.TokenMade()
         ):  # fmt: skip
             return structs.asdict(answer)
+        case answers.TokenMade(label, token, expires):
+            return _some(label=label, token=token, expires=None if expires is None else rfc3339(expires))
         case answers.HelpText():
             return {"commands": sorted(str(kind.__struct_config__.tag) for kind in COMMANDS)}
         case _:
@@ -103,8 +106,15 @@ def _user(line: answers.UserLine) -> dict[str, Any]:
 
 
 def _token(line: answers.TokenLine) -> dict[str, Any]:
-    used = None if line.last_used is None else rfc3339(line.last_used)
-    return _some(label=line.label, created=rfc3339(line.created), last_used=used)
+    used, expires = (None if at is None else rfc3339(at) for at in (line.last_used, line.expires))
+    return _some(
+        label=line.label,
+        created=rfc3339(line.created),
+        last_used=used,
+        expires=expires,
+        read_only=line.read_only or None,
+        room=line.room,
+    )
 
 
 def _ban(line: answers.BanLine) -> dict[str, Any]:

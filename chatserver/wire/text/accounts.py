@@ -1,5 +1,8 @@
 """Typed commands about your account: logging in, changing it, logging out."""
 
+import re
+from typing import Any
+
 from chatserver.commands import (
     Command,
     Export,
@@ -21,6 +24,9 @@ from chatserver.wire.text import words as w
 
 SECRET_LENGTH = 24
 """In characters. A word that begins like a token and is at least this long is taken for one."""
+
+_OPTION = re.compile(r"(?:^|\s+)(?:for=(?P<span>\S+)|room=(?P<room>\S+)|read-only)$", re.IGNORECASE)
+"""One of the options at the end of `/token LABEL`."""
 
 # Before login. A refusal quotes nothing that was typed, since it might be a password.
 
@@ -88,7 +94,17 @@ def token(rest: str) -> Command:
         return Token(list=True)
     if words[0].startswith("ct_") and len(words[0]) >= SECRET_LENGTH:
         too_late(rest)
-    return Token(label=label_text(rest))
+    fields: dict[str, Any] = {}
+    label = rest.strip()
+    while option := _OPTION.search(label):
+        label = label[: option.start()]
+        if option["span"] is not None:
+            fields["seconds"] = w.seconds(option["span"])
+        elif option["room"] is not None:
+            fields["room"] = w.room(option["room"])
+        else:
+            fields["read_only"] = True
+    return Token(label=label_text(label), **fields)
 
 
 def forget(rest: str) -> Command:

@@ -45,7 +45,7 @@ class Text:
         return layout.local_day(at, self.zone)
 
     def notice(self, text: str) -> bytes:
-        return layout.notice(text)
+        return layout.unbroken(f"* {text}")
 
     def answer(self, asked: Asked, answer: Answer) -> bytes:
         return render.answer(asked, answer, self.zone)

@@ -8,27 +8,30 @@ from typing import Final
 from chatserver import events
 from chatserver.events import Entry, EntryKind, RoomFacts
 from chatserver.mentions import mentions
-from chatserver.roomsettings import parse_recorded
+from chatserver.roomsettings import parse_pace, parse_recorded
 from chatserver.times import parse_rfc3339
 from chatserver.wire.dialect import Form, Rendered
-from chatserver.wire.text.layout import clock, date_line, date_words, line, local_day
+from chatserver.wire.text.layout import LINE, clock, cut, date_line, date_words, line, local_day
 
 MARK = "» "
 """Precedes an entry that mentions its reader."""
 
+ACTION = "~ "
+"""Precedes what somebody does (`/me`). Nothing else begins like this, neither what is said nor what the server says,
+whatever the name and the words are."""
+
+MOST_BEFORE = 48
+"""Cells of a room's label and an author's name, in front of a text that needs further lines."""
+SHORT = 16
+
 
 def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, zone: tzinfo | None) -> Rendered:
-    """One line per entry, or more if a message has several. A date line belongs to the entry that it precedes.
-
-    Entries that mention `form.name` are marked; "" marks none.
-    """
-    label, day, hidden, name = facts.label(form.viewer), form.day, form.hidden, form.name
+    """One line per entry, or more if it is long or a message has several. A date line belongs to the entry that it
+    precedes."""
+    label, day, mark = facts.label(form.viewer), form.day, MARK if form.marked else ""
     shown = []
     for entry in entries:
-        if entry.seq in hidden:
-            shown.append(b"")
-            continue
-        lines = _line(label, "", entry, zone, name)
+        lines = _line(label, "", entry, zone, mark)
         before, day = day, local_day(entry.at, zone)
         if day != before:
             lines = date_line(day) + lines
@@ -45,7 +48,7 @@ def log(
     numbered: bool = True,
     dated: bool = True,
 ) -> bytes:
-    """Past entries, with a date line above each day.
+    """Past entries, with a date line above each day. Those that mention `me` are marked; "" marks none.
 
     `numbered`: with the number of each entry. Not `dated`: without the date line if all entries are of the same day.
     """
@@ -53,16 +56,29 @@ def log(
     return b"".join(
         (date_line(day) if dated or len(days) > 1 else b"")
         + b"".join(
-            _line(facts.label(viewer_id), f"#{entry.seq} " if numbered else "", entry, zone, me)
+            _line(
+                facts.label(viewer_id),
+                f"#{entry.seq} " if numbered else "",
+                entry,
+                zone,
+                MARK if me and mentions(me, entry) else "",
+            )
             for facts, entry in of_day
         )
         for day, of_day in days
     )
 
 
-def _line(label: str, number: str, entry: Entry, zone: tzinfo | None, me: str) -> bytes:
-    mark = MARK if me and mentions(me, entry) else ""
-    return line(f"[{label}] {number}{clock(entry.at, zone)} {mark}{_told(entry, zone)}")
+def _line(label: str, number: str, entry: Entry, zone: tzinfo | None, mark: str) -> bytes:
+    text = f"[{label}] {number}{clock(entry.at, zone)} {mark}{_told(entry, zone)}"
+    if len(text) > LINE and len(label) > SHORT:
+        text = f"[{_short(label, entry)}{text[len(label) + 1 :]}"
+    return line(text)
+
+
+def _short(label: str, entry: Entry) -> str:
+    """A label that leaves room on the first line for the author's name, of which nobody is to be in doubt."""
+    return cut(label, max(SHORT, MOST_BEFORE - len(entry.author)))
 
 
 def _told(entry: Entry, zone: tzinfo | None) -> str:
@@ -83,7 +99,7 @@ def _message(entry: Entry, author: str) -> str:
     if not entry.author_id:
         return f"* {entry.text}{after}"
     if entry.text.startswith("/me "):
-        return f"* {author} {entry.text[4:]}{after}"
+        return f"{ACTION}{author} {entry.text[4:]}{after}"
     return f"{author}: {entry.text}{after}"
 
 
@@ -91,12 +107,15 @@ def _edited(entry: Entry, author: str) -> str:
     if not entry.text:  # the message has been erased since
         return f"-- {author} edited #{entry.of}"
     if entry.text.startswith("/me "):
-        return f"* {author} {entry.text[4:]} (edited #{entry.of})"
+        return f"{ACTION}{author} {entry.text[4:]} (edited #{entry.of})"
     return f"{author} (edited #{entry.of}): {entry.text}"
 
 
 def _set(entry: Entry, author: str) -> str:
     chosen = [f"{name} {value}" for name, value in parse_recorded(entry.text).items()]
+    pace = parse_pace(entry.text)
+    if pace is not None:
+        chosen.append(f"pace {pace} s" if pace else "pace off")
     return f"-- {author} set: {', '.join(chosen)}"
 
 

@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, Page]] = {
         "erase": Page("/erase [ROOM] SEQ", "Erases a message of yours; /history shows its SEQ: #41."),
         "history": Page("/history [ROOM] [LIMIT] [before=SEQ]", "Shows what was said in a room."),
         "search": Page("/search [#ROOM] [before=NUMBER] WORDS", "Finds messages that contain all of these words."),
-        "unread": Page("/unread", "Lists the rooms in which you have unread messages."),
+        "unread": Page("/unread [AFTER]", "Lists the rooms in which you have unread messages."),
         "read": Page("/read [ROOM] [SEQ]", "Marks a room as read, all of it or up to an entry."),
     },
     "Rooms": {
@@ -44,14 +44,15 @@ GROUPS: dict[str, dict[str, Page]] = {
         ),
         "uninvite": Page("/uninvite NAME [ROOM]", "Withdraws an invitation."),
         "set": Page(
-            "/set [ROOM] past open|closed, /set [ROOM] invites members|moderators",
-            "Sets whether new members can read what was said before, and who may invite.",
+            "/set [ROOM] past open|closed, invites members|moderators, pace SECONDS",
+            "Sets whether new members can read what was said before, who may invite, and how many seconds have to pass "
+            "between two messages of a member (0: none).",
         ),
         "delete": Page("/delete ROOM", "Deletes a room that you own: nobody can find, join or read it any more."),
     },
     "People": {
         "who": Page("/who [NAME]", "Lists who is here, or tells you about one person."),
-        "members": Page("/members [ROOM]", "Lists the members of a room."),
+        "members": Page("/members [ROOM [AFTER]]", "Lists the members of a room; with a name, only those after it."),
         "away": Page("/away [TEXT]", "Tells others that you are away; without a text, that you are back."),
         "back": Page("/back", "Tells others that you are back."),
         "block": Page("/block NAME", "Blocks someone's direct messages and invitations."),
@@ -69,10 +70,12 @@ GROUPS: dict[str, dict[str, Page]] = {
             "Removes someone from a room and keeps them out, permanently or for a time.",
         ),
         "unban": Page("/unban NAME [ROOM]", "Lets someone join a room again."),
-        "bans": Page("/bans [ROOM|server]", "Lists who is banned from a room, or from the whole server."),
+        "bans": Page(
+            "/bans [ROOM|server] [before=NUMBER]", "Lists who is banned from a room, or from the whole server."
+        ),
         "role": Page("/role NAME owner|moderator|member [ROOM]", "Gives someone a role in a room."),
         "gban": Page(
-            "/gban NAME|ADDRESS [TIME] [REASON]", "Bans someone from the whole server; only for its operators."
+            "/gban [--yes] NAME|ADDRESS [TIME] [REASON]", "Bans someone from the whole server; only for its operators."
         ),
         "gunban": Page("/gunban NAME|ADDRESS", "Lifts a ban from the whole server; only for its operators."),
     },
@@ -84,11 +87,13 @@ GROUPS: dict[str, dict[str, Page]] = {
         ),
         "guest": Page("/guest", "Logs in without an account, if the server admits guests."),
         "password": Page(
-            "/password OLD NEW [others]", "Changes your password; with others, also ends your other connections."
+            "/password OLD NEW [others]",
+            "Changes your password; with others, also ends your other connections and revokes your tokens.",
         ),
         "token": Page(
-            "/token LABEL, /token list, /token revoke LABEL",
-            "Creates a token, with which a program logs in (/token TOKEN); lists your tokens; revokes one.",
+            "/token LABEL [OPTIONS], /token list, /token revoke LABEL",
+            "Creates a token, with which a program logs in (/token TOKEN); lists your tokens; revokes one. Options: "
+            "for=30d, room=ROOM, read-only.",
         ),
         "export": Page("/export [NEXT]", "Shows all data that the server has about you, a page at a time."),
         "forget": Page("/forget PASSWORD [erase]", "Erases your account permanently; with erase, your messages too."),

@@ -1,19 +1,32 @@
 """Lines for a terminal: their beginnings and ends, their width, and columns.
 
-The server controls the beginning of every line: `* ` for a notice, `! ` for an error, `[room] ` for an entry. A text
-with several lines continues after `   | `, so that nothing a client sent can appear at the beginning of a line.
+The server controls the beginning of every line: `* ` for a notice, `! ` for an error, `[room] ` for an entry. What has
+several lines, or is longer than a terminal's line, continues after `   | `, so that nothing that a client sent can
+appear at the beginning of a line, not even where a terminal breaks it.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, tzinfo
 from functools import lru_cache
-from unicodedata import combining, east_asian_width
+from itertools import accumulate
+from unicodedata import category, east_asian_width
 
-WIDTH = 78
-"""Cells of a notice, not counting its `* `, so that a line has at most 80."""
+from chatserver.wire.hygiene import presentable
+
+LINE = 80
+"""Cells of a line: the width that nearly every terminal has at least."""
+WIDTH = LINE - 2
+"""The same for the words of a notice, not counting its `* `."""
 
 GOES_ON = "\r\n   | "
+BEHIND = LINE - len("   | ")
+"""Cells behind it."""
+MOST_BLANKS = 2
+"""In a row, within a line that somebody said. More could pad it to where a terminal begins its next line."""
+MOST_INDENT = 8
+"""Blanks at the beginning of a further line, so that code is still to be read."""
 GAP = "  "
 LEAST = 20
 """Cells that a column of sentences needs. If fewer are left, the sentences go on lines of their own."""
@@ -23,19 +36,68 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
 
-# A second line of defence: `wire.hygiene` rejects these on input. \n is not among them, since messages have lines.
-_HOSTILE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_BLANK = "[ \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]"
+_BLANKS = re.compile(f"^({_BLANK}+)|{_BLANK}{{{MOST_BLANKS + 1},}}", re.MULTILINE)
+_NARROW = re.compile(
+    "[ -\u02ff\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]+"
+)
+"""The letters of Europe, punctuation and currencies: what most text has that is not ASCII."""
+_PADDING = " " * (MOST_BLANKS + 1)
+
+# Every line of this dialect is made by one of the next three functions. `presentable` is a second line of defence:
+# validation refuses or drops the same on input, but a row of the database may be older than it.
 
 
 def line(text: str) -> bytes:
-    """One line with its end. Every line of this dialect is made here."""
-    if not text.isprintable():
-        text = _HOSTILE.sub("\ufffd", text).replace("\n", GOES_ON)
-    return (text + "\r\n").encode()
+    """What somebody said, with its beginning, on as many lines as it takes. Runs of blanks are shortened."""
+    if text.isascii() and text.isprintable() and len(text) <= LINE and _PADDING not in text:  # nearly always
+        return (text + "\r\n").encode()
+    return _lines(squeezed(presentable(text)))
 
 
 def notice(words: str) -> bytes:
-    return line(f"* {words}")
+    """The same for an answer or news. Columns stay as they are."""
+    return _lines(presentable(f"* {words}"))
+
+
+def unbroken(text: str) -> bytes:
+    """The server's own words, in which others have no say, on one line of any length: a program may look for it."""
+    return (presentable(text).replace("\n", GOES_ON) + "\r\n").encode()
+
+
+def squeezed(text: str) -> str:
+    """With runs of blanks shortened."""
+    return _BLANKS.sub(lambda found: " " * min(len(found[0]), MOST_INDENT if found[1] else MOST_BLANKS), text)
+
+
+def _lines(text: str) -> bytes:
+    pieces: list[str] = []
+    for part in text.split("\n"):
+        pieces += _broken(part, BEHIND if pieces else LINE)
+    return (GOES_ON.join(pieces) + "\r\n").encode()
+
+
+def _broken(text: str, width: int) -> Iterator[str]:
+    """Pieces of which the first has `width` cells at most, and the others BEHIND: broken at blanks where one is in the
+    second half of a line. Takes linear time."""
+    ends: Sequence[int] = range(1, len(text) + 1) if _is_narrow(text) else list(accumulate(map(_cells_of, text)))
+    start = 0
+    while True:
+        before = ends[start - 1] if start else 0
+        stop = bisect_right(ends, before + width, start)
+        if stop == len(text):
+            yield text[start:]
+            return
+        if not text[stop].isspace():
+            blank = max(text.rfind(" ", start, stop), text.rfind("\u3000", start, stop))
+            if blank > start and ends[blank] - before > width // 2:
+                stop = blank
+        yield text[start:stop].rstrip()
+        while stop < len(text) and text[stop].isspace():
+            stop += 1
+        if stop == len(text):
+            return
+        start, width = stop, BEHIND
 
 
 # Times
@@ -70,9 +132,22 @@ def short_time(at: datetime, zone: tzinfo | None) -> str:
 
 def cells(text: str) -> int:
     """How many cells a terminal needs to show it."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+    return len(text) if _is_narrow(text) else sum(map(_cells_of, text))
+
+
+def _is_narrow(text: str) -> bool:
+    """Whether each character takes one cell, as far as that is to be seen quickly."""
+    return text.isascii() or _NARROW.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def _cells_of(char: str) -> int:
+    """Rather too many than too few: terminals differ, and a line must not be wider than the server takes it to be."""
+    kind = category(char)
+    if kind in ("Mn", "Me"):
+        return 1 if char == "\ufe0f" else 0  # it may make an emoji of a symbol
+    # Newer emoji are not in Python's tables yet.
+    return 2 if east_asian_width(char) in "WF" or kind == "Cn" or char >= "\U0001f000" else 1
 
 
 def cut(text: str, width: int = WIDTH) -> str:
@@ -83,9 +158,11 @@ def cut(text: str, width: int = WIDTH) -> str:
 
 def _head(text: str, width: int) -> str:
     """The longest beginning that fits."""
+    if text.isascii():
+        return text[:width]
     used = 0
     for index, char in enumerate(text):
-        used += cells(char)
+        used += _cells_of(char)
         if used > width:
             return text[:index]
     return text
@@ -142,19 +219,19 @@ def names(heading: str, items: Sequence[str]) -> Iterator[str]:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Each column as wide as its widest cell. The last column wraps onto further lines if it has to."""
+    """Each column as wide as its widest cell. The last column wraps onto further lines of a row if it has to."""
     widths = [max(cells(row[column]) for row in (heading, *rows)) for column in range(len(heading) - 1)]
     indent = sum(widths) + len(GAP) * len(widths)
     below = WIDTH - indent < LEAST
     yield GAP.join(heading) if below else _row(widths, heading)
     for row in rows:
         if below:
-            yield GAP.join(row[:-1])
-            yield from (2 * GAP + piece for piece in folded(row[-1], WIDTH - 2 * len(GAP)))
+            pieces = folded(row[-1], BEHIND - len(GAP))
+            yield "\n".join([GAP.join(row[:-1]), *(GAP + piece for piece in pieces)])
             continue
         first, *others = folded(row[-1], WIDTH - indent) or [""]
-        yield _row(widths, [*row[:-1], first])
-        yield from (" " * indent + piece for piece in others)
+        behind = " " * (indent - (WIDTH - BEHIND))  # the same column as above
+        yield "\n".join([_row(widths, [*row[:-1], first]), *(behind + piece for piece in others)])
 
 
 def _row(widths: Sequence[int], row: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ def unread(answer: answers.UnreadList) -> Iterator[str]:
     rows = [(str(status.seq - status.read), status.room) for status in answer.rooms if status.seq > status.read]
     if rows:
         yield from table(("Unread", "Room"), rows)
+        if answer.more:
+            yield f"More: /unread {answer.rooms[-1].room}"
     else:
         yield "You have read everything."
 
@@ -39,11 +41,16 @@ def members(answer: answers.MemberList) -> Iterator[str]:
             if line.online == online
         ]
         if lines:
-            yield from names(f"{answer.room}, {len(lines)} {heading}:", lines)
+            count = f"{len(lines)} " if answer.whole else ""  # on a page it would be of no use
+            yield from names(f"{answer.room}, {count}{heading}:", lines)
+    if answer.more and answer.members:
+        yield f"{answer.more} more: /members {answer.room} {answer.members[-1].name}"
+    elif not answer.members:
+        yield f"There are no more members of {answer.room}."
 
 
 def users(answer: answers.UserList, zone: tzinfo | None) -> Iterator[str]:
-    if len(answer.users) == 1:
+    if len(answer.users) == 1 and not answer.more:
         yield _user(answer.users[0], zone)
         return
     here = [user.name for user in answer.users if user.online]
@@ -58,6 +65,8 @@ def users(answer: answers.UserList, zone: tzinfo | None) -> Iterator[str]:
     ]
     if gone:
         yield from table(("Not here", "Last seen"), gone)
+    if answer.more:
+        yield "There are more. /who NAME tells about one person, /members lists a room."
 
 
 def _user(user: answers.UserLine, zone: tzinfo | None) -> str:
@@ -79,11 +88,20 @@ def tokens(answer: answers.TokenList, zone: tzinfo | None) -> Iterator[str]:
             (
                 short_time(line.created, zone),
                 short_time(line.last_used, zone) if line.last_used else "never",
-                line.label,
+                line.label + _restrictions(line, zone),
             )
             for line in answer.tokens
         ],
     )
+
+
+def _restrictions(line: answers.TokenLine, zone: tzinfo | None) -> str:
+    what = [
+        f"until {short_time(line.expires, zone)}" if line.expires else "",
+        f"only {line.room}" if line.room else "",
+        "read-only" if line.read_only else "",
+    ]
+    return f" ({', '.join(filter(None, what))})" if any(what) else ""
 
 
 def bans(answer: answers.BanList, zone: tzinfo | None) -> Iterator[str]:
@@ -101,6 +119,8 @@ def bans(answer: answers.BanList, zone: tzinfo | None) -> Iterator[str]:
             for line in answer.bans
         ],
     )
+    if answer.before is not None:
+        yield f"More: /bans {answer.room or 'server'} before={answer.before}"
 
 
 def help(about: str) -> Iterator[str]:

@@ -72,5 +72,5 @@ def read(rest: str) -> Command:
 
 
 def unread(rest: str) -> Command:
-    w.nothing(rest)
-    return Unread()
+    words = w.only(rest, 0, 1)
+    return Unread(after=w.room(words[0]) if words else "")

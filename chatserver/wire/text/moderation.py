@@ -11,6 +11,9 @@ from chatserver.wire.text import words as w
 SERVER = "server"
 """In place of a room's name, the whole server. A room with that name is typed as #server."""
 
+YES = "--yes"
+"""Confirms a ban that looks like a mistake."""
+
 
 def role(rest: str) -> Command:
     place, rest = w.placed(rest)
@@ -43,8 +46,10 @@ def ban(rest: str) -> Command:
 
 
 def gban(rest: str) -> Command:
-    who, seconds, reason = _who_how_long_why(rest)
-    return Ban(**_name_or_address(who), seconds=seconds, reason=reason)
+    first, *more = w.split(rest, 1, 2)
+    yes = first == YES
+    who, seconds, reason = _who_how_long_why("".join(more) if yes else rest)
+    return Ban(**_name_or_address(who), seconds=seconds, reason=reason, yes=yes)
 
 
 def unban(rest: str) -> Command:
@@ -59,10 +64,12 @@ def gunban(rest: str) -> Command:
 
 
 def bans(rest: str) -> Command:
-    words = w.only(rest, 0, 1)
-    if words and words[0].lower() == SERVER:
-        return Bans()
-    return Bans(room=w.optional_room(rest))
+    words = w.only(rest, 0, 2)
+    before, _ = w.before(words[-1:])
+    if before is not None:
+        words.pop()
+    [room] = w.only(" ".join(words), 0, 1) or [""]
+    return Bans(room=None if room.lower() == SERVER else w.optional_room(room), before=before)
 
 
 def _who_how_long_why(rest: str) -> tuple[str, int | None, str]:

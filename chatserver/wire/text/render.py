@@ -5,14 +5,18 @@ from datetime import tzinfo
 
 from chatserver import answers, events
 from chatserver.answers import Answer
+from chatserver.errors import ErrorWord
 from chatserver.events import News
 from chatserver.wire.dialect import Asked
 from chatserver.wire.text import lists
 from chatserver.wire.text.entries import log
-from chatserver.wire.text.layout import line, listed, notice, wrapped
+from chatserver.wire.text.layout import WIDTH, line, listed, notice, short_time, squeezed, unbroken, wrapped
 
 MOST_NAMED = 5
 """If a room has more members than this besides you, it says how many rather than who."""
+
+ROOMS_NAMED = 100
+"""Of the rooms that a person is in, so many are named on logging in."""
 
 
 def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
@@ -24,8 +28,9 @@ def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
     match answer:
         case answers.Said() | answers.Done(""):
             return b""
-        case answers.Refusal(_, text):
-            return line(f"! {text}")
+        case answers.Refusal(error, text):
+            # Of all refusals only this one may quote somebody: it gives the reason for a ban.
+            return line(f"! {text}") if error is ErrorWord.BANNED else unbroken(f"! {text}")
         case answers.Log(facts, logged, more) if logged:
             earlier = f"More: /history {facts.label(viewer_id)} before={logged[0].seq}"
             shown = log([(facts, entry) for entry in logged], viewer_id, zone, me, dated=False)
@@ -50,7 +55,7 @@ def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
 def news(item: News) -> bytes:
     match item:
         case events.Presence(name, True, away):
-            return notice(f"{name} is away: {away}" if away else f"{name} is here.")
+            return notice(f"{name} is away: {squeezed(away)}" if away else f"{name} is here.")
         case events.Presence(name):
             return notice(f"{name} has gone.")
         case events.Invited(room, by):
@@ -86,9 +91,11 @@ def _words(answer: Answer, me: str, zone: tzinfo | None) -> Iterator[str]:
                 yield note or "Done."
         case answers.Marked(room, seq):
             yield f"You have read {room} up to {seq}."
-        case answers.TokenMade(label, token):
+        case answers.TokenMade(label, token, expires):
             yield f"Token {label}: {token}"
             yield "Copy it now: it is not shown again. A program logs in with /token TOKEN."
+            if expires is not None:
+                yield f"It expires on {short_time(expires, zone)}."
         case answers.RoomList():
             yield from lists.rooms(answer)
         case answers.MemberList():
@@ -110,19 +117,23 @@ def _welcome(answer: answers.Welcome) -> Iterator[str]:
     if rooms:
         current = answer.current or rooms[0].room
         company = f" with {listed(answer.others)}" if answer.others and not current.startswith("@") else ""
-        yield f"Hello {answer.name}. You are in {current}{company}. Type to talk; /help for the rest."
+        hello, more = f"Hello {answer.name}. You are in {current}{company}.", "Type to talk; /help for the rest."
+        yield from [f"{hello} {more}"] if len(hello) + 1 + len(more) <= WIDTH else [hello, more]
     else:
         yield f"Hello {answer.name}. You are in no room yet: /rooms lists them, /join ROOM joins one."
     unread = [f" ({room.seq - room.read} unread)" if room.seq > room.read else "" for room in rooms]
     if len(rooms) > 1 or any(unread):
-        yield from wrapped("Your rooms: ", [room.room + more for room, more in zip(rooms, unread, strict=True)])
+        named = [room.room + more for room, more in zip(rooms, unread, strict=True)][:ROOMS_NAMED]
+        yield from wrapped("Your rooms: ", named)
+        if others := len(rooms) - len(named) + answer.more:
+            yield f"And {others} more: /unread lists those with unread messages."
     for invited in answer.invitations:
         yield f"{invited.by} invited you to {invited.room}: /join {invited.room}"
 
 
 def _joined(answer: answers.Joined, me: str) -> Iterator[str]:
     if answer.topic:
-        yield f"The topic of {answer.room}: {answer.topic}"
+        yield f"The topic of {answer.room}: {squeezed(answer.topic)}"
     others = [name for name in answer.names if name != me]
     count = answer.members - 1
     if answer.room.startswith("@"):  # the name of a direct room says who is there
@@ -133,6 +144,8 @@ def _joined(answer: answers.Joined, me: str) -> Iterator[str]:
         where = f"You are in {answer.room} with {listed(others)}."
     else:
         where = f"You are in {answer.room} with {count} other{'s' if count > 1 else ''}."
+    if answer.pace:
+        yield f"Each member may send one message every {answer.pace} s here."
     yield where + _unread(answer)
 
 
@@ -146,7 +159,7 @@ def _unread(answer: answers.Joined | answers.Looked) -> str:
 
 def _found(answer: answers.Found) -> Iterator[str]:
     if not answer.entries:
-        yield "Nothing was found."
+        yield "Nothing was found so far." if answer.more else "Nothing was found."
     if answer.more and answer.before is not None:
         yield f"More: repeat the /search with before={answer.before} in front of the words."
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from chatserver import events
-from chatserver.commands import Command, Create, Delete, Join, Leave, Look, Members, Rooms, Set, Topic
-from chatserver.roomsettings import ROOM_SETTINGS
+from chatserver.commands import SLOWEST_PACE, Command, Create, Delete, Join, Leave, Look, Members, Rooms, Set, Topic
+from chatserver.errors import ErrorWord, Refused
+from chatserver.roomsettings import PACE, ROOM_SETTINGS
 from chatserver.wire.hygiene import topic_text
 from chatserver.wire.text import words as w
 
@@ -29,7 +30,9 @@ def rooms(rest: str) -> Command:
 
 
 def members(rest: str) -> Command:
-    return Members(room=w.optional_room(rest))
+    words = w.only(rest, 0, 2)
+    after = w.name(words[1]) if len(words) > 1 else ""
+    return Members(room=w.optional_room("".join(words[:1])), after=after)
 
 
 def create(rest: str) -> Command:
@@ -55,10 +58,24 @@ def topic(rest: str) -> Command:
 def set(rest: str) -> Command:
     room, rest = w.placed(rest)
     words = rest.split()
-    if not room and words and words[0].lower() not in ROOM_SETTINGS:
+    if not room and words and words[0].lower() not in SETTINGS:
         room, words = w.room(words[0]), words[1:]
     names = [word.lower() for word in words[::2]]
-    if not names or len(words) % 2 or len(names) != len(dict.fromkeys(names)) or not ROOM_SETTINGS.keys() >= {*names}:
+    if not names or len(words) % 2 or len(names) != len(dict.fromkeys(names)) or not {*SETTINGS} >= {*names}:
         raise w.Misused
-    chosen: Any = {name: w.choice(word, *ROOM_SETTINGS[name]) for name, word in zip(names, words[1::2], strict=True)}
+    chosen: Any = {name: _setting(name, word) for name, word in zip(names, words[1::2], strict=True)}
     return Set(room=room, **chosen)
+
+
+SETTINGS = (*ROOM_SETTINGS, PACE)
+
+
+def _setting(name: str, word: str) -> str | int:
+    if name != PACE:
+        return w.choice(word, *ROOM_SETTINGS[name])
+    if word.lower() == "off":
+        return 0
+    seconds = w.seconds(word) if w.is_span(word) else w.number(word)
+    if seconds > SLOWEST_PACE:
+        raise Refused(ErrorWord.BAD_COMMAND, f"A pace is at most {SLOWEST_PACE} seconds. Nothing was changed.")
+    return seconds

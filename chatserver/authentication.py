@@ -1,0 +1,294 @@
+"""Who somebody is: passwords, tokens, registration codes and guests, and how often they may be tried."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from hmac import compare_digest
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatserver import audit
+from chatserver import commands as c
+from chatserver.batcher import Batcher
+from chatserver.config import Settings
+from chatserver.delivery.registry import Registry
+from chatserver.errors import ErrorWord, Refused, Unavailable
+from chatserver.events import Entry, Person, RoomFacts
+from chatserver.fairqueue import FairQueue
+from chatserver.guesses import Guesses, Kind
+from chatserver.guests import GuestPlaces
+from chatserver.hourly import Hourly
+from chatserver.inquiries import Inquiries
+from chatserver.passwords import Hasher
+from chatserver.session import Session
+from chatserver.stages import Stage
+from chatserver.store import accounts, rooms, tokens
+from chatserver.store.accounts import Credentials
+from chatserver.store.threads import Store
+from chatserver.turns import pause, turns
+from chatserver.wire import names
+from chatserver.wire.addresses import Networks, counted
+
+MAX_LOGINS = 100
+"""So many logins are looked up in one batch."""
+
+Joined = list[tuple[RoomFacts, list[Entry]]]
+Login = c.Login | c.Register | c.Guest
+
+WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
+WRONG_PASSWORD = Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
+
+
+class Guessed(Refused):
+    """A failed login that is answered like something else: somebody gives a wrong registration code, or registers a
+    name that was registered a moment ago, with another password. If these did not count, the code, and the password of
+    a new account, could be guessed without limit."""
+
+
+class Authenticator:
+    """Whatever is checked is a guess until it turns out right; see `guesses`. All methods raise Refused.
+
+    `guest_lost` and `suspect`: see `Handshake`.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        store: Store,
+        hasher: Hasher,
+        registry: Registry,
+        guest_lost: Callable[[datetime], None],
+        suspect: Callable[[Person | None], None],
+    ) -> None:
+        limits, passwords = settings.limits, settings.passwords
+        self._clock = clock
+        self._now = now
+        self._server = settings.server
+        self._min_length = passwords.min_length
+        self._store = store
+        self._hasher = hasher
+        self._registry = registry
+        self._guest_lost = guest_lost
+        self._suspect = suspect
+        self._exempt = Networks(limits.exempt)
+        # One more than there are threads, so that a thread need not wait for the reactor.
+        self._queue = FairQueue(passwords.threads + 1, passwords.queue)
+        self._guesses = Guesses(clock, limits)
+        self._inquiries = Inquiries(limits.guess_seconds)
+        self._registrations = Hourly("accounts were registered", limits.registrations_per_hour)
+        self._guests = GuestPlaces(limits.guests_per_address, self._exempt)
+        self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
+
+    async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
+        return await self._store.read(tokens.find, hashes)
+
+    async def authenticate(self, session: Session, command: Login) -> tuple[Person, int]:
+        """Who logs in, and the id of the token used, or 0."""
+        if isinstance(command, c.Guest):
+            return await self._guest(session), 0
+        if isinstance(command, c.Register):
+            return await self._register(session, command), 0
+        if command.token:
+            return await self._token(session, command.token)
+        return await self._password(session, command), 0
+
+    # Names
+
+    async def named(self, session: Session, name: str) -> Credentials | None:
+        """The account of a name typed at the prompt; None if it can be registered."""
+        await self._inquire(session)
+        if self._server.registration == "open":
+            return await self._claimed(name)
+        account: Credentials | None = await self._store.read(accounts.find, name)
+        if account is None:
+            how = (
+                "registration is closed. Type another name."
+                if self._server.registration == "closed"
+                else "registration needs a code: /register NAME PASSWORD code=CODE"
+            )
+            raise Refused(ErrorWord.CLOSED_REGISTRATION, f"There is no such account, and {how}")
+        return account
+
+    async def _claimed(self, name: str) -> Credentials | None:
+        account = await self._store.read(accounts.claimed, name)
+        if account is None:
+            names.check_new(name, self._server.reserved_names)
+        return account
+
+    async def _inquire(self, session: Session) -> None:
+        """Waits until the session may be told whether a name is registered."""
+        if session.address not in self._exempt:
+            wait, often = self._inquiries.ask(counted(session.address), self._clock.seconds())
+            if often:
+                audit.login_failed(session.address, "", "name")
+            if wait > 0:
+                await pause(self._clock, wait)
+
+    def _settled(self, session: Session) -> None:
+        self._inquiries.settled(counted(session.address), self._clock.seconds())
+
+    # Logging in
+
+    async def _password(self, session: Session, command: c.Login) -> Person:
+        account: Credentials | None = None
+
+        async def right() -> bool:
+            nonlocal account
+            account = await self._store.read(accounts.find, command.name)
+            usable = account is not None and not account.disabled
+            # What takes the time is done for every name, known or not.
+            return await self._verify(session, account.password_hash if account and usable else None, command.password)
+
+        if not await self._is_right(session, "password", command.name, right) or account is None:
+            # A name that is not registered may be a password, typed in the wrong place.
+            audit.login_failed(session.address, account.name if account else "", "password")
+            raise WRONG
+        if session.typed_name:
+            self._settled(session)
+        return account.person
+
+    async def _token(self, session: Session, token: str) -> tuple[Person, int]:
+        """Is looked up at once, whatever failed before: it cannot be guessed, and so lets its owner in meanwhile."""
+        found = await self._tokens.ask(tokens.token_hash(token))
+        if found is None:
+            await self._guesses.failed("token", session.address)
+            audit.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
+            raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown, revoked or expired. Create a new one.")
+        token_id, person = found
+        return person, token_id
+
+    async def matching(self, session: Session, *passwords: str) -> int:
+        """Which of these is the password of the account that the session is logged in to, from 1; 0: none of them."""
+
+        async def right() -> int:
+            account: Credentials | None = await self._store.read(accounts.get, session.account_id)
+            for number, password in enumerate(passwords, 1):
+                if await self._verify(session, account.password_hash if account else None, password):
+                    return number
+            return 0
+
+        which = await self._guesses.check("password", session.address, session.name, right, _wanted(session))
+        if not which:
+            audit.login_failed(session.address, session.name, "password")
+        return which
+
+    async def _is_right(self, session: Session, kind: Kind, name: str, work: Callable[[], Awaitable[bool]]) -> bool:
+        return await self._guesses.check(kind, session.address, name, work, _wanted(session))
+
+    # Hashing
+
+    async def hash(self, session: Session, password: str) -> str:
+        work = partial(self._hasher.hash, password)
+        return await self._queue.run(counted(session.address), work, _wanted(session))
+
+    async def _verify(self, session: Session, hash: str | None, password: str) -> bool:
+        work = partial(self._hasher.verify, hash, password)
+        return await self._queue.run(counted(session.address), work, _wanted(session))
+
+    def check_length(self, password: str) -> None:
+        if len(password) < self._min_length:
+            raise Refused(
+                ErrorWord.BAD_PASSWORD, f"A password needs at least {self._min_length} characters. Choose a longer one."
+            )
+
+    # New accounts
+
+    async def _guest(self, session: Session) -> Person:
+        if not self._server.guests:
+            raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
+        self._guests.take(session)
+        at = self._now()
+        try:
+            return await self._create(rooms.register_guest, at)
+        except Unavailable:
+            self._guest_lost(at)
+            raise
+
+    async def _create(self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str) -> Person:
+        """Runs a function of the store that creates an account, and announces in which rooms it is."""
+        try:
+            person, joined = await self._store.write(work, *args, self._server.default_rooms, at)
+        except Unavailable:
+            self._suspect(None)
+            raise
+        for facts, new in joined:
+            try:
+                self._registry.announce(facts, new)
+            except Exception:  # the account exists: its login goes on, and the room is read again
+                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+                self._suspect(person)
+        return person
+
+    async def _register(self, session: Session, command: c.Register) -> Person:
+        if self._server.registration == "closed":
+            raise Refused(ErrorWord.CLOSED_REGISTRATION, "Registration is closed. Log in with an existing account.")
+        if self._server.registration == "code":
+            await self._check_code(session, command.code)
+        self.check_length(command.password)
+        if command.name != session.typed_name:  # else it was asked for already
+            await self._inquire(session)
+        known = await self._claimed(command.name)
+        if known is not None:  # before the hash, which is expensive
+            return await self._register_again(session, command, known)
+        try:
+            person = await self._register_new(session, command)
+        except Refused as refused:
+            if refused.error is not ErrorWord.NAME_TAKEN:
+                raise
+            # It was registered meanwhile: by somebody else, or by an earlier attempt of this client.
+            known = await self._store.read(accounts.find, command.name)
+            person = await self._register_again(session, command, known)
+        self._settled(session)
+        return person
+
+    async def _check_code(self, session: Session, code: str) -> None:
+        wrong = (
+            ErrorWord.CLOSED_REGISTRATION,
+            "The registration code is missing or wrong. Ask the server's operators for it.",
+        )
+        if not code:
+            raise Refused(*wrong)
+
+        async def right() -> bool:
+            return compare_digest(code.encode(), self._server.registration_code.encode())
+
+        if not await self._is_right(session, "code", "", right):
+            audit.login_failed(session.address, "", "code")
+            raise Guessed(*wrong)
+
+    async def _register_new(self, session: Session, command: c.Register) -> Person:
+        key, at = counted(session.address), self._clock.seconds()
+        limited = session.address not in self._exempt
+        if limited:  # at once, or many could register at the same time
+            self._registrations.take(key, at)
+        try:
+            hash = await self.hash(session, command.password)
+            person = await self._create(rooms.register, self._now(), command.name, hash)
+        except Exception:
+            if limited:
+                self._registrations.give_back(key, at)
+            raise
+        audit.registered(session.address, person.name)
+        return person
+
+    async def _register_again(self, session: Session, command: c.Register, known: Credentials | None) -> Person:
+        """Logs in to an account that was registered a moment ago with the same password: this is a retry, and the first
+        answer was lost. Raises Refused(name-taken) for any other account, without looking at its password."""
+        taken = accounts.name_taken(command.name)
+        if known is None or known.disabled or known.created_at <= self._now() - accounts.RETRY_WINDOW:
+            raise taken
+        right = partial(self._verify, session, known.password_hash, command.password)
+        if not await self._is_right(session, "password", known.name, right):
+            audit.login_failed(session.address, known.name, "password")
+            raise Guessed(taken.error, taken.text)
+        return known.person
+
+
+def _wanted(session: Session) -> Callable[[], bool]:
+    """Whether the session's client still waits."""
+    return lambda: session.stage is not Stage.ENDING

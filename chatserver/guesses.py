@@ -1,0 +1,230 @@
+"""Guesses at passwords and other secrets: whoever guesses wrong waits longer each time, and nobody else does.
+
+Failures are counted by where they come from. After each, whoever comes from there next has to wait: twice as long as
+after the one before. That is by design no lockout of an account: what is counted for a *name*, or for the network
+around an address, delays the others by a second at most, so its owner gets in from anywhere else.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from math import inf
+from typing import Final, Literal, TypeVar
+
+from msgspec import Struct
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from chatserver.config import Limits
+from chatserver.errors import ErrorWord, Refused
+from chatserver.fairqueue import Gone, Waiting, always
+from chatserver.tally import MOST_KEYS, Tally
+from chatserver.turns import pause
+from chatserver.wire.addresses import Networks, counted, neighbourhood
+
+SILENT_SECONDS: Final = 4.0
+"""A shorter delay is not mentioned: the answer comes later. Who has to wait longer is refused at once, and told when to
+come back."""
+
+SOFT_SECONDS: Final = 1.0
+"""The most that somebody waits because of what others did elsewhere."""
+
+NAME_FAILURES: Final = 5
+"""So many for one name, from anywhere, before that delays others."""
+
+NETWORK_FAILURES: Final = 20
+"""So many from an IPv4 /24 or an IPv6 /48 before that delays others there."""
+
+AHEAD: Final = 4
+"""So many passwords from an address without failures are checked at the same time: a burst of right ones is not held
+up, and a burst of guesses has four that do not wait for the first's result."""
+
+MOST_DOUBLINGS: Final = 64
+
+Kind = Literal["password", "token", "code"]
+"""What is guessed. Failures of one kind do not delay the others: a bot that was left with a revoked token does not keep
+the people around it from logging in."""
+
+T = TypeVar("T")
+
+
+class _Line:
+    """Those from one source that wait until the guesses before theirs have been found right or wrong."""
+
+    __slots__ = ("call", "moving", "running", "waiting")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.waiting: deque[Waiting] = deque()
+        self.call: IDelayedCall | None = None
+        self.moving = False
+
+
+class Source(Struct, frozen=True):
+    """Where a guess comes from. `delayed`: whose failures delay it."""
+
+    delayed: str
+    pair: str = ""
+    """The address together with the name."""
+    network: str = ""
+    name: str = ""
+
+
+class Guesses:
+    """An address is an IPv4 address or an IPv6 /64.
+
+    An address from which a name has logged in is trusted with that name: what others at the same address guess does not
+    delay it, and its own failures are counted by themselves.
+    """
+
+    def __init__(self, clock: IReactorTime, limits: Limits) -> None:
+        self._clock = clock
+        self._first = limits.guess_seconds
+        self._most = limits.guess_seconds_most or inf
+        self._exempt = Networks(limits.exempt)
+        self._failures = Tally()  # by source
+        self._names = Tally()
+        self._networks = Tally()
+        self._trusted: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
+        self._lines: dict[str, _Line] = {}
+
+    async def check(
+        self,
+        kind: Kind,
+        address: str,
+        name: str,
+        work: Callable[[], Awaitable[T]],
+        wanted: Callable[[], bool] = always,
+    ) -> T:
+        """Returns what `work` does, which is false for a wrong guess. Raises Refused(slow-down), before any work, for
+        those who have to wait longer than a moment, Gone for those who are not there any more, and what `work` raises,
+        which counts for nothing. `name`: whose secret it is, whether there is such an account or not."""
+        if not self._counts(address):
+            return await work()
+        source = self._source(kind, address, name)
+        self._refuse_long(source.delayed)
+        soft = self._soft(source)
+        if soft:
+            await pause(self._clock, soft)
+        await self._enter(source.delayed, wanted)
+        try:
+            result = await work()
+            self._learn(source, right=bool(result))
+        finally:
+            self._leave(source.delayed)
+        return result
+
+    async def failed(self, kind: Kind, address: str) -> None:
+        """A wrong guess at what cannot be guessed, so that it was looked up without any delay. Returns when it may be
+        answered, or raises Refused(slow-down)."""
+        if not self._counts(address):
+            return
+        source = self._source(kind, address, "")
+        wait = self._wait(source.delayed)
+        self._learn(source, right=False)
+        if wait > SILENT_SECONDS:
+            raise slow_down("failed logins", wait)
+        if wait > 0:
+            await pause(self._clock, wait)
+
+    def _counts(self, address: str) -> bool:
+        return bool(self._first) and address not in self._exempt
+
+    def _source(self, kind: Kind, address: str, name: str) -> Source:
+        key, name = counted(address), name.lower()
+        customer = f"{kind} {key}"
+        pair = f"{customer} {name}"
+        return Source(pair if pair in self._trusted else customer, pair, neighbourhood(key), name)
+
+    # Counting
+
+    def _learn(self, source: Source, *, right: bool) -> None:
+        now = self._clock.seconds()
+        if not right:
+            self._failures.add(source.delayed, now)
+            if source.name:
+                self._names.add(source.name, now)
+                self._networks.add(source.network, now)
+        elif source.name:
+            # Of the others' failures nothing is forgotten, or an account of one's own would be worth any number of
+            # guesses at another's.
+            self._trusted.pop(source.pair, None)
+            self._trusted[source.pair] = None
+            self._failures.forget(source.pair)
+            if len(self._trusted) > MOST_KEYS:
+                del self._trusted[next(iter(self._trusted))]
+
+    def _delay(self, failures: float) -> float:
+        if failures <= 0:
+            return 0.0
+        return float(min(self._first * 2 ** min(failures - 1, MOST_DOUBLINGS), self._most))
+
+    def _wait(self, key: str) -> float:
+        """Seconds until a guess may be made by this source."""
+        last = self._failures.get(key)
+        return 0.0 if last is None else last.at + self._delay(last.much) - self._clock.seconds()
+
+    def _soft(self, source: Source) -> float:
+        """Seconds for which others' failures delay this guess."""
+        if not source.name or source.delayed == source.pair:  # nobody's secret, or trusted
+            return 0.0
+        now = self._clock.seconds()
+        name = self._names.much(source.name, now) - NAME_FAILURES
+        around = self._networks.much(source.network, now) - NETWORK_FAILURES
+        return min(self._delay(max(name, around)), SOFT_SECONDS)
+
+    def _refuse_long(self, key: str) -> None:
+        wait = self._wait(key)
+        if wait > SILENT_SECONDS:
+            raise slow_down("failed logins", wait)
+
+    # One after another
+
+    async def _enter(self, key: str, wanted: Callable[[], bool]) -> None:
+        line = self._lines.setdefault(key, _Line())
+        waiting = Waiting(Deferred(), wanted)
+        line.waiting.append(waiting)
+        self._advance(key, line)
+        await waiting.turn
+
+    def _leave(self, key: str) -> None:
+        line = self._lines[key]
+        line.running -= 1
+        self._advance(key, line)
+
+    def _advance(self, key: str, line: _Line) -> None:
+        """Lets those go ahead who may; refuses all of a source that has to wait for long."""
+        if line.moving:  # a guess that is checked at once comes back here
+            return
+        line.moving = True
+        try:
+            while line.waiting and line.running < (1 if self._failures.much(key, self._clock.seconds()) else AHEAD):
+                wait = self._wait(key)
+                if 0 < wait <= SILENT_SECONDS:
+                    if line.call is None:
+                        line.call = self._clock.callLater(wait, self._wake, key, line)
+                    break
+                waiting = line.waiting.popleft()
+                if not waiting.wanted():
+                    waiting.turn.errback(Gone())
+                elif wait > SILENT_SECONDS:
+                    waiting.turn.errback(slow_down("failed logins", wait))
+                else:
+                    line.running += 1
+                    waiting.turn.callback(None)
+        finally:
+            line.moving = False
+        if not line.running and not line.waiting and self._lines.get(key) is line:
+            if line.call is not None:
+                line.call.cancel()
+            del self._lines[key]
+
+    def _wake(self, key: str, line: _Line) -> None:
+        line.call = None
+        self._advance(key, line)
+
+
+def slow_down(what: str, seconds: float) -> Refused:
+    """The refusal of somebody who has to wait for longer than a moment."""
+    whole = int(seconds) + 1
+    time = f"{whole} seconds" if whole < 120 else f"{-(-whole // 60)} minutes"
+    return Refused(ErrorWord.SLOW_DOWN, f"Too many {what} from your address. Try again in {time}.", whole)

@@ -1,0 +1,46 @@
+"""What a session is answered whose token is for one room: `Ask.only` names it, and no other room is there."""
+
+from chatserver import commands as c
+from chatserver.answers import RoomLine, RoomList, UnreadList
+from chatserver.errors import no_such_user
+from chatserver.events import DIRECT
+from chatserver.handlers import people
+from chatserver.handlers.messages import status
+from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.store import Connection, accounts, members
+from chatserver.store.visibility import find_room
+
+
+def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
+    access = find_room(db, ask.who, ask.only)
+    access.require_member(ask.who)
+    facts = access.facts
+    if facts.kind == DIRECT or facts.name <= command.after:
+        return Outcome(RoomList([]))
+    line = RoomLine(facts.name, access.topic, members.count(db, facts.id), access.seq, access.role)
+    return Outcome(RoomList([line]))
+
+
+def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
+    access = find_room(db, ask.who, ask.only)
+    access.require_member(ask.who)
+    facts, role = access.facts, access.role
+    if role is None or facts.label(ask.who.id).lower() <= command.after.lower():
+        return Outcome(UnreadList([]))
+    read = max(access.read, (ask.shown or {}).get(facts.id, 0))
+    return Outcome(UnreadList([status(facts, ask.who, max(access.seq, read), read, role)]))
+
+
+def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
+    """Members of the room only: anybody else is nobody."""
+    assert command.name is not None
+    access = find_room(db, ask.who, ask.only)
+    access.require_member(ask.who)
+    found = accounts.find(db, command.name)
+    if found is None:
+        raise no_such_user(command.name)
+    pair = access.facts.pair
+    inside = found.id in dict(pair) if pair is not None else members.role_of(db, access, found.id) is not None
+    if not inside:
+        raise no_such_user(command.name)
+    return people.who(db, ask, command)

@@ -1,0 +1,178 @@
+"""What all connections of an account share: a pace, how many they are, and how many bytes wait for them to read."""
+
+from random import randint
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver.accountlimits import AS_SET, AccountLimits
+from chatserver.config import Limits
+from chatserver.net.pace import Pace, Rates
+
+BURST_SECONDS: Final = 10
+"""What comes within so long at a rate that an operator has set for an account may come at once."""
+RETRY_SECONDS: Final = (30, 60)
+"""A client whose connection made way for a newer one comes back after a random time between these: should it be one
+too many itself, it ends the next one at this pace only."""
+
+
+def rates_of_connection(limits: Limits, own: AccountLimits = AS_SET) -> Rates:
+    """The rates of one connection."""
+    return _replaced(
+        Rates(limits.commands_per_second, limits.command_burst, limits.bytes_per_second, limits.byte_burst), own
+    )
+
+
+def rates_of_account(limits: Limits, own: AccountLimits = AS_SET) -> Rates:
+    """The rates of all connections of an account together."""
+    return _replaced(
+        Rates(
+            limits.account_commands_per_second,
+            limits.account_command_burst,
+            limits.account_bytes_per_second,
+            limits.account_byte_burst,
+        ),
+        own,
+    )
+
+
+def _replaced(rates: Rates, own: AccountLimits) -> Rates:
+    commands, command_burst = rates.commands_per_second, rates.command_burst
+    bytes, byte_burst = rates.bytes_per_second, rates.byte_burst
+    if own.commands_per_second is not None:
+        commands, command_burst = own.commands_per_second, own.commands_per_second * BURST_SECONDS
+    if own.bytes_per_second is not None:
+        bytes, byte_burst = own.bytes_per_second, own.bytes_per_second * BURST_SECONDS
+    return Rates(commands, command_burst, bytes, byte_burst)
+
+
+class Member(Protocol):
+    """One of the connections."""
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Unsent:
+    """Bytes that wait in this process until an account's connections read them. `most`: 0 is no limit."""
+
+    __slots__ = ("bytes", "most")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bytes = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Too much waits: a connection for which anything at all waits is sent nothing more."""
+        return 0 < self.most < self.bytes
+
+
+class Allowance:
+    """One account's. `_live`: its connections, the oldest first. `_ending`: those on which the server has nothing more
+    to say, but whose last bytes still wait; they are limited in the same way, each kind for itself."""
+
+    __slots__ = ("_ending", "_limits", "_live", "_most", "_own", "account_id", "pace", "unsent")
+
+    def __init__(self, account_id: int, limits: Limits, now: float) -> None:
+        self.account_id = account_id
+        self.pace = Pace(rates_of_account(limits), now)
+        self.unsent = Unsent(limits.unsent_bytes_per_account)
+        self._limits = limits
+        self._own = AS_SET
+        self._most = limits.connections_per_account
+        self._live: list[Member] = []
+        self._ending: list[Member] = []
+
+    @property
+    def unused(self) -> bool:
+        return not self._live and not self._ending
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has too many connections."""
+        return 0 < self._most < len(self._live)
+
+    def change(self, own: AccountLimits) -> None:
+        """What an operator has set for the account holds from now on; connections it has already may stay."""
+        if own == self._own:
+            return
+        self._own = own
+        self.pace.change(rates_of_account(self._limits, own))
+        self._most = self._limits.connections_per_account if own.connections is None else own.connections
+
+    def add(self, member: Member) -> None:
+        self._live.append(member)
+
+    def make_room(self) -> None:
+        """Ends the oldest connections, if there are too many."""
+        if self.is_over:
+            for member in self._live[: -self._most]:
+                member.hang_up(
+                    "too-many-connections",
+                    f"Your account has more than {self._most} connections, and this was the oldest one. "
+                    "Close others before you connect again.",
+                    randint(*RETRY_SECONDS),
+                )
+
+    def ended(self, member: Member) -> None:
+        """The server has nothing more to say on a connection. May be called twice."""
+        if member in self._live:
+            self._live.remove(member)
+            self._ending.append(member)
+            if 0 < self._most < len(self._ending):
+                self._ending[0].abort()
+
+    def gone(self, member: Member) -> None:
+        """A connection is lost, and all that came on it is done."""
+        for members in (self._live, self._ending):
+            if member in members:
+                members.remove(member)
+
+
+class Allowances:
+    """Those of all accounts that are connected. One without connections is kept until it would be as good as new:
+    otherwise whoever connects again and again would be slowed by nothing."""
+
+    def __init__(self, clock: IReactorTime, limits: Limits) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._accounts: dict[int, Allowance] = {}
+        self._resting: dict[int, float] = {}  # accounts without connections, and when theirs may be dropped
+        self.rates = rates_of_connection(limits)
+        """Those of a connection of any account."""
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def join(self, account_id: int, member: Member) -> Allowance:
+        """A connection of this account has logged in. If it is one too many, the oldest is ended in the next turn: now,
+        the login is not finished."""
+        self._drop()
+        allowance = self._accounts.get(account_id)
+        if allowance is None:
+            allowance = self._accounts[account_id] = Allowance(account_id, self._limits, self._clock.seconds())
+        self._resting.pop(account_id, None)
+        allowance.add(member)
+        if allowance.is_over:
+            self._clock.callLater(0, allowance.make_room)
+        return allowance
+
+    def gone(self, allowance: Allowance, member: Member) -> None:
+        """A connection is no more."""
+        allowance.gone(member)
+        if allowance.unused:
+            now = self._clock.seconds()
+            allowance.pace.permits(now)
+            self._resting[allowance.account_id] = now + allowance.pace.refill_seconds()
+        self._drop()
+
+    def _drop(self) -> None:
+        now = self._clock.seconds()
+        while self._resting:
+            account_id, until = next(iter(self._resting.items()))
+            if until > now:
+                return
+            del self._resting[account_id]
+            self._accounts.pop(account_id, None)

@@ -1,0 +1,149 @@
+"""The connections that are not logged in, by address and network, and who of them makes way for others."""
+
+from collections.abc import Callable, Hashable, Iterator
+from enum import IntEnum
+from heapq import heapify, heapreplace
+
+from chatserver.wire.addresses import neighbourhood
+
+
+class Rank(IntEnum):
+    """How far a connection has come: the lowest make way first. SILENT: it has sent nothing, or has ended. STARTED: it
+    has said something. CHECKED: it is the server that keeps it waiting."""
+
+    SILENT = 0
+    STARTED = 1
+    CHECKED = 2
+
+
+class Ranking:
+    """Keys by how many connections each has. Every step takes the same time, however many keys there are."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._keys: dict[int, dict[str, None]] = {}
+        self._most = 0
+
+    def more(self, key: str, count: int) -> None:
+        """A key has one more; `count` is how many it has now."""
+        self.total += 1
+        self._move(key, count - 1, count)
+        self._most = max(self._most, count)
+
+    def fewer(self, key: str, count: int) -> None:
+        """A key has one less; `count` is how many are left."""
+        self.total -= 1
+        self._move(key, count + 1, count)
+        if self._most not in self._keys:
+            self._most -= 1
+
+    def largest(self) -> Iterator[str]:
+        """The keys with the most connections first."""
+        for count in range(self._most, 0, -1):
+            yield from list(self._keys.get(count, ()))
+
+    def _move(self, key: str, before: int, after: int) -> None:
+        keys = self._keys.get(before)
+        if keys is not None:
+            del keys[key]
+            if not keys:
+                del self._keys[before]
+        if after:
+            self._keys.setdefault(after, {})[key] = None
+
+
+class Crowd:
+    """`rank` tells how far a connection has come. A key is what `addresses.counted` makes of an address; the time is
+    the reactor's, in seconds."""
+
+    def __init__(self, rank: Callable[[Hashable], Rank]) -> None:
+        self._rank = rank
+        self._groups: dict[str, dict[Hashable, float]] = {}  # by key: each with its time, the oldest first
+        self._everybody = Ranking()
+        self._networks: dict[str, Ranking] = {}
+
+    def __len__(self) -> int:
+        return self._everybody.total
+
+    def of_address(self, key: str) -> int:
+        return len(self._groups.get(key, ()))
+
+    def of_network(self, network: str) -> int:
+        ranking = self._networks.get(network)
+        return 0 if ranking is None else ranking.total
+
+    def add(self, key: str, who: Hashable, seconds: float) -> None:
+        group = self._groups.setdefault(key, {})
+        group[who] = seconds
+        self._everybody.more(key, len(group))
+        self._networks.setdefault(neighbourhood(key), Ranking()).more(key, len(group))
+
+    def remove(self, key: str, who: Hashable) -> bool:
+        """Returns whether it was there."""
+        group = self._groups.get(key)
+        if group is None or who not in group:
+            return False
+        del group[who]
+        if not group:
+            del self._groups[key]
+        self._everybody.fewer(key, len(group))
+        network = neighbourhood(key)
+        self._networks[network].fewer(key, len(group))
+        if not self._networks[network].total:
+            del self._networks[network]
+        return True
+
+    def first(self, key: str, most: Rank = Rank.STARTED) -> Hashable | None:
+        """Of an address, the one that makes way first: the oldest of the lowest rank, up to `most`."""
+        found, lowest = None, most + 1
+        for who in self._groups.get(key, ()):
+            rank = self._rank(who)
+            if rank < lowest:
+                found, lowest = who, rank
+                if not rank:
+                    break
+        return found
+
+    def first_of_all(self) -> tuple[str, Hashable] | None:
+        """The one that makes way first if there are too many in all, and its key: of the address with the most. None if
+        all are CHECKED."""
+        for key in self._everybody.largest():
+            who = self.first(key)
+            if who is not None:
+                return key, who
+        return None
+
+    @property
+    def largest(self) -> str:
+        """The address with the most; "" if there are none."""
+        return next(self._everybody.largest(), "")
+
+    def too_many_of_address(self, key: str, limit: int, until: float) -> list[tuple[str, Hashable]]:
+        """Who makes way so that no more than `limit` are left of an address, first those of the lowest rank, then the
+        oldest; only those that have been here since `until` or earlier. Those that are CHECKED do not count."""
+        candidates = self._candidates(key)
+        return [(key, who) for who, since in candidates[: max(0, len(candidates) - limit)] if since <= until]
+
+    def too_many_of_network(self, network: str, limit: int, until: float) -> list[tuple[str, Hashable]]:
+        """Likewise of a network, always one of the address with the most."""
+        ranking = self._networks.get(network)
+        if ranking is None:
+            return []
+        candidates = {key: self._candidates(key) for key in ranking.largest()}
+        excess = sum(map(len, candidates.values())) - limit
+        heap = [(-len(found), key) for key, found in candidates.items() if found]
+        heapify(heap)
+        leaving = []
+        for _ in range(excess):
+            count, key = heap[0]
+            who, since = candidates[key][len(candidates[key]) + count]
+            if since <= until:
+                leaving.append((key, who))
+            heapreplace(heap, (count + 1, key))
+        return leaving
+
+    def _candidates(self, key: str) -> list[tuple[Hashable, float]]:
+        """Those that are not CHECKED, in the order in which they make way."""
+        ranked = [(self._rank(who), who, since) for who, since in self._groups.get(key, {}).items()]
+        ranked.sort(key=lambda one: one[0])  # those of a rank stay in order
+        return [(who, since) for rank, who, since in ranked if rank < Rank.CHECKED]

@@ -1,0 +1,62 @@
+"""How often something happened lately, for each address, and what follows from that: nothing, a delay, or a refusal."""
+
+from collections.abc import Callable
+from math import ceil
+from typing import Final
+
+MINUTE_SECONDS: Final = 60.0
+MANY: Final = 10.0
+"""At so many times the limit an address is refused. Below that it is only slowed: behind one address there may be a
+whole company, and only one bad client."""
+STEP_SECONDS: Final = 0.25
+"""The delay at the limit. It grows in proportion, up to 2.5 s: a person waits for so long without giving up."""
+MOST_KEYS: Final = 16_384
+"""So many addresses are remembered, in about 3 MB; then the one that was counted longest ago is forgotten."""
+
+
+class Rate:
+    """Leaky buckets: what has happened drains away evenly, a limit's worth in a minute.
+
+    `per_minute` is the limit; 0 means that nothing is counted. `seconds` is the reactor's clock.
+    """
+
+    def __init__(self, per_minute: float, seconds: Callable[[], float]) -> None:
+        self._limit = per_minute
+        self._seconds = seconds
+        self._levels: dict[str, tuple[float, float]] = {}  # and when; the one that was counted longest ago comes first
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def count(self, key: str) -> None:
+        if not self._limit:
+            return
+        # What is above a refusal takes no more than a minute to drain away.
+        level = min(self._level(key) + 1, self._limit * (MANY + 1))
+        self._levels.pop(key, None)
+        self._levels[key] = level, self._seconds()
+        if len(self._levels) > MOST_KEYS:
+            del self._levels[next(iter(self._levels))]
+
+    def delay(self, key: str) -> float:
+        """Seconds by which an address is to be slowed; 0 below the limit."""
+        if key not in self._levels:
+            return 0
+        times = self._level(key) / self._limit
+        return STEP_SECONDS * times if times >= 1 else 0
+
+    def retry(self, key: str) -> int:
+        """Whole seconds for which an address is to be refused; 0 if it is not."""
+        if key not in self._levels:
+            return 0
+        excess = self._level(key) - (self._limit * MANY - 1)
+        return max(1, ceil(excess * MINUTE_SECONDS / self._limit)) if excess > 0 else 0
+
+    def sweep(self) -> None:
+        """Forgets what has drained away; to be called now and then."""
+        for key in [key for key in self._levels if not self._level(key)]:
+            del self._levels[key]
+
+    def _level(self, key: str) -> float:
+        level, at = self._levels.get(key, (0.0, 0.0))
+        return max(0.0, level - (self._seconds() - at) * self._limit / MINUTE_SECONDS)

@@ -1,0 +1,67 @@
+"""When news of an account may be told, so that nobody makes the server write to everybody as often as they like."""
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+GATHER_SECONDS = 1.0
+"""News of many accounts that comes within this time is told in one piece: after a restart hundreds come back at once.
+People do not notice a second, and it leaves one write a second for each recipient."""
+SLACK_SECONDS = 0.001
+"""What is due so soon is due now: sums of times are not exact."""
+
+
+class Pace:
+    """Asks `tell` for the news of each account at most once in `seconds`, and for news at all at most once in
+    GATHER_SECONDS; after a quiet time at once. `seconds` 0: always at once.
+
+    `tell` is given accounts, those that wait longest first. It takes some of the first of them, and returns whether
+    anybody was told of each; the others are given to it again in the next turn of the reactor.
+    """
+
+    def __init__(self, clock: IReactorTime, seconds: float, tell: Callable[[Sequence[int]], dict[int, bool]]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._gather_seconds = min(GATHER_SECONDS, seconds)
+        self._tell = tell
+        self._due: dict[int, None] = {}
+        self._quiet: dict[int, float] = {}  # by account told of lately, until when nothing more is; oldest first
+        self._gathers = 0.0  # until when
+        self._next: IDelayedCall | None = None
+
+    def add(self, account_id: int) -> None:
+        """There is news of this account."""
+        self._due[account_id] = None
+        at = max(self._gathers, self._quiet.get(account_id, 0.0))
+        if at - self._clock.seconds() > SLACK_SECONDS:
+            self._run_at(at)
+        else:
+            self._run()
+
+    def _run_at(self, at: float) -> None:
+        if self._next is not None:
+            if self._next.getTime() <= at:
+                return
+            self._next.cancel()
+        self._next = self._clock.callLater(max(at - self._clock.seconds(), 0), self._called)
+
+    def _called(self) -> None:
+        self._next = None
+        self._run()
+
+    def _run(self) -> None:
+        now = self._clock.seconds()
+        while self._quiet and next(iter(self._quiet.values())) - now <= SLACK_SECONDS:
+            del self._quiet[next(iter(self._quiet))]
+        ready = [account_id for account_id in self._due if account_id not in self._quiet]
+        taken = self._tell(ready) if ready else {}
+        for account_id, told in taken.items():
+            del self._due[account_id]
+            if told and self._seconds:
+                self._quiet[account_id] = now + self._seconds
+        if any(taken.values()) or self._due:
+            self._gathers = now + self._gather_seconds
+        if len(taken) < len(ready):
+            self._run_at(now)
+        elif self._due:
+            self._run_at(max(self._gathers, min(self._quiet[account_id] for account_id in self._due)))

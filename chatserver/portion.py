@@ -1,0 +1,101 @@
+"""How much fits into one answer. Its limit is in bytes, because a page of long messages is a thousand times as large as
+one of short ones.
+
+Answers are values that each dialect renders in its own way. The sizes here are upper bounds for all of them, not exact.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final, TypeVar
+
+import msgspec
+
+from chatserver.answers import BanLine, MemberLine, RoomLine, RoomStatus, UserLine
+from chatserver.events import Entry, Invited, RoomFacts
+
+T = TypeVar("T")
+
+FRAME_BYTES: Final = 1024
+"""What an answer has besides its list, at most: its tag, and for people headings and remarks."""
+
+LINE_BYTES: Final = 176
+"""What an item of a list has besides its names and texts, at most: the names of its fields, numbers and times."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Portion:
+    """What is left of an answer of `limit` bytes (0: there is no limit). What is taken uses it up.
+
+    If there are any items, at least one is taken, so that a client that asks for the rest makes progress.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limited = limit > 0
+        self._left = limit - FRAME_BYTES
+
+    def head(self, items: Sequence[T], size: Callable[[T], int]) -> list[T]:
+        """The first items, as far as they fit."""
+        return list(items[: self._count(items, size)])
+
+    def tail(self, items: Sequence[T], size: Callable[[T], int]) -> list[T]:
+        """The last items, as far as they fit, in their order."""
+        return list(items[len(items) - self._count(items[::-1], size) :])
+
+    def _count(self, items: Sequence[T], size: Callable[[T], int]) -> int:
+        if not self._limited:
+            return len(items)
+        count, used = 0, 0
+        for total in accumulate(map(size, items)):
+            if count and total > self._left:
+                break
+            count, used = count + 1, total
+        self._left -= used
+        return count
+
+
+WHOLE: Final = Portion(0)
+"""For whatever has no limit."""
+
+
+def text_size(text: str) -> int:
+    """JSON escapes quotes, backslashes and line ends. For people, line ends and every 70 cells take 7 bytes more."""
+    size = len(_encode(text))
+    return size + (size >> 3) + 5 * text.count("\n")
+
+
+def entry_size(label: str, entry: Entry) -> int:
+    """Of an entry of the room `label`."""
+    names = len(label) + len(entry.author) + len(entry.target)
+    return LINE_BYTES + names + text_size(entry.text) + text_size(entry.client_id or "")
+
+
+def found_size(viewer_id: int) -> Callable[[tuple[RoomFacts, Entry]], int]:
+    """Of an entry with its room, as this account sees it."""
+    return lambda found: entry_size(found[0].label(viewer_id), found[1])
+
+
+def room_size(line: RoomLine) -> int:
+    return LINE_BYTES + len(line.room) + text_size(line.topic)
+
+
+def status_size(status: RoomStatus) -> int:
+    return LINE_BYTES + len(status.room)
+
+
+def invited_size(invited: Invited) -> int:
+    return LINE_BYTES + 2 * len(invited.room) + len(invited.by)
+
+
+def member_size(line: MemberLine) -> int:
+    """A padded column of names for people is shorter than the object with its fields."""
+    return LINE_BYTES // 2 + len(line.name)
+
+
+def user_size(line: UserLine) -> int:
+    return LINE_BYTES + 2 * (len(line.name) + text_size(line.away))
+
+
+def ban_size(line: BanLine) -> int:
+    """For people a reason may have to fit into a column of 20 cells, each line of it 80 long."""
+    return LINE_BYTES + len(line.name or line.address or "") + len(line.by) + 4 * text_size(line.reason)

@@ -1,0 +1,90 @@
+"""What a session may do that logged in with a token: less than with the password, and for some tokens much less.
+
+One place decides it, `Scope.confined`, by which every line of such a session passes. What it does not name is refused,
+so that a new command is not open to a restricted token by accident.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct, structs
+
+from chatserver import commands as c
+from chatserver.errors import ErrorWord, Refused, no_such_room
+from chatserver.events import Live, News, ReadMark
+
+Kinds = frozenset[type[c.Command]]
+
+WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget})
+"""For no token: whoever finds one cannot take the account over, or erase it. Nor can a token create tokens."""
+
+ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Logout, c.Quit})
+"""They concern the connection alone."""
+
+READING: Final[Kinds] = ALWAYS | {
+    c.Rooms, c.Look, c.Members, c.History, c.Search, c.Unread, c.Bans, c.Who, c.Export
+}  # fmt: skip
+"""For a token that is read-only."""
+
+IN_A_ROOM: Final[Kinds] = frozenset({
+    c.Look, c.Join, c.Leave, c.Delete, c.Set, c.Topic, c.Say, c.Edit, c.Erase, c.Read, c.History, c.Members, c.Search,
+    c.Invite, c.Uninvite, c.Role, c.Kick, c.Ban, c.Unban, c.Bans, c.Mute, c.Unmute,
+})  # fmt: skip
+"""For a token for one room, if they name that room. Without a room, `search` is for that room."""
+
+ABOUT_ROOMS: Final[Kinds] = frozenset({c.Rooms, c.Unread, c.Who})
+"""For a token for one room: their handlers know of no other (see `handlers.confined`)."""
+
+RoomIds = Callable[[str], int]
+"""The id of the room that a session means by a label and hears; 0 if it hears none of that label."""
+
+
+def _not_allowed(why: str) -> Refused:
+    return Refused(ErrorWord.NOT_ALLOWED, f"{why} Log in with the password to do that.")
+
+
+class Scope(Struct, frozen=True):
+    """What a token is good for. `room_id`: it is for this room only; 0: for all.
+
+    `seconds`: how long it lasts, by the database's clock, from when it was looked up; None: until it is revoked.
+    """
+
+    read_only: bool = False
+    room_id: int = 0
+    seconds: float | None = None
+
+    def hears(self, room_id: int) -> bool:
+        return self.room_id in (0, room_id)
+
+    def is_told(self, item: News, ids: RoomIds) -> bool:
+        """Whether a session is told this. One for a single room is told nothing of people, who may be in others too."""
+        if not self.room_id:
+            return True
+        return isinstance(item, ReadMark | Live) and ids(item.room) == self.room_id
+
+    def confined(self, command: c.Command, label: str, ids: RoomIds) -> c.Command:
+        """The command as far as it is allowed. `label` is what the session calls its only room, "" if it is in none.
+
+        Raises Refused: not-allowed; no-such-room for all rooms but its own, whether they exist or not.
+        """
+        kind = type(command)
+        if kind in WITH_PASSWORD:
+            raise _not_allowed("You logged in with a token.")
+        if isinstance(command, c.Token) and command.label is not None:
+            raise _not_allowed("You logged in with a token, which cannot create tokens.")
+        if self.read_only and kind not in READING:
+            raise _not_allowed("The token that you logged in with is read-only.")
+        if not self.room_id or kind in ALWAYS:
+            return command
+        if kind in ABOUT_ROOMS and label:
+            return command
+        if isinstance(command, c.Search) and command.room is None:
+            command = structs.replace(command, room=label)
+        room: str | None = getattr(command, "room", None)
+        if kind not in ABOUT_ROOMS and (kind not in IN_A_ROOM or room is None):
+            raise _not_allowed("The token that you logged in with is for one room.")
+        if not label:
+            raise Refused(ErrorWord.NOT_A_MEMBER, "You are not in the room that your token is for.")
+        if room is None or ids(room) != self.room_id:
+            raise no_such_room(room or label)
+        return command

@@ -1,0 +1,154 @@
+"""Erasing accounts: what identifies a person leaves the database, and on request also what they said.
+
+The account is unusable after the first transaction. What is left then is done in steps, each a short transaction, so
+that nobody waits for an account with many messages. A step that never came is done by the next server, or by whoever
+gives the command again.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+
+from chatserver.events import DIRECT, EDITED, ERASED, MESSAGE, PERSON, Person
+from chatserver.store import changes, clock, rooms
+from chatserver.store.accounts import ERASED_NAME
+from chatserver.store.schema import (
+    AccountRow,
+    BlockRow,
+    EntryRow,
+    ErasureRow,
+    InvitationRow,
+    MembershipRow,
+    RoomRow,
+    SessionRow,
+    TokenRow,
+)
+from chatserver.store.visibility import open_membership
+
+STEP_ROOMS: Final = 10
+STEP_SESSIONS: Final = 1000
+STEP_TEXTS: Final = 100
+"""What one transaction does at most: some hundredths of a second."""
+
+PAUSE_SECONDS: Final = 0.05
+"""Between two steps, for others: on SQLite a second process looks for its turn, at first every few milliseconds."""
+
+PAGE: Final = 10_000
+"""Entries looked up at a time."""
+
+ABANDONED: Final = timedelta(seconds=30)
+"""Whoever has done no step for so long has died."""
+
+Place = tuple[int, int]
+"""The room and the seq of an entry."""
+
+
+def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
+    """Makes an account unusable, removes what identifies the person, and begins to remove the rest: their memberships,
+    their addresses and, with `messages`, the text of what they said. What takes more than a step stays `pending`.
+
+    The name stays reserved. Notifies running servers.
+    """
+    for table, mine in (
+        (InvitationRow, (InvitationRow.account_id == who.id) | (InvitationRow.invited_by == who.id)),
+        (BlockRow, (BlockRow.account_id == who.id) | (BlockRow.blocked_id == who.id)),
+        (TokenRow, TokenRow.account_id == who.id),
+    ):
+        db.execute(delete(table).where(mine))
+    # Nobody can write to the account in a direct room any more.
+    direct = (
+        select(MembershipRow.room_id)
+        .join(RoomRow, RoomRow.id == MembershipRow.room_id)
+        .where(MembershipRow.account_id == who.id, RoomRow.kind == DIRECT)
+    )
+    others = (MembershipRow.room_id.in_(direct), MembershipRow.account_id != who.id)
+    db.execute(update(MembershipRow).where(*others).values(blocked=True))
+    erased = {
+        "name": f"{ERASED_NAME}{who.id}",
+        "password_hash": None,
+        "kind": PERSON,
+        "erased_at": at,
+        "last_seen_at": None,
+    }
+    db.execute(update(AccountRow).where(AccountRow.id == who.id).values(**erased))
+    changes.note(db, "account", who.id, at)
+    db.execute(insert(ErasureRow).values(account_id=who.id, messages=messages))
+    step(db, who.id, places(db, who.id, STEP_TEXTS) or [], at)
+    db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=None))
+
+
+def pending(db: Connection) -> list[int]:
+    """The accounts whose erasure is not finished and that nobody works on."""
+    return list(db.scalars(select(ErasureRow.account_id).where(_is_idle(db)).order_by(ErasureRow.account_id)))
+
+
+def claim(db: Connection, account_id: int) -> bool:
+    """Whether nobody else works on this erasure; then nobody will before ABANDONED."""
+    free = (ErasureRow.account_id == account_id, _is_idle(db))
+    return db.execute(update(ErasureRow).where(*free).values(taken_at=clock.now(db))).rowcount > 0
+
+
+def _is_idle(db: Connection) -> Any:
+    return or_(ErasureRow.taken_at.is_(None), ErasureRow.taken_at < clock.now(db) - ABANDONED)
+
+
+def places(db: Connection, account_id: int, limit: int = PAGE) -> list[Place] | None:
+    """Entries whose texts are still to be erased, in order, though not all of them; None if the erasure is finished."""
+    messages = db.scalar(select(ErasureRow.messages).where(ErasureRow.account_id == account_id))
+    if messages is None:
+        return None
+    if not messages:
+        return []
+    rows = db.execute(select(EntryRow.room_id, EntryRow.seq).where(*_is_said(account_id)).limit(limit))
+    return sorted((room_id, seq) for room_id, seq in rows)
+
+
+def steps(found: list[Place]) -> Iterator[list[Place]]:
+    """What is given to `step`, one after another: at least one, even if no text is left."""
+    for first in range(0, max(len(found), 1), STEP_TEXTS):
+        yield found[first : first + STEP_TEXTS]
+
+
+def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) -> None:
+    """Does a part of an erasure: these texts, or a part of the rest. Finishes it if nothing is left. Doing it twice
+    changes nothing. Notifies running servers of the rooms that the account has left."""
+    taken = update(ErasureRow).where(ErasureRow.account_id == account_id).values(taken_at=clock.now(db))
+    if not db.execute(taken).rowcount:
+        return
+    if _leave_some(db, account_id, at):
+        return  # rooms are locked, for as short a time as possible
+    known = select(SessionRow.id).where(SessionRow.account_id == account_id, SessionRow.address != "")
+    blank = update(SessionRow).where(SessionRow.id.in_(known.limit(STEP_SESSIONS))).values(address="")
+    blanked = db.execute(blank).rowcount
+    if found:
+        db.execute(_ERASE, [{"in_room": room_id, "with_seq": seq} for room_id, seq in found])
+    if blanked < STEP_SESSIONS and len(found) < STEP_TEXTS and not places(db, account_id, 1):
+        db.execute(delete(ErasureRow).where(ErasureRow.account_id == account_id))
+
+
+def _leave_some(db: Connection, account_id: int, at: datetime) -> bool:
+    """Leaves up to STEP_ROOMS rooms. Returns whether there were any."""
+    names = db.scalars(
+        select(RoomRow.name)
+        .join(MembershipRow, open_membership(account_id))
+        .where(RoomRow.kind != DIRECT, RoomRow.deleted_at.is_(None))
+        .order_by(RoomRow.id)
+        .limit(STEP_ROOMS)
+    ).all()
+    who = Person(account_id, f"{ERASED_NAME}{account_id}")
+    changes.grown(db, [rooms.leave(db, who, name, at)[0].id for name in names], at)
+    return bool(names)
+
+
+def _is_said(account_id: int) -> tuple[Any, ...]:
+    said = EntryRow.kind.in_((MESSAGE, EDITED))
+    return EntryRow.author_id == account_id, said, EntryRow.state.is_distinct_from(ERASED)
+
+
+_ERASE: Final = (
+    update(EntryRow)
+    .where(EntryRow.room_id == bindparam("in_room"), EntryRow.seq == bindparam("with_seq"))
+    .values(text="", state=ERASED)
+)

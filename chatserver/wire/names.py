@@ -1,0 +1,50 @@
+"""Names that mislead: those that sound like the server or its staff, and those that look like somebody else's."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from chatserver.errors import ErrorWord, Refused
+
+RESERVED: Final = (
+    "abuse", "admin", "administrator", "administrators", "admins", "all", "chatctl", "chatserver", "everybody",
+    "everyone", "guest", "guests", "help", "helpdesk", "here", "hostmaster", "me", "mod", "moderator", "moderators",
+    "mods", "motd", "nobody", "none", "notice", "null", "oper", "operator", "operators", "opers", "owner", "owners",
+    "postmaster", "root", "security", "server", "staff", "superuser", "support", "sysadmin", "sysop", "system",
+    "undefined", "webmaster", "you",
+)  # fmt: skip
+"""Names that readers would take for the server itself, for those who run it, or for a word of its lines."""
+
+_ERASED: Final = "erased-"
+
+_LOOKALIKES: Final = str.maketrans({"i": "l", "1": "l", "0": "o", "m": "rn", "w": "vv", "_": "-"})
+
+
+def skeleton(name: str) -> str:
+    """What names that look alike have in common: two names are hard to tell apart if their skeletons are equal.
+
+    This is the idea of Unicode's UTS #39, section 4, for the few characters that a name can have: `l`, `I`, `i` and `1`
+    are one character, and so are `O`, `o` and `0`, `rn` and `m`, `vv` and `w`, `_` and `-`. Case is ignored, since
+    names are compared without it, and so are repeated and trailing separators. At most twice as long as the name.
+    """
+    return re.sub("-+", "-", name.lower().translate(_LOOKALIKES)).rstrip("-")
+
+
+@lru_cache(maxsize=8)
+def _reserved(more: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(skeleton(name) for name in (*RESERVED, *more))
+
+
+def check_new(name: str, more: Iterable[str] = ()) -> None:
+    """Raises Refused(bad-name) for a name that nobody may register; `more`: reserved ones besides RESERVED."""
+    like = skeleton(name)
+    if like in _reserved(tuple(more)):
+        raise Refused(ErrorWord.BAD_NAME, "This name is reserved, or looks like one that is. Choose another name.")
+    if like.startswith(_ERASED):
+        raise Refused(ErrorWord.BAD_NAME, "Erased accounts are shown under such names. Choose another name.")
+
+
+def looks_taken() -> Refused:
+    """The refusal of a name whose skeleton is another account's."""
+    return Refused(ErrorWord.BAD_NAME, "This name looks like that of another account. Choose one that differs more.")

@@ -1,0 +1,267 @@
+"""What comes before a door: making way, delays, and PROXY headers."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chatserver.config import NO_LIMITS, Limits
+from chatserver.net import connections, factory
+from chatserver.net.admission import SPARED_SECONDS
+from chatserver.net.arrival import HEADER_SECONDS, ProxyGate, Waiting
+from chatserver.net.connections import CROWDED, CROWDED_SECONDS
+from chatserver.net.factory import ChatFactory
+from chatserver.net.line import LineDoor
+from chatserver.net.rates import STEP_SECONDS
+from chatserver.net.websocket import WebSocketDoor
+from chatserver.stages import Stage
+from chatserver.store.moderation import NetworkBan
+from chatserver.wire.addresses import Networks
+from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
+from tests.support.memory import logged_warnings
+from tests.support.proxy import v1, v2
+
+PROXY, SOMEWHERE, CLIENT = "10.0.0.1", "192.0.2.1", "198.51.100.7"
+LOGIN = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}"}}\n'.encode()
+
+
+def at(host: str) -> Any:
+    return SimpleNamespace(host=host)
+
+
+def hall_with(folder: Path, **settings: Any) -> Hall:
+    quiet: Any = {"handshake_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
+    return Hall(folder, Limits(**(quiet | settings)))
+
+
+# Making way
+
+
+def test_making_way(tmp_path: Path) -> None:
+    """A connection that makes way is told why and when to come back, in its dialect; one that has logged in stays."""
+    hall = hall_with(tmp_path, connections_per_address=4)
+    ana = hall.client().come_in("ana")
+    person, program, browser = hall.client(), hall.client().post("ping"), hall.browser()
+    new = [hall.client().post("ping") for _ in range(3)]
+    hall.settle()
+    assert "* Too many connections" in person.lines[-2] + person.lines[-1]
+    assert program.events[-1] == {
+        "event": "closing", "reason": "too-many-connections", "text": CROWDED[1], "retry": CROWDED_SECONDS
+    }  # fmt: skip
+    assert browser.wire.taken.startswith(b"HTTP/1.1 503 ")
+    assert {person.session.stage, program.session.stage, browser.session.stage} == {Stage.ENDING}
+    assert [client.session.stage for client in new] == [Stage.GREETING] * 3
+    ana.say("still here")
+    assert ana.said == ["still here"]
+    hall.client()
+    assert new[0].closing == ["too-many-connections"]
+
+
+def test_a_quota(tmp_path: Path) -> None:
+    """The quota of an address is kept from second to second, and a login leaves room for another stranger."""
+    hall = hall_with(tmp_path, pending_per_address=2)
+    clients = [hall.client() for _ in range(4)]
+    clients[0].come_in("ana")
+    hall.passes(SPARED_SECONDS + 0.5)
+    assert [client.session.stage for client in clients] == [Stage.IN, Stage.ENDING, Stage.NEW, Stage.NEW]
+
+
+def test_a_login_under_way(tmp_path: Path) -> None:
+    """Whoever waits for the check of a login does not make way for others of the address."""
+    hall = hall_with(tmp_path, pending_per_address=2)
+    hall.inline.hold()
+    clients = [hall.client().send(LOGIN.replace(b"ana", f"ana{n}".encode())) for n in range(10)]
+    late = [hall.client() for _ in range(3)]
+    hall.passes(SPARED_SECONDS + 0.5)
+    assert late[0].session.stage is Stage.ENDING
+    hall.inline.release()
+    hall.settle()
+    assert all(client.session.stage is Stage.IN for client in clients)
+
+
+def test_those_that_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many that made way may take their time to read why; and one that is ending anyway is cut off."""
+    monkeypatch.setattr(connections, "LEAVING", 2)
+    hall = hall_with(tmp_path, connections_per_address=1)
+    stubborn = [hall.client(room=0) for _ in range(5)]
+    assert [client.wire.aborted for client in stubborn] == [True, True, False, False, False]
+    stubborn[-1].connection.end("foreign")
+    hall.client()
+    assert stubborn[-1].wire.aborted
+    for client in stubborn:
+        client.cut()
+    assert not hall.connections._leaving
+
+
+def test_farewells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many at a time are told why they are refused; further ones are closed at once."""
+    monkeypatch.setattr(factory, "FAREWELLS", 2)
+    hall = hall_with(tmp_path)
+    hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
+    chat = hall.factory()
+    refused = [Client(hall, chat.buildProtocol(None), room=0) for _ in range(2)]
+    assert chat.buildProtocol(None) is None
+    refused[0].cut()
+    assert chat.buildProtocol(None) is not None
+
+
+# Delays
+
+
+def slowed(folder: Path, **settings: Any) -> tuple[Hall, Client]:
+    """A client of an address that has offended."""
+    hall = hall_with(folder, offences_per_address=1, **settings)
+    hall.connections.admission.offence(SOMEWHERE)
+    return hall, hall.client(address=at(SOMEWHERE))
+
+
+def test_a_delay(tmp_path: Path) -> None:
+    """Whoever is slowed is neither greeted nor read until its time has come, then treated as everybody."""
+    hall, client = slowed(tmp_path)
+    client.send(LOGIN)
+    assert (client.seen, client.wire.unread, client.wire.reading) == (b"", [LOGIN], False)
+    assert hall.client(address=at(CLIENT)).lines
+    hall.passes(STEP_SECONDS + 0.1)
+    assert client.lines[0].startswith("* Welcome")
+    assert client.answers[0]["ok"]
+    assert client.say("hello").said == ["hello"]
+
+
+def test_the_end_of_a_delay(tmp_path: Path) -> None:
+    """Meanwhile the client may leave, be banned, or make way; and the server may stop."""
+    hall, gone = slowed(tmp_path, connections_per_address=3)
+    gone.cut()
+    hall.passes(1)
+    assert gone.seen == b""
+    hall.connections.admission.offence(SOMEWHERE)
+    banned = hall.client(address=at(SOMEWHERE))
+    hall.connections.set_bans([NetworkBan(Networks([f"{SOMEWHERE}/32"])._networks[0], None, "spam")])
+    hall.passes(1)
+    assert "banned" in banned.lines[0]
+    hall.connections.set_bans([])
+    crowd = [hall.client(address=at(SOMEWHERE)) for _ in range(3)]
+    assert isinstance(crowd[0].door, Waiting)
+    refused = hall.client(address=at(SOMEWHERE))  # all are kept waiting by the server: nobody makes way
+    assert "too many connections" in refused.lines[0]
+    hall.connections.closing = True
+    hall.passes(1)
+    assert all(client.wire.aborted for client in crowd)
+    assert hall.connections.admission.refusal(SOMEWHERE) is None
+
+
+def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
+    """Where everybody is kept waiting, the address with the most has to make room, and its client is told."""
+    hall, client = slowed(tmp_path, pending_connections=2)
+    hall.client(address=at(SOMEWHERE))
+    hall.client(address=at(CLIENT))
+    assert client.lines == [f"! {CROWDED[1]}"]
+
+
+# PROXY headers
+
+
+def trusting(hall: Hall, door: Any = LineDoor) -> ChatFactory:
+    return ChatFactory(hall.connections, lambda: door(hall.settings), hall._new_id, Networks(["10.0.0.0/8"]))
+
+
+def behind_proxy(hall: Hall, host: str = PROXY, chat: ChatFactory | None = None) -> Client:
+    """Somebody connects through the proxy, which has sent nothing yet."""
+    return Client(hall, (chat or trusting(hall)).buildProtocol(at(host)))
+
+
+def addresses(hall: Hall) -> list[str]:
+    return sorted(connection.session.address for connection in hall.connections.open)
+
+
+@pytest.mark.parametrize(
+    ("header", "address"),
+    [(v1(CLIENT), CLIENT), (v2(CLIENT), CLIENT), (v2("2001:db8::7"), "2001:db8::7"), (b"PROXY UNKNOWN\r\n", PROXY)],
+)
+def test_the_address_behind_a_proxy(hall: Hall, header: bytes, address: str) -> None:
+    """Whoever comes through a trusted proxy has the address of the header, whatever pieces that comes in."""
+    whole, pieces = behind_proxy(hall).send(header + LOGIN), behind_proxy(hall)
+    for byte in header + LOGIN.replace(b"ana", b"bob"):
+        pieces.send(bytes([byte]))
+    assert [client.answers[0]["name"] for client in (whole, pieces)] == ["ana", "bob"]
+    assert addresses(hall) == [address] * 2
+
+
+def test_a_browser_behind_a_proxy(hall: Hall) -> None:
+    """The header comes before the request of a WebSocket, and may come with it."""
+    browser = WebSocketClient(hall, trusting(hall, WebSocketDoor).buildProtocol(at(PROXY)))
+    browser.protocol.send_request(browser.protocol.connect())
+    browser.raw(v2(CLIENT) + b"".join(browser.protocol.data_to_send()))
+    assert browser.wire.taken.startswith(b"HTTP/1.1 101 ")
+    assert addresses(hall) == [CLIENT]
+
+
+@pytest.mark.parametrize("data", [b"ana\r\n", LOGIN, b"PROXY TCP4 nonsense\r\n", b"\x16\x03\x01\x02\x00"])
+def test_a_proxy_without_a_header(hall: Hall, data: bytes) -> None:
+    """A connection of a trusted proxy that begins otherwise, or does not begin in time, ends without a word; the log
+    names the proxy and the remedy, but not with each one."""
+    chat = trusting(hall)
+    with logged_warnings() as warnings:
+        stray, silent = behind_proxy(hall, chat=chat), behind_proxy(hall, chat=chat).send(b"PROXY TCP4 ")
+        stray.send(data)
+        assert (stray.wire.lost, stray.seen, silent.wire.lost) == (True, b"", False)
+        assert behind_proxy(hall, chat=chat).send(data).wire.lost
+        hall.passes(HEADER_SECONDS + 0.1)
+        assert (silent.wire.lost, silent.seen) == (True, b"")
+    assert len(warnings) == 2
+    assert all(f"from {PROXY} " in line and "server.trusted_proxies" in line for line in warnings)
+
+
+def test_others_have_no_header(hall: Hall) -> None:
+    """A header from anybody else is a line like any other."""
+    stranger = behind_proxy(hall, CLIENT)
+    assert stranger.lines[0].startswith("* Welcome")
+    stranger.send(v1("203.0.113.9"))
+    assert addresses(hall) == [CLIENT]
+    assert stranger.lines[-1].startswith("! ")
+
+
+def test_bans_behind_a_proxy(hall: Hall) -> None:
+    """A ban hits the client's address, not the proxy's."""
+    client = behind_proxy(hall).send(v1(CLIENT))
+    hall.connections.set_bans([NetworkBan(Networks([f"{CLIENT}/32"])._networks[0], None, "spam")])
+    hall.settle()
+    assert "banned" in client.lines[-1]
+    assert "banned" in behind_proxy(hall).send(v1(CLIENT)).lines[0]
+    assert behind_proxy(hall).send(v1(SOMEWHERE)).lines[0].startswith("* Welcome")
+
+
+def test_quotas_behind_a_proxy(tmp_path: Path) -> None:
+    """Each client uses the quotas of its own address. What the proxy itself has open counts for the proxy, and makes
+    way, too."""
+    hall = hall_with(tmp_path, connections_per_address=2, connections_per_minute=3, pending_per_address=1)
+    for n in range(1, 10):
+        behind_proxy(hall).send(v1(f"198.51.100.{n}") + LOGIN.replace(b"ana", f"ana{n}".encode()))
+    assert len(addresses(hall)) == 9
+    behind_proxy(hall).send(v1(CLIENT) + LOGIN)
+    assert "too many connections" in behind_proxy(hall).send(v1(CLIENT)).lines[0]
+    silent = [behind_proxy(hall) for _ in range(4)]
+    assert all(isinstance(client.door, ProxyGate) for client in silent)
+    assert [client.wire.lost for client in silent] == [True, True, False, False]
+    hall.passes(SPARED_SECONDS + 0.5)
+    assert [client.wire.lost for client in silent] == [True, True, True, False]
+    assert hall.connections.admission.delay(PROXY) == 0
+
+
+def test_a_slow_client_behind_a_proxy(tmp_path: Path) -> None:
+    """What came with the header is read when a delay is over."""
+    hall = hall_with(tmp_path, offences_per_address=1)
+    hall.connections.admission.offence(CLIENT)
+    client = behind_proxy(hall).send(v1(CLIENT) + LOGIN[:20])
+    client.send(LOGIN[20:])
+    assert (client.seen, client.wire.unread) == (b"", [LOGIN[20:]])
+    hall.passes(STEP_SECONDS + 0.1)
+    assert client.answers[0]["ok"]
+
+
+def test_a_proxy_while_the_server_stops(hall: Hall) -> None:
+    """Nobody comes in any more."""
+    early = behind_proxy(hall)
+    hall.connections.closing = True
+    assert early.send(v1(CLIENT)).wire.aborted
+    assert trusting(hall).buildProtocol(at(PROXY)) is None

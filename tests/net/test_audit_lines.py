@@ -1,0 +1,44 @@
+"""What the server writes to the audit log while it serves."""
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+from tests.net.conftest import OpenHall
+
+SECRET = "between-us-two"
+
+
+@pytest.fixture
+def audited() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"] == "chatserver.audit":
+            lines.append(formatEvent(event).removeprefix("audit: "))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+def test_acts(open_hall: OpenHall, audited: list[str]) -> None:
+    """What moderators and owners do is logged once it is done, with whom it was done to, without their words."""
+    hall = open_hall()
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.post("create", room="books")
+    bob.post("join", room="books")
+    audited.clear()
+    ana.post("role", room="books", name="bob", role="moderator")
+    ana.post("kick", room="books", name="bob", reason=SECRET)
+    ana.post("ban", room="books", name="bob", reason=SECRET)
+    bob.post("kick", room="books", name="ana")
+    assert [line for line in audited if line.startswith("act ")] == [
+        "act address=local name=ana act=role room=books target=bob role=moderator",
+        "act address=local name=ana act=kick room=books target=bob",
+        "act address=local name=ana act=ban room=books target=bob",
+    ]
+    assert SECRET not in "".join(audited)

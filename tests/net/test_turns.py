@@ -1,0 +1,142 @@
+"""How much of one connection is done before the others have their turn."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from chatserver.net.door import Door
+from chatserver.net.intake import PIECE_BYTES
+from chatserver.net.line import LineDoor
+from chatserver.net.websocket import WebSocketDoor
+from tests.net.conftest import OpenHall
+from tests.support.hall import PASSWORD, QUIET, Client, Hall
+
+TURN_BYTES, TURN_LINES = 4096, 20
+CHUNK_BYTES = 65_536
+"""What Twisted reads at once."""
+
+
+def turn(hall: Hall) -> None:
+    """What the reactor does in one turn: all that is due now, but not what becomes due meanwhile."""
+    now = hall.clock.seconds()
+    for call in [call for call in hall.clock.getDelayedCalls() if call.getTime() <= now]:
+        hall.clock.calls.remove(call)  # type: ignore[arg-type]
+        call.called = 1  # type: ignore[attr-defined]
+        call.func(*call.args, **call.kw)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def hall(open_hall: OpenHall) -> Hall:
+    return open_hall(limits=structs.replace(QUIET, turn_bytes=TURN_BYTES, turn_lines=TURN_LINES))
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts, for all doors: bytes that were split, lines taken, and what else was in them."""
+    counted = {"bytes": 0, "lines": 0, "controls": 0}
+    split, deliver = Door.split, Door.deliver
+
+    def counting_controls(controls: Callable[[Any], int]) -> Callable[[Any], int]:
+        def count(self: Door) -> int:
+            number = controls(self)
+            counted["controls"] += number
+            return number
+
+        return count
+
+    def counting_split(self: Door, most: int) -> int:
+        size = split(self, most)
+        counted["bytes"] += size
+        return size
+
+    def counting_deliver(self: Door, *, last: bool) -> bool:
+        delivered = deliver(self, last=last)
+        counted["lines"] += delivered
+        return delivered
+
+    monkeypatch.setattr(Door, "split", counting_split)
+    monkeypatch.setattr(Door, "deliver", counting_deliver)
+    for door in (LineDoor, WebSocketDoor):
+        monkeypatch.setattr(door, "controls", counting_controls(door.controls))
+    return counted
+
+
+def a_stranger(hall: Hall) -> Client:
+    return hall.client()
+
+
+def a_person(hall: Hall) -> Client:
+    return hall.client().type(f"/register dan {PASSWORD}")
+
+
+def a_program(hall: Hall) -> Client:
+    return hall.program("dan")
+
+
+def a_browser(hall: Hall) -> Client:
+    return hall.browser().upgrade().come_in("dan")
+
+
+@pytest.mark.parametrize(
+    ("who", "unit"),
+    [
+        (a_stranger, b"\n"),
+        (a_person, b"\n"),
+        (a_person, b"\r\n"),
+        (a_person, b"x\r\n"),
+        (a_program, b'{"cmd":"ping"}\n'),
+        (a_stranger, b"\xff\xf1"),
+        (a_program, b"\xff\xfb\x01"),
+        (a_program, b"\xff\xfax\xff\xf0"),
+        (a_program, b'{"cmd":"say","room":"general","text":"' + b"x" * 3000 + b'"}\n'),
+        (a_browser, b"\x89\x80\0\0\0\0"),
+        (a_browser, b"\x8a\x80\0\0\0\0"),
+        (a_browser, b"\x81\x80\0\0\0\0"),
+        (a_browser, b"\x01\x80\0\0\0\0\x80\x80\0\0\0\0"),
+        (a_browser, b"\x81\x8e\0\0\0\0" + b'{"cmd":"ping"}'),
+    ],
+)
+def test_a_flood(who: Any, unit: bytes, hall: Hall, done: dict[str, int]) -> None:
+    """Whatever a client sends, a turn takes so many bytes and lines of it; in between others are served."""
+    flood, bob = who(hall), hall.program("bob")
+    hall.settle()
+    done.update(bytes=0, lines=0, controls=0)
+    flood.wire.come(unit * ((hall.limits.handshake_bytes if who is a_stranger else CHUNK_BYTES) // len(unit)))
+    turns = 0
+    while flood.door.pending and not flood.wire.write_closed and turns < 40:
+        assert done["bytes"] <= TURN_BYTES
+        assert done["lines"] + done["controls"] <= TURN_LINES + PIECE_BYTES / 2
+        assert done["lines"] <= TURN_LINES
+        turns += 1
+        before = len(bob.answers)
+        bob.wire.come(b'{"cmd":"ping"}\n')
+        assert len(bob.answers) == before + 1
+        done.update(bytes=0, lines=0, controls=0)
+        turn(hall)
+    assert turns > 1
+
+
+def test_nothing_is_lost(hall: Hall) -> None:
+    """All that came is done in the end, in order, however small the turns are; the last line too if only its end is
+    missing."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    lines = [b'{"cmd":"say","room":"general","text":"%d%s"}' % (n, b"x" * (n % 700)) for n in range(200)]
+    ana.send(b"\n".join(lines))
+    ana.half_close()
+    assert [text.rstrip("x") for text in bob.said] == [f"{n}" for n in range(200)]
+    assert ana.wire.lost
+
+
+def test_the_end_with_much_to_do(hall: Hall) -> None:
+    """What a client sent and the server did not get round to is let go with the end of the connection, and so is what
+    comes after it."""
+    ana = hall.program("ana")
+    ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
+    assert ana.door.backlog
+    ana.session.link.hang_up("kicked", "Go away.")
+    ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
+    assert ana.door.backlog == b""
+    hall.settle()
+    assert len(ana.answers) <= TURN_LINES + 1

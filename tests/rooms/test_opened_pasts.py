@@ -1,0 +1,62 @@
+"""The past of a private room is its members' to open."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from chatserver import commands as c
+from chatserver.errors import ErrorWord, Refused
+from chatserver.events import OPERATOR
+from tests.rooms.acts import acts
+from tests.rooms.town import Town
+from tests.rooms.world import World, undone
+
+
+@pytest.fixture
+def world(engine: Engine) -> Iterator[World]:
+    """Ana owns a private room, and an operator of the server is not in it."""
+    with undone(engine) as db:
+        one = World(db)
+        for name in ("ana", "bob"):
+            one.person(name)
+        one.person("root", OPERATOR)
+        one.do("ana", c.Create(room="den", visibility="private"))
+        one.do("ana", c.Say(room="den", text="a secret"))
+        yield one
+
+
+def test_by_an_operator(world: World) -> None:
+    """An operator outside does not open it, not even when invited, but may close it. Inside, they need no role."""
+    opened, closed = c.Set(room="den", past="open"), c.Set(room="den", past="closed")
+    assert world.told("root", opened) == (
+        ErrorWord.NOT_ALLOWED,
+        "Only members of den may open its past. Ask one of its owners.",
+    )
+    world.do("ana", c.Invite(room="den", name="root"))
+    assert world.word("root", opened) == "not-allowed"
+    assert world.word("root", c.Set(room="den", past="open", invites="moderators")) == "not-allowed"
+    assert world.word("ana", opened) == world.word("root", closed) == "ok"
+    world.do("root", c.Join(room="den"))
+    assert world.word("root", opened) == "ok"
+    world.do("root", c.Leave(room="den"))
+    world.do("ana", c.Set(room="den", past="closed"))
+    world.do("ana", c.Create(room="hall"))
+    assert world.word("root", c.Set(room="hall", past="open")) == "ok"
+
+
+def test_nothing_is_read_from_outside(engine: Engine) -> None:
+    """Whatever an operator does in a private room from outside, no answer or replay has a word said there."""
+    with undone(engine) as db:
+        town = Town(db)
+        for act, command in acts("den", *town.seqs("den", "operator"), town.people["guest"].name).items():
+            with db.begin_nested() as attempt:
+                try:
+                    outcome = town.outcome("operator", command)
+                except Refused:
+                    continue
+                assert "words of" not in str(outcome.answer), act
+                assert (outcome.replay, outcome.hears) == (None, None), act
+                attempt.rollback()
+        found = town.do("operator", c.Search(text="words")).entries
+        assert "den" not in {facts.name for facts, _ in found}
