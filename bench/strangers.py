@@ -1,0 +1,375 @@
+"""What a stranger can do to the others, with the settings that a newcomer gets: `python -m bench.strangers`.
+
+Two bystanders talk, ten messages a second. Their time from `say` to delivery is measured in quiet seconds, and while
+strangers attack from other addresses of the loopback network, out of another process. The attacks are those of
+docs/security.md.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from bench.machine import exclusive, raise_file_limit, resident_kib
+from bench.tables import table
+from tests.support.process import ChatServer
+
+SECONDS = 8.0
+RATE = 10.0
+PEOPLE = 200
+PASSWORD = "a-long-passphrase"
+BYSTANDERS = "127.0.0.2"
+
+Address = tuple[str, int]
+
+
+class Client:
+    """A JSON Lines client with its own source address."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, server: Address, source: str) -> "Client":
+        return cls(*await asyncio.open_connection(*server, local_addr=(source, 0), limit=1 << 22))
+
+    def post(self, **command: Any) -> None:
+        self.writer.write(json.dumps(command).encode() + b"\n")
+
+    async def answer(self) -> dict[str, Any]:
+        """The next answer; events before it are skipped. Raises EOFError at the end of the connection."""
+        while line := await self.reader.readline():
+            if line.startswith(b"{"):
+                message: dict[str, Any] = json.loads(line)
+                if "event" not in message:
+                    return message
+        raise EOFError
+
+    async def ask(self, **command: Any) -> dict[str, Any]:
+        self.post(**command)
+        return await self.answer()
+
+    async def drain(self) -> None:
+        """Reads and throws away, until the end."""
+        try:
+            while await self.reader.read(1 << 16):
+                pass
+        except OSError:
+            pass
+
+
+def source(number: int) -> str:
+    """Another address for every ten people, so that no quota of an address is in the way of preparing."""
+    return f"127.0.{1 + number // 2500}.{1 + number // 10 % 250}"
+
+
+async def person(server: Address, number: int, word: str = "login") -> Client:
+    client = await Client.connect(server, source(number))
+    answer = await client.ask(cmd=word, name=f"p{number}x", password=PASSWORD)
+    if not answer["ok"]:
+        raise SystemExit(f"p{number}x could not {word}: {answer['text']}")
+    return client
+
+
+# The attacks. Each gets the server's address and the moment at which to end; they say what they found.
+
+
+async def quiet(_: Address, __: float) -> str:
+    return ""
+
+
+async def newlines(server: Address, until: float) -> str:
+    """Ten connections send blank lines as fast as they are taken, before and after a login."""
+    sent = 0
+
+    async def one(number: int) -> None:
+        nonlocal sent
+        client = await (person(server, number) if number % 2 else Client.connect(server, source(number)))
+        with_end = asyncio.ensure_future(client.drain())
+        try:
+            while time.monotonic() < until:
+                client.writer.write(b"\n" * 4096)
+                sent += 4096
+                await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
+                await asyncio.sleep(0)
+        except (OSError, TimeoutError):
+            pass
+        with_end.cancel()
+
+    await asyncio.gather(*[one(number) for number in range(10)])
+    return f"{sent / SECONDS / 1000:,.0f} kB/s taken"
+
+
+async def marks(server: Address, until: float) -> str:
+    """Lines of 8 kB of combining marks in the wrong order, before and after a login."""
+    text = ("\u0301\u0316" * 1800) + "a"
+    line = json.dumps({"cmd": "say", "room": "general", "text": text}, ensure_ascii=False).encode() + b"\n"
+    return await _flood(server, until, [line], 5)
+
+
+async def mentions(server: Address, until: float) -> str:
+    """Messages that name everybody in the room."""
+    text = " ".join(f"p{number}x" for number in range(PEOPLE))
+    return await _flood(
+        server, until, [json.dumps({"cmd": "say", "room": "general", "text": text}).encode() + b"\n"], 3
+    )
+
+
+async def away(server: Address, until: float) -> str:
+    """Going away, with a long text, and coming back, again and again."""
+    lines = [json.dumps({"cmd": "away", "text": text}).encode() + b"\n" for text in ("z" * 200, "")]
+    return await _flood(server, until, lines, 5)
+
+
+async def flapping(server: Address, until: float) -> str:
+    """Leaving and joining the room again and again."""
+    lines = [json.dumps({"cmd": word, "room": "general"}).encode() + b"\n" for word in ("leave", "join")]
+    return await _flood(server, until, lines, 5)
+
+
+async def questions(server: Address, until: float) -> str:
+    """Every command that reads, as fast as it is answered."""
+    asked: list[dict[str, Any]] = [
+        {"cmd": "history", "room": "general", "limit": 200},
+        {"cmd": "search", "text": "p1x"},
+        {"cmd": "members", "room": "general"},
+        {"cmd": "who"},
+        {"cmd": "rooms"},
+    ]
+    return await _flood(server, until, [json.dumps(command).encode() + b"\n" for command in asked], 5)
+
+
+async def _flood(server: Address, until: float, lines: list[bytes], people: int) -> str:
+    """Some people send these lines as fast as they are taken."""
+    sent = 0
+
+    async def one(number: int) -> None:
+        nonlocal sent
+        client = await person(server, number)
+        reading = asyncio.ensure_future(client.drain())
+        try:
+            while time.monotonic() < until:
+                for line in lines:
+                    client.writer.write(line)
+                    sent += 1
+                await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
+                await asyncio.sleep(0)
+        except (OSError, TimeoutError):
+            pass
+        reading.cancel()
+
+    await asyncio.gather(*[one(number) for number in range(people)])
+    return f"{sent / SECONDS:,.0f} lines/s taken"
+
+
+async def deaf(server: Address, until: float) -> str:
+    """A hundred connections of one account ask for everything and read nothing."""
+    first = await person(server, 0)
+    made = await first.ask(cmd="token", label="deaf", password=PASSWORD)
+    if not made["ok"]:
+        return f"no token: {made['text']}"
+    clients = []
+    for number in range(100):
+        client = await Client.connect(server, f"127.0.9.{1 + number % 10}")
+        client.post(cmd="login", token=made["token"])
+        for _ in range(50):
+            client.post(cmd="history", room="general", limit=200)
+        clients.append(client)
+    await asyncio.sleep(until - time.monotonic())
+    ended = 0
+    for client in clients:
+        client.writer.transport.abort()
+        ended += client.reader.at_eof()
+    first.post(cmd="token", revoke="deaf")
+    return "100 connections"
+
+
+async def guesses(server: Address, until: float) -> str:
+    """Five hundred guesses at the password of a bystander, from fifty addresses; the owner logs in meanwhile."""
+    right = refused = 0
+
+    async def one(number: int) -> None:
+        nonlocal right, refused
+        for attempt in range(10):
+            try:
+                client = await Client.connect(server, f"127.0.8.{1 + number}")
+                answer = await client.ask(cmd="login", name="ana", password=f"guess-{number}-{attempt}")
+                right += answer["ok"]
+                refused += answer.get("error") == "slow-down"
+                client.writer.transport.abort()
+            except (OSError, EOFError):
+                refused += 1
+
+    work = [asyncio.ensure_future(one(number)) for number in range(50)]
+    await asyncio.sleep(1)
+    began = time.monotonic()
+    owner = await Client.connect(server, "127.0.7.7")
+    answer = await owner.ask(cmd="login", name="ana", password=PASSWORD)
+    took = time.monotonic() - began
+    owner.writer.transport.abort()
+    await asyncio.wait(work, timeout=max(until - time.monotonic(), 0.1))
+    for task in work:
+        task.cancel()
+    came_in = "logged in" if answer["ok"] else f"was refused ({answer['text']})"
+    return f"{right} right, {refused} refused; the owner {came_in} after {took:.2f} s"
+
+
+async def logins(server: Address, until: float) -> str:
+    """Two hundred people log in at once from one address."""
+    done = 0
+
+    async def one(number: int) -> None:
+        nonlocal done
+        client = await Client.connect(server, "127.0.6.1")
+        done += (await client.ask(cmd="login", name=f"p{number}x", password=PASSWORD))["ok"]
+        await client.drain()
+
+    work = [asyncio.ensure_future(one(number)) for number in range(PEOPLE)]
+    await asyncio.sleep(until - time.monotonic())
+    for task in work:
+        task.cancel()
+    return f"{done} of {PEOPLE} logged in"
+
+
+async def silent(server: Address, until: float) -> str:
+    """Two thousand connections from four addresses say nothing; a member logs in from one of them, and from another."""
+    held = []
+    for number in range(2000):
+        try:
+            held.append(await Client.connect(server, f"127.0.5.{1 + number % 4}"))
+        except OSError:
+            pass
+    times = []
+    for address in ("127.0.5.1", "127.0.5.9"):
+        began = time.monotonic()
+        member = await Client.connect(server, address)
+        answer = await member.ask(cmd="login", name="bob", password=PASSWORD)
+        times.append(f"{time.monotonic() - began:.2f} s" if answer["ok"] else f"refused ({answer['text']})")
+        member.writer.transport.abort()
+    await asyncio.sleep(max(until - time.monotonic(), 0))
+    for client in held:
+        client.writer.transport.abort()
+    return f"{len(held)} connections; a login from among them: {times[0]}, from another address: {times[1]}"
+
+
+ATTACKS: dict[str, Callable[[Address, float], Coroutine[Any, Any, str]]] = {
+    one.__name__: one
+    for one in (
+        quiet, newlines, marks, mentions, away, flapping, questions, deaf, guesses, logins, silent,
+    )
+}  # fmt: skip
+
+
+def _attack(name: str, server: Address, results: Any) -> None:
+    raise_file_limit()
+    try:
+        results.put(asyncio.run(ATTACKS[name](server, time.monotonic() + SECONDS)))
+    except BaseException as error:
+        results.put(f"failed: {error!r}")
+
+
+async def bystand(server: Address) -> list[float]:
+    """Milliseconds from each `say` to its delivery to the other bystander."""
+    ana, bob = [await Client.connect(server, BYSTANDERS) for _ in range(2)]
+    for client, name in ((ana, "ana"), (bob, "bob")):
+        answer = await client.ask(cmd="login", name=name, password=PASSWORD)
+        if not answer["ok"]:
+            raise SystemExit(f"A bystander could not log in: {answer['text']}")
+    times: list[float] = []
+    sent: dict[str, float] = {}
+
+    async def hear() -> None:
+        while line := await bob.reader.readline():
+            message = json.loads(line) if line.startswith(b"{") else {}
+            if message.get("text") in sent:
+                times.append(1000 * (time.monotonic() - sent.pop(message["text"])))
+
+    hearing = asyncio.ensure_future(hear())
+    answers = asyncio.ensure_future(ana.drain())
+    end = time.monotonic() + SECONDS
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        text = f"bystander {number} {time.monotonic()}"
+        sent[text] = time.monotonic()
+        ana.post(cmd="say", room="yard", text=text)
+        await asyncio.sleep(1 / RATE)
+    await asyncio.sleep(1)
+    for task in (hearing, answers):
+        task.cancel()
+    for client in (ana, bob):
+        client.writer.transport.abort()
+    return times + [1000 * SECONDS] * len(sent)
+
+
+async def prepare(server: Address) -> list[Client]:
+    """The bystanders' room, and the people of whom most stay online to hear what the attackers do."""
+    for name in ("ana", "bob"):
+        client = await Client.connect(server, BYSTANDERS)
+        await client.ask(cmd="register", name=name, password=PASSWORD)
+        await client.ask(cmd="create" if name == "ana" else "join", room="yard")
+        client.writer.transport.abort()
+    people = await asyncio.gather(*[person(server, number, "register") for number in range(PEOPLE)])
+    for client in people[:10]:
+        client.writer.transport.abort()
+    for number, client in enumerate(people[10:20]):
+        for turn in range(50):
+            client.post(cmd="say", room="general", text=f"{number} {turn} " + "lorem ipsum p1x " * 20)
+    return people[10:]
+
+
+def _in_the_background(server: Address, ready: Any) -> None:
+    async def stay() -> None:
+        people = await prepare(server)
+        ready.put(True)
+        await asyncio.gather(*[client.drain() for client in people])
+
+    asyncio.run(stay())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.strangers", description=__doc__)
+    parser.add_argument("--attacks", default=",".join(ATTACKS), help="those to run (default: all)")
+    parser.add_argument("--limits", choices=["default", "off"], default="default", help="off shows what they are for")
+    options = parser.parse_args()
+    raise_file_limit()
+    rows = []
+    context = multiprocessing.get_context("spawn")
+    folder = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
+    with exclusive(), ChatServer(f"sqlite:///{folder / 'chatserver.db'}", limits=options.limits) as chat:
+        ready: Any = context.Queue()
+        audience = context.Process(target=_in_the_background, args=(chat.address, ready), daemon=True)
+        audience.start()
+        ready.get(timeout=120)
+        time.sleep(12)  # what they have said is stored, and their buckets are full again
+        usual = 0.0
+        for name in dict.fromkeys(["quiet", *options.attacks.split(",")]):
+            before = resident_kib(chat.pid)
+            results: Any = context.Queue()
+            attack = context.Process(target=_attack, args=(name, chat.address, results), daemon=True)
+            attack.start()
+            time.sleep(1)
+            times = asyncio.run(bystand(chat.address))
+            found = results.get(timeout=60)
+            attack.join(10)
+            grown = (resident_kib(chat.pid) - before) / 1024
+            p95 = statistics.quantiles(times, n=20)[-1]
+            usual = usual or p95
+            row = [name, f"{statistics.median(times):.1f}", f"{p95:.1f}", f"{p95 / usual:.1f}", f"{grown:+.0f}", found]
+            print(*row, sep="\t", file=sys.stderr, flush=True)
+            rows.append(row)
+            time.sleep(2)
+        audience.kill()
+    print(table(["attack", "p50 ms", "p95 ms", "ratio", "MiB", "what came of it"], rows))
+
+
+if __name__ == "__main__":
+    main()
