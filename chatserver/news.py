@@ -11,7 +11,7 @@ SLACK_SECONDS = 0.001
 """What is due so soon is due now: sums of times are not exact."""
 
 
-class Pace:
+class NewsPace:
     """Asks `tell` for the news of each account at most once in `seconds`, and for news at all at most once in
     GATHER_SECONDS; after a quiet time at once. `seconds` 0: always at once.
 

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from chatserver import events
 from chatserver.errors import Unavailable
-from chatserver.news import Pace
+from chatserver.news import NewsPace
 from chatserver.roster import Roster
 from chatserver.session import Session, collected
 from chatserver.wire.dialect import NONE
@@ -51,7 +51,7 @@ class Presence:
         self._max_subscribers = max_subscribers
         self._mutes = mutes
         self._going: dict[int, IDelayedCall] = {}
-        self._pace = Pace(clock, news_seconds, self._tell)
+        self._pace = NewsPace(clock, news_seconds, self._tell)
         self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them

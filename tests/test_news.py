@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 from twisted.internet.task import Clock
 
-from chatserver.news import GATHER_SECONDS, Pace
+from chatserver.news import GATHER_SECONDS, NewsPace
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
 SECONDS = 5.0
@@ -20,7 +20,7 @@ class Told:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.clock = Clock()
-        self.pace = Pace(self.clock, seconds, self._tell)
+        self.pace = NewsPace(self.clock, seconds, self._tell)
         self.told: list[tuple[float, list[int]]] = []
         self.nobody: set[int] = set()
         self.most = 100

@@ -142,6 +142,19 @@ def test_deadline_before_login(open_hall: OpenHall) -> None:
     assert hall.left == []
 
 
+def test_a_login_that_takes_long(open_hall: OpenHall) -> None:
+    """A login that is being checked when the time is over may end first; where it fails, the connection is cut off."""
+    hall = open_hall(**limits(handshake_seconds=5))
+    hall.inline.hold()
+    ana, nobody = hall.client().send(REGISTER), hall.client().post("login", name="nobody", password=PASSWORD)
+    hall.passes(7)
+    assert (ana.session.stage, nobody.session.stage) == (Stage.BUSY, Stage.BUSY)
+    hall.inline.release()
+    hall.passes(1.1)
+    assert ana.session.stage is Stage.IN
+    assert nobody.closing == ["handshake"]
+
+
 def test_bytes_before_login(open_hall: OpenHall) -> None:
     """Whoever sends too much before logging in is cut off, in whatever portions; logged in, nothing is counted."""
     hall = open_hall(**limits(handshake_bytes=300))
