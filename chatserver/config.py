@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from chatserver.errors import Refused
 from chatserver.wire.hygiene import room_name
@@ -41,6 +42,26 @@ class Server(Table, frozen=True):
         return f"Server({self.name!r})"
 
 
+FOLLOWS: Final = -1
+"""The default of a limit that is off if a wider one is: see FOLLOWING."""
+
+FOLLOWING: Final[dict[str, dict[str, int]]] = {
+    "commands_per_second": {
+        "bytes_per_second": 32_768,
+        "account_commands_per_second": 40,
+        "account_bytes_per_second": 65_536,
+    },
+    "connections_per_address": {
+        "connections_per_minute": 240,
+        "pending_per_network": 256,
+        "registrations_per_hour": 20,
+        "guests_per_address": 20,
+    },
+}
+"""By limit, the values of those that are not set in the file; if it is 0, they are 0 too. Whoever lets connections be
+as fast as they like, or does without quotas of addresses, means all of these."""
+
+
 class Limits(Table, frozen=True):
     """What a client, an address, a network or an account may use, and at what rate. docs/security.md says what each
     limit protects. An address is an IPv4 address or an IPv6 /64; a network is an IPv4 /24 or an IPv6 /48."""
@@ -60,28 +81,28 @@ class Limits(Table, frozen=True):
     # Rates, in the long run and at once: whoever is faster is read later
     commands_per_second: float = 20  # of one connection
     command_burst: int = 200
-    bytes_per_second: float = 32_768  # of one connection
+    bytes_per_second: float = FOLLOWS  # of one connection
     byte_burst: int = 524_288
-    account_commands_per_second: float = 40  # of all connections of an account
+    account_commands_per_second: float = FOLLOWS  # of all connections of an account
     account_command_burst: int = 400
-    account_bytes_per_second: float = 65_536
+    account_bytes_per_second: float = FOLLOWS
     account_byte_burst: int = 1_048_576
 
     # Connections
     connections: int = 20_000
     connections_per_address: int = 512
     connections_per_account: int = 20
-    connections_per_minute: int = 240  # new ones, of one address; further ones are slowed, then refused
+    connections_per_minute: int = FOLLOWS  # new ones, of one address; further ones are slowed, then refused
     pending_connections: int = 2_000  # not yet logged in; the oldest makes way for a new one
     pending_per_address: int = 64
-    pending_per_network: int = 256
+    pending_per_network: int = FOLLOWS
     offences_per_address: int = 50  # within a minute; then its connections are slowed, and at ten times as many refused
     guess_seconds: float = 1  # the wait after a wrong password, token or code; it doubles with each of an address
     guess_seconds_most: float = 900  # what it doubles up to
 
     # Counts
-    registrations_per_hour: int = 20  # of one address
-    guests_per_address: int = 20  # connected at the same time
+    registrations_per_hour: int = FOLLOWS  # of one address
+    guests_per_address: int = FOLLOWS  # connected at the same time
     rooms_per_account: int = 50  # that it owns
     rooms_per_hour: int = 20  # that one account creates, and ten times as many direct rooms
     tokens_per_account: int = 50
@@ -99,6 +120,12 @@ class Limits(Table, frozen=True):
     presence_members: int = 200  # rooms with more sessions than this are told no presence
     news_seconds: float = 5  # presence and away of one account are told to a room once in so long at most
     joins_per_minute: int = 10  # of one account, of the same room; then joining it again has to wait
+
+    def __post_init__(self) -> None:
+        for wider, following in FOLLOWING.items():
+            for name, value in following.items():
+                if getattr(self, name) == FOLLOWS:
+                    force_setattr(self, name, value if getattr(self, wider) else 0)
 
 
 DEFAULT_LIMITS: Final = Limits()

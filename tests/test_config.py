@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.config import ConfigProblem, Settings, load
+from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings, load
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:
@@ -80,3 +80,13 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """The URL of the database may contain a password, so no `repr` contains it."""
     settings = loaded(tmp_path, "[server]\ndatabase = 'postgresql+psycopg2://me:s3cret@host/db'")
     assert "s3cret" not in repr(settings)
+
+
+def test_limits_that_follow(tmp_path: Path) -> None:
+    """Without quotas of addresses, or a pace of connections, what belongs to them is off too, unless it is set."""
+    assert Limits().registrations_per_hour > 0
+    assert Limits().account_bytes_per_second > 0
+    off = loaded(tmp_path, "[limits]\nconnections_per_address = 0\ncommands_per_second = 0\nguests_per_address = 3\n")
+    for following in FOLLOWING.values():
+        for name in following:
+            assert getattr(off.limits, name) == (3 if name == "guests_per_address" else 0)

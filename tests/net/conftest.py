@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
 
 from tests.support.hall import Hall
 
@@ -27,3 +29,18 @@ def open_hall(tmp_path: Path) -> Iterator[OpenHall]:
 @pytest.fixture
 def hall(open_hall: OpenHall) -> Hall:
     return open_hall()
+
+
+@pytest.fixture
+def audited() -> Iterator[list[str]]:
+    """What the audit log says."""
+    lines: list[str] = []
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"] == "chatserver.audit":
+            lines.append(formatEvent(event).removeprefix("audit: "))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)

@@ -1,28 +1,8 @@
 """What the server writes to the audit log while it serves."""
 
-from collections.abc import Iterator
-
-import pytest
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import provider
-
 from tests.net.conftest import OpenHall
 
 SECRET = "between-us-two"
-
-
-@pytest.fixture
-def audited() -> Iterator[list[str]]:
-    lines: list[str] = []
-
-    @provider(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"] == "chatserver.audit":
-            lines.append(formatEvent(event).removeprefix("audit: "))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 def test_acts(open_hall: OpenHall, audited: list[str]) -> None:

@@ -1,15 +1,13 @@
 """The life of a connection, from the first byte to the last, on a clock that the test moves."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec import structs
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import provider
 
 from chatserver.config import Limits, Settings
 from chatserver.events import Entry, RoomFacts
@@ -42,21 +40,6 @@ def offences(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     blamed: list[str] = []
     monkeypatch.setattr(hall.connections.admission, "offence", blamed.append)
     return blamed
-
-
-@pytest.fixture
-def audited() -> Iterator[list[str]]:
-    """What the audit log says."""
-    lines: list[str] = []
-
-    @provider(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if event["log_namespace"] == "chatserver.audit":
-            lines.append(formatEvent(event).removeprefix("audit: "))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 # Recognizing who speaks
