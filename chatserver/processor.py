@@ -387,11 +387,11 @@ def _move_view(session: Session, view: View, outcome: Outcome) -> None:
 
 def _record(session: Session, command: c.Command) -> None:
     """Writes to the audit log who did what to whom, without what they wrote."""
-    if isinstance(command, c.Token) and command.list:
-        return
-    room = getattr(command, "room", None) or ""
+    if isinstance(command, c.Token) and command.revoke is None and not command.password:
+        return  # a list, or the question for the password
+    room = getattr(command, "room", None)
     what = {
-        "room": session.current if room == c.CURRENT else room,
+        "room": session.current if room == c.CURRENT else room or "",
         "target": getattr(command, "name", None) or getattr(command, "address", None) or "",
         "role": getattr(command, "role", ""),
     }

@@ -25,7 +25,6 @@ from chatserver.store.schema import (
     SessionRow,
     TokenRow,
 )
-from chatserver.store.visibility import open_membership
 
 STEP_ROOMS: Final = 10
 STEP_SESSIONS: Final = 1000
@@ -130,16 +129,9 @@ def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) 
 
 def _leave_some(db: Connection, account_id: int, at: datetime) -> bool:
     """Leaves up to STEP_ROOMS rooms. Returns whether there were any."""
-    names = db.scalars(
-        select(RoomRow.name)
-        .join(MembershipRow, open_membership(account_id))
-        .where(RoomRow.kind != DIRECT, RoomRow.deleted_at.is_(None))
-        .order_by(RoomRow.id)
-        .limit(STEP_ROOMS)
-    ).all()
-    who = Person(account_id, f"{ERASED_NAME}{account_id}")
-    changes.grown(db, [rooms.leave(db, who, name, at)[0].id for name in names], at)
-    return bool(names)
+    left = rooms.leave_all(db, Person(account_id, f"{ERASED_NAME}{account_id}"), at, STEP_ROOMS)
+    changes.grown(db, [facts.id for facts, _ in left], at)
+    return bool(left)
 
 
 def _is_said(account_id: int) -> tuple[Any, ...]:

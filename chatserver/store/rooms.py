@@ -271,13 +271,16 @@ def end_membership(db: Connection, access: RoomAccess, account_id: int, seq: int
     return [append_event(db, room_id, ROLE, SERVER, at, OWNER, target=Person(heir.account_id, heir.name))]
 
 
-def leave_all(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:
-    """Removes a person from all rooms except direct ones."""
+def leave_all(
+    db: Connection, who: Person, at: datetime, most: int | None = None
+) -> list[tuple[RoomFacts, list[Entry]]]:
+    """Removes a person from all rooms except direct ones, or from so many of them."""
     names = db.scalars(
         select(RoomRow.name)
         .join(MembershipRow, open_membership(who.id))
         .where(RoomRow.kind != DIRECT, RoomRow.deleted_at.is_(None))
         .order_by(RoomRow.id)
+        .limit(most)
     ).all()
     return [leave(db, who, name, at) for name in names]
 

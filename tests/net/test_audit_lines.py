@@ -1,6 +1,7 @@
 """What the server writes to the audit log while it serves."""
 
 from tests.net.conftest import OpenHall
+from tests.support.hall import PASSWORD
 
 SECRET = "between-us-two"
 
@@ -20,5 +21,15 @@ def test_acts(open_hall: OpenHall, audited: list[str]) -> None:
         "act address=local name=ana act=role room=books target=bob role=moderator",
         "act address=local name=ana act=kick room=books target=bob",
         "act address=local name=ana act=ban room=books target=bob",
+    ]
+    audited.clear()
+    ana.post("token", label="ci", password=PASSWORD)
+    ana.post("token", list=True)
+    ana.post("token", revoke="ci")
+    ana.post("password", old=PASSWORD, new=SECRET)
+    assert audited == [
+        "act address=local name=ana act=token",
+        "act address=local name=ana act=token",
+        "act address=local name=ana act=password",
     ]
     assert SECRET not in "".join(audited)

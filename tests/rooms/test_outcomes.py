@@ -12,9 +12,11 @@ from chatserver import commands as c
 from chatserver.answers import Joined, Looked
 from chatserver.events import CREATED, DELETED, JOINED, LEFT, MESSAGE, ROLE, TOPIC
 from chatserver.handlers import READS, WRITES
+from chatserver.handlers import accounts as handlers_accounts
 from chatserver.handlers.accounts import forget
 from chatserver.handlers.outcome import Ask, HangUp, Hears, Outcome, TurnTo
-from chatserver.store import accounts
+from chatserver.store import accounts, erasure
+from chatserver.store.visibility import memberships
 from tests.rooms.world import World, undone
 
 
@@ -234,3 +236,19 @@ def test_forgetting(world: World) -> None:
     [ended] = outcome.effects
     assert isinstance(ended, HangUp)
     assert (ended.account_id, ended.reason, ended.spare) == (world.people["bob"].id, "erased", False)
+
+
+def test_forgetting_many_rooms(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who is in very many rooms leaves some of them at once, and the rest in steps."""
+    monkeypatch.setattr(handlers_accounts, "ROOMS_AT_ONCE", 2)
+    monkeypatch.setattr(erasure, "STEP_ROOMS", 2)
+    for n in range(5):
+        world.do("cai", c.Create(room=f"room{n}"))
+    outcome = forget(world.db, Ask(world.people["cai"], world.at), messages=False)
+    assert [announced.facts.name for announced in outcome.announced] == ["room0", "room1"]
+    steps = 0
+    while erasure.places(world.db, world.people["cai"].id) is not None:
+        erasure.step(world.db, world.people["cai"].id, [], world.at)
+        steps += 1
+    assert steps >= 2
+    assert memberships(world.db, world.people["cai"]) == []
