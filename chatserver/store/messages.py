@@ -49,7 +49,6 @@ class Verdict(Struct, frozen=True, gc=False):
 _OUTCOME = """
 CASE WHEN e.seq IS NOT NULL
      THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup' ELSE 'id-conflict' END
-     {first}
      WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
      WHEN m.muted_until > {now} THEN 'muted'
      WHEN m.blocked THEN 'blocked'
@@ -60,15 +59,14 @@ CASE WHEN e.seq IS NOT NULL
 """
 
 
-def _outcome(now: str, lately: str, first: str = "", *, alone: bool = False) -> str:
+def _outcome(now: str, lately: str, *, alone: bool = False) -> str:
     earlier = "EXISTS (SELECT 1 FROM input AS f WHERE f.room_id = i.room_id AND f.author_id = i.author_id "
     earlier = "" if alone else earlier + "AND f.ord < i.ord) OR"
-    return _OUTCOME.format(now=now, lately=lately, first=first, earlier=earlier, recent=RECENT_ENTRIES, message=MESSAGE)
+    return _OUTCOME.format(now=now, lately=lately, earlier=earlier, recent=RECENT_ENTRIES, message=MESSAGE)
 
 
 _LATELY = "p.at > {at} - make_interval(secs => r.pace_seconds)"
-_CHANGED = f"WHEN r.last_seq <> (SELECT x.last_seq FROM room AS x WHERE x.id = i.room_id) THEN '{AGAIN}'"
-_POSTGRES_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"), _CHANGED)
+_POSTGRES_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"))
 _POSTGRES_ONE_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$5"), alone=True)
 # A Julian day is a float that is exact to a tenth of a millisecond.
 _SQLITE_OUTCOME = _outcome(SQLITE_NOW, "(julianday(?) - julianday(p.at)) * 86400 < r.pace_seconds - 0.001")
@@ -85,28 +83,23 @@ _POSTGRES_JOINS = f"""
 LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
 LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
 """
-_POSTGRES_LOCK = """
-LEFT JOIN LATERAL (
-    SELECT last_seq, last_at, deleted_at, pace_seconds FROM room WHERE id = i.room_id FOR NO KEY UPDATE
-) AS r ON true
-"""
+_POSTGRES_ROOM = "LEFT JOIN LATERAL (SELECT * FROM room WHERE id = i.room_id LIMIT 1) AS r ON true"
 _SQLITE_JOINS = f"""
 LEFT JOIN room AS r ON r.id = i.room_id
 LEFT JOIN membership AS m INDEXED BY uq_membership_room_id_account_id_open ON {_MEMBER}
 LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
-# A whole take in one statement: one round trip and one commit. Rooms are locked in the order of their ids, so that two
-# nodes cannot wait for each other. What is read of a room is its state after the lock, also the time of its last entry:
-# no entry gets an earlier one, whoever wrote the last. Everything else is read as it was when the statement began; if
-# the room has had new entries since, such as a ban, nothing is stored there (AGAIN). The time of an entry is returned
-# only if it is not $2.
+# A whole take in one statement: one round trip and one commit. Giving a room its next numbers locks it, in the order of
+# the ids, so that two nodes cannot wait for each other. Everything is read as it was when the statement began. A room
+# that has had new entries since, such as a ban, is not moved, and nothing is stored there (AGAIN): what was judged is
+# still true, and no entry gets a time before that of the last one. The time of an entry is returned unless it is $2.
 _APPEND = f"""
 WITH input AS (
     SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
     FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
 ), judged AS MATERIALIZED (
-    {_JUDGED.format(outcome=_POSTGRES_OUTCOME, joins=_POSTGRES_LOCK + _POSTGRES_JOINS)}
+    {_JUDGED.format(outcome=_POSTGRES_OUTCOME, joins=_POSTGRES_ROOM + _POSTGRES_JOINS)}
 ), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'stored'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
@@ -114,23 +107,29 @@ WITH input AS (
     FROM judged
 ), moved AS (
     UPDATE room SET last_seq = n.seq, last_at = n.at
-    FROM (SELECT room_id, max(seq) AS seq, max(at) AS at FROM numbered WHERE outcome = 'stored' GROUP BY room_id) AS n
+    FROM (
+        SELECT room_id, max(last_seq) AS head, max(seq) AS seq, max(at) AS at FROM numbered WHERE outcome = 'stored'
+        GROUP BY room_id ORDER BY room_id
+    ) AS n
     WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'stored'))
+    AND room.last_seq = n.head AND room.deleted_at IS NULL RETURNING room.id
 ), stored AS (
     INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at FROM numbered WHERE outcome = 'stored'
+    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at FROM numbered
+    WHERE outcome = 'stored' AND room_id IN (SELECT id FROM moved)
 )
-SELECT outcome, seq, CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at END FROM numbered ORDER BY ord
+SELECT CASE WHEN outcome = 'stored' AND room_id NOT IN (SELECT id FROM moved) THEN '{AGAIN}' ELSE outcome END, seq,
+       CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at END
+FROM numbered ORDER BY ord
 """
 
 # One message alone, the usual case at low rates: a plan with a third of the nodes, each of which takes time to start
-# and to shut down. Giving the room its next number locks it, which succeeds only if the room has had no new entry since
-# the statement began.
+# and to shut down.
 _APPEND_ONE = f"""
 WITH judged AS MATERIALIZED (
     SELECT e.seq AS old_seq, e.at AS old_at, r.last_seq AS head, r.pace_seconds, {_POSTGRES_ONE_OUTCOME}
     FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i
-    LEFT JOIN room AS r ON r.id = $1 {_POSTGRES_JOINS}
+    {_POSTGRES_ROOM} {_POSTGRES_JOINS}
 ), moved AS (
     UPDATE room SET last_seq = last_seq + 1, last_at = greatest(last_at, $5)
     WHERE id = $1 AND deleted_at IS NULL AND last_seq = (SELECT head FROM judged WHERE outcome = 'stored')
