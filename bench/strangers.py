@@ -87,7 +87,7 @@ async def quiet(_: Address, __: float) -> str:
 
 
 async def newlines(server: Address, until: float) -> str:
-    """Ten connections send blank lines as fast as they are taken, before and after a login."""
+    """Ten connections send blank lines as fast as the network takes them, before and after a login."""
     sent = 0
 
     async def one(number: int) -> None:
@@ -95,7 +95,7 @@ async def newlines(server: Address, until: float) -> str:
         client = await (person(server, number) if number % 2 else Client.connect(server, source(number)))
         with_end = asyncio.ensure_future(client.drain())
         try:
-            while time.monotonic() < until:
+            while time.monotonic() < until and not client.writer.is_closing():
                 client.writer.write(b"\n" * 4096)
                 sent += 4096
                 await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
@@ -105,7 +105,7 @@ async def newlines(server: Address, until: float) -> str:
         with_end.cancel()
 
     await asyncio.gather(*[one(number) for number in range(10)])
-    return f"{sent / SECONDS / 1000:,.0f} kB/s taken"
+    return f"{sent / SECONDS / 1000:,.0f} kB/s sent"
 
 
 async def marks(server: Address, until: float) -> str:
@@ -148,7 +148,7 @@ async def questions(server: Address, until: float) -> str:
 
 
 async def _flood(server: Address, until: float, lines: list[bytes], people: int) -> str:
-    """Some people send these lines as fast as they are taken."""
+    """Some people send these lines as fast as the network takes them."""
     sent = 0
 
     async def one(number: int) -> None:
@@ -156,7 +156,7 @@ async def _flood(server: Address, until: float, lines: list[bytes], people: int)
         client = await person(server, number)
         reading = asyncio.ensure_future(client.drain())
         try:
-            while time.monotonic() < until:
+            while time.monotonic() < until and not client.writer.is_closing():
                 for line in lines:
                     client.writer.write(line)
                     sent += 1
@@ -167,7 +167,7 @@ async def _flood(server: Address, until: float, lines: list[bytes], people: int)
         reading.cancel()
 
     await asyncio.gather(*[one(number) for number in range(people)])
-    return f"{sent / SECONDS:,.0f} lines/s taken"
+    return f"{sent / SECONDS:,.0f} lines/s sent"
 
 
 async def deaf(server: Address, until: float) -> str:
@@ -229,7 +229,8 @@ async def logins(server: Address, until: float) -> str:
     async def one(number: int) -> None:
         nonlocal done
         client = await Client.connect(server, "127.0.6.1")
-        done += (await client.ask(cmd="login", name=f"p{number}x", password=PASSWORD))["ok"]
+        answer = await client.ask(cmd="login", name=f"p{number}x", password=PASSWORD)
+        done += answer["ok"]
         await client.drain()
 
     work = [asyncio.ensure_future(one(number)) for number in range(PEOPLE)]

@@ -1,7 +1,10 @@
 """Password hashing: argon2id (RFC 9106) in a small pool of threads of its own. Who waits for it: `fairqueue.py`."""
 
+import os
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from threading import get_native_id, local
+from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -11,6 +14,9 @@ from twisted.python.threadpool import ThreadPool
 from chatserver.config import Passwords
 
 T = TypeVar("T")
+
+NICENESS: Final = 10
+"""Of the threads that compute hashes: the thread of the reactor gets a core before them, however many people log in."""
 
 
 def hash_now(password: str, *, memory_kib: int, time_cost: int, parallelism: int) -> str:
@@ -25,6 +31,7 @@ class Hasher:
         )
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
+        self._thread = local()
         # The password of an unknown name is compared with this, so that it takes as long as that of a known one.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -49,4 +56,11 @@ class Hasher:
         return bool(hash)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        return await deferToThreadPool(self._reactor, self._pool, work, *args)
+        return await deferToThreadPool(self._reactor, self._pool, self._politely, work, *args)
+
+    def _politely(self, work: Callable[..., T], *args: Any) -> T:
+        if not getattr(self._thread, "is_nice", False):
+            self._thread.is_nice = True
+            if sys.platform == "linux":  # where a thread has a niceness of its own (setpriority(2))
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        return work(*args)

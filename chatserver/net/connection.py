@@ -33,6 +33,10 @@ LINGER_SECONDS = 2.0
 CHECKING_SECONDS = 1.0
 """How often a connection whose time to log in is over is looked at while its login is being checked."""
 
+DISCARDED_BYTES = 4 << 20
+"""What a client may send after its connection has ended: about what the buffers of both kernels hold. Whoever sends
+more does not mean to read the last words."""
+
 STRIKE_SECONDS = 60.0
 FENCED = ("fenced", "The server was interrupted and starts anew. Connect again.")
 """Reason and text for the connections of a server whose lease has lapsed."""
@@ -41,8 +45,8 @@ FENCED = ("fenced", "The server was interrupted and starts anew. Connect again."
 class Connection:
     """A session's link. What is written to it is framed already."""
 
-    __slots__ = ("_broken", "_clock", "_deadline", "_door", "_exempt", "_intake", "_liveness", "_outbox", "_shared",
-                 "_turn", "_used", "peer", "send", "session", "writable")  # fmt: skip
+    __slots__ = ("_broken", "_clock", "_deadline", "_discarded", "_door", "_exempt", "_intake", "_liveness", "_outbox",
+                 "_shared", "_turn", "_used", "peer", "send", "session", "writable")  # fmt: skip
 
     def __init__(self, session: Session, shared: "Connections", door: Doorway) -> None:
         self.session = session
@@ -50,6 +54,7 @@ class Connection:
         self.writable = False
         self.send: Callable[[bytes], int] = takes_nothing
         self._broken = False  # it is ending because of a fault
+        self._discarded = 0
         self._shared = shared
         self._clock = shared.clock
         self._door = door
@@ -97,6 +102,9 @@ class Connection:
             self.hang_up(*FENCED, retry=1)
         if self.session.stage is Stage.ENDING:
             self._door.backlog = b""
+            self._discarded += size
+            if self._discarded > DISCARDED_BYTES:
+                self.abort()
             return
         if self._intake.limited:
             self._intake.came(size)

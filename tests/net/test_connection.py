@@ -11,7 +11,7 @@ from msgspec import structs
 
 from chatserver.config import Limits, Settings
 from chatserver.events import Entry, RoomFacts
-from chatserver.net.connection import LINGER_SECONDS, STRIKE_SECONDS, Connection
+from chatserver.net.connection import DISCARDED_BYTES, LINGER_SECONDS, STRIKE_SECONDS, Connection
 from chatserver.net.factory import FAREWELL_SECONDS
 from chatserver.net.line import LineDoor
 from chatserver.net.outbox import Outbox
@@ -136,6 +136,17 @@ def test_a_login_that_takes_long(open_hall: OpenHall) -> None:
     hall.passes(1.1)
     assert ana.session.stage is Stage.IN
     assert nobody.closing == ["handshake"]
+
+
+def test_who_sends_on_after_the_end(open_hall: OpenHall) -> None:
+    """What comes after the end is thrown away, so that the last words arrive; but not without limit."""
+    hall = open_hall(**limits(stalled_seconds=300))
+    ana = hall.client().send(REGISTER).post("quit")
+    for _ in range(DISCARDED_BYTES // 65_536):
+        ana.send(b"x" * 65_536)
+    assert not ana.wire.lost
+    ana.send(b"x")
+    assert ana.wire.lost
 
 
 def test_bytes_before_login(open_hall: OpenHall) -> None:
