@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 ARGS =
+# Tests run in so many processes side by side (0: in one, which a debugger needs).
+WORKERS ?= 2
 bin = .venv/bin
 sources = chatserver tests bench chaos alembic twisted tools
 # The version comes from the tags (see pyproject.toml). There are none in a tree without git.
@@ -25,7 +27,7 @@ run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
 	$(bin)/twistd -n --pidfile= chatserver $(ARGS)
 
 test: .venv/.test  ## run the tests, on SQLite and on a real PostgreSQL, but for the slow ones, which check runs too (ARGS="-k resume")
-	$(bin)/python -m pytest $(ARGS)
+	$(bin)/python -m pytest -n $(WORKERS) $(ARGS)
 
 test-newest: .venv/pyvenv.cfg  ## run the quick half of the tests on the newest Python of this machine
 	@tools/test-newest $(ARGS)
@@ -46,7 +48,7 @@ format: .venv/.dev  ## rewrite the sources in the format that check requires
 # ARGS selects a part of the tests, to which the floor (fail_under) does not apply.
 coverage: .venv/.test  ## run all tests, report the branches they miss, and fail below the floor in pyproject.toml
 	$(bin)/coverage erase
-	$(bin)/coverage run -m pytest -m "" $(ARGS)
+	$(bin)/coverage run -m pytest -n $(WORKERS) -m "" $(ARGS)
 	$(bin)/coverage combine -q
 	$(bin)/coverage report $(if $(ARGS),--fail-under=0)
 
