@@ -33,9 +33,9 @@ LINGER_SECONDS = 2.0
 CHECKING_SECONDS = 1.0
 """How often a connection whose time to log in is over is looked at while its login is being checked."""
 
-DISCARDED_BYTES = 4 << 20
-"""What a client may send after its connection has ended: about what the buffers of both kernels hold. Whoever sends
-more does not mean to read the last words."""
+DISCARDED_BYTES = 16 << 20
+"""What a client may send after its connection has ended: more than the buffers of both kernels hold. Whoever sends more
+does not mean to read the last words."""
 
 STRIKE_SECONDS = 60.0
 FENCED = ("fenced", "The server was interrupted and starts anew. Connect again.")
