@@ -54,7 +54,7 @@ FOLLOWING: Final[dict[str, dict[str, int]]] = {
     "connections_per_address": {
         "connections_per_minute": 240,
         "pending_per_network": 256,
-        "registrations_per_hour": 20,
+        "registrations_per_hour": 100,
         "guests_per_address": 20,
     },
 }
