@@ -344,8 +344,11 @@ def main() -> None:
     raise_file_limit()
     rows = []
     context = multiprocessing.get_context("spawn")
-    folder = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
-    with exclusive(), ChatServer(f"sqlite:///{folder / 'chatserver.db'}", limits=options.limits) as chat:
+    with (
+        exclusive(),
+        tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
+        ChatServer(f"sqlite:///{Path(folder) / 'chatserver.db'}", limits=options.limits) as chat,
+    ):
         ready: Any = context.Queue()
         audience = context.Process(target=_in_the_background, args=(chat.address, ready), daemon=True)
         audience.start()
