@@ -88,23 +88,12 @@ async def quiet(_: Address, __: float) -> str:
 
 async def newlines(server: Address, until: float) -> str:
     """Ten connections send blank lines as fast as the network takes them, before and after a login."""
-    sent = 0
 
-    async def one(number: int) -> None:
-        nonlocal sent
+    async def one(number: int) -> int:
         client = await (person(server, number) if number % 2 else Client.connect(server, source(number)))
-        with_end = asyncio.ensure_future(client.drain())
-        try:
-            while time.monotonic() < until and not client.writer.is_closing():
-                client.writer.write(b"\n" * 4096)
-                sent += 4096
-                await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
-                await asyncio.sleep(0)
-        except (OSError, TimeoutError):
-            pass
-        with_end.cancel()
+        return await _pour(client, [b"\n" * 4096], until)
 
-    await asyncio.gather(*[one(number) for number in range(10)])
+    sent = 4096 * sum(await asyncio.gather(*[one(number) for number in range(10)]))
     return f"{sent / SECONDS / 1000:,.0f} kB/s sent"
 
 
@@ -149,25 +138,29 @@ async def questions(server: Address, until: float) -> str:
 
 async def _flood(server: Address, until: float, lines: list[bytes], people: int) -> str:
     """Some people send these lines as fast as the network takes them."""
-    sent = 0
 
-    async def one(number: int) -> None:
-        nonlocal sent
-        client = await person(server, number)
-        reading = asyncio.ensure_future(client.drain())
-        try:
-            while time.monotonic() < until and not client.writer.is_closing():
-                for line in lines:
-                    client.writer.write(line)
-                    sent += 1
-                await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
-                await asyncio.sleep(0)
-        except (OSError, TimeoutError):
-            pass
-        reading.cancel()
+    async def one(number: int) -> int:
+        return await _pour(await person(server, number), lines, until)
 
-    await asyncio.gather(*[one(number) for number in range(people)])
+    sent = sum(await asyncio.gather(*[one(number) for number in range(people)]))
     return f"{sent / SECONDS:,.0f} lines/s sent"
+
+
+async def _pour(client: Client, lines: list[bytes], until: float) -> int:
+    """Sends these again and again, as fast as the network takes them, and reads what comes. Returns how many."""
+    sent = 0
+    reading = asyncio.ensure_future(client.drain())
+    try:
+        while time.monotonic() < until and not client.writer.is_closing():
+            for line in lines:
+                client.writer.write(line)
+                sent += 1
+            await asyncio.wait_for(client.writer.drain(), max(until - time.monotonic(), 0.01))
+            await asyncio.sleep(0)
+    except (OSError, TimeoutError):
+        pass
+    reading.cancel()
+    return sent
 
 
 async def deaf(server: Address, until: float) -> str:
@@ -184,10 +177,8 @@ async def deaf(server: Address, until: float) -> str:
             client.post(cmd="history", room="general", limit=200)
         clients.append(client)
     await asyncio.sleep(until - time.monotonic())
-    ended = 0
     for client in clients:
         client.writer.transport.abort()
-        ended += client.reader.at_eof()
     first.post(cmd="token", revoke="deaf")
     return "100 connections"
 

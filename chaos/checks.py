@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 
 from chaos.clients import PASSWORD, Client, Program, Reader, SlowReader, Writer
 from chaos.database import GENERAL, Room, Row, general_name
-from chaos.faults import check_sessions
+from chaos.faults import stop_orderly
 from chaos.log import Broken, Log
 from chaos.screen import Screen
 from chaos.visitors import Visitor
 from chaos.world import HERALD, PRESENCE_SECONDS, World
 from tests.support.client import JsonClient, Message
-from tests.support.process import ServerError
 
 DEAF_SECONDS = 2.0
 """Every connected member hears what is stored within this time after the store is back."""
@@ -125,13 +124,7 @@ def finish(world: World, deaf_seconds: float) -> None:
     for client in world.clients:
         client.join()
     _check_ghosts(world)
-    try:
-        status = world.server.stop()
-    except ServerError as error:
-        raise Broken(str(error).splitlines()[0]) from None
-    if status:
-        raise Broken(f"After SIGTERM the server ended with status {status}")
-    check_sessions(world)
+    stop_orderly(world)
     compare(world.clients, world.database.logs())
     if "Traceback" in world.server.log:
         raise Broken("The server's log has a traceback")

@@ -66,9 +66,10 @@ def add(chat: Access, whom: str, room: str | None, span: int | None, reason: str
         _no_address(room)
         called = address(whom)
         own = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
-        if not yes and (doubts := chat.read(reach.doubts, called, own)):
+        network = ip_network(called)
+        hit = chat.read(reach.hit_by, network)
+        if not yes and (doubts := reach.doubts(network, hit, own)):
             raise Problem(f"{doubts} Add --yes to ban it all the same.")
-        hit = chat.read(reach.hit_by, ip_network(called))
         chat.write(moderation.ban_from_server, None, None, called, until, reason, at)
         value: dict[str, object] = {"address": called, "hit": [one.name for one in hit if one.connected]}
     else:

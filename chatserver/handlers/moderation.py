@@ -1,6 +1,7 @@
 """Moderation: roles, kicks, bans and mutes. Who may do it is in `rights`."""
 
 from datetime import datetime
+from ipaddress import ip_network
 
 from chatserver import commands as c
 from chatserver.answers import BanList, Changed, Done
@@ -83,8 +84,10 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
         if target.kind == ask.who.kind:
             raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} is an operator too, and cannot be banned.")
         effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
-    elif command.address and not command.yes and (doubts := reach.doubts(db, command.address)):
-        raise Refused(ErrorWord.NOT_ALLOWED, f"{doubts} To ban it all the same, add --yes.")
+    elif command.address and not command.yes:
+        network = ip_network(command.address)
+        if doubts := reach.doubts(network, reach.hit_by(db, network)):
+            raise Refused(ErrorWord.NOT_ALLOWED, f"{doubts} To ban it all the same, add --yes.")
     moderation.ban_from_server(db, ask.who.id, target, command.address, until, command.reason, ask.at)
     return Outcome(Done(f"You banned {command.name or command.address} from the server."), effects=effects)
 

@@ -9,11 +9,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.errors import ErrorWord, Refused
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
 from chatserver.store.clock import POSTGRES_NOW, SQLITE_NOW
 from chatserver.store.entries import append_event
-from chatserver.store.schema import EntryRow, MessageState, RoomRow, as_sqlite
+from chatserver.store.schema import EntryRow, RoomRow, as_sqlite
 from chatserver.store.visibility import RoomAccess
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "slow"]
@@ -292,20 +291,6 @@ def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int]
 
 def room_name(db: Connection, room_id: int) -> str | None:
     return db.scalar(select(RoomRow.name).where(RoomRow.id == room_id))
-
-
-def find_message(db: Connection, access: RoomAccess, seq: int) -> tuple[int, MessageState | None]:
-    """The author and state of a message that the person may read. Raises Refused if there is none, or it is erased."""
-    row = db.execute(
-        select(EntryRow.author_id, EntryRow.state).where(
-            EntryRow.room_id == access.facts.id, EntryRow.seq == seq, EntryRow.kind == MESSAGE
-        )
-    ).one_or_none()
-    if row is None or row.state == ERASED or not access.may_read(seq):
-        raise Refused(
-            ErrorWord.BAD_COMMAND, f"There is no message with the seq {seq}. The command history shows the numbers."
-        )
-    return row.author_id, row.state
 
 
 def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, at: datetime) -> Entry:

@@ -45,11 +45,9 @@ def hit_by(db: Connection, network: IPv4Network | IPv6Network) -> list[Hit]:
     return sorted(found.values(), key=lambda one: (not one.operator, one.name.lower()))
 
 
-def doubts(db: Connection, called: str, own: str = "") -> str:
-    """Why a ban of this address or network is more likely a mistake than meant, and whom it would hit, as a sentence;
-    empty if nothing speaks against it. `own` is the address of the person who bans."""
-    network = ip_network(called)
-    hit = hit_by(db, network)
+def doubts(network: IPv4Network | IPv6Network, hit: list[Hit], own: str = "") -> str:
+    """Why a ban of a network that would hit these is more likely a mistake than meant, and whom it would hit, as a
+    sentence; empty if nothing speaks against it. `own` is the address of the person who bans."""
     covered = [f"the operator {one.name}" for one in hit if one.operator]
     if own and _contains(network, own):
         covered.append(f"your own address {own}")
@@ -63,6 +61,7 @@ def doubts(db: Connection, called: str, own: str = "") -> str:
     names = ", ".join(connected[:NAMES_SHOWN])
     if len(connected) > NAMES_SHOWN:
         names += f" and {len(connected) - NAMES_SHOWN} more"
+    called = network.network_address if network.prefixlen == network.max_prefixlen else network
     return f"{called} covers {', '.join(covered)}{'; connected from there now: ' + names if names else ''}."
 
 

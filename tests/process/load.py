@@ -82,6 +82,17 @@ class Talker:
         self.client.close()
 
 
+def under_load(ana: JsonClient, bob: JsonClient, cai: JsonClient) -> list[Talker]:
+    """The three register, and ana and bob talk without pause. Returns them once there is load."""
+    for name, client in (("ana", ana), ("bob", bob), ("cai", cai)):
+        client.register(name)
+    talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
+    for talker in talkers:
+        talker.start()
+    wait_for_load(talkers, 50)
+    return talkers
+
+
 def wait_for_load(talkers: list[Talker], each: int) -> None:
     """Wait until every talker has `each` more messages acknowledged than now."""
     before = [len(talker.acknowledged) for talker in talkers]

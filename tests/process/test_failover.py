@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK, Talker, check_kept, wait_for_load
+from tests.process.load import QUICK, Talker, check_kept, under_load, wait_for_load
 from tests.support.client import JsonClient
 from tests.support.postgres import START_SECONDS, PostgresServer
 from tests.support.process import wait_until
@@ -66,12 +66,7 @@ def test_a_failover_under_load(postgres_server: PostgresServer, server: StartSer
         chat = server(url, config=QUICK + "[pipeline]\ndatabase_seconds = 3\n")
         assert "WARN" not in chat.log
         ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
-        for who, client in (("ana", ana), ("bob", bob), ("cai", cai)):
-            client.register(who)
-        talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
-        for talker in talkers:
-            talker.start()
-        wait_for_load(talkers, 50)
+        talkers = under_load(ana, bob, cai)
 
         postgres_server.stop()
         wait_until(lambda: all(talker.unavailable for talker in talkers), what="every talker has been refused")

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK, Talker, check_kept, wait_for_load
+from tests.process.load import QUICK, Talker, check_kept, under_load, wait_for_load
 from tests.support.client import JsonClient, TextClient
 from tests.support.hanging import stopped
 from tests.support.postgres import PostgresServer
@@ -24,12 +24,7 @@ def test_an_outage_under_load(
     everything continues by itself, and retried messages are stored once."""
     chat = server(database, config=QUICK)
     ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
-    for name, client in (("ana", ana), ("bob", bob), ("cai", cai)):
-        client.register(name)
-    talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
-    for talker in talkers:
-        talker.start()
-    wait_for_load(talkers, 50)
+    talkers = under_load(ana, bob, cai)
 
     postgres_server.stop()
     wait_until(lambda: all(talker.unavailable for talker in talkers), what="every talker has been refused")
@@ -90,12 +85,7 @@ def test_a_database_that_hangs(
     order, and the log says why; afterwards everything continues, and retried messages are stored once."""
     chat = server(database, config=QUICK + "[pipeline]\ndatabase_seconds = 2\n")
     ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
-    for name, client in (("ana", ana), ("bob", bob), ("cai", cai)):
-        client.register(name)
-    talkers = [Talker(ana, "t0", ["general"]), Talker(bob, "t1", ["general", "@ana"])]
-    for talker in talkers:
-        talker.start()
-    wait_for_load(talkers, 50)
+    talkers = under_load(ana, bob, cai)
 
     with stopped(postgres_server):
         begun = time.monotonic()
