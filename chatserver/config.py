@@ -1,7 +1,7 @@
 """Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,6 +37,9 @@ class Server(Table, frozen=True):
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
+    plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
+    metrics: str = ""  # an endpoint for monitoring
+    control: str = "auto"  # the socket of chatctl: see operation/control.py; empty: none
 
     def __repr__(self) -> str:  # the database URL may contain a password, and the code is a secret
         return f"Server({self.name!r})"
@@ -188,12 +191,28 @@ class Shutdown(Table, frozen=True):
     flush_seconds: float = 5  # for slow clients to read their answers
 
 
+class Log(Table, frozen=True):
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warn", "error"] = "info"  # the least important level that is logged
+    slow_seconds: float = 1  # statements that take longer are logged
+
+
+class Retention(Table, frozen=True):
+    """What is removed when it is old. A room can have limits of its own."""
+
+    days: float = 0  # entries that are older
+    entries: int = 0  # entries beyond the newest ones of a room
+    session_days: float = 90  # rows of `session` that ended earlier
+
+
 class Settings(Table, frozen=True):
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
     passwords: Passwords = field(default_factory=Passwords)
     pipeline: Pipeline = field(default_factory=Pipeline)
     shutdown: Shutdown = field(default_factory=Shutdown)
+    log: Log = field(default_factory=Log)
+    retention: Retention = field(default_factory=Retention)
 
 
 _AT_LEAST = {
@@ -203,17 +222,22 @@ _AT_LEAST = {
 }  # fmt: skip
 
 
-def chosen(file: str | None, database: str | None, listen: Sequence[str] = ()) -> Settings:
+def chosen(
+    file: str | None, database: str | None, listen: Sequence[str] = (), metrics: str | None = None,
+    log: Mapping[str, str] | None = None,
+) -> Settings:  # fmt: skip
     """All settings: the command line over the environment, over the settings file, over the defaults.
 
-    Raises ConfigProblem.
+    `log`: keys of the table [log]. Raises ConfigProblem.
     """
     path = file or os.environ.get("CHATSERVER_CONFIG")
     settings = load(Path(path) if path else None)
     server = settings.server
     database = database or os.environ.get("CHATSERVER_DATABASE") or server.database
-    server = msgspec.structs.replace(server, database=database, listen=list(listen) or server.listen)
-    return msgspec.structs.replace(settings, server=server)
+    server = msgspec.structs.replace(
+        server, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
+    )
+    return msgspec.structs.replace(settings, server=server, log=msgspec.structs.replace(settings.log, **(log or {})))
 
 
 def load(path: Path | None) -> Settings:

@@ -7,7 +7,7 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Thread
 from types import FrameType
@@ -31,6 +31,7 @@ from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
 from chatserver.net.factory import ChatFactory
 from chatserver.net.tls import ForwardSecret
+from chatserver.operation.companion import Companion
 from chatserver.passwords import Hasher
 from chatserver.processor import Processors
 from chatserver.reconcile import Reconciler
@@ -88,6 +89,7 @@ class ChatService(Service):
         upkeep: Upkeep,
         new_id: Callable[[], str],
         now: Clock,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -103,6 +105,7 @@ class ChatService(Service):
         self._upkeep = upkeep
         self._new_id = new_id
         self._now = now
+        self._companions = companions
         self._opening: list[Deferred[IListeningPort]] = []
         self._ports: list[IListeningPort] = []
         self._ports_closed = False
@@ -118,10 +121,12 @@ class ChatService(Service):
         self._take_signals()
         try:
             self._prepare()
+            for companion in self._companions:
+                companion.prepare()
             for description in self._settings.server.listen:
                 if not self._stop_requested:
                     self._listen(description)
-        except CannotStart:
+        except SystemExit:
             self._release_store()
             raise
 
@@ -221,6 +226,11 @@ class ChatService(Service):
         self._serving = True
         for port in self._ports:
             self._log_listening(port)
+        for companion in self._companions:
+            try:
+                companion.started()
+            except Exception:
+                self.log.failure("{companion} could not be started.", companion=type(companion).__name__)
 
     def _log_listening(self, port: IListeningPort) -> None:
         host: Any = port.getHost()
@@ -267,6 +277,8 @@ class ChatService(Service):
         shutdown, connections = self._settings.shutdown, self._connections
         if self._sweep_call is not None:
             self._sweep_call.cancel()
+        for companion in self._companions:
+            await self._step(f"telling {type(companion).__name__}", companion.stopping)
         await self._step("watching the database", self._watch.stop)
         await self._step("comparing heads", self._reconciler.stop)
         await self._step("tidying the database", self._upkeep.stop)
@@ -296,6 +308,8 @@ class ChatService(Service):
         await self._step("releasing the lease", self._lease.stop)
         await self._step("closing the database", self._store.stop)
         await self._step_in_thread("hashing passwords", self._hasher.stop)
+        for companion in self._companions:
+            await self._step(f"ending {type(companion).__name__}", companion.stopped)
         self.log.info("Stopped.")
 
     async def _close_ports(self) -> None:

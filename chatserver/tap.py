@@ -2,15 +2,16 @@
 
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
+import msgspec
 from twisted.application.service import IService
 from twisted.python import usage
 
 from chatserver import commands, config
 from chatserver.clock import Clock
-from chatserver.config import ConfigProblem, Settings
+from chatserver.config import ConfigProblem, Log, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import GUEST, Entry
@@ -21,6 +22,8 @@ from chatserver.handshake import Handshake
 from chatserver.lease import Lease
 from chatserver.net.connection import FENCED
 from chatserver.net.connections import REWOUND, Connections
+from chatserver.operation.companion import Companion
+from chatserver.operation.running import Running
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.processor import Processors
@@ -51,13 +54,28 @@ _DATABASE = (
 )
 
 
+def log_choice(key: str) -> Callable[[str], str]:
+    """What twistd calls with a value for `--log-KEY`. Raises ValueError, whose text twistd shows."""
+
+    def choose(value: str) -> str:
+        return str(getattr(msgspec.convert({key: value}, Log), key))
+
+    return choose
+
+
 class Options(usage.Options):
     """What `twistd chatserver` can be told. Command line over environment over settings file over defaults."""
 
-    synopsis = "twistd [-n] chatserver [--listen ENDPOINT]... [--database URL] [--config FILE] [--migrate]"
+    synopsis = (
+        "twistd [-n] chatserver [--listen ENDPOINT]... [--database URL] [--config FILE] [--metrics ENDPOINT] "
+        "[--log-format text|json] [--log-level LEVEL] [--migrate]"
+    )
     optParameters: ClassVar = [
         ["database", None, None, _DATABASE],
         ["config", None, None, "A TOML file of settings; also CHATSERVER_CONFIG in the environment."],
+        ["metrics", None, None, "An endpoint for monitoring: /metrics, /health/live and /health/ready."],
+        ["log-format", None, None, "text or json.", log_choice("format")],
+        ["log-level", None, None, "debug, info, warn or error.", log_choice("level")],
     ]
     optFlags: ClassVar = [["migrate", None, "Upgrade the database's schema to this version, then start."]]
 
@@ -72,7 +90,8 @@ class Options(usage.Options):
 
     def settings(self) -> Settings:
         """All settings, from all their sources. Raises ConfigProblem."""
-        return config.chosen(self["config"], self["database"], self["listen"])
+        log = {key: self[f"log-{key}"] for key in ("format", "level") if self[f"log-{key}"]}
+        return config.chosen(self["config"], self["database"], self["listen"], self["metrics"], log)
 
 
 def makeService(options: Options) -> IService:
@@ -201,12 +220,21 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
         reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, now, left,
         may_serve=lease.check,
     )  # fmt: skip
+    running = Running(
+        reactor=reactor, settings=settings, store=store, registry=registry, roster=roster, hasher=hasher,
+        processors=processors, connections=connections, lease=lease,
+    )  # fmt: skip
     service = ChatService(
         reactor, settings, store, hasher, session_log, watch, processors, connections, lease, reconciler, guests,
         upkeep,
-        new_id, now,
+        new_id, now, companions(running),
     )  # fmt: skip
     return service
+
+
+def companions(running: Running) -> list[Companion]:
+    """In the order in which they are started and stopped."""
+    return []
 
 
 def new_id() -> str:

@@ -95,7 +95,8 @@ class RoomRow(Base):
 
     The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
     of a private room may read entries from before they joined. `invites`: who may invite. `pace_seconds`: a member
-    may send one message in so long.
+    may send one message in so long. `first_seq`: the number of the oldest entry that was not removed. `keep_days`,
+    `keep_entries`: they replace the settings' retention; 0 keeps everything.
     """
 
     __tablename__ = "room"
@@ -122,6 +123,9 @@ class RoomRow(Base):
     past_open: Mapped[bool] = mapped_column(Boolean, server_default=false())
     invites: Mapped[Literal["members", "moderators"]] = mapped_column(String(16), server_default="members")
     pace_seconds: Mapped[int] = mapped_column(Integer, server_default="0")
+    first_seq: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    keep_days: Mapped[float | None] = mapped_column(Float)
+    keep_entries: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class MembershipRow(Base):
@@ -228,6 +232,20 @@ class TokenRow(Base):
     read_only: Mapped[bool] = mapped_column(Boolean, server_default=false())
     room_id: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class CertificateRow(Base):
+    """A client certificate that an account logs in with, by the SHA-256 of its DER form. Removed: deleted."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (Index("ix_certificate_account_id", "account_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    label: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    last_used_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class InvitationRow(Base):

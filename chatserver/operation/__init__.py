@@ -1,0 +1,1 @@
+"""What administrators see of a running server: its log, metrics, control socket, and what systemd is told."""
