@@ -10,14 +10,15 @@ WORKERS ?= 2
 bin = .venv/bin
 sources = chatserver tests bench chaos alembic twisted tools
 # The version comes from the tags (see pyproject.toml). There are none in a tree without git.
-described_by = setup.cfg pyproject.toml $(wildcard .git/refs/tags)
+described_by = setup.cfg pyproject.toml constraints.txt $(wildcard .git/refs/tags)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-newest check format coverage migrate bench bench-smoke chaos hooks clean
+.PHONY: help run test test-newest check format coverage migrate bench bench-smoke chaos wheel deb test-deb image \
+    constraints hooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -67,12 +68,27 @@ chaos: .venv/.test  ## kill, stop and cut a server under load, compare all logs 
 	$(bin)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \
 	    $(if $(DATABASE),--database $(DATABASE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
+wheel: .venv/.test  ## build the wheel of this commit in dist/, the same bytes wherever it is built
+	@tools/wheel
+
+deb: .venv/.test  ## build a Debian package for this machine's Debian in dist/
+	@tools/deb
+
+test-deb: .venv/.test  ## install that package beside the real system, serve, upgrade, remove (root, or user namespaces)
+	@tools/test-deb
+
+image: .venv/.test  ## build a container image with podman or docker (BASE=: another Debian than the one in Containerfile)
+	@tools/image $(BASE)
+
+constraints:  ## take the newest versions of all packages into constraints.txt
+	@PYTHON=$(PYTHON) tools/constraints
+
 hooks: .venv/.dev  ## install git hooks that check each commit (see .pre-commit-config.yaml)
 	$(bin)/python -m pip install -q pre-commit
 	$(bin)/pre-commit install --hook-type pre-commit --hook-type commit-msg
 
 clean:  ## remove everything that the other targets made, except databases
-	rm -rf .venv .venv-newest build dist chatserver.egg-info
+	rm -rf .venv .venv-newest build dist *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf .coverage .coverage.* htmlcov twisted/plugins/dropin.cache bench/chatload bench/quick
 	find $(sources) -name __pycache__ -prune -exec rm -rf {} +
@@ -80,15 +96,15 @@ clean:  ## remove everything that the other targets made, except databases
 # Each stamp file also stands for the ones that need fewer packages.
 
 .venv/.run: .venv/pyvenv.cfg $(described_by)
-	$(bin)/python -m pip install -q -e .
+	$(bin)/python -m pip install -q -c constraints.txt -e .
 	touch $@
 
 .venv/.test: .venv/pyvenv.cfg $(described_by)
-	$(bin)/python -m pip install -q -e '.[test]'
+	$(bin)/python -m pip install -q -c constraints.txt -e '.[test]'
 	touch .venv/.run $@
 
 .venv/.dev: .venv/pyvenv.cfg $(described_by)
-	$(bin)/python -m pip install -q -e '.[test,dev]'
+	$(bin)/python -m pip install -q -c constraints.txt -e '.[test,dev]'
 	touch .venv/.run .venv/.test $@
 
 .venv/pyvenv.cfg:

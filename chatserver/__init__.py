@@ -3,6 +3,6 @@
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    __version__ = version("chatserver")
+    __version__ = version("chatserverd")
 except PackageNotFoundError:  # a bare copy of the sources, never installed
     __version__ = "0+unknown"

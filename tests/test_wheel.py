@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"  # a copy: building leaves files behind
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LITTER))
     run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source, cwd=folder)
-    (built,) = folder.glob("chatserver-*.whl")
+    (built,) = folder.glob("chatserverd-*.whl")
     return built
 
 
