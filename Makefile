@@ -77,7 +77,7 @@ deb: .venv/.test  ## build a Debian package for this machine's Debian in dist/
 test-deb: .venv/.test  ## install that package beside the real system, serve, upgrade, remove (root, or user namespaces)
 	@tools/test-deb
 
-image: .venv/.test  ## build a container image with podman or docker (BASE=: another Debian than the one in Containerfile)
+image:  ## build a container image (BASE=packages: on a base of Debian's packages, where no image can be pulled)
 	@tools/image $(BASE)
 
 constraints:  ## take the newest versions of all packages into constraints.txt

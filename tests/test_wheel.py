@@ -1,10 +1,12 @@
 """The wheel works in an empty virtualenv, from any folder."""
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,19 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+def build(source: Path, private: Sequence[str] = ()) -> Path:
+    """A wheel built from a copy of the tree: building leaves files behind."""
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LITTER))
+    for path in private:
+        (source / path).chmod(0o600)
+    run("env", f"PYTHON={sys.executable}", source / "tools" / "wheel", cwd=source)
+    (built,) = (source / "dist").glob("chatserverd-*.whl")
+    return built
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"  # a copy: building leaves files behind
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(*LITTER))
-    run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, source, cwd=folder)
-    (built,) = folder.glob("chatserverd-*.whl")
-    return built
+    return build(tmp_path_factory.mktemp("wheel") / "source")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +63,18 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     theirs = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(where) / "borrowed.pth").write_text("".join(f"{path}\n" for path in theirs), encoding="utf-8")
     return interpreter
+
+
+@pytest.mark.slow
+def test_it_is_the_same_wherever_it_is_built(wheel: Path, tmp_path: Path) -> None:
+    """Neither the folder, nor the time, nor the umask of whoever builds it shows in a single byte."""
+    before = os.umask(0o077)
+    try:
+        again = build(tmp_path / "elsewhere", private=["chatserver/tap.py"])
+    finally:
+        os.umask(before)
+    assert again.name == wheel.name
+    assert again.read_bytes() == wheel.read_bytes()
 
 
 def test_twistd_lists_it(python: Path, tmp_path: Path) -> None:
