@@ -8,7 +8,7 @@ ARGS =
 # Tests run in so many processes side by side (0: in one, which a debugger needs).
 WORKERS ?= 2
 bin = .venv/bin
-sources = chatserver tests bench chaos alembic twisted tools
+sources = chatserver tests bench chaos alembic twisted tools examples
 # The version comes from the tags (see pyproject.toml). There are none in a tree without git.
 described_by = setup.cfg pyproject.toml constraints.txt $(wildcard .git/refs/tags)
 

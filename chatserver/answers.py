@@ -2,19 +2,38 @@
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from chatserver.errors import ErrorWord
 from chatserver.events import Entry, Invited, RoomFacts
 
 
+class Gap(Struct, frozen=True):
+    """The entries of a room from `begin` to before `first` were removed. `first` is the first one left, or the number
+    of the next entry if none is left."""
+
+    begin: int = field(name="from")
+    first: int
+
+
+def gap_between(begin: int, first: int) -> Gap | None:
+    """What is missing for a reader who is to be given everything from `begin` on; None if nothing is."""
+    return Gap(begin, first) if begin < first else None
+
+
 class RoomStatus(Struct, frozen=True):
-    """The account's own membership of a room. Unread are the entries behind `read`, up to `seq`."""
+    """The account's own membership of a room. `gap`: what was removed of the entries behind `read`."""
 
     room: str
     seq: int
     read: int
     role: str | None = None
+    gap: Gap | None = None
+
+    @property
+    def unread(self) -> int:
+        """How many entries there are behind `read`."""
+        return self.seq - (self.gap.first - 1 if self.gap else self.read)
 
 
 class RoomLine(Struct, frozen=True):
@@ -98,11 +117,13 @@ class Said(Struct, frozen=True):
 
 
 class Log(Struct, frozen=True):
-    """Entries of a room in rising order. `more`: there are others in the direction that was asked for."""
+    """Entries of a room in rising order. `more`: there are others in the direction that was asked for. `gap`: those
+    before them were removed."""
 
     facts: RoomFacts
     entries: list[Entry]
     more: bool
+    gap: Gap | None = None
 
 
 class MemberList(Struct, frozen=True):
@@ -155,11 +176,14 @@ class Changed(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """Entries that a search found, newest first, each with its room. `before` asks for the next page, if any."""
+    """Entries that a search found, newest first, each with its room. `before` asks for the next page, if any. `gap`:
+    the one room `where` it looked has no others, since they were removed."""
 
     entries: list[tuple[RoomFacts, Entry]]
     more: bool
     before: int | None = None
+    where: str = ""
+    gap: Gap | None = None
 
 
 class TokenMade(Struct, frozen=True):

@@ -2,8 +2,11 @@
 
 Administrators and fail2ban read these lines (deploy/fail2ban/, docs/security.md): their form is an interface. A line
 is `audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes, whoever chose them: all other
-characters are escaped as in a Python string. A line never contains a password, a token or a message.
+characters are escaped as in a Python string. A line never contains a password, a token or a message. The values are
+fields of the event, too, as they are: a log in JSON has both.
 """
+
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -11,12 +14,12 @@ _log = Logger()
 
 
 def logged_in(address: str, name: str, how: str) -> None:
-    """`how`: password, token or guest."""
+    """`how`: password, token, certificate or guest."""
     _write("login", address=address, name=name, how=how)
 
 
 def login_failed(address: str, name: str, why: str) -> None:
-    """A wrong password, token or registration code: `why` is one of these words."""
+    """A wrong password, token, certificate or registration code (`why`: code)."""
     _write("failed-login", address=address, name=name, why=why)
 
 
@@ -24,9 +27,14 @@ def registered(address: str, name: str) -> None:
     _write("registered", address=address, name=name)
 
 
-def ended(address: str, name: str, reason: str) -> None:
+def began(address: str, session: str, door: str) -> None:
+    """A connection began; `session` is the id by which its end is found."""
+    _log_event("began", {"address": address, "session": session, "door": door}, routine=True)
+
+
+def ended(address: str, name: str, reason: str, **facts: str | float) -> None:
     """A connection ended; `name` is empty if it was not logged in."""
-    _write("ended", address=address, name=name, reason=reason)
+    _log_event("ended", {"address": address, "name": name, "reason": reason, **facts}, routine=True)
 
 
 def refused(address: str, why: str) -> None:
@@ -39,14 +47,20 @@ def offence(address: str, what: str) -> None:
     _write("offence", address=address, what=what)
 
 
-def acted(address: str, name: str, act: str, **what: str) -> None:
+def acted(address: str, name: str, act: str, **what: str | float) -> None:
     """Somebody used the power of an operator or moderator: `act` is the command, such as ban."""
     _write("act", address=address, name=name, act=act, **what)
 
 
-def _write(event: str, **fields: str) -> None:
-    pairs = " ".join(f"{key}={_safe(value)}" for key, value in fields.items() if value)
-    _log.info("audit: {event} {pairs}", event=event, pairs=pairs)
+def _write(event: str, **fields: str | float) -> None:
+    _log_event(event, fields)
+
+
+def _log_event(event: str, fields: dict[str, str | float], *, routine: bool = False) -> None:
+    """`routine`: this event is of interest for operation rather than security, and is not logged at higher levels."""
+    known: dict[str, Any] = {key: value for key, value in fields.items() if value != ""}
+    pairs = " ".join(f"{key}={_safe(str(value))}" for key, value in known.items())
+    _log.info("audit: {event} {pairs}", event=event, pairs=pairs, log_routine=routine, **known)
 
 
 def _safe(value: str) -> str:

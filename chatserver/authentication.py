@@ -1,10 +1,11 @@
-"""Who somebody is: passwords, tokens, registration codes and guests, and how often they may be tried."""
+"""Who somebody is: passwords, tokens, certificates, registration codes and guests, and how often they may be tried."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from hmac import compare_digest
 
+from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -23,12 +24,13 @@ from chatserver.inquiries import Inquiries
 from chatserver.passwords import Hasher
 from chatserver.session import Session
 from chatserver.stages import Stage
-from chatserver.store import accounts, rooms, tokens
+from chatserver.store import accounts, certificates, rooms, tokens
 from chatserver.store.accounts import Credentials
+from chatserver.store.certificates import Owned
 from chatserver.store.threads import Store
 from chatserver.turns import pause, turns
 from chatserver.wire import names
-from chatserver.wire.addresses import Networks, counted
+from chatserver.wire.addresses import Listed, counted
 
 MAX_LOGINS = 100
 """So many logins are looked up in one batch."""
@@ -37,6 +39,9 @@ Joined = list[tuple[RoomFacts, list[Entry]]]
 Login = c.Login | c.Register | c.Guest
 
 WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
+WRONG_CERTIFICATE = Refused(
+    ErrorWord.BAD_CREDENTIALS, "Your certificate does not belong to this account. Log in with the password or a token."
+)
 WRONG_PASSWORD = Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
 
 
@@ -44,6 +49,14 @@ class Guessed(Refused):
     """A failed login that is answered like something else: somebody gives a wrong registration code, or registers a
     name that was registered a moment ago, with another password. If these did not count, the code, and the password of
     a new account, could be guessed without limit."""
+
+
+class Proved(Struct, frozen=True):
+    """Who somebody is, and the token or the certificate that shows it, if it was one."""
+
+    person: Person
+    token_id: int = 0
+    certificate: Owned | None = None
 
 
 class Authenticator:
@@ -66,36 +79,47 @@ class Authenticator:
         suspect: Callable[[Person | None], None],
     ) -> None:
         limits, passwords = settings.limits, settings.passwords
+        self._passwords = passwords
         self._clock = clock
         self._now = now
         self._server = settings.server
-        self._min_length = passwords.min_length
         self._store = store
         self._hasher = hasher
         self._registry = registry
         self._guest_lost = guest_lost
         self._suspect = suspect
-        self._exempt = Networks(limits.exempt)
+        self._exempt = Listed(lambda: limits.exempt)
         # One more than there are threads, so that a thread need not wait for the reactor.
-        self._queue = FairQueue(passwords.threads + 1, passwords.queue)
+        self._queue = FairQueue(lambda: passwords.threads + 1, lambda: passwords.queue)
         self._guesses = Guesses(clock, limits)
-        self._inquiries = Inquiries(limits.guess_seconds)
-        self._registrations = Hourly("accounts were registered", limits.registrations_per_hour)
-        self._guests = GuestPlaces(limits.guests_per_address, self._exempt)
+        self._inquiries = Inquiries(limits)
+        self._registrations = Hourly("accounts were registered", lambda: limits.registrations_per_hour)
+        self._guests = GuestPlaces(lambda: limits.guests_per_address, self._exempt)
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
+        self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
+
+    @property
+    def waiting(self) -> int:
+        """How many passwords wait for a thread that hashes them."""
+        return len(self._queue)
 
     async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
         return await self._store.read(tokens.find, hashes)
 
-    async def authenticate(self, session: Session, command: Login) -> tuple[Person, int]:
-        """Who logs in, and the id of the token used, or 0."""
+    async def _find_certificates(self, sha256s: list[str]) -> list[Owned | None]:
+        return await self._store.read(certificates.find, sha256s)
+
+    async def authenticate(self, session: Session, command: Login) -> Proved:
+        """Who logs in."""
         if isinstance(command, c.Guest):
-            return await self._guest(session), 0
+            return Proved(await self._guest(session))
         if isinstance(command, c.Register):
-            return await self._register(session, command), 0
+            return Proved(await self._register(session, command))
         if command.token:
             return await self._token(session, command.token)
-        return await self._password(session, command), 0
+        if not command.password:
+            return await self._certificate(session, command.name)
+        return Proved(await self._password(session, command))
 
     # Names
 
@@ -152,7 +176,25 @@ class Authenticator:
             self._settled(session)
         return account.person
 
-    async def _token(self, session: Session, token: str) -> tuple[Person, int]:
+    async def certified(self, session: Session, name: str) -> Proved | None:
+        """Who somebody is by their certificate alone, if it belongs to the account of this name. Counts as no guess."""
+        shown = session.link.certificate()
+        found = await self._certificates.ask(shown) if shown else None
+        if found is None or found.person.name.lower() != name.lower():
+            return None
+        return Proved(found.person, certificate=found)
+
+    async def _certificate(self, session: Session, name: str) -> Proved:
+        if not session.link.certificate():
+            raise Refused(ErrorWord.BAD_COMMAND, "The field password is missing, and you showed no certificate.")
+        proved = await self.certified(session, name)
+        if proved is None:  # it may be that of another account: that is not told
+            await self._guesses.failed("certificate", session.address)
+            audit.login_failed(session.address, "", "certificate")
+            raise WRONG_CERTIFICATE
+        return proved
+
+    async def _token(self, session: Session, token: str) -> Proved:
         """Is looked up at once, whatever failed before: it cannot be guessed, and so lets its owner in meanwhile."""
         found = await self._tokens.ask(tokens.token_hash(token))
         if found is None:
@@ -160,7 +202,7 @@ class Authenticator:
             audit.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
             raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown, revoked or expired. Create a new one.")
         token_id, person = found
-        return person, token_id
+        return Proved(person, token_id)
 
     async def matching(self, session: Session, *passwords: str) -> int:
         """Which of these is the password of the account that the session is logged in to, from 1; 0: none of them."""
@@ -191,10 +233,9 @@ class Authenticator:
         return await self._queue.run(counted(session.address), work, _wanted(session))
 
     def check_length(self, password: str) -> None:
-        if len(password) < self._min_length:
-            raise Refused(
-                ErrorWord.BAD_PASSWORD, f"A password needs at least {self._min_length} characters. Choose a longer one."
-            )
+        least = self._passwords.min_length
+        if len(password) < least:
+            raise Refused(ErrorWord.BAD_PASSWORD, f"A password needs at least {least} characters. Choose a longer one.")
 
     # New accounts
 

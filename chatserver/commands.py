@@ -39,7 +39,10 @@ class Register(Command, frozen=True, tag="register"):
 
 
 class Login(Command, frozen=True, tag="login"):
-    """With name and password, or with a token alone. `resume`: for each room, the last seq that the client has."""
+    """With name and password, with a token alone, or with a name and the certificate that the client has shown.
+
+    `resume`: for each room, the last seq that the client has.
+    """
 
     name: str = ""
     password: str = ""
@@ -68,7 +71,7 @@ class Help(Command, frozen=True, tag="help"):
 
 
 class Password(Command, frozen=True, tag="password"):
-    """`others`: also ends all other connections of the account, and revokes its tokens."""
+    """`others`: also ends all other connections of the account, revokes its tokens, and removes its certificates."""
 
     old: str
     new: str

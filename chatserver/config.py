@@ -1,18 +1,16 @@
-"""Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit."""
+"""Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit.
 
-import os
-from collections.abc import Mapping, Sequence
-from ipaddress import ip_network
-from pathlib import Path
+All parts of a server hold the same tables, and read a setting when they use it, so that `adopt` changes it for all.
+"""
+
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from chatserver.errors import Refused
-from chatserver.wire.hygiene import room_name
-from chatserver.wire.websocket import normal_origin
+SOCKET_PATH_BYTES: Final = 107
+"""The longest path of a Unix socket: unix(7), sun_path."""
 
 
 class ConfigProblem(Exception):
@@ -20,7 +18,8 @@ class ConfigProblem(Exception):
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    """Any table: an unknown key is an error, so that a misspelt one is not a silent default."""
+    """Any table: an unknown key is an error, so that a misspelt one is not a silent default. Only `adopt` changes a
+    table."""
 
 
 class Server(Table, frozen=True):
@@ -39,7 +38,7 @@ class Server(Table, frozen=True):
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
     plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
     metrics: str = ""  # an endpoint for monitoring
-    control: str = "auto"  # the socket of chatctl: see operation/control.py; empty: none
+    control: str = "auto"  # the socket of chatctl: see operation/place.py; empty: none
 
     def __repr__(self) -> str:  # the database URL may contain a password, and the code is a secret
         return f"Server({self.name!r})"
@@ -194,7 +193,7 @@ class Shutdown(Table, frozen=True):
 class Log(Table, frozen=True):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warn", "error"] = "info"  # the least important level that is logged
-    slow_seconds: float = 1  # statements that take longer are logged
+    slow_seconds: float = 1  # statements that take longer are logged; 0: none
 
 
 class Retention(Table, frozen=True):
@@ -203,6 +202,7 @@ class Retention(Table, frozen=True):
     days: float = 0  # entries that are older
     entries: int = 0  # entries beyond the newest ones of a room
     session_days: float = 90  # rows of `session` that ended earlier
+    id_days: float = 0  # the ids of removed messages, by which a retry is known, of those that are older
 
 
 class Settings(Table, frozen=True):
@@ -215,76 +215,42 @@ class Settings(Table, frozen=True):
     retention: Retention = field(default_factory=Retention)
 
 
-_AT_LEAST = {
-    "limits.max_line_bytes": 64, "limits.window": 1, "passwords.memory_kib": 8, "passwords.time_cost": 1,
-    "passwords.parallelism": 1, "passwords.threads": 1, "passwords.queue": 1, "passwords.min_length": 1,
-    "pipeline.write_lanes": 1, "pipeline.read_lanes": 1, "pipeline.take": 1,
-}  # fmt: skip
+AT_START: Final = frozenset(
+    {
+        "server.node",
+        "server.listen",
+        "server.database",
+        "server.metrics",
+        "server.control",
+        "pipeline.write_lanes",
+        "pipeline.read_lanes",
+        "pipeline.take",
+        "pipeline.database_seconds",
+        "pipeline.read_seconds",
+        "log.format",
+    }
+)
+"""The settings that need a restart: the server reads them when it starts. All others follow a reload."""
 
 
-def chosen(
-    file: str | None, database: str | None, listen: Sequence[str] = (), metrics: str | None = None,
-    log: Mapping[str, str] | None = None,
-) -> Settings:  # fmt: skip
-    """All settings: the command line over the environment, over the settings file, over the defaults.
-
-    `log`: keys of the table [log]. Raises ConfigProblem.
-    """
-    path = file or os.environ.get("CHATSERVER_CONFIG")
-    settings = load(Path(path) if path else None)
-    server = settings.server
-    database = database or os.environ.get("CHATSERVER_DATABASE") or server.database
-    server = msgspec.structs.replace(
-        server, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
-    )
-    return msgspec.structs.replace(settings, server=server, log=msgspec.structs.replace(settings.log, **(log or {})))
+def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
+    """Takes over into `settings` what differs in `new`, but for AT_START. Returns the names of the settings that were
+    changed, and of those that differ and are kept. Call it in the reactor's thread."""
+    changed, kept = [], []
+    for name, table, key, value in each_setting(settings):
+        other = getattr(getattr(new, name.partition(".")[0]), key)
+        if other != value:
+            if name in AT_START:
+                kept.append(name)
+            else:
+                force_setattr(table, key, other)
+                changed.append(name)
+    return changed, kept
 
 
-def load(path: Path | None) -> Settings:
-    """The settings of a TOML file, or the defaults. Raises ConfigProblem."""
-    if path is None:
-        return Settings()
-    try:
-        settings = msgspec.toml.decode(path.read_bytes(), type=Settings)
-    except OSError as error:
-        raise ConfigProblem(f"The settings file {path} cannot be read ({error.strerror}). Correct --config.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigProblem(f"The settings file {path} is wrong: {error}. Correct that key.") from None
-    for table in settings.__struct_fields__:
-        values = getattr(settings, table)
-        for key in values.__struct_fields__:
-            value, name = getattr(values, key), f"{table}.{key}"
-            least = _AT_LEAST.get(name, 0)
-            if isinstance(value, (int, float)) and not least <= value < 2**53:
-                raise ConfigProblem(f"The settings file {path} is wrong: {name} must be {least} or more. Correct it.")
-            if isinstance(value, str) and not value.isprintable():
-                raise ConfigProblem(f"The settings file {path} is wrong: {name} must be one line of text. Correct it.")
-    server = settings.server
-    if server.registration == "code" and not server.registration_code:
-        raise ConfigProblem(f"The settings file {path} is wrong: server.registration_code is missing. Add it.")
-    try:
-        names = [room_name(name) for name in server.default_rooms]
-        if any(name.startswith("@") for name in names):
-            raise ValueError
-    except (Refused, ValueError):
-        raise ConfigProblem(
-            f"The settings file {path} is wrong: server.default_rooms has a name that no room can have. Correct it."
-        ) from None
-    for key, networks in (
-        ("server.trusted_proxies", server.trusted_proxies),
-        ("limits.exempt", settings.limits.exempt),
-    ):
-        for network in networks:
-            try:
-                ip_network(network)
-            except ValueError as error:
-                raise ConfigProblem(
-                    f"The settings file {path} is wrong: {key} contains no network such as 192.0.2.0/24 ({error}). "
-                    "Correct it."
-                ) from None
-    if any(origin != "*" and normal_origin(origin) is None for origin in server.origins):
-        raise ConfigProblem(
-            f"The settings file {path} is wrong: server.origins contains an entry that is not an origin such as "
-            "https://chat.example.org. Correct it."
-        )
-    return msgspec.structs.replace(settings, server=msgspec.structs.replace(server, default_rooms=names))
+def each_setting(settings: Settings) -> Iterator[tuple[str, Table, str, Any]]:
+    """Every setting: its name in the file, its table, its key there, and its value."""
+    for name in settings.__struct_fields__:
+        table: Table = getattr(settings, name)
+        for key in table.__struct_fields__:
+            yield f"{name}.{key}", table, key, getattr(table, key)

@@ -28,6 +28,7 @@ class ErrorWord(StrEnum):
     TOO_LONG = "too-long"
     ID_CONFLICT = "id-conflict"
     CLOSED_REGISTRATION = "closed-registration"
+    TLS_REQUIRED = "tls-required"
     SLOW_DOWN = "slow-down"
     UNAVAILABLE = "unavailable"
     TOO_MANY_CONNECTIONS = "too-many-connections"
@@ -128,4 +129,11 @@ def blocked(name: str) -> Refused:
 
 def banned_text(reason: str, who: str = "You are") -> str:
     """What somebody is told who is banned from the server; `who` may be "Your address is"."""
-    return f"{who} banned from this server{': ' + reason if reason else ''}."
+    return f"{who} banned from this server{because(reason)}"
+
+
+def because(reason: str) -> str:
+    """The end of a sentence that has a reason: what somebody has typed, which may be empty, or a sentence itself."""
+    if not reason:
+        return "."
+    return f": {reason}" if reason.endswith((".", "!", "?", "…")) else f": {reason}."

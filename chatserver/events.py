@@ -25,6 +25,9 @@ ROLE: Final = "role"
 EDITED: Final = "edited"
 ERASED: Final = "erased"
 
+GAP: Final = "gap"
+"""Stands for entries that were removed: see `Entry`. The database has none of this kind."""
+
 RoomKind = Literal["public", "private", "direct"]
 PUBLIC: Final = "public"
 PRIVATE: Final = "private"
@@ -63,10 +66,12 @@ class Entry(Struct, frozen=True, gc=False):
     `text` is the message (as last edited), the topic, the role given, the reason of a kick or ban, the end of a mute
     (RFC 3339; "": no end), or the settings that were changed (see `roomsettings`). `target` is the account that it was
     done to, `of` the seq of the message that was edited or erased, `state` what has happened to a message since.
+
+    On the way to a client that has everything before it, a `gap` stands for the removed entries from `of` to `seq`.
     """
 
     seq: int
-    kind: EntryKind
+    kind: EntryKind | Literal["gap"]
     author_id: int
     author: str
     at: datetime
@@ -76,6 +81,11 @@ class Entry(Struct, frozen=True, gc=False):
     target: str = ""
     of: int = 0
     state: Literal["", "edited", "erased"] = ""
+
+    @property
+    def begin(self) -> int:
+        """The first number that it stands for."""
+        return self.of if self.kind == GAP else self.seq
 
 
 class Person(Struct, frozen=True):
@@ -87,8 +97,9 @@ class Person(Struct, frozen=True):
 
 
 class Membership(Struct, frozen=True):
-    """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `floor` the first
-    entry that the account may read, `joined` the one with which it joined."""
+    """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `joined` the entry
+    with which it joined. `allowed` is the first entry that the account may read, `floor` the first of those that were
+    not removed."""
 
     facts: RoomFacts
     seq: int
@@ -96,6 +107,7 @@ class Membership(Struct, frozen=True):
     role: Role
     floor: int = 1
     joined: int = 0
+    allowed: int = 1
 
 
 # News that is no entry

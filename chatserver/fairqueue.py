@@ -33,17 +33,19 @@ class Waiting(Struct, frozen=True, eq=False):
 
 
 class FairQueue:
-    """Gives `slots` turns at a time. Each key has a line of its own, and the lines are served in turn, long or short.
+    """Gives as many turns at a time as `slots` returns. Each key has a line of its own, and the lines are served in
+    turn, long or short.
 
     Every other turn goes to the line that began last and has had none: whoever comes once is served soon, also if
     hundreds of others came before, and those still get the other half of the turns.
 
-    At most `most` wait. When it is full, whoever stands last in the longest line is refused: a newcomer who would stand
-    in a shorter one always finds a place.
+    No more wait than `most` returns. When it is full, whoever stands last in the longest line is refused: a newcomer
+    who would stand in a shorter one always finds a place.
     """
 
-    def __init__(self, slots: int, most: int) -> None:
-        self._free = slots
+    def __init__(self, slots: Callable[[], int], most: Callable[[], int]) -> None:
+        self._slots = slots
+        self._running = 0
         self._most = most
         self._lines: dict[str, deque[Waiting]] = {}  # the next one to be served in front; none is empty
         self._new: dict[str, None] = {}  # those that have had no turn, in the order in which they began
@@ -58,20 +60,21 @@ class FairQueue:
     async def run(self, key: str, work: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = always) -> T:
         """Does the work when it is its turn; raises what it raises. Raises Refused(slow-down) if too many wait, and
         Gone if it is not wanted any more when its turn comes."""
-        if self._free and not self._lines:
-            self._free -= 1
+        if self._running < self._slots() and not self._lines:
+            self._running += 1
         else:
             await self._turn(key, wanted)
         try:
             return await work()
         finally:
-            self._free += 1
+            self._running -= 1
             self._serve()
 
     def _turn(self, key: str, wanted: Callable[[], bool]) -> "Deferred[None]":
-        if self._count >= self._most:
+        most = self._most()
+        if self._count >= most:
             self._drop_unwanted()
-        if self._count >= self._most:
+        if self._count >= most:
             longest = max(self._lines, key=lambda one: len(self._lines[one]))
             if len(self._lines[longest]) <= len(self._lines.get(key, ())) + 1:
                 raise _full()
@@ -91,7 +94,7 @@ class FairQueue:
             return
         self._serving = True
         try:
-            while self._free and self._lines:
+            while self._running < self._slots() and self._lines:
                 key = next(reversed(self._new)) if self._new and self._newest_first else next(iter(self._lines))
                 line = self._lines.pop(key)
                 self._new.pop(key, None)
@@ -101,7 +104,7 @@ class FairQueue:
                     self._lines[key] = line  # behind the others
                 if waiting.wanted():
                     self._newest_first = not self._newest_first
-                    self._free -= 1
+                    self._running += 1
                     waiting.turn.callback(None)
                 else:
                     waiting.turn.errback(Gone())

@@ -19,7 +19,7 @@ from chatserver.errors import ErrorWord, Refused
 from chatserver.fairqueue import Gone, Waiting, always
 from chatserver.tally import MOST_KEYS, Tally
 from chatserver.turns import pause
-from chatserver.wire.addresses import Networks, counted, neighbourhood
+from chatserver.wire.addresses import Listed, counted, neighbourhood
 
 SILENT_SECONDS: Final = 4.0
 """A shorter delay is not mentioned: the answer comes later. Who has to wait longer is refused at once, and told when to
@@ -40,7 +40,7 @@ up, and a burst of guesses has four that do not wait for the first's result."""
 
 MOST_DOUBLINGS: Final = 64
 
-Kind = Literal["password", "token", "code"]
+Kind = Literal["password", "token", "certificate", "code"]
 """What is guessed. Failures of one kind do not delay the others: a bot that was left with a revoked token does not keep
 the people around it from logging in."""
 
@@ -78,9 +78,8 @@ class Guesses:
 
     def __init__(self, clock: IReactorTime, limits: Limits) -> None:
         self._clock = clock
-        self._first = limits.guess_seconds
-        self._most = limits.guess_seconds_most or inf
-        self._exempt = Networks(limits.exempt)
+        self._limits = limits
+        self._exempt = Listed(lambda: limits.exempt)
         self._failures = Tally()  # by source
         self._names = Tally()
         self._networks = Tally()
@@ -127,7 +126,7 @@ class Guesses:
             await pause(self._clock, wait)
 
     def _counts(self, address: str) -> bool:
-        return bool(self._first) and address not in self._exempt
+        return bool(self._limits.guess_seconds) and address not in self._exempt
 
     def _source(self, kind: Kind, address: str, name: str) -> Source:
         key, name = counted(address), name.lower()
@@ -156,7 +155,8 @@ class Guesses:
     def _delay(self, failures: float) -> float:
         if failures <= 0:
             return 0.0
-        return float(min(self._first * 2 ** min(failures - 1, MOST_DOUBLINGS), self._most))
+        first, most = self._limits.guess_seconds, self._limits.guess_seconds_most or inf
+        return float(min(first * 2 ** min(failures - 1, MOST_DOUBLINGS), most))
 
     def _wait(self, key: str) -> float:
         """Seconds until a guess may be made by this source."""

@@ -141,9 +141,9 @@ class Guests:
 
 
 class GuestPlaces:
-    """How many guests of one address are connected, or about to be. `most` 0: without limit."""
+    """How many guests of one address are connected, or about to be. `most` returns the limit, or 0 for none."""
 
-    def __init__(self, most: int, exempt: Networks) -> None:
+    def __init__(self, most: Callable[[], int], exempt: Networks) -> None:
         self._most = most
         self._exempt = exempt
         self._taken: dict[str, list[Session]] = {}
@@ -151,11 +151,12 @@ class GuestPlaces:
 
     def take(self, session: Session) -> None:
         """Gives a place to a session that is logging in, until it ends or fails. Raises Refused(slow-down)."""
-        if not self._most or session.address in self._exempt:
+        most = self._most()
+        if not most or session.address in self._exempt:
             return
         key = counted(session.address)
         here = self._taken[key] = _still_there(self._taken.get(key, []), session)
-        if len(here) >= self._most:
+        if len(here) >= most:
             raise Refused(
                 ErrorWord.SLOW_DOWN,
                 "Too many guests from your address are connected. Register, or try again once one of them has left.",

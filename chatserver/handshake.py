@@ -7,10 +7,19 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver import audit
+from chatserver import audit, plaintext
 from chatserver import commands as c
 from chatserver.answers import Done, HelpText, Log, Welcome
-from chatserver.authentication import MAX_LOGINS, WRONG, WRONG_PASSWORD, Authenticator, Guessed, Login
+from chatserver.authentication import (
+    MAX_LOGINS,
+    WRONG,
+    WRONG_CERTIFICATE,
+    WRONG_PASSWORD,
+    Authenticator,
+    Guessed,
+    Login,
+    Proved,
+)
 from chatserver.batcher import Batcher
 from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
@@ -62,7 +71,11 @@ def _ignore(_: object) -> None:
     pass
 
 
-def _how(command: Login) -> str:
+def _how(command: Login, proved: Proved) -> str:
+    if proved.certificate is not None:
+        return "certificate"
+    if proved.token_id:
+        return "token"
     return "guest" if isinstance(command, c.Guest) else "password"
 
 
@@ -105,6 +118,11 @@ class Handshake:
         self._expiry = Expiry(clock, store, roster)
         self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
 
+    @property
+    def passwords_waiting(self) -> int:
+        """How many passwords wait for a thread that hashes them."""
+        return self._authenticator.waiting
+
     async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
         return await self._store.read(logins.look_up, people)
 
@@ -112,6 +130,21 @@ class Handshake:
     def greeting(self) -> str:
         """The server's first words."""
         return self._server.greeting or f"Welcome to {self._server.name}. Type your name to log in, or /help."
+
+    def greet(self, session: Session) -> None:
+        """Speaks first. Whoever should send no password is told so before anything else."""
+        session.notice(self.greeting)
+        if self._is_plain(session):
+            session.notice(plaintext.remedy(self._server, for_people=True).text)
+
+    def _is_plain(self, session: Session) -> bool:
+        """Whether passwords are refused on this connection."""
+        return not self._server.plaintext_login and session.link.exposed()
+
+    def _guard(self, session: Session, command: c.Command) -> None:
+        """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
+        if plaintext.carries_secret(command) and self._is_plain(session):
+            raise plaintext.remedy(self._server, for_people=session.dialect.for_people)
 
     def receive(self, session: Session, parsed: c.Command | Rejected | None) -> Awaitable[None] | None:
         """Takes a parsed line of a client that is not logged in. Where that needs time, returns what to await."""
@@ -123,6 +156,13 @@ class Handshake:
         rejected = misplaced(session.stage, parsed)
         if rejected is not None:
             session.link.refuse(rejected)
+            return None
+        try:
+            self._guard(session, parsed)
+        except Refused as refused:
+            if session.stage is Stage.PASSWORD:  # the setting has changed since it was asked for
+                session.move(Event.CANCELLED)
+            session.link.refuse(Rejected(refused, parsed.tag))
             return None
         match parsed:
             case c.TypedName(name=name):
@@ -171,6 +211,10 @@ class Handshake:
     # A person at the prompts
 
     async def _name_typed(self, session: Session, name: str) -> None:
+        proved = await self._authenticator.certified(session, name)
+        if proved is not None:
+            await self._enter(session, c.Login(name=name), proved)
+            return
         account = await self._authenticator.named(session, name)
         if session.stage is not Stage.BUSY:
             return
@@ -193,16 +237,21 @@ class Handshake:
 
     async def _log_in(self, session: Session, command: Login) -> None:
         """Logs in or registers. Raises Refused."""
-        person, session.token_id = await self._authenticator.authenticate(session, command)
+        await self._enter(session, command, await self._authenticator.authenticate(session, command))
+
+    async def _enter(self, session: Session, command: Login, proved: Proved) -> None:
+        """Admits somebody who is known now. Raises Refused."""
+        person, session.token_id = proved.person, proved.token_id
+        session.certificate_id = proved.certificate.id if proved.certificate else 0
         try:
             if session.stage is Stage.BUSY:  # still there
-                await self._welcome(session, person, command)
+                await self._welcome(session, proved, command)
         finally:
             if person.kind == GUEST and session.account_id != person.id:
                 self._not_admitted(person)
 
-    async def _welcome(self, session: Session, person: Person, command: Login) -> None:
-        resume = {}
+    async def _welcome(self, session: Session, proved: Proved, command: Login) -> None:
+        person, resume = proved.person, {}
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
         recent: Log | None
@@ -213,6 +262,8 @@ class Handshake:
                 session.scope = known.scope
                 if known.account.gone:  # since the password was checked
                     raise WRONG
+                if proved.certificate and await self._authenticator.certified(session, person.name) != proved:
+                    raise WRONG_CERTIFICATE  # removed meanwhile
                 if known.account.ban is not None:
                     raise Refused(ErrorWord.BANNED, banned_text(known.account.ban))
                 current = self._first_room(known.memberships)
@@ -233,16 +284,19 @@ class Handshake:
             self._registry.subscribe(session, known.memberships, resume)
             if known.scope is not None and known.scope.seconds is not None:
                 self._expiry.add(session.token_id, known.scope.seconds)
-        audit.logged_in(session.address, person.name, "token" if session.token_id else _how(command))
+        audit.logged_in(session.address, person.name, _how(command, proved))
         if session.view is not None and current is not None:
             session.view.current = current.facts.label(person.id)
             session.has_read(current.facts.id, current.seq)  # its last lines are shown
         names = self._names(session) if session.view is not None else []
+        if proved.certificate is not None and session.view is not None:
+            session.notice(f"You need no password: your certificate {proved.certificate.label} logs you in.")
         session.answer(command.tag, self._greeted(person, known, session.current, names, recent))
         if self._server.motd:
             session.notice(self._server.motd)
+        proof = (session.token_id, session.certificate_id)
         self._session_log.add(
-            sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), session.token_id)
+            sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), *proof)
         )
         self._presence.came(session)
         self._registry.catch_up(session)
@@ -251,7 +305,7 @@ class Handshake:
         self, person: Person, known: LoginFacts, current: str, names: list[str], recent: Log | None
     ) -> Welcome:
         """The answer to a login. Somebody may be in thousands of rooms: those that do not fit are counted."""
-        lines = [status(one.facts, person, one.seq, one.read, one.role) for one in known.memberships]
+        lines = [status(one, person) for one in known.memberships]
         lines.sort(key=lambda line: by_label(line.room))
         portion = Portion(self._limits.answer_bytes)
         invitations = portion.head(known.invitations, invited_size)
@@ -276,6 +330,7 @@ class Handshake:
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
+        self._guard(session, command)
         self._authenticator.check_length(command.new)
         which = await self._authenticator.matching(session, command.old, command.new)
         if not which:
@@ -287,6 +342,12 @@ class Handshake:
 
     async def token(self, session: Session, command: c.Token) -> Outcome:
         """The `token` command. Raises Refused where one is to be created and the password is wrong."""
+        try:
+            self._guard(session, command)
+        except Refused:
+            if session.view is not None:
+                session.view.cancel()
+            raise
         forbid_guest(session.person)
         if command.label is not None:
             if not command.password:  # what a person types next is taken for it: see `View`
@@ -298,6 +359,7 @@ class Handshake:
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
+        self._guard(session, command)
         account = await self._store.read(accounts.get, session.account_id)
         if account is not None and account.erased:  # a retry: the answer was lost
             return Outcome(Done("Your account is erased."), effects=[HangUp(session.account_id, *ERASED)])

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Final
 
+from chatserver.config import Limits
 from chatserver.guesses import SILENT_SECONDS, slow_down
 from chatserver.tally import MOST_KEYS, Tally
 
@@ -15,24 +16,25 @@ MOST_SECONDS: Final = 60.0
 
 
 class Inquiries:
-    """Counted by address. A name that logs in or registers then is not counted."""
+    """Counted by address. A name that logs in or registers then is not counted. `guess_seconds` is the first delay."""
 
-    def __init__(self, first_seconds: float) -> None:
-        self._first = first_seconds
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._asked = Tally()
         self._free_at: dict[str, float] = {}
 
     def ask(self, key: str, now: float) -> tuple[float, bool]:
         """Counts a question. Returns for how many seconds its answer has to wait, and whether the address asks more
         than people do. Raises Refused(slow-down) if it would have to wait for long; then it is not counted."""
-        if not self._first:
+        first = self._limits.guess_seconds
+        if not first:
             return 0.0, False
         start = max(self._free_at.get(key, -inf), now)
         if start - now > SILENT_SECONDS:
             raise slow_down("names were tried", start - now)
         beyond = self._asked.add(key, now) - FREE
         if beyond > 0:
-            delay = min(self._first * 2 ** min(beyond / PER_DOUBLING, 16), MOST_SECONDS)
+            delay = min(first * 2 ** min(beyond / PER_DOUBLING, 16), MOST_SECONDS)
             self._free_at.pop(key, None)
             self._free_at[key] = start + delay
             if len(self._free_at) > MOST_KEYS:

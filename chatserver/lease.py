@@ -76,6 +76,7 @@ class Lease:
         self._held = False
         self._ran = 0.0
         self._asking = False
+        self._answered: float | None = None  # when the last heartbeat was answered, by the reactor's clock
         self._next: IDelayedCall | None = None
         self._stopped = False
 
@@ -83,6 +84,16 @@ class Lease:
     def me(self) -> Process:
         """This process, with its present boot."""
         return self._me
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has the lease, as far as it knows; `check` finds out more."""
+        return self._held
+
+    @property
+    def unanswered_seconds(self) -> float:
+        """How long ago the database answered a heartbeat last; a little more than BEAT_SECONDS if all is well."""
+        return 0.0 if self._answered is None else self._clock.seconds() - self._answered
 
     async def acquire(self) -> Held | None:
         """Acquires the lease at start. Takes up to LAPSE_SECONDS where the last holder crashed on another host.
@@ -111,6 +122,7 @@ class Lease:
     def start(self) -> None:
         """Begins to send heartbeats."""
         self._ran = self._seconds()
+        self._answered = self._clock.seconds()
         self._next = self._clock.callLater(BEAT_SECONDS, self._tick)
 
     def check(self) -> bool:
@@ -162,6 +174,7 @@ class Lease:
             beat: Beat = await self._store.write(heartbeat, me)
         except (Unavailable, Conflict):  # the store has logged that
             return
+        self._answered = self._clock.seconds()
         if self._stopped or not self._held or me is not self._me:
             return
         known, self._beat = self._beat, beat.beat
@@ -203,4 +216,5 @@ class Lease:
             self._stopped = True
             self._lost(held)
         else:
+            self._answered = self._clock.seconds()
             self.log.info("This process has the lease again, and serves.")

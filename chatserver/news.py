@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from chatserver.config import Limits
+
 GATHER_SECONDS = 1.0
 """News of many accounts that comes within this time is told in one piece: after a restart hundreds come back at once.
 People do not notice a second, and it leaves one write a second for each recipient."""
@@ -12,17 +14,17 @@ SLACK_SECONDS = 0.001
 
 
 class NewsPace:
-    """Asks `tell` for the news of each account at most once in `seconds`, and for news at all at most once in
-    GATHER_SECONDS; after a quiet time at once. `seconds` 0: always at once.
+    """Asks `tell` for the news of each account at most once in `news_seconds`, and for news at all at most once in
+    GATHER_SECONDS; after a quiet time at once. If `news_seconds` is 0, always at once.
 
     `tell` is given accounts, those that wait longest first. It takes some of the first of them, and returns whether
     anybody was told of each; the others are given to it again in the next turn of the reactor.
     """
 
-    def __init__(self, clock: IReactorTime, seconds: float, tell: Callable[[Sequence[int]], dict[int, bool]]) -> None:
+    def __init__(self, clock: IReactorTime, limits: Limits, tell: Callable[[Sequence[int]], dict[int, bool]]) -> None:
         self._clock = clock
-        self._seconds = seconds
-        self._gather_seconds = min(GATHER_SECONDS, seconds)
+        self._limits = limits
+        self._seconds = limits.news_seconds  # by which the times in `_quiet` were reckoned
         self._tell = tell
         self._due: dict[int, None] = {}
         self._quiet: dict[int, float] = {}  # by account told of lately, until when nothing more is; oldest first
@@ -32,11 +34,21 @@ class NewsPace:
     def add(self, account_id: int) -> None:
         """There is news of this account."""
         self._due[account_id] = None
+        self._follow()
         at = max(self._gathers, self._quiet.get(account_id, 0.0))
         if at - self._clock.seconds() > SLACK_SECONDS:
             self._run_at(at)
         else:
             self._run()
+
+    def _follow(self) -> float:
+        """What `news_seconds` is now. If a reload has lowered it, nobody waits for longer than that."""
+        seconds, until = self._limits.news_seconds, self._clock.seconds() + self._limits.news_seconds
+        if seconds < self._seconds:
+            self._quiet = {account_id: min(until, at) for account_id, at in self._quiet.items()}
+            self._gathers = min(until, self._gathers)
+        self._seconds = seconds
+        return seconds
 
     def _run_at(self, at: float) -> None:
         if self._next is not None:
@@ -50,17 +62,17 @@ class NewsPace:
         self._run()
 
     def _run(self) -> None:
-        now = self._clock.seconds()
+        now, seconds = self._clock.seconds(), self._follow()
         while self._quiet and next(iter(self._quiet.values())) - now <= SLACK_SECONDS:
             del self._quiet[next(iter(self._quiet))]
         ready = [account_id for account_id in self._due if account_id not in self._quiet]
         taken = self._tell(ready) if ready else {}
         for account_id, told in taken.items():
             del self._due[account_id]
-            if told and self._seconds:
-                self._quiet[account_id] = now + self._seconds
+            if told and seconds:
+                self._quiet[account_id] = now + seconds
         if any(taken.values()) or self._due:
-            self._gathers = now + self._gather_seconds
+            self._gathers = now + min(GATHER_SECONDS, seconds)
         if len(taken) < len(ready):
             self._run_at(now)
         elif self._due:

@@ -19,21 +19,28 @@ NICENESS: Final = 10
 """Of the threads that compute hashes: the thread of the reactor gets a core before them, however many people log in."""
 
 
-def hash_now(password: str, *, memory_kib: int, time_cost: int, parallelism: int) -> str:
-    """A password's hash, for programs without a reactor: blocks for as long as it takes."""
-    return PasswordHasher(time_cost=time_cost, memory_cost=memory_kib, parallelism=parallelism).hash(password)
+def hash_with(settings: Passwords, password: str) -> str:
+    """A password's hash, computed in this thread: blocks for as long as it takes. Raises argon2's HashingError if these
+    settings cannot be used."""
+    hasher = PasswordHasher(
+        time_cost=settings.time_cost, memory_cost=settings.memory_kib, parallelism=settings.parallelism
+    )
+    return hasher.hash(password)
+
+
+def hash_nobody(settings: Passwords) -> str:
+    """What a password for an unknown name is compared with, so that it takes as long as for a known one."""
+    return hash_with(settings, "nobody has this password")
 
 
 class Hasher:
     def __init__(self, reactor: Any, settings: Passwords) -> None:
-        self._hasher = PasswordHasher(
-            time_cost=settings.time_cost, memory_cost=settings.memory_kib, parallelism=settings.parallelism
-        )
+        self._settings = settings
+        self._verifier = PasswordHasher()  # a hash says itself how it was made
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
         self._thread = local()
-        # The password of an unknown name is compared with this, so that it takes as long as that of a known one.
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._nobody = hash_nobody(settings)
 
     def start(self) -> None:
         self._pool.start()
@@ -41,8 +48,13 @@ class Hasher:
     def stop(self) -> None:
         self._pool.stop()
 
+    def follow(self, nobody: str) -> None:
+        """The settings have changed. `nobody`: what `hash_nobody` returns for them now."""
+        self._nobody = nobody
+        self._pool.adjustPoolsize(maxthreads=self._settings.threads)
+
     async def hash(self, password: str) -> str:
-        return await self._in_thread(self._hasher.hash, password)
+        return await self._in_thread(hash_with, self._settings, password)
 
     async def verify(self, hash: str | None, password: str) -> bool:
         """Whether the password is that of the hash. None takes as long, and is never right."""
@@ -50,7 +62,7 @@ class Hasher:
 
     def _verify(self, hash: str | None, password: str) -> bool:
         try:
-            self._hasher.verify(hash or self._nobody, password)
+            self._verifier.verify(hash or self._nobody, password)
         except (VerificationError, InvalidHashError):
             return False
         return bool(hash)

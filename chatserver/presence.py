@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chatserver import events
+from chatserver.config import Limits
 from chatserver.errors import Unavailable
 from chatserver.news import NewsPace
 from chatserver.roster import Roster
@@ -27,31 +28,22 @@ async def no_mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]
 
 
 class Presence:
-    """`seconds`: the delay before others are told that an account went offline; if it is back by then, they are not.
-    Rooms with more than `max_subscribers` sessions are told nothing. `news_seconds`: others are told of an account once
-    in this time at most; what has changed and changed back by then, they are not told.
+    """`presence_seconds` is the delay before others are told that an account went offline; if it is back by then, they
+    are not. Rooms with more than `presence_members` sessions are told nothing. Others are told of an account once in
+    `news_seconds` at most; what has changed and changed back by then, they are not told.
 
     Where an account is muted, nobody is told its away text.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        roster: Roster,
-        seconds: float,
-        max_subscribers: int,
-        news_seconds: float = 0,
-        mutes: Mutes = no_mutes,
-    ) -> None:
+    def __init__(self, clock: IReactorTime, roster: Roster, limits: Limits, mutes: Mutes = no_mutes) -> None:
         self._clock = clock
         self._roster = roster
-        self._seconds = seconds
-        self._max_subscribers = max_subscribers
+        self._limits = limits
         self._mutes = mutes
         self._going: dict[int, IDelayedCall] = {}
-        self._pace = NewsPace(clock, news_seconds, self._tell)
+        self._pace = NewsPace(clock, limits, self._tell)
         self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
@@ -77,7 +69,7 @@ class Presence:
         account_id = session.account_id
         if self._roster.sessions(account_id) != [session]:  # others stay, or it failed to log in
             return
-        near = self._roster.nearby(session, self._max_subscribers)
+        near = self._roster.nearby(session, self._limits.presence_members)
         self._near[account_id] = frozenset(other.account_id for other in near)
         self._told.setdefault(account_id, self._state(session.name, account_id))
 
@@ -86,7 +78,7 @@ class Presence:
             self._pace.add(account_id)
 
         self._back(account_id)  # after a login that failed halfway
-        self._going[account_id] = self._clock.callLater(self._seconds, gone)
+        self._going[account_id] = self._clock.callLater(self._limits.presence_seconds, gone)
 
     def away(self, session: Session, text: str) -> None:
         """An account is away, for this reason, or (without a text) back. Others are told."""
@@ -177,7 +169,7 @@ class Presence:
             return [(now, self._roster.still_near(account_id, near))]
         # A session whose token is for one room hears no other one.
         session = max(self._roster.sessions(account_id), key=lambda one: len(one.rooms))
-        everybody = self._roster.nearby(session, self._max_subscribers)
+        everybody = self._roster.nearby(session, self._limits.presence_members)
         if not now.away:
             return [(now, everybody)]
         readers = self._readers(session)
@@ -191,4 +183,4 @@ class Presence:
         away = self._roster.away(session.account_id)
         if away is None or away.muted_in is None:
             return set()
-        return self._roster.nearby(session, self._max_subscribers, away.muted_in)
+        return self._roster.nearby(session, self._limits.presence_members, away.muted_in)

@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 
 from chatserver import audit
 from chatserver import commands as c
+from chatserver.aside import Aside
 from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
@@ -20,27 +22,33 @@ from chatserver.handlers import AUDITED, READS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.messages import as_entry, said
 from chatserver.handlers.outcome import Announcement, Apart, Ask, BansChanged, Effect, End, HangUp, Outcome, Tell
+from chatserver.histogram import MESSAGES, Histogram
 from chatserver.queue import Lane, Lanes
 from chatserver.roster import Roster
 from chatserver.session import Session, collected
 from chatserver.store import messages
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
+from chatserver.store.transactions import Conflict, Locked
 from chatserver.turns import Turn
 from chatserver.view import View
 from chatserver.wire.dialect import NONE
 
 READ_TAKE = 1
 
+OK: Final = "ok"
+BROKEN: Final = "fault"
+"""Outcomes of commands; the others are error words."""
+
 
 class Spoken(Struct, frozen=True, gc=False):
-    """A `say` on its way: who says it, in which room, under which tag."""
+    """A `say` on its way: who says it, in which room, under which tag, and since when it could have been served."""
 
     session: Session
     room: Room
     tag: c.Tag | None
     draft: Draft
+    since: float
 
 
 class Processors:
@@ -82,13 +90,32 @@ class Processors:
         self._suspect = suspect
         self._may_serve = may_serve
         self._limits = limits
+        self._aside = Aside(self._serve_aside, self._go_on)
         self._stopped = False
+        self._seconds = registry.seconds
+        # What has come of all commands, for /metrics and `chatctl stats`.
+        self._outcomes: dict[tuple[type[c.Command], str], int] = {}  # but for the `say` that succeeded
+        self._says_done = 0
+        self.stored_messages = 0
+        self.takes = Histogram(MESSAGES)
+        self.commits = Histogram()  # seconds from when a message could have been served to its commit
+        self.waits = {lane: Histogram() for lane in ("write", "read")}  # seconds in the queue
+
+    @property
+    def outcomes(self) -> dict[tuple[type[c.Command], str], int]:
+        """How many commands came to what end, by kind, and OK, BROKEN or an error word."""
+        return {**self._outcomes, (c.Say, OK): self._says_done}
+
+    def queued(self) -> dict[str, int]:
+        """How many sessions wait to be served, by lane."""
+        writes = sum(map(len, self._lanes.writes)) + len(self._aside.sessions)
+        return {"write": writes, "read": len(self._lanes.reads)}
 
     def start(self, readers: int) -> None:
         for lane in self._lanes.writes:
-            ensureDeferred(self._run(lane, self._take, self._serve_writes))
+            ensureDeferred(self._run(lane, self._take, self._serve_writes, self.waits["write"]))
         for _ in range(readers):
-            ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads))
+            ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads, self.waits["read"]))
 
     def stop(self) -> None:
         """Puts nothing more into the lanes; what is being served is finished."""
@@ -103,10 +130,13 @@ class Processors:
         first.
         """
         if session.waiting or self._stopped:
+            if not session.due_since:
+                session.due_since = self._seconds()
             return
         inbox = session.inbox
         while inbox:
             if not session.link.writable:
+                session.due_since = 0.0  # it waits for its client
                 return
             command = inbox[0]
             if isinstance(command, Rejected):
@@ -121,8 +151,11 @@ class Processors:
                     inbox.pop(0)
                     ensureDeferred(self._serve_slow(session, command))
                 else:
+                    if not session.due_since:
+                        session.due_since = self._seconds()
                     self._lanes.next_lane(session, writes=type(command) in WRITES).put(session)
                 return
+        session.due_since = 0.0
         session.link.more()
 
     def _serve_at_once(self, session: Session, command: c.Command, handler: Immediate) -> None:
@@ -140,25 +173,36 @@ class Processors:
 
     # Serving a lane
 
-    async def _run(self, lane: Lane, limit: int, serve: Callable[[Lane, list[Session]], Awaitable[None]]) -> None:
+    async def _run(
+        self, lane: Lane, limit: int, serve: Callable[[Lane, list[Session]], Awaitable[None]], waits: Histogram
+    ) -> None:
         while True:
             sessions = await lane.take(limit, self._turn)
+            now = self._seconds()
+            waits.observe_all([now - session.due_since for session in sessions])
             try:
                 if self._may_serve():  # else their connections are being ended
                     await serve(lane, sessions)
             except Exception:
                 self.log.failure("A take of {sessions} sessions failed.", sessions=len(sessions))
+            aside = self._aside.sessions
             for session in sessions:
-                session.waiting = False
-                try:
-                    self.schedule(session)
-                except Exception:
-                    self.log.failure("A session could not be scheduled.")
-                    session.link.hang_up(*FAULTY)
+                if not aside or session not in aside:
+                    self._go_on(session)
             del session, sessions  # they may be gone long before the next take
+
+    def _go_on(self, session: Session) -> None:
+        """A session was served."""
+        session.waiting = False
+        try:
+            self.schedule(session)
+        except Exception:
+            self.log.failure("A session could not be scheduled.")
+            session.link.hang_up(*FAULTY)
 
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
         for session in sessions:
+            session.due_since = 0.0
             await self._serve_next(session)
 
     async def _serve_writes(self, lane: Lane, sessions: list[Session]) -> None:
@@ -166,9 +210,12 @@ class Processors:
         others: list[Session] = []
         for session in sessions:
             said = self._leading_says(lane, session)
+            session.due_since = 0.0
             spoken += said
             if not said:
                 others.append(session)
+        if self._aside.sessions:
+            spoken = self._aside.keep(spoken, lambda one: one.draft.room_id)
         if spoken:
             await self._serve_says(spoken)
         for session in others:
@@ -186,36 +233,82 @@ class Processors:
                 break
             inbox.pop(0)
             draft = Draft(room.facts.id, session.account_id, say.text, say.id)
-            spoken.append(Spoken(session, room, say.tag, draft))
+            spoken.append(Spoken(session, room, say.tag, draft, session.due_since))
         return spoken
 
-    async def _serve_says(self, spoken: list[Spoken]) -> None:
+    async def _serve_says(self, spoken: list[Spoken], *, patient: bool = False) -> None:
+        """`patient`: waits for as long as the database allows if another transaction holds one of the rooms."""
         at = self._now()
+        append = self._store.write if patient else self._store.append
         try:
-            verdicts = await self._store.append(messages.append, [one.draft for one in spoken], at)
+            verdicts = await append(messages.append, [one.draft for one in spoken], at)
+        except Locked:
+            await self._set_aside(spoken)
+            return
         except Unavailable as refused:
             for one in spoken:
                 self._doubt(one)
-                one.session.link.refuse(Rejected(refused, one.tag))
+                self._refuse(one, refused)
             return
         except Exception as error:
             if len(spoken) > 1:
                 # One client's failure is never another's.
                 for one in spoken:
-                    await self._serve_says([one])
+                    await self._serve_says([one], patient=patient)
             elif isinstance(error, Conflict):
-                await self._serve_says(spoken)  # the same id on two connections: the other one is stored now
+                await self._serve_says(
+                    spoken, patient=patient
+                )  # the same id on two connections: the other one is stored now
             elif isinstance(error, Refused):
-                spoken[0].session.link.refuse(Rejected(error, spoken[0].tag))
+                self._refuse(spoken[0], error)
             else:
                 self.log.failure("A message could not be stored.")
                 self._doubt(spoken[0])
-                spoken[0].session.link.refuse(Rejected(FAULT, spoken[0].tag))
+                self._refuse(spoken[0], FAULT)
             return
+        self.takes.observe(len(spoken))
+        now = self._seconds()
+        self.commits.observe_all([now - one.since for one in spoken])
         self._deliver(spoken, verdicts)
         self._stored(len(spoken))
         while self._registry.lagging:
             await self._turn()
+
+    async def _set_aside(self, spoken: list[Spoken]) -> None:
+        """Serves the messages of which none goes to a room that another transaction holds; the others wait."""
+        try:
+            locked = await self._store.read(messages.locked, {one.draft.room_id for one in spoken})
+        except Unavailable as refused:
+            for one in spoken:
+                self._refuse(one, refused)
+            return
+        at_once: list[Spoken] = []
+        patient = False
+        for _, group in groupby(spoken, lambda one: one.session):
+            sent = list(group)
+            room_id = next((one.draft.room_id for one in sent if one.draft.room_id in locked), None)
+            if room_id is not None and self._aside.has_place(room_id):
+                self._aside.add(room_id, sent)
+            else:
+                at_once += sent
+                patient = patient or room_id is not None
+        if at_once:
+            await self._serve_says(at_once, patient=patient)
+
+    async def _serve_aside(self, spoken: list[Spoken]) -> None:
+        """One room in each transaction: it must hold no other room while it waits for this one."""
+        for _, group in groupby(spoken, lambda one: one.room):
+            if self._may_serve():
+                await self._serve_says(list(group), patient=True)
+
+    def _refuse(self, one: Spoken, refused: Refused) -> None:
+        self._count(c.Say, refused)
+        one.session.link.refuse(Rejected(refused, one.tag))
+
+    def _count(self, kind: type[c.Command], refused: Refused | None = None) -> None:
+        """Counts what has come of a command."""
+        key = (kind, OK if refused is None else BROKEN if refused is FAULT else refused.error.value)
+        self._outcomes[key] = self._outcomes.get(key, 0) + 1
 
     def _doubt(self, one: Spoken) -> None:
         """A message may have been stored although that failed: then everybody is to see it once the store is back."""
@@ -226,6 +319,7 @@ class Processors:
         """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
         once."""
         stored: dict[Room, list[Entry]] = {}
+        answered = len(spoken)
         with collected({one.session: None for one in spoken}):
             for one, verdict in zip(spoken, verdicts, strict=True):
                 if verdict.outcome == "stored":
@@ -237,16 +331,19 @@ class Processors:
                 elif verdict.outcome == "dup" and verdict.seq > one.room.head:
                     self._registry.doubt(one.room)  # its first answer was lost, and so was its announcement
             for room, entries in stored.items():
+                self.stored_messages += len(entries)
                 self._announce(room, entries)
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
                     session.answer(one.tag, said(one.room.facts.label(session.account_id), verdict))
                 except Refused as refused:
-                    session.link.refuse(Rejected(refused, one.tag))
+                    answered -= 1
+                    self._refuse(one, refused)
                 except Exception:
                     self.log.failure("The sender of a message could not be answered.")
                     session.link.hang_up(*FAULTY)
+        self._says_done += answered
 
     def _announce(self, room: Room, entries: list[Entry]) -> None:
         """Whatever fails here, the entries are stored: their senders are answered, and the room is read again."""
@@ -278,6 +375,7 @@ class Processors:
             error = FAULT
         if isinstance(error, Unavailable) and type(command) not in READS:
             self._suspect(session.person)
+        self._count(type(command), error)
         session.link.refuse(Rejected(error, command.tag))
 
     async def ask(self, session: Session, command: c.Command) -> Outcome:
@@ -306,6 +404,7 @@ class Processors:
     def _conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
         """Does all that follows from a command that is committed. Whatever fails there, others are told what is stored,
         and the sender's connection ends with a reason."""
+        self._count(type(command))
         if type(command) in AUDITED:
             _record(session, command)
         try:

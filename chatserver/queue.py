@@ -15,6 +15,11 @@ class Lane:
     def __init__(self) -> None:
         self._queue: DeferredQueue[Session] = DeferredQueue()
         self._shared = True  # the last take was of several sessions
+        self.moved = 0  # rises while the lane is served
+
+    def __len__(self) -> int:
+        """How many sessions wait to be taken."""
+        return len(self._queue.pending)
 
     def put(self, session: Session) -> None:
         self._queue.put(session)
@@ -28,6 +33,7 @@ class Lane:
         while len(sessions) < limit and self._queue.pending:
             sessions.append(await self._queue.get())
         self._shared = len(sessions) > 1
+        self.moved += 1
         return sessions
 
 

@@ -14,10 +14,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.delivery.registry import Registry
+from chatserver.delivery.room import Room
 from chatserver.errors import Unavailable
 from chatserver.events import Person
 from chatserver.roster import Roster
-from chatserver.store import invitations
+from chatserver.store import invitations, members
 from chatserver.store.heads import heads
 from chatserver.store.threads import Store
 from chatserver.store.visibility import memberships
@@ -54,6 +55,7 @@ class Reconciler:
         self._rewound = rewound
         self._until = 0.0
         self._people: dict[int, tuple[Person, datetime]] = {}
+        self._missed: set[int] = set()  # rooms
         self._next: IDelayedCall | None = None
         self._looking = False
         self._answered = True
@@ -64,6 +66,12 @@ class Reconciler:
         self._until = self._clock.seconds() + DOUBT_SECONDS
         if who is not None:
             self._people.setdefault(who.id, (who, self._now()))
+        if self._next is None and not self._looking and not self._stopped:
+            self._next = self._clock.callLater(0, self._poll)
+
+    def missed(self, room_id: int) -> None:
+        """Entries of a room were removed before they were published here: who came and who left is looked up."""
+        self._missed.add(room_id)
         if self._next is None and not self._looking and not self._stopped:
             self._next = self._clock.callLater(0, self._poll)
 
@@ -85,11 +93,14 @@ class Reconciler:
 
     def _again(self, _: object) -> None:
         self._looking = False
-        if not self._stopped and (self._people or self._clock.seconds() < self._until):
+        if not self._stopped and (self._people or self._missed or self._clock.seconds() < self._until):
             self._next = self._clock.callLater(POLL_SECONDS if self._answered else RETRY_SECONDS, self._poll)
 
     async def _look(self) -> None:
         await self._compare_heads()
+        for room_id in list(self._missed):
+            await self._compare_members(room_id)
+            self._missed.discard(room_id)
         for account_id, (who, since) in list(self._people.items()):
             await self._compare_memberships(who)
             await self._tell_invited(who, since)
@@ -111,8 +122,23 @@ class Reconciler:
             if room is not None and last > room.head:
                 self._registry.doubt(room)
 
-    async def _compare_memberships(self, who: Person) -> None:
-        """A room that the account joined, or a direct room that it opened, and of which its sessions hear nothing."""
+    async def _compare_members(self, room_id: int) -> None:
+        """Those who entered a room, or left it, while nobody here heard of it."""
+        room = self._registry.room(room_id)
+        if room is None:
+            return
+        inside = await self._store.read(members.accounts, room_id)
+        people = {session.account_id: session.person for session in room if session.account_id not in inside}
+        for account_id in inside:
+            for session in self._roster.sessions(account_id):
+                if session not in room:
+                    people[account_id] = session.person
+        for who in people.values():
+            await self._compare_memberships(who, room)
+
+    async def _compare_memberships(self, who: Person, left: Room | None = None) -> None:
+        """A room that the account joined, or a direct room that it opened, and of which its sessions hear nothing; and
+        `left`, if it is not in that room any more."""
         with self._registry.pending_login(who.id) as login:
             while True:
                 login.stale = False
@@ -120,6 +146,9 @@ class Reconciler:
                 if not login.stale:
                     break
             self._registry.hear_all(who.id, found)
+            if left is not None and all(one.facts.id != left.facts.id for one in found):
+                for session in self._roster.sessions(who.id):
+                    self._registry.unsubscribe(session, left.facts)
 
     async def _tell_invited(self, who: Person, since: datetime) -> None:
         given = await self._store.read(invitations.given, who, since - timedelta(seconds=INVITED_SECONDS))

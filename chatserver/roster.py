@@ -33,6 +33,11 @@ class Roster:
         self._away: dict[int, Away] = {}
         self._apart: dict[int, frozenset[int]] = {}  # by account: those it has blocked, or that have blocked it
 
+    @property
+    def accounts(self) -> int:
+        """How many are online."""
+        return len(self._sessions)
+
     def add(self, session: Session, apart: frozenset[int] = NONE) -> None:
         """`apart`: the accounts that this one has blocked or is blocked by."""
         self._sessions.setdefault(session.account_id, []).append(session)

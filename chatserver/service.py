@@ -1,7 +1,9 @@
 """The service: the order in which the parts of the server start and stop."""
 
 import atexit
+import errno
 import gc
+import math
 import os
 import random
 import resource
@@ -15,7 +17,6 @@ from typing import Any, NoReturn, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
@@ -24,12 +25,17 @@ from twisted.python.failure import Failure
 from chatserver.clock import Clock
 from chatserver.config import Settings
 from chatserver.errors import Unavailable
+from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
 from chatserver.lease import Lease
 from chatserver.net import doors
 from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
+from chatserver.net.endpoints import explained, opening
+from chatserver.net.exposure import OVERHEARD, plain
 from chatserver.net.factory import ChatFactory
+from chatserver.net.parting import Parting
+from chatserver.net.ports import Adopting, Inherited, TlsInside, shown
 from chatserver.net.tls import ForwardSecret
 from chatserver.operation.companion import Companion
 from chatserver.passwords import Hasher
@@ -41,7 +47,7 @@ from chatserver.store.threads import Store
 from chatserver.turns import until
 from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
-from chatserver.wire.addresses import Networks
+from chatserver.wire.addresses import Listed
 
 T = TypeVar("T")
 
@@ -55,16 +61,16 @@ SESSIONS_SECONDS = 1.0
 JOIN_SECONDS = 0.1
 BACKLOG = 1024
 SOCKET_MODE = "660"
+RESTARTING = "The server is restarting. Everything you sent is saved."
+RESTARTING_PEOPLE = "The server is restarting; nothing is lost. Press Enter, then connect again."
+"""nc ends only when it finds the connection closed, which is when it sends something."""
+FIRST_RETRY_SECONDS = 2
+"""A restart takes less."""
+RETURNS_PER_SECOND = 500
+"""So many clients at most are told to come back in the same second: a server logs in more than that, by token."""
 GC_THRESHOLDS = (2000, 10, 100)
 SWITCH_SECONDS = 0.001
 """A thread with a page of rows may not keep the reactor waiting for Python's usual 5 ms."""
-
-
-class CannotStart(SystemExit):
-    """The server cannot run: ends the program with status 1 and one line that says what to do."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(f"chatserver: {text}")
 
 
 class ChatService(Service):
@@ -90,6 +96,7 @@ class ChatService(Service):
         new_id: Callable[[], str],
         now: Clock,
         companions: Sequence[Companion] = (),
+        inherited: Inherited | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -106,12 +113,20 @@ class ChatService(Service):
         self._new_id = new_id
         self._now = now
         self._companions = companions
+        self._inherited = inherited or Inherited()
+        self.adopted: Callable[[Any], None] | None = None
+        """Called with the application that the service is put into: twistd opens its log right after that."""
         self._opening: list[Deferred[IListeningPort]] = []
         self._ports: list[IListeningPort] = []
         self._ports_closed = False
         self._serving = False
         self._stop_requested = False  # by a signal
         self._sweep_call: IDelayedCall | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        if self.adopted is not None:
+            self.adopted(parent)
+        Service.setServiceParent(self, parent)
 
     # Starting
 
@@ -126,9 +141,10 @@ class ChatService(Service):
             for description in self._settings.server.listen:
                 if not self._stop_requested:
                     self._listen(description)
-        except SystemExit:
+            self._name_unwanted()
+        except SystemExit as problem:
             self._release_store()
-            raise
+            raise ending(problem) from None
 
     def _prepare(self) -> None:
         server = self._settings.server
@@ -144,7 +160,7 @@ class ChatService(Service):
                 f"The database does not answer ({problem.__cause__}). Start it, then start the server."
             ) from None
         except DatabaseProblem as problem:
-            raise CannotStart(str(problem)) from None
+            raise CannotStart(str(problem), MISCONFIGURED) from None
         if left_open:
             self.log.warn("Closed {count} sessions that a crash had left open.", count=left_open)
 
@@ -173,13 +189,17 @@ class ChatService(Service):
         """Opens a port. Raises CannotStart if that fails at once; some endpoints fail later, when the reactor runs, and
         then the server stops with the same message and exit status."""
         new_door, endpoint_string = doors.split(description)
-        proxies = Networks(self._settings.server.trusted_proxies)
+        server = self._settings.server
+        proxies = Listed(lambda: server.trusted_proxies)
         factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id, proxies)
+        adopting = Adopting(self._reactor, self._inherited)
         try:
-            endpoint = serverFromString(ForwardSecret(self._reactor), completed(endpoint_string))
-            listening = endpoint.listen(factory)
+            reactor = ForwardSecret(TlsInside(adopting), endpoint_string, self._connections.identities)
+            listening = opening(reactor, completed(endpoint_string)).listen(factory)
         except Exception as error:
-            raise CannotStart(f"--listen {description} is not an endpoint ({error}). Try tcp:4000.") from None
+            raise CannotStart(f"--listen {explained(endpoint_string or description, error)}", MISCONFIGURED) from None
+        if adopting.problem:
+            self.log.warn("--listen {description} {problem}", description=description, problem=adopting.problem)
         self._opening.append(listening)
         at_once: list[CannotStart] = []
         fail = at_once.append
@@ -191,6 +211,7 @@ class ChatService(Service):
             self._ports.append(port)
             if self._serving:
                 self._log_listening(port)
+                self._tell_started()
 
         def failed(failure: Failure) -> None:
             if not self._ports_closed:
@@ -203,11 +224,20 @@ class ChatService(Service):
             raise problem
         fail = self.fail
 
+    def _name_unwanted(self) -> None:
+        """Who connects to a socket that no endpoint takes is never answered."""
+        for sock in self._inherited.left:
+            self.log.warn(
+                "systemd passes the socket {where} on, which no endpoint in server.listen has: nobody is answered "
+                "there. Add the endpoint, or remove the ListenStream= from chatserver.socket.",
+                where=shown(sock),
+            )
+
     def fail(self, problem: CannotStart) -> None:
         """Ends the running server because it cannot do what it was started for."""
         self.log.critical("{problem}", problem=str(problem))
         # The reactor gives no way to end with a status other than 0 or that of a signal.
-        atexit.register(_exit_with_failure)
+        atexit.register(_exit_with, problem.status)
         self._reactor.callFromThread(self._stop_reactor)
 
     def startService(self) -> None:
@@ -226,6 +256,12 @@ class ChatService(Service):
         self._serving = True
         for port in self._ports:
             self._log_listening(port)
+        self._tell_started()
+
+    def _tell_started(self) -> None:
+        """Once every endpoint is open; as a rule they all are before the server begins to serve."""
+        if len(self._ports) < len(self._opening):
+            return
         for companion in self._companions:
             try:
                 companion.started()
@@ -237,6 +273,8 @@ class ChatService(Service):
         unix = not hasattr(host, "port")
         where = os.fsdecode(getattr(host, "name", str(host))) if unix else f"{host.host}:{host.port}"
         self.log.info("Listening on {where}", where=where)
+        if plain(port):
+            self.log.warn(OVERHEARD, where=where)
 
     def _sweep(self) -> None:
         self._connections.admission.sweep()
@@ -292,14 +330,17 @@ class ChatService(Service):
         await until(self._reactor, lambda: not connections.busy, shutdown.drain_seconds)
         await self._step("serving commands", self._processors.stop)
         await self._step("dismissing guests", self._guests.stop)
-        # Spread over some seconds, so that clients do not all come back at once.
-        self._with_each(
-            "saying goodbye",
-            lambda connection: connection.hang_up(
-                "shutdown", "The server is restarting. Everything you sent is saved.", retry=random.randint(3, 10)
-            ),
-        )
-        await until(self._reactor, lambda: not connections.open, shutdown.flush_seconds)
+        parting = connections.parting = Parting(self._reactor)
+        last = last_retry(len(connections.open))
+
+        def say_goodbye(connection: Connection) -> None:
+            text = RESTARTING_PEOPLE if connection.session.dialect.for_people else RESTARTING
+            connection.hang_up("shutdown", text, retry=random.randint(FIRST_RETRY_SECONDS, last))
+
+        self._with_each("saying goodbye", say_goodbye)
+        if parting.unlogged:
+            self.log.info("{count} more connections were told.", count=parting.unlogged)
+        await until(self._reactor, lambda: parting.all_gone() and not connections.open, shutdown.flush_seconds)
         self._with_each("closing", lambda connection: connection.abort())
         await until(self._reactor, lambda: not connections.open, 1.0)
         await self._step("shortening deadlines", lambda: self._store.hurry(SESSIONS_SECONDS))
@@ -384,16 +425,29 @@ def _cannot_listen(description: str, error: BaseException | None) -> CannotStart
     reason = str(error)
     if isinstance(error, CannotListenError):
         reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        error = error.socketError
+    if getattr(error, "errno", 0) in (errno.EACCES, errno.ENOENT):
+        return CannotStart(
+            f"Cannot listen on {description} ({reason}). Choose another with --listen, or have systemd open it: "
+            "chatctl example socket",
+            MISCONFIGURED,
+        )
     return CannotStart(
         f"Cannot listen on {description} ({reason}). Stop what listens there, or choose another with --listen."
     )
 
 
-def _exit_with_failure() -> None:
+def _exit_with(status: int) -> None:
     """Called by `atexit`, when everything else is done."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(status)
+
+
+def last_retry(connections: int) -> int:
+    """When the last of so many clients is to come back, in seconds. They are spread over the time before, so that they
+    do not all come at once."""
+    return FIRST_RETRY_SECONDS + max(3, math.ceil(connections / RETURNS_PER_SECOND))
 
 
 def completed(description: str) -> str:
@@ -413,7 +467,9 @@ def _tune_process() -> None:
     # connections leave no circles of references behind.
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)
+    atexit.register(gc.freeze)  # the last collections need not look through what goes with the process
     sys.setswitchinterval(SWITCH_SECONDS)
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)  # each connection is a file
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

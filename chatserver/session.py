@@ -52,6 +52,14 @@ class Link(Protocol):
     def admitted(self) -> None:
         """The session is logged in."""
 
+    def exposed(self) -> bool:
+        """Whether somebody on the way could read what the client sends."""
+        ...
+
+    def certificate(self) -> str:
+        """The SHA-256, in hex, of the certificate that the client has shown and has the key of; "" if there is none."""
+        ...
+
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
         """Tells the client why, and ends the connection. Without a reason it ends without a word."""
 
@@ -84,6 +92,12 @@ class NoLink:
 
     def admitted(self) -> None:
         pass
+
+    def exposed(self) -> bool:
+        return False
+
+    def certificate(self) -> str:
+        return ""
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
         pass
@@ -132,6 +146,8 @@ class Session:
     __slots__ = (
         "account_id",
         "address",
+        "certificate_id",
+        "due_since",
         "failed_logins",
         "form",
         "id",
@@ -165,12 +181,14 @@ class Session:
         self.kind: AccountKind = PERSON
         self.limits: AccountLimits = AS_SET
         self.token_id = 0  # the token it logged in with, or 0
+        self.certificate_id = 0  # likewise
         self.scope: Scope | None = None  # what that token is good for
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
         # A list, though taken from in front: it is short, and an empty deque takes ten times the memory.
         self.inbox: list[Command | Rejected] = []
         self.waiting = False  # in a lane, or being served
+        self.due_since = 0.0  # when its next command could have been served, by the reactor's clock; 0: there is none
         self.strikes: list[float] = []  # seconds, of the last minute
         self.rooms: dict[str, Room] = {}  # by label in lower case
         self.replays: frozenset[Room] = NONE  # rooms of which it is told `live` once it has caught up

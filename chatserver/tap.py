@@ -2,19 +2,21 @@
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 from twisted.application.service import IService
 from twisted.python import usage
 
-from chatserver import commands, config
+from chatserver import commands, settingsfile
 from chatserver.clock import Clock
 from chatserver.config import ConfigProblem, Log, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import GUEST, Entry
+from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
@@ -22,20 +24,28 @@ from chatserver.handshake import Handshake
 from chatserver.lease import Lease
 from chatserver.net.connection import FENCED
 from chatserver.net.connections import REWOUND, Connections
+from chatserver.net.ports import Inherited
 from chatserver.operation.companion import Companion
+from chatserver.operation.control import Control
+from chatserver.operation.lag import Lag
+from chatserver.operation.logs import Logs
+from chatserver.operation.notify import SystemdNotify, notify
+from chatserver.operation.reload import Reload
 from chatserver.operation.running import Running
+from chatserver.operation.watchdog import Watchdog
 from chatserver.passwords import Hasher
 from chatserver.presence import Presence
 from chatserver.processor import Processors
 from chatserver.queue import Lanes
 from chatserver.reconcile import Reconciler
+from chatserver.removals import Removals
 from chatserver.roster import Roster
 from chatserver.searches import Searches
-from chatserver.service import CannotStart, ChatService
+from chatserver.service import ChatService
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
 from chatserver.store import Engine, entries, people, sessions
-from chatserver.store.database import DatabaseProblem, open_engine, open_ready, parse_url
+from chatserver.store.database import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
 from chatserver.store.lease import Held, this_process
 from chatserver.store.moderation import NetworkBan
 from chatserver.store.threads import Store
@@ -88,24 +98,40 @@ class Options(usage.Options):
         Default tcp:4000:interface=127.0.0.1."""
         self["listen"].append(endpoint)
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """A wrong option ends the program with one line, and a status that says so."""
+        try:
+            usage.Options.parseOptions(self, options)
+        except usage.UsageError as problem:
+            text = f"{str(problem).rstrip('.')}. Run twistd chatserver --help for the options."
+            raise ending(CannotStart(text, MISCONFIGURED)) from None
+
     def settings(self) -> Settings:
         """All settings, from all their sources. Raises ConfigProblem."""
         log = {key: self[f"log-{key}"] for key in ("format", "level") if self[f"log-{key}"]}
-        return config.chosen(self["config"], self["database"], self["listen"], self["metrics"], log)
+        return settingsfile.chosen(self["config"], self["database"], self["listen"], self["metrics"], log)
 
 
 def makeService(options: Options) -> IService:
     """The server, ready to start. Where it cannot, ends the program with one line that says what to do."""
     from twisted.internet import reactor
 
+    inherited = Inherited.from_environment()
     try:
         settings = options.settings()
         url = parse_url(settings.server.database)
+        notify("STATUS=Opening the database")
         open_ready(url, migrate=options["migrate"]).dispose()
+    except Unreachable as problem:
+        raise CannotStart(str(problem)) from None
     except (ConfigProblem, DatabaseProblem) as problem:
-        raise SystemExit(f"chatserver: {problem}") from None
+        raise ending(CannotStart(str(problem), MISCONFIGURED)) from None
     use_monotonic_clock(reactor)
-    return wire(reactor, settings, open_engine(url, connection_count(settings)))
+    logs = Logs(settings.log, reactor)
+    engine = open_engine(url, connection_count(settings))
+    service = wire(reactor, settings, engine, logs, options.settings, inherited)
+    service.adopted = partial(logs.attach, options=options.parent or {})
+    return service
 
 
 def use_monotonic_clock(reactor: Any) -> None:
@@ -134,26 +160,39 @@ def search_count(settings: Settings) -> int:
     return max(settings.pipeline.read_lanes // 2, 1)
 
 
-def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
+def wire(
+    reactor: Any,
+    settings: Settings,
+    engine: Engine,
+    logs: Logs,
+    read_settings: Callable[[], Settings],
+    inherited: Inherited | None = None,
+) -> ChatService:
     """Makes every part, and hands it what it uses."""
     limits, pipeline, now = settings.limits, settings.pipeline, Clock()
-    store = Store(engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds)
+    store = Store(
+        engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds,
+        settings.log.slow_seconds,
+    )  # fmt: skip
 
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
-        return await store.read(entries.after, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
+        return await store.read(entries.follow, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
 
     roster = Roster()
 
     def rewound(room_id: int, head: int, last: int) -> None:
         connections.rewound(room_id, head, last)
 
-    registry = Registry(reactor, read_page, roster, rewound)
+    def missed(room_id: int) -> None:
+        reconciler.missed(room_id)
+
+    registry = Registry(reactor, read_page, roster, rewound, missed=missed)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewound)
 
     async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
         return await store.read(people.mutes, account_ids)
 
-    presence = Presence(reactor, roster, limits.presence_seconds, limits.presence_members, limits.news_seconds, mutes)
+    presence = Presence(reactor, roster, limits, mutes)
     session_log = SessionLog(reactor, store)
     hasher = Hasher(reactor, settings.passwords)
     guests = Guests(reactor, store, registry, now, reconciler.suspect)
@@ -176,7 +215,7 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
     lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost)
     watch = Watch(reactor, store, registry, roster, now, set_bans)
-    upkeep = Upkeep(reactor, store, now)
+    upkeep = Upkeep(reactor, store, now, Removals(reactor, store, settings.retention))
     searches = Searches(search_count(settings))
 
     async def search(session: Session, command: commands.Search) -> Outcome:
@@ -187,12 +226,13 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
 
         return await searches.run(session.account_id, work)
 
+    lanes = Lanes(settings.pipeline.write_lanes)
     processors = Processors(
         turns(reactor),
-        Lanes(settings.pipeline.write_lanes),
+        lanes,
         store,
         registry,
-        Online(roster, presence, now, limits.answer_bytes),
+        Online(roster, presence, now, limits),
         settings.pipeline.take,
         {
             commands.Password: handshake.change_password,
@@ -208,7 +248,8 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
     )
 
     def left(session: Session, reason: str) -> None:
-        presence.going(session)
+        if connections.parting is None:  # else nobody is left who could be told
+            presence.going(session)
         registry.remove(session)
         roster.remove(session)
         read = session.view.read if session.view is not None else {}
@@ -217,24 +258,33 @@ def wire(reactor: Any, settings: Settings, engine: Engine) -> ChatService:
             guests.dismiss(session)
 
     connections = Connections(
-        reactor, limits, settings.shutdown.flush_seconds, handshake, processors, registry, now, left,
+        reactor, limits, settings.shutdown, handshake, processors, registry, now, left,
         may_serve=lease.check,
     )  # fmt: skip
     running = Running(
         reactor=reactor, settings=settings, store=store, registry=registry, roster=roster, hasher=hasher,
-        processors=processors, connections=connections, lease=lease,
+        processors=processors, lanes=lanes, connections=connections, lease=lease, logs=logs, now=now,
+        read_settings=read_settings,
     )  # fmt: skip
     service = ChatService(
         reactor, settings, store, hasher, session_log, watch, processors, connections, lease, reconciler, guests,
         upkeep,
-        new_id, now, companions(running),
+        new_id, now, companions(running), inherited,
     )  # fmt: skip
     return service
 
 
 def companions(running: Running) -> list[Companion]:
     """In the order in which they are started and stopped."""
-    return []
+    reload = Reload(running)
+    found: list[Companion] = [
+        running.logs, SystemdNotify(running), Watchdog(running), reload, Control(running, reload.reload), Lag(running),
+    ]  # fmt: skip
+    if running.settings.server.metrics:
+        from chatserver.operation.web import Web  # without it, nobody needs an HTTP server in memory
+
+        found.append(Web(running))
+    return found
 
 
 def new_id() -> str:

@@ -1,5 +1,6 @@
 """Times: the wall clock, and RFC 3339. The server stamps entries by `clock.py`, which never goes backwards."""
 
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -9,9 +10,14 @@ def now() -> datetime:
     return whole_milliseconds(datetime.now(UTC))
 
 
-def whole_milliseconds(time: datetime) -> datetime:
+def unix_now() -> float:
+    """The wall clock's time in seconds since 1970, for logs and monitoring."""
+    return time.time()
+
+
+def whole_milliseconds(at: datetime) -> datetime:
     """The time without its microseconds."""
-    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 @lru_cache(maxsize=1024)  # the entries of one transaction share one time

@@ -19,7 +19,7 @@ def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
     return over
 
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.01
 
 
 async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: float = inf) -> None:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from chatserver.erasures import Erasures
 from chatserver.errors import Unavailable
+from chatserver.removals import Removals
 from chatserver.store import oldindex, search
 from chatserver.store.erasure import PAUSE_SECONDS
 from chatserver.store.threads import Store
@@ -28,10 +29,13 @@ AGAIN_SECONDS: Final = 5.0
 class Upkeep:
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, clock: IReactorTime, store: Store, now: Callable[[], datetime], removals: Removals | None = None
+    ) -> None:
         self._clock = clock
         self._store = store
         self._erasures = Erasures(clock, store, now)
+        self._removals = removals
         self._stored = 0
         self._tidying = False
         self._running = False
@@ -41,11 +45,15 @@ class Upkeep:
     def start(self) -> None:
         self._running = True
         self._erasures.start()
+        if self._removals is not None:
+            self._removals.start()
         self._next = self._clock.callLater(LOG_SECONDS, self._empty_log)
 
     def stop(self) -> None:
         self._running = False
         self._erasures.stop()
+        if self._removals is not None:
+            self._removals.stop()
         if self._next is not None:
             self._next.cancel()
             self._next = None
@@ -85,7 +93,7 @@ class Upkeep:
             self._next = self._clock.callLater(LOG_SECONDS if empty else AGAIN_SECONDS, self._empty_log)
 
     async def _drop_words(self) -> None:
-        """Does nothing unless this is an old version of SQLite."""
+        """Does nothing on PostgreSQL; on SQLite, what `store/oldindex.py` says."""
         erased, mark = await self._store.read(oldindex.anything_erased, self._mark)
         first = True
         while erased and self._running and await self._store.write(oldindex.merge, first=first):

@@ -8,7 +8,7 @@ from msgspec import structs
 from chatserver import commands as c
 from chatserver.commands import CURRENT
 from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.events import GUEST, AccountKind, Entry
+from chatserver.events import GAP, GUEST, AccountKind, Entry
 from chatserver.stages import Stage
 from chatserver.wire import secrets
 from chatserver.wire.dialect import NONE, Dialect
@@ -101,11 +101,13 @@ class View:
         """The numbers of those entries that are not shown."""
         if not self.echoes:
             return NONE
-        return frozenset(entry.seq for entry in entries if (room_id, entry.seq) in self.echoes)
+        return frozenset(entry.seq for entry in entries if (room_id, entry.seq) in self.echoes and entry.kind != GAP)
 
     def shown(self, room_id: int, entries: Sequence[Entry]) -> Entry | None:
         """These entries, consecutive ones, have been sent, but for hidden ones. Gives the last one that is visible."""
-        if self.read.get(room_id) == entries[0].seq - 1:  # without a gap behind what was seen before
+        first = entries[0]
+        before = (first.of if first.kind == GAP else first.seq) - 1
+        if self.read.get(room_id) == before:  # nothing lacks behind what was seen before
             self.read[room_id] = entries[-1].seq
         if not self.echoes:
             return entries[-1]

@@ -340,7 +340,7 @@ def test_slower_and_slower(limit: str) -> None:
 def test_memory_is_bounded() -> None:
     """Somebody with a whole IPv6 /32 fills no table: those that were counted longest ago are forgotten."""
     clock = Clock()
-    rate = Rate(1, clock.seconds)
+    rate = Rate(lambda: 1, clock.seconds)
     for n in range(MOST_KEYS + 1000):
         rate.count(f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
     assert len(rate) == MOST_KEYS

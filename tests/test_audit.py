@@ -31,9 +31,12 @@ def log() -> Iterator[None]:
 
 def failed_address(line: str) -> str | None:
     """The address that fail2ban would count this line against."""
-    [regex] = re.findall(r"(?m)^failregex = (.*)$", FILTER.read_text())
-    found = re.search(regex.replace("<ADDR>", "(?P<address>[0-9A-Fa-f:.]+)"), line)
-    return found and found["address"]
+    [[first, second]] = re.findall(r"(?m)^failregex = (.*)\n {12}(.*)$", FILTER.read_text())
+    for regex in (first, second):
+        found = re.search(regex.replace("<ADDR>", "(?P<address>[0-9A-Fa-f:.]+)"), line)
+        if found:
+            return found["address"]
+    return None
 
 
 def written() -> str:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings, load
+from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings
+from chatserver.settingsfile import MOST_BYTES, load
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:
@@ -61,8 +62,11 @@ def test_a_file(tmp_path: Path) -> None:
         ("[server]\ndefault_rooms = ['a b']", "server.default_rooms"),
         ('[server]\ngreeting = "a\\u001bb"', "server.greeting"),
         ('[server]\nname = "a\\r\\n! b"', "server.name"),
-        ("[server", "chat.toml"),
-        ("[server]\nname = '\xff'", "chat.toml"),
+        ("[log]\nlevel = 'verbose'", "It is one of: debug, info, warn, error."),
+        ("[server\n", "line 1"),
+        ("[server]\nname = '\xff'", "line 2 is not UTF-8"),
+        ("[limits]\nwindow = " + "9" * 5000, "Exceeds the limit"),
+        ("window = " + "[" * 50_000, "recursion"),
     ],
 )
 def test_a_mistake_is_reported(tmp_path: Path, text: str, named: str) -> None:
@@ -74,6 +78,19 @@ def test_a_mistake_is_reported(tmp_path: Path, text: str, named: str) -> None:
     assert "chat.toml" in said
     assert "Correct" in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "large.toml"])
+def test_a_file_without_end(tmp_path: Path, path: str) -> None:
+    """What is much larger than settings are is not read to its end."""
+    (tmp_path / "large.toml").write_bytes(b"#" * (MOST_BYTES + 1))
+    with pytest.raises(ConfigProblem, match=r"is larger than .*\. Correct --config\."):
+        load(tmp_path / path)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors write one at the beginning of a file; it is no part of the text."""
+    assert loaded(tmp_path, "\xef\xbb\xbf[limits]\nwindow = 5\n").limits.window == 5
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

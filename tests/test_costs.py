@@ -12,7 +12,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver import commands as c
-from chatserver.config import Limits, Settings
+from chatserver.config import Limits, Settings, Shutdown
 from chatserver.delivery.registry import Registry
 from chatserver.events import Membership, RoomFacts
 from chatserver.handlers.immediate import Online
@@ -99,10 +99,10 @@ class Hall:
             nothing, lambda count: None, lambda who: None,
         )  # fmt: skip
         self.processors.start(1)
-        handshake: Any = SimpleNamespace(greeting="Welcome.")
+        handshake: Any = SimpleNamespace(greet=lambda session: session.notice("Welcome."))
         connections = Connections(
-            self.clock, Limits(handshake_seconds=0, ping_seconds=0), 5.0, handshake, self.processors, self.registry,
-            lambda: AT, lambda session, reason: self.registry.remove(session),
+            self.clock, Limits(handshake_seconds=0, ping_seconds=0), Shutdown(), handshake, self.processors,
+            self.registry, lambda: AT, lambda session, reason: self.registry.remove(session),
         )  # fmt: skip
         self.factory = ChatFactory(connections, lambda: LineDoor(Settings()), lambda: "id")
         self.links = [CountingLink() for _ in range(people)]

@@ -19,7 +19,7 @@ from chatserver.wire.text.help import ALIASES, PAGES
 ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
 PAGES_WITH_EXAMPLES = ("README.md", "docs/protocol.md", "docs/manual.md")
-NEWS = {"presence", "invited", "read", "live", "ping", "notice", "closing"}
+NEWS = {"presence", "invited", "read", "live", "gap", "ping", "notice", "closing"}
 
 _MARK = r"<!-- from (tests/transcripts/[\w-]+\.txt)(?:, as (\w+) sees it)? -->\n"
 _EXAMPLE = re.compile(_MARK + r"\n?(?:```\n(?P<fenced>.*?)```|(?P<indented>(?: {4}[^\n]*\n)+))", re.DOTALL)

@@ -13,7 +13,7 @@ class Counter:
     """Work that ends when the test says so. `order` has who got a turn, `refused` who did not."""
 
     def __init__(self) -> None:
-        self.queue = FairQueue(SLOTS, MOST)
+        self.queue = FairQueue(lambda: SLOTS, lambda: MOST)
         self.order: list[str] = []
         self.refused: list[str] = []
         self.working: list[Deferred[None]] = []
@@ -61,7 +61,7 @@ def test_in_turn(counter: Counter) -> None:
 
 def test_whoever_comes_last(counter: Counter) -> None:
     """Is served soon, also if somebody from each of many addresses waits already; those are not left waiting."""
-    counter.queue = FairQueue(1, 1000)
+    counter.queue = FairQueue(lambda: 1, lambda: 1000)
     counter.come(*(f"{'x' * number}1" for number in range(1, 501)), "a1")
     counter.end(10)
     assert counter.order.index("a1") == 1
@@ -113,7 +113,7 @@ def test_work_that_fails(counter: Counter) -> None:
 
 def test_work_that_is_done_at_once(counter: Counter) -> None:
     """Thousands in a row need no deep stack."""
-    counter.queue = FairQueue(1, 5000)
+    counter.queue = FairQueue(lambda: 1, lambda: 5000)
     counter.come("a1")
     done: list[int] = []
 
@@ -124,3 +124,23 @@ def test_work_that_is_done_at_once(counter: Counter) -> None:
         ensureDeferred(counter.queue.run("a", work))
     counter.end()
     assert (len(done), len(counter.queue)) == (5000, 0)
+
+
+def test_more_slots_and_fewer(counter: Counter) -> None:
+    """How many get a turn at a time, and how many wait, is asked each time."""
+    slots, most = 1, 2
+    counter.queue = FairQueue(lambda: slots, lambda: most)
+    counter.come("a1", "a2", "a3", "a4")
+    assert (counter.order, counter.refused) == (["a1"], ["a4"])
+    slots, most = 3, 9
+    counter.end()
+    assert counter.order == ["a1", "a2", "a3"]
+    counter.come("a5", "a6", "a7")
+    assert counter.order == ["a1", "a2", "a3", "a5"]
+    slots = 1
+    counter.end(2)
+    assert counter.order[4:] == []
+    counter.end()
+    assert counter.order[4:] == ["a6"]
+    counter.end(2)
+    assert (counter.order[4:], len(counter.queue)) == (["a6", "a7"], 0)

@@ -279,7 +279,7 @@ def test_a_delay_that_is_over_before_its_call(street: Street) -> None:
 def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses come, only the last ones are remembered."""
     monkeypatch.setattr(f"chatserver.{module}.MOST_KEYS", 3)
-    street, hourly, inquiries = Street(), Hourly("accounts were registered", 1), Inquiries(1)
+    street, hourly, inquiries = Street(), Hourly("accounts were registered", lambda: 1), Inquiries(Limits())
     for number in range(5):
         street.guess(f"192.0.2.{number}", right=True)
         hourly.take(f"{number}", 0)
@@ -309,7 +309,7 @@ def test_memory_is_bounded() -> None:
 
 def test_names_asked_for() -> None:
     """Some are answered at once; then each takes longer, and then it is refused with the seconds to wait."""
-    inquiries = Inquiries(1)
+    inquiries = Inquiries(Limits())
     assert [inquiries.ask("a", 0) for _ in range(FREE + 1)] == [(0, False)] * FREE + [(0, True)]
     waits, now = [], 0.0
     while now < 3600:
@@ -325,7 +325,7 @@ def test_names_asked_for() -> None:
 
 def test_names_that_log_in_are_not_counted() -> None:
     """However many people come from one address, those who log in with their names wait for nothing."""
-    inquiries = Inquiries(1)
+    inquiries = Inquiries(Limits())
     for _ in range(10 * FREE):
         assert inquiries.ask("a", 0) == (0, False)
         inquiries.settled("a", 0)
@@ -333,7 +333,7 @@ def test_names_that_log_in_are_not_counted() -> None:
 
 def test_so_many_an_hour() -> None:
     """Whatever is beyond the limit is refused until the first is an hour old; what was given back does not count."""
-    registrations = Hourly("accounts were registered", 2)
+    registrations = Hourly("accounts were registered", lambda: 2)
     registrations.take("a", 0)
     registrations.take("a", 10)
     registrations.give_back("a", 10)
@@ -343,4 +343,17 @@ def test_so_many_an_hour() -> None:
     assert (refused.value.error, refused.value.retry) == ("slow-down", HOUR - 30 + 1)
     registrations.take("b", 30)
     registrations.take("a", HOUR)
-    Hourly("accounts were registered", 0).take("a", 0)
+    Hourly("accounts were registered", lambda: 0).take("a", 0)
+
+
+def test_fewer_an_hour() -> None:
+    """After the limit was lowered, it takes until no more than so many are younger than an hour."""
+    most = 3
+    registrations = Hourly("accounts were registered", lambda: most)
+    for at in (0, 10, 20):
+        registrations.take("a", at)
+    most = 1
+    with pytest.raises(Refused) as refused:
+        registrations.take("a", 30)
+    assert refused.value.retry == HOUR + 20 - 30 + 1
+    registrations.take("a", HOUR + 20)

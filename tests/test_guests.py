@@ -173,7 +173,7 @@ def arriving(address: str) -> Session:
 
 def test_places() -> None:
     """Guests of an address count while they log in and while they are connected; an IPv6 /64 is one address."""
-    places = GuestPlaces(2, Networks(["192.0.2.0/24"]))
+    places = GuestPlaces(lambda: 2, Networks(["192.0.2.0/24"]))
     one, two, three = (arriving(f"2001:db8::{number}") for number in range(3))
     places.take(one)
     places.take(one)  # once more, after it failed
@@ -189,12 +189,12 @@ def test_places() -> None:
     places.take(two)
     for _ in range(3):
         places.take(arriving("192.0.2.1"))
-        GuestPlaces(0, Networks()).take(arriving("::1"))
+        GuestPlaces(lambda: 0, Networks()).take(arriving("::1"))
 
 
 def test_places_are_forgotten() -> None:
     """Addresses from which nobody is there any more are not kept."""
-    places = GuestPlaces(1, Networks())
+    places = GuestPlaces(lambda: 1, Networks())
     for number in range(3 * PLACES_SWEPT):
         session = arriving(f"10.0.{number // 256}.{number % 256}")
         places.take(session)

@@ -165,7 +165,7 @@ class Town:
         self.roster = Roster()
         self.registry = Registry(self.clock, self._page, self.roster)
         self.guests = Guests(self.clock, store, self.registry, lambda: AT)
-        self.presence = Presence(self.clock, self.roster, 2, 0)
+        self.presence = Presence(self.clock, self.roster, Limits(presence_members=0, news_seconds=0))
         self.loses_answer = False
         """The next account is created, and the answer is lost."""
         self.lost: list[datetime] = []

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 from twisted.internet.task import Clock
 
+from chatserver.config import Limits
 from chatserver.news import GATHER_SECONDS, NewsPace
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
@@ -20,7 +21,8 @@ class Told:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self.clock = Clock()
-        self.pace = NewsPace(self.clock, seconds, self._tell)
+        self.limits = Limits(news_seconds=seconds)
+        self.pace = NewsPace(self.clock, self.limits, self._tell)
         self.told: list[tuple[float, list[int]]] = []
         self.nobody: set[int] = set()
         self.most = 100
@@ -224,3 +226,22 @@ def test_joining_as_often_as_one_likes(tmp_path: Path) -> None:
         ana.post("leave", room="general").post("join", room="general")
     assert all(answer["ok"] for answer in ana.answers)
     hall.close()
+
+
+def test_a_shorter_time() -> None:
+    """Whoever waits waits no longer than the new time from then on, in whatever order they were told before."""
+    told = Told(60)
+    for account_id in (1, 2):
+        told.pace.add(account_id)
+        told.passes(2)
+    told.new  # noqa: B018
+    structs.force_setattr(told.limits, "news_seconds", 4.0)
+    told.pace.add(1)
+    told.pace.add(2)
+    assert told.new == []
+    told.passes(4)
+    assert [account_ids for _, account_ids in told.new] == [[1, 2]]
+    structs.force_setattr(told.limits, "news_seconds", 0.0)
+    told.pace.add(2)
+    assert [account_ids for _, account_ids in told.new] == [[2]]
+    assert told.clock.getDelayedCalls() == []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet import tcp
 from twisted.internet.task import Clock
 
+from chatserver.config import Limits
 from chatserver.net.acknowledged import BYTES_ACKED, TCP_INFO, acknowledged, queued, socket_beneath
 from chatserver.net.allowance import Unsent
 from chatserver.net.outbox import Outbox
@@ -103,7 +104,12 @@ class Ends:
         self.link = Link()
         self.owner = Owner()
         self.clock = Clock()
-        self.outbox = Outbox(self.owner, self.link, self.clock, STALLED_SECONDS, least_per_second)
+        self.outbox = Outbox(
+            self.owner,
+            self.link,
+            self.clock,
+            Limits(stalled_seconds=STALLED_SECONDS, least_bytes_per_second=least_per_second),
+        )
 
 
 @pytest.fixture
@@ -264,7 +270,7 @@ def test_what_the_kernel_tells() -> None:
 def test_a_crowded_account() -> None:
     """Once too much waits for an account, any connection of it for which something waits is full until it has read
     that; one that reads is not."""
-    unsent = Unsent(1000)
+    unsent = Unsent(Limits(unsent_bytes_per_account=1000))
     stuck, slow, quick = Ends(), Ends(), Ends()
     slow.outbox.write(b"x" * 10)
     for ends in (stuck, slow, quick):

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from chatserver.config import Limits
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import Membership, RoomFacts
@@ -75,7 +76,8 @@ class Town:
         self.muted_in: dict[int, frozenset[int]] = {}
         self.answers: list[Deferred[None]] | None = None
         """The reads of mutes under way; None: each is answered at once."""
-        self.presence = Presence(self.clock, self.roster, SECONDS, max_subscribers, news_seconds, self._mutes)
+        limits = Limits(presence_seconds=SECONDS, presence_members=max_subscribers, news_seconds=news_seconds)
+        self.presence = Presence(self.clock, self.roster, limits, self._mutes)
 
     async def _mutes(self, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
         known = {account_id: self.muted_in.get(account_id, frozenset()) for account_id in account_ids}

@@ -19,7 +19,7 @@ from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.gaps import GAP_SECONDS
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
-from chatserver.events import Entry, Membership, RoomFacts
+from chatserver.events import GAP, Entry, Membership, RoomFacts
 from chatserver.roster import Roster
 from chatserver.scope import Scope
 from chatserver.session import FULL_BYTES, Session, takes_nothing
@@ -67,6 +67,15 @@ class Listener:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in b"".join(self.writes).splitlines()]
 
+    @property
+    def told(self) -> list[tuple[int, int]]:
+        """For each entry of books, and each gap, the first and the last number that it stands for."""
+        return [
+            (e["from"], e["first"] - 1) if e["event"] == "gap" else (e["seq"], e["seq"])
+            for e in self.events
+            if e.get("room") == "books" and e["event"] != "live"
+        ]
+
     def heard(self, room: str = "books") -> list[int]:
         return [e["seq"] for e in self.events if e.get("room") == room and e["event"] != "live"]
 
@@ -77,16 +86,24 @@ class Town:
     def __init__(self, slice: int = 0) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster, lambda *_: None, slice or 500, slice)
+        self.rewound: list[tuple[int, ...]] = []
+        self.registry = Registry(
+            self.clock, self._read_page, self.roster, lambda *what: self.rewound.append(what), slice or 500, slice
+        )
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []
+        self.first = 1
+        """The first entry of books that was not removed."""
         self.unavailable = False
         self.gate: Deferred[None] | None = None
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         self.reads.append((room_id, seq))
-        page = [entry for entry in self.logs[room_id] if entry.seq > seq]
+        first = max(seq + 1, self.first if room_id == BOOKS.id else 1)
+        page = [entry for entry in self.logs[room_id] if entry.seq >= first]
+        if first > seq + 1:
+            page.insert(0, Entry(first - 1, GAP, 0, "", AT, of=seq + 1))
         if self.gate is not None:
             await self.gate
         if self.unavailable:
@@ -109,7 +126,7 @@ class Town:
         memberships = []
         if facts is not None:
             head = len(self.logs[facts.id]) if seq is None else seq
-            memberships = [Membership(facts, head, 0, "member", floor)]
+            memberships = [Membership(facts, head, 0, "member", floor, allowed=floor)]
         resumed = {} if resume is None else {"books": resume}
         self.roster.add(one.session)
         self.registry.subscribe(one.session, memberships, resumed)
@@ -369,6 +386,51 @@ def test_a_login_without_resume(town: Town) -> None:
     assert after.heard() == [8]
     assert early.heard() == [4, 5, 6, 7, 8]
     assert bob.heard() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@given(st.data())
+def test_removals_in_any_order(data: st.DataObject) -> None:
+    """The same while the oldest entries are removed: each hears every number, or that it is gone, once and in order."""
+    town = Town(data.draw(st.integers(0, 2), "slice"))
+    listeners = [town.login(account) for account in (ANA, ANA, BOB)]
+    batches: list[list[Entry]] = []
+    for size in data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=12), "sizes"):
+        head = len(town.logs[BOOKS.id])
+        batches.append(town.store(*(entry(head + n) for n in range(1, size + 1))))
+    total = len(town.logs[BOOKS.id])
+
+    def check(one: Listener) -> int:
+        """Up to where it was told everything."""
+        known = 0
+        for begin, end in one.told:
+            assert begin == known + 1 <= end
+            known = end
+        return known
+
+    for batch in data.draw(st.permutations(batches), "order"):
+        who = data.draw(st.sampled_from(listeners), "who")
+        what = data.draw(st.sampled_from(["nothing", "fill up", "drain", "wait", "be lost", "remove"]), "what")
+        if what == "fill up":
+            who.fill_up()
+        elif what == "drain":
+            who.drain()
+        elif what == "wait":
+            town.clock.advance(GAP_SECONDS)
+        elif what == "remove":
+            town.first = data.draw(st.integers(town.first, total + 1), "first")
+        if what != "be lost":
+            town.registry.announce(BOOKS, batch)
+        for one in listeners:
+            check(one)
+    room = town.registry.room(BOOKS.id)
+    assert room is not None
+    town.registry.doubt(room)
+    for _ in range(5):
+        town.clock.advance(GAP_SECONDS)
+        for one in listeners:
+            one.drain()
+    assert [check(one) for one in listeners] == [total] * 3
+    assert town.rewound == []
 
 
 def test_entries_that_nobody_announced(town: Town) -> None:

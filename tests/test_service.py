@@ -21,6 +21,7 @@ from chatserver import service
 from chatserver.clock import Clock
 from chatserver.config import Pipeline, Server, Settings, Shutdown
 from chatserver.errors import Unavailable
+from chatserver.exits import CannotStart
 from chatserver.net.factory import ChatFactory
 from chatserver.net.line import LineDoor
 from chatserver.net.websocket import WebSocketDoor
@@ -29,9 +30,9 @@ from chatserver.service import (
     SESSIONS_SECONDS,
     STEP_SECONDS,
     SWEEP_SECONDS,
-    CannotStart,
     ChatService,
     completed,
+    last_retry,
 )
 from chatserver.store.database import DatabaseProblem
 from chatserver.turns import POLL_SECONDS
@@ -112,6 +113,8 @@ class Peer:
         self._open = everybody
         self._gone_by = gone_by
         self.retry = 0
+        self.text = ""
+        self.session = SimpleNamespace(dialect=SimpleNamespace(for_people=False))
         everybody.add(self)
 
     def advance(self) -> None:
@@ -119,7 +122,7 @@ class Peer:
 
     def hang_up(self, reason: str, text: str, retry: int) -> None:
         self._journal.add(f"hang up {reason}")
-        self.retry = retry
+        self.retry, self.text = retry, text
         self._end("hang up")
 
     def abort(self) -> None:
@@ -134,8 +137,10 @@ class Peer:
 class Connections:
     def __init__(self, journal: Journal) -> None:
         self.admission = journal.part("admission", "sweep")
+        self.identities: list[object] = []
         self.open: set[Peer] = set()
         self.busy = False
+        self.parting: object = None
         self._journal = journal
         self._closing = False
 
@@ -340,12 +345,17 @@ def test_a_port_that_is_taken(town: Town) -> None:
 
 
 @pytest.mark.parametrize("description", ["tpc:4000", "tcp:many", "ws:", "tcp:4000:colour=red"])
-def test_what_is_no_endpoint(monkeypatch: pytest.MonkeyPatch, description: str) -> None:
-    """A misspelt `listen` ends the program with the word that was misspelt, whatever the parser raises."""
+def test_what_is_no_endpoint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], description: str
+) -> None:
+    """A misspelt `listen` ends the program with the word that was misspelt, whatever the parser raises, and with the
+    status that says that trying again is of no use."""
     server = msgspec.structs.replace(SETTINGS.server, listen=[description])
     town = Town(monkeypatch, msgspec.structs.replace(SETTINGS, server=server))
-    with pytest.raises(CannotStart, match=f"^chatserver: --listen {description} "):
+    with pytest.raises(SystemExit, match=r"^78$"):
         town.service.privilegedStartService()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"chatserver: --listen {description} ")
 
 
 def test_a_database_that_is_gone_by_then(town: Town) -> None:
@@ -357,11 +367,12 @@ def test_a_database_that_is_gone_by_then(town: Town) -> None:
     assert town.journal.lines == ["store prepare one ['general'] 10:02", "store stop"]
 
 
-def test_a_database_that_cannot_be_used(town: Town) -> None:
+def test_a_database_that_cannot_be_used(town: Town, capsys: pytest.CaptureFixture[str]) -> None:
     """The program ends with the problem's own words."""
-    town.left_open = DatabaseProblem("Another server uses it.")
-    with pytest.raises(CannotStart, match=r"^chatserver: Another server uses it\.$"):
+    town.left_open = DatabaseProblem("Another version uses it.")
+    with pytest.raises(SystemExit, match=r"^78$"):
         town.service.privilegedStartService()
+    assert capsys.readouterr().err == "chatserver: Another version uses it.\n"
 
 
 def test_another_server_uses_the_database(town: Town) -> None:
@@ -397,23 +408,34 @@ class SlowEndpoint:
 @pytest.fixture
 def slow_endpoint(monkeypatch: pytest.MonkeyPatch) -> SlowEndpoint:
     endpoint = SlowEndpoint()
-    monkeypatch.setattr(service, "serverFromString", lambda reactor, description: endpoint)
+    monkeypatch.setattr(service, "opening", lambda reactor, description: endpoint)
     return endpoint
 
 
 def test_an_endpoint_that_fails_later(town: Town, slow_endpoint: SlowEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log names the endpoint and the reason, the reactor stops, and the exit status is 1."""
     at_exit: list[object] = []
-    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(call))
     town.start()
     with logged(lambda event: event["log_level"].name == "critical") as lines:
         slow_endpoint.listening.errback(CannotListenError("::1", 4000, OSError(98, "Address already in use")))
     [line] = lines
     assert "Cannot listen on tcp:4000:interface=127.0.0.1 (Address already in use)." in line
-    assert at_exit == [service._exit_with_failure]
+    assert at_exit == [(service._exit_with, 1)]
     [stop] = town.reactor.from_threads
     stop()
     assert town.reactor.hasStopped
+
+
+def test_ready_means_every_endpoint(town: Town, slow_endpoint: SlowEndpoint) -> None:
+    """Companions, such as the one that tells systemd READY, are told once, when the last endpoint is open."""
+    told: list[str] = []
+    companion = SimpleNamespace(prepare=lambda: told.append("prepare"), started=lambda: told.append("started"))
+    town.service._companions = [companion]
+    town.start()
+    assert told == ["prepare"]
+    slow_endpoint.listening.callback(Port(town.journal, 4000))
+    assert told == ["prepare", "started"]
 
 
 def test_an_endpoint_that_opens_later(town: Town, slow_endpoint: SlowEndpoint) -> None:
@@ -680,10 +702,21 @@ def test_the_last_rows_written_by_another_flush(town: Town) -> None:
     assert town.when("store stop") == about(0.4)
 
 
-def test_clients_do_not_all_come_back_at_once(town: Town) -> None:
-    """Each is told another time after which to come back: whole seconds, spread over some."""
+def test_people_are_told_what_to_press(town: Town) -> None:
+    """Their program may not notice by itself that the connection has ended."""
     town.start()
-    people = [town.peer() for _ in range(100)]
+    person, program = town.peer(), town.peer()
+    person.session.dialect.for_people = True
     town.stop()
-    assert {one.retry for one in people} <= set(range(3, 11))
-    assert len({one.retry for one in people}) > 1
+    assert "Press Enter" in person.text
+    assert "Press" not in program.text
+
+
+def test_clients_do_not_all_come_back_at_once(town: Town) -> None:
+    """Each is told another time after which to come back: whole seconds, spread over more the more they are."""
+    town.start()
+    people = [town.peer() for _ in range(3000)]
+    town.stop()
+    assert {one.retry for one in people} == set(range(2, 9))
+    assert last_retry(10) == 5
+    assert last_retry(10_000) == 22

@@ -18,6 +18,7 @@ SETTINGS = {
     "limits": {"presence_seconds": "60"},  # so that nobody is reported as offline in the middle of a conversation
 }
 ELSEWHERE = {
+    ErrorWord.TLS_REQUIRED: "tests/test_plaintext.py, since it is never said to clients on the same host",
     ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
@@ -36,7 +37,7 @@ def test_transcript(path: Path, server: StartServer) -> None:
     play(read(path, SETTINGS), server)
 
 
-@pytest.mark.parametrize("name", ["moderation", "program", "resume", "searching"])
+@pytest.mark.parametrize("name", ["moderation", "program", "resume", "retention", "searching"])
 def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: str) -> None:
     """It sends the same with a PostgreSQL database."""
     [path] = [path for path in files() if path.stem == name]

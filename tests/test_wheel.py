@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chatserver.admin.example import EXAMPLES
 from tests.support.client import Raw
 from tests.support.process import TWISTD, ChatServer, clean_environment
 
@@ -98,6 +99,14 @@ def test_migrations_are_inside(python: Path, tmp_path: Path) -> None:
     assert expected
     assert expected <= set(run(python, "-c", listing.format("chatserver.migrations.versions"), cwd=tmp_path).split())
     assert "env.py" in run(python, "-c", listing.format("chatserver.migrations"), cwd=tmp_path).split()
+
+
+def test_examples_are_inside(python: Path, tmp_path: Path) -> None:
+    """`chatctl example` prints from the wheel what is in deploy/."""
+    for what, names in EXAMPLES.items():
+        if len(names) == 1 and (ROOT / "deploy" / names[0]).exists():
+            printed = run(python.with_name("chatctl"), "example", what, cwd=tmp_path)
+            assert printed == (ROOT / "deploy" / names[0]).read_text(encoding="utf-8")
 
 
 def test_other_packages_are_untouched(python: Path, tmp_path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from chatserver import config
+from chatserver import settingsfile
 from chatserver.config import Settings
 from chatserver.errors import Refused
 from chatserver.events import GUEST, OPERATOR, Person
@@ -40,11 +40,13 @@ class Access:
     def __init__(self, config: str | None, database: str | None) -> None:
         self._config = config
         self._database = database
+        self.acts: dict[str, dict[str, Any]] = {}
+        """Commands that have changed something, with their parameters: for the audit log."""
 
     @cached_property
     def settings(self) -> Settings:
         """The settings of the server. Raises ConfigProblem."""
-        return config.chosen(self._config, self._database)
+        return settingsfile.chosen(self._config, self._database)
 
     @cached_property
     def _engine(self) -> Engine:
@@ -56,7 +58,10 @@ class Access:
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` in a transaction, which is committed when this returns. Retries once after a Conflict."""
-        return transact_with_retry(self._engine, lambda db: work(db, *args, **kwargs))
+        result = transact_with_retry(self._engine, lambda db: work(db, *args, **kwargs))
+        if (ctx := click.get_current_context(silent=True)) is not None:
+            self.acts.setdefault(ctx.command_path, dict(ctx.params))
+        return result
 
     def close(self) -> None:
         if "_engine" in self.__dict__:

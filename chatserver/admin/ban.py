@@ -58,7 +58,10 @@ def _no_address(room: str | None) -> None:
 @json_option
 @access
 def add(chat: Access, whom: str, room: str | None, span: int | None, reason: str, yes: bool, as_json: bool) -> None:
-    """Ban a user, or an address or network (an IPv6 address stands for its /64), and end their connections."""
+    """Ban a user, an address or a network, and end their connections.
+
+    An IPv6 address stands for its /64.
+    """
     at = now()
     until = chat.read(clock.until, span)
     reason = reason_text(reason)
@@ -99,12 +102,15 @@ def _ban(db: Connection, name: str, room: str | None, until: datetime | None, re
 @json_option
 @access
 def listing(chat: Access, room: str | None, as_json: bool) -> None:
-    """List the bans in force, newest first: who is banned, until when, by whom, and why."""
+    """List the bans in force, newest first.
+
+    For each: who is banned, until when, by whom, and why.
+    """
 
     def row(line: BanLine) -> tuple[object, ...]:
         return line.name or line.address, line.until or "forever", line.by or "chatctl", line.reason
 
-    say_list(chat.read(_list, room), row, (32, 24, 16, 0), plain, as_json)
+    say_list(chat.read(_list, room), row, (32, 24, 16, 0), plain, as_json, ("Who", "Until", "By", "Reason"))
 
 
 def _list(db: Connection, room: str | None) -> list[BanLine]:

@@ -58,7 +58,10 @@ def _erase(db: Connection, name: str, messages: bool, at: datetime) -> tuple[int
 @json_option
 @access
 def export_account(reach: Access, name: str, output: str | None, as_json: bool) -> None:
-    """Print the data of an account as JSON Lines: the account, then every entry that it wrote."""
+    """Print the data of an account as JSON Lines.
+
+    First the account, then every entry that it wrote.
+    """
     person = reach.read(find_person, name).person
     account = reach.read(export.account, person)
     with printing_to(output):

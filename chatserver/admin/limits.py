@@ -44,7 +44,7 @@ def limits(
     default: bool,
     as_json: bool,
 ) -> None:
-    """Show the limits of an account, or set its own ones, such as for a bot.
+    """Show the limits of an account, or set its own ones.
 
     Without options, shows them. A rate that is set holds for all connections of the account together and for each of
     them.

@@ -8,11 +8,21 @@ from click import Context
 
 from chatserver import __version__
 from chatserver.admin.access import Access, Problem
+from chatserver.admin.acts import report
+from chatserver.admin.announce import announce
+from chatserver.admin.backup import backup, restore
 from chatserver.admin.ban import ban
+from chatserver.admin.cert import cert
+from chatserver.admin.copy import copy
+from chatserver.admin.example import example
 from chatserver.admin.room import room
+from chatserver.admin.session import session
+from chatserver.admin.stats import reload, stats
 from chatserver.admin.token import token
+from chatserver.admin.transfer import export_room, import_room
 from chatserver.admin.upkeep import check, migrate
 from chatserver.admin.user import user
+from chatserver.admin.verify import verify
 from chatserver.config import ConfigProblem
 from chatserver.errors import Refused, Unavailable
 from chatserver.store.database import DatabaseProblem
@@ -21,6 +31,16 @@ from chatserver.store.transactions import Conflict
 
 class Commands(click.Group):
     def invoke(self, ctx: Context) -> object:
+        failed = True
+        try:
+            result = self._invoke(ctx)
+            failed = False
+        finally:
+            if ctx.obj is not None:
+                report(ctx.obj, failed=failed)
+        return result
+
+    def _invoke(self, ctx: Context) -> object:
         try:
             return super().invoke(ctx)
         except Unavailable as problem:
@@ -29,6 +49,8 @@ class Commands(click.Group):
             raise Problem(problem.text) from None
         except (ConfigProblem, DatabaseProblem) as problem:
             raise Problem(str(problem)) from None
+        except UnicodeEncodeError:  # bytes of the command line that Python could not decode
+            raise Problem("An argument is not text in UTF-8. Type it again, in a UTF-8 locale.") from None
         except Conflict:
             raise Problem("Somebody else changed the same thing at the same moment. Try again.") from None
 
@@ -41,8 +63,9 @@ class Commands(click.Group):
 def main(ctx: Context, config: str | None, database: str | None) -> None:
     """Administer a chat server: its users, rooms, bans, tokens and database.
 
-    chatctl uses the same settings as the server and only talks to the database. Changes take effect in running servers
-    within two seconds.
+    chatctl uses the same settings as the server. Most commands only talk to the database, and what they change takes
+    effect in running servers within two seconds. announce, reload, session and stats ask the server that is running on
+    this machine.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -51,5 +74,24 @@ def main(ctx: Context, config: str | None, database: str | None) -> None:
     ctx.call_on_close(ctx.obj.close)
 
 
-for command in (user, room, ban, token, migrate, check):
+for command in (
+    user,
+    room,
+    ban,
+    token,
+    cert,
+    session,
+    announce,
+    stats,
+    reload,
+    migrate,
+    check,
+    backup,
+    restore,
+    verify,
+    copy,
+    example,
+):
     main.add_command(command)
+for part in (export_room, import_room):
+    room.add_command(part)

@@ -1,9 +1,11 @@
 """What `chatctl` prints: lines for people, or JSON. Control characters from the database are escaped here."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +14,7 @@ from msgspec import Struct, structs
 
 from chatserver.times import rfc3339
 from chatserver.wire.hygiene import escaped
+from chatserver.wire.text.layout import cells
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -19,6 +22,8 @@ Row = Sequence[object]
 
 PAGE = 1000
 """Items of a list read at a time. Never more are in memory at once."""
+WIDEST = 64
+"""Cells of the widest column on a terminal. What is wider moves the rest of its line to the right."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,18 +78,43 @@ def say_all(lines: Iterable[tuple[str, object]], value: dict[str, Any], as_json:
 
 
 def say_list(
-    found: Iterable[T], row: Callable[[T], Row], widths: Sequence[int], value: Callable[[T], object], as_json: bool
+    found: Iterable[T],
+    row: Callable[[T], Row],
+    widths: Sequence[int],
+    value: Callable[[T], object],
+    as_json: bool,
+    headings: Sequence[str] = (),
 ) -> None:
-    """Prints a line for each item, in columns of these widths, or one JSON array."""
+    """Prints a line for each item, in columns, or one JSON array.
+
+    On a terminal a line of headings comes first, and the columns are as wide as what the first page has in them. Where
+    the output goes to a file or a program there are no headings, and the columns have `widths`, always.
+    """
     if not as_json:
-        for one in found:
-            cells = (f"{_shown(cell):{width or 1}}" for cell, width in zip(row(one), widths, strict=True))
-            click.echo("  ".join(cells).rstrip())
+        rows = map(row, found)
+        for line in _fitted(rows, headings) if headings and sys.stdout.isatty() else _padded(rows, widths):
+            click.echo(line)
         return
     click.echo(b"[", nl=False)
     for number, one in enumerate(found):
         click.echo((b"," if number else b"") + _line(value(one)), nl=False)
     click.echo(b"]")
+
+
+def _padded(rows: Iterable[Row], widths: Sequence[int]) -> Iterator[str]:
+    for row in rows:
+        cells = (f"{_shown(cell):{width or 1}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _fitted(rows: Iterable[Row], headings: Sequence[str]) -> Iterator[str]:
+    """The headings, then the rows, in columns that fit what is in the first page of them."""
+    shown = ([_shown(cell) for cell in row] for row in rows)
+    first = [list(headings), *islice(shown, PAGE)]
+    widths = [min(max(map(cells, column)), WIDEST) for column in zip(*first, strict=True)]
+    for row in chain(first, shown):
+        padded = (cell + " " * (width - cells(cell)) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(padded).rstrip()
 
 
 def pages(read: Callable[[int], Sequence[T]], id: Callable[[T], int]) -> Iterator[T]:

@@ -6,30 +6,29 @@ from datetime import datetime
 import click
 
 from chatserver.admin.access import HOST, Access, Problem, access, find_room_access, no_such_room
-from chatserver.admin.leaving import confirmed, print_entries
+from chatserver.admin.amounts import counted
+from chatserver.admin.leaving import confirmed
 from chatserver.admin.output import (
     PAGE,
     json_option,
-    output_option,
     pages,
     plain,
-    print_json,
-    printing_to,
     say,
     say_all,
     say_list,
 )
 from chatserver.answers import MemberLine
 from chatserver.events import MEMBER
-from chatserver.store import Connection, changes, directory, entries, members, rooms
+from chatserver.store import Connection, changes, directory, members, retention, rooms
 from chatserver.store.directory import RoomInfo
-from chatserver.times import now
+from chatserver.store.retention import Standing
+from chatserver.times import now, rfc3339
 from chatserver.wire.hygiene import room_name
 
 
 @click.group()
 def room() -> None:
-    """List, show, delete and export rooms: public, private and deleted ones."""
+    """Manage rooms: public, private and deleted ones."""
 
 
 @room.command("list")
@@ -46,10 +45,13 @@ def listing(reach: Access, deleted: bool, as_json: bool) -> None:
         return reach.read(directory.rooms, last, PAGE, deleted=deleted)
 
     def row(line: RoomInfo) -> tuple[object, ...]:
-        people = f"{line.members} members" if line.members else "empty"
-        return line.id, line.name, line.kind, line.deleted or people, f"{line.entries} entries", line.topic
+        people = counted(line.members, "member") if line.members else "empty"
+        entries = counted(line.entries, "entry", "entries")
+        return line.id, line.name, line.kind, line.deleted or people, entries, line.topic
 
-    say_list(pages(read, lambda line: line.id), row, (6, 24, 7, 24 if deleted else 10, 14, 0), plain, as_json)
+    headings = ("Id", "Name", "Kind", "Deleted" if deleted else "Members", "Entries", "Topic")
+    widths = (6, 24, 7, 24 if deleted else 10, 14, 0)
+    say_list(pages(read, lambda line: line.id), row, widths, plain, as_json, headings)
 
 
 one_room = click.argument("name", metavar="ROOM", required=False)
@@ -58,7 +60,7 @@ by_id = click.option(
 )
 
 
-def _find(reach: Access, name: str | None, id: int | None) -> RoomInfo:
+def find_room_info(reach: Access, name: str | None, id: int | None) -> RoomInfo:
     if (name is None) == (id is None):
         raise click.UsageError("Give the name of a room, or its --id.")
     if id is not None:
@@ -81,10 +83,15 @@ def _find(reach: Access, name: str | None, id: int | None) -> RoomInfo:
 @access
 def show(reach: Access, name: str | None, id: int | None, as_json: bool) -> None:
     """Show a room and its members."""
-    found = _find(reach, name, id)
+    found = find_room_info(reach, name, id)
     inside = reach.read(members.listing, found.facts, frozenset())
     pace = reach.read(rooms.pace, found.id)
-    value = plain(found) | {"pace": pace, "members": [{"name": line.name, "role": line.role} for line in inside]}
+    standing = reach.read(retention.standing, found.id, reach.settings.retention, None)
+    value = plain(found) | {
+        "pace": pace,
+        "retention": _kept(standing),
+        "members": [{"name": line.name, "role": line.role} for line in inside],
+    }
     say_all(
         [
             ("Id", found.id),
@@ -93,6 +100,7 @@ def show(reach: Access, name: str | None, id: int | None, as_json: bool) -> None
             ("Topic", found.topic),
             ("Pace", f"{pace} s" if pace else None),
             ("Entries", found.entries),
+            *_told(standing),
             ("Created", found.created),
             ("Empty since", None if found.deleted else found.deactivated),
             ("Deleted", found.deleted),
@@ -105,6 +113,80 @@ def show(reach: Access, name: str | None, id: int | None, as_json: bool) -> None
 
 def _member(line: MemberLine) -> str:
     return line.name if line.role == MEMBER else f"{line.name} ({line.role})"
+
+
+@room.command("retention")
+@one_room
+@by_id
+@click.option("--days", type=click.FloatRange(0, 10**6), help="Remove entries that are older. 0: keep all.")
+@click.option("--entries", type=click.IntRange(0, 2**53), help="Remove all but the newest so many. 0: keep all.")
+@click.option("--keep-all", is_flag=True, help="Keep everything: --days 0 --entries 0.")
+@click.option("--default", "as_set", is_flag=True, help="Do as the settings of the server say.")
+@click.option("--yes", is_flag=True, help="Confirm that entries are removed.")
+@json_option
+@access
+def limit(
+    reach: Access,
+    name: str | None,
+    id: int | None,
+    days: float | None,
+    entries: int | None,
+    keep_all: bool,
+    as_set: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Show, or change, what is removed of a room's log.
+
+    Without options it shows what holds, and what there is. A room's own limits replace those of the settings, one by
+    one. A server removes what is too much within a minute or two; it cannot be undone.
+    """
+    chosen = days is not None or entries is not None
+    if chosen + keep_all + as_set > 1:
+        raise click.UsageError("Give --days and --entries, or --keep-all, or --default.")
+    found, settings = find_room_info(reach, name, id), reach.settings.retention
+    standing = reach.read(retention.standing, found.id, settings, None)
+    if chosen or keep_all or as_set:
+        old_days, old_entries = standing.rule.own
+        own = (
+            (0.0, 0) if keep_all else (None, None) if as_set
+            else (old_days if days is None else days, old_entries if entries is None else entries)
+        )  # fmt: skip
+        new = reach.read(retention.standing, found.id, settings, own)
+        if new.excess > standing.excess and not yes:
+            confirmed(f"This removes {new.excess} of the {new.entries} entries of {found.name}. It", yes)
+        reach.write(retention.keep, found.id, *own)
+        standing = new
+    value = {"room": found.name, "id": found.id, "first": found.first, "entries": found.entries} | _kept(standing)
+    lines = [("Room", found.name), ("Entries", found.entries), *_told(standing), ("To be removed", standing.excess)]
+    say_all(lines, value, as_json)
+
+
+def _kept(standing: Standing) -> dict[str, object]:
+    """What is kept of a room, as a JSON object."""
+    own_days, own_entries = standing.rule.own
+    return {
+        "keep_days": standing.rule.days,
+        "keep_entries": standing.rule.entries,
+        "own_days": own_days,
+        "own_entries": own_entries,
+        "oldest": None if standing.oldest is None else rfc3339(standing.oldest),
+        "excess": standing.excess,
+    }
+
+
+def _told(standing: Standing) -> list[tuple[str, object]]:
+    own_days, own_entries = standing.rule.own
+    return [
+        ("First entry", f"#{standing.first}"),
+        ("Oldest from", standing.oldest),
+        ("Kept days", f"{standing.rule.days:g}{_whose(own_days)}" if standing.rule.days else f"all{_whose(own_days)}"),
+        ("Kept entries", f"{standing.rule.entries or 'all'}{_whose(own_entries)}"),
+    ]
+
+
+def _whose(own: object) -> str:
+    return " (as set for the server)" if own is None else " (as set for this room)"
 
 
 @room.command()
@@ -125,21 +207,3 @@ def _delete(db: Connection, name: str, at: datetime) -> tuple[int, str]:
     rooms.delete(db, HOST, room_access, at)
     changes.grown(db, [room_access.facts.id], at)
     return room_access.facts.id, room_access.facts.name
-
-
-@room.command()
-@one_room
-@by_id
-@output_option
-@json_option
-@access
-def export(reach: Access, name: str | None, id: int | None, output: str | None, as_json: bool) -> None:
-    """Print the log of a room as JSON Lines: the room, then every entry."""
-    found = _find(reach, name, id)
-    with printing_to(output):
-        print_json({"room": plain(found)})
-        seq, more = 0, True
-        while more:
-            page, more = reach.read(entries.after, found.id, seq, PAGE)
-            print_entries([(found.facts, entry) for entry in page], 0)
-            seq = page[-1].seq if page else seq

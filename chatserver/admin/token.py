@@ -1,5 +1,6 @@
 """`chatctl token`: what programs log in with."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import click
@@ -7,11 +8,11 @@ from click import Context, Parameter
 from msgspec import structs
 
 from chatserver.admin.access import Access, Problem, access, find_person, no_such_room
-from chatserver.admin.output import json_option, say
+from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.errors import Refused
 from chatserver.events import Person
 from chatserver.store import Connection, tokens
-from chatserver.store.tokens import Grant, new_token, token_hash
+from chatserver.store.tokens import Grant, IssuedToken, new_token, token_hash
 from chatserver.store.visibility import find_room
 from chatserver.times import now, rfc3339
 from chatserver.wire.hygiene import label_text, room_name
@@ -20,7 +21,7 @@ from chatserver.wire.text.words import Misused, seconds
 
 @click.group()
 def token() -> None:
-    """Create and revoke tokens, which programs log in with. To list them: chatctl user show NAME"""
+    """Create, list and revoke tokens, which programs log in with."""
 
 
 def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
@@ -71,6 +72,37 @@ def _room_id(db: Connection, who: Person, name: str) -> int:
     return access.facts.id
 
 
+@token.command("list")
+@click.argument("name", required=False)
+@json_option
+@access
+def listing(reach: Access, name: str | None, as_json: bool) -> None:
+    """List the valid tokens of all accounts or of one, oldest first.
+
+    For each: account, label, when it was created and last used, when it expires, whether it is read-only, and the only
+    room that it is for.
+    """
+    account_id = None if name is None else reach.read(find_person, name).id
+
+    def read(last: int) -> Sequence[IssuedToken]:
+        return reach.read(tokens.page, last, PAGE, account_id)
+
+    def row(line: IssuedToken) -> tuple[object, ...]:
+        rights = "read-only" if line.read_only else "all"
+        return (
+            line.name,
+            line.label,
+            line.created,
+            line.last_used or "never",
+            line.expires or "never",
+            rights,
+            line.room,
+        )
+
+    headings = ("Account", "Label", "Created", "Last used", "Expires", "Rights", "Room")
+    say_list(pages(read, lambda line: line.id), row, (32, 16, 24, 24, 24, 9, 0), plain, as_json, headings)
+
+
 @token.command()
 @click.argument("name")
 @click.argument("label")
@@ -85,5 +117,5 @@ def revoke(reach: Access, name: str, label: str, as_json: bool) -> None:
 def _revoke(db: Connection, name: str, label: str, at: datetime) -> str:
     found = find_person(db, name)
     if tokens.revoke(db, found.id, label, at) is None:
-        raise Problem(f"{found.name} has no token {label}. See: chatctl user show {found.name}")
+        raise Problem(f"{found.name} has no token {label}. See: chatctl token list {found.name}")
     return found.name

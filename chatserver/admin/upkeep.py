@@ -5,12 +5,14 @@ from collections.abc import Iterator
 import click
 from msgspec import structs
 
+from chatserver.admin import live
 from chatserver.admin.access import Access, access
 from chatserver.admin.output import json_option, say
 from chatserver.config import ConfigProblem
 from chatserver.store.database import DatabaseProblem, parse_url
 from chatserver.store.database import migrate as migrate_database
 from chatserver.store.health import Finding, examine
+from chatserver.times import now
 from chatserver.wire.hygiene import escaped
 
 
@@ -28,14 +30,26 @@ def migrate(reach: Access, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--live", "endpoint", metavar="ENDPOINT", help=f"Visit a running server instead: {live.FORMS}.")
+@click.option(
+    "--timeout", metavar="SECONDS", type=click.FloatRange(0.1, 3600), default=5.0, help="For --live. Default: 5."
+)
 @json_option
 @access
 @click.pass_context
-def check(ctx: click.Context, reach: Access, as_json: bool) -> None:
-    """Check whether a server could run with these settings. The exit status is 1 if it could not."""
+def check(ctx: click.Context, reach: Access, endpoint: str | None, timeout: float, as_json: bool) -> None:
+    """Check whether a server could run with these settings. Opens no endpoint and changes nothing.
+
+    The exit status is 1 if something is WRONG. A certificate that expires within 14 days is.
+
+    With --live, connects to a server as a client does: how many milliseconds pass until the connection is there, until
+    TLS is, until the server greets, and until it answers a ping. The exit status is 1 if it does not answer in time.
+    """
+    if endpoint is not None:
+        ctx.exit(0 if live.report(reach, endpoint, timeout, as_json) else 1)
     findings = list(_examine(reach))
     good = all(finding.ok for finding in findings)
-    lines = [f"{'ok   ' if finding.ok else 'WRONG'}  {finding.item}: {finding.text}" for finding in findings]
+    lines = [f"{_verdict(finding)}  {finding.item}: {finding.text}" for finding in findings]
     value = {"ok": good, "items": [structs.asdict(finding) for finding in findings]}
     if as_json:
         say("", value, as_json)
@@ -45,6 +59,10 @@ def check(ctx: click.Context, reach: Access, as_json: bool) -> None:
         ctx.exit(1)
 
 
+def _verdict(finding: Finding) -> str:
+    return ("warn " if finding.warning else "ok   ") if finding.ok else "WRONG"
+
+
 def _examine(reach: Access) -> Iterator[Finding]:
     try:
         server = reach.settings.server
@@ -52,6 +70,9 @@ def _examine(reach: Access) -> Iterator[Finding]:
     except ConfigProblem as problem:
         yield Finding("settings", False, str(problem))
         return
+    from chatserver.admin import listening  # brings all of Twisted, which no other command needs
+
+    yield from listening.findings(server, now())
     try:
         url = parse_url(server.database)
     except DatabaseProblem as problem:

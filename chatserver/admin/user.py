@@ -14,8 +14,8 @@ from chatserver.answers import TokenLine
 from chatserver.config import Passwords
 from chatserver.errors import Refused
 from chatserver.events import GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
-from chatserver.passwords import hash_now
-from chatserver.store import Connection, accounts, changes, directory, rooms, tokens
+from chatserver.store import Connection, accounts, certificates, changes, directory, rooms, tokens
+from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import memberships
 from chatserver.times import now
@@ -50,12 +50,9 @@ def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
     password = clean_password(typed)
     if len(password) < passwords.min_length:
         raise Problem(f"A password needs at least {passwords.min_length} characters. Choose a longer one.")
-    return hash_now(
-        password,
-        memory_kib=passwords.memory_kib,
-        time_cost=passwords.time_cost,
-        parallelism=passwords.parallelism,
-    )
+    from chatserver.passwords import hash_with  # brings parts of Twisted, which other commands do without
+
+    return hash_with(passwords, password)
 
 
 @user.command()
@@ -112,7 +109,11 @@ def _add(
 def listing(reach: Access, kind: AccountKind | None, gone: bool, as_json: bool) -> None:
     """List all accounts, oldest first."""
     found = pages(lambda last: reach.read(directory.accounts, last, PAGE, kind, gone=gone), lambda line: line.id)
-    say_list(found, lambda line: (line.name, line.kind, _state(line), line.last_seen), (32, 8, 8, 0), plain, as_json)
+
+    def row(line: AccountLine) -> tuple[object, ...]:
+        return line.name, line.kind, _state(line), line.last_seen
+
+    say_list(found, row, (32, 8, 8, 0), plain, as_json, ("Name", "Kind", "State", "Last seen"))
 
 
 def _state(line: AccountLine) -> str:
@@ -125,6 +126,7 @@ class _Shown(Struct, frozen=True):
     ban: str | None
     rooms: list[Membership]
     tokens: list[TokenLine]
+    certificates: list[CertificateLine]
 
 
 @user.command()
@@ -132,7 +134,10 @@ class _Shown(Struct, frozen=True):
 @json_option
 @access
 def show(reach: Access, name: str, as_json: bool) -> None:
-    """Show an account: its rooms, tokens and connections, and whether it is banned."""
+    """Show an account, and what it has.
+
+    That is its rooms, tokens, certificates and connections, and whether it is banned.
+    """
     shown = reach.read(_look_up, name)
     account, id = shown.account, shown.account.id
     where = [(membership.facts.label(id), membership.role) for membership in shown.rooms]
@@ -140,6 +145,7 @@ def show(reach: Access, name: str, as_json: bool) -> None:
         "connections": shown.connections,
         "rooms": [{"room": room, "role": role} for room, role in where],
         "tokens": [plain(token) for token in shown.tokens],
+        "certificates": [plain(one) for one in shown.certificates],
     }
     if shown.ban is not None:
         value["ban"] = shown.ban
@@ -155,6 +161,7 @@ def show(reach: Access, name: str, as_json: bool) -> None:
             ("Connections", shown.connections),
             ("Rooms", ", ".join(room if role == MEMBER else f"{room} ({role})" for room, role in where)),
             ("Tokens", ", ".join(token.label for token in shown.tokens)),
+            ("Certificates", ", ".join(one.label for one in shown.certificates)),
         ],
         value,
         as_json,
@@ -171,6 +178,7 @@ def _look_up(db: Connection, name: str) -> _Shown:
         changes.accounts(db, [(found.id, 0)])[0].ban,
         memberships(db, found.person),
         tokens.listing(db, found.id),
+        certificates.listing(db, 0, PAGE, found.id),
     )
 
 
@@ -180,7 +188,7 @@ def _look_up(db: Connection, name: str) -> _Shown:
 @json_option
 @access
 def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Change the password of an account. Its connections and tokens remain."""
+    """Change the password of an account. Its connections, tokens and certificates remain."""
     found = reach.read(find_person, name)
     hash = _ask_password(found.name, reach.settings.passwords, password_stdin)
     reach.write(_set_password, name, hash)
@@ -197,7 +205,10 @@ def _set_password(db: Connection, name: str, hash: str) -> None:
 @json_option
 @access
 def operator(reach: Access, name: str, off: bool, as_json: bool) -> None:
-    """Make a user an operator, who can moderate every room and the whole server."""
+    """Make a user an operator of the server.
+
+    Operators can moderate every room and the whole server.
+    """
     kind: AccountKind = PERSON if off else OPERATOR
     found = reach.write(_set_kind, name, kind, now())
     note = f"{found} is {'no longer an operator' if off else 'now an operator'} of the server."

@@ -6,6 +6,7 @@ Resuming, joining with `since` and catching up after a full link work in the sam
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -13,13 +14,14 @@ from twisted.logger import Logger
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.room import Room
 from chatserver.errors import Unavailable
-from chatserver.events import Entry, Live
+from chatserver.events import GAP, Entry, Live
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.turns import pause
 
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
-"""(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more."""
+"""(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more. Entries that were
+removed are stood for by a `gap`: see `store.entries.follow`."""
 
 RETRY_SECONDS = 1.0
 """After a read that failed: soon enough that nobody waits noticeably longer than the database is away."""
@@ -34,6 +36,7 @@ class CatchUp:
         self._clock = clock
         self._read_page = read_page
         self._left = left
+        self.delivered = 0  # entries, counted for each subscriber that they were written to
 
     def start(self, session: Session) -> None:
         """Sends a session what it has missed for as long as it takes it."""
@@ -73,8 +76,10 @@ class CatchUp:
         if room.position(session) != position:
             return  # meanwhile it has left, or asked to hear the room from another entry on
         last = room.leaving.get(session, room.head)
-        entries = [entry for entry in entries if entry.seq <= last]
-        if not entries or entries[0].seq != position + 1:
+        entries = [entry for entry in entries if entry.seq <= last or (entry.kind == GAP and entry.of <= last)]
+        if entries and entries[-1].seq > last:  # what was removed goes on behind what this session gets
+            entries[-1] = structs.replace(entries[-1], seq=last)
+        if not entries or entries[0].begin != position + 1:
             self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
             await pause(self._clock, RETRY_SECONDS)
             return
@@ -82,6 +87,7 @@ class CatchUp:
         data = batch.rendered_for(session).data
         room.move(session, entries[-1].seq)
         session.link.write(data)
+        self.delivered += len(entries)
         batch.has_reached(session, len(entries))
         if room.leaving.get(session) == entries[-1].seq:
             self._left(session, room)

@@ -1,6 +1,6 @@
 """Writes new entries to all live subscribers of a room; of a huge room in slices, so that other work gets a turn."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -9,6 +9,7 @@ from chatserver.delivery.batch import Batch
 from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.room import Room
 from chatserver.events import Entry
+from chatserver.histogram import Histogram
 from chatserver.session import FULL_BYTES, Link, Session
 from chatserver.wire.dialect import EMPTY, Form, Rendered
 
@@ -40,6 +41,8 @@ class Fanout:
         self._sent = sent
         self._catch_up = catch_up
         self._rooms: set[Room] = set()  # huge ones that are being written to
+        self.delivered = 0  # entries that were written to subscribers, counted for each of them
+        self.seconds = Histogram()  # of each batch, from `since` until it is written to all of them
 
     @property
     def busy(self) -> bool:
@@ -50,29 +53,32 @@ class Fanout:
         """Whether messages are published faster than they can be written."""
         return any(len(room.early) > MAX_EARLY_BATCHES for room in self._rooms)
 
-    def send(self, room: Room, entries: Sequence[Entry], *, whole: bool) -> bool:
+    def send(self, room: Room, entries: Sequence[Entry], since: float, *, whole: bool) -> bool:
         """Moves the room's head, and writes the entries to its live subscribers: to all of them at once unless the
-        room is huge or `whole` is set. Returns whether it is done."""
+        room is huge or `whole` is set. Returns whether it is done. `since`: when they were known to be stored."""
         before, room.head = room.head, entries[-1].seq
         batch = Batch(room.facts, entries)
         if whole or len(room.live) <= self._huge:
-            self._write(room, batch, before, room.live)
+            if room.live:
+                self._write(room, batch, before, room.live)
+                self.seconds.observe(self._clock.seconds() - since)
             return True
         room.unsent, room.unsent_from = dict(room.live), before
         self._rooms.add(room)
-        self._send_slice(room, batch)
+        self._send_slice(room, batch, since)
         return False
 
-    def _send_slice(self, room: Room, batch: Batch) -> None:
+    def _send_slice(self, room: Room, batch: Batch, since: float) -> None:
         some = [room.unsent.popitem()[0] for _ in range(min(self._slice, len(room.unsent)))]
         self._write(room, batch, room.unsent_from, some)
         if room.unsent:
-            self._clock.callLater(0, self._send_slice, room, batch)
+            self._clock.callLater(0, self._send_slice, room, batch, since)
         else:
             self._rooms.discard(room)
+            self.seconds.observe(self._clock.seconds() - since)
             self._sent(room)
 
-    def _write(self, room: Room, batch: Batch, before: int, sessions: Iterable[Session]) -> None:
+    def _write(self, room: Room, batch: Batch, before: int, sessions: Collection[Session]) -> None:
         """Runs for every recipient of every message: for most of them it is one call, that of their socket's `send`."""
         behind: list[tuple[Session, int]] = []
         personal = batch.personal
@@ -107,7 +113,9 @@ class Fanout:
                     behind.append((session, before + rendered.whole(sent)))
             if session.view is not None:
                 batch.has_reached(session, rendered.whole(sent))
+        self.delivered += len(sessions) * len(batch.entries)
         for session, position in behind:
+            self.delivered -= before + len(batch.entries) - position
             room.move(session, position)
 
 

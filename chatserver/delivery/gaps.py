@@ -1,4 +1,5 @@
-"""Gaps: entries that are stored but were not announced are read from the store and published in their place."""
+"""Gaps: entries that are stored but were not announced are read from the store and published in their place. Some may
+have been removed by then: their numbers are skipped."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from twisted.logger import Logger
 from chatserver.delivery.catchup import RETRY_SECONDS, ReadPage
 from chatserver.delivery.room import Room
 from chatserver.errors import Unavailable
-from chatserver.events import Entry, RoomFacts
+from chatserver.events import GAP, Entry, RoomFacts
 from chatserver.turns import pause
 
 GAP_SECONDS = 0.2
@@ -59,6 +60,9 @@ class Gaps:
                     await pause(self._clock, RETRY_SECONDS)
                     continue
                 if not entries:
+                    continue
+                if room.unsent and entries[0].kind == GAP:  # numbers are skipped between two batches
+                    more = True
                     continue
                 room.filling = False
                 self._publish(room.facts, entries)

@@ -5,9 +5,10 @@ it is sent nothing more; once the link has drained, it is sent what it has misse
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 
+from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -21,6 +22,7 @@ from chatserver.events import (
     CREATED,
     DELETED,
     DIRECT,
+    GAP,
     JOINED,
     KICKED,
     LEFT,
@@ -31,6 +33,7 @@ from chatserver.events import (
     Membership,
     RoomFacts,
 )
+from chatserver.histogram import Histogram
 from chatserver.roster import Roster
 from chatserver.session import Session
 
@@ -50,7 +53,9 @@ def _ignore(*_: int) -> None:
 
 class Registry:
     """`rewound` is called with a room's id, the head known here and the lower one that the database had: it has lost
-    entries that were delivered. `huge` and `slice` are numbers of subscribers: see `fanout.py`."""
+    entries that were delivered. `missed` is called with the id of a room of which entries were removed before they were
+    published here: they may have said who entered or left. `huge` and `slice` are numbers of subscribers: see
+    `fanout.py`."""
 
     log = Logger()
 
@@ -62,16 +67,39 @@ class Registry:
         rewound: Callable[[int, int, int], None] = _ignore,
         huge: int = HUGE_SUBSCRIBERS,
         slice: int = SLICE_SUBSCRIBERS,
+        missed: Callable[[int], None] = _ignore,
     ) -> None:
         self._clock = clock
         self._roster = roster
         self._rewound = rewound
+        self._missed = missed
         self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
         self._gaps = Gaps(clock, read_page, self._fill)
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
         self._logins = Arrivals()
+        self.seconds = clock.seconds
+
+    @property
+    def delivered(self) -> int:
+        """How many entries were written to live subscribers so far, counted for each of them."""
+        return self._fanout.delivered
+
+    @property
+    def caught_up(self) -> int:
+        """How many entries were read from the store for subscribers that were behind, likewise."""
+        return self._catch_up.delivered
+
+    @property
+    def delivery_seconds(self) -> Histogram:
+        """For each batch, how long it took from its commit until it was written to all live subscribers."""
+        return self._fanout.seconds
+
+    @property
+    def rooms(self) -> Collection[Room]:
+        """Those that have subscribers, or had some lately."""
+        return self._rooms.values()
 
     def room(self, room_id: int) -> Room | None:
         """A room that has subscribers, or had some lately."""
@@ -100,7 +128,7 @@ class Registry:
             session.has_read(membership.facts.id, membership.read)
             label = membership.facts.label(session.account_id).lower()
             if label in resume:
-                position = max(min(resume[label], position), membership.floor - 1)
+                position = max(min(resume[label], position), membership.allowed - 1)
                 session.replays |= {room}
             self._hear(session, room, position)
         self.hear_all(session.account_id, memberships)
@@ -192,7 +220,12 @@ class Registry:
 
     def _fill(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """Delivers entries that were read from the store: some of them may be announced later."""
-        self._publish(facts, entries)
+        room = self._rooms.get(facts.id)
+        if room is not None and entries[0].kind == GAP:
+            self._skip(room, entries[0])
+            entries = entries[1:]
+        if entries:
+            self._publish(facts, entries)
         room = self._rooms.get(facts.id)
         if room is not None:
             room.filled.update(entry.seq for entry in entries)
@@ -200,19 +233,28 @@ class Registry:
                 room.filled = {seq for seq in room.filled if seq > room.head - MAX_FILLED}
                 room.base = max(room.base, room.head - MAX_FILLED)
 
+    def _skip(self, room: Room, gap: Entry) -> None:
+        """Moves the head over entries that were removed before they were published here, and tells the subscribers."""
+        if gap.seq > room.head:
+            room.base = max(room.base, gap.seq)
+            self._deliver(room, [structs.replace(gap, of=room.head + 1)], self.seconds())
+            self._deliver_early(room)
+            self._missed(room.facts.id)
+
     def _publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """Delivers stored entries. Batches may come in any order."""
+        since = self.seconds()
         room = self._room(facts, entries[0].seq - 1)
         if not room.subscribers:  # nobody has heard the entries before these, so nobody waits for them
             room.head = room.base = max(room.head, entries[0].seq - 1)
             room.early.clear()
             room.filled.clear()
         if room.unsent or entries[0].seq > room.head + 1:
-            room.early[entries[0].seq] = entries
+            room.early[entries[0].seq] = since, entries
             if not room.unsent:
                 self._gaps.expect(room)
             return
-        self._deliver(room, entries)
+        self._deliver(room, entries, since)
         self._deliver_early(room)
 
     def _deliver_early(self, room: Room) -> None:
@@ -221,12 +263,12 @@ class Registry:
             if first > room.head + 1:
                 self._gaps.expect(room)
                 return
-            entries = room.early.pop(first)
+            since, entries = room.early.pop(first)
             while more := room.early.pop(entries[-1].seq + 1, None):
-                entries = [*entries, *more]
-            self._deliver(room, entries)
+                since, entries = min(since, more[0]), [*entries, *more[1]]
+            self._deliver(room, entries, since)
 
-    def _deliver(self, room: Room, entries: Sequence[Entry]) -> None:
+    def _deliver(self, room: Room, entries: Sequence[Entry], since: float) -> None:
         if entries[0].seq <= room.head:
             entries = [entry for entry in entries if entry.seq > room.head]
             if not entries:
@@ -237,16 +279,16 @@ class Registry:
                 self._entered(room, entry)
             elif entry.kind in LEAVING:
                 # Who leaves hears the entry that says so, and no further one.
-                self._send(room, entries[start : index + 1], whole=True)
+                self._send(room, entries[start : index + 1], since, whole=True)
                 self._left(room, entry)
                 start = index + 1
             elif entry.kind in MUTING:
                 self._roster.mutes_changed(entry.target_id)
         if start < len(entries):
-            self._send(room, entries[start:] if start else entries)
+            self._send(room, entries[start:] if start else entries, since)
 
-    def _send(self, room: Room, entries: Sequence[Entry], *, whole: bool = False) -> None:
-        if self._fanout.send(room, entries, whole=whole):
+    def _send(self, room: Room, entries: Sequence[Entry], since: float, *, whole: bool = False) -> None:
+        if self._fanout.send(room, entries, since, whole=whole):
             self._sent(room)
 
     def _sent_later(self, room: Room) -> None:

@@ -6,6 +6,9 @@ from itertools import chain
 from chatserver.events import Entry, RoomFacts
 from chatserver.session import Session
 
+Early = tuple[float, Sequence[Entry]]
+"""Entries that have to wait, and since when they do."""
+
 
 class Room:
     """A room that has subscribers: sessions that hear it. `head` is the seq of the last entry published.
@@ -33,7 +36,7 @@ class Room:
         self.unsent_from = head
         self.leaving: dict[Session, int] = {}
         self.returning: dict[Session, int] = {}
-        self.early: dict[int, Sequence[Entry]] = {}  # by first seq: batches that wait for those before them
+        self.early: dict[int, Early] = {}  # by first seq: batches that wait for those before them
         self.filling = False  # entries that did not come are being fetched from the store
         self.doubted = False  # since the last read, entries may have been stored that nobody announced
 

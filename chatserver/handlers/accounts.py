@@ -5,7 +5,7 @@ from chatserver.answers import Done, Exported, TokenList, TokenMade
 from chatserver.errors import ErrorWord, Refused, not_a_member
 from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
-from chatserver.store import Connection, accounts, erasure, rooms, tokens
+from chatserver.store import Connection, accounts, certificates, erasure, rooms, tokens
 from chatserver.store import export as exporting
 from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
@@ -57,7 +57,7 @@ def _make_token(db: Connection, ask: Ask, command: c.Token, label: str) -> Outco
 
 def change_password(db: Connection, ask: Ask, hash: str | None, *, others: bool) -> Outcome:
     """Stores the hash of the new password (None: it is stored already). `others`: also ends all other connections of
-    the account, and revokes its tokens.
+    the account, revokes its tokens, and removes its certificates.
 
     Not a handler by itself: the caller must have checked the old password.
     """
@@ -68,8 +68,10 @@ def change_password(db: Connection, ask: Ask, hash: str | None, *, others: bool)
         still = f" Tokens that still work: {valid}. See /token list." if valid else ""
         return Outcome(Done(f"You changed your password.{still}"))
     revoked = tokens.revoke_all(db, ask.who.id, ask.at)
+    removed = certificates.remove_all(db, ask.who.id)
     gone = HangUp(ask.who.id, "password", "Your password was changed. Log in with the new one.", spare=True)
     note = f"You changed your password. Other connections ended; tokens revoked: {revoked}."
+    note += f" Certificates removed: {removed}." if removed else ""
     return Outcome(Done(note), effects=[gone])
 
 

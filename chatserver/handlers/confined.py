@@ -3,7 +3,7 @@
 from chatserver import commands as c
 from chatserver.answers import RoomLine, RoomList, UnreadList
 from chatserver.errors import no_such_user
-from chatserver.events import DIRECT
+from chatserver.events import DIRECT, Membership
 from chatserver.handlers import people
 from chatserver.handlers.messages import status
 from chatserver.handlers.outcome import Ask, Outcome
@@ -24,11 +24,12 @@ def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
 def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
     access = find_room(db, ask.who, ask.only)
     access.require_member(ask.who)
-    facts, role = access.facts, access.role
+    facts, role, seq = access.facts, access.role, access.seq
     if role is None or facts.label(ask.who.id).lower() <= command.after.lower():
         return Outcome(UnreadList([]))
     read = max(access.read, (ask.shown or {}).get(facts.id, 0))
-    return Outcome(UnreadList([status(facts, ask.who, max(access.seq, read), read, role)]))
+    one = Membership(facts, max(seq, read), read, role, access.floor, allowed=access.allowed)
+    return Outcome(UnreadList([status(one, ask.who)]))
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from chatserver import commands as c
 from chatserver.answers import Done, HelpText, UserLine, UserList
+from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.handlers.outcome import End, Outcome
 from chatserver.portion import Portion, user_size
 from chatserver.presence import Presence
@@ -18,12 +19,12 @@ MAX_USERS = 1000
 
 
 class Online(Struct, frozen=True):
-    """What is known without the store, and the limit of an answer."""
+    """What is known without the store, and the limits of the settings."""
 
     roster: Roster
     presence: Presence
     now: Callable[[], datetime]
-    answer_bytes: int = 0
+    limits: Limits = DEFAULT_LIMITS
 
 
 Immediate = Callable[[Online, Session, Any], Outcome]
@@ -52,7 +53,7 @@ def who(online: Online, session: Session, command: c.Who) -> Outcome:
     people = sorted(near.items(), key=lambda person: person[1].lower())
     away = online.roster.away_text_shown
     lines = [UserLine(name, True, now, away(session, id)) for id, name in people]
-    shown = Portion(online.answer_bytes).head(lines, user_size)
+    shown = Portion(online.limits.answer_bytes).head(lines, user_size)
     return Outcome(UserList(shown, more or len(shown) < len(people)))
 
 

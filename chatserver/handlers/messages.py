@@ -5,10 +5,12 @@ from datetime import timedelta
 from functools import partial
 from math import ceil
 
+from msgspec.structs import replace
+
 from chatserver import commands as c
-from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList
+from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList, gap_between
 from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
-from chatserver.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, ReadMark, Role, RoomFacts
+from chatserver.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Membership, Person, ReadMark, RoomFacts
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Tell, hears
 from chatserver.handlers.rights import Act, require
 from chatserver.portion import Portion, entry_size, found_size, status_size
@@ -47,7 +49,7 @@ def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
     heard = None
     if access is not None and access.role is not None:
         # Also after a retry the sender receives the message like everybody else, if they may still read it.
-        position = max(verdict.seq, access.floor) - 1
+        position = max(verdict.seq, access.allowed) - 1
         heard = Hears(facts, position, max(access.seq, position))
     if answer.dup:
         return Outcome(answer, hears=heard)
@@ -110,19 +112,27 @@ def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
 
 def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True)
-    message = _find_message(db, access, command.seq)
-    own = message.author_id == ask.who.id
+    # Of a message that was removed, the texts that it was edited to may be there still.
+    author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
+    message = _find_message(db, access, command.seq) if author_id is None else None
+    own = ask.who.id == (author_id if message is None else message.author_id)
     if not own:
         access.forbid_direct("has no moderators: you can erase only your own messages")
     require(ask.who, access, "erase" if own else "erase of others")
-    if message.state == ERASED:
+    if message is not None and message.state == ERASED:
         return _unchanged(ask, access, "The message is erased already.")
     entry = messages.erase(db, ask.who, access, command.seq, ask.at)
     return _changed(ask, access, entry, "You erased the message.")
 
 
 def _find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
-    """A message that the asker may read, or could before it was erased. Raises Refused if there is none."""
+    """A message that the asker may read, or could before it was erased. Raises Refused if there is none, or none any
+    more."""
+    if access.was_removed(seq):
+        where = access.facts.name if access.facts.pair is None else "this room"
+        raise Refused(
+            ErrorWord.BAD_COMMAND, f"The message {seq} was removed, as all messages before #{access.floor} in {where}."
+        )
     found = entries.before(db, access.facts.id, seq + 1, seq, 1)[0] if access.may_read(seq) else []
     if not found or found[0].kind != MESSAGE:
         raise _no_message(seq)
@@ -163,15 +173,19 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
     if command.after is not None:
         page, more = entries.after(db, access.facts.id, max(command.after, access.floor - 1), limit)
         shown = ask.portion.head(page, partial(entry_size, access.facts.label(ask.who.id)))
-        return Outcome(Log(access.facts, shown, more or len(shown) < len(page)))
+        gap = gap_between(max(command.after + 1, access.allowed), page[0].seq if page else access.floor)
+        return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap))
     page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
-    return Outcome(last_of(ask.portion, Log(access.facts, page, more), ask.who.id))
+    gap = gap_between(access.allowed, page[0].seq if page else access.floor)
+    return Outcome(last_of(ask.portion, Log(access.facts, page, more, gap), ask.who.id))
 
 
 def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
-    """The last entries, as far as they fit. `more` says then that there are others before them."""
+    """The last entries, as far as they fit. `more` says then that there are others before them. Of a gap before the
+    entries it is told where they begin right behind it."""
     shown = portion.tail(log.entries, partial(entry_size, log.facts.label(viewer_id)))
-    return Log(log.facts, shown, log.more or len(shown) < len(log.entries))
+    more = log.more or len(shown) < len(log.entries)
+    return Log(log.facts, shown, more, None if more else log.gap)
 
 
 def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
@@ -185,7 +199,10 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     shown = ask.portion.head(found, found_size(ask.who.id))
     if len(shown) < len(found):
         shown, before = _shortened(found, len(shown), one_room=access is not None)
-    return Outcome(Found(shown, before is not None, before))
+    if access is None or before is not None:
+        return Outcome(Found(shown, before is not None, before))
+    gap = gap_between(access.allowed, access.floor)
+    return Outcome(Found(shown, False, where=access.facts.label(ask.who.id), gap=gap))
 
 
 def _shortened(
@@ -215,11 +232,13 @@ def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
     for one in known:
         read = max(one.read, shown.get(one.facts.id, 0))
         if ask.shown is None or one.seq > read:
-            lines.append(status(one.facts, ask.who, max(one.seq, read), read, one.role))
+            lines.append(status(replace(one, seq=max(one.seq, read), read=read), ask.who))
     page = ask.portion.head(lines[:limit], status_size)
     return Outcome(UnreadList(page, len(page) < len(lines)))
 
 
-def status(facts: RoomFacts, who: Person, seq: int, read: int, role: Role) -> RoomStatus:
+def status(one: Membership, who: Person) -> RoomStatus:
     """A member's own line about a room. In a direct room nobody has a role."""
-    return RoomStatus(facts.label(who.id), seq, read, None if facts.kind == DIRECT else role)
+    role = None if one.facts.kind == DIRECT else one.role
+    gap = gap_between(max(one.read + 1, one.allowed), one.floor)
+    return RoomStatus(one.facts.label(who.id), one.seq, one.read, role, gap)

@@ -6,7 +6,18 @@ from math import ceil
 from msgspec.structs import replace
 
 from chatserver import commands as c
-from chatserver.answers import Changed, Created, Joined, Left, Log, Looked, MemberList, RoomList, TopicSet
+from chatserver.answers import (
+    Changed,
+    Created,
+    Joined,
+    Left,
+    Log,
+    Looked,
+    MemberList,
+    RoomList,
+    TopicSet,
+    gap_between,
+)
 from chatserver.errors import ErrorWord, Refused, muted
 from chatserver.events import OPERATOR, PRIVATE
 from chatserver.handlers.messages import last_of
@@ -37,7 +48,7 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
         if access is None:
             raise
         # A retry gets the first answer, and what happened in the room since.
-        heard = Hears(access.facts, max(FIRST_SEQ, access.floor - 1), access.seq)
+        heard = Hears(access.facts, max(FIRST_SEQ, access.allowed - 1), access.seq)
         return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts, FIRST_SEQ))
     return Outcome(
         Created(command.room, FIRST_SEQ),
@@ -81,7 +92,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     seq = access.seq + len(new)
     replay = None
     if command.since is not None and facts.id:
-        replay = Replay(facts, max(min(command.since, seq), access.floor - 1), access.seq)
+        replay = Replay(facts, max(min(command.since, seq), access.allowed - 1), access.seq)
     count = members.count(db, facts.id) if facts.id else 2
     answer = Joined(facts.label(ask.who.id), seq, count, pace=rooms.pace(db, facts.id))
     if ask.shown is not None:
@@ -112,7 +123,8 @@ def _missed(db: Connection, ask: Ask, access: RoomAccess, shown: dict[int, int])
     if not unread or (not read and access.role is None):  # new members have nothing unread
         return 0, None
     last, more = entries.before(db, access.facts.id, access.seq + 1, access.floor, min(unread, SHOWN_ON_JOINING))
-    return unread, last_of(ask.portion, Log(access.facts, last, more), ask.who.id)
+    gap = gap_between(max(read + 1, access.allowed), access.floor)
+    return unread, last_of(ask.portion, Log(access.facts, last, more, gap), ask.who.id)
 
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:

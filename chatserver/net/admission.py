@@ -6,15 +6,20 @@ Connections that have not logged in make way for others: nobody can use up for a
 from collections import Counter
 from collections.abc import Callable, Hashable
 from ipaddress import ip_address
+from sys import maxsize
 from typing import Any, Final
+
+from twisted.logger import Logger
 
 from chatserver import audit
 from chatserver.config import Limits
 from chatserver.errors import banned_text
+from chatserver.net.counts import ConnectionCounts
 from chatserver.net.crowd import Crowd, Rank
 from chatserver.net.rates import Rate
 from chatserver.store.moderation import NetworkBan
-from chatserver.wire.addresses import Networks, canonical, counted, neighbourhood
+from chatserver.unlogged import Unlogged
+from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
 
 SPARED_SECONDS: Final = 1.0
 """A connection does not make way for others of its address or network before that: what the client sent when it
@@ -25,8 +30,11 @@ FULL_SECONDS: Final = 10
 """When to come back if the server, or the share of an address, is full."""
 LOG_SECONDS: Final = 1.0
 LOG_LINES: Final = 20
-"""In that time one line about a stranger of one address, and so many about all, are logged: they must not fill the
-log."""
+"""In that time one line about a refused connection of one address, and so many about all, are logged: they must not
+fill the log."""
+
+REFUSALS: Final = ("address-full", "banned", "offences", "rate", "server-full")
+"""Why a connection is refused, in one word."""
 
 
 def _never(seconds: float, call: Callable[[], None]) -> None:
@@ -51,6 +59,8 @@ class Admission:
     then it is not counted any more. `later` is the reactor's `callLater`.
     """
 
+    log = Logger()
+
     def __init__(
         self,
         limits: Limits,
@@ -62,21 +72,24 @@ class Admission:
     ) -> None:
         self._bans: list[NetworkBan] = []
         self._bans_read = 0.0
+        self.counts = ConnectionCounts()
         self._limits = limits
         self._seconds = seconds
         self._dismiss = dismiss
         self._later = later
-        self._exempt = Networks(limits.exempt)
+        self._exempt = Listed(lambda: limits.exempt)
+        self._uncounted: set[Hashable] = set()  # connections whose address was exempt when they came
         self._open: Counter[str] = Counter()
         self._opens = 0
         self._pending = Crowd(rank)
         self._crowded: set[str] = set()  # addresses above their quota
         self._crowded_networks: set[str] = set()
         self._thinning = False
-        self._arrivals = Rate(limits.connections_per_minute, seconds)
-        self._offences = Rate(limits.offences_per_address, seconds)
-        self._logged: set[tuple[str, str]] = set()
+        self._arrivals = Rate(lambda: limits.connections_per_minute, seconds)
+        self._offences = Rate(lambda: limits.offences_per_address, seconds)
+        self._logged: set[str] = set()
         self._logged_at = 0.0
+        self._unlogged = Unlogged(later, self._tell_unlogged)
 
     def exempt(self, address: str) -> bool:
         """Whether no quota or rate counts this address, by `limits.exempt`."""
@@ -88,6 +101,7 @@ class Admission:
         """Why a new connection from this address is refused, in one line for people; None if it is not."""
         banned = self.ban(address)
         if banned is not None:
+            self.counts.turned_away["banned"] += 1
             self._log(address, "banned")
             return banned
         if self.exempt(address):
@@ -148,6 +162,7 @@ class Admission:
     def arrived(self, address: str, who: Hashable) -> None:
         """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
         if self.exempt(address):
+            self._uncounted.add(who)
             return
         limits, key = self._limits, counted(address)
         if self._is_full(key):
@@ -166,12 +181,12 @@ class Admission:
 
     def logged_in(self, address: str, who: Hashable) -> None:
         """A connection that was pending has logged in."""
-        if not self.exempt(address):
-            self._pending.remove(counted(address), who)
+        self._pending.remove(counted(address), who)
 
     def closed(self, address: str, who: Hashable, *, pending: bool) -> None:
         """A connection is gone. One that has made way before is not counted a second time."""
-        if self.exempt(address):
+        if who in self._uncounted:
+            self._uncounted.discard(who)
             return
         key = counted(address)
         if self._pending.remove(key, who) or not pending:
@@ -233,34 +248,42 @@ class Admission:
     def _thin(self) -> None:
         """The oldest connections of addresses and networks that have too many make way."""
         self._thinning = False
-        limits, until = self._limits, self._seconds() - SPARED_SECONDS
+        until = self._seconds() - SPARED_SECONDS
+        most = self._limits.pending_per_address or maxsize
         for key in list(self._crowded):
-            self._make_way_all(self._pending.too_many_of_address(key, limits.pending_per_address, until))
-            if self._pending.of_address(key) <= limits.pending_per_address:
+            self._make_way_all(self._pending.too_many_of_address(key, most, until))
+            if self._pending.of_address(key) <= most:
                 self._crowded.discard(key)
+        most = self._limits.pending_per_network or maxsize
         for network in list(self._crowded_networks):
-            self._make_way_all(self._pending.too_many_of_network(network, limits.pending_per_network, until))
-            if self._pending.of_network(network) <= limits.pending_per_network:
+            self._make_way_all(self._pending.too_many_of_network(network, most, until))
+            if self._pending.of_network(network) <= most:
                 self._crowded_networks.discard(network)
         self._thin_soon()
 
     # Refusals
 
     def _refuse(self, address: str, why: str, text: str, retry: int) -> str:
+        self.counts.turned_away[why] += 1
         self._log(address, why)
         return f"{text} Try again in {retry} second{'s' if retry > 1 else ''}. (too-many-connections)"
 
     def _log(self, address: str, why: str) -> None:
-        if self.may_log("refused", address):
+        if self._may_log(address):
             audit.refused(address, why)
+        else:
+            self._unlogged.add()
 
-    def may_log(self, event: str, address: str) -> bool:
-        """Whether one more line about this event and a stranger from this address may be logged now."""
+    def _tell_unlogged(self, count: int) -> None:
+        self.log.warn("{count} more connections were refused than the log has lines for.", count=count)
+
+    def _may_log(self, address: str) -> bool:
+        """Whether one more line about a refused connection from this address may be logged now."""
         now = self._seconds()
         if now - self._logged_at >= LOG_SECONDS:
             self._logged.clear()
             self._logged_at = now
-        if len(self._logged) >= LOG_LINES or (event, address) in self._logged:
+        if len(self._logged) >= LOG_LINES or address in self._logged:
             return False
-        self._logged.add((event, address))
+        self._logged.add(address)
         return True

@@ -55,33 +55,32 @@ class Member(Protocol):
 
 
 class Unsent:
-    """Bytes that wait in this process until an account's connections read them. `most`: 0 is no limit."""
+    """Bytes that wait in this process until an account's connections read them."""
 
-    __slots__ = ("bytes", "most")
+    __slots__ = ("_limits", "bytes")
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self.bytes = 0
 
     @property
     def crowded(self) -> bool:
         """Too much waits: a connection for which anything at all waits is sent nothing more."""
-        return 0 < self.most < self.bytes
+        return 0 < self._limits.unsent_bytes_per_account < self.bytes
 
 
 class Allowance:
     """One account's. `_live`: its connections, the oldest first. `_ending`: those on which the server has nothing more
     to say, but whose last bytes still wait; they are limited in the same way, each kind for itself."""
 
-    __slots__ = ("_ending", "_limits", "_live", "_most", "_own", "account_id", "pace", "unsent")
+    __slots__ = ("_ending", "_limits", "_live", "_own", "account_id", "pace", "unsent")
 
     def __init__(self, account_id: int, limits: Limits, now: float) -> None:
         self.account_id = account_id
         self.pace = Pace(rates_of_account(limits), now)
-        self.unsent = Unsent(limits.unsent_bytes_per_account)
+        self.unsent = Unsent(limits)
         self._limits = limits
         self._own = AS_SET
-        self._most = limits.connections_per_account
         self._live: list[Member] = []
         self._ending: list[Member] = []
 
@@ -90,17 +89,27 @@ class Allowance:
         return not self._live and not self._ending
 
     @property
+    def _most(self) -> int:
+        """How many connections it may have; 0: without limit. Those that it has already may stay."""
+        own = self._own.connections
+        return self._limits.connections_per_account if own is None else own
+
+    @property
     def is_over(self) -> bool:
         """Whether it has too many connections."""
         return 0 < self._most < len(self._live)
 
     def change(self, own: AccountLimits) -> None:
-        """What an operator has set for the account holds from now on; connections it has already may stay."""
-        if own == self._own:
-            return
-        self._own = own
-        self.pace.change(rates_of_account(self._limits, own))
-        self._most = self._limits.connections_per_account if own.connections is None else own.connections
+        """What an operator has set for the account holds from now on."""
+        if own != self._own:
+            self._own = own
+            self.follow()
+
+    def follow(self) -> None:
+        """The limits have changed."""
+        rates = rates_of_account(self._limits, self._own)
+        if rates != self.pace.rates:
+            self.pace.change(rates)
 
     def add(self, member: Member) -> None:
         self._live.append(member)
@@ -108,10 +117,11 @@ class Allowance:
     def make_room(self) -> None:
         """Ends the oldest connections, if there are too many."""
         if self.is_over:
-            for member in self._live[: -self._most]:
+            most = self._most
+            for member in self._live[:-most]:
                 member.hang_up(
                     "too-many-connections",
-                    f"Your account has more than {self._most} connections, and this was the oldest one. "
+                    f"Your account has more than {most} connections, and this was the oldest one. "
                     "Close others before you connect again.",
                     randint(*RETRY_SECONDS),
                 )
@@ -141,10 +151,15 @@ class Allowances:
         self._accounts: dict[int, Allowance] = {}
         self._resting: dict[int, float] = {}  # accounts without connections, and when theirs may be dropped
         self.rates = rates_of_connection(limits)
-        """Those of a connection of any account."""
+        """Those of a connection of any account: one object for all."""
 
     def __len__(self) -> int:
         return len(self._accounts)
+
+    def follow(self) -> list[Allowance]:
+        """The limits have changed: sets `rates`, and returns all those whose `follow` is to be called."""
+        self.rates = rates_of_connection(self._limits)
+        return list(self._accounts.values())
 
     def join(self, account_id: int, member: Member) -> Allowance:
         """A connection of this account has logged in. If it is one too many, the oldest is ended in the next turn: now,

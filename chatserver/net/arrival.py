@@ -21,10 +21,11 @@ class Arrival(Protocol):
     transport: Any
     rank = Rank.SILENT
 
-    def __init__(self, factory: "ChatFactory", address: str, seconds: float) -> None:
+    def __init__(self, factory: "ChatFactory", address: str, seconds: float, encrypted: bool | None = None) -> None:
         self._factory = factory
         self._address = address
         self._seconds = seconds
+        self._encrypted = encrypted  # see `Connection.encrypted`
 
     def connectionMade(self) -> None:
         self._call = self._factory.connections.clock.callLater(self._seconds, self.over)
@@ -73,7 +74,7 @@ class Waiting(Arrival):
 
     def over(self) -> None:
         self._leave()
-        self._hand_over(self._factory.enter(self._address), self._data)
+        self._hand_over(self._factory.enter(self._address, self._encrypted), self._data)
 
     def make_way(self, text: str) -> None:
         self._leave()
@@ -95,8 +96,9 @@ class ProxyGate(Arrival):
             self.over()
             return
         if complete:
+            header = self._header
             self._leave()
-            self._hand_over(self._factory.arrival(self._header.address or self._address), self._header.rest)
+            self._hand_over(self._factory.arrival(header.address or self._address, header.tls), header.rest)
 
     def over(self) -> None:
         self._leave()

@@ -13,11 +13,14 @@ from chatserver.commands import Command
 from chatserver.errors import BLAMELESS, ErrorWord, Refused, Rejected
 from chatserver.events import Closing, Pinged
 from chatserver.handshake import misplaced
+from chatserver.net.certificates import fingerprint, secured
 from chatserver.net.doorway import Doorway
+from chatserver.net.exposure import exposed, is_loopback
 from chatserver.net.intake import Intake
 from chatserver.net.liveness import Liveness
 from chatserver.net.outbox import Outbox
 from chatserver.net.pace import NO_RATES
+from chatserver.net.visits import way
 from chatserver.session import NO_LINK, Session, takes_nothing
 from chatserver.stages import NOT_LOGGED_IN, Event, Peer, Stage
 from chatserver.wire.foreign import foreign
@@ -45,12 +48,18 @@ FENCED = ("fenced", "The server was interrupted and starts anew. Connect again."
 class Connection:
     """A session's link. What is written to it is framed already."""
 
-    __slots__ = ("_broken", "_clock", "_deadline", "_discarded", "_door", "_exempt", "_intake", "_liveness", "_outbox",
-                 "_shared", "_turn", "_used", "peer", "send", "session", "writable")  # fmt: skip
+    __slots__ = ("_broken", "_clock", "_deadline", "_discarded", "_door", "_exempt", "_intake", "_liveness",
+                 "_outbox", "_shared", "_turn", "_used", "began", "commands", "encrypted", "logged", "peer", "send",
+                 "session", "way", "writable")  # fmt: skip
 
     def __init__(self, session: Session, shared: "Connections", door: Doorway) -> None:
         self.session = session
         self.peer = Peer.OPEN
+        self.encrypted: bool | None = None  # whether the client speaks TLS with the proxy that it came through, if any
+        self.began = 0.0  # by the reactor's clock
+        self.way = ""  # see `visits.way`
+        self.logged = False  # the log has its beginning
+        self.commands = 0  # given since it logged in
         self.writable = False
         self.send: Callable[[bytes], int] = takes_nothing
         self._broken = False  # it is ending because of a fault
@@ -70,14 +79,18 @@ class Connection:
 
     def made(self) -> None:
         """There is a transport."""
+        self._shared.admission.counts.accepted += 1
         limits, transport = self._shared.limits, self._door.transport
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             if hasattr(transport, option):  # a Unix socket has neither
                 getattr(transport, option)(True)
-        self._outbox = Outbox(self, transport, self._clock, limits.stalled_seconds, limits.least_bytes_per_second)
+        self._outbox = Outbox(self, transport, self._clock, limits)
         self._exempt = self._shared.admission.exempt(self.session.address)
         rates = NO_RATES if self._exempt else self._shared.allowances.rates
-        self._intake = Intake(limits, rates, self._clock.seconds())
+        self.began = self._clock.seconds()
+        self._intake = Intake(limits, rates, self.began)
+        self.way = way(self._door)
+        self.logged = self._shared.visits.began(self)
         self.session.link = self
         if limits.handshake_seconds:
             self._deadline = self._clock.callLater(limits.handshake_seconds, self._too_late)
@@ -94,7 +107,7 @@ class Connection:
         if self._door.dialect is not None:
             self.session.move(Event.RECOGNIZED)
         else:
-            self.session.notice(self._shared.handshake.greeting)
+            self._shared.handshake.greet(self.session)
 
     def received(self, size: int) -> None:
         """So many bytes have come; the door has them."""
@@ -142,6 +155,7 @@ class Connection:
         self._outbox.stopProducing()
         self._cancel()
         self._shared.lost(self)
+        self._shared.admission.counts.gone(self)
         if session.stage is Stage.ENDING:
             self._let_go()
         else:
@@ -152,11 +166,10 @@ class Connection:
         """One line without its end. Raises Undecodable."""
         session = self.session
         if isinstance(line, TooLong):
-            max_bytes = self._shared.limits.max_line_bytes
             if session.stage is Stage.NEW:
                 session.move(Event.RECOGNIZED)
-            self._used += max_bytes
-            text = f"A line can have at most {max_bytes} bytes; yours was dropped."
+            self._used += line.most
+            text = f"A line can have at most {line.most} bytes; yours was dropped."
             self._reject(Rejected(Refused(ErrorWord.LINE_TOO_LONG, text)))
             return
         if session.stage is Stage.NEW:
@@ -169,6 +182,7 @@ class Connection:
             self._used += len(line) + 1
             self._await(self._shared.handshake.receive(session, parsed))
         elif isinstance(parsed, Command):
+            self.commands += 1
             session.inbox.append(misplaced(Stage.IN, parsed) or parsed)
         elif parsed is not None:
             session.inbox.append(parsed)
@@ -289,6 +303,10 @@ class Connection:
         """Answers with an error. Too many of them, or a fatal one, end the connection."""
         session, error = self.session, rejected.refused.error
         session.answer_refusal(rejected)
+        counts = self._shared.admission.counts
+        counts.refusals[error.value] += 1
+        if session.stage in NOT_LOGGED_IN:
+            counts.logins[error.value] += 1
         if rejected.fatal:
             self._offend(error.value)
             self.end(error.value)
@@ -370,6 +388,22 @@ class Connection:
             return False
         return bool(session.inbox) or session.waiting or session.stage is Stage.BUSY or due
 
+    # What is known of the way to the client
+
+    @property
+    def door(self) -> Doorway:
+        return self._door
+
+    def exposed(self) -> bool:
+        if self.encrypted or secured(self._door.transport):
+            return False
+        if self.encrypted is None:
+            return exposed(self._door.transport)
+        return not is_loopback(self.session.address)
+
+    def certificate(self) -> str:
+        return fingerprint(self._door.transport)
+
     # Logged in
 
     def admitted(self) -> None:
@@ -377,15 +411,38 @@ class Connection:
             self._deadline.cancel()
             self._deadline = None
         self._shared.admission.logged_in(self.session.address, self)
+        self._shared.admission.counts.logins["ok"] += 1
         if not self._exempt:
             account = self._shared.allowances.join(self.session.account_id, self)
             self._intake.share(account, self.session.limits)
             self._outbox.share(account.unsent)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Pings the client when it is silent, or no longer, as the limits are now."""
         limits = self._shared.limits
-        if limits.ping_seconds and self.session.dialect.pinged:
+        if not (limits.ping_seconds and self.session.dialect.pinged):
+            if self._liveness is not None:
+                self._liveness.stop()
+                self._liveness = None
+        elif self._liveness is not None:
+            self._liveness.change(limits.ping_seconds, limits.pong_seconds)
+        else:
             self._liveness = Liveness(
                 self._clock, limits.ping_seconds, limits.pong_seconds, self._ping, self._silent, self._is_read
             )
+
+    def follow(self) -> None:
+        """The limits have changed. What an exempt address, the time to log in and the longest line are was settled when
+        the connection came."""
+        try:
+            if not self._exempt:
+                self._intake.reload(self._shared.allowances.rates)
+            self._outbox.reload()
+            if self.session.account_id and self.session.stage is not Stage.ENDING:
+                self._watch()
+        except Exception:
+            self._failed(Failure())
 
     def _ping(self) -> None:
         if self.writable:
@@ -437,6 +494,8 @@ class Connection:
         self.write(self._door.farewell(reason))
         self._outbox.close()
         self._shared.ended(self, reason)
+        if self._outbox.direct and self._shared.part(self, self._door.transport):
+            return
         self._outbox.read(True)
         self._deadline = self._clock.callLater(self._patience(), self.abort)
         # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does so too.
@@ -446,15 +505,15 @@ class Connection:
             self._door.transport.loseWriteConnection()
 
     def _log_end(self, reason: str) -> None:
-        session = self.session
-        if session.account_id or self._shared.admission.may_log("ended", session.address):
-            audit.ended(session.address, session.name, reason)
+        self._shared.admission.counts.ended(self, self._door.transport, reason)
+        if self._shared.parting is None or self._shared.parting.may_log():
+            self._shared.visits.ended(self, reason)
 
     def _patience(self) -> float:
         """Seconds for the peer to take the last words. A slow one may take its time for answers, but not while the
         server wants to stop; a client that has not logged in has few to take, and over TLS perhaps never will."""
         if self._shared.closing:
-            return self._shared.flush_seconds
+            return self._shared.shutdown.flush_seconds
         return max(self._shared.limits.stalled_seconds if self.session.account_id else 0, LINGER_SECONDS)
 
     def _cancel(self) -> None:

@@ -3,24 +3,29 @@
 import random
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.config import Limits
+from chatserver.config import Limits, Shutdown
 from chatserver.delivery.registry import Registry
 from chatserver.handshake import Handshake
+from chatserver.net.acknowledged import waiting
 from chatserver.net.admission import Admission
-from chatserver.net.allowance import Allowances
+from chatserver.net.allowance import Allowance, Allowances
 from chatserver.net.arrival import Arrival
 from chatserver.net.connection import Connection
 from chatserver.net.crowd import Rank
+from chatserver.net.parting import Parting
+from chatserver.net.tls import Shown
+from chatserver.net.visits import Visits
 from chatserver.processor import Processors
 from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.stages import Peer, Stage
 from chatserver.store.moderation import NetworkBan
+from chatserver.turns import pause
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 
@@ -36,6 +41,8 @@ CROWDED_SECONDS: Final = 5
 LEAVING: Final = 256
 """So many connections that made way may take the time to read why; then the first one is cut off. Each still has its
 socket, and there must not be many of those besides `limits.connections`."""
+SLICE: Final = 500
+"""So many connections are told of new limits in one turn of the reactor, which takes a millisecond or two."""
 RANKS: Final = {
     Stage.NEW: Rank.SILENT,
     Stage.GREETING: Rank.STARTED,
@@ -56,7 +63,7 @@ class Connections:
         self,
         clock: IReactorTime,
         limits: Limits,
-        flush_seconds: float,
+        shutdown: Shutdown,
         handshake: Handshake,
         processors: Processors,
         registry: Registry,
@@ -67,23 +74,36 @@ class Connections:
     ) -> None:
         self.clock = clock
         self.limits = limits
-        self.flush_seconds = flush_seconds
+        self.shutdown = shutdown
         self.handshake = handshake
         self.processors = processors
         self.registry = registry
         self.dialects = dialects
         self.admission = Admission(limits, clock.seconds, rank=_rank, dismiss=self._dismiss, later=clock.callLater)
         self.allowances = Allowances(clock, limits)
+        self.visits = Visits(clock)
         self.open: set[Connection] = set()
+        self.identities: list[Shown] = []
+        """What the TLS endpoints show, which a reload renews."""
         self._leaving: dict[Connection, None] = {}  # they made way, and are still open
         self.may_serve = may_serve
         self.closing = False  # the server is stopping: nobody is read any more
+        self.parting: Parting | None = None  # the server says goodbye: connections end the short way
         self._left = left
 
     def add(self, connection: Connection, count: Callable[[str, Connection], None]) -> None:
         """`count` is the method of `admission` that counts it."""
         count(connection.session.address, connection)
         self.open.add(connection)
+
+    async def follow(self) -> None:
+        """The limits have changed: accounts and connections that are there keep to the new ones, too. Some are told in
+        each turn of the reactor."""
+        told: list[Allowance | Connection] = [*self.allowances.follow(), *self.open]
+        for start in range(0, len(told), SLICE):
+            for one in told[start : start + SLICE]:
+                one.follow()
+            await pause(self.clock, 0)
 
     def set_bans(self, bans: list[NetworkBan]) -> None:
         """These addresses may not connect, and may not stay."""
@@ -119,6 +139,14 @@ class Connections:
         if session.account_id and session.id:
             self._left(session, reason)
             session.id = ""
+
+    def part(self, connection: Connection, transport: Any) -> bool:
+        """Ends a connection that has said everything the short way, if the server is about to end."""
+        if self.parting is None or connection.peer is not Peer.OPEN or waiting(transport):
+            return False
+        self.parting.take(transport)
+        self.open.discard(connection)
+        return True
 
     def lost(self, connection: Connection) -> None:
         """A connection has no transport any more."""

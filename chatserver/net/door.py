@@ -37,6 +37,7 @@ class Door(protocol.Protocol):
     """Twisted's side of a connection."""
 
     framing: Framing
+    prefix = ""
     dialect: Dialect | None = None
 
     def __init__(self, splitter: Splitter) -> None:

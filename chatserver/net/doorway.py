@@ -11,6 +11,8 @@ class Doorway(Protocol):
 
     transport: Any
     framing: Framing
+    prefix: str
+    """What `--listen` has in front of the endpoint: "", or "ws:"."""
     dialect: Dialect | None
     """The only one spoken here; None: the first bytes tell."""
     backlog: bytes

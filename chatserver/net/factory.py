@@ -10,6 +10,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from chatserver.net.arrival import ProxyGate, Waiting
+from chatserver.net.certificates import Bounded
 from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
 from chatserver.net.door import Door
@@ -49,9 +50,14 @@ class ChatFactory(ServerFactory):
         self._farewells = 0
         self._complained = float("-inf")
 
+    @property
+    def secured(self) -> bool:
+        return self._tls is not None
+
     def secure(self, context: Any) -> None:
         """Puts all connections behind TLS."""
         self._tls = TLSMemoryBIOFactory(context, False, self)
+        self._tls.protocol = Bounded
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """What a new connection meets first; None: it is closed."""
@@ -64,9 +70,9 @@ class ChatFactory(ServerFactory):
         self.connections.admission.arrived(address, gate)
         return gate
 
-    def arrival(self, address: str) -> Protocol | None:
+    def arrival(self, address: str, encrypted: bool | None = None) -> Protocol | None:
         """Likewise, once it is known for whom the connection is: a door, a delay before it, or the reason why it is
-        refused."""
+        refused. `encrypted`: see `Connection`."""
         connections, admission = self.connections, self.connections.admission
         if connections.closing:
             return None
@@ -75,18 +81,20 @@ class ChatFactory(ServerFactory):
             return self.farewell(refusal)
         seconds = admission.delay(address)
         if not seconds:
-            return self._door(address, admission.opened)
-        waiting = Waiting(self, address, seconds)
+            return self._door(address, admission.opened, encrypted)
+        waiting = Waiting(self, address, seconds, encrypted)
         admission.opened(address, waiting)
         return waiting
 
-    def enter(self, address: str) -> Protocol | None:
+    def enter(self, address: str, encrypted: bool | None = None) -> Protocol | None:
         """A door for a client that was slowed, unless it was banned meanwhile."""
         connections = self.connections
         if connections.closing:
             return None
         banned = connections.admission.ban(address)
-        return self._door(address, connections.admission.arrived) if banned is None else self.farewell(banned)
+        if banned is not None:
+            return self.farewell(banned)
+        return self._door(address, connections.admission.arrived, encrypted)
 
     def farewell(self, text: str) -> Protocol | None:
         """Says why a connection is refused, and closes it."""
@@ -106,10 +114,11 @@ class ChatFactory(ServerFactory):
                 proxy=proxy,
             )
 
-    def _door(self, address: str, count: Callable[[str, Connection], None]) -> Protocol:
+    def _door(self, address: str, count: Callable[[str, Connection], None], encrypted: bool | None) -> Protocol:
         door, connections = self._new_door(), self.connections
         dialect = door.dialect or connections.dialects[-1]
         door.connection = Connection(Session(self._new_id(), address, dialect, door.framing), connections, door)
+        door.connection.encrypted = encrypted
         connections.add(door.connection, count)
         return self._behind_tls(door)
 

@@ -49,10 +49,17 @@ class Intake:
         """What an operator has set for the account, as far as it is followed."""
         self.left = UNLIMITED
         """Lines that may still be taken now."""
-        self.piece = PIECE_BYTES if limits.turn_bytes or limits.turn_lines else UNLIMITED
+        self.piece: int
         """So many bytes may be split at once."""
-        self.limited = self._is_limited()
+        self.limited: bool
+        self._choose()
         self.new_turn()
+
+    def _choose(self) -> None:
+        self.piece = PIECE_BYTES if self._limits.turn_bytes or self._limits.turn_lines else UNLIMITED
+        self.limited = self._is_limited()
+        if not self.limited:
+            self.left = UNLIMITED
 
     def _is_limited(self) -> bool:
         paces = [self._pace] if self.account is None else [self._pace, self.account.pace]
@@ -72,9 +79,7 @@ class Intake:
         if own != AS_SET:
             self._pace.change(rates_of_connection(self._limits, own))
         self.own = own
-        self.limited = self._is_limited()
-        if not self.limited:
-            self.left = UNLIMITED
+        self._choose()
 
     def follow(self, own: AccountLimits) -> None:
         """What an operator has set for the account holds from now on."""
@@ -82,6 +87,14 @@ class Intake:
             self._pace.change(rates_of_connection(self._limits, own))
             self.share(self.account, own)
         self.own = own
+
+    def reload(self, rates: Rates) -> None:
+        """The settings have changed. `rates`: those of a connection, unless an operator has set others."""
+        if self.own != AS_SET and self.account is not None:
+            rates = rates_of_connection(self._limits, self.own)
+        if rates != self._pace.rates:
+            self._pace.change(rates)
+        self._choose()
 
     def came(self, size: int) -> None:
         """So many bytes were read at once."""

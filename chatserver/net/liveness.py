@@ -34,6 +34,14 @@ class Liveness:
         self.heard = clock.seconds()  # when the last bytes came
         self._call: IDelayedCall = clock.callLater(ping_seconds, self._look)
 
+    def change(self, ping_seconds: float, pong_seconds: float) -> None:
+        """These times hold from now on."""
+        if (ping_seconds, pong_seconds) != (self._ping_seconds, self._pong_seconds):
+            self._ping_seconds = ping_seconds
+            self._pong_seconds = pong_seconds
+            self.stop()
+            self._look_later(self.heard + ping_seconds - self._clock.seconds())
+
     def stop(self) -> None:
         if self._call.active():
             self._call.cancel()

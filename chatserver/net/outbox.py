@@ -8,6 +8,7 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from chatserver.config import Limits
 from chatserver.net.acknowledged import acknowledged, queued, socket_beneath, waiting
 from chatserver.net.allowance import Unsent
 from chatserver.session import FULL_BYTES, Link, NoLink, takes_nothing
@@ -51,16 +52,13 @@ class Outbox:
     transports (TLS) are written to in the ordinary way.
     """
 
-    def __init__(
-        self, link: Owner, transport: Any, clock: IReactorTime, stalled_seconds: float, least_per_second: float = 0
-    ) -> None:
-        """While the link is full, its peer must acknowledge in every `stalled_seconds` (0: no limit) so many bytes a
-        second on average, and at least one."""
+    def __init__(self, link: Owner, transport: Any, clock: IReactorTime, limits: Limits) -> None:
+        """While the link is full, its peer must acknowledge in every `stalled_seconds` (0: no limit)
+        `least_bytes_per_second` on average, and at least one byte."""
         self._link: Owner = link
         self._transport = transport
         self._clock = clock
-        self._stalled_seconds = stalled_seconds
-        self._least_bytes = max(stalled_seconds * least_per_second, 1)
+        self._limits = limits
         self._pending = 0  # bytes given to the transport since it was last empty; over TLS, since it was last full
         self._unsent: Unsent | None = None
         self._held: list[bytes] | None = None
@@ -114,6 +112,12 @@ class Outbox:
         self._unsent = unsent
         unsent.bytes += self._pending
 
+    def reload(self) -> None:
+        """The limits have changed: a peer that reads nothing has `stalled_seconds` from now on."""
+        if self._open and not self._link.writable:
+            self._stop_watching()
+            self._full()
+
     def read(self, wanted: bool) -> None:
         """Pauses reading, or resumes it."""
         if wanted is not self.reading:
@@ -157,7 +161,7 @@ class Outbox:
 
     def _full(self) -> None:
         self._link.writable = False
-        if self._stall is None and self._stalled_seconds:
+        if self._stall is None:
             self._watch(self._taken())
 
     # Called by the transport
@@ -187,12 +191,15 @@ class Outbox:
     # A peer that reads too little
 
     def _watch(self, taken: int) -> None:
-        self._stall = self._clock.callLater(self._stalled_seconds, self._check, taken)
+        seconds = self._limits.stalled_seconds
+        if seconds:
+            least = max(seconds * self._limits.least_bytes_per_second, 1)
+            self._stall = self._clock.callLater(seconds, self._check, taken + least)
 
-    def _check(self, before: int) -> None:
+    def _check(self, enough: float) -> None:
         self._stall = None
         taken = self._taken()
-        if taken - before >= self._least_bytes:  # slow, but alive
+        if taken >= enough:  # slow, but alive
             self._watch(taken)
         else:
             self._link.stalled()

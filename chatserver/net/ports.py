@@ -1,11 +1,17 @@
-"""TLS ports as ordinary TCP ports whose connections speak TLS once they are admitted.
+"""Reactors for endpoints: as the one given, but for how they open a port."""
 
-Twisted's own TLS ports would read the PROXY header, which comes before TLS, as TLS.
-"""
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
 
-from typing import Any, Protocol
-
+from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort
+
+FIRST_FD: Final = 3
+"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+EVERYWHERE: Final = ("", "0.0.0.0", "::")
 
 
 class Securable(Protocol):
@@ -14,8 +20,8 @@ class Securable(Protocol):
     def secure(self, context: Any) -> None: ...
 
 
-class TlsInside:
-    """A reactor for endpoints: as the one given, but for its TLS ports."""
+class Around:
+    """As the reactor given."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -23,9 +29,156 @@ class TlsInside:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
+
+class TlsInside(Around):
+    """TLS ports are ordinary TCP ports, whose connections speak TLS once they are admitted.
+
+    Twisted's own TLS ports would read the PROXY header, which comes before TLS, as TLS.
+    """
+
     def listenSSL(
         self, port: int, factory: Securable, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         factory.secure(contextFactory)
         listening: IListeningPort = self._reactor.listenTCP(port, factory, backlog, interface)
         return listening
+
+
+class Inherited:
+    """The listening sockets that systemd has opened for this process. While no process has them, newcomers wait in
+    their backlog."""
+
+    def __init__(self, sockets: Iterable[socket.socket] = ()) -> None:
+        self.left = list(sockets)  # not taken by an endpoint
+
+    @classmethod
+    def from_environment(cls) -> "Inherited":
+        """As sd_listen_fds(3), whose variables are taken away: they are not for a child."""
+        for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
+            os.environ.pop(name, None)
+        return cls(_sockets(descriptors(_first_environment(), os.getpid())))
+
+    def tcp(self, port: int, interface: str) -> socket.socket | None:
+        """One with this port; if there are several, the one that is open to this interface only."""
+        fitting = [
+            sock for sock in self.left if sock.family != socket.AF_UNIX and port and sock.getsockname()[1:2] == (port,)
+        ]
+        fitting.sort(key=lambda sock: (sock.getsockname()[0] != interface, sock.getsockname()[0] not in EVERYWHERE))
+        return self._taken(fitting[:1])
+
+    def unix(self, path: str) -> socket.socket | None:
+        return self._taken([sock for sock in self.left if sock.family == socket.AF_UNIX and shown(sock) == path])
+
+    def _taken(self, found: list[socket.socket]) -> socket.socket | None:
+        for sock in found:
+            self.left.remove(sock)
+            return sock
+        return None
+
+
+class Adopting(Around):
+    """A port that systemd has opened already is taken over. For endpoints of one description at a time: `problem` says
+    afterwards what an administrator has to know about it."""
+
+    def __init__(self, reactor: Any, inherited: Inherited) -> None:
+        super().__init__(reactor)
+        self._inherited = inherited
+        self._some = bool(inherited.left)
+        self.problem = ""
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        sock = self._inherited.tcp(port, interface)
+        listening: IListeningPort
+        if sock is None:
+            self._note_missing(f"{interface}:{port}" if interface not in EVERYWHERE else str(port))
+            listening = self._reactor.listenTCP(port, factory, backlog, interface)
+            return listening
+        if sock.getsockname()[0] in EVERYWHERE and interface not in EVERYWHERE:
+            self.problem = (
+                f"takes the socket {shown(sock)} of systemd, which is open to others than {interface}. Write "
+                f"ListenStream={_joined(interface, port)} in chatserver.socket, or remove the interface here."
+            )
+        with sock:  # the reactor duplicates the descriptor
+            listening = self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
+        return listening
+
+    def listenUNIX(
+        self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> IListeningPort:
+        sock = self._inherited.unix(os.path.abspath(os.fsdecode(address)))  # noqa: PTH100
+        if sock is None:
+            self._note_missing(address)
+            listening: IListeningPort = self._reactor.listenUNIX(address, factory, backlog, mode, wantPID)
+            return listening
+        port = InheritedUnixPort(sock, factory, self._reactor)
+        port.startListening()
+        return port
+
+    def _note_missing(self, where: str) -> None:
+        if self._some:
+            self.problem = (
+                "is not among the sockets that systemd passes on: newcomers are refused there while the server "
+                f"restarts. Add ListenStream={where} to chatserver.socket."
+            )
+
+
+class InheritedUnixPort(unix.Port):
+    """Twisted's own way to adopt a Unix socket changes its mode and backlog, and when it closes it removes the file and
+    shuts the socket down for all processes that have it."""
+
+    _shouldShutdown = False
+
+    def __init__(self, sock: socket.socket, factory: Any, reactor: Any) -> None:
+        super().__init__(sock.getsockname(), factory, reactor=reactor)
+        self.socket = sock
+        self.__dict__["fileno"] = sock.fileno  # Twisted deletes it when the port is closed
+
+    def startListening(self) -> None:
+        assert self.factory is not None
+        self.factory.doStart()
+        self.connected = True
+        self.numberAccepts = 100
+        self.startReading()
+
+    def connectionLost(self, reason: Any) -> None:
+        tcp.Port.connectionLost(self, reason)
+
+
+def descriptors(environ: Mapping[str, str], process: int) -> range:
+    """Those that systemd has passed on to this process."""
+    count, whom = environ.get("LISTEN_FDS", ""), environ.get("LISTEN_PID")
+    mine = count.isdecimal() and whom == str(process)
+    return range(FIRST_FD, FIRST_FD + int(count)) if mine else range(0)
+
+
+def _first_environment() -> dict[str, str]:
+    """The one that the process was started with: `twisted.internet.endpoints` takes the variables away when it is
+    imported, and keeps nothing of sockets without a name."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in (pair.partition(b"=") for pair in pairs)}
+
+
+def shown(sock: socket.socket) -> str:
+    """Where a socket listens: an address and a port, or a path."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return os.fsdecode(name)
+    return _joined(name[0], name[1]) if isinstance(name, tuple) else str(name)
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _sockets(descriptors: Iterable[int]) -> Iterator[socket.socket]:
+    for descriptor in descriptors:
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            continue  # a FIFO or the like
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        yield sock

@@ -17,11 +17,11 @@ MOST_KEYS: Final = 16_384
 class Rate:
     """Leaky buckets: what has happened drains away evenly, a limit's worth in a minute.
 
-    `per_minute` is the limit; 0 means that nothing is counted. `seconds` is the reactor's clock.
+    `per_minute` returns the limit; 0 means that nothing is counted. `seconds` is the reactor's clock.
     """
 
-    def __init__(self, per_minute: float, seconds: Callable[[], float]) -> None:
-        self._limit = per_minute
+    def __init__(self, per_minute: Callable[[], float], seconds: Callable[[], float]) -> None:
+        self._per_minute = per_minute
         self._seconds = seconds
         self._levels: dict[str, tuple[float, float]] = {}  # and when; the one that was counted longest ago comes first
 
@@ -29,10 +29,10 @@ class Rate:
         return len(self._levels)
 
     def count(self, key: str) -> None:
-        if not self._limit:
+        limit = self._per_minute()
+        if not limit:
             return
-        # What is above a refusal takes no more than a minute to drain away.
-        level = min(self._level(key) + 1, self._limit * (MANY + 1))
+        level = min(self._level(key, limit) + 1, limit * (MANY + 1))
         self._levels.pop(key, None)
         self._levels[key] = level, self._seconds()
         if len(self._levels) > MOST_KEYS:
@@ -40,23 +40,28 @@ class Rate:
 
     def delay(self, key: str) -> float:
         """Seconds by which an address is to be slowed; 0 below the limit."""
-        if key not in self._levels:
+        limit = self._per_minute()
+        if not limit or key not in self._levels:
             return 0
-        times = self._level(key) / self._limit
+        times = self._level(key, limit) / limit
         return STEP_SECONDS * times if times >= 1 else 0
 
     def retry(self, key: str) -> int:
         """Whole seconds for which an address is to be refused; 0 if it is not."""
-        if key not in self._levels:
+        limit = self._per_minute()
+        if not limit or key not in self._levels:
             return 0
-        excess = self._level(key) - (self._limit * MANY - 1)
-        return max(1, ceil(excess * MINUTE_SECONDS / self._limit)) if excess > 0 else 0
+        excess = self._level(key, limit) - (limit * MANY - 1)
+        return max(1, ceil(excess * MINUTE_SECONDS / limit)) if excess > 0 else 0
 
     def sweep(self) -> None:
         """Forgets what has drained away; to be called now and then."""
-        for key in [key for key in self._levels if not self._level(key)]:
+        limit = self._per_minute()
+        for key in [key for key in self._levels if not limit or not self._level(key, limit)]:
             del self._levels[key]
 
-    def _level(self, key: str) -> float:
+    def _level(self, key: str, limit: float) -> float:
         level, at = self._levels.get(key, (0.0, 0.0))
-        return max(0.0, level - (self._seconds() - at) * self._limit / MINUTE_SECONDS)
+        # What is above a refusal takes no more than a minute to drain away, also if the limit was lowered.
+        level = min(level, limit * (MANY + 1))
+        return max(0.0, level - (self._seconds() - at) * limit / MINUTE_SECONDS)

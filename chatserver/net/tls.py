@@ -1,35 +1,121 @@
 """TLS for everybody's safety: version 1.2 or later, and only ciphers with forward secrecy, so that a key that is stolen
 later reads nothing that was said before."""
 
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.interfaces import IListeningPort
+from cryptography import x509
+from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
+from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from zope.interface import implementer
 
-from chatserver.net.ports import TlsInside
+from chatserver.endpoint import parse
+from chatserver.net.certificates import ask
+from chatserver.net.ports import Around
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2, as OpenSSL names them. All ciphers of TLS 1.3, which is preferred, have forward secrecy."""
+RENEWAL_DAYS: Final = 14
+"""A certificate that ends within so many days should have been renewed: certbot and lego do so 30 days before."""
 
 
-class ForwardSecret(TlsInside):
-    """A reactor for endpoints whose TLS ports have these settings, whatever the endpoint's own `sslmethod` is."""
+class Identity:
+    """What an endpoint proves with who it is: a key, its certificate and the chain. A renewed one is for the
+    connections that come from then on."""
+
+    def __init__(self, endpoint: str, options: CertificateOptions) -> None:
+        """`endpoint`: the string that names the files. Raises OpenSSL's Error if the key does not fit."""
+        self.endpoint = endpoint
+        own = options.certificate
+        assert own is not None  # an endpoint has one
+        chain = list(options.extraCertChain or ()) or further_certificates(parse(endpoint).certificate)
+        self.context = forward_secret(options, chain).getContext()
+        self.certificates = [dump_certificate(FILETYPE_ASN1, one) for one in (own, *chain)]
+        certificate = own.to_cryptography()
+        self._from = certificate.not_valid_before_utc
+        self.until = certificate.not_valid_after_utc
+        self.name = _names(certificate)
+
+    def warnings(self, now: datetime) -> Iterator[str]:
+        """What clients will complain about, if not now, then soon; for each, what to do."""
+        where, day = shown(self.endpoint), self.until.date().isoformat()
+        if now >= self.until:
+            yield f"The certificate of {where} expired on {day}. Renew it, then: chatctl reload"
+        elif now + timedelta(days=RENEWAL_DAYS) > self.until:
+            yield f"The certificate of {where} expires on {day}. Renew it, then: chatctl reload"
+        if now < self._from:
+            yield f"The certificate of {where} is not valid before {self._from:%Y-%m-%d %H:%M} UTC. Check the clock."
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class Shown:
+    """The identity that an open endpoint shows at present."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        return SSL.Connection(self.identity.context, None)
+
+    def renew(self, identity: Identity) -> bool:
+        """Returns whether that is another one."""
+        if identity.certificates == self.identity.certificates:
+            return False  # and clients resume their TLS sessions, as this one knows them
+        self.identity = identity
+        return True
+
+
+class ForwardSecret(Around):
+    """A reactor for one endpoint, whose TLS port has these settings, whatever the endpoint's own `sslmethod` is. What
+    it shows is added to `identities`, which a reload renews."""
+
+    def __init__(self, reactor: Any, endpoint: str, identities: list[Shown]) -> None:
+        super().__init__(reactor)
+        self._endpoint = endpoint
+        self._identities = identities
 
     def listenSSL(
         self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
-        return super().listenSSL(port, factory, forward_secret(contextFactory), backlog, interface)
+        identity = Shown(Identity(self._endpoint, contextFactory))
+        listening: IListeningPort = self._reactor.listenSSL(port, factory, identity, backlog, interface)
+        self._identities.append(identity)
+        return listening
 
 
-def forward_secret(options: Any) -> Any:
-    """The same certificate with these settings."""
-    if not isinstance(options, CertificateOptions):
-        return options
-    return CertificateOptions(
+def forward_secret(options: CertificateOptions, chain: list[X509]) -> CertificateOptions:
+    """The same certificate with these settings, and the certificates between it and the authority."""
+    made = CertificateOptions(
         privateKey=options.privateKey,
         certificate=options.certificate,
-        extraCertChain=options.extraCertChain or None,
+        extraCertChain=chain or None,
         dhParameters=options.dhParameters,
         acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         raiseMinimumTo=TLSVersion.TLSv1_2,
     )
+    ask(made.getContext())
+    return made
+
+
+def further_certificates(path: str) -> list[X509]:
+    """Those behind the first one of a file, as in certbot's fullchain.pem: Twisted reads the first one only. Raises
+    OSError and ValueError."""
+    return [X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(Path(path).read_bytes())[1:]]
+
+
+def _names(certificate: x509.Certificate) -> str:
+    """For whom it is: the first of the names that clients compare, or else of those that people read."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return ", ".join(names.get_values_for_type(x509.DNSName)[:3]) or certificate.subject.rfc4514_string()
+    except x509.ExtensionNotFound:
+        return certificate.subject.rfc4514_string()
+
+
+def shown(endpoint: str) -> str:
+    """An endpoint by its kind and its port: without the names of files."""
+    return ":".join(endpoint.split(":")[:2])

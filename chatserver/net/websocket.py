@@ -10,6 +10,7 @@ class WebSocketDoor(Door):
     """Pings are answered, and a close frame is the client's half-close: what it sent is done and answered first."""
 
     framing = TEXT_FRAMES
+    prefix = "ws:"
     dialect = JSONL
 
     def __init__(self, settings: Settings) -> None:

@@ -13,7 +13,8 @@ class Companion(Protocol):
         SystemExit with one line if the server cannot start this way."""
 
     def started(self) -> None:
-        """The server serves: it listens on every endpoint, and its threads run. The reactor does not run yet."""
+        """The server serves: it listens on every endpoint, and its threads run. As a rule the reactor does not run yet;
+        it does if an endpoint took its time to open."""
 
     def stopping(self) -> None:
         """The server is about to stop: it has not closed its ports yet."""

@@ -11,7 +11,7 @@ from chatserver.events import PERSON, AccountKind
 from chatserver.store.clock import lasts
 from chatserver.store.schema import AccountRow, BanRow, BlockRow, ChangeRow, InvitationRow, TokenRow
 
-ChangeKind = Literal["room", "account", "token", "bans"]
+ChangeKind = Literal["room", "account", "token", "certificate", "bans"]
 
 
 class AccountNow(Struct, frozen=True):
@@ -31,7 +31,8 @@ class AccountNow(Struct, frozen=True):
 
 
 def note(db: Connection, kind: ChangeKind, subject: int, at: datetime) -> None:
-    """Records a change for running servers. `subject` is the id of the room, account or token; 0 for bans."""
+    """Records a change for running servers. `subject` is the id of the room, account, token or certificate;
+    0 for bans."""
     db.execute(insert(ChangeRow).values(kind=kind, subject=subject, at=at))
 
 

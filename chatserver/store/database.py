@@ -7,13 +7,9 @@ from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
@@ -22,14 +18,21 @@ from chatserver.store.durability import durability_warnings as durability_warnin
 from chatserver.store.in_use import end_left_behind, note
 from chatserver.store.notices import Notices
 
-SchemaState = Literal["current", "behind", "newer"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+SchemaState = Literal["current", "behind", "newer", "unfinished"]
 
 REMEDIES = {
     "behind": "Upgrade it: chatctl migrate",
     "newer": "Install a newer chatserver.",
+    "unfinished": "A copy into it was interrupted: give the same chatctl copy again, or name an empty database.",
 }
 """What to do about a schema that is not the one of this version; see `check_schema`."""
 
+
+UNFINISHED = "copying-"
+"""How alembic's revision begins while `chatctl copy` fills a database: no server serves it."""
 
 APPLICATION = "chatserver"
 """The name of our connections in PostgreSQL's pg_stat_activity."""
@@ -44,6 +47,10 @@ CHECK_INSTRUCTIONS = 50_000
 BUSY_SECONDS = 10
 """The longest wait of a transaction for another one, on SQLite."""
 
+LOCK_MILLISECONDS = 300
+"""A statement of the engine of `open_statements` waits so long for a lock: longer than any transaction of our own holds
+one."""
+
 DEAD_PEERS = {
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -57,6 +64,10 @@ system's own defaults are hours."""
 
 class DatabaseProblem(Exception):
     """The database cannot be used as it is. The text says what to do."""
+
+
+class Unreachable(DatabaseProblem):
+    """The database cannot be opened; that may pass."""
 
 
 def parse_url(text: str) -> URL:
@@ -91,7 +102,8 @@ def open_statements(engine: Engine, connections: int) -> Engine | None:
     """
     if engine.dialect.name == "sqlite":
         return None
-    return _open_postgres(engine.url, connections, **_SINGLE)
+    settings = f"-c lock_timeout={LOCK_MILLISECONDS}"
+    return _open_postgres(engine.url, connections, settings, **_SINGLE).execution_options(hasty=True)
 
 
 _SINGLE: Any = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
@@ -228,11 +240,25 @@ def _file(url: URL) -> DatabaseFile | None:
     return DatabaseFile(Path(name).absolute()) if name and name != ":memory:" and not url.query else None
 
 
-def _alembic(db: Connection) -> Config:
-    config = Config()
+# alembic takes as long to import as a tenth of the start of a server, which does not need it as a rule: it is imported
+# where something is to be migrated.
+
+
+def _migrations() -> Path:
     inside = files("chatserver") / "migrations"
-    folder = Path(str(inside)) if inside.is_dir() else Path(__file__).parents[2] / "alembic"
-    config.set_main_option("script_location", str(folder))
+    return Path(str(inside)) if inside.is_dir() else Path(__file__).parents[2] / "alembic"
+
+
+def newest_revision() -> str:
+    """That of this version: the files of the migrations begin with their numbers."""
+    return max(file.name.partition("_")[0] for file in (_migrations() / "versions").glob("[0-9]*_*.py"))
+
+
+def _alembic(db: Connection) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
     config.attributes["connection"] = db
     return config
 
@@ -243,17 +269,53 @@ def upgrade(engine: Engine) -> None:
         if db.dialect.name == "postgresql":
             db.exec_driver_sql("SET LOCAL lock_timeout = 0")
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")
+        from alembic import command
+
         command.upgrade(_alembic(db), "head")
+
+
+def migrate_to(db: Connection, revision: str) -> None:
+    """Gives an empty database the schema of a revision, an earlier one or that of this version ("head")."""
+    from alembic import command
+
+    present = revision_of(db)
+    if present is not None and revision not in (present, "head"):
+        command.downgrade(_alembic(db), "base")
+    command.upgrade(_alembic(db), revision)
+
+
+def revision_of(db: Connection) -> str | None:
+    """The revision of the schema; None in an empty database. Begins with UNFINISHED while a copy fills it."""
+    from alembic.runtime.migration import MigrationContext
+
+    return MigrationContext.configure(db).get_current_revision()
+
+
+def known_revisions(db: Connection) -> list[str]:
+    """The revisions of the schema that this version knows, newest first."""
+    from alembic.script import ScriptDirectory
+
+    return [known.revision for known in ScriptDirectory.from_config(_alembic(db)).walk_revisions()]
 
 
 def check_schema(engine: Engine) -> SchemaState:
     """Compares the schema with the one of this version."""
     with engine.connect() as db:
+        if inspect(db).has_table("alembic_version"):
+            found = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+            if found == [newest_revision()]:
+                return "current"
+
+        from alembic.runtime.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
         present = set(MigrationContext.configure(db).get_current_heads())
         scripts = ScriptDirectory.from_config(_alembic(db))
     wanted = set(scripts.get_heads())
     if present == wanted:
         return "current"
+    if any(revision.startswith(UNFINISHED) for revision in present):
+        return "unfinished"
     known = {revision.revision for revision in scripts.walk_revisions()}
     return "behind" if present <= known else "newer"
 
@@ -268,7 +330,8 @@ def shown_url(url: URL) -> str:
 def cannot_open(url: URL, error: DBAPIError) -> str:
     """The reason, which is the first line of the driver's message, and what to do."""
     reason = str(error.orig).strip().split("\n")[0]
-    return f"The database {shown_url(url)} cannot be opened ({reason}). Start it, or correct --database."
+    remedy = "Start it" if url.get_backend_name() == "postgresql" else "Let this user write there"
+    return f"The database {shown_url(url)} cannot be opened ({reason}). {remedy}, or correct --database."
 
 
 def is_missing(url: URL) -> bool:
@@ -299,7 +362,7 @@ def migrate(url: URL) -> SchemaState:
     engine = open_engine(url, 1)
     try:
         state = check_schema(engine)
-        if state == "newer":
+        if state in ("newer", "unfinished"):
             raise DatabaseProblem(f"The schema of {shown_url(url)} is {state}. {REMEDIES[state]}")
         if state == "behind":
             upgrade(engine)
@@ -323,14 +386,17 @@ def open_ready(url: URL, *, migrate: bool = False) -> Engine:
             upgrade(engine)
             state = "current"
     except DBAPIError as error:
-        problem = cannot_open(url, error)
+        engine.dispose()
+        raise Unreachable(cannot_open(url, error)) from None
     else:
         if state == "current":
             return engine
         problem = (
             f"The schema of {shown} is behind this version. Run once: twistd -n chatserver --migrate --database ..."
             if state == "behind"
-            else f"The schema of {shown} is newer than this version. Install a newer chatserver."
+            else f"The schema of {shown} is newer than this version. {REMEDIES[state]}"
+            if state == "newer"
+            else f"The schema of {shown} is {state}. {REMEDIES[state]}"
         )
     engine.dispose()
     raise DatabaseProblem(problem)

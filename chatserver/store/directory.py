@@ -26,7 +26,8 @@ class AccountLine(Struct, frozen=True):
 
 
 class RoomInfo(Struct, frozen=True):
-    """`deactivated`: since when nobody is in the room. A direct room is named after its two people: `@ana@bob`."""
+    """`deactivated`: since when nobody is in the room. A direct room is named after its two people: `@ana@bob`.
+    `first`: the number of the first of its `entries`, which is not 1 if older ones were removed."""
 
     id: int
     name: str
@@ -37,6 +38,7 @@ class RoomInfo(Struct, frozen=True):
     created: datetime
     deactivated: datetime | None
     deleted: datetime | None
+    first: int = 1
 
     @property
     def facts(self) -> RoomFacts:
@@ -64,10 +66,11 @@ _ROOM = select(
     RoomRow.kind,
     RoomRow.topic,
     _MEMBERS,
-    RoomRow.last_seq,
+    RoomRow.last_seq - RoomRow.first_seq + 1,
     RoomRow.created_at,
     RoomRow.deactivated_at,
     RoomRow.deleted_at,
+    RoomRow.first_seq,
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, insert, outerjoin, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.events import Entry, EntryKind, Person
+from chatserver.events import GAP, Entry, EntryKind, Person
 from chatserver.store.schema import AccountRow, EntryRow, MessageState, RoomRow
 
 PAGE_CHARACTERS = 1 << 20
@@ -85,6 +85,23 @@ def after(
         _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq > seq).order_by(EntryRow.seq).limit(limit + 1)
     )
     return _page(rows, limit, characters)
+
+
+def follow(
+    db: Connection, room_id: int, seq: int, limit: int, characters: int = PAGE_CHARACTERS
+) -> tuple[list[Entry], bool]:
+    """As `after`, for somebody who was given everything up to `seq`. If the entries that come next were removed, the
+    page begins with a `gap` that stands for them."""
+    page, more = after(db, room_id, seq, limit, characters)
+    if page and page[0].seq == seq + 1:
+        return page, more
+    room = db.execute(select(RoomRow.first_seq, RoomRow.last_at).where(RoomRow.id == room_id)).one_or_none()
+    # More may have been removed since the page was read: what the page has is given all the same.
+    first = page[0].seq if page else 0 if room is None else room.first_seq
+    if room is None or not seq + 1 < first <= room.first_seq:
+        return page, more
+    at = page[0].at if page else room.last_at
+    return [Entry(first - 1, GAP, 0, "", at, of=seq + 1), *page], more
 
 
 def newest_at(db: Connection) -> datetime | None:

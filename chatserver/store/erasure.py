@@ -17,6 +17,7 @@ from chatserver.store.accounts import ERASED_NAME
 from chatserver.store.schema import (
     AccountRow,
     BlockRow,
+    CertificateRow,
     EntryRow,
     ErasureRow,
     InvitationRow,
@@ -54,6 +55,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
         (InvitationRow, (InvitationRow.account_id == who.id) | (InvitationRow.invited_by == who.id)),
         (BlockRow, (BlockRow.account_id == who.id) | (BlockRow.blocked_id == who.id)),
         (TokenRow, TokenRow.account_id == who.id),
+        (CertificateRow, CertificateRow.account_id == who.id),
     ):
         db.execute(delete(table).where(mine))
     # Nobody can write to the account in a direct room any more.

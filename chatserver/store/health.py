@@ -19,11 +19,12 @@ from chatserver.store.durability import durability, warnings
 
 
 class Finding(Struct, frozen=True):
-    """One line of a report. If it is not ok, the text says what to do."""
+    """One line of a report. If it is not ok, or a warning, the text says what to do."""
 
     item: str
     ok: bool
     text: str
+    warning: bool = False  # the server runs, and somebody should know this all the same
 
 
 def examine(url: URL) -> Iterator[Finding]:

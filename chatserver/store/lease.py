@@ -161,6 +161,14 @@ def release_dead(db: Connection, me: Process) -> list[str]:
     return dead
 
 
+def holders(db: Connection) -> list[Held]:
+    """The leases that are held now, as far as one look can tell."""
+    one_file = db.dialect.name == "sqlite"
+    me = this_process("")
+    rows = db.execute(select(NodeRow.__table__, NOW.label("now")).order_by(NodeRow.name)).all()
+    return [Held(row.name, row.host, row.pid, row.acquired_at, True, one_file) for row in rows if not _is_free(row, me)]
+
+
 def _is_free(row: Row[Any], me: Process) -> bool:
     if not row.boot:
         return True

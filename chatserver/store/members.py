@@ -5,7 +5,14 @@ from sqlalchemy import Connection, func, select, update
 from chatserver.answers import MemberLine
 from chatserver.events import DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
 from chatserver.store.schema import AccountRow, MembershipRow, RoomRow
-from chatserver.store.visibility import RoomAccess, facts_of, is_apart, open_membership
+from chatserver.store.visibility import (
+    FIRST_ALLOWED,
+    FIRST_READABLE,
+    RoomAccess,
+    facts_of,
+    is_apart,
+    open_membership,
+)
 
 
 def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[MemberLine]:
@@ -33,24 +40,38 @@ def page(
 
 def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bool) -> list[Membership]:
     """Up to `limit` rooms that a person is in behind the label `after`, in the order of `by_label`; with `unread` only
-    those with entries behind the read mark.
+    those with entries behind the read mark that were not removed.
 
     Direct rooms, whose labels are not in their rows, are read all; of other rooms, no more than asked for.
     """
     query = (
-        select(RoomRow.id, RoomRow.name, RoomRow.kind, RoomRow.last_seq, MembershipRow.read_seq, MembershipRow.role)
+        select(
+            RoomRow.id,
+            RoomRow.name,
+            RoomRow.kind,
+            RoomRow.last_seq,
+            MembershipRow.read_seq,
+            MembershipRow.role,
+            FIRST_READABLE.label("floor"),
+            FIRST_ALLOWED.label("allowed"),
+        )
         .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
         .where(MembershipRow.account_id == who.id, MembershipRow.left_seq.is_(None), RoomRow.deleted_at.is_(None))
     )
     if unread:
-        query = query.where(RoomRow.last_seq > MembershipRow.read_seq)
+        query = query.where(RoomRow.last_seq > MembershipRow.read_seq, RoomRow.last_seq >= RoomRow.first_seq)
     name = RoomRow.name if db.dialect.name == "sqlite" else RoomRow.name.collate("C")
     named = query.where(RoomRow.kind != DIRECT, name > after.lower()).order_by(name).limit(limit)
     rows = [*db.execute(query.where(RoomRow.kind == DIRECT)), *db.execute(named)]
     direct = {row.id for row in rows if row.kind == DIRECT}
     facts = facts_of(db, who, direct) if direct else {}
     found = [
-        Membership(facts.get(row.id) or RoomFacts(row.id, row.name, row.kind), row.last_seq, row.read_seq, row.role)
+        Membership(
+            facts.get(row.id) or RoomFacts(row.id, row.name, row.kind),
+            *(row.last_seq, row.read_seq, row.role),
+            floor=row.floor,
+            allowed=row.allowed,
+        )
         for row in rows
     ]
     return sorted(
@@ -62,6 +83,12 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
 def by_label(label: str) -> str:
     """By what an account's own rooms are sorted, code point by code point."""
     return label.lower()
+
+
+def accounts(db: Connection, room_id: int) -> set[int]:
+    """The ids of all who are in a room."""
+    inside = (MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None))
+    return set(db.scalars(select(MembershipRow.account_id).where(*inside)))
 
 
 def count(db: Connection, room_id: int) -> int:

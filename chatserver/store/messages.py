@@ -1,13 +1,13 @@
 """Messages: storing many in one statement, finding, editing and erasing them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
 from chatserver.store.clock import POSTGRES_NOW, SQLITE_NOW
@@ -44,10 +44,12 @@ class Verdict(Struct, frozen=True, gc=False):
 
 
 # Who may say something, in one place for both databases: the rows of `input`, each with its outcome. Where a room has a
-# pace, an author's second message in a take is too early as well.
+# pace, an author's second message in a take is too early as well. A removed message is still known by its id: its row
+# has the negative id of its room (see `store.retention`).
 _OUTCOME = """
 CASE WHEN e.seq IS NOT NULL
-     THEN CASE WHEN e.room_id = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup' ELSE 'id-conflict' END
+     THEN CASE WHEN abs(e.room_id) = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup'
+          ELSE 'id-conflict' END
      WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
      WHEN m.muted_until > {now} THEN 'muted'
      WHEN m.blocked THEN 'blocked'
@@ -163,6 +165,9 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
             try:
                 verdicts += _append_run(db, run, at)
                 break
+            except db.dialect.loaded_dbapi.OperationalError as error:
+                # Not what can be tried again, such as Locked: the first run is stored already.
+                raise OperationalError("EXECUTE append", None, error) from error
             except IntegrityError:
                 continue  # the first run is stored already: retry, which finds the other transaction's entry
     return verdicts
@@ -281,12 +286,18 @@ def _from_sqlite(stored: str) -> datetime:
     return datetime.fromisoformat(stored).replace(tzinfo=UTC)
 
 
+def locked(db: Connection, room_ids: Collection[int]) -> frozenset[int]:
+    """Those of these rooms that another transaction holds at this moment, on PostgreSQL."""
+    free = select(RoomRow.id).where(RoomRow.id.in_(room_ids)).with_for_update(skip_locked=True, key_share=True)
+    return frozenset(room_ids).difference(db.scalars(free))
+
+
 def find_said(db: Connection, author_id: int, client_id: str) -> tuple[int, int] | None:
-    """The room and seq of the message that an account sent with this id."""
+    """The room and seq of the message that an account sent with this id, even if it was removed."""
     row = db.execute(
         select(EntryRow.room_id, EntryRow.seq).where(EntryRow.author_id == author_id, EntryRow.client_id == client_id)
     ).one_or_none()
-    return (row.room_id, row.seq) if row else None
+    return (abs(row.room_id), row.seq) if row else None
 
 
 def room_name(db: Connection, room_id: int) -> str | None:
@@ -300,8 +311,15 @@ def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, a
     return append_event(db, access.facts.id, EDITED, who, at, said, of=seq)
 
 
+def edited_by(db: Connection, access: RoomAccess, seq: int) -> int | None:
+    """The author of a message, if the log has a text that it was edited to. The message may have been removed."""
+    edits = (EntryRow.room_id == access.facts.id, EntryRow.target_seq == seq, EntryRow.kind == EDITED)
+    return db.scalar(select(EntryRow.author_id).where(*edits, EntryRow.text != "").limit(1))
+
+
 def erase(db: Connection, who: Person, access: RoomAccess, seq: int, at: datetime) -> Entry:
-    """Deletes the text of a message from the database, and all texts it was edited to. The room must be locked."""
+    """Deletes the text of a message from the database, if it is there, and all texts it was edited to. The room must be
+    locked."""
     room = EntryRow.room_id == access.facts.id
     db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(text="", state=ERASED))
     db.execute(update(EntryRow).where(room, EntryRow.target_seq == seq, EntryRow.kind == EDITED).values(text=""))

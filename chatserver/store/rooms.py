@@ -79,10 +79,15 @@ def find_created(
             RoomRow.kind == visibility,
             RoomRow.created_by == who.id,
             RoomRow.created_at > at - accounts.RETRY_WINDOW,
-            EntryRow.room_id == RoomRow.id,
-            EntryRow.kind == CREATED,
-            EntryRow.seq == 1,
-            EntryRow.text == topic,
+            or_(
+                exists().where(
+                    EntryRow.room_id == RoomRow.id,
+                    EntryRow.kind == CREATED,
+                    EntryRow.seq == 1,
+                    EntryRow.text == topic,
+                ),
+                and_(RoomRow.first_seq > 1, RoomRow.topic == topic),  # that entry was removed
+            ),
         )
     )
     if not db.scalar(created):

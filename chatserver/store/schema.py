@@ -161,6 +161,8 @@ class MembershipRow(Base):
 class EntryRow(Base):
     """An entry of a room's log. `state` is for messages.
 
+    A negative `room_id`, with the kind `spent`: the id of a message of that room that was removed. It has no text.
+
     There are no foreign keys: rooms and accounts are never deleted, and checking the keys would take a fifth of the
     cost of storing a message. Each database has its own index for searching by words: see the first migration.
     """
@@ -290,14 +292,15 @@ class BlockRow(Base):
 class ChangeRow(Base):
     """A change that running servers must learn of: written by `chatctl`, read by `watch.py`.
 
-    `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked), bans
-    (those of addresses and networks). `subject`: the id of the room, account or token; 0 for bans.
+    `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked),
+    certificate (it is removed), bans (those of addresses and networks). `subject`: the id of the room, account, token
+    or certificate; 0 for bans.
     """
 
     __tablename__ = "change"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[Literal["room", "account", "token", "bans"]] = mapped_column(String(16))
+    kind: Mapped[Literal["room", "account", "token", "certificate", "bans"]] = mapped_column(String(16))
     subject: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(Instant)
 

@@ -12,7 +12,7 @@ from chatserver.store.schema import NodeRow, SessionRow, as_sqlite
 
 
 class Opened(Struct, frozen=True):
-    """`token_id`: the token that it logged in with; 0 if it was a password."""
+    """`token_id`, `certificate_id`: what it logged in with; 0 if it was something else."""
 
     id: str
     account_id: int
@@ -20,6 +20,7 @@ class Opened(Struct, frozen=True):
     address: str
     at: datetime
     token_id: int = 0
+    certificate_id: int = 0
 
 
 class Closed(Struct, frozen=True):
@@ -40,6 +41,7 @@ _TEXTS = {
     "opened": """INSERT INTO session (id, account_id, node, address, connected_at)
         SELECT v ->> 0, CAST(v ->> 1 AS bigint), v ->> 2, v ->> 3, {at[4]} FROM {said} WHERE true
         ON CONFLICT DO NOTHING""",
+    "shown": "UPDATE certificate SET last_used_at = {at[1]} FROM {said} WHERE certificate.id = CAST(v ->> 0 AS bigint)",
     "used": "UPDATE token SET last_used_at = {at[1]} FROM {said} WHERE token.id = CAST(v ->> 0 AS bigint)",
     "closed": """UPDATE session SET disconnected_at = {at[1]}, reason = v ->> 2 FROM {said}
         WHERE session.id = v ->> 0""",
@@ -64,6 +66,7 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
     """Stores the beginnings and ends of many sessions at once. Storing the same again changes nothing."""
     said: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _TEXTS}
     used: dict[int, Any] = {}
+    shown: dict[int, Any] = {}
     seen: dict[int, Any] = {}
     read: dict[tuple[int, int], int] = {}
     for change in changes:
@@ -73,6 +76,8 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
             said["opened"].append((change.id, change.account_id, change.node, change.address, at))
             if change.token_id:
                 used[change.token_id] = at
+            if change.certificate_id:
+                shown[change.certificate_id] = at
         else:
             said["closed"].append((change.id, at, change.reason))
             for room_id, seq in change.read.items():
@@ -80,6 +85,7 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
                 read[mark] = max(read.get(mark, 0), seq)
     # In the order of ids, so that two nodes rarely deadlock.
     said["used"] = sorted(used.items())
+    said["shown"] = sorted(shown.items())
     said["seen"] = sorted(seen.items())
     said["read"] = [(*mark, seq) for mark, seq in sorted(read.items())]
     for name, values in said.items():

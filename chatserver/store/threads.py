@@ -1,8 +1,9 @@
 """Runs the store's functions in threads, for the reactor: one transaction for each call."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from twisted.internet.interfaces import IDelayedCall
@@ -10,14 +11,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.clock import Clock
-from chatserver.errors import TooSlow, Unavailable
+from chatserver.errors import Refused, TooSlow, Unavailable
 from chatserver.store import changes, entries, lease, rooms, search, sessions
 from chatserver.store.checkpoint import empty_log, is_log_empty
 from chatserver.store.database import open_reading, open_statements
 from chatserver.store.database_file import Displaced, watched_file
 from chatserver.store.durability import durability_warnings
-from chatserver.store.transactions import FREE_SPACE, START, Errors, Statements, transact, transact_with_retry
+from chatserver.store.transactions import (
+    FREE_SPACE,
+    START,
+    Conflict,
+    Errors,
+    Locked,
+    Statements,
+    transact,
+    transact_with_retry,
+)
 from chatserver.store.workers import Call, Workers
+from chatserver.unlogged import Bounded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,9 +37,17 @@ Run = Callable[[Callable[[Any], Any]], Any]
 OUTAGE_SECONDS = 10.0
 """If other kinds of calls succeed and none has failed for this long, an outage is over."""
 
+OUTAGE_LINES = 3
+"""In ten seconds so many outages are logged: some faults come and go with each command."""
+SLOW_LINES = 20
+"""In ten seconds so many slow statements have a line in the log."""
+
 HASTY_SECONDS = 2.0
 """The deadline while the database does not answer: commands wait for each other, and each should not take ten seconds
 to be refused."""
+
+ERRORS: Final = ("conflict", "fault", "too-slow", "unavailable")
+"""What can be wrong with a call: another transaction got in between, a bug, `read_seconds`, the database."""
 
 
 class Store:
@@ -42,7 +61,14 @@ class Store:
     log = Logger()
 
     def __init__(
-        self, engine: Engine, reactor: Any, writers: int, readers: int, deadline: float = 0, read_seconds: float = 0
+        self,
+        engine: Engine,
+        reactor: Any,
+        writers: int,
+        readers: int,
+        deadline: float = 0,
+        read_seconds: float = 0,
+        slow_seconds: float = 0,
     ) -> None:
         self._engine = engine
         self._file = watched_file(engine)
@@ -58,6 +84,7 @@ class Store:
         self._errors = Errors(engine)
         self._reactor = reactor
         # Two pools, so that a message never waits for a read.
+        self._threads = writers, readers
         self._writers = Workers(writers, "writers", self._finished)
         self._readers = Workers(readers, "readers", self._finished)
         self._deadline = deadline
@@ -68,6 +95,23 @@ class Store:
         # outage, with one line in the log at its beginning and one at its end.
         self._failing: set[Workers | Run] = set()
         self._failed = 0.0
+        self._away_since = 0.0
+        self._told_away = False  # the log has the beginning of this outage
+        self._outages = Bounded(reactor, OUTAGE_LINES, self._tell_outages)
+        self.slow_seconds = slow_seconds
+        """Calls that take this long in their thread are logged; 0: none."""
+        self._slow = Bounded(reactor, SLOW_LINES, self._tell_slow)
+        self.errors: Counter[str] = Counter()
+        """Calls that failed, by what went wrong: one of ERRORS."""
+
+    def load(self) -> dict[str, tuple[int, int, int]]:
+        """Of each pool of threads: their number at most, how many have a call, and how many calls wait for one."""
+        calls = list(self._waiting.items())
+        found = {}
+        for name, pool, most in zip(("writers", "readers"), (self._writers, self._readers), self._threads, strict=True):
+            begun = [bool(call.thread) for call, its in calls if its is pool]
+            found[name] = most, sum(begun), len(begun) - sum(begun)
+        return found
 
     def run(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a transaction, in this thread: for the start, before the reactor runs."""
@@ -118,6 +162,21 @@ class Store:
             self._statements.dispose()
             self._reading.dispose()
 
+    @property
+    def away(self) -> bool:
+        """Whether the database did not answer lately."""
+        return bool(self._failing)
+
+    def knock(self, answered: Callable[[], None]) -> int:
+        """Has a thread of each pool take a call that does not need the database; `answered` is then called in the
+        reactor. Returns how many times that will be. There is no deadline: it shows whether the threads move."""
+        pools = (self._writers, self._readers)
+        for pool in pools:
+            call = Call(lambda _: self._reactor.callFromThread(answered), None)
+            call.over = True  # nobody awaits its result
+            pool.submit(call)
+        return len(pools)
+
     def hurry(self, seconds: float) -> None:
         """Shortens the deadline of all calls, also of those in progress, so that stopping does not take longer."""
         if not self._deadline or seconds < self._deadline:
@@ -133,21 +192,21 @@ class Store:
 
         After a conflict with another transaction it runs once more. Raises Conflict if that conflicts too.
         """
-        return await self._in_thread(self._writers, self._write, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._writers, self._write, lambda db: work(db, *args, **kwargs), work)
 
     async def append(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `write`, for work that is one statement: on PostgreSQL without BEGIN and COMMIT, and without a retry.
 
         Raises Conflict, so that the caller can retry the messages of a batch one by one.
         """
-        return await self._in_thread(self._writers, self._append, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._writers, self._append, lambda db: work(db, *args, **kwargs), work)
 
     async def read(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work`, which must only read. Waits for no writer; on PostgreSQL each statement has its own snapshot.
 
         Raises TooSlow if a query takes longer than `read_seconds`.
         """
-        return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs))
+        return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs), work)
 
     async def empty_log(self) -> bool:
         """Empties SQLite's write-ahead log, if it has anything in it. Returns whether it is empty now; it is not if a
@@ -160,8 +219,8 @@ class Store:
         with self._errors:
             return work(self._engine)
 
-    async def _in_thread(self, pool: Workers, run: Run, work: Callable[[Any], T]) -> T:
-        call = Call(run, work)
+    async def _in_thread(self, pool: Workers, run: Run, work: Callable[[Any], T], what: Any = None) -> T:
+        call = Call(run, work, what)
         if patience := self._patience[pool]:
             call.until = self._reactor.seconds() + patience
             if self._timer is None:
@@ -174,22 +233,32 @@ class Store:
         try:
             result: T = await call.answer
         except TooSlow:
+            self.errors["too-slow"] += 1
             raise
         except Unavailable as error:
-            self._note_failure(pool, run, error)
+            self.errors["unavailable"] += 1
+            self._note_failure(pool, run, error, call.until - patience if patience else self._reactor.seconds())
+            raise
+        except Refused:
+            raise
+        except Exception as error:
+            self.errors["conflict" if isinstance(error, (Conflict, Locked)) else "fault"] += 1
             raise
         if self._failing:
             self._note_success(pool, run)
         return result
 
-    def _note_failure(self, pool: Workers, run: Run, error: Unavailable) -> None:
+    def _note_failure(self, pool: Workers, run: Run, error: Unavailable, since: float) -> None:
         remedy = getattr(error.__cause__, "remedy", START)
         if not self._failing:
-            self.log.error(
-                "The database does not answer ({cause}). Commands are refused until it does. {remedy}",
-                cause=str(error.__cause__),
-                remedy=remedy,
-            )
+            self._away_since = since
+            self._told_away = self._outages.may_log()
+            if self._told_away:
+                self.log.error(
+                    "The database does not answer ({cause}). Commands are refused until it does. {remedy}",
+                    cause=str(error.__cause__),
+                    remedy=remedy,
+                )
         self._failing.add(run if remedy == FREE_SPACE else pool)
         self._failed = self._reactor.seconds()
 
@@ -198,13 +267,17 @@ class Store:
         self._failing -= {pool, run}
         if not self._failing or self._reactor.seconds() - self._failed > OUTAGE_SECONDS:
             self._failing.clear()
-            self.log.info("The database answers again.")
+            if self._told_away:
+                seconds = round(self._reactor.seconds() - self._away_since, 1)
+                self.log.info("The database answers again. It was away for {seconds} s.", seconds=seconds)
 
     def _finished(self, call: Call, well: bool, result: Any) -> None:
         """In the thread."""
         self._reactor.callFromThread(self._answer, call, well, result)
 
     def _answer(self, call: Call, well: bool, result: Any) -> None:
+        if self.slow_seconds and call.seconds >= self.slow_seconds:
+            self._log_slow(call)
         if not call.over:
             call.over = True
             del self._waiting[call]
@@ -212,6 +285,23 @@ class Store:
                 call.answer.callback(result)
             else:
                 call.answer.errback(result)
+
+    def _log_slow(self, call: Call) -> None:
+        """A function of the store stands for its statements: their text tells nothing more, and their values are
+        secret."""
+        if self._slow.may_log():
+            pool = self._writers.name if call.run in (self._write, self._append, self._raw) else self._readers.name
+            what = f"{call.what.__module__.removeprefix('chatserver.')}.{call.what.__qualname__}"
+            self.log.warn(
+                "Slow: {statement} took {seconds} s in the database ({pool}).",
+                statement=what, seconds=round(call.seconds, 3), pool=pool,
+            )  # fmt: skip
+
+    def _tell_outages(self, count: int) -> None:
+        self.log.error("The database was away {count} more times, each time for a moment.", count=count)
+
+    def _tell_slow(self, count: int) -> None:
+        self.log.warn("{count} more statements were slow.", count=count)
 
     def _set_timer(self) -> None:
         """There is one timer: one for each call would take longer than handing the call to a thread."""

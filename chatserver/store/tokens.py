@@ -76,25 +76,68 @@ def create(
 
 def listing(db: Connection, account_id: int) -> list[TokenLine]:
     """The tokens of an account that are valid, oldest first."""
-    rows = db.execute(
-        select(
-            TokenRow.label,
-            TokenRow.created_at,
-            TokenRow.last_used_at,
-            TokenRow.expires_at,
-            TokenRow.read_only,
-            TokenRow.room_id,
-        )
-        .where(TokenRow.account_id == account_id, _VALID)
-        .order_by(TokenRow.id)
-    ).all()
-    ids = {row.room_id for row in rows if row.room_id is not None}
-    facts = facts_of(db, Person(account_id, ""), ids) if ids else {}
-    labels = {id: room.label(account_id) for id, room in facts.items()}
+    rows = db.execute(_LISTED.where(TokenRow.account_id == account_id)).all()
+    labels = _rooms(db, account_id, {row.room_id for row in rows})
     return [
         TokenLine(row.label, row.created_at, row.last_used_at, row.expires_at, row.read_only, labels.get(row.room_id))
         for row in rows
     ]
+
+
+class IssuedToken(Struct, frozen=True):
+    """A valid token in a list of many accounts' tokens. `name`: that of its account."""
+
+    id: int
+    name: str
+    label: str
+    created: datetime
+    last_used: datetime | None
+    expires: datetime | None
+    read_only: bool
+    room: str | None
+
+
+def page(db: Connection, last: int, limit: int, account_id: int | None = None) -> list[IssuedToken]:
+    """A page of the valid tokens of all accounts, or of one: those created after the one with the id `last`."""
+    mine = () if account_id is None else (TokenRow.account_id == account_id,)
+    rows = db.execute(
+        _LISTED.add_columns(TokenRow.id, TokenRow.account_id, AccountRow.name)
+        .join(AccountRow, AccountRow.id == TokenRow.account_id)
+        .where(TokenRow.id > last, *mine)
+        .limit(limit)
+    ).all()
+    wanted: dict[int, set[int | None]] = {}
+    for row in rows:
+        wanted.setdefault(row.account_id, set()).add(row.room_id)
+    labels = {owner: _rooms(db, owner, ids) for owner, ids in wanted.items()}
+    return [
+        IssuedToken(
+            row.id, row.name, row.label, row.created_at, row.last_used_at, row.expires_at, row.read_only,
+            labels[row.account_id].get(row.room_id),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+_LISTED = (
+    select(
+        TokenRow.label,
+        TokenRow.created_at,
+        TokenRow.last_used_at,
+        TokenRow.expires_at,
+        TokenRow.read_only,
+        TokenRow.room_id,
+    )
+    .where(_VALID)
+    .order_by(TokenRow.id)
+)
+
+
+def _rooms(db: Connection, account_id: int, room_ids: Collection[int | None]) -> dict[int | None, str]:
+    """What an account calls these rooms, by id."""
+    ids = {id for id in room_ids if id is not None}
+    facts = facts_of(db, Person(account_id, ""), ids) if ids else {}
+    return {id: room.label(account_id) for id, room in facts.items()}
 
 
 def count(db: Connection, account_id: int) -> int:

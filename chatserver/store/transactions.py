@@ -20,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatserver.errors import TooSlow, Unavailable, Unstorable
 from chatserver.store.database_file import watched_file
+from chatserver.store.faults import shown
 from chatserver.store.in_use import IN_USE, use
 from chatserver.store.notices import take_unconfirmed
 
@@ -31,6 +32,10 @@ READ_ONLY: Final = "25006"
 
 START: Final = "Start the database."
 FREE_SPACE: Final = "Free some space on the database's disk."
+COMMIT: Final = "Another transaction holds a lock for too long: look for it in pg_stat_activity."
+
+LOCK_TIMEOUT: Final = "55P03"
+"""PostgreSQL's code for a statement that has waited for a lock for too long."""
 
 DISK_FULL: Final = "53100"
 """PostgreSQL's code."""
@@ -48,6 +53,10 @@ with a row that another transaction has inserted."""
 T = TypeVar("T")
 Kept = tuple[Connection, select.poll, Any]
 """A connection, a poll object that says whether there is something to read from it, and the driver's connection."""
+
+
+class Locked(Exception):
+    """Another transaction holds a room, and does not end soon. Nothing was stored."""
 
 
 class Conflict(Exception):
@@ -196,7 +205,9 @@ class Errors:
         self._database_error = driver.DatabaseError
         self._limited = bool(engine.get_execution_options().get("read_seconds"))
         self._data_errors = (DataError, driver.DataError)
-        self.harmless = (IntegrityError, *self._data_errors, ValueError, OverflowError)
+        hasty = engine.get_execution_options().get("hasty")
+        self._locked: tuple[type[Exception], ...] = (driver.errors.LockNotAvailable,) if hasty else ()
+        self.harmless = (IntegrityError, *self._data_errors, *self._locked, ValueError, OverflowError)
         """Errors of one statement: the connection is as good as before."""
 
     def __enter__(self) -> None:
@@ -213,6 +224,8 @@ class Errors:
             raise Conflict() from _Cause(error)
         if self._limited and is_canceled(error):
             raise TooSlow() from _Cause(error)
+        if isinstance(error, self._locked):
+            raise Locked() from _Cause(error)
         if isinstance(error, self._lost):
             if code == DEADLOCK:
                 raise Conflict() from _Cause(error)
@@ -229,7 +242,8 @@ class _Cause(Exception):
 
     def __init__(self, error: BaseException) -> None:
         cause = getattr(error, "orig", None) or error
-        super().__init__(str(cause).strip().split("\n")[0])
+        super().__init__(shown(error) or str(cause).strip().split("\n")[0])
         full = getattr(cause, "pgcode", None) == DISK_FULL or getattr(cause, "sqlite_errorcode", None) == SQLITE_FULL
-        self.remedy: str = getattr(cause, "remedy", FREE_SPACE if full else START)
+        remedy = FREE_SPACE if full else COMMIT if getattr(cause, "pgcode", None) == LOCK_TIMEOUT else START
+        self.remedy: str = getattr(cause, "remedy", remedy)
         """What the log says to do about it."""

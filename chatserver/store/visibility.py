@@ -10,11 +10,13 @@ can it be found    by everybody; those who are banned are   by members and opera
                    refused with `banned`                    by the invited, unless they are banned or guests
 can it be read     by everybody who is not banned           by members only
 from which entry   the first                                the one with which the member joined, or the first if
-                                                            the room's past is open
+                                                            the room's past is open; see below
 =================  =======================================  ========================================================
 
 - Reading means a room's history, its members and searches in it. Who may join, write or moderate: `handlers.rights`.
 - Nobody finds or reads a deleted room.
+- The oldest entries of a room may have been removed (`store.retention`). Whoever might have read them is told so; of
+  entries that they could never read, nobody is told that they were removed.
 - A ban does not bind operators, who could lift it. Otherwise operators read what anybody may.
 - A direct room exists only for its two people, even before its first message, and never for guests. It remains when one
   of them is erased, but nobody can begin one with an account that is erased already.
@@ -44,8 +46,8 @@ from chatserver.store.schema import AccountRow, BanRow, BlockRow, EntryRow, Invi
 class RoomAccess(Struct, frozen=True):
     """A room as one person sees it now. `role` is None for those who are not in it.
 
-    `readable`: whether they may read it; `floor`: the first entry that they may read, now or as soon as they join;
-    `read`: their read mark.
+    `readable`: whether they may read it; `allowed`: the first entry that they may read, now or as soon as they join;
+    `floor`: the first of those that were not removed; `read`: their read mark.
     """
 
     facts: RoomFacts
@@ -61,6 +63,11 @@ class RoomAccess(Struct, frozen=True):
     muted: bool = False
     blocked: bool = False
     invited: bool = False
+    allowed: int = 1
+
+    def was_removed(self, seq: int) -> bool:
+        """Whether they could read an entry with this number if it had not been removed."""
+        return self.readable and self.allowed <= seq < self.floor
 
     def may_read(self, seq: int) -> bool:
         return self.readable and seq >= self.floor
@@ -93,11 +100,14 @@ def active_ban(account_id: int, room_id: Any) -> ColumnElement[bool]:
 
 IS_MEMBER: Final = MembershipRow.role.is_not(None)
 IS_LISTED: Final = and_(RoomRow.deleted_at.is_(None), or_(RoomRow.kind == PUBLIC, IS_MEMBER))
-FIRST_READABLE: Final = case(
+FIRST_ALLOWED: Final = case(
     (or_(RoomRow.kind != PRIVATE, RoomRow.past_open), 1),
     else_=func.coalesce(MembershipRow.joined_seq, RoomRow.last_seq + 1),
 )
-"""The seq from which a person may read, or may as soon as they join."""
+"""The seq from which a person may read, or may as soon as they join, whether or not that entry was removed."""
+
+FIRST_READABLE: Final = case((RoomRow.first_seq > FIRST_ALLOWED, RoomRow.first_seq), else_=FIRST_ALLOWED)
+"""The first seq that they can read."""
 
 
 def is_apart(one: Any, other: Any) -> ColumnElement[bool]:
@@ -126,7 +136,7 @@ def is_entry_readable(who: Person) -> ColumnElement[bool]:
 
 def is_own_entry(who: Person) -> ColumnElement[bool]:
     """For queries over entries: what an account may export, wherever it is."""
-    return EntryRow.author_id == who.id
+    return and_(EntryRow.author_id == who.id, EntryRow.room_id > 0)  # not those that `store.retention` has spent
 
 
 # One room, as a person sees it
@@ -155,6 +165,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
             (MembershipRow.muted_until > NOW).label("muted"),  # null for those who are not muted
             IS_LISTED.label("listed"),
             FIRST_READABLE.label("floor"),
+            FIRST_ALLOWED.label("allowed"),
             is_readable(who).label("readable"),
             is_banned(who).label("banned"),
             _is_invited(who).label("invited"),
@@ -182,6 +193,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         row.read_seq or 0,
         bool(row.muted),
         invited=row.invited,
+        allowed=row.allowed,
     )
 
 
@@ -234,7 +246,7 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
     if lock:
         db.execute(select(RoomRow.id).where(RoomRow.name == key).with_for_update()).one_or_none()
     row = db.execute(
-        select(RoomRow.id, RoomRow.last_seq, MembershipRow.read_seq, MembershipRow.blocked)
+        select(RoomRow.id, RoomRow.last_seq, RoomRow.first_seq, MembershipRow.read_seq, MembershipRow.blocked)
         .join(MembershipRow, open_membership(who.id))
         .where(RoomRow.name == key)
     ).one_or_none()
@@ -243,7 +255,7 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
     if row is None:  # there is no room before its first message
         return RoomAccess(RoomFacts(0, key, DIRECT, both), role=MEMBER)
     facts = RoomFacts(row.id, key, DIRECT, both)
-    return RoomAccess(facts, row.last_seq, role=MEMBER, read=row.read_seq, blocked=row.blocked)
+    return RoomAccess(facts, row.last_seq, role=MEMBER, floor=row.first_seq, read=row.read_seq, blocked=row.blocked)
 
 
 # All rooms of a person, and what rooms are called
@@ -258,6 +270,7 @@ _MEMBERSHIPS = (
         MembershipRow.role,
         MembershipRow.joined_seq,
         FIRST_READABLE.label("floor"),
+        FIRST_ALLOWED.label("allowed"),
     )
     .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
     .where(
@@ -280,8 +293,9 @@ def memberships_of(db: Connection, people: Mapping[int, Person]) -> dict[int, li
     facts = _facts(db, [(people[row.account_id], row) for row in rows])
     found: dict[int, list[Membership]] = {id: [] for id in people}
     for row, known in zip(rows, facts, strict=True):
-        membership = Membership(known, row.last_seq, row.read_seq, row.role, row.floor, row.joined_seq)
-        found[row.account_id].append(membership)
+        found[row.account_id].append(
+            Membership(known, row.last_seq, row.read_seq, row.role, row.floor, row.joined_seq, row.allowed)
+        )
     return found
 
 

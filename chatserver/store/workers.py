@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread, get_ident
+from time import perf_counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,14 +15,17 @@ from chatserver.store.in_use import cut
 class Call:
     """Work for a thread, and the Deferred of its result.
 
-    `over`: its caller has been answered, so that its result goes nowhere.
+    `over`: its caller has been answered, so that its result goes nowhere. `what`: the function of the store that `work`
+    calls.
     """
 
-    __slots__ = ("answer", "over", "run", "thread", "until", "work")
+    __slots__ = ("answer", "over", "run", "seconds", "thread", "until", "what", "work")
 
-    def __init__(self, run: Callable[[Any], Any], work: Any) -> None:
+    def __init__(self, run: Callable[[Any], Any], work: Any, what: Any = None) -> None:
         self.run = run
         self.work = work
+        self.what = what or work
+        self.seconds = 0.0  # that it took in its thread
         self.until = 0.0  # its deadline, by the clock of the reactor
         self.answer: Deferred[Any] = Deferred()
         self.over = False
@@ -38,7 +42,7 @@ class Workers:
 
     def __init__(self, most: int, name: str, finish: Callable[[Call, bool, Any], None]) -> None:
         self._most = most
-        self._name = name
+        self.name = name
         self._finish = finish
         self._started = 0
         self._threads: dict[int, Thread] = {}
@@ -83,7 +87,7 @@ class Workers:
 
     def _start(self) -> None:
         # A daemon, so that it ends with the process if the database never answers.
-        thread = Thread(target=self._work, name=f"{self._name}-{self._started}", daemon=True)
+        thread = Thread(target=self._work, name=f"{self.name}-{self._started}", daemon=True)
         self._started += 1
         thread.start()
         assert thread.ident is not None
@@ -94,10 +98,12 @@ class Workers:
         while (call := self._calls.get()) is not None:
             call.thread = me
             if self._queued.pop(call, False):
+                began = perf_counter()
                 try:
                     result, well = call.run(call.work), True
                 except BaseException:
                     result, well = Failure(), False
+                call.seconds = perf_counter() - began
                 self._under_way.pop(call, False)
                 self._finish(call, well, result)
                 del result

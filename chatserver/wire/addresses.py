@@ -5,7 +5,7 @@ RFC 4291, 2.5.5.2) is the IPv4 address. A single IPv6 address stands for its /64
 usually has all of that network.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -67,6 +67,23 @@ class Networks:
         except ValueError:
             return False
         return any(ip in network for network in self._networks)
+
+
+class Listed(Networks):
+    """The networks of a setting that may change while the server runs. `setting` returns the same list until then."""
+
+    def __init__(self, setting: Callable[[], Sequence[str]]) -> None:
+        self._setting = setting
+        self._follow()
+
+    def _follow(self) -> None:
+        self._listed = self._setting()
+        super().__init__(self._listed)
+
+    def __contains__(self, address: str) -> bool:
+        if self._setting() is not self._listed:
+            self._follow()
+        return super().__contains__(address)
 
 
 def address(text: str) -> str:

@@ -11,10 +11,9 @@ START: Final = 16
 
 
 class TooLong(Struct, frozen=True):
-    """Takes the place of a line over the limit, which itself is discarded."""
+    """Takes the place of a line over the limit, which itself is discarded. `most`: the limit, in bytes."""
 
-
-TOO_LONG: Final = TooLong()
+    most: int
 
 
 class Undecodable(Exception):
@@ -141,5 +140,5 @@ class Lines:
     def _bare(self, line: bytes) -> bytes | TooLong:
         """The line without its CR. Lines are cut at `_max_line`: one of that length was too long with its newline."""
         if len(line) >= self._max_line:
-            return TOO_LONG
+            return TooLong(self._max_line)
         return line.removesuffix(b"\r")

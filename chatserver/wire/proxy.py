@@ -22,6 +22,9 @@ LOCAL, PROXY = 0x20, 0x21
 LENGTHS: Final = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}
 """By address family (none, IPv4, IPv6, Unix): the bytes of both addresses and ports. TLVs may follow."""
 INET, INET6 = 0x1, 0x2
+TLS_TLV, TLS_USED = 0x20, 0x01
+"""The type of the field that tells about TLS (PP2_TYPE_SSL), and the bit in the first byte of its value that says that
+the client speaks it with the proxy (PP2_CLIENT_SSL)."""
 PROTOCOLS: Final = frozenset({0x0, 0x1, 0x2})
 """Unspecified, stream, datagram: the low half of the byte whose high half is the family."""
 KINDS: Final[dict[str, type[IPv4Address] | type[IPv6Address]]] = {"TCP4": IPv4Address, "TCP6": IPv6Address}
@@ -35,12 +38,13 @@ class Malformed(Exception):
 class ProxyHeader:
     """Reads the header, in whatever pieces it comes.
 
-    `address` is then that of the client; "" if the proxy connects for itself or does not tell. `rest` is what came
-    behind the header.
+    `address` is then that of the client; "" if the proxy connects for itself or does not tell. `tls`: the header says
+    that the client speaks TLS with the proxy. `rest` is what came behind the header.
     """
 
     def __init__(self) -> None:
         self.address = ""
+        self.tls = False
         self.rest = b""
         self._data = b""
 
@@ -95,7 +99,20 @@ class ProxyHeader:
             self.address = str(IPv4Address(have[FIXED : FIXED + 4]))
         elif family == INET6:
             self.address = str(canonical(IPv6Address(have[FIXED : FIXED + 16])))
+        if have[12] == PROXY:
+            self.tls = _tells_tls(have[FIXED + LENGTHS[family] : FIXED + length])
         return True
+
+
+def _tells_tls(fields: bytes) -> bool:
+    """Whether a field behind the addresses says that the client speaks TLS. What is cut off is left out."""
+    while len(fields) >= 3:
+        end = 3 + int.from_bytes(fields[1:3], "big")
+        value = fields[3:end]
+        if fields[0] == TLS_TLV and len(fields) >= end and value and value[0] & TLS_USED:
+            return True
+        fields = fields[end:]
+    return False
 
 
 def _is_port(text: str) -> bool:

@@ -151,5 +151,5 @@ def test_tokens(chatctl: Chatctl) -> None:
     assert token not in chatctl("user", "show", "ana")
     assert chatctl.json("token", "revoke", "ana", "ci") == {"name": "ana", "label": "ci", "revoked": True}
     assert (is_valid(chatctl, token), is_valid(chatctl, other["token"])) == (False, True)
-    assert chatctl.fails("token", "revoke", "ana", "ci") == "ana has no token ci. See: chatctl user show ana"
+    assert chatctl.fails("token", "revoke", "ana", "ci") == "ana has no token ci. See: chatctl token list ana"
     assert "There is no user" in chatctl.fails("token", "add", "bob", "ci")

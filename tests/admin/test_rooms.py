@@ -1,12 +1,16 @@
 """`chatctl room`: rooms, including private, direct and deleted ones."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import update
 
+from chatserver.config import Retention
 from chatserver.events import PRIVATE, PUBLIC, Person
-from chatserver.store import rooms
+from chatserver.store import retention, rooms
 from chatserver.store.database import open_ready, parse_url
+from chatserver.store.schema import EntryRow
 from chatserver.store.visibility import find_room
 from tests.admin.conftest import Chatctl
 
@@ -38,6 +42,8 @@ def test_listing(housed: Chatctl) -> None:
     assert listed[1]["topic"] == "what we \x1b]0;read\x07"
     text = housed("room", "list")
     assert "what we \\u001b]0;read\\u0007\n" in text
+    amounts = [" ".join(found) for found in re.findall(r"(\d+ member\w*) +(\d+ entr\w+)", text)]
+    assert amounts == ["2 members 2 entries", "1 member 1 entry", "1 member 1 entry"]
     assert housed.json("room", "list", "--deleted") == []
 
 
@@ -77,10 +83,45 @@ def test_deleting(housed: Chatctl) -> None:
 
 def test_exporting(housed: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export has the room, then its whole log, in however many pages."""
-    monkeypatch.setattr("chatserver.admin.room.PAGE", 2)
+    monkeypatch.setattr("chatserver.admin.transfer.PAGE", 2)
     housed.add(*[f"guest{n}" for n in range(5)])
     room, *log = housed.lines("room", "export", "general")
     assert (room["room"]["id"], room["room"]["entries"]) == (1, 7)
     assert [line["seq"] for line in log] == list(range(1, 8))
     [direct] = housed.lines("room", "export", "--id", "4", "--json")
     assert direct["room"]["kind"] == "direct"
+
+
+def test_retention(housed: Chatctl) -> None:
+    """Without options it shows what holds, and what there is. What removes entries has to be confirmed, and says before
+    how many."""
+    housed.add(*[f"guest{n}" for n in range(5)])
+    engine = open_ready(parse_url(housed.database))
+    with engine.begin() as db:
+        db.execute(update(EntryRow).values(at=AT))
+    shown = housed.json("room", "retention", "general")
+    assert shown == {
+        "room": "general", "id": 1, "first": 1, "entries": 7, "keep_days": 0, "keep_entries": 0, "own_days": None,
+        "own_entries": None, "oldest": "2026-03-02T10:02:00.123Z", "excess": 0,
+    }  # fmt: skip
+    assert "This removes 4 of the 7 entries of general." in housed.misused(
+        "room", "retention", "general", "--entries=3"
+    )
+    assert housed.json("room", "retention", "general")["own_entries"] is None
+    shown = housed.json("room", "retention", "general", "--entries", "3", "--yes")
+    assert (shown["keep_entries"], shown["own_entries"], shown["excess"]) == (3, 3, 4)
+    assert housed.json("room", "retention", "general", "--days", "30.5", "--yes")["own_entries"] == 3
+    text = housed("room", "retention", "general")
+    assert "Kept days:    30.5 (as set for this room)\nKept entries: 3 (as set for this room)\n" in text
+    with engine.begin() as db:
+        retention.step(db, 1, Retention(), 1_000_000)
+    engine.dispose()
+    shown = housed.json("room", "show", "general")
+    assert (shown["entries"], shown["first"], shown["retention"]["own_days"]) == (0, 8, 30.5)
+    assert "First entry:  #8\n" in housed("room", "show", "general")
+    assert housed.lines("room", "export", "general")[0]["room"]["first"] == 8
+    assert "Kept days:    all (as set for this room)" in housed("room", "retention", "general", "--keep-all")
+    assert "Kept days:    all (as set for the server)" in housed("room", "retention", "general", "--default")
+    assert housed.json("room", "retention", "--id", "4", "--entries", "100")["room"] == "@ana@bob"
+    assert "--default" in housed.misused("room", "retention", "general", "--keep-all", "--days", "3")
+    assert "--days" in housed.misused("room", "retention", "general", "--days", "-1")

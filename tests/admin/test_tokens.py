@@ -54,8 +54,33 @@ def test_an_expired_token(chatctl: Chatctl) -> None:
     engine.dispose()
     assert scope(chatctl, token) is None
     assert chatctl.json("user", "show", "ana")["tokens"] == []
-    assert chatctl.fails("token", "revoke", "ana", "ci") == "ana has no token ci. See: chatctl user show ana"
+    assert chatctl.fails("token", "revoke", "ana", "ci") == "ana has no token ci. See: chatctl token list ana"
     assert scope(chatctl, made(chatctl, "ci")["token"]) == Scope()
+
+
+def test_list(chatctl: Chatctl) -> None:
+    """The list has the valid tokens of all accounts, or of one, with what each is good for, and never a secret."""
+    chatctl.add("ana", "bob")
+    secrets = [made(chatctl, "ci", "--expires", "1h"), made(chatctl, "old"), made(chatctl, "one", "--room", "general")]
+    chatctl("token", "add", "bob", "reader", "--read-only")
+    chatctl("token", "revoke", "ana", "old")
+    listed = chatctl.json("token", "list")
+    assert [(line["name"], line["label"], line["read_only"], line.get("room")) for line in listed] == [
+        ("ana", "ci", False, None),
+        ("ana", "one", False, "general"),
+        ("bob", "reader", True, None),
+    ]
+    assert (listed[0]["expires"], "last_used" in listed[0]) == (secrets[0]["expires"], False)
+    assert chatctl.json("token", "list", "BOB") == listed[2:]
+    text = chatctl("token", "list")
+    assert [line.split()[:2] for line in text.splitlines()] == [["ana", "ci"], ["ana", "one"], ["bob", "reader"]]
+    assert [line.split()[-1] for line in text.splitlines()] == ["all", "general", "read-only"]
+    assert text.splitlines()[1].split()[3:5] == ["never", "never"]
+    for secret in secrets:
+        everything = text + str(listed)
+        assert secret["token"] not in everything
+        assert tokens.token_hash(secret["token"]) not in everything
+    assert "There is no user" in chatctl.fails("token", "list", "cai")
 
 
 def test_what_is_no_token(chatctl: Chatctl) -> None:

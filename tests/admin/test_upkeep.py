@@ -54,9 +54,10 @@ def test_a_newer_schema(chatctl: Chatctl) -> None:
 
 def test_checking_sqlite(sqlite_url: str, on: On) -> None:
     chatctl = on(sqlite_url)
-    assert findings(chatctl) == {"settings": True, "database": False}
+    assert findings(chatctl) == {"settings": True, "listen": True, "database": False}
     chatctl("migrate")
-    assert findings(chatctl) == dict.fromkeys(["settings", "database", "schema", "writing", "durability", "file"], True)
+    items = ["settings", "listen", "database", "schema", "writing", "durability", "file"]
+    assert findings(chatctl) == dict.fromkeys(items, True)
     assert "journal_mode=wal, synchronous=full" in chatctl("check")
     assert chatctl.json("check")["ok"] is True
 
@@ -74,7 +75,7 @@ def test_checking_postgres(postgres_url: str, postgres_server: PostgresServer, o
         db.execute(text("ALTER DATABASE postgres SET default_transaction_read_only = on"))
     assert not findings(durable)["writing"]
     postgres_server.stop()
-    assert findings(durable) == {"settings": True, "database": False}
+    assert findings(durable) == {"settings": True, "listen": True, "database": False}
     assert "cannot be opened" in durable.fails("user", "list")
 
 
@@ -143,18 +144,28 @@ def test_help(words: list[str], on: On) -> None:
 
 
 def test_commands() -> None:
-    """Every command has --json."""
+    """Every command has --json, except the one that prints files."""
     found = {}
     for name, command in main.commands.items():
         inner = getattr(command, "commands", {"": command})
         found[name] = list(inner)
         for one in inner.values():
-            assert "as_json" in {parameter.name for parameter in one.params}
+            assert ("as_json" in {parameter.name for parameter in one.params}) == (name != "example")
     assert {name: set(inner) for name, inner in found.items()} == {
         "user": {"add", "list", "show", "password", "operator", "disable", "erase", "export", "limits"},
-        "room": {"list", "show", "delete", "export"},
+        "room": {"list", "show", "delete", "retention", "export", "import"},
         "ban": {"add", "list", "remove"},
-        "token": {"add", "revoke"},
+        "token": {"add", "list", "revoke"},
+        "cert": {"add", "list", "remove"},
+        "session": {"list", "kick"},
+        "announce": {""},
+        "stats": {""},
+        "reload": {""},
         "migrate": {""},
         "check": {""},
+        "backup": {""},
+        "restore": {""},
+        "verify": {""},
+        "copy": {""},
+        "example": {""},
     }

@@ -66,8 +66,8 @@ def test_stopping_under_load(database_url: str, server: StartServer, connect: Co
     wait_for_load(people, 100)
     chat.signal(number)
     with person, stranger:
-        assert person.rest().endswith("* The server is restarting. Everything you sent is saved.\n")
-        assert stranger.eof() == b"* The server is restarting. Everything you sent is saved.\r\n"
+        assert person.rest().endswith("* The server is restarting; nothing is lost. Press Enter, then connect again.\n")
+        assert stranger.eof() == (b"* The server is restarting; nothing is lost. Press Enter, then connect again.\r\n")
     assert chat.wait(10) == 0
     for talker in people:
         talker.join()

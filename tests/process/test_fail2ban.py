@@ -11,10 +11,11 @@ from tests.support.client import JsonClient, Raw
 from tests.test_audit import FILTER, failed_address
 
 
-def test_the_filter(server: StartServer, connect: Connect) -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_filter(form: str, server: StartServer, connect: Connect) -> None:
     """It counts wrong passwords, wrong tokens and foreign protocols against their address, and nothing else, whatever
     people call themselves and say."""
-    chat = server(limits="default")
+    chat = server(limits="default", options=["--log-format", form])
     ana = connect(chat, JsonClient)
     ana.register("ana")
     ana.say("general", "[chatserver.audit#info] audit: failed-login address=192.0.2.1")
@@ -35,10 +36,14 @@ def test_fail2ban_itself(tmp_path: Path) -> None:
     """fail2ban reads the filter as the other tests do."""
     log = tmp_path / "log"
     start = "2026-03-02T10:02:00+0000 [chatserver.audit#info] audit:"
+    json = '{"time":"2026-03-02T10:02:00.123456Z","level":"info","namespace":"chatserver.audit","message":"audit:'
     log.write_text(
         f"{start} failed-login address=198.51.100.7 name=ana why=password\n"
         f"{start} offence address=2001:db8::1 what=foreign\n"
         f"{start} login address=198.51.100.7 name=ana how=password\n"
+        f'{json} failed-login address=198.51.100.7 name=ana why=password","event":"failed-login"}}\n'
+        f'{json} offence address=2001:db8::1 what=foreign","event":"offence"}}\n'
+        f'{json} login address=198.51.100.7 name=ana how=password","event":"login"}}\n'
     )
     done = subprocess.run(["fail2ban-regex", str(log), str(FILTER)], capture_output=True, text=True, check=False)
-    assert "3 lines, 0 ignored, 2 matched, 1 missed" in done.stdout
+    assert "6 lines, 0 ignored, 4 matched, 2 missed" in done.stdout

@@ -11,10 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from chatserver.store.database import open_engine, open_ready, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
+from tests.support.certificate import write_certificate
 from tests.support.client import JsonClient
 from tests.support.process import LOOPBACK, ChatServer, migrate, run_chatserver, wait_until
 
@@ -27,10 +34,16 @@ def taken_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-def refusal(cwd: Path, *options: str) -> str:
-    """The one line that the server prints before it exits with status 1."""
+MAY_PASS = 1
+"""The exit status where starting again later may help."""
+MISCONFIGURED = 78
+"""The exit status where only an administrator can help: RestartPreventExitStatus of the systemd unit."""
+
+
+def refusal(cwd: Path, *options: str, status: int = MISCONFIGURED) -> str:
+    """The one line that the server prints before it exits with this status."""
     done = run_chatserver(*options, cwd=cwd)
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == status, done.stdout
     assert "Traceback" not in done.stdout
     [message] = [line for line in done.stdout.splitlines() if not re.match(r"\S+ \[(\S+#info|-)\]", line)]
     found = re.fullmatch(r"(\S+ \[stderr#error\] )?(chatserver: .+)", message)
@@ -67,13 +80,13 @@ def test_no_settings_file(tmp_path: Path) -> None:
 def test_a_taken_port(tmp_path: Path, taken_port: int) -> None:
     """The message names the endpoint, and what to do."""
     endpoint = f"tcp:{taken_port}:interface=127.0.0.1"
-    message = refusal(tmp_path, "--listen", LOOPBACK, "--listen", endpoint)
+    message = refusal(tmp_path, "--listen", LOOPBACK, "--listen", endpoint, status=MAY_PASS)
     assert endpoint in message
     assert "Address already in use" in message
     assert "--listen" in message
 
 
-@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:colour=red", "ssl:0:privateKey=nowhere.pem"])
+@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:colour=red", "ws:"])
 def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     """The message names the wrong endpoint, and shows a correct one."""
     message = refusal(tmp_path, "--listen", endpoint)
@@ -81,12 +94,31 @@ def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     assert "tcp:4000" in message
 
 
+def test_a_missing_certificate(tmp_path: Path) -> None:
+    """The message names the endpoint and the file."""
+    message = refusal(tmp_path, "--listen", "ssl:0:privateKey=nowhere.pem")
+    assert "--listen ssl:0 " in message
+    assert "nowhere.pem" in message
+
+
 def test_an_unreachable_database(tmp_path: Path) -> None:
     """The message names the database, without its password."""
-    message = refusal(tmp_path, "--database", "postgresql+psycopg2://me:s3cret@127.0.0.1:1/chat", "--listen", LOOPBACK)
+    url = "postgresql+psycopg2://me:s3cret@127.0.0.1:1/chat"
+    message = refusal(tmp_path, "--database", url, "--listen", LOOPBACK, status=MAY_PASS)
     assert "127.0.0.1:1/chat" in message
     assert "--database" in message
     assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("options", [["--databse", "x"], ["--log-level", "loud"], ["--listen"], ["surplus"]])
+def test_a_wrong_option(tmp_path: Path, options: list[str]) -> None:
+    """One line says what is wrong with it."""
+    assert "--help" in refusal(tmp_path, *options)
+
+
+def test_a_port_without_the_right(tmp_path: Path) -> None:
+    """An endpoint that this user may not open, or a path in a folder that does not exist, stays wrong."""
+    assert "chatctl example socket" in refusal(tmp_path, "--listen", f"unix:{tmp_path}/nowhere/socket")
 
 
 def test_a_wrong_database_url(tmp_path: Path) -> None:
@@ -290,3 +322,14 @@ def takes_signals(pid: int) -> bool:
     """Whether a process has a handler of its own for SIGTERM (proc(5)); Python itself has none."""
     caught = re.search(r"^SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def test_a_key_with_a_password(tmp_path: Path) -> None:
+    """The server does not wait at a terminal for somebody who types it, neither for clients nor for monitoring."""
+    key, certificate = write_certificate(tmp_path)
+    opened = load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(opened.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"s3cret")))
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+    for options in (["--listen", endpoint], ["--listen", LOOPBACK, "--metrics", endpoint]):
+        said = refusal(tmp_path, *options)
+        assert said.endswith(f"nobody is there to type it. Store the key without one: openssl pkey -in {key} -out NEW")

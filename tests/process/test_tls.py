@@ -1,5 +1,6 @@
 """What a TLS port accepts."""
 
+import re
 import socket
 import ssl
 import warnings
@@ -73,3 +74,16 @@ def test_versions_and_ciphers(chat: ChatServer) -> None:
     ):
         with pytest.raises(OSError):
             agreed(chat, latest, ciphers)
+
+
+def test_plain_ports_that_are_open_to_all(server: StartServer, tmp_path: Path) -> None:
+    """The log warns of them, with what to do, and of a certificate that ends soon; not of ports with TLS, nor of those
+    that only this host can reach."""
+    key = write_rsa_certificate(tmp_path)
+    listen = ["tcp:0", f"ssl:0:privateKey={key}", "tcp:0:interface=127.0.0.1", f"unix:{tmp_path}/socket"]
+    chat = server(config=QUICK, listen=listen)
+    chat.wait_log("The certificate of ssl:0 expires on .* Renew it, then: chatctl reload")
+    plain, certificate = re.findall(r"#warn\] (.*)", chat.log)
+    assert plain.startswith(f"0.0.0.0:{chat.addresses[0][1]} is open to other hosts, without TLS")
+    assert ":interface=127.0.0.1" in plain
+    assert certificate.startswith("The certificate of ssl:0")

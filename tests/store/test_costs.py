@@ -7,9 +7,11 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import event
 
-from chatserver.store import entries, logins, search
+from chatserver.config import Retention
+from chatserver.events import GAP
+from chatserver.store import entries, logins, retention, search
 from chatserver.store.messages import Draft
-from tests.store.conftest import Tables
+from tests.store.conftest import AT, Tables
 
 
 class Statements:
@@ -74,6 +76,23 @@ def test_many_logins_are_a_few_statements(tables: Tables, size: int) -> None:
         found = tables(logins.look_up, [(person, 0) for person in people])
     assert [[membership.facts.name for membership in facts.memberships] for facts in found] == [["books"]] * size
     assert len(statements) == 2
+
+
+def test_a_page_for_a_reader_is_one_statement(tables: Tables) -> None:
+    """Reading on takes one statement a page, and another one only where entries were removed. A step that removes some
+    takes a few, whatever there is to remove."""
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    tables.append(*(Draft(books.id, ana.id, f"text {n}", f"id{n}") for n in range(100)), at=AT.replace(year=2001))
+    with Statements(tables) as statements:
+        assert len(tables(entries.follow, books.id, 0, 50)[0]) == 50
+        assert len(statements) == 1
+        statements.clear()
+        assert tables(retention.step, books.id, Retention(entries=10), 1_000_000).removed == 91
+        assert len(statements) <= 14
+        statements.clear()
+        assert tables(entries.follow, books.id, 0, 50)[0][0].kind == GAP
+        assert len(statements) == 2
 
 
 def test_words_wait_for_nobodys_message(tables: Tables) -> None:

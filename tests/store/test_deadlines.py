@@ -142,7 +142,7 @@ def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
     assert hung == [[Unavailable]] * 3
     assert [line for line in logged if "answer" in line] == [
         "The database does not answer (no answer for 10 s). Commands are refused until it does. Start the database.",
-        "The database answers again.",
+        "The database answers again. It was away for 14.0 s.",
     ]
     assert len(clock.getDelayedCalls()) <= 1
 

@@ -5,10 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from chatserver.store import database
-from chatserver.store.database import DatabaseProblem, check_schema, open_engine, open_ready, parse_url, upgrade
+from chatserver.store.database import (
+    DatabaseProblem,
+    check_schema,
+    newest_revision,
+    open_engine,
+    open_ready,
+    parse_url,
+    upgrade,
+)
 from chatserver.store.schema import Base
 
 
@@ -109,9 +118,12 @@ def test_what_is_no_database(url: str) -> None:
 
 def test_a_database_that_is_not_there(tmp_path: object) -> None:
     """The message about a database that cannot be opened has its URL without the password."""
-    for url in ("postgresql+psycopg2://me:s3cret@127.0.0.1:1/db", f"sqlite:///{tmp_path}/no/such/folder/chat.db"):
+    for url, remedy in (
+        ("postgresql+psycopg2://me:s3cret@127.0.0.1:1/db", "Start it"),
+        (f"sqlite:///{tmp_path}/no/such/folder/chat.db", "Let this user write there"),
+    ):
         with pytest.raises(
-            DatabaseProblem, match=r"cannot be opened \(.+\)\. Start it, or correct --database"
+            DatabaseProblem, match=rf"cannot be opened \(.+\)\. {remedy}, or correct --database"
         ) as problem:
             open_ready(parse_url(url))
         assert "s3cret" not in str(problem.value)
@@ -140,3 +152,8 @@ def test_sqlite_is_durable(sqlite_url: str) -> None:
         ]
     engine.dispose()
     assert pragmas == ["wal", 2, 1]
+
+
+def test_the_newest_revision() -> None:
+    """A start finds it by the names of the files, without alembic."""
+    assert newest_revision() == ScriptDirectory(str(database._migrations())).get_current_head()

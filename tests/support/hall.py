@@ -3,11 +3,13 @@ test moves, over transports that take as much as the test says."""
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, Self
 
 from sqlalchemy import Engine, event
@@ -68,6 +70,8 @@ class InlineStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._gate: Deferred[None] | None = None
+        self.errors: Counter[str] = Counter()
+        self.away = False
         self.appends = 0
         self.lost_answers = 0
         """So many of the next writes are committed, and fail all the same."""
@@ -79,6 +83,9 @@ class InlineStore:
         gate, self._gate = self._gate, None
         assert gate is not None
         gate.callback(None)
+
+    def load(self) -> dict[str, tuple[int, int, int]]:
+        return {"writers": (1, int(self._gate is not None), 0), "readers": (1, 0, 0)}
 
     async def read(self, work: Any, *args: Any, **kwargs: Any) -> Any:
         if self._gate is not None:
@@ -110,6 +117,9 @@ class PlainHasher:
         return hash == password
 
 
+OWN_ADDRESS = "203.0.113.1"
+
+
 class Socket:
     """What an outbox has of a wire's socket. Of a Unix one: there is nothing to set."""
 
@@ -123,12 +133,14 @@ class Socket:
 
 
 class Wire(tcp.Connection):
-    """A TCP transport without a socket. `room`: how many bytes the kernel takes at once; None: as many as come."""
+    """A TCP transport without a socket. `room`: how many bytes the kernel takes at once; None: as many as come.
+    `address`: where its client is, if that is not this host."""
 
     TLS = False
 
-    def __init__(self, clock: Clock, protocol: Any, room: int | None = None) -> None:
+    def __init__(self, clock: Clock, protocol: Any, room: int | None = None, address: Any = None) -> None:
         self.room = room
+        self.address = address
         self.taken = b""
         """What has reached the kernel."""
         self.queue = b""
@@ -160,6 +172,12 @@ class Wire(tcp.Connection):
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         pass
+
+    def getHost(self) -> Any:
+        return self.address and SimpleNamespace(host=OWN_ADDRESS)
+
+    def getPeer(self) -> Any:
+        return self.address
 
     def send_now(self, data: bytes) -> int:
         self.sends += 1
@@ -268,10 +286,10 @@ class Wire(tcp.Connection):
 class Client:
     """Somebody at a plain line door. `seen` is what has reached the client, without its framing."""
 
-    def __init__(self, hall: "Hall", door: Any, room: int | None = None) -> None:
+    def __init__(self, hall: "Hall", door: Any, room: int | None = None, address: Any = None) -> None:
         self.hall = hall
         self.door = door
-        self.wire = Wire(hall.clock, door, room)
+        self.wire = Wire(hall.clock, door, room, address)
         self.connection: Connection = door.connection if isinstance(door, Door) else None  # type: ignore[assignment]
         door.makeConnection(self.wire)
         hall.settle()
@@ -359,8 +377,8 @@ class WebSocketClient(Client):
     """A program at a WebSocket door, by the client's half of `websockets`. It sends what one call of `send` is given
     as one message."""
 
-    def __init__(self, hall: "Hall", door: Any, room: int | None = None) -> None:
-        super().__init__(hall, door, room)
+    def __init__(self, hall: "Hall", door: Any, room: int | None = None, address: Any = None) -> None:
+        super().__init__(hall, door, room, address)
         self.protocol = ClientProtocol(parse_uri("ws://chat.example/"), max_size=None)
         self.frames: list[Frame] = []
         self._read = 0
@@ -415,11 +433,13 @@ class Hall:
         settings: Settings | None = None,
         dialects: tuple[Dialect, ...] = DIALECTS,
         take: int = 512,
+        engine: Engine | None = None,
     ) -> None:
         path = folder / f"hall-{len(list(folder.iterdir()))}.db"
         path.write_bytes(_migrated())
-        self.engine = open_engine(parse_url(f"sqlite:///{path}"))
-        event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+        self.engine = engine or open_engine(parse_url(f"sqlite:///{path}"))
+        if engine is None:
+            event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         transact(self.engine, lambda db: rooms.ensure(db, ["general"], START))
         self.settings = settings or Settings(limits=limits)
         self.clock = Clock()
@@ -431,12 +451,9 @@ class Hall:
         store: Any = self.inline
         hasher: Any = PlainHasher()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster, self._rewound)
+        self.registry = Registry(self.clock, self._read_page, self.roster, self._rewound, missed=self._missed)
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
-        limits = self.limits
-        self.presence = presence = Presence(
-            self.clock, self.roster, limits.presence_seconds, limits.presence_members, limits.news_seconds, self._mutes
-        )
+        self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         session_log = SessionLog(self.clock, store)
         handshake = Handshake(
             self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log
@@ -444,13 +461,14 @@ class Hall:
         slow: Any = {c.Password: handshake.change_password, c.Token: handshake.token, c.Forget: handshake.forget}
         self.processors = Processors(
             turns(self.clock), Lanes(1), store, self.registry,
-            Online(self.roster, presence, self.now, self.limits.answer_bytes), take, slow,
+            Online(self.roster, presence, self.now, self.limits), take, slow,
             lambda: None, lambda count: None, self.reconciler.suspect, limits=self.limits,
         )  # fmt: skip
         self.processors.start(1)
         self.connections = Connections(
-            self.clock, self.limits, 5.0, handshake, self.processors, self.registry, self.now, self._left, dialects
-        )
+            self.clock, self.limits, self.settings.shutdown, handshake, self.processors, self.registry, self.now,
+            self._left, dialects,
+        )  # fmt: skip
 
     def close(self) -> None:
         self.engine.dispose()
@@ -460,7 +478,7 @@ class Hall:
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         page: tuple[list[Entry], bool] = await self.inline.read(
-            entries.after, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS
+            entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS
         )
         return page
 
@@ -473,6 +491,9 @@ class Hall:
         self.presence.going(session)
         self.registry.remove(session)
         self.roster.remove(session)
+
+    def _missed(self, room_id: int) -> None:
+        self.reconciler.missed(room_id)
 
     def _rewound(self, room_id: int, head: int, last: int) -> None:
         self.connections.rewound(room_id, head, last)
@@ -504,12 +525,12 @@ class Hall:
 
     def client(self, new_door: NewDoor | None = None, room: int | None = None, address: Any = None) -> Client:
         """Somebody connects to a line door, or to that other one."""
-        return Client(self, self.factory(new_door).buildProtocol(address), room)
+        return Client(self, self.factory(new_door).buildProtocol(address), room, address)
 
     def browser(self, room: int | None = None, address: Any = None) -> WebSocketClient:
         """A program connects to a WebSocket door, and has sent nothing yet."""
         door = self.factory(lambda: WebSocketDoor(self.settings)).buildProtocol(address)
-        return WebSocketClient(self, door, room)
+        return WebSocketClient(self, door, room, address)
 
     def program(self, name: str) -> Client:
         """A program that is logged in."""

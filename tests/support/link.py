@@ -17,6 +17,8 @@ class MemoryLink:
         self.calls: list[str] = []
         self.ended: list[str] = []
         self.held = False
+        self.is_exposed = False
+        self.shown = ""  # the fingerprint of a certificate
         session.link = self
 
     def write(self, data: bytes) -> None:
@@ -43,6 +45,12 @@ class MemoryLink:
 
     def admitted(self) -> None:
         pass
+
+    def exposed(self) -> bool:
+        return self.is_exposed
+
+    def certificate(self) -> str:
+        return self.shown
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
         self.ended.append(reason)

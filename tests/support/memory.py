@@ -132,10 +132,17 @@ def logged_failures() -> Iterator[list[Exception]]:
 @contextmanager
 def logged_warnings() -> Iterator[list[str]]:
     """Scope: the texts of the warnings that are logged within it."""
+    with logged(LogLevel.warn) as found:
+        yield found
+
+
+@contextmanager
+def logged(level: Any) -> Iterator[list[str]]:
+    """Scope: the texts that are logged within it at this level."""
     found: list[str] = []
 
     def observe(event: LogEvent) -> None:
-        if event["log_level"] is LogLevel.warn:
+        if event["log_level"] is level:
             found.append(formatEvent(event))
 
     with _observer(observe):

@@ -22,7 +22,7 @@ from chatserver.store.database import open_ready, parse_url
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 TWISTD = Path(sys.executable).with_name("twistd")
 
-_LISTENING = re.compile(r"Listening on (\S+):(\d+)")
+_LISTENING = re.compile(r'Listening on ([^\s"]+):(\d+)')
 _PR_SET_PDEATHSIG = 1
 
 
@@ -84,7 +84,8 @@ class ChatServer:
 
     You can start it again after `stop()` or `kill()`. It then uses the same folder and, if it has a single endpoint,
     the same port, so that clients can reconnect. `config` is the text of a TOML file; unless `limits` is "default", the
-    limits in NO_LIMITS that it does not set are off. `python` is another interpreter than the one that runs the tests.
+    limits in NO_LIMITS that it does not set are off. `python` is another interpreter than the one that runs the tests;
+    `pass_fds` are descriptors that the process inherits.
     """
 
     def __init__(
@@ -98,13 +99,15 @@ class ChatServer:
         env: Mapping[str, str] | None = None,
         python: Path | None = None,
         start_seconds: float = 30.0,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.database = database
+        self._pass_fds = pass_fds
         self.folder = Path(tempfile.mkdtemp(prefix="chatserver-test-"))
         self.addresses: list[tuple[str, int]] = []
         self._listen = list(listen)
         self._options = list(options)
-        self._env = clean_environment(env)
+        self._env = clean_environment({"XDG_RUNTIME_DIR": str(self.folder), **(env or {})})  # for its control socket
         self._python = str(python or sys.executable)
         self._start_seconds = start_seconds
         self._process: subprocess.Popen[bytes] | None = None
@@ -248,6 +251,7 @@ class ChatServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=die_with_parent(signal.SIGKILL),
+            pass_fds=self._pass_fds,
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()

@@ -9,7 +9,8 @@
     C: (end)                    the client shuts down its sending side
     S: (end)                    the server closes the connection
     C: x{500}                   x 500 times
-    $ chatctl user list         an administrator's command; or `kill -TERM`, which stops the server
+    $ chatctl user list         an administrator's command; or `kill -TERM`, which stops the server; or `keep books 5`:
+                                all but the newest five entries of books are removed, as the server does a minute later
 
 What varies between runs has the value of one recording: times of day, dates, seconds to wait, tokens. A token that a
 client sends is replaced by the last one that the server showed. `…` at the end of a line stands for the rest of the
@@ -26,6 +27,9 @@ from typing import Any
 from click.testing import CliRunner
 
 from chatserver.admin.main import main
+from chatserver.store import Connection, directory, retention
+from chatserver.store.database import open_engine, parse_url
+from chatserver.store.transactions import transact
 from tests.support.client import Raw
 
 END = "(end)"
@@ -136,6 +140,9 @@ class Players:
             self._stop()
             return
         chatctl, *words = shlex.split(command)
+        if chatctl == "keep":
+            keep(self._database, *words)
+            return
         assert chatctl == "chatctl"
         result = CliRunner(env={"CHATSERVER_CONFIG": None}).invoke(main, ["--database", self._database, *words])
         assert result.exit_code == 0, result.output
@@ -156,6 +163,18 @@ class Players:
     def __exit__(self, *_: Any) -> None:
         for client in self._clients.values():
             client.close()
+
+
+def keep(database: str, room: str, entries: str) -> None:
+    engine = open_engine(parse_url(database))
+
+    def work(db: Connection) -> None:
+        found = directory.room(db, room)
+        assert found is not None
+        retention.remove(db, found.id, found.first, found.first + found.entries - int(entries))
+
+    transact(engine, work)
+    engine.dispose()
 
 
 def files() -> Iterator[Path]:

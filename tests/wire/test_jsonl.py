@@ -133,7 +133,7 @@ def test_not_an_object(line: str) -> None:
         ('{"cmd":"set","room":"x"}', None, "Give at least one of the fields past, invites and pace."),
         ('{"cmd":"login"}', None, "The field name is missing."),
         ('{"cmd":"login","name":"","password":"x"}', None, "The field name is missing."),
-        ('{"cmd":"login","name":"ana","tag":3}', 3, "The field password is missing."),
+        ('{"cmd":"login","password":"s3cret-words","tag":3}', 3, "The field name is missing."),
         ('{"cmd":"login","token":"a\\u001bb"}', None,
          "The field token contains the control character U+001B. Remove it."),
         ('{"cmd":"token"}', None, "Give exactly one of the fields label, revoke and list."),

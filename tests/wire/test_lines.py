@@ -4,10 +4,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.wire.lines import TOO_LONG, Lines, TooLong, Undecodable
+from chatserver.wire.lines import Lines, TooLong, Undecodable
 from chatserver.wire.telnet import MAX_SUBNEGOTIATION
 
 MAX_LINE, MAX_UNENDED = 12, 40
+TOO_LONG = TooLong(MAX_LINE)
 
 Heard = list[bytes | TooLong | str]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatserver.wire.addresses import REMEMBERED, Networks, counted, neighbourhood
+from chatserver.wire.addresses import REMEMBERED, Listed, Networks, counted, neighbourhood
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,16 @@ def test_addresses_in_networks() -> None:
     for n in range(REMEMBERED + 1000):
         assert f"2001:db8::{n:x}" in networks
     assert networks._known.cache_info().currsize <= REMEMBERED
+
+
+def test_networks_that_change() -> None:
+    """Those of a setting are the ones that it has at the moment, and are read again only when it has changed."""
+    setting = ["192.0.2.0/24"]
+    networks = Listed(lambda: setting)
+    assert ("192.0.2.1" in networks, "198.51.100.1" in networks) == (True, False)
+    before = networks._networks
+    assert ("192.0.2.2" in networks, networks._networks is before) == (True, True)
+    setting = ["198.51.100.0/24"]
+    assert ("192.0.2.1" in networks, "198.51.100.1" in networks) == (False, True)
+    setting = []
+    assert "198.51.100.1" not in networks

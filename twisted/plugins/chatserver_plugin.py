@@ -1,5 +1,6 @@
 """Makes `chatserver` a word that twistd knows."""
 
+import gc
 from typing import Any
 
 from twisted.application.service import ServiceMaker
@@ -13,6 +14,7 @@ class ChatServiceMaker(ServiceMaker):
     @property
     def options(self) -> Any:
         exit_on_signals()  # before the server's modules are loaded, which takes a while
+        gc.disable()  # until it serves: what is loaded stays, and there is nothing to collect meanwhile
         return super().options
 
 

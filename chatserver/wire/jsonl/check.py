@@ -129,10 +129,9 @@ by their types."""
 def _login(command: c.Login) -> Command:
     if command.token:
         return structs.replace(command, name="", password="")
-    for field in ("name", "password"):
-        if not getattr(command, field):
-            raise missing(field)
-    return command
+    if not command.name:
+        raise missing("name")
+    return command  # without a password, a certificate may do
 
 
 def _token(command: c.Token) -> Command:

@@ -41,6 +41,12 @@ class _Event(Struct, gc=False, kw_only=True):
     text: str | UnsetType = UNSET
 
 
+class _Gap(Struct, gc=False, tag_field="event", tag=events.GAP):
+    room: str
+    from_: int = field(name="from")
+    first: int
+
+
 def lines_of(facts: RoomFacts, entries: Sequence[Entry], viewer_id: int) -> list[Struct]:
     """The objects to encode. `viewer_id` decides what a direct room is called and whose `id`s are shown."""
     label = facts.label(viewer_id)
@@ -48,8 +54,10 @@ def lines_of(facts: RoomFacts, entries: Sequence[Entry], viewer_id: int) -> list
 
 
 def _line(label: str, entry: Entry, viewer_id: int) -> Struct:
-    at = rfc3339(entry.at)
     kind = entry.kind
+    if kind == events.GAP:
+        return _Gap(label, entry.begin, entry.seq + 1)
+    at = rfc3339(entry.at)
     if kind == events.MESSAGE:
         own_id = entry.client_id if entry.author_id == viewer_id and entry.client_id is not None else UNSET
         if not entry.state:

@@ -56,10 +56,11 @@ def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
             return _some(rooms=[_known(line) for line in rooms], more=more or None)
         case answers.Joined(room, seq, members, pace=pace):
             return _some(room=room, seq=seq, members=members, pace=pace or None)
-        case answers.Log(facts, logged, more):
-            return {"room": facts.label(viewer_id), "entries": lines_of(facts, logged, viewer_id), "more": more}
-        case answers.Found(found, more, before):
-            return _some(entries=_of_rooms(found, viewer_id), more=more, before=before)
+        case answers.Log(facts, logged, more, gap):
+            entries = lines_of(facts, logged, viewer_id)
+            return _some(room=facts.label(viewer_id), entries=entries, more=more, gap=gap)
+        case answers.Found(found, more, before, gap=gap):
+            return _some(entries=_of_rooms(found, viewer_id), more=more, before=before, gap=gap)
         case answers.Exported(account, exported, next):
             return _some(account=account, entries=_of_rooms(exported, viewer_id), next=next)
         case answers.MemberList(_, members, others):
@@ -67,7 +68,7 @@ def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
         case answers.UserList(users, more):
             return _some(users=[_user(line) for line in users], more=more or None)
         case answers.UnreadList(rooms, more):
-            unread = [_known(status) | {"unread": status.seq - status.read} for status in rooms]
+            unread = [_known(status) | {"unread": status.unread} for status in rooms]
             return _some(rooms=unread, more=more or None)
         case answers.TokenList(tokens):
             return {"tokens": [_token(line) for line in tokens]}

@@ -11,7 +11,7 @@ from chatserver.mentions import mentions
 from chatserver.roomsettings import parse_pace, parse_recorded
 from chatserver.times import parse_rfc3339
 from chatserver.wire.dialect import Form, Rendered
-from chatserver.wire.text.layout import LINE, clock, cut, date_line, date_words, line, local_day
+from chatserver.wire.text.layout import LINE, clock, cut, date_line, date_words, line, local_day, notice
 
 MARK = "» "
 """Precedes an entry that mentions its reader."""
@@ -37,6 +37,11 @@ def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, zone: tzinf
             lines = date_line(day) + lines
         shown.append(lines)
     return Rendered(b"".join(shown), tuple(accumulate(map(len, shown))))
+
+
+def removed(label: str, first: int) -> bytes:
+    """The line that says that the entries of a room before this one are gone."""
+    return notice(f"Messages before #{first} in {label} were removed.")
 
 
 def log(
@@ -70,6 +75,8 @@ def log(
 
 
 def _line(label: str, number: str, entry: Entry, zone: tzinfo | None, mark: str) -> bytes:
+    if entry.kind == events.GAP:
+        return removed(label, entry.seq + 1)
     text = f"[{label}] {number}{clock(entry.at, zone)} {mark}{_told(entry, zone)}"
     if len(text) > LINE and len(label) > SHORT:
         text = f"[{_short(label, entry)}{text[len(label) + 1 :]}"

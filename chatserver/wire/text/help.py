@@ -88,7 +88,8 @@ GROUPS: dict[str, dict[str, Page]] = {
         "guest": Page("/guest", "Logs in without an account, if the server admits guests."),
         "password": Page(
             "/password OLD NEW [others]",
-            "Changes your password; with others, also ends your other connections and revokes your tokens.",
+            "Changes your password; with others, also ends your other connections, and revokes your tokens and "
+            "certificates.",
         ),
         "token": Page(
             "/token LABEL [OPTIONS], /token list, /token revoke LABEL",

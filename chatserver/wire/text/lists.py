@@ -24,9 +24,14 @@ def rooms(answer: answers.RoomList) -> Iterator[str]:
 
 
 def unread(answer: answers.UnreadList) -> Iterator[str]:
-    rows = [(str(status.seq - status.read), status.room) for status in answer.rooms if status.seq > status.read]
+    rows = [(str(status.unread), status.room) for status in answer.rooms if status.unread]
     if rows:
         yield from table(("Unread", "Room"), rows)
+        yield from (
+            f"Messages before #{status.gap.first} in {status.room} were removed."
+            for status in answer.rooms
+            if status.gap is not None and status.unread
+        )
         if answer.more:
             yield f"More: /unread {answer.rooms[-1].room}"
     else:

@@ -9,7 +9,7 @@ from chatserver.errors import ErrorWord
 from chatserver.events import News
 from chatserver.wire.dialect import Asked
 from chatserver.wire.text import lists
-from chatserver.wire.text.entries import log
+from chatserver.wire.text.entries import log, removed
 from chatserver.wire.text.layout import WIDTH, line, listed, notice, short_time, squeezed, unbroken, wrapped
 
 MOST_NAMED = 5
@@ -31,14 +31,15 @@ def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
         case answers.Refusal(error, text):
             # Of all refusals only this one may quote somebody: it gives the reason for a ban.
             return line(f"! {text}") if error is ErrorWord.BANNED else unbroken(f"! {text}")
-        case answers.Log(facts, logged, more) if logged:
+        case answers.Log(facts, logged, more, gap) if logged:
             earlier = f"More: /history {facts.label(viewer_id)} before={logged[0].seq}"
             shown = log([(facts, entry) for entry in logged], viewer_id, zone, me, dated=False)
-            return (notice(earlier) if more else b"") + shown
-        case answers.Log(facts):
-            return notice(f"There is nothing to show in {facts.label(viewer_id)}.")
-        case answers.Found(found):
-            return log(found, viewer_id, zone, me) + _notices(_found(answer))
+            return _gone(facts.label(viewer_id), gap) + (notice(earlier) if more and gap is None else b"") + shown
+        case answers.Log(facts, gap=gap):
+            label = facts.label(viewer_id)
+            return _gone(label, gap) or notice(f"There is nothing to show in {label}.")
+        case answers.Found(found, where=where, gap=gap):
+            return log(found, viewer_id, zone, me) + _notices(_found(answer)) + _gone(where, gap)
         case answers.Exported(account, exported):
             about = [f"account {field}: {value}" for field, value in (account or {}).items()]
             return _notices(about) + log(exported, viewer_id, zone) + _notices(_exported(answer))
@@ -47,6 +48,7 @@ def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
         case answers.Welcome(recent=recent) | answers.Joined(recent=recent) | answers.Looked(recent=recent) if (
             recent is not None
         ):
+            shown += _gone(recent.facts.label(viewer_id), recent.gap)
             pairs = [(recent.facts, entry) for entry in recent.entries]
             shown += log(pairs, viewer_id, zone, me, numbered=False, dated=False)
     return shown
@@ -64,6 +66,10 @@ def news(item: News) -> bytes:
             return notice(text)
         case events.ReadMark() | events.Live() | events.Pinged():
             return b""
+
+
+def _gone(label: str, gap: answers.Gap | None) -> bytes:
+    return b"" if gap is None else removed(label, gap.first)
 
 
 def _notices(lines: Iterator[str] | list[str]) -> bytes:
@@ -121,7 +127,7 @@ def _welcome(answer: answers.Welcome) -> Iterator[str]:
         yield from [f"{hello} {more}"] if len(hello) + 1 + len(more) <= WIDTH else [hello, more]
     else:
         yield f"Hello {answer.name}. You are in no room yet: /rooms lists them, /join ROOM joins one."
-    unread = [f" ({room.seq - room.read} unread)" if room.seq > room.read else "" for room in rooms]
+    unread = [f" ({room.unread} unread)" if room.unread else "" for room in rooms]
     if len(rooms) > 1 or any(unread):
         named = [room.room + more for room, more in zip(rooms, unread, strict=True)][:ROOMS_NAMED]
         yield from wrapped("Your rooms: ", named)

@@ -1,0 +1,147 @@
+"""`chatctl backup` and `restore`."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from chatserver.admin.access import Access, Problem, access
+from chatserver.admin.output import json_option, say
+from chatserver.admin.progress import bars
+from chatserver.store import backup as store
+from chatserver.store.backup import Made
+from chatserver.store.backup_file import NoBackup
+from chatserver.store.database import parse_url, shown_url
+
+STREAM = "-"
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
+@access
+def backup(reach: Access, file: str, force: bool, as_json: bool) -> None:
+    """Write everything in the database to a new file.
+
+    Servers can keep running: the backup is how the database was at one moment. Only you can read the file. With - for
+    FILE the backup goes to standard output.
+    """
+    url = parse_url(reach.settings.server.database)
+    with _written(file, force) as out, bars() as progress:
+        made = store.back_up(url, out, progress)
+    if file == STREAM:
+        return
+    size = Path(file).stat().st_size
+    text = f"{file} has {_summary(made)}, in {size:,} bytes. SHA-256 of its contents: {made.checksum}"
+    say(text, {"file": file, "bytes": size, **_value(made)}, as_json)
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--replace", is_flag=True, help="Remove what the database has now.")
+@json_option
+@access
+def restore(reach: Access, file: str, replace: bool, as_json: bool) -> None:
+    """Make the database from a backup, on SQLite or PostgreSQL.
+
+    Stop the server first. The file is checked before anything is changed; if anything fails, nothing has changed. With
+    - for FILE the backup comes from standard input. Sessions that were open are closed with the reason "restored".
+    """
+    url = parse_url(reach.settings.server.database)
+    name = "Standard input" if file == STREAM else file
+    try:
+        with bars() as progress:
+            if file == STREAM:
+                made = store.restore(url, sys.stdin.buffer, progress, replace=replace)
+            else:
+                with _opened(file) as data:
+                    store.examine(data, progress)
+                    data.seek(0)
+                    made = store.restore(url, data, progress, replace=replace)
+    except NoBackup as problem:
+        raise Problem(f"{name} {problem}. Nothing was changed.") from None
+    text = f"{shown_url(url)} has {_summary(made)}, from {_moment(made)}. Check it: chatctl verify"
+    say(text, {"database": shown_url(url), **_value(made)}, as_json)
+
+
+def _summary(made: Made) -> str:
+    counts = {part.table: part.rows for part in made.header.tables}
+    return f"{counts['account']:,} accounts, {counts['room']:,} rooms and {counts['entry']:,} entries"
+
+
+def _moment(made: Made) -> str:
+    return made.header.made_at[:19].replace(" ", "T") + "Z"
+
+
+def _value(made: Made) -> dict[str, Any]:
+    return {
+        "made": _moment(made),
+        "revision": made.header.revision,
+        "rows": {part.table: part.rows for part in made.header.tables},
+        "sha256": made.checksum,
+    }
+
+
+def _opened(file: str) -> IO[bytes]:
+    try:
+        return Path(file).open("rb")
+    except OSError as error:
+        raise Problem(f"{file} cannot be read ({error.strerror}). Name a backup.") from None
+
+
+@contextmanager
+def _written(file: str, force: bool) -> Iterator[IO[bytes]]:
+    """A block that writes a file, which appears under its name when it is complete and synced. Raises Problem."""
+    if file == STREAM:
+        if sys.stdout.isatty():
+            raise Problem("A backup is not for the terminal. Name a file, or send the output to a program.")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    place = Path(file)
+    if place.exists() and not (force and place.is_file()):
+        raise Problem(f"{file} exists. Name a new file{', or add --force' if place.is_file() else ''}.")
+    partial = place.with_name(f"{place.name}.partial")
+    try:
+        out = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb")
+        with out:
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(out.fileno(), 0o600)
+            out.truncate(0)  # the beginning of one that was interrupted
+            try:
+                yield out
+                out.flush()
+                os.fsync(out.fileno())
+                _name(partial, place, force)
+            finally:
+                partial.unlink(missing_ok=True)
+        descriptor = os.open(place.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    except FileExistsError:
+        raise Problem(f"{file} exists now. Name a new file, or add --force.") from None
+    except BlockingIOError:
+        raise Problem(f"Another backup is writing {file}. Wait for it, or name another file.") from None
+    except OSError as error:
+        raise Problem(f"{file} cannot be written ({error.strerror}). Correct that, then try again.") from None
+
+
+def _name(partial: Path, place: Path, force: bool) -> None:
+    """Raises FileExistsError, unless `force`."""
+    if force:
+        partial.replace(place)
+        return
+    try:
+        place.hardlink_to(partial)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if place.exists():
+            raise FileExistsError(str(place)) from None
+        partial.replace(place)

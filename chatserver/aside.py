@@ -1,0 +1,75 @@
+"""Messages to rooms that another transaction holds for long: they wait here, and their lane goes on with the others.
+
+Such a transaction is one of another application (`chat_v1.post`) that does not commit soon.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import groupby
+from typing import Final, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+
+from chatserver.session import Session
+
+MOST_ROOMS: Final = 2
+"""Each room that is waited for occupies a thread of the store."""
+
+
+class _Spoken(Protocol):
+    @property
+    def session(self) -> Session: ...
+
+
+T = TypeVar("T", bound=_Spoken)
+
+
+class Aside(Generic[T]):
+    """`serve` stores messages and answers their senders, however long that takes; then `resume` is called for each
+    sender's session. What a session sends at once stays together."""
+
+    log = Logger()
+
+    def __init__(self, serve: Callable[[list[T]], Awaitable[None]], resume: Callable[[Session], None]) -> None:
+        self._serve = serve
+        self._resume = resume
+        self._waiting: dict[int, list[T]] = {}  # by room; those behind what is being served
+        self.sessions: set[Session] = set()
+        """Those that wait here."""
+
+    def has_place(self, room_id: int) -> bool:
+        return room_id in self._waiting or len(self._waiting) < MOST_ROOMS
+
+    def add(self, room_id: int, spoken: Sequence[T]) -> None:
+        """What one session sent has to wait for a room."""
+        self.sessions.add(spoken[0].session)
+        waiting = self._waiting.get(room_id)
+        if waiting is not None:
+            waiting += spoken
+        else:
+            self._waiting[room_id] = list(spoken)
+            ensureDeferred(self._run(room_id))
+
+    def keep(self, spoken: list[T], room_id: Callable[[T], int]) -> list[T]:
+        """Takes over what goes to rooms that are waited for: it comes behind what waits. Returns the rest."""
+        rest: list[T] = []
+        for _, group in groupby(spoken, lambda one: one.session):
+            sent = list(group)
+            held = next((id for id in map(room_id, sent) if id in self._waiting), None)
+            if held is None:
+                rest += sent
+            else:
+                self.add(held, sent)
+        return rest
+
+    async def _run(self, room_id: int) -> None:
+        while batch := self._waiting[room_id]:
+            self._waiting[room_id] = []
+            try:
+                await self._serve(batch)
+            except Exception:
+                self.log.failure("Messages to the room {room}, which was locked, could not be served.", room=room_id)
+            for session in dict.fromkeys(one.session for one in batch):
+                self.sessions.discard(session)
+                self._resume(session)
+        del self._waiting[room_id]

@@ -1,0 +1,82 @@
+"""The last moment of connections when the server stops: everything is said, and only the peers are waited for.
+
+An orderly end by Twisted's transports takes several turns of the reactor for each connection; with ten thousand of them
+that would be most of the time that a restart takes.
+"""
+
+import select
+import socket
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver.net.acknowledged import queued
+
+DISCARDED_BYTES: Final = 65536
+"""Read at a time, and thrown away."""
+LINGER_SECONDS: Final = 0.1
+"""After so long, a connection whose peer has received everything need not wait for it any more: programs such as nc
+close only when a key is pressed. What the peer sent before it received the end has arrived by then."""
+LINES: Final = 500
+"""So many ends are logged one by one, and the others as a number: ten thousand lines would take as long as everything
+else. The table `session` has them all."""
+
+
+class Parting:
+    """Takes over connections whose last bytes are in the kernel, and closes each once its peer has closed, or has at
+    least received everything.
+
+    What the peer still sends is read: closing before would make the kernel answer with a reset, which destroys the last
+    words on their way (RFC 1122, 4.2.2.13).
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._settled = 0.0  # when the last one has lingered
+        self._poll = select.poll()
+        self._transports: dict[int, Any] = {}
+        self._lines = LINES
+        self.unlogged = 0
+        """Ends that the log has no line for."""
+
+    def may_log(self) -> bool:
+        """Whether one more connection's end gets a line in the log."""
+        if self._lines:
+            self._lines -= 1
+            return True
+        self.unlogged += 1
+        return False
+
+    def take(self, transport: Any) -> None:
+        """`transport` is a plain one of Twisted's, with nothing in its buffer. It will not call its protocol again."""
+        transport.stopReading()
+        transport.stopWriting()
+        try:
+            transport.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer was faster
+        descriptor = transport.socket.fileno()
+        self._transports[descriptor] = transport
+        self._poll.register(descriptor, select.POLLIN)
+        self._settled = self._clock.seconds() + LINGER_SECONDS
+
+    def all_gone(self) -> bool:
+        """Closes what can be closed, and returns whether that was the last one."""
+        for descriptor, _ in self._poll.poll(0) if self._transports else ():
+            try:
+                over = not self._transports[descriptor].socket.recv(DISCARDED_BYTES)
+            except BlockingIOError:
+                over = False
+            except OSError:
+                over = True
+            if over:
+                self._close(descriptor)
+        if self._clock.seconds() >= self._settled:
+            received = [each for each, transport in self._transports.items() if not queued(transport.socket)]
+            for descriptor in received:
+                self._close(descriptor)
+        return not self._transports
+
+    def _close(self, descriptor: int) -> None:
+        self._poll.unregister(descriptor)
+        self._transports.pop(descriptor).socket.close()

@@ -1,0 +1,181 @@
+"""The numbers of a running server in one place, for /metrics and `chatctl stats`.
+
+The parts keep plain numbers and add to them where something happens. Nothing is computed until somebody asks.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Mapping
+from itertools import islice
+from typing import Final, TypeVar
+
+from msgspec import Struct
+
+from chatserver.commands import Command
+from chatserver.delivery.room import Room
+from chatserver.histogram import Distribution
+from chatserver.net.connection import Connection
+from chatserver.net.doors import DOORS
+from chatserver.net.tls import shown
+from chatserver.operation.running import Running
+from chatserver.turns import pause
+
+T = TypeVar("T")
+
+SLICE: Final = 250
+"""So many connections are looked at in one turn of the reactor: less than a millisecond."""
+LINE: Final = "line"
+"""The door of an endpoint without a prefix."""
+LOGIN: Final = "login"
+"""The kind under which all counts that comes before a client is logged in: logins, registrations, guests."""
+
+
+class Load(Struct, frozen=True):
+    """Of a pool of threads."""
+
+    threads: int  # at most
+    busy: int
+    waiting: int  # calls that wait for a thread
+
+
+class Behind(Struct, frozen=True):
+    """Readers that have not been sent everything; one is counted once for each room."""
+
+    readers: int
+    entries: int  # that they lack, in all
+    most: int  # that one of them lacks
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What has happened since the process started, and what is at the moment. Words as keys are from fixed sets."""
+
+    # At the moment
+    connections: dict[tuple[str, str, str], int]  # by stage, dialect and door
+    accounts: int  # that are online
+    rooms: int  # that have subscribers
+    subscriptions: int  # of sessions to rooms
+    behind: Behind
+    queued: dict[str, int]  # sessions that wait to be served, by lane: "write", "read"
+    pools: dict[str, Load]  # "writers", "readers"
+    hashes_waiting: int  # logins that wait for a thread that hashes passwords
+    certificates: dict[str, float]  # by endpoint, when its certificate expires, in seconds since 1970
+    # Since the start
+    started: float  # seconds since 1970
+    accepted: int  # connections that got as far as a door
+    turned_away: dict[str, int]  # connections that did not, by reason
+    endings: dict[str, int]  # connections that ended, by reason
+    commands: dict[tuple[str, str], int]  # by kind and outcome: "ok", "fault" or an error word
+    refusals: dict[str, int]  # answers with an error, by error word
+    stored: int  # messages
+    delivered: int  # entries written to live subscribers, counted for each of them
+    caught_up: int  # entries read from the store for subscribers that were behind, likewise
+    store_errors: dict[str, int]  # "unavailable", "too-slow", "conflict", "fault"
+    bytes_received: int
+    bytes_sent: int
+    takes: Distribution  # messages stored in one transaction
+    waits: dict[str, Distribution]  # seconds in the queue, by lane
+    commit_seconds: Distribution  # from a message's line to its commit
+    delivery_seconds: Distribution  # from a commit to the last live subscriber
+    lag_seconds: Distribution  # how late the reactor calls
+
+
+async def snapshot(running: Running) -> Snapshot:
+    """Looks at all connections and rooms in small steps, between which the reactor does other things: so one that comes
+    or goes meanwhile may be missing, or counted as it was."""
+    connections = await _connections(running)
+    rooms, subscriptions, behind = await _rooms(running)
+    processors, registry, counts = running.processors, running.registry, running.connections.admission.counts
+    return Snapshot(
+        connections=connections,
+        accounts=running.roster.accounts,
+        rooms=rooms,
+        subscriptions=subscriptions,
+        behind=behind,
+        queued=processors.queued(),
+        pools={name: Load(*load) for name, load in running.store.load().items()},
+        hashes_waiting=running.connections.handshake.passwords_waiting,
+        certificates=_certificates(running),
+        started=running.started,
+        accepted=counts.accepted,
+        turned_away=dict(counts.turned_away),
+        endings=dict(counts.endings),
+        commands=_commands(processors.outcomes, counts.logins),
+        refusals=dict(counts.refusals),
+        stored=processors.stored_messages,
+        delivered=registry.delivered,
+        caught_up=registry.caught_up,
+        store_errors=dict(running.store.errors),
+        bytes_received=counts.bytes_received,
+        bytes_sent=counts.bytes_sent,
+        takes=processors.takes.seen(),
+        waits={lane: waits.seen() for lane, waits in processors.waits.items()},
+        commit_seconds=processors.commits.seen(),
+        delivery_seconds=registry.delivery_seconds.seen(),
+        lag_seconds=running.lag.seen(),
+    )
+
+
+def door_of(connection: Connection) -> str:
+    """The prefix that names its door in --listen; "line" for a door without one."""
+    return _DOORS.get(type(connection.door), LINE)
+
+
+_DOORS: Final[dict[type, str]] = {door: prefix or LINE for prefix, door in DOORS.items() if isinstance(door, type)}
+DOOR_NAMES: Final = tuple(_DOORS.values())
+
+
+async def _connections(running: Running) -> dict[tuple[str, str, str], int]:
+    """How many there are, by stage, dialect and door. Counts their bytes, too."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    counts, is_open = running.connections.admission.counts, running.connections.open
+    async for connection in _slowly(running, is_open):
+        if connection in is_open:
+            session = connection.session
+            found[session.stage.name.lower(), session.dialect.name, door_of(connection)] += 1
+            counts.look(connection, connection.door.transport)
+    return dict(found)
+
+
+def _certificates(running: Running) -> dict[str, float]:
+    """Of two endpoints that are shown alike, the one that expires first."""
+    found: dict[str, float] = {}
+    for identity in (one.identity for one in running.connections.identities):
+        where, until = shown(identity.endpoint), identity.until.timestamp()
+        found[where] = min(until, found.get(where, until))
+    return found
+
+
+async def _rooms(running: Running) -> tuple[int, int, Behind]:
+    """How many rooms have subscribers, how many these are, and who is behind."""
+    rooms = subscriptions = readers = entries = most = 0
+    several: list[Room] = []
+    async for room in _slowly(running, running.registry.rooms):
+        if room.subscribers:
+            rooms += 1
+            subscriptions += room.subscribers
+            if room.behind:
+                several.append(room)
+    for room in several:
+        async for position in _slowly(running, room.behind.values()):
+            lacks = room.head - position
+            if lacks > 0:
+                readers += 1
+                entries += lacks
+                most = max(most, lacks)
+    return rooms, subscriptions, Behind(readers, entries, most)
+
+
+async def _slowly(running: Running, several: Collection[T]) -> AsyncIterator[T]:
+    """Each of these as they are now, a slice in each turn of the reactor."""
+    left = iter(list(several))
+    while some := list(islice(left, SLICE)):
+        for one in some:
+            yield one
+        if len(some) == SLICE:
+            await pause(running.reactor, 0)
+
+
+def _commands(
+    outcomes: Mapping[tuple[type[Command], str], int], logins: Mapping[str, int]
+) -> dict[tuple[str, str], int]:
+    found = {(str(kind.__struct_config__.tag), outcome): count for (kind, outcome), count in outcomes.items()}
+    return found | {(LOGIN, outcome): count for outcome, count in logins.items()}

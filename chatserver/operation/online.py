@@ -1,0 +1,108 @@
+"""Who is connected: the list of connections, and the end of some of them. Looks at all of them in small steps."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from heapq import nlargest
+from typing import Any, Final
+
+from chatserver.errors import Refused, because
+from chatserver.net.connection import Connection
+from chatserver.net.traffic import traffic
+from chatserver.operation.out import CannotDo, Out
+from chatserver.operation.requests import SessionLine
+from chatserver.operation.running import Running
+from chatserver.session import Session
+from chatserver.stages import Stage
+from chatserver.times import now, rfc3339
+from chatserver.turns import Turn
+from chatserver.wire.hygiene import reason_text
+
+SLICE: Final = 50
+"""Connections that are described in one turn of the reactor: about a millisecond."""
+ROOMS: Final = 5_000
+"""Rooms likewise: there are bots that hear thousands."""
+QUICK_SLICE: Final = 1_000
+"""Connections that are only compared with a name."""
+MOST_BEHIND: Final = 5
+"""Rooms that are named of those in which a session is behind."""
+
+Log = Callable[..., None]
+
+
+async def list_sessions(running: Running, out: Out) -> dict[str, Any]:
+    """Hands over a `SessionLine` for each connection; one that ends meanwhile is left out."""
+    count = described = rooms = 0
+    for connection in list(running.connections.open):
+        if _is_open(running, connection):
+            out.item(line(connection, running.reactor.seconds()))
+            count += 1
+        described, rooms = described + 1, rooms + len(connection.session.rooms)
+        if described >= SLICE or rooms >= ROOMS:
+            described = rooms = 0
+            await out.turn()
+    return {"sessions": count}
+
+
+def _is_open(running: Running, connection: Connection) -> bool:
+    """Whether it is there, and has not been told yet that it ends."""
+    return connection in running.connections.open and connection.session.stage is not Stage.ENDING
+
+
+def line(connection: Connection, seconds: float) -> SessionLine:
+    """`seconds`: the reactor's clock now."""
+    session = connection.session
+    carried = traffic(connection.door.transport)
+    return SessionLine(
+        session.id,
+        session.name if session.account_id else "",
+        session.address,
+        connection.way,
+        "" if session.stage is Stage.NEW else session.dialect.name,
+        session.stage.name.lower(),
+        rfc3339(now() - timedelta(seconds=seconds - connection.began)),
+        connection.commands,
+        None if carried is None else carried.idle,
+        None if carried is None else carried.received,
+        None if carried is None else carried.sent,
+        behind(session),
+    )
+
+
+def behind(session: Session) -> dict[str, int]:
+    """By label, in how many entries a session is behind in the rooms where it lacks most."""
+    lacking = []
+    for room in session.rooms.values():
+        position = room.position(session)
+        if position is not None and position < room.head:
+            lacking.append((room.head - position, room.facts.label(session.account_id)))
+    return {label: entries for entries, label in nlargest(MOST_BEHIND, lacking)}
+
+
+async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) -> dict[str, Any]:
+    """Ends the connection with this id, or all of the account with this name; says why to whom it ends. Raises
+    CannotDo."""
+    try:
+        reason = reason_text(reason)
+    except Refused as refused:
+        raise CannotDo(refused.text) from None
+    ended: list[str] = []
+    name = ""
+    async for connection in _called(running, who, turn):
+        session = connection.session
+        name = session.name if session.account_id else ""
+        ended.append(session.id)
+        log("kick", target=name, id=session.id)
+        connection.hang_up("kicked", f"An administrator ended your connection{because(reason)}")
+    if not ended:
+        raise CannotDo(f"Nobody is connected as {who}, and no connection has this id. See: chatctl session list")
+    return {"name": name, "ended": ended}
+
+
+async def _called(running: Running, who: str, turn: Turn) -> AsyncIterator[Connection]:
+    for number, connection in enumerate(list(running.connections.open)):
+        session = connection.session
+        by_name = session.account_id and session.name.lower() == who.lower()
+        if (by_name or session.id == who) and _is_open(running, connection):
+            yield connection
+        if number % QUICK_SLICE == QUICK_SLICE - 1:
+            await turn()

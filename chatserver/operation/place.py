@@ -1,0 +1,98 @@
+"""Where the control socket is: the server and `chatctl` find it from the same settings."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Final
+from urllib.parse import quote
+
+from chatserver.config import Server
+from chatserver.store.database import parse_url
+
+AUTO: Final = "auto"
+SYSTEMD: Final = Path("/run/chatserver")
+"""What $RUNTIME_DIRECTORY is under the unit that we ship: `chatctl` is not told."""
+
+
+class Unsafe(Exception):
+    """Others could put a socket of theirs there. The text says what to do."""
+
+
+def listened(server: Server, environ: Mapping[str, str]) -> Path | None:
+    """Where a server with these settings listens; None: nowhere. Creates the directory if it is one of the user's own.
+    Raises Unsafe, and OSError if that fails."""
+    if not server.control:
+        return None
+    path = next(_candidates(server, environ))
+    if path.parent in _own_directories(environ):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _check_own(path.parent)
+    return path
+
+
+def tried(server: Server, environ: Mapping[str, str]) -> list[Path]:
+    """Where `chatctl` looks for that server, the likeliest first."""
+    if not server.control:
+        return []
+    found = []
+    for path in _candidates(server, environ, SYSTEMD):
+        if path.parent in _own_directories(environ):
+            try:
+                _check_own(path.parent)
+            except (Unsafe, OSError):
+                continue
+        found.append(path)
+    return found
+
+
+def database_mark(server: Server) -> str:
+    """Tells the databases of this host's servers from each other, without saying anything of a password."""
+    url, file = parse_url(server.database), _database_file(server)
+    name = url.database if file is None else os.path.realpath(file)
+    where = (url.get_backend_name(), url.host, url.port, name, url.query.get("host"), url.query.get("service"))
+    return sha256(repr(where).encode()).hexdigest()[:12]
+
+
+def _candidates(server: Server, environ: Mapping[str, str], *further: Path) -> Iterator[Path]:
+    """In the order of preference; `further` are directories to try besides the first one."""
+    if server.control != AUTO:
+        yield Path(server.control)
+        return
+    file = _database_file(server)
+    if file is not None:
+        yield Path(f"{file}.control")
+        return
+    node = quote(server.node, safe="")
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    for directory in ([Path(given)] if given else []) + list(further):
+        yield directory / f"{node}.control"
+    for directory in _own_directories(environ):
+        yield directory / f"{node}-{database_mark(server)}.control"
+
+
+def _database_file(server: Server) -> Path | None:
+    """None for PostgreSQL, for a database in memory, and for a `file:` URI."""
+    url = parse_url(server.database)
+    name = url.database
+    if url.get_backend_name() != "sqlite" or not name or name == ":memory:" or url.query:
+        return None
+    return Path(name).absolute()
+
+
+def _own_directories(environ: Mapping[str, str]) -> list[Path]:
+    """Directories that only this user can use: the first one is the one for a new socket."""
+    directories = [Path(gettempdir()) / f"chatserver-{os.geteuid()}"]
+    runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nowhere")
+    if runtime.is_dir() and runtime.stat().st_uid == os.geteuid():
+        directories.insert(0, runtime / "chatserver")
+    return directories
+
+
+def _check_own(directory: Path) -> None:
+    """Raises Unsafe, and OSError if there is no such directory."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise Unsafe(f"{directory} is not a directory of your own with mode 700. Remove it, or set server.control.")

@@ -1,0 +1,41 @@
+"""What is refused to clients whose bytes can be read on the way, if the settings say so: whatever carries a secret."""
+
+from collections.abc import Sequence
+
+from chatserver import commands as c
+from chatserver.config import Server
+from chatserver.endpoint import parse
+from chatserver.errors import ErrorWord, Refused
+
+
+def carries_secret(command: c.Command) -> bool:
+    """Whether a password or a token is in a command, or follows it. A name that a person types is followed by one."""
+    match command:
+        case c.Login() | c.Register() | c.TypedName() | c.TypedPassword() | c.Password() | c.Forget():
+            return True
+        case c.Token(label=label):
+            return label is not None  # the answer is a secret, too
+        case _:
+            return False
+
+
+def remedy(server: Server, *, for_people: bool) -> Refused:
+    """Says where a client connects instead."""
+    lines, sockets = _ports(server.listen)
+    if for_people:
+        text = (
+            f"Passwords need TLS here: openssl s_client -quiet -connect HOST:{lines[0]}"
+            if lines
+            else "Passwords need TLS here. Ask the server's operators where to connect with it."
+        )
+    else:
+        where = [f"port {port}" for port in lines] + [f"port {port} (WebSocket)" for port in sockets]
+        goal = f"Connect with TLS to {' or '.join(where)}." if where else "Connect with TLS."
+        text = f"Passwords and tokens are not accepted without TLS here. {goal}"
+    return Refused(ErrorWord.TLS_REQUIRED, text)
+
+
+def _ports(listen: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ports with TLS: for lines, and for WebSocket."""
+    secure = [one for one in map(parse, listen) if one.kind == "ssl" and one.port not in ("", "0")]
+    return [one.port for one in secure if not one.door], [one.port for one in secure if one.door]

@@ -1,0 +1,129 @@
+"""Removes old entries and old rows of `session`, step by step: see `store/retention.py`."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatserver.config import Retention
+from chatserver.errors import Unavailable
+from chatserver.store import retention
+from chatserver.store.retention import PAGE, Step
+from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict
+
+POLL_SECONDS: Final = 15.0
+"""How often it looks for what has become old."""
+
+STEP_SECONDS: Final = 0.01
+"""What a step is to take, without its commit. Nobody can write to an SQLite database meanwhile."""
+
+PAUSE: Final = 3.0
+"""A pause is so many times as long as the step before it, so that three quarters of the time are left to others."""
+
+LEAST_PAUSE_SECONDS: Final = 0.05
+
+STEPS: Final = 20
+"""In a row in one room; then it is the next one's turn."""
+
+FIRST_SIZE: Final = 20_000
+LEAST_SIZE: Final = 10_000
+MOST_SIZE: Final = 400_000
+"""Characters, as `store/retention.py` counts them, of the first step in a row, and of any."""
+
+SESSIONS: Final = 500
+"""Rows looked at in a step."""
+
+Work = Callable[..., Step]
+
+
+class Removals:
+    """`settings`: what is to be kept; a reload may change it. `removed` counts entries."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, store: Store, settings: Retention) -> None:
+        self._clock = clock
+        self._store = store
+        self._settings = settings
+        self._next: IDelayedCall | None = None
+        self._running = False
+        self.removed = 0
+
+    def start(self) -> None:
+        self._running = True
+        self._look()
+
+    def stop(self) -> None:
+        """The step that is under way is finished; the next start goes on from there."""
+        self._running = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _look(self) -> None:
+        self._next = None
+        ensureDeferred(self._round()).addErrback(self._failed).addCallback(self._again)
+
+    def _again(self, more: bool | None) -> None:
+        if self._running:
+            self._next = self._clock.callLater(LEAST_PAUSE_SECONDS if more else POLL_SECONDS, self._look)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable, Conflict):  # the store has logged the one, and the other passes
+            self.log.failure("What is old could not be removed. Trying again until it works.", failure)
+
+    async def _round(self) -> bool:
+        """Returns whether there is more to remove at once."""
+        settings, before = self._settings, self.removed
+        more = await self._in_rooms(retention.due, retention.step, settings)
+        if self.removed > before:
+            self.log.debug("Removed {count} old entries.", count=self.removed - before)
+        ids = await self._in_rooms(retention.spent, retention.forget, settings) if settings.id_days else False
+        if settings.session_days:
+            await self._sessions(settings)
+        return more or ids
+
+    async def _in_rooms(self, find: Callable[..., list[int]], work: Work, settings: Retention) -> bool:
+        """Does some steps in each room that `find` finds. Returns whether there is more to remove at once."""
+        more, after = False, 0
+        while self._running:
+            found = await self._store.read(find, settings, after)
+            for room_id in found:
+                more |= await self._steps(work, room_id, settings)
+            if len(found) < PAGE:
+                break
+            after = found[-1]
+        return more
+
+    async def _steps(self, work: Work, room_id: int, settings: Retention) -> bool:
+        """Some steps in one room, each as large as the one before lets expect that it is short enough."""
+        size = FIRST_SIZE
+        for _ in range(STEPS):
+            if not self._running:
+                return False
+            step = await self._store.write(work, room_id, settings, size)
+            if work is retention.step:
+                self.removed += step.removed
+            if not step.more:
+                return False
+            await self._rest(step)
+            factor = min(STEP_SECONDS / max(step.seconds, 0.001), 2.0)
+            size = max(LEAST_SIZE, min(int(size * factor), MOST_SIZE))
+        return True
+
+    async def _sessions(self, settings: Retention) -> None:
+        after, more = "", True
+        while more and self._running:
+            step, after = await self._store.write(retention.end_sessions, settings, after, SESSIONS)
+            more = step.more
+            if more:
+                await self._rest(step)
+
+    async def _rest(self, step: Step) -> None:
+        pause: Any = deferLater(self._clock, max(PAUSE * step.seconds, LEAST_PAUSE_SECONDS))
+        await pause

@@ -1,0 +1,184 @@
+"""SQL as an interface, with a real server and a role that may do nothing else."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import make_url
+
+from chatserver.store.database import open_engine, parse_url
+from tests.conftest import Connect, StartServer
+from tests.support.client import JsonClient, TextClient
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "orders.py"
+
+
+class Shop:
+    """An application with a role of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self.name = f"shop_{self._url.database}"
+
+    @property
+    def dsn(self) -> str:
+        return f"host={self._url.host} port={self._url.port} dbname={self._url.database} user={self.name}"
+
+    def connect(self) -> Any:
+        return psycopg2.connect(self.dsn)
+
+    def admit(self, db: Any) -> None:
+        for statement in (
+            f"CREATE ROLE {self.name} LOGIN",
+            f"GRANT USAGE ON SCHEMA chat_v1 TO {self.name}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA chat_v1 TO {self.name}",
+            f"GRANT EXECUTE ON FUNCTION chat_v1.post(text, text, text, text) TO {self.name}",
+            f"CREATE SCHEMA shop AUTHORIZATION {self.name}",
+        ):
+            db.exec_driver_sql(statement)
+
+    def post(self, said: str, id: str | None = None, room: str = "general") -> int:
+        connection = self.connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT chat_v1.post(%s, 'bot', %s, %s)", (room, said, id))
+            (seq,) = cursor.fetchone()
+        connection.close()
+        return int(seq)
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """The example, as docs/sql.md shows it."""
+        command = [sys.executable, str(EXAMPLE), self.dsn, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def shop(postgres_url: str) -> Iterator[Shop]:
+    """To be admitted once the database is migrated."""
+    shop = Shop(postgres_url)
+    yield shop
+    engine = open_engine(parse_url(postgres_url))
+    with engine.begin() as db:
+        db.exec_driver_sql(f"DROP OWNED BY {shop.name} CASCADE")
+        db.exec_driver_sql(f"DROP ROLE {shop.name}")
+    engine.dispose()
+
+
+def admit(shop: Shop, url: str) -> None:
+    engine = open_engine(parse_url(url))
+    with engine.begin() as db:
+        shop.admit(db)
+    engine.dispose()
+
+
+def test_the_example(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """An order and its message come together; people and programs see the message; the same order again changes
+    nothing; and an order whose message is refused is not stored."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana = connect(chat, JsonClient), connect(chat, TextClient)
+    bot.register("bot")
+    ana.register("ana")
+    done = shop.run("book", "2")
+    assert done.stdout == "Order 1 is message 3 in #general.\n", done.stderr
+    ana.expect("bot: Order 1: 2 x book")
+    assert bot.hears("Order 1: 2 x book")["seq"] == 3
+    assert bot.refused("say", room="general", text="else", id="order-1") == "id-conflict"
+    assert shop.run("book", "2", "--order", "1").stdout == done.stdout
+    refused = shop.run("pen", "1", "--room", "nowhere")
+    assert (refused.returncode, refused.stderr) == (
+        1, "no-such-room: there is no room nowhere. Create it, or correct the name.\n",
+    )  # fmt: skip
+    connection = shop.connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT item, pieces, seq FROM shop.orders")
+        assert cursor.fetchall() == [("book", 2, 3)]
+        cursor.execute("SELECT sender, text FROM chat_v1.messages WHERE room = 'general'")
+        assert cursor.fetchall() == [("bot", "Order 1: 2 x book")]
+        cursor.execute("SELECT name FROM chat_v1.sessions WHERE disconnected_at IS NULL ORDER BY name")
+        assert cursor.fetchall() == [("ana",), ("bot",)]
+    connection.close()
+    assert bot.say("general", "next")["seq"] == 4
+
+
+def test_a_long_transaction(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """A message to the room waits for the application, and comes behind its post; a room of another lane goes on."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana = connect(chat, JsonClient), connect(chat, JsonClient)
+    for client, name in ((bot, "bot"), (ana, "ana")):
+        client.register(name)
+    bot.ok("create", room="films")
+    ana.ok("join", room="films")
+    connection = shop.connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT chat_v1.post('general', 'bot', 'from the shop', NULL)")
+        tag = bot.post("say", room="general", text="behind it")
+        assert ana.say("films", "meanwhile")["seq"] == 3
+        assert tag not in bot.order
+    connection.close()
+    assert bot.answer(tag)["seq"] == 4
+    heard = [message["text"] for message in ana.wait_seq("general", 4) if message.get("text")]
+    assert heard[-2:] == ["from the shop", "behind it"]
+
+
+def test_both_ways_at_once(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """While applications post and clients talk, everybody hears every message once and in the order of its number."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana, late = connect(chat, JsonClient), connect(chat, JsonClient), connect(chat, JsonClient)
+    for client, name in ((bot, "bot"), (ana, "ana"), (late, "late")):
+        client.register(name)
+    with ThreadPoolExecutor(3) as threads:
+        posted = [threads.submit(shop.post, f"post {n}", f"id-{n % 20}") for n in range(20)]
+        posted += [threads.submit(shop.post, f"post {n}", f"id-{n}") for n in range(20)]
+        said = [ana.say("general", f"say {n}")["seq"] for n in range(30)]
+        numbers = [future.result(60) for future in posted]
+    assert numbers[:20] == numbers[20:]
+    last = max(*said, *numbers)
+    assert sorted([*said, *numbers[:20]]) == list(range(4, last + 1))
+    for client in (bot, ana, late):
+        heard = [event["seq"] for event in client.wait_seq("general", last)]
+        assert heard == sorted(set(heard))
+        assert set(heard) >= set(range(4, last + 1))
+
+
+def test_a_held_room(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """While an application holds a room, messages to it wait, in their order, and all other rooms go on, also those
+    that share its lane, whoever speaks."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    names = ("bot", "ana", "bob", "cleo")
+    bot, ana, bob, cleo = (connect(chat, JsonClient) for _ in names)
+    others = ["films", "books", "chess", "music"]
+    for client, name in zip((bot, ana, bob, cleo), names, strict=True):
+        client.register(name)
+    for room in others:
+        bot.ok("create", room=room)
+        for client in (ana, bob, cleo):
+            client.ok("join", room=room)
+    connection = shop.connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT chat_v1.post('general', 'bot', 'from the shop', NULL)")
+        first = ana.post("say", room="general", text="one")
+        for round in range(3):
+            for room in others:
+                assert cleo.say(room, f"{round}")["seq"] == 5 + round * 1
+        second = bob.post("say", room="general", text="two")
+        behind = [ana.post("say", room="films", text="behind one"), ana.post("say", room="general", text="three")]
+        for room in others:
+            cleo.say(room, "still")
+        assert first not in ana.order
+        assert second not in bob.order
+    connection.close()
+    seqs = [ana.answer(first)["seq"], bob.answer(second)["seq"], ana.answer(behind[1])["seq"]]
+    assert ana.answer(behind[0])["ok"]
+    assert seqs == [6, 7, 8]
+    heard = [message["text"] for message in cleo.wait_seq("general", 8) if message.get("text")]
+    assert heard[-4:] == ["from the shop", "one", "two", "three"]
+    assert ana.order[-3:] == [first, *behind]
+    assert "does not answer" not in chat.log
