@@ -17,14 +17,20 @@ from chatserver.wire.hygiene import escaped
 
 
 @click.command()
+@click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL as it is. For packages that migrate by themselves.")
 @json_option
 @access
-def migrate(reach: Access, as_json: bool) -> None:
+def migrate(reach: Access, sqlite_only: bool, as_json: bool) -> None:
     """Upgrade the schema of the database to this version. Creates a SQLite file that does not exist.
 
     Servers of the previous version can keep running meanwhile.
     """
-    before = migrate_database(parse_url(reach.settings.server.database))
+    url = parse_url(reach.settings.server.database)
+    if sqlite_only and url.get_backend_name() != "sqlite":
+        note = "The database is PostgreSQL: migrate it when no other version needs it as it is, with chatctl migrate."
+        say(note, {"migrated": False}, as_json)
+        return
+    before = migrate_database(url)
     note = "The schema is up to date already." if before == "current" else "The schema is up to date now."
     say(note, {"schema": "current", "before": before}, as_json)
 
