@@ -73,10 +73,11 @@ def _quiet(_rows: int) -> None:
 def import_room(
     reach: Access, file: str, name: str | None, authors: Authors, without_members: bool, as_json: bool
 ) -> None:
-    """Make a new room of an export, with the same numbers, times and authors.
+    """Make a new room of an export.
 
-    Authors and members are the accounts with the same names. Either the whole file is imported or nothing. Servers can
-    keep running; the room is there when the command ends. With - for FILE the export comes from standard input.
+    It has the numbers, times, authors and members of the export, by the names of their accounts. Either the whole file
+    is imported or nothing. Servers can keep running; the room is there when the command ends. With - for FILE the
+    export comes from standard input.
     """
     shown = "standard input" if file == STREAM else file
     with _opened(file) as lines, bars() as progress:
