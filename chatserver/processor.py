@@ -220,6 +220,7 @@ class Processors:
             await self._serve_says(spoken)
         for session in others:
             await self._serve_next(session)
+            lane.moved += 1
 
     # Messages, which share a transaction
 

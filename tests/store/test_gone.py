@@ -29,6 +29,11 @@ def word(numbers: random.Random) -> str:
     return "".join(numbers.choices(string.ascii_lowercase, k=16))
 
 
+def on_disk(database: Path) -> list[Path]:
+    """The file of a database and those beside it, but not the control socket of a server."""
+    return [path for path in database.parent.glob(f"{database.name}*") if path.is_file()]
+
+
 class Files:
     """An open SQLite database, and what can be read in its files."""
 
@@ -38,7 +43,7 @@ class Files:
         tables(search.tune)
 
     def contents(self) -> bytes:
-        return b"".join(path.read_bytes() for path in self.path.parent.glob(f"{self.path.name}*"))
+        return b"".join(path.read_bytes() for path in on_disk(self.path))
 
     def found(self, words: list[str]) -> int:
         """How many of these words, or their ends (the index shares beginnings), are still there."""
@@ -170,7 +175,7 @@ def test_a_running_server(server: StartServer, connect: Connect) -> None:
     path = Path(str(parse_url(chat.database).database))
 
     def gone() -> bool:
-        return not any(b"gorgonzola" in one.read_bytes() for one in path.parent.glob(f"{path.name}*"))
+        return not any(b"gorgonzola" in one.read_bytes() for one in on_disk(path))
 
     assert not gone()
     wait_until(gone, 60, "the word is gone")
