@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import get_native_id, local
 from typing import Any, Final, TypeVar
 
@@ -40,9 +41,13 @@ class Hasher:
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
         self._thread = local()
-        self._nobody = hash_nobody(settings)
+        self._nobody = ""
+        once = ThreadPoolExecutor(1)
+        self._first = once.submit(hash_nobody, settings)  # the server goes on starting meanwhile
+        once.shutdown(wait=False)
 
     def start(self) -> None:
+        self._nobody = self._first.result()
         self._pool.start()
 
     def stop(self) -> None:

@@ -465,7 +465,6 @@ def completed(description: str) -> str:
 def _tune_process() -> None:
     # The garbage collector stops everything to look through everything. What is loaded now stays loaded, and
     # connections leave no circles of references behind.
-    gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -463,6 +463,8 @@ class Connection:
             return
         if reason == "failed-logins":
             self._offend(reason)
+        if self._shared.parting is not None:
+            self._shared.parting.cork(self._door.transport)
         if not self._door.opened:
             self.write(self._door.refusal(text))
         elif reason:

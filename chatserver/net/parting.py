@@ -8,6 +8,7 @@ import select
 import socket
 from typing import Any, Final
 
+from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorTime
 
 from chatserver.net.acknowledged import queued
@@ -46,6 +47,15 @@ class Parting:
             return True
         self.unlogged += 1
         return False
+
+    def cork(self, transport: Any) -> None:
+        """Has the kernel send the last words together with the end, on a plain TCP connection: one packet, and one
+        wake-up of the peer."""
+        if isinstance(transport, tcp.Server):
+            try:
+                transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            except OSError:
+                pass  # it is a Unix socket
 
     def take(self, transport: Any) -> None:
         """`transport` is a plain one of Twisted's, with nothing in its buffer. It will not call its protocol again."""

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from twisted.internet import tcp
 from twisted.internet.task import Clock
 
 from chatserver.net.parting import LINES, LINGER_SECONDS, Parting
@@ -53,6 +54,35 @@ def test_the_last_words(ends: tuple[socket.socket, socket.socket]) -> None:
     client.close()
     wait_until(parting.all_gone, what="the connection is closed")
     assert served.fileno() == -1
+
+
+class Plain(tcp.Server):
+    """As far as corking needs it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    def stopReading(self) -> None: ...
+
+    def stopWriting(self) -> None: ...
+
+
+def test_one_packet(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The last words wait for the end, and come with it; a Unix socket, which cannot do that, does no harm."""
+    served, client = ends
+    client.setblocking(False)
+    parting, transport = Parting(Clock()), Plain(served)
+    parting.cork(transport)
+    served.send(b"* Goodbye.\r\n")
+    with pytest.raises(BlockingIOError):
+        client.recv(100)
+    parting.take(transport)
+    client.settimeout(10)
+    assert client.recv(100) == b"* Goodbye.\r\n"
+    assert client.recv(100) == b""
+    one, other = socket.socketpair()
+    with one, other:
+        parting.cork(Plain(one))
 
 
 def pending(sock: socket.socket) -> bool:
