@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from threading import get_native_id, local
 from typing import Any, Final, TypeVar
 
@@ -41,14 +40,11 @@ class Hasher:
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
         self._thread = local()
-        self._nobody = ""
-        once = ThreadPoolExecutor(1)
-        self._first = once.submit(hash_nobody, settings)  # the server goes on starting meanwhile
-        once.shutdown(wait=False)
+        self._nobody = ""  # until it is computed
 
     def start(self) -> None:
-        self._nobody = self._first.result()
         self._pool.start()
+        self._pool.callInThread(self._politely, self._stand_in)  # nothing waits for it, unless somebody is fast
 
     def stop(self) -> None:
         self._pool.stop()
@@ -67,10 +63,15 @@ class Hasher:
 
     def _verify(self, hash: str | None, password: str) -> bool:
         try:
-            self._verifier.verify(hash or self._nobody, password)
+            self._verifier.verify(hash or self._stand_in(), password)
         except (VerificationError, InvalidHashError):
             return False
         return bool(hash)
+
+    def _stand_in(self) -> str:
+        """See `hash_nobody`."""
+        self._nobody = self._nobody or hash_nobody(self._settings)
+        return self._nobody
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
         return await deferToThreadPool(self._reactor, self._pool, self._politely, work, *args)

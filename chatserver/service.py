@@ -35,7 +35,7 @@ from chatserver.net.endpoints import explained, opening
 from chatserver.net.exposure import OVERHEARD, plain
 from chatserver.net.factory import ChatFactory
 from chatserver.net.parting import Parting
-from chatserver.net.ports import Adopting, Inherited, TlsInside, shown
+from chatserver.net.ports import Adopting, Inherited, TlsInside, closed, shown
 from chatserver.net.tls import ForwardSecret
 from chatserver.operation.companion import Companion
 from chatserver.passwords import Hasher
@@ -358,7 +358,7 @@ class ChatService(Service):
         for listening in self._opening:
             listening.cancel()  # does nothing to those that are open
         for port in self._ports:
-            await self._step("closing a port", port.stopListening)
+            await self._step("closing a port", partial(closed, port))
 
     async def _record_sessions(self) -> None:
         await self._session_log.flush()

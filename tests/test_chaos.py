@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROMISES = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A cut and a kill under load, on SQLite."""
     held = run(Plan("sqlite", "6", kills=1, minutes=1.0, pace=30.0, only=("kill", "cut")))

@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from twisted.internet import tcp, unix
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
 
 FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
+
+
+def closed(port: IListeningPort) -> "Deferred[None]":
+    """Stops listening. A Unix socket whose file somebody has removed is closed all the same."""
+
+    def removed(failure: Failure) -> None:
+        failure.trap(FileNotFoundError)
+
+    stopping: Any = port.stopListening
+    stopped: Deferred[None] = maybeDeferred(stopping)
+    return stopped.addErrback(removed)
 
 
 class Securable(Protocol):

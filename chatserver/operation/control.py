@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from chatserver import __version__, audit
 from chatserver.config import SOCKET_PATH_BYTES
+from chatserver.net.ports import closed
 from chatserver.operation import place, requests
 from chatserver.operation.announcement import announce
 from chatserver.operation.caller import Caller, ControlSocket
@@ -85,7 +86,7 @@ class Control(Quiet):
         for caller in list(self._callers):
             caller.fail(STOPPING)
         if self._port is not None:
-            self._closed = self._port.stopListening()  # removes the file
+            self._closed = closed(self._port)  # removes the file
 
     def stopped(self) -> Awaitable[None] | None:
         return self._closed

@@ -107,8 +107,9 @@ class Logs(Quiet):
     def _asked(self, _number: int, _frame: FrameType | None) -> None:
         """The signal may come in the middle of a line: it is heeded by the next line or by the reactor, whichever comes
         first."""
-        self._due = True
-        self._reactor.callFromThread(self.reopen)
+        if not self._due:  # signals may come faster than they can be heeded
+            self._due = True
+            self._reactor.callFromThread(self.reopen)
 
     def reopen(self) -> None:
         """Goes on in a new file, if a signal asked for that, and the log is a file."""

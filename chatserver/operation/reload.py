@@ -68,6 +68,7 @@ class Reload(Quiet):
         self._running = running
         self._lock = DeferredLock()
         self._serving = False
+        self._waiting = False  # a signal has come that the reactor does not know of yet
         self._asked = False  # by a signal, and not begun yet
 
     # Signals
@@ -87,9 +88,12 @@ class Reload(Quiet):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a handler of ours would not be there up to the very end
 
     def _hung_up(self, _number: int, _frame: FrameType | None) -> None:
-        self._running.reactor.callFromThread(self._signalled)
+        if not self._waiting:  # signals may come faster than they can be heeded
+            self._waiting = True
+            self._running.reactor.callFromThread(self._signalled)
 
     def _signalled(self) -> None:
+        self._waiting = False
         if not self._asked:
             self._asked = True
             if self._serving:

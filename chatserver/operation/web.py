@@ -4,7 +4,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from twisted.internet.defer import ensureDeferred, maybeDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET
 from chatserver.batcher import Batcher
 from chatserver.exits import MISCONFIGURED, CannotStart
 from chatserver.net.endpoints import explained, opening
+from chatserver.net.ports import closed
 from chatserver.net.tls import ForwardSecret
 from chatserver.operation.companion import Quiet
 from chatserver.operation.counters import snapshot
@@ -173,4 +174,4 @@ class Web(Quiet):
         port, self._port = self._port, None
         self._visitors.close()
         if port is not None:
-            await maybeDeferred(port.stopListening)
+            await closed(port)

@@ -65,6 +65,7 @@ def typed(tmp_path: Path, postgres_url: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_page(typed: dict[str, str], tmp_path: Path) -> None:
     """Every command works as printed, in the order of the page."""
     environment = clean_environment({"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"})

@@ -34,6 +34,7 @@ def on_a_terminal(database: str, *words: str) -> list[str]:
     return shown.decode().splitlines()
 
 
+@pytest.mark.slow
 def test_headings(sqlite_url: str, on: Callable[[str], Chatctl]) -> None:
     """On a terminal each list begins with a line of headings, and its columns are as wide as they need to be."""
     migrate(sqlite_url)

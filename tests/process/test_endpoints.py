@@ -11,6 +11,7 @@ from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, check_heard, say_often
 from tests.support.certificate import write_certificate
 from tests.support.client import JsonClient, Raw, TextClient
+from tests.support.process import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
 MESSAGES = 3000
@@ -108,3 +109,16 @@ def test_clients_without_tls_on_a_tls_port(tls: str, server: StartServer, connec
     last = connect(chat, TextClient, tls=True)
     last.expect("too-many-connections")
     last.eof()
+
+
+def test_sockets_that_were_removed(server: StartServer, tmp_path: Path) -> None:
+    """A server whose Unix sockets somebody has deleted stops as usual."""
+    paths = [tmp_path / name for name in ("chat", "metrics", "control")]
+    chat, metrics, control = paths
+    config = f'{QUICK}[server]\nmetrics = "unix:{metrics}"\ncontrol = "{control}"\n'
+    one = server(config=config, listen=["tcp:0:interface=127.0.0.1", f"unix:{chat}"])
+    for path in paths:
+        wait_until(path.exists, what=str(path))
+        path.unlink()
+    assert one.stop() == 0
+    assert "Traceback" not in one.log

@@ -3,6 +3,8 @@
 import json
 from contextlib import ExitStack
 
+import pytest
+
 from chatserver.guesses import AHEAD
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw
@@ -15,6 +17,7 @@ SOURCES = [f"127.0.0.{number}" for number in range(20, 30)]
 CONNECTIONS, EACH = 25, 2  # of each source; guesses on each connection
 
 
+@pytest.mark.slow
 def test_500_guesses(server: StartServer, connect: Connect) -> None:
     """While 500 guesses at her name come from ten addresses, the owner logs in from another one, with her password and
     with a token. Each address gets a few of its guesses checked; the others are told when to come back."""

@@ -109,6 +109,7 @@ def test_quiet_programs(server: StartServer, connect: Connect) -> None:
     person.expect("is here")
 
 
+@pytest.mark.slow
 def test_stalled_connections(server: StartServer, connect: Connect) -> None:
     """A client that reads nothing at all for too long is disconnected, with the reason `stalled`."""
     chat = server(config=QUICK + "[limits]\nstalled_seconds = 0.5\n")

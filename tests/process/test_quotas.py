@@ -26,6 +26,7 @@ def ended(crowd: list[socket.socket]) -> int:
     return len(poll.poll(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["", "ws:"])
 def test_two_thousand_silent_connections(server: StartServer, door: str) -> None:
     """With the default limits they keep out no member of the same network, not even at one of their addresses; most of
@@ -122,6 +123,7 @@ def test_an_offending_address(server: StartServer, connect: Connect) -> None:
     ana.ok("ping")
 
 
+@pytest.mark.slow
 def test_unfinished_tls_handshakes(server: StartServer, tmp_path: Path) -> None:
     """A connection that never completes its TLS handshake counts, and makes way; one that is slowed completes it
     later."""

@@ -47,6 +47,7 @@ def test_floods(unit: bytes, server: StartServer, connect: Connect) -> None:
     ana.ok("ping")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["tcp", "tls"])
 def test_slow_readers(how: str, server: StartServer, connect: Connect, tmp_path: Path) -> None:
     """A client that reads slowly, but above the least rate, stays for as long as it has something to read; one that

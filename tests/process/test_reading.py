@@ -2,6 +2,8 @@
 
 import socket
 
+import pytest
+
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, check_heard, lines, say_often, send_later
 from tests.support.client import JsonClient, Message, Raw
@@ -12,6 +14,7 @@ TEXT = "x" * 1000
 MEGABYTE = 1 << 20
 
 
+@pytest.mark.slow
 def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> None:
     """Clients that stop reading and continue later receive everything in order; meanwhile others receive everything,
     and the server buffers nothing for those that do not read."""
@@ -49,6 +52,7 @@ def test_readers_that_stop_reading(server: StartServer, connect: Connect) -> Non
     assert sum(b"ana: " in line for line in shown) == 1000 + MESSAGES + 1
 
 
+@pytest.mark.slow
 def test_a_sender_that_does_not_read(server: StartServer, connect: Connect) -> None:
     """The server stops reading from a client that does not read its answers; once the client reads, all commands are
     answered in order."""

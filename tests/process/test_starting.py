@@ -298,6 +298,7 @@ def test_sigterm_while_the_start_waits_for_the_database(waiting_server: ChatServ
     assert "Listening" not in waiting_server.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_in_the_first_second(tmp_path: Path, number: signal.Signals) -> None:
     """From the moment at which the server takes signals, the exit status is 0 and everything is closed, whatever it is

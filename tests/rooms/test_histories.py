@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -255,6 +256,7 @@ class Histories(Looking, RuleBasedStateMachine):
         self.whole()
 
 
+@pytest.mark.slow
 def test_whatever_people_do(engine: Engine) -> None:
     """Everybody sees what the model says. Nobody outside a private room sees anything of it; logs have no gaps, rooms
     with members have an owner, read marks never move back, direct rooms keep two people."""

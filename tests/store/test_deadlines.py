@@ -237,6 +237,7 @@ def abandon(bench: Bench) -> None:
     wait_until(lambda: not any(thread.is_alive() for thread in threads), what="the abandoned threads have ended")
 
 
+@pytest.mark.slow
 def test_postgres_is_stopped(postgres_server: PostgresServer) -> None:
     """All processes of PostgreSQL are stopped, and continue later: on new connections."""
     bench = Bench(open_engine(parse_url(postgres_server.url()), 3))
