@@ -238,7 +238,7 @@ def test_shutdown(open_hall: OpenHall) -> None:
     hall.chat.signal(signal.SIGTERM)
     closing = ana.wait_closing()
     assert (closing["reason"], ana.close_code) == ("shutdown", 1012)
-    assert 3 <= closing["retry"] <= 10
+    assert 2 <= closing["retry"] <= 5
     assert ana.answer(tag)["ok"]
     bob.wait_closing()
     hall.close()
