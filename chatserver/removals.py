@@ -3,18 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import ensureDeferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from chatserver.config import Retention
-from chatserver.errors import Unavailable
+from chatserver.rounds import Rounds
 from chatserver.store import retention
 from chatserver.store.retention import PAGE, Step
 from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
 
 POLL_SECONDS: Final = 15.0
 """How often it looks for what has become old."""
@@ -41,44 +37,19 @@ SESSIONS: Final = 500
 Work = Callable[..., Step]
 
 
-class Removals:
+class Removals(Rounds):
     """`settings`: what is to be kept; a reload may change it. `removed` counts entries."""
 
-    log = Logger()
+    poll_seconds = POLL_SECONDS
+    complaint = "What is old could not be removed. Trying again until it works."
 
     def __init__(self, clock: IReactorTime, store: Store, settings: Retention) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._store = store
         self._settings = settings
-        self._next: IDelayedCall | None = None
-        self._running = False
         self.removed = 0
 
-    def start(self) -> None:
-        self._running = True
-        self._look()
-
-    def stop(self) -> None:
-        """The step that is under way is finished; the next start goes on from there."""
-        self._running = False
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def _look(self) -> None:
-        self._next = None
-        ensureDeferred(self._round()).addErrback(self._failed).addCallback(self._again)
-
-    def _again(self, more: bool | None) -> None:
-        if self._running:
-            self._next = self._clock.callLater(LEAST_PAUSE_SECONDS if more else POLL_SECONDS, self._look)
-
-    def _failed(self, failure: Failure) -> None:
-        if not failure.check(Unavailable, Conflict):  # the store has logged the one, and the other passes
-            self.log.failure("What is old could not be removed. Trying again until it works.", failure)
-
-    async def _round(self) -> bool:
-        """Returns whether there is more to remove at once."""
+    async def look(self) -> float:
         settings, before = self._settings, self.removed
         more = await self._in_rooms(retention.due, retention.step, settings)
         if self.removed > before:
@@ -86,12 +57,12 @@ class Removals:
         ids = await self._in_rooms(retention.spent, retention.forget, settings) if settings.id_days else False
         if settings.session_days:
             await self._sessions(settings)
-        return more or ids
+        return LEAST_PAUSE_SECONDS if more or ids else POLL_SECONDS
 
     async def _in_rooms(self, find: Callable[..., list[int]], work: Work, settings: Retention) -> bool:
         """Does some steps in each room that `find` finds. Returns whether there is more to remove at once."""
         more, after = False, 0
-        while self._running:
+        while self.running:
             found = await self._store.read(find, settings, after)
             for room_id in found:
                 more |= await self._steps(work, room_id, settings)
@@ -104,7 +75,7 @@ class Removals:
         """Some steps in one room, each as large as the one before lets expect that it is short enough."""
         size = FIRST_SIZE
         for _ in range(STEPS):
-            if not self._running:
+            if not self.running:
                 return False
             step = await self._store.write(work, room_id, settings, size)
             if work is retention.step:
@@ -118,7 +89,7 @@ class Removals:
 
     async def _sessions(self, settings: Retention) -> None:
         after, more = "", True
-        while more and self._running:
+        while more and self.running:
             step, after = await self._store.write(retention.end_sessions, settings, after, SESSIONS)
             more = step.more
             if more:

@@ -1,0 +1,53 @@
+"""What is done again and again in small steps, beside everything else."""
+
+from typing import ClassVar
+
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatserver.errors import Unavailable
+from chatserver.store.transactions import Conflict
+
+
+class Rounds:
+    """A subclass has `look`, which looks for work and does it, and returns after how many seconds it is to look again.
+    If it fails, that is `poll_seconds`. `running` says whether to take another step: the one that is under way is
+    finished, and the next start goes on from there."""
+
+    log = Logger()
+    poll_seconds: ClassVar[float]
+    complaint: ClassVar[str]
+    """What the log says if it fails."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._next: IDelayedCall | None = None
+        self.running = False
+
+    async def look(self) -> float:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        self.running = True
+        self._begin()
+
+    def stop(self) -> None:
+        self.running = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _begin(self) -> None:
+        self._next = None
+        ensureDeferred(self.look()).addErrback(self._failed).addCallback(self._again)
+
+    def _again(self, seconds: float) -> None:
+        if self.running:
+            self._next = self._clock.callLater(seconds, self._begin)
+
+    def _failed(self, failure: Failure) -> float:
+        if not failure.check(Unavailable, Conflict):  # the store has logged the one, and the other passes
+            self.log.failure(self.complaint, failure)
+        return self.poll_seconds
