@@ -257,9 +257,8 @@ class Processors:
                 for one in spoken:
                     await self._serve_says([one], patient=patient)
             elif isinstance(error, Conflict):
-                await self._serve_says(
-                    spoken, patient=patient
-                )  # the same id on two connections: the other one is stored now
+                # The same id on two connections: the other one is stored now.
+                await self._serve_says(spoken, patient=patient)
             elif isinstance(error, Refused):
                 self._refuse(spoken[0], error)
             else:

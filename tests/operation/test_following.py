@@ -1,7 +1,6 @@
 """What a reload changes for those who come, and for those who are there."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,13 +24,6 @@ from tests.operation.reloading import Town
 from tests.support.hall import PASSWORD, Client
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    yield town
-    town.hall.close()
 
 
 def errors(client: Client) -> list[str]:

@@ -23,13 +23,6 @@ SOURCE: Final = Path(module.__file__).parents[1]
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
 
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[Town]:
-    town = Town(tmp_path)
-    yield town
-    town.hall.close()
-
-
 def every_setting() -> Iterator[tuple[str, str, object]]:
     """Each table and key, with its default."""
     defaults = Settings()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import pytest
@@ -17,12 +18,24 @@ from chatserver.store.database import open_ready, parse_url
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.schema import EntryRow
 from chatserver.store.visibility import RoomAccess, find_room
+from tests.support import postgres
 from tests.support.process import wait_until
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of another, empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'target.db'}"
+        return
+    url = postgres.postgres_url()
+    yield url
+    postgres.drop_postgres(url)
 
 
 class Tables:

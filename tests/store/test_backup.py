@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from chatserver.store.lease import Claim, this_process
 from chatserver.store.messages import Draft
 from chatserver.store.snapshot import snapshot
 from chatserver.store.verify import verify
-from tests.support import postgres
 from tests.support.contents import AT, fill
 
 Rows = dict[str, list[list[Any]]]
@@ -62,17 +61,6 @@ def data(tmp_path: Path) -> bytes:
         fill(db)
     engine.dispose()
     return made_of(url).getvalue()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of another, empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'restored.db'}"
-        return
-    url = postgres.postgres_url()
-    yield url
-    postgres.drop_postgres(url)
 
 
 def test_there_and_back(filled: tuple[str, Rows], target: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Copying a database: row by row the same, resumable, and never served before it is complete."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from chatserver.store.schema import NodeRow, RoomRow
 from chatserver.store.snapshot import snapshot, writing
 from chatserver.store.verify import verify
 from tests.store.test_backup import everything
-from tests.support import postgres
 from tests.support.contents import fill
 
 
@@ -35,17 +33,6 @@ def source(database_url: str) -> str:
         fill(db)
     engine.dispose()
     return database_url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The URL of another, empty database of each kind."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'copy.db'}"
-        return
-    url = postgres.postgres_url()
-    yield url
-    postgres.drop_postgres(url)
 
 
 def contents(url: str) -> dict[str, list[list[object]]]:
