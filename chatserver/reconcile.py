@@ -66,12 +66,14 @@ class Reconciler:
         self._until = self._clock.seconds() + DOUBT_SECONDS
         if who is not None:
             self._people.setdefault(who.id, (who, self._now()))
-        if self._next is None and not self._looking and not self._stopped:
-            self._next = self._clock.callLater(0, self._poll)
+        self._soon()
 
     def missed(self, room_id: int) -> None:
         """Entries of a room were removed before they were published here: who came and who left is looked up."""
         self._missed.add(room_id)
+        self._soon()
+
+    def _soon(self) -> None:
         if self._next is None and not self._looking and not self._stopped:
             self._next = self._clock.callLater(0, self._poll)
 
