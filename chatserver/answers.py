@@ -155,6 +155,37 @@ class TopicSet(Struct, frozen=True):
     seq: int
 
 
+class TopicShown(Struct, frozen=True):
+    """`topic` "": the room has none."""
+
+    room: str
+    topic: str
+
+
+class Renamed(Struct, frozen=True):
+    """What the account is called now; `display` "": it has no display name."""
+
+    name: str
+    display: str = ""
+
+
+class Preferences(Struct, frozen=True):
+    """What the account has set; None: nothing, so that the server's default counts. `zone` and `now`: the time zone
+    that counts now, and the time in it."""
+
+    timezone: str | None = None
+    clock: str | None = None
+    bell: str | None = None
+    zone: str = ""
+    now: datetime | None = None
+
+
+class Ignoring(Struct, frozen=True):
+    """The accounts that the asker ignores, by name."""
+
+    names: list[str]
+
+
 class Looked(Struct, frozen=True):
     """For people only: this room is the current one now. `recent`: the last of the `unread` entries."""
 
@@ -249,5 +280,6 @@ class Refusal(Struct, frozen=True):
 
 Answer = (
     Done | Welcome | RoomList | Created | Joined | Left | Said | Log | MemberList | UserList | Marked | UnreadList
-    | TopicSet | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Refusal
+    | TopicSet | TopicShown | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Renamed
+    | Preferences | Ignoring | Refusal
 )  # fmt: skip

@@ -41,13 +41,15 @@ class Register(Command, frozen=True, tag="register"):
 class Login(Command, frozen=True, tag="login"):
     """With name and password, with a token alone, or with a name and the certificate that the client has shown.
 
-    `resume`: for each room, the last seq that the client has.
+    `resume`: for each room, the last seq that the client has. `quiet`: the session hears nothing but answers, and
+    nobody is told that the account is online.
     """
 
     name: str = ""
     password: str = ""
     token: str = ""
     resume: dict[str, Seq] | None = None
+    quiet: bool = False
 
 
 class Guest(Command, frozen=True, tag="guest"):
@@ -159,24 +161,68 @@ class Say(Command, frozen=True, tag="say"):
     id: ClientId | None = None
 
 
+class Reply(Command, frozen=True, tag="reply"):
+    """A message that answers the message `seq`. Everything else is as for `say`."""
+
+    room: str
+    seq: Seq
+    text: str
+    id: ClientId | None = None
+
+
+class React(Command, frozen=True, tag="react"):
+    """Adds a reaction to a message, or takes it back."""
+
+    room: str
+    seq: Seq
+    reaction: str
+    remove: bool = False
+
+
+class Pin(Command, frozen=True, tag="pin"):
+    room: str
+    seq: Seq
+
+
+class Unpin(Command, frozen=True, tag="unpin"):
+    room: str
+    seq: Seq
+
+
+class Pins(Command, frozen=True, tag="pins"):
+    """The pinned messages of a room, newest first. `before` is the `before` in the answer with the page before."""
+
+    room: str = CURRENT
+    before: Seq | None = None
+    limit: Limit = 50
+
+
 class History(Command, frozen=True, tag="history"):
-    """Entries before or after a seq, in ascending order; without either, the latest."""
+    """Entries before or after a seq, or since a time, in ascending order; without any of these, the latest.
+
+    `since`: an RFC 3339 time, or what `since.py` understands besides: `yesterday`, `2h`, `2026-03-02`.
+    """
 
     room: str = CURRENT
     before: Seq | None = None
     after: Seq | None = None
+    since: str | None = None
     limit: Limit = 50
 
 
 class Edit(Command, frozen=True, tag="edit"):
+    """`seq` None, from people only: the last message of the account in the room."""
+
     room: str
-    seq: Seq
+    seq: Seq | None
     text: str
 
 
 class Erase(Command, frozen=True, tag="erase"):
+    """`seq` None: as for `edit`."""
+
     room: str
-    seq: Seq
+    seq: Seq | None
 
 
 class Search(Command, frozen=True, tag="search"):
@@ -187,6 +233,13 @@ class Search(Command, frozen=True, tag="search"):
 
     text: str
     room: str | None = None
+    before: Seq | None = None
+    limit: Limit = 50
+
+
+class Mentions(Command, frozen=True, tag="mentions"):
+    """Messages of others that mention the account, in all its rooms, newest first. `before` as for `search`."""
+
     before: Seq | None = None
     limit: Limit = 50
 
@@ -206,14 +259,20 @@ class Read(Command, frozen=True, tag="read"):
     seq: Seq
 
 
+class ReadAll(Command, frozen=True, tag="read-all"):
+    """Marks all rooms of the account as read."""
+
+
 class Unread(Command, frozen=True, tag="unread"):
     after: str = ""
     limit: Limit = 500
 
 
 class Topic(Command, frozen=True, tag="topic"):
-    room: str
-    text: str
+    """Sets the topic of a room ("": removes it); without a text, asks for it."""
+
+    room: str = CURRENT
+    text: str | None = None
 
 
 class Away(Command, frozen=True, tag="away"):
@@ -281,6 +340,31 @@ class Unblock(Command, frozen=True, tag="unblock"):
     name: str
 
 
+class Ignore(Command, frozen=True, tag="ignore"):
+    """Hides what an account says from the asker; without a name, asks whom they ignore."""
+
+    name: str | None = None
+
+
+class Unignore(Command, frozen=True, tag="unignore"):
+    name: str
+
+
+class Rename(Command, frozen=True, tag="rename"):
+    """Changes the name of the account, its display name, or both. `display` "": none."""
+
+    name: str | None = None
+    display: str | None = None
+
+
+class Prefer(Command, frozen=True, tag="prefer"):
+    """Sets preferences of the account ("default": as if never set); without any, asks for them."""
+
+    timezone: str | None = None
+    clock: Literal["12", "24", "default"] | None = None
+    bell: Literal["on", "off", "mentions", "default"] | None = None
+
+
 class TypedName(Command, frozen=True, tag="typed-name"):
     """A name, typed at the prompt by somebody who is not logged in. Never on the wire as such."""
 
@@ -294,15 +378,39 @@ class TypedPassword(Command, frozen=True, tag="typed-password"):
 
 
 class Look(Command, frozen=True, tag="look"):
-    """Makes a room that the person is in the current one. Programs have no current room, and cannot send it."""
+    """Makes a room that the person is in the current one; without a room, tells which one is. Programs have no current
+    room, and cannot send it."""
 
-    room: str
+    room: str = CURRENT
+
+
+class Missed(Command, frozen=True, tag="missed"):
+    """Shows a person what is unread in a room, from their read mark on. Programs use `history` with `after`."""
+
+    room: str = CURRENT
+
+
+class Amend(Command, frozen=True, tag="amend"):
+    """Replaces words in the last message of a person in a room. Programs use `edit`."""
+
+    old: str
+    new: str
+    room: str = CURRENT
+
+
+class Retry(Command, frozen=True, tag="retry"):
+    """Sends again what a person said while the server could not store it. Programs keep what they send themselves."""
+
+
+FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Retry)
+"""What only people may send."""
 
 
 COMMANDS: tuple[type[Command], ...] = (
     Register, Login, Guest, Logout, Quit, Ping, Help, Password, Token, Forget, Export, Rooms, Create, Set, Delete, Join,
-    Leave, Invite, Uninvite, Say, Edit, Erase, History, Search, Members, Who, Away, Read, Unread, Topic, Role, Kick,
-    Ban, Unban, Bans, Mute, Unmute, Block, Unblock,
+    Leave, Invite, Uninvite, Say, Reply, Edit, Erase, React, Pin, Unpin, Pins, History, Search, Mentions, Members, Who,
+    Away, Read, ReadAll, Unread, Topic, Role, Kick, Ban, Unban, Bans, Mute, Unmute, Block, Unblock, Ignore, Unignore,
+    Rename, Prefer,
 )  # fmt: skip
 """What a program may send."""
 

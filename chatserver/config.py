@@ -35,6 +35,7 @@ class Server(Table, frozen=True):
     guests: bool = False  # whether people may log in without an account, to public rooms only
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
+    contact: str = ""  # whom people ask who have forgotten their password
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
     plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
     metrics: str = ""  # an endpoint for monitoring
@@ -76,7 +77,8 @@ class Limits(Table, frozen=True):
     turn_bytes: int = 16_384  # taken from one connection in one turn of the reactor
     turn_lines: int = 64  # likewise, blank ones included
     handshake_seconds: float = 30  # from connecting to logging in
-    handshake_bytes: int = 8192  # likewise
+    typing_seconds: float = 120  # for people instead of handshake_seconds, counted anew with each line typed
+    handshake_bytes: int = 8192  # from connecting to logging in
     failed_logins: int = 3
     strikes: int = 20  # refused commands within a minute
 
@@ -108,6 +110,8 @@ class Limits(Table, frozen=True):
     rooms_per_account: int = 50  # that it owns
     rooms_per_hour: int = 20  # that one account creates, and ten times as many direct rooms
     tokens_per_account: int = 50
+    renames_per_day: int = 10  # of one account, its display name included
+    former_name_days: float = 90  # for so long nobody else can have a name that an account has given up
     invitations_sent: int = 200  # pending, of one account
     invitations_received: int = 100  # pending, to one account
 
@@ -153,6 +157,7 @@ NO_LIMITS: Final[dict[str, Any]] = dict.fromkeys(
         "rooms_per_account",
         "rooms_per_hour",
         "tokens_per_account",
+        "renames_per_day",
         "invitations_sent",
         "invitations_received",
         "answer_bytes",

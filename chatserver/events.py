@@ -7,7 +7,7 @@ from msgspec import Struct
 
 EntryKind = Literal[
     "message", "joined", "left", "topic", "created", "deleted", "set", "kicked", "banned", "unbanned", "muted",
-    "unmuted", "role", "edited", "erased",
+    "unmuted", "role", "edited", "erased", "reacted", "unreacted", "pinned", "unpinned", "renamed",
 ]  # fmt: skip
 MESSAGE: Final = "message"
 JOINED: Final = "joined"
@@ -24,6 +24,11 @@ UNMUTED: Final = "unmuted"
 ROLE: Final = "role"
 EDITED: Final = "edited"
 ERASED: Final = "erased"
+REACTED: Final = "reacted"
+UNREACTED: Final = "unreacted"
+PINNED: Final = "pinned"
+UNPINNED: Final = "unpinned"
+RENAMED: Final = "renamed"
 
 GAP: Final = "gap"
 """Stands for entries that were removed: see `Entry`. The database has none of this kind."""
@@ -33,10 +38,11 @@ PUBLIC: Final = "public"
 PRIVATE: Final = "private"
 DIRECT: Final = "direct"
 
-AccountKind = Literal["person", "operator", "guest"]
+AccountKind = Literal["person", "operator", "guest", "bot"]
 PERSON: Final = "person"
 OPERATOR: Final = "operator"  # of the whole server
 GUEST: Final = "guest"
+BOT: Final = "bot"  # a program, which a person owns
 
 Role = Literal["owner", "moderator", "member"]
 OWNER: Final = "owner"
@@ -60,12 +66,26 @@ class RoomFacts(Struct, frozen=True):
         return "@" + (second[1] if first[0] == viewer_id else first[1])
 
 
+class Quote(Struct, frozen=True, gc=False):
+    """The message that a reply answers, for readers who may read it: its author, and its text, "" once erased."""
+
+    author: str
+    display: str
+    text: str
+
+
 class Entry(Struct, frozen=True, gc=False):
     """One entry of a room's log. `author_id` 0 is the server itself; `at` is in UTC, in whole milliseconds.
 
     `text` is the message (as last edited), the topic, the role given, the reason of a kick or ban, the end of a mute
-    (RFC 3339; "": no end), or the settings that were changed (see `roomsettings`). `target` is the account that it was
-    done to, `of` the seq of the message that was edited or erased, `state` what has happened to a message since.
+    (RFC 3339; "": no end), the settings that were changed (see `roomsettings`), the reaction, or the new name of an
+    account (see `names.Renaming`). `target` is the account that it was done to, `state` what has happened to a message
+    since. `of` is the seq of the message that was edited, erased, pinned or reacted to; of a message itself, that of
+    the one that it answers.
+
+    `author` and `display` are the account's name and display name of that time ("": it had none), `bot`: it is a bot.
+    `reactions`: to a message, how often each was given. `quote`: see `Quote`; only in what is read from the store or
+    has just been sent, and only for people.
 
     On the way to a client that has everything before it, a `gap` stands for the removed entries from `of` to `seq`.
     """
@@ -81,6 +101,10 @@ class Entry(Struct, frozen=True, gc=False):
     target: str = ""
     of: int = 0
     state: Literal["", "edited", "erased"] = ""
+    display: str = ""
+    bot: bool = False
+    reactions: tuple[tuple[str, int], ...] = ()
+    quote: Quote | None = None
 
     @property
     def begin(self) -> int:
@@ -89,11 +113,12 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Person(Struct, frozen=True):
-    """An account as others know it."""
+    """An account as others know it. `display`: its display name, "" if it has none."""
 
     id: int
     name: str
     kind: AccountKind = PERSON
+    display: str = ""
 
 
 class Membership(Struct, frozen=True):

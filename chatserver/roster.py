@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from chatserver.events import News
 from chatserver.session import Session
 from chatserver.stages import Stage
-from chatserver.wire.dialect import NONE, Dialect, Framing
+from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
 
 
 class Away:
@@ -149,14 +149,14 @@ class Roster:
         return {other.name for other in sessions if other.account_id not in hidden}
 
     def tell(self, sessions: Iterable[Session], item: News) -> None:
-        """Sends news, rendered once for each dialect and door. A session that takes nothing now is skipped: the news
-        would be old by the time it came. So is one whose token is not for it."""
-        rendered: dict[tuple[Dialect, Framing], bytes] = {}
+        """Sends news, rendered once for each dialect, door and screen. A session that takes nothing now is skipped: the
+        news would be old by the time it came. So is one whose token is not for it."""
+        rendered: dict[tuple[Dialect, Framing, Screen], bytes] = {}
         for session in sessions:
             if session.link.writable and session.stage is Stage.IN and session.is_told(item):
-                key = (session.form.dialect, session.form.framing)
+                key = (session.form.dialect, session.form.framing, session.form.screen)
                 if key not in rendered:
-                    lines = session.dialect.news(item)
+                    lines = session.dialect.news(item, session.screen)
                     rendered[key] = session.form.framing.lines(lines) if lines else b""
                 if rendered[key]:
                     session.link.write(rendered[key])

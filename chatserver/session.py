@@ -14,7 +14,7 @@ from chatserver.scope import Scope
 from chatserver.stages import Event, Stage, next_stage
 from chatserver.times import now
 from chatserver.view import View
-from chatserver.wire.dialect import NONE, PLAIN, Asked, Dialect, Form, Framing
+from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen
 from chatserver.wire.dialects import DIALECTS
 
 if TYPE_CHECKING:
@@ -129,14 +129,18 @@ class collected:
                 self.__exit__(None, None, None)
 
 
-_FORMS: dict[tuple[Dialect, Framing, date | None], Form] = {}
+_FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
+MOST_FORMS = 1024
+"""Clients say how wide their screens are, and could make up as many forms as they like."""
 
 
-def form_of(dialect: Dialect, framing: Framing, day: date | None) -> Form:
-    """One object for all sessions of a form, so that forms can be compared by identity. (Days are few.)"""
-    form = _FORMS.get((dialect, framing, day))
+def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen = SCREEN) -> Form:
+    """One object for all sessions of a form, so that forms can be compared by identity."""
+    form = _FORMS.get((dialect, framing, day, screen))
     if form is None:
-        form = _FORMS[dialect, framing, day] = Form(dialect, framing, day)
+        if len(_FORMS) >= MOST_FORMS:  # equal forms may then be several objects, which costs some time only
+            _FORMS.clear()
+        form = _FORMS[dialect, framing, day, screen] = Form(dialect, framing, day, screen=screen)
     return form
 
 
@@ -147,6 +151,7 @@ class Session:
         "account_id",
         "address",
         "certificate_id",
+        "display",
         "due_since",
         "failed_logins",
         "form",
@@ -157,6 +162,7 @@ class Session:
         "link",
         "name",
         "pumping",
+        "quiet",
         "replays",
         "rooms",
         "scope",
@@ -178,6 +184,7 @@ class Session:
         self.speak(dialect, framing)
         self.account_id = 0
         self.name = ""
+        self.display = ""
         self.kind: AccountKind = PERSON
         self.limits: AccountLimits = AS_SET
         self.token_id = 0  # the token it logged in with, or 0
@@ -193,11 +200,22 @@ class Session:
         self.rooms: dict[str, Room] = {}  # by label in lower case
         self.replays: frozenset[Room] = NONE  # rooms of which it is told `live` once it has caught up
         self.pumping = False  # being sent what it has missed
+        self.quiet = False  # it hears nothing but answers, and nobody is told that it is here
 
     def speak(self, dialect: Dialect, framing: Framing) -> None:
         """Sets the language of the client, before anything else is known of it."""
         self.view = View() if dialect.for_people else None
         self.form = form_of(dialect, framing, dialect.day(now()))
+
+    @property
+    def screen(self) -> Screen:
+        return self.form.screen
+
+    def show_on(self, screen: Screen) -> None:
+        """What its person's terminal is like, and how they want things shown, from now on."""
+        form = self.form
+        if screen != form.screen:
+            self.form = form_of(form.dialect, form.framing, form.dialect.day(now(), screen), screen)
 
     @property
     def dialect(self) -> Dialect:
@@ -215,7 +233,7 @@ class Session:
     @property
     def person(self) -> Person:
         """Who it is, once logged in."""
-        return Person(self.account_id, self.name, self.kind)
+        return Person(self.account_id, self.name, self.kind, self.display)
 
     @property
     def current(self) -> str:
@@ -275,7 +293,7 @@ class Session:
 
     def answer(self, tag: Tag | None, answer: Answer) -> None:
         form = self.form
-        lines = form.dialect.answer(Asked(tag, self.account_id, self.name), answer)
+        lines = form.dialect.answer(Asked(tag, self.account_id, self.name, form.screen), answer)
         if lines:
             self.link.write(form.framing.lines(lines))
 
@@ -285,10 +303,10 @@ class Session:
         self.answer(rejected.tag, Refusal(refused.error, refused.text, refused.retry))
 
     def tell(self, item: News) -> None:
-        self.write(self.dialect.news(item))
+        self.write(self.dialect.news(item, self.screen))
 
     def notice(self, text: str) -> None:
-        self.write(self.dialect.notice(text))
+        self.write(self.dialect.notice(text, self.screen))
 
     # What its person has seen
 
@@ -302,6 +320,7 @@ class Session:
         if self.view is not None:
             last = self.view.shown(room_id, entries)
             if last is not None:
-                day = self.dialect.day(last.at)
-                if day != self.form.day:
-                    self.form = form_of(self.form.dialect, self.form.framing, day)
+                form = self.form
+                day = form.dialect.day(last.at, form.screen)
+                if day != form.day:
+                    self.form = form_of(form.dialect, form.framing, day, form.screen)

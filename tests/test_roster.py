@@ -11,7 +11,7 @@ from chatserver.roster import Roster
 from chatserver.scope import Scope
 from chatserver.session import Session
 from chatserver.stages import Stage
-from chatserver.wire.dialect import Dialect, Rendered
+from chatserver.wire.dialect import SCREEN, Dialect, Rendered, Screen
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT
 from tests.support.link import MemoryLink
@@ -155,7 +155,7 @@ class Counting(JsonLines):
     def __init__(self) -> None:
         self.rendered = 0
 
-    def news(self, item: Any) -> bytes:
+    def news(self, item: Any, screen: Screen = SCREEN) -> bytes:
         self.rendered += 1
         return JSONL.news(item)
 

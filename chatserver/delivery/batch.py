@@ -108,14 +108,14 @@ class Batch:
 
     def _is_dated(self, form: Form, index: int) -> bool:
         """Whether a date is shown in front of this entry."""
-        day_before = form.dialect.day(self.entries[index - 1].at) if index else form.day
-        return form.dialect.day(self.entries[index].at) != day_before
+        day_before = form.dialect.day(self.entries[index - 1].at, form.screen) if index else form.day
+        return form.dialect.day(self.entries[index].at, form.screen) != day_before
 
     def _move_dates(self, form: Form, hidden: frozenset[int], marked: tuple[int, ...], pieces: list[bytes]) -> None:
         """A date that a hidden entry would have shown is shown by the next visible one. Happens once a day."""
         day = day_here = form.day
         for index, entry in enumerate(self.entries):
-            day_before, day_here = day_here, form.dialect.day(entry.at)
+            day_before, day_here = day_here, form.dialect.day(entry.at, form.screen)
             if entry.seq in hidden:
                 continue
             if day != day_before:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chatserver import commands as c
 from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList, gap_between
 from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
-from chatserver.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Membership, Person, ReadMark, RoomFacts
+from chatserver.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Membership, Person, ReadMark, RoomFacts
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Tell, hears
 from chatserver.handlers.rights import Act, require
 from chatserver.portion import Portion, entry_size, found_size, status_size
@@ -94,10 +94,14 @@ def said(label: str, verdict: Verdict) -> Said:
 
 def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
     """The entry of a message that was stored."""
-    return Entry(verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id)
+    return Entry(
+        verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id,
+        display=who.display, bot=who.kind == BOT,
+    )  # fmt: skip
 
 
 def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
+    assert command.seq is not None
     access = _room_to_change(db, ask, command.room, "edit")
     message = _find_message(db, access, command.seq)
     if message.state == ERASED:
@@ -111,6 +115,7 @@ def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
 
 
 def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
+    assert command.seq is not None
     access = find_room(db, ask.who, command.room, lock=True)
     # Of a message that was removed, the texts that it was edited to may be there still.
     author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None

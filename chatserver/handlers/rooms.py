@@ -16,6 +16,7 @@ from chatserver.answers import (
     MemberList,
     RoomList,
     TopicSet,
+    TopicShown,
     gap_between,
 )
 from chatserver.errors import ErrorWord, Refused, muted
@@ -147,6 +148,10 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
 
 
 def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
+    if command.text is None:
+        access = find_readable_room(db, ask.who, command.room)
+        access.forbid_direct("has no topic")
+        return Outcome(TopicShown(command.room, access.topic))
     access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct("has no topic")
     require(ask.who, access, "topic")

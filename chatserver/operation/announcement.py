@@ -8,7 +8,7 @@ from chatserver.operation.out import CannotDo
 from chatserver.operation.running import Running
 from chatserver.stages import Stage
 from chatserver.turns import Turn
-from chatserver.wire.dialect import Dialect, Framing
+from chatserver.wire.dialect import Dialect, Framing, Screen
 from chatserver.wire.hygiene import message_text
 
 MOST_CHARACTERS: Final = 1_000
@@ -27,14 +27,14 @@ async def announce(running: Running, text: str, log: Callable[..., None], turn: 
     except Refused as refused:
         raise CannotDo(refused.text) from None
     log("announce")
-    framed: dict[tuple[Dialect, Framing], bytes] = {}
+    framed: dict[tuple[Dialect, Framing, Screen], bytes] = {}
     told = 0
     for number, connection in enumerate(list(running.connections.open)):
         session = connection.session
         if session.stage is Stage.IN:
-            dialect, framing = key = session.form.dialect, session.form.framing
+            dialect, framing, screen = key = session.form.dialect, session.form.framing, session.form.screen
             if key not in framed:
-                framed[key] = framing.lines(dialect.notice(text))
+                framed[key] = framing.lines(dialect.notice(text, screen))
             session.link.write(framed[key])
             told += 1
         if number % SLICE == SLICE - 1:

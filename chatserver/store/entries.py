@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, case, func, insert, outerjoin, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.events import GAP, Entry, EntryKind, Person
-from chatserver.store.schema import AccountRow, EntryRow, MessageState, RoomRow
+from chatserver.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
+from chatserver.store.schema import AccountRow, EntryRow, FormerNameRow, MessageState, RoomRow
 
 PAGE_CHARACTERS = 1 << 20
 """A page ends early once its texts are this long, so that no answer can exhaust the memory."""
@@ -52,22 +53,41 @@ def append_event(
         )
     )
     target_name = target.name if target else ""
-    return Entry(seq, kind, who.id, who.name, stamp, said, target_id=target_id or 0, target=target_name, of=of or 0)
+    return Entry(
+        seq, kind, who.id, who.name, stamp, said, target_id=target_id or 0, target=target_name, of=of or 0,
+        display=who.display, bot=who.kind == BOT,
+    )  # fmt: skip
 
 
 _TARGET = aliased(AccountRow)
+
+
+def _then(account: Any, now: Any, former: Any) -> Any:
+    """What an account was called when an entry was written: nearly always what it is called now."""
+    known = (FormerNameRow.account_id == account.id, FormerNameRow.until > EntryRow.at)
+    earlier = select(former).where(*known).order_by(FormerNameRow.until).limit(1).scalar_subquery()
+    return case((account.renamed_at > EntryRow.at, earlier), else_=now)
+
+
+def _name_then(account: Any) -> Any:
+    return _then(account, account.name, FormerNameRow.name)
+
+
 ENTRY_COLUMNS = (
     EntryRow.seq,
     EntryRow.kind,
     EntryRow.author_id,
-    AccountRow.name,
+    _name_then(AccountRow),
     EntryRow.at,
     EntryRow.text,
     EntryRow.client_id,
     EntryRow.target_id,
-    _TARGET.name,
+    _name_then(_TARGET),
     EntryRow.target_seq,
     EntryRow.state,
+    _then(AccountRow, AccountRow.display_name, FormerNameRow.display_name),
+    AccountRow.kind,
+    EntryRow.reactions,
 )
 """The columns that `as_entry` expects, in this order; select them from `ENTRY_JOINS`."""
 
@@ -143,8 +163,13 @@ def as_entry(
     target: str | None,
     of: int | None,
     state: MessageState | None,
+    display: str | None,
+    author_kind: AccountKind | None,
+    reactions: str | None,
 ) -> Entry:
     """The entry of a row of `ENTRY_COLUMNS`."""
+    given = tuple(msgspec.json.decode(reactions, type=dict[str, int]).items()) if reactions else ()
     return Entry(
-        seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0, state or ""
-    )
+        seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0,
+        state or "", display or "", author_kind == BOT, given,
+    )  # fmt: skip

@@ -70,6 +70,8 @@ class AccountRow(Base):
     the same `skeleton`.
 
     `commands_per_second`, `bytes_per_second` and `connections` replace the limits of the settings for this account.
+    `renamed_at`: since when it has its name and display name; what it was called before: see `FormerNameRow`.
+    `owner_id`: the person that a bot belongs to.
     """
 
     __tablename__ = "account"
@@ -87,6 +89,35 @@ class AccountRow(Base):
     commands_per_second: Mapped[float | None] = mapped_column(Float)
     bytes_per_second: Mapped[float | None] = mapped_column(Float)
     connections: Mapped[int | None] = mapped_column(Integer)
+    display_name: Mapped[str | None] = mapped_column(String(64))
+    renamed_at: Mapped[datetime | None] = mapped_column(Instant)
+    owner_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class FormerNameRow(Base):
+    """What an account was called up to `until`, by the clock of entries. Nobody else may have the name for a while:
+    see `store/names.py`."""
+
+    __tablename__ = "former_name"
+    __table_args__ = (Index("ix_former_name_account_id", "account_id", "until"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
+    name: Mapped[str] = mapped_column(String(64))
+    name_key: Mapped[str] = mapped_column(String(64), index=True)
+    skeleton: Mapped[str | None] = mapped_column(String(64), index=True)
+    display_name: Mapped[str | None] = mapped_column(String(64))
+    until: Mapped[datetime] = mapped_column(Instant)
+
+
+class PreferenceRow(Base):
+    """How an account wants things shown: see `store/preferences.py`."""
+
+    __tablename__ = "preference"
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
 
 
 class RoomRow(Base):
@@ -161,6 +192,8 @@ class MembershipRow(Base):
 class EntryRow(Base):
     """An entry of a room's log. `state` is for messages.
 
+    `reactions`: to a message, a JSON object with how often each was given; null: none. `pinned`: it is pinned now.
+
     A negative `room_id`, with the kind `spent`: the id of a message of that room that was removed. It has no text.
 
     There are no foreign keys: rooms and accounts are never deleted, and checking the keys would take a fifth of the
@@ -178,6 +211,7 @@ class EntryRow(Base):
             postgresql_where=text("target_seq IS NOT NULL"),
             sqlite_where=text("target_seq IS NOT NULL"),
         ),
+        Index("ix_entry_pinned", "room_id", "seq", postgresql_where=text("pinned"), sqlite_where=text("pinned")),
     )
 
     room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -190,6 +224,8 @@ class EntryRow(Base):
     state: Mapped[MessageState | None] = mapped_column(String(16))
     client_id: Mapped[str | None] = mapped_column(String(64))
     at: Mapped[datetime] = mapped_column(Instant)
+    reactions: Mapped[str | None] = mapped_column(Text)
+    pinned: Mapped[bool | None] = mapped_column(Boolean)
 
 
 class SessionRow(Base):
@@ -286,6 +322,17 @@ class BlockRow(Base):
 
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
     blocked_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
+class IgnoreRow(Base):
+    """`account_id` is not shown what `ignored_id` says."""
+
+    __tablename__ = "ignore"
+    __table_args__ = (Index("ix_ignore_ignored_id", "ignored_id"),)
+
+    account_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
+    ignored_id: Mapped[int] = mapped_column(ForeignKey("account.id"), primary_key=True, autoincrement=False)
     at: Mapped[datetime] = mapped_column(Instant)
 
 

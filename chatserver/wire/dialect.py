@@ -8,7 +8,7 @@ its lines, and `Framing` is all that changes a dialect's bytes on their way ther
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -69,12 +69,29 @@ class Plain:
 PLAIN: Final = Plain()
 
 
+class Screen(Struct, frozen=True):
+    """A person's terminal, and how they want things shown there.
+
+    `columns`: its width. `zone`: the IANA name of the time zone of all times and dates shown, "" for the server's own.
+    `hours`: 12 or 24. `bell`: what makes the terminal sound. Programs have SCREEN.
+    """
+
+    columns: int = 80
+    zone: str = ""
+    hours: Literal[12, 24] = 24
+    bell: Literal["on", "off", "mentions"] = "off"
+
+
+SCREEN: Final = Screen()
+
+
 class Form(Struct, frozen=True):
     """What must be equal for two sessions to be sent the same bytes for the same entries.
 
     `day`: the date last shown to a person (see `Dialect.day`). `viewer` is 0 unless these entries concern the reader in
     particular: it is the account for which a direct room has its own label and whose message ids are shown. `marked`:
     all of them mention their reader. Where only some do, `delivery/batch.py` picks each entry from one of both forms.
+    `aside`: the reader is in several rooms, and looks at another one than that of these entries.
     """
 
     dialect: "Dialect"
@@ -82,6 +99,8 @@ class Form(Struct, frozen=True):
     day: date | None = None
     viewer: int = 0
     marked: bool = False
+    screen: Screen = SCREEN
+    aside: bool = False
 
 
 class Asked(Struct, frozen=True, gc=False):
@@ -90,6 +109,7 @@ class Asked(Struct, frozen=True, gc=False):
     tag: Tag | None
     viewer: int
     name: str
+    screen: Screen = SCREEN
 
 
 class Dialect(Protocol):
@@ -112,18 +132,18 @@ class Dialect(Protocol):
         """
         ...
 
-    def day(self, at: datetime) -> date | None:
+    def day(self, at: datetime, screen: Screen = SCREEN) -> date | None:
         """The date that a person sees for an entry of this time; None if the dialect shows no dates. A date that
         differs from `Form.day` is shown in front of the entry."""
         ...
 
-    def notice(self, text: str) -> bytes:
+    def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
         """A message from the server for people."""
         ...
 
     def answer(self, asked: Asked, answer: Answer) -> bytes: ...
 
-    def news(self, item: News) -> bytes: ...
+    def news(self, item: News, screen: Screen = SCREEN) -> bytes: ...
 
     def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
         """Entries in ascending order. Changes no state: a view changes only once the bytes are sent."""

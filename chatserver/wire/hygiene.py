@@ -25,6 +25,8 @@ MAX_REASON = 500
 MAX_AWAY = 200
 MAX_SEARCH = 200
 MAX_LABEL = 64
+MAX_REACTION = 32
+MAX_DISPLAY = 48
 MAX_FIELD = 64
 """For the short strings of programs: an `id`, a `tag`."""
 MAX_SECRET = 200
@@ -140,6 +142,21 @@ def search_text(text: str) -> str:
     if not kept:
         raise Refused(ErrorWord.EMPTY, "There is nothing to search for. Give at least one word.")
     return kept
+
+
+def reaction_text(text: str) -> str:
+    """One word, such as `+1` or an emoji."""
+    kept = _limited(text, "reaction", "A reaction", MAX_REACTION)
+    if not kept:
+        raise Refused(ErrorWord.EMPTY, "A reaction is one word, for example +1.")
+    if len(kept.split()) > 1:
+        raise Refused(ErrorWord.BAD_COMMAND, "A reaction is one word, for example +1.")
+    return kept
+
+
+def display_name(text: str) -> str:
+    """A display name; "" for none."""
+    return " ".join(_limited(text, "display", "A display name", MAX_DISPLAY).split())
 
 
 def label_text(text: str) -> str:

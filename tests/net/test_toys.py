@@ -23,7 +23,7 @@ from chatserver.net import doors
 from chatserver.net.door import Door
 from chatserver.session import FULL_BYTES
 from chatserver.stages import Stage
-from chatserver.wire.dialect import Asked, Dialect, Form, Framing, Rendered
+from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Framing, Rendered, Screen
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.lines import Undecodable
 from tests.net.conftest import OpenHall
@@ -53,16 +53,16 @@ class Toy:
             case _:
                 return Rejected(Refused(ErrorWord.BAD_COMMAND, "There is no such command."))
 
-    def day(self, at: datetime) -> None:
+    def day(self, at: datetime, screen: Screen = SCREEN) -> None:
         return None
 
-    def notice(self, text: str) -> bytes:
+    def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
         return f"# {text}\n".encode()
 
     def answer(self, asked: Asked, answer: Answer) -> bytes:
         return f"-{answer.error}\n".encode() if isinstance(answer, Refusal) else b"+\n"
 
-    def news(self, item: News) -> bytes:
+    def news(self, item: News, screen: Screen = SCREEN) -> bytes:
         return f"# bye: {item.reason}\n".encode() if isinstance(item, Closing) else b""
 
     def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:

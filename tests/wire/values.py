@@ -31,6 +31,8 @@ def values(kind: Any, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         return st.one_of([values(arg, texts) for arg in args])
     if get_origin(kind) is list:
         return st.lists(values(args[0], texts), max_size=3)
+    if get_origin(kind) is tuple and args[-1] is ...:
+        return st.lists(values(args[0], texts), max_size=3).map(tuple)
     if get_origin(kind) is tuple:
         return st.tuples(*(values(arg, texts) for arg in args))
     if get_origin(kind) is dict:

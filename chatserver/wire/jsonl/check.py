@@ -11,11 +11,13 @@ from chatserver.errors import ErrorWord, Refused
 from chatserver.wire.addresses import address
 from chatserver.wire.hygiene import (
     away_text,
+    display_name,
     label_text,
     message_text,
     one_line,
     password,
     person_name,
+    reaction_text,
     reason_text,
     room_name,
     search_text,
@@ -99,9 +101,16 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Invite: (_ROOM, _PERSON),
     c.Uninvite: (_ROOM, _PERSON),
     c.Say: (_ROOM, ("text", message_text), _line("id")),
+    c.Reply: (_ROOM, ("text", message_text), _line("id")),
     c.Edit: (_ROOM, ("text", message_text)),
     c.Erase: (_ROOM,),
-    c.History: (_ROOM,),
+    c.React: (_ROOM, ("reaction", reaction_text)),
+    c.Pin: (_ROOM,),
+    c.Unpin: (_ROOM,),
+    c.Pins: (_ROOM,),
+    c.History: (_ROOM, _line("since")),
+    c.Mentions: (),
+    c.ReadAll: (),
     c.Search: (("text", search_text), _ROOM),
     c.Members: (_ROOM, ("after", _unless_empty(person_name))),
     c.Who: (_PERSON,),
@@ -118,6 +127,10 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Unmute: (_ROOM, _PERSON),
     c.Block: (_PERSON,),
     c.Unblock: (_PERSON,),
+    c.Ignore: (_PERSON,),
+    c.Unignore: (_PERSON,),
+    c.Rename: (("name", user_name), ("display", display_name)),
+    c.Prefer: (_line("timezone"),),
 }
 """For each command, its text fields and the function that checks each one. Decoding has checked numbers and choices
 by their types."""
@@ -142,6 +155,12 @@ def _token(command: c.Token) -> Command:
     return command
 
 
+def _numbered(command: c.Edit | c.Erase) -> Command:
+    if command.seq is None:
+        raise missing("seq")
+    return command
+
+
 def _set(command: c.Set) -> Command:
     if command.past is None and command.invites is None and command.pace is None:
         raise bad("Give at least one of the fields past, invites and pace.")
@@ -160,6 +179,8 @@ COMBINATIONS: Final[dict[type[Command], Callable[[Any], Command]]] = {
     c.Login: _login,
     c.Token: _token,
     c.Set: _set,
+    c.Edit: _numbered,
+    c.Erase: _numbered,
     c.Ban: _ban,
     c.Unban: _ban,
 }

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from chatserver.wire.dialect import Dialect
+from chatserver.wire.dialect import SCREEN, Dialect, Screen
 from chatserver.wire.jsonl.parse import parse
 from chatserver.wire.jsonl.render import answer, entries, news, notice
 
@@ -22,7 +22,7 @@ class JsonLines:
         return start.startswith(b"{")
 
     @staticmethod
-    def day(at: datetime) -> None:
+    def day(at: datetime, screen: Screen = SCREEN) -> None:
         return None
 
     parse = staticmethod(parse)

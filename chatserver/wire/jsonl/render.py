@@ -13,7 +13,7 @@ from chatserver.commands import COMMANDS, Tag
 from chatserver.errors import RETRYABLE
 from chatserver.events import Entry, News, RoomFacts
 from chatserver.times import rfc3339
-from chatserver.wire.dialect import Asked, Form, Rendered
+from chatserver.wire.dialect import SCREEN, Asked, Form, Rendered, Screen
 from chatserver.wire.jsonl.entries import lines_of
 
 
@@ -134,11 +134,11 @@ def entries(facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
     return Rendered(data, tuple(accumulate(map(len, data.splitlines(keepends=True)))))
 
 
-def notice(text: str) -> bytes:
+def notice(text: str, screen: Screen = SCREEN) -> bytes:
     return _encode({"event": "notice", "text": text}) + b"\r\n"
 
 
-def news(item: News) -> bytes:
+def news(item: News, screen: Screen = SCREEN) -> bytes:
     match item:
         case events.Presence(name, online, away):
             body = _some(event="presence", name=name, online=online, away=away or None)

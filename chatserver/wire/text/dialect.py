@@ -9,7 +9,7 @@ from chatserver.commands import Command
 from chatserver.errors import Refused, Rejected
 from chatserver.events import Entry, News, RoomFacts
 from chatserver.stages import Stage
-from chatserver.wire.dialect import Asked, Dialect, Form, Rendered
+from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen
 from chatserver.wire.text import layout, render
 from chatserver.wire.text.entries import rendered
 from chatserver.wire.text.parse import parse, parse_greeting, parse_password
@@ -41,16 +41,16 @@ class Text:
         except Refused as refused:
             return Rejected(refused)
 
-    def day(self, at: datetime) -> date:
+    def day(self, at: datetime, screen: Screen = SCREEN) -> date:
         return layout.local_day(at, self.zone)
 
-    def notice(self, text: str) -> bytes:
+    def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
         return layout.unbroken(f"* {text}")
 
     def answer(self, asked: Asked, answer: Answer) -> bytes:
         return render.answer(asked, answer, self.zone)
 
-    def news(self, item: News) -> bytes:
+    def news(self, item: News, screen: Screen = SCREEN) -> bytes:
         return render.news(item)
 
     def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
