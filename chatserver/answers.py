@@ -1,6 +1,7 @@
 """Answers to commands: their fields besides `ok` and `tag`. Values only, the same for every dialect."""
 
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct, field
 
@@ -22,18 +23,15 @@ def gap_between(begin: int, first: int) -> Gap | None:
 
 
 class RoomStatus(Struct, frozen=True):
-    """The account's own membership of a room. `gap`: what was removed of the entries behind `read`."""
+    """The account's own membership of a room. `gap`: what was removed of the entries behind `read`. `unread`: how many
+    entries of others nobody has been shown; None where nobody asks."""
 
     room: str
     seq: int
     read: int
     role: str | None = None
     gap: Gap | None = None
-
-    @property
-    def unread(self) -> int:
-        """How many entries there are behind `read`."""
-        return self.seq - (self.gap.first - 1 if self.gap else self.read)
+    unread: int | None = None
 
 
 class RoomLine(Struct, frozen=True):
@@ -46,10 +44,12 @@ class RoomLine(Struct, frozen=True):
     role: str | None = None
 
 
-class MemberLine(Struct, frozen=True):
+class MemberLine(Struct, frozen=True, omit_defaults=True):
     name: str
     role: str
     online: bool
+    bot: bool = False
+    display: str = ""
 
 
 class UserLine(Struct, frozen=True):
@@ -57,6 +57,8 @@ class UserLine(Struct, frozen=True):
     online: bool
     last_seen: datetime | None = None
     away: str = ""
+    bot: bool = False
+    display: str = ""
 
 
 class Done(Struct, frozen=True):
@@ -117,13 +119,18 @@ class Said(Struct, frozen=True):
 
 
 class Log(Struct, frozen=True):
-    """Entries of a room in rising order. `more`: there are others in the direction that was asked for. `gap`: those
-    before them were removed."""
+    """Entries of a room in rising order. `more`: there are others in the direction that was asked for: before these, or
+    (`onward`) after them. `gap`: those before them were removed. `ends`: if the reader ignores the authors of all of
+    them, the numbers of the first and the last of those that are left out. `new`: the number of the first of these
+    entries that its reader has not seen; 0 if they have seen all, and where nobody asks."""
 
     facts: RoomFacts
     entries: list[Entry]
     more: bool
     gap: Gap | None = None
+    onward: bool = False
+    ends: tuple[int, int] | None = None
+    new: int = 0
 
 
 class MemberList(Struct, frozen=True):
@@ -170,13 +177,11 @@ class Renamed(Struct, frozen=True):
 
 
 class Preferences(Struct, frozen=True):
-    """What the account has set; None: nothing, so that the server's default counts. `zone` and `now`: the time zone
-    that counts now, and the time in it."""
+    """What an account has set; None: nothing, so that the server's default counts. `now`: when it was asked for."""
 
     timezone: str | None = None
-    clock: str | None = None
-    bell: str | None = None
-    zone: str = ""
+    clock: Literal["12", "24"] | None = None
+    bell: Literal["on", "off", "mentions"] | None = None
     now: datetime | None = None
 
 
@@ -194,6 +199,21 @@ class Looked(Struct, frozen=True):
     recent: Log | None = None
 
 
+class Missed(Struct, frozen=True):
+    """For people only: what is `unread` in a room, from the beginning. `recent`.more: there is more to show."""
+
+    room: str
+    unread: int
+    recent: Log
+
+
+class Whereabouts(Struct, frozen=True):
+    """For people only: the current room, "" if there is none, and the others that the account is in."""
+
+    room: str
+    others: list[str]
+
+
 class HelpText(Struct, frozen=True):
     about: str = ""
 
@@ -208,13 +228,16 @@ class Changed(Struct, frozen=True):
 
 class Found(Struct, frozen=True):
     """Entries that a search found, newest first, each with its room. `before` asks for the next page, if any. `gap`:
-    the one room `where` it looked has no others, since they were removed."""
+    the one room `where` it looked has no others, since they were removed. `removed`: in these rooms, by label, there
+    may have been others before this entry. `command`: what was asked, and asks for the next page."""
 
     entries: list[tuple[RoomFacts, Entry]]
     more: bool
     before: int | None = None
     where: str = ""
     gap: Gap | None = None
+    command: Literal["search", "mentions", "pins"] = "search"
+    removed: dict[str, int] = {}
 
 
 class TokenMade(Struct, frozen=True):
@@ -263,11 +286,12 @@ class BanList(Struct, frozen=True):
 
 class Exported(Struct, frozen=True):
     """A page of the account's own data: the account itself on the first page, then entries with their rooms. `next`
-    asks for the next page."""
+    asks for the next page. `removed`: as in `Found`."""
 
     account: dict[str, str] | None
     entries: list[tuple[RoomFacts, Entry]]
     next: str | None
+    removed: dict[str, int] = {}
 
 
 class Refusal(Struct, frozen=True):
@@ -280,6 +304,6 @@ class Refusal(Struct, frozen=True):
 
 Answer = (
     Done | Welcome | RoomList | Created | Joined | Left | Said | Log | MemberList | UserList | Marked | UnreadList
-    | TopicSet | TopicShown | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked | HelpText | Renamed
-    | Preferences | Ignoring | Refusal
+    | Missed | TopicSet | TopicShown | Changed | Found | TokenMade | TokenList | BanList | Exported | Looked
+    | Whereabouts | HelpText | Renamed | Preferences | Ignoring | Refusal
 )  # fmt: skip

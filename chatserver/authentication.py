@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from hmac import compare_digest
+from typing import Any
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
@@ -83,6 +84,7 @@ class Authenticator:
         self._clock = clock
         self._now = now
         self._server = settings.server
+        self._limits = limits
         self._store = store
         self._hasher = hasher
         self._registry = registry
@@ -139,7 +141,7 @@ class Authenticator:
         return account
 
     async def _claimed(self, name: str) -> Credentials | None:
-        account = await self._store.read(accounts.claimed, name)
+        account = await self._store.read(accounts.claimed, name, self._now(), self._limits.former_name_days)
         if account is None:
             names.check_new(name, self._server.reserved_names)
         return account
@@ -250,10 +252,12 @@ class Authenticator:
             self._guest_lost(at)
             raise
 
-    async def _create(self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str) -> Person:
+    async def _create(
+        self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str, **more: Any
+    ) -> Person:
         """Runs a function of the store that creates an account, and announces in which rooms it is."""
         try:
-            person, joined = await self._store.write(work, *args, self._server.default_rooms, at)
+            person, joined = await self._store.write(work, *args, self._server.default_rooms, at, **more)
         except Unavailable:
             self._suspect(None)
             raise
@@ -309,7 +313,9 @@ class Authenticator:
             self._registrations.take(key, at)
         try:
             hash = await self.hash(session, command.password)
-            person = await self._create(rooms.register, self._now(), command.name, hash)
+            person = await self._create(
+                rooms.register, self._now(), command.name, hash, former_days=self._limits.former_name_days
+            )
         except Exception:
             if limited:
                 self._registrations.give_back(key, at)

@@ -371,6 +371,12 @@ class TypedName(Command, frozen=True, tag="typed-name"):
     name: str
 
 
+class TypedAnswer(Command, frozen=True, tag="typed-answer"):
+    """Whether the name that somebody has typed at the prompt is to be registered. Never on the wire as such."""
+
+    yes: bool
+
+
 class TypedPassword(Command, frozen=True, tag="typed-password"):
     """What was typed at the prompt for a password; "" asks to pick another name. Never on the wire as such."""
 
@@ -391,18 +397,27 @@ class Missed(Command, frozen=True, tag="missed"):
 
 
 class Amend(Command, frozen=True, tag="amend"):
-    """Replaces words in the last message of a person in a room. Programs use `edit`."""
+    """Replaces words in the last message of a person in a room: where they occur first, or everywhere. Programs use
+    `edit`."""
 
     old: str
     new: str
+    every: bool = False
     room: str = CURRENT
+
+
+class Fit(Command, frozen=True, tag="fit"):
+    """Tells how wide a person's terminal is, for this connection; 0: not known. Telnet clients tell it by themselves,
+    and programs need no lines laid out."""
+
+    columns: int
 
 
 class Retry(Command, frozen=True, tag="retry"):
     """Sends again what a person said while the server could not store it. Programs keep what they send themselves."""
 
 
-FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Retry)
+FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Fit, Retry)
 """What only people may send."""
 
 

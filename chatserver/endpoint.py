@@ -5,13 +5,16 @@ from typing import Final
 
 from msgspec import Struct
 
+DOORS: Final = ("telnet", "ws")
+"""What can stand in front of an endpoint: see `net/doors.py`."""
+
 _PIECES: Final = re.compile(r"\\.|[^:\\]+|:|\\$", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _OPTION: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
 
 
 class Endpoint(Struct, frozen=True):
-    """`door`: "ws" or "". `kind`: tcp, ssl, unix, … `words`: what has no name, in order."""
+    """`door`: one of DOORS, or "". `kind`: tcp, ssl, unix, … `words`: what has no name, in order."""
 
     door: str
     kind: str
@@ -45,7 +48,7 @@ def parse(description: str) -> Endpoint:
             parts.append("")
         else:
             parts[-1] += piece
-    door = parts.pop(0) if parts[0] == "ws" and len(parts) > 1 else ""
+    door = parts.pop(0) if parts[0] in DOORS and len(parts) > 1 else ""
     kind, *rest = parts
     words: list[str] = []
     options: dict[str, str] = {}

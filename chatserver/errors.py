@@ -96,7 +96,7 @@ class Unstorable(Refused):
 FAULT = Unavailable("Something went wrong in the server; its log has the details. Try again.")
 """The answer to a command that met a bug."""
 
-FAULTY = ("fault", "Something went wrong in the server; its log has the details. Connect again.")
+FAULTY = ("fault", "Something went wrong in the server; its log has the details.")
 """Reason and text of the end of a connection that cannot be answered."""
 
 

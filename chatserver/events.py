@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
+
+from chatserver.seen import Run, Seen
 
 EntryKind = Literal[
     "message", "joined", "left", "topic", "created", "deleted", "set", "kicked", "banned", "unbanned", "muted",
@@ -29,6 +31,13 @@ UNREACTED: Final = "unreacted"
 PINNED: Final = "pinned"
 UNPINNED: Final = "unpinned"
 RENAMED: Final = "renamed"
+
+ENTERING: Final[frozenset[EntryKind]] = frozenset({JOINED, CREATED})
+LEAVING: Final[frozenset[EntryKind]] = frozenset({LEFT, KICKED, BANNED, DELETED})
+"""Kinds of entries by which somebody enters or leaves a room: who hears it follows from them."""
+
+OWN_ID: Final = "\x01"
+"""Begins the ids that the server itself gives to what people type. No client can send one, and none is shown."""
 
 GAP: Final = "gap"
 """Stands for entries that were removed: see `Entry`. The database has none of this kind."""
@@ -67,11 +76,17 @@ class RoomFacts(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True, gc=False):
-    """The message that a reply answers, for readers who may read it: its author, and its text, "" once erased."""
+    """The message that a reply answers: its author, and the beginning of its text on one line, "" once erased.
+
+    `hidden`: somebody who is sent the reply may not read that message. Nothing is known of it then but the account that
+    is answered, `author_id`: its person is told that it is they.
+    """
 
     author: str
     display: str
     text: str
+    author_id: int = 0
+    hidden: bool = False
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -107,6 +122,11 @@ class Entry(Struct, frozen=True, gc=False):
     quote: Quote | None = None
 
     @property
+    def given_id(self) -> str | None:
+        """The id that its author has given it, if any."""
+        return None if self.client_id is None or self.client_id[:1] == OWN_ID else self.client_id
+
+    @property
     def begin(self) -> int:
         """The first number that it stands for."""
         return self.of if self.kind == GAP else self.seq
@@ -122,9 +142,9 @@ class Person(Struct, frozen=True):
 
 
 class Membership(Struct, frozen=True):
-    """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `joined` the entry
-    with which it joined. `allowed` is the first entry that the account may read, `floor` the first of those that were
-    not removed."""
+    """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `runs` what was seen
+    behind it (see `Seen`), `joined` the entry with which it joined. `allowed` is the first entry that the account may
+    read, `floor` the first of those that were not removed."""
 
     facts: RoomFacts
     seq: int
@@ -133,6 +153,18 @@ class Membership(Struct, frozen=True):
     floor: int = 1
     joined: int = 0
     allowed: int = 1
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.read, self.runs)
+
+    def with_seen(self, seen: Seen | None) -> "Membership":
+        """The same, if the account has seen that, too."""
+        if seen is None:
+            return self
+        seen = self.seen.union(seen).up_to(self.seq)
+        return structs.replace(self, read=seen.mark, runs=seen.runs)
 
 
 # News that is no entry
@@ -142,6 +174,7 @@ class Presence(Struct, frozen=True):
     name: str
     online: bool
     away: str = ""
+    display: str = ""
 
 
 class Invited(Struct, frozen=True):
@@ -165,6 +198,12 @@ class Live(Struct, frozen=True):
     seq: int
 
 
+class Turned(Struct, frozen=True):
+    """For people only: what they type goes to this room from now on; "": they are in none."""
+
+    room: str
+
+
 class Pinged(Struct, frozen=True):
     """Asks a silent program whether it is still there."""
 
@@ -177,4 +216,4 @@ class Closing(Struct, frozen=True):
     retry: int | None = None
 
 
-News = Presence | Invited | ReadMark | Live | Pinged | Closing
+News = Presence | Invited | ReadMark | Live | Turned | Pinged | Closing

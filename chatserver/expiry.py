@@ -15,7 +15,7 @@ LOOK_SECONDS = 60.0
 LEAST_SECONDS = 1.0
 RETRY_SECONDS = 5.0
 
-EXPIRED = ("token-expired", "The token that you logged in with has expired. Log in with another one.")
+EXPIRED = ("token-expired", "The token that you logged in with has expired.")
 
 
 class Expiry:

@@ -60,6 +60,8 @@ class FairQueue:
     async def run(self, key: str, work: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = always) -> T:
         """Does the work when it is its turn; raises what it raises. Raises Refused(slow-down) if too many wait, and
         Gone if it is not wanted any more when its turn comes."""
+        if not wanted():
+            raise Gone
         if self._running < self._slots() and not self._lines:
             self._running += 1
         else:

@@ -1,4 +1,4 @@
-"""Mentions: whether an entry contains somebody's name as a whole word."""
+"""Mentions: whether an entry contains somebody's name as a whole word, or answers what they said."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -22,24 +22,36 @@ def mentions(name: str, entry: Entry) -> bool:
     return key in entry.text.casefold() and entry.author.casefold() != key and key in words_said((entry,))
 
 
-class Mentions:
-    """Who is mentioned in which of some entries. The words of an entry are looked at once, however many people ask."""
+def answers(account_id: int, entry: Entry) -> bool:
+    """Whether an entry is somebody else's reply to a message of this account, as far as its quote tells."""
+    return entry.quote is not None and entry.quote.author_id == account_id != entry.author_id
 
-    __slots__ = ("_entries", "_said", "_where")
+
+class Mentions:
+    """Who is mentioned in which of some entries, or answered. The words of an entry are looked at once, however many
+    people ask."""
+
+    __slots__ = ("_answered", "_entries", "_said", "_where")
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
+        self._answered = frozenset([entry.quote.author_id for entry in entries if entry.quote is not None])
         self._said: frozenset[str] | None = None
         self._where: dict[str, list[int]] | None = None
 
-    def of(self, name: str) -> tuple[int, ...]:
-        """The indexes of the entries that mention this name, as `mentions` has it."""
+    def of(self, name: str, account_id: int = 0) -> tuple[int, ...]:
+        """The indexes of the entries that mention this name, as `mentions` has it, or answer this account."""
         key = name.casefold()
         said = self._said
         if said is None:
             said = self._said = words_said(self._entries)
-        if key not in said:  # nearly always
-            return ()
+        if account_id in self._answered:
+            named = self._named(key) if key in said else ()
+            answering = [index for index, entry in enumerate(self._entries) if answers(account_id, entry)]
+            return tuple(sorted({*named, *answering}))
+        return self._named(key) if key in said else ()  # nearly always nobody is
+
+    def _named(self, key: str) -> tuple[int, ...]:
         if self._where is None:
             self._where = {}
             for index, entry in enumerate(self._entries):

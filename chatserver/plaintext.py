@@ -11,7 +11,7 @@ from chatserver.errors import ErrorWord, Refused
 def carries_secret(command: c.Command) -> bool:
     """Whether a password or a token is in a command, or follows it. A name that a person types is followed by one."""
     match command:
-        case c.Login() | c.Register() | c.TypedName() | c.TypedPassword() | c.Password() | c.Forget():
+        case c.Login() | c.Register() | c.TypedName() | c.TypedAnswer() | c.TypedPassword() | c.Password() | c.Forget():
             return True
         case c.Token(label=label):
             return label is not None  # the answer is a secret, too

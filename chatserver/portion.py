@@ -21,6 +21,11 @@ FRAME_BYTES: Final = 1024
 LINE_BYTES: Final = 176
 """What an item of a list has besides its names and texts, at most: the names of its fields, numbers and times."""
 
+DISPLAY_BYTES: Final = 16
+COUNT_BYTES: Final = 20
+QUOTE_BYTES: Final = 48
+"""What a display name, a reaction, and the quote of a reply have besides their texts, at most."""
+
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -67,7 +72,15 @@ def text_size(text: str) -> int:
 def entry_size(label: str, entry: Entry) -> int:
     """Of an entry of the room `label`."""
     names = len(label) + len(entry.author) + len(entry.target)
-    return LINE_BYTES + names + text_size(entry.text) + text_size(entry.client_id or "")
+    size = LINE_BYTES + names + text_size(entry.text) + text_size(entry.client_id or "")
+    if entry.display:
+        size += DISPLAY_BYTES + text_size(entry.display)
+    if entry.reactions:
+        size += sum([COUNT_BYTES + text_size(reaction) for reaction, _ in entry.reactions], COUNT_BYTES)
+    if entry.quote is not None:
+        quote = entry.quote
+        size += QUOTE_BYTES + len(quote.author) + text_size(quote.display) + text_size(quote.text)
+    return size
 
 
 def found_size(viewer_id: int) -> Callable[[tuple[RoomFacts, Entry]], int]:
@@ -87,13 +100,18 @@ def invited_size(invited: Invited) -> int:
     return LINE_BYTES + 2 * len(invited.room) + len(invited.by)
 
 
+def removed_size(first: tuple[str, int]) -> int:
+    """Of a room, by its label, and the number of the first entry left in it."""
+    return LINE_BYTES // 2 + len(first[0])
+
+
 def member_size(line: MemberLine) -> int:
     """A padded column of names for people is shorter than the object with its fields."""
-    return LINE_BYTES // 2 + len(line.name)
+    return LINE_BYTES // 2 + len(line.name) + 2 * text_size(line.display)
 
 
 def user_size(line: UserLine) -> int:
-    return LINE_BYTES + 2 * (len(line.name) + text_size(line.away))
+    return LINE_BYTES + 2 * (len(line.name) + text_size(line.display) + text_size(line.away))
 
 
 def ban_size(line: BanLine) -> int:

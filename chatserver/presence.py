@@ -10,9 +10,10 @@ from twisted.logger import Logger
 from chatserver import events
 from chatserver.config import Limits
 from chatserver.errors import Unavailable
+from chatserver.link import collected
 from chatserver.news import NewsPace
 from chatserver.roster import Roster
-from chatserver.session import Session, collected
+from chatserver.session import Session
 from chatserver.wire.dialect import NONE
 
 SLICE_RECIPIENTS = 20_000
@@ -50,11 +51,17 @@ class Presence:
         roster.mutes_changed = self._mutes_changed
 
     def came(self, session: Session) -> None:
-        """A session has logged in. Others are told, unless its account was online a moment ago."""
+        """A session has logged in. Others are told, unless its account was online a moment ago, or it is quiet."""
+        if session.quiet:
+            return
         if self._back(session.account_id):
             self._pace.add(session.account_id)  # it was away perhaps, and is away no longer
-        elif len(self._roster.sessions(session.account_id)) == 1:
-            self._changed(events.Presence(session.name, False), session.account_id)
+        elif len(self._heard(session.account_id)) == 1:
+            self._changed(events.Presence(session.name, False, display=session.display), session.account_id)
+
+    def _heard(self, account_id: int) -> list[Session]:
+        """An account's sessions that are not quiet."""
+        return [session for session in self._roster.sessions(account_id) if not session.quiet]
 
     def _back(self, account_id: int) -> bool:
         """Whether an account was about to go; if so, it is not any more."""
@@ -67,11 +74,11 @@ class Presence:
         """A session is about to leave the roster. If it is the account's last one, others are told, unless the account
         is back soon."""
         account_id = session.account_id
-        if self._roster.sessions(account_id) != [session]:  # others stay, or it failed to log in
+        if self._heard(account_id) != [session]:  # others stay, or it is quiet, or failed to log in
             return
         near = self._roster.nearby(session, self._limits.presence_members)
         self._near[account_id] = frozenset(other.account_id for other in near)
-        self._told.setdefault(account_id, self._state(session.name, account_id))
+        self._told.setdefault(account_id, self._state(session.name, session.display, account_id))
 
         def gone() -> None:
             del self._going[account_id]
@@ -82,7 +89,9 @@ class Presence:
 
     def away(self, session: Session, text: str) -> None:
         """An account is away, for this reason, or (without a text) back. Others are told."""
-        before = self._state(session.name, session.account_id)
+        if not self._roster.is_online(session.account_id):  # quiet sessions alone
+            return
+        before = self._state(session.name, session.display, session.account_id)
         if not self._roster.set_away(session.account_id, text):
             return
         if text:
@@ -133,8 +142,9 @@ class Presence:
 
     # Telling
 
-    def _state(self, name: str, account_id: int) -> events.Presence:
-        return events.Presence(name, bool(self._roster.sessions(account_id)), self._roster.away_text(account_id))
+    def _state(self, name: str, display: str, account_id: int) -> events.Presence:
+        online = self._roster.is_online(account_id)
+        return events.Presence(name, online, self._roster.away_text(account_id), display)
 
     def _tell(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Writes the news of these accounts, or of as many as one turn of the reactor allows, in one piece to each
@@ -146,7 +156,7 @@ class Presence:
             if recipients > SLICE_RECIPIENTS:
                 break
             waits = account_id in self._going or account_id in self._reading  # it is added again once that is over
-            found = [] if waits else self._news(account_id)
+            found = [] if waits else self._wanted(account_id, self._news(account_id))
             pieces += found
             count = sum(len(sessions) for _, sessions in found)
             taken[account_id] = count > 0
@@ -159,11 +169,24 @@ class Presence:
             self.log.failure("News could not be told.")
         return taken
 
+    @staticmethod
+    def _wanted(
+        account_id: int, news: list[tuple[events.Presence, set[Session]]]
+    ) -> list[tuple[events.Presence, set[Session]]]:
+        """Without people who ignore the account."""
+        return [(item, {one for one in sessions if not one.ignores(account_id)}) for item, sessions in news]
+
     def _news(self, account_id: int) -> list[tuple[events.Presence, set[Session]]]:
         """What has changed about an account, with those who are told so; forgets it."""
         before = self._told.pop(account_id, None)
         near = self._near.pop(account_id, NONE)
-        if before is None or (now := self._state(before.name, account_id)) == before:
+        if before is None:
+            return []
+        name, display = before.name, before.display
+        for session in self._roster.sessions(account_id)[:1]:  # it may have been renamed meanwhile
+            name, display = session.name, session.display
+        now = self._state(name, display, account_id)
+        if (now.online, now.away) == (before.online, before.away):
             return []
         if not now.online:
             return [(now, self._roster.still_near(account_id, near))]
@@ -175,7 +198,7 @@ class Presence:
         readers = self._readers(session)
         told = [(now, readers)]
         if not before.online:
-            told.append((events.Presence(now.name, True), everybody - readers))
+            told.append((events.Presence(now.name, True, display=now.display), everybody - readers))
         return told
 
     def _readers(self, session: Session) -> set[Session]:

@@ -2,11 +2,20 @@
 
 from zlib import crc32
 
+from msgspec import Struct
 from twisted.internet.defer import DeferredQueue
 
 from chatserver import commands as c
 from chatserver.session import Session
 from chatserver.turns import QUIET_TURNS, Turn, settle
+
+
+class Processor(Struct, eq=False):
+    """One of those that serve a lane: how often it has taken sessions, and whether it waits for some. One that died
+    does not wait."""
+
+    takes: int = 0
+    waits: bool = False
 
 
 class Lane:
@@ -16,6 +25,7 @@ class Lane:
         self._queue: DeferredQueue[Session] = DeferredQueue()
         self._shared = True  # the last take was of several sessions
         self.moved = 0  # rises while the lane is served
+        self.processors: list[Processor] = []
 
     def __len__(self) -> int:
         """How many sessions wait to be taken."""

@@ -17,5 +17,6 @@ def recorded(renaming: Renaming) -> str:
 
 
 def parse_renaming(text: str) -> Renaming:
-    former, name, *display = text.split(" ", 2)
-    return Renaming(former, name, "".join(display))
+    former, _, rest = text.partition(" ")
+    name, _, display = rest.partition(" ")
+    return Renaming(former, name, display)

@@ -24,23 +24,25 @@ def _ignore(_: int) -> None:
 
 
 class Roster:
-    """An account is online while it has a session here. `mutes_changed` is called with an account that was muted or
-    unmuted in a room."""
+    """An account is online while it has a session here that is not quiet. `mutes_changed` is called with an account
+    that was muted or unmuted in a room."""
 
     def __init__(self) -> None:
         self.mutes_changed: Callable[[int], None] = _ignore
         self._sessions: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
+        self._quiet: set[int] = set()  # those of these accounts that have quiet sessions only
         self._away: dict[int, Away] = {}
         self._apart: dict[int, frozenset[int]] = {}  # by account: those it has blocked, or that have blocked it
 
     @property
     def accounts(self) -> int:
         """How many are online."""
-        return len(self._sessions)
+        return len(self._sessions) - len(self._quiet)
 
     def add(self, session: Session, apart: frozenset[int] = NONE) -> None:
         """`apart`: the accounts that this one has blocked or is blocked by."""
         self._sessions.setdefault(session.account_id, []).append(session)
+        self._count(session.account_id)
         self._apart[session.account_id] = apart or NONE
 
     def remove(self, session: Session) -> None:
@@ -50,6 +52,19 @@ class Roster:
         if not sessions:
             for known in (self._sessions, self._away, self._apart):
                 known.pop(session.account_id, None)
+        self._count(session.account_id)
+
+    def _count(self, account_id: int) -> None:
+        """Notes whether an account is online."""
+        sessions = self._sessions.get(account_id, ())
+        if sessions and all(session.quiet for session in sessions):
+            self._quiet.add(account_id)
+            self._away.pop(account_id, None)
+        else:
+            self._quiet.discard(account_id)
+
+    def is_online(self, account_id: int) -> bool:
+        return account_id in self._sessions and account_id not in self._quiet
 
     def has(self, session: Session) -> bool:
         """Whether a session is online. What a lost one had sent is still done, but it no longer hears anything."""
@@ -109,7 +124,7 @@ class Roster:
 
     def visible_to(self, account_id: int) -> frozenset[int]:
         """The accounts that are online as far as this one may know."""
-        return frozenset(self._sessions.keys() - self._apart.get(account_id, NONE))
+        return frozenset(self._sessions.keys() - self._quiet - self._apart.get(account_id, NONE))
 
     def nearby(self, session: Session, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
         """The sessions of others in the same rooms, but for those apart. Rooms with more subscribers than
@@ -134,7 +149,7 @@ class Roster:
         """The names of at most so many accounts in the rooms of a session, itself included, by id, and whether there
         are more. Looks at no more than it returns, and at those whom it must not know."""
         hidden = self._apart.get(session.account_id, NONE)
-        near = {session.account_id: session.name}
+        near = {session.account_id: session.name} if self.is_online(session.account_id) else {}
         for room in session.rooms.values():
             for other in room:
                 if other.account_id not in hidden and other.account_id not in near:

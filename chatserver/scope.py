@@ -15,20 +15,22 @@ from chatserver.events import Live, News, ReadMark
 
 Kinds = frozenset[type[c.Command]]
 
-WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget})
-"""For no token: whoever finds one cannot take the account over, or erase it. Nor can a token create tokens."""
+WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget, c.Rename})
+"""For no token: whoever finds one cannot take the account over, rename it or erase it. Nor can a token create
+tokens."""
 
-ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Logout, c.Quit})
+ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Fit, c.Logout, c.Quit})
 """They concern the connection alone."""
 
 READING: Final[Kinds] = ALWAYS | {
-    c.Rooms, c.Look, c.Members, c.History, c.Search, c.Unread, c.Bans, c.Who, c.Export
+    c.Rooms, c.Look, c.Members, c.History, c.Search, c.Pins, c.Unread, c.Missed, c.Mentions, c.Bans, c.Who, c.Export
 }  # fmt: skip
-"""For a token that is read-only."""
+"""For a token that is read-only, and so is what `_asks` says."""
 
 IN_A_ROOM: Final[Kinds] = frozenset({
-    c.Look, c.Join, c.Leave, c.Delete, c.Set, c.Topic, c.Say, c.Edit, c.Erase, c.Read, c.History, c.Members, c.Search,
-    c.Invite, c.Uninvite, c.Role, c.Kick, c.Ban, c.Unban, c.Bans, c.Mute, c.Unmute,
+    c.Look, c.Join, c.Leave, c.Delete, c.Set, c.Topic, c.Say, c.Reply, c.React, c.Pin, c.Unpin, c.Pins, c.Edit, c.Amend,
+    c.Erase, c.Read, c.Missed, c.History, c.Members, c.Search, c.Invite, c.Uninvite, c.Role, c.Kick, c.Ban, c.Unban,
+    c.Bans, c.Mute, c.Unmute,
 })  # fmt: skip
 """For a token for one room, if they name that room. Without a room, `search` is for that room."""
 
@@ -41,6 +43,15 @@ RoomIds = Callable[[str], int]
 
 def _not_allowed(why: str) -> Refused:
     return Refused(ErrorWord.NOT_ALLOWED, f"{why} Log in with the password to do that.")
+
+
+def _asks(command: c.Command) -> bool:
+    """Whether a command that can change something only asks how things are."""
+    match command:
+        case c.Topic(text=None) | c.Ignore(name=None) | c.Prefer(timezone=None, clock=None, bell=None):
+            return True
+        case _:
+            return False
 
 
 class Scope(Struct, frozen=True):
@@ -72,7 +83,7 @@ class Scope(Struct, frozen=True):
             raise _not_allowed("You logged in with a token.")
         if isinstance(command, c.Token) and command.label is not None:
             raise _not_allowed("You logged in with a token, which cannot create tokens.")
-        if self.read_only and kind not in READING:
+        if self.read_only and kind not in READING and not _asks(command):
             raise _not_allowed("The token that you logged in with is read-only.")
         if not self.room_id or kind in ALWAYS:
             return command

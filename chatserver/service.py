@@ -61,9 +61,7 @@ SESSIONS_SECONDS = 1.0
 JOIN_SECONDS = 0.1
 BACKLOG = 1024
 SOCKET_MODE = "660"
-RESTARTING = "The server is restarting. Everything you sent is saved."
-RESTARTING_PEOPLE = "The server is restarting; nothing is lost. Press Enter, then connect again."
-"""nc ends only when it finds the connection closed, which is when it sends something."""
+RESTARTING = "The server is restarting; nothing is lost."
 FIRST_RETRY_SECONDS = 2
 """A restart takes less."""
 RETURNS_PER_SECOND = 500
@@ -334,8 +332,7 @@ class ChatService(Service):
         last = last_retry(len(connections.open))
 
         def say_goodbye(connection: Connection) -> None:
-            text = RESTARTING_PEOPLE if connection.session.dialect.for_people else RESTARTING
-            connection.hang_up("shutdown", text, retry=random.randint(FIRST_RETRY_SECONDS, last))
+            connection.hang_up("shutdown", RESTARTING, retry=random.randint(FIRST_RETRY_SECONDS, last))
 
         self._with_each("saying goodbye", say_goodbye)
         if parting.unlogged:

@@ -1,133 +1,25 @@
 """One client: its stage, its inbox, and its position in each room. Knows no sockets."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.answers import Answer, Refusal
+from chatserver.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.commands import CURRENT, Command, Tag
 from chatserver.errors import Refused, Rejected
-from chatserver.events import PERSON, AccountKind, Entry, News, Person
+from chatserver.events import PERSON, AccountKind, Entry, News, Person, Turned
+from chatserver.ignoring import without
+from chatserver.link import NO_LINK, Link
 from chatserver.scope import Scope
-from chatserver.stages import Event, Stage, next_stage
+from chatserver.stages import SECRET, Event, Stage, next_stage
 from chatserver.times import now
 from chatserver.view import View
-from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen
+from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
 from chatserver.wire.dialects import DIALECTS
 
 if TYPE_CHECKING:
     from chatserver.delivery.room import Room
-
-FULL_BYTES = 16384
-"""Once more than this waits for a client, it is sent no more news until it has taken everything."""
-
-
-class Link(Protocol):
-    """What a session may do with its connection (`net/connection.py`). Bytes handed to it are framed already."""
-
-    writable: bool
-    """False while the client takes no more news."""
-    send: Callable[[bytes], int]
-    """Sends at once what the socket takes, and returns how many bytes that was: the socket's own `send`, which may
-    raise OSError, or `takes_nothing` while older bytes wait."""
-
-    def write(self, data: bytes) -> None:
-        """Sends these bytes after all before them."""
-
-    def hold(self) -> bool:
-        """Collects what is written until `release`. Returns False if it is collected already. See `collected`."""
-        ...
-
-    def release(self) -> None:
-        """Sends what was collected, in one piece."""
-
-    def refuse(self, rejected: Rejected) -> None:
-        """Answers with an error, and counts it."""
-
-    def more(self) -> None:
-        """The inbox has room again."""
-
-    def admitted(self) -> None:
-        """The session is logged in."""
-
-    def exposed(self) -> bool:
-        """Whether somebody on the way could read what the client sends."""
-        ...
-
-    def certificate(self) -> str:
-        """The SHA-256, in hex, of the certificate that the client has shown and has the key of; "" if there is none."""
-        ...
-
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
-
-
-def takes_nothing(data: bytes) -> int:
-    """Stands in for a socket's `send`."""
-    return 0
-
-
-class NoLink:
-    """There is no connection, or none any more."""
-
-    writable = False
-    send: Callable[[bytes], int] = staticmethod(takes_nothing)
-
-    def write(self, data: bytes) -> None:
-        pass
-
-    def hold(self) -> bool:
-        return False
-
-    def release(self) -> None:
-        pass
-
-    def refuse(self, rejected: Rejected) -> None:
-        pass
-
-    def more(self) -> None:
-        pass
-
-    def admitted(self) -> None:
-        pass
-
-    def exposed(self) -> bool:
-        return False
-
-    def certificate(self) -> str:
-        return ""
-
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        pass
-
-
-NO_LINK: Final = NoLink()
-
-
-class collected:
-    """Scope: what is written to these sessions within it goes out in one piece for each, at its end.
-
-    It ends however the block is left, and an inner scope leaves to the outer one what that collects.
-    """
-
-    __slots__ = ("_held", "_sessions")
-
-    def __init__(self, sessions: Iterable["Session"]) -> None:
-        self._sessions = sessions
-
-    def __enter__(self) -> None:
-        self._held = [session.link for session in self._sessions if session.link.hold()]
-
-    def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        try:
-            while self._held:
-                self._held.pop().release()
-        finally:
-            if self._held:  # something is wrong with one link: the others are not left held
-                self.__exit__(None, None, None)
-
 
 _FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
 MOST_FORMS = 1024
@@ -161,6 +53,7 @@ class Session:
         "limits",
         "link",
         "name",
+        "named_at",
         "pumping",
         "quiet",
         "replays",
@@ -185,6 +78,7 @@ class Session:
         self.account_id = 0
         self.name = ""
         self.display = ""
+        self.named_at: datetime | None = None  # since when the account has these two names; None: from the beginning
         self.kind: AccountKind = PERSON
         self.limits: AccountLimits = AS_SET
         self.token_id = 0  # the token it logged in with, or 0
@@ -217,6 +111,11 @@ class Session:
         if screen != form.screen:
             self.form = form_of(form.dialect, form.framing, form.dialect.day(now(), screen), screen)
 
+    def prefer(self, preferences: Preferences) -> None:
+        """Shows its person things as their account wants them, from now on. Programs show things themselves."""
+        if self.view is not None:
+            self.show_on(preferred(self.screen, preferences))
+
     @property
     def dialect(self) -> Dialect:
         return self.form.dialect
@@ -226,9 +125,16 @@ class Session:
         """Whether lines of this client are taken at its stage."""
         return self.stage is not Stage.BUSY and self.stage is not Stage.ENDING
 
+    @property
+    def awaits_secret(self) -> bool:
+        """Whether the next line that its person types is taken for a password, which nobody should see."""
+        view = self.view
+        return view is not None and (self.stage in SECRET or (self.stage is Stage.IN and view.asks_password))
+
     def move(self, event: Event) -> None:
         """Raises IllegalTransition."""
         self.stage = next_stage(self.stage, event)
+        self.link.staged()
 
     @property
     def person(self) -> Person:
@@ -270,7 +176,10 @@ class Session:
         return self.scope is None or self.scope.hears(room_id)
 
     def is_told(self, item: News) -> bool:
-        return self.scope is None or self.scope.is_told(item, self._room_id)
+        return not self.quiet and (self.scope is None or self.scope.is_told(item, self._room_id))
+
+    def ignores(self, account_id: int) -> bool:
+        return self.view is not None and account_id in self.view.ignored
 
     @property
     def only(self) -> str:
@@ -284,6 +193,38 @@ class Session:
         room = self.room_called(label)
         return 0 if room is None else room.facts.id
 
+    # Where its person looks
+
+    def turn_to(self, label: str, *, said: bool = False) -> None:
+        """What its person types goes to this room from now on, "" for none; they are told so unless an answer has
+        `said` it, or they look there already."""
+        view = self.view
+        if view is not None:
+            before, view.current, view.is_adrift = view.current, label, False
+            if label != before and not said:
+                self.tell(Turned(label))
+
+    def settle(self, *, asked: bool = False) -> None:
+        """If its person looks at a room that they are no longer in, turns to another one, if there is any. `asked`: it
+        was they who left it."""
+        view = self.view
+        if view is None or not view.is_adrift or self.stage is not Stage.IN:
+            return
+        view.is_adrift = False
+        if self.room_called(CURRENT) is None:
+            # Rather to a room than to one person, who is not to hear by mistake what was meant for many.
+            rooms = sorted(self.rooms.values(), key=lambda room: room.facts.pair is not None)
+            self.turn_to(rooms[0].facts.label(self.account_id) if rooms else CURRENT, said=self.quiet and not asked)
+
+    @property
+    def laid_out_for(self) -> Screen:
+        """The terminal that answers and news are laid out for. For a script, and for a client of which nothing is known
+        yet, it has no width: the server's own words then stay on one line, where a program finds them."""
+        screen = self.form.screen
+        if screen.columns or self.view is None or self.quiet or self.stage is Stage.NEW or self.link.has_sent_all():
+            return screen
+        return assumed(screen)
+
     # What it is sent
 
     def write(self, lines: bytes) -> None:
@@ -292,10 +233,29 @@ class Session:
             self.link.write(self.form.framing.lines(lines))
 
     def answer(self, tag: Tag | None, answer: Answer) -> None:
-        form = self.form
-        lines = form.dialect.answer(Asked(tag, self.account_id, self.name, form.screen), answer)
+        form, view = self.form, self.view
+        seen = answer if view is None or not view.ignored else without(answer, view.ignored)
+        screen = form.screen if view is None else self.laid_out_for
+        lines = form.dialect.answer(Asked(tag, self.account_id, self.name, screen, self.quiet), seen)
         if lines:
             self.link.write(form.framing.lines(lines))
+        if view is not None and not self.quiet:
+            self._has_answered(view, answer)
+
+    def _has_answered(self, view: View, answer: Answer) -> None:
+        """A person has been shown entries, perhaps, or a message of theirs was stored without a word."""
+        view.said = answer if isinstance(answer, Said) else None
+        log = getattr(answer, "recent", answer)
+        if isinstance(log, Log) and log.entries:
+            view.marks.show(log.facts.id, log.entries, self.link.written)
+            self.link.showed()
+
+    def confirm(self) -> None:
+        """The client has closed its side. If the last thing it did was to say something, its person is told that this
+        was stored."""
+        if self.view is not None and self.view.said is not None:
+            form, said, self.view.said = self.form, self.view.said, None
+            self.write(form.dialect.answer(Asked(None, self.account_id, self.name, form.screen, quiet=True), said))
 
     def answer_refusal(self, rejected: Rejected) -> None:
         """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""
@@ -303,22 +263,18 @@ class Session:
         self.answer(rejected.tag, Refusal(refused.error, refused.text, refused.retry))
 
     def tell(self, item: News) -> None:
-        self.write(self.dialect.news(item, self.screen))
+        self.write(self.dialect.news(item, self.laid_out_for))
 
     def notice(self, text: str) -> None:
-        self.write(self.dialect.notice(text, self.screen))
+        self.write(self.dialect.notice(text, self.laid_out_for))
 
     # What its person has seen
 
-    def has_read(self, room_id: int, seq: int) -> None:
-        """A person has seen everything in a room up to there. Of what it has seen a program tells the server itself."""
+    def has_shown(self, room_id: int, entries: Sequence[Entry], ends: Sequence[int] = ()) -> None:
+        """These consecutive entries were sent to it. `ends`: see `Rendered`."""
         if self.view is not None:
-            self.view.read[room_id] = seq
-
-    def has_shown(self, room_id: int, entries: Sequence[Entry]) -> None:
-        """These consecutive entries were sent to it."""
-        if self.view is not None:
-            last = self.view.shown(room_id, entries)
+            last = self.view.shown(room_id, entries, self.link.written, ends)
+            self.link.showed()
             if last is not None:
                 form = self.form
                 day = form.dialect.day(last.at, form.screen)

@@ -1,4 +1,5 @@
-"""Writes logins and their ends to the database, many at once and a little later, since nobody waits for them."""
+"""Writes logins and their ends to the database, many at once and a little later, since nobody waits for them. So are
+the read marks of people."""
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -6,6 +7,7 @@ from twisted.logger import Logger
 
 from chatserver.errors import Unavailable
 from chatserver.outage import Outage
+from chatserver.seen import Seen, merged
 from chatserver.store import sessions
 from chatserver.store.threads import Store
 
@@ -17,6 +19,9 @@ MAX_ATTEMPTS = 5
 """A row is dropped after it has failed alone so often, each time beside rows that were written."""
 MAX_FAILED_WRITES = 64
 """The search for the row that makes a write fail ends after so many failed writes, and goes on with the next retry."""
+
+MARKED_AT_ONCE = 500
+"""So many accounts' read marks are written in one transaction."""
 
 
 class SessionLog:
@@ -37,11 +42,13 @@ class SessionLog:
         self._writing = False
         self._outage = Outage(clock.seconds, quiet=0)
         self._attempts: dict[tuple[type, str], int] = {}
+        self._marks: dict[int, dict[int, Seen]] = {}  # by account and room, those that wait to be written
+        self._marking: dict[int, dict[int, Seen]] = {}  # those that are being written
 
     @property
     def written(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._changes and not self._writing
+        return not self._changes and not self._marks and not self._writing
 
     def add(self, change: sessions.Change) -> None:
         if len(self._changes) >= MAX_WAITING:
@@ -51,6 +58,18 @@ class SessionLog:
             self._changes.clear()
         self._changes.append(change)
         self._later(FLUSH_SECONDS)
+
+    def mark(self, account_id: int, seen: dict[int, Seen]) -> None:
+        """A person has seen that, by room id."""
+        if seen:
+            if len(self._marks) >= MAX_WAITING:
+                self._marks.clear()
+            self._marks[account_id] = merged((self._marks.get(account_id, {}), seen))
+            self._later(FLUSH_SECONDS)
+
+    def unwritten(self, account_id: int) -> dict[int, Seen]:
+        """By room id, what an account has seen that the database may not know yet."""
+        return merged((self._marking.get(account_id, {}), self._marks.get(account_id, {})))
 
     def _later(self, seconds: float) -> None:
         if not self._due:
@@ -79,8 +98,26 @@ class SessionLog:
                     return
                 if self._outage.worked():
                     self.log.info("Sessions are recorded again.")
+            await self._write_marks()
         finally:
             self._writing = False
+
+    async def _write_marks(self) -> None:
+        """What fails is tried again, together with what comes meanwhile: each membership has one mark."""
+        while self._marks:
+            some = list(self._marks)[:MARKED_AT_ONCE]
+            self._marking = {account_id: self._marks.pop(account_id) for account_id in some}
+            try:
+                await self._store.write(sessions.mark, self._marking)
+            except Exception as error:
+                if not isinstance(error, Unavailable) and self._outage.failed():
+                    self.log.failure("Read marks could not be stored. Trying again until they are.")
+                failed = self._marking.items()
+                self._marks |= {account: merged((seen, self._marks.get(account, {}))) for account, seen in failed}
+                self._later(RETRY_SECONDS)
+                return
+            finally:
+                self._marking = {}
 
     async def _write(self, taken: list[sessions.Change]) -> list[sessions.Change]:
         """Returns what could not be written and is to be retried, in order."""

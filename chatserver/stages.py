@@ -11,13 +11,18 @@ class Stage(Enum):
     """How far a client has come.
 
     NEW: nothing was received, so its dialect is unknown. GREETING: a name or a login is expected. PASSWORD: a person
-    typed a name and is asked for a password. BUSY: a login is being checked; nothing is read meanwhile. IN: logged in.
-    ENDING: the server has said its last word; what still comes in is discarded.
+    typed the name of an account and is asked for its password. CONFIRM: a person typed a new name and is asked whether
+    to register it; NEW_PASSWORD: then for a password; AGAIN: and for the same once more. BUSY: a name or a login is
+    being checked; nothing is read meanwhile. IN: logged in. ENDING: the server has said its last word; what still comes
+    in is discarded.
     """
 
     NEW = auto()
     GREETING = auto()
     PASSWORD = auto()
+    CONFIRM = auto()
+    NEW_PASSWORD = auto()
+    AGAIN = auto()
     BUSY = auto()
     IN = auto()
     ENDING = auto()
@@ -29,9 +34,14 @@ class Event(Enum):
     RECOGNIZED = auto()  # its first line has come, or enough of it to tell its dialect
     CHECKING = auto()  # the store is asked about a name or a login
     NAMED = auto()  # the name was looked up: now the password
+    UNKNOWN = auto()  # the name was looked up, and nobody has it: is it to be registered?
+    CONFIRMED = auto()  # it is: now a password
+    CHOSEN = auto()  # now the same password once more
+    DIFFERED = auto()  # it was another one: both are asked for again
     CANCELLED = auto()  # the person wants to type another name
     RETURNED = auto()  # the login failed: back to the start
     RETRIED = auto()  # the login failed: the password is asked for again
+    REPEATED = auto()  # the registration failed: the chosen password is asked for again
     ADMITTED = auto()  # logged in
     ENDED = auto()
 
@@ -53,14 +63,26 @@ STAGES: dict[tuple[Stage, Event], Stage] = {
     (Stage.GREETING, Event.CHECKING): Stage.BUSY,
     (Stage.PASSWORD, Event.CHECKING): Stage.BUSY,
     (Stage.PASSWORD, Event.CANCELLED): Stage.GREETING,
+    (Stage.CONFIRM, Event.CONFIRMED): Stage.NEW_PASSWORD,
+    (Stage.CONFIRM, Event.CANCELLED): Stage.GREETING,
+    (Stage.NEW_PASSWORD, Event.CHOSEN): Stage.AGAIN,
+    (Stage.NEW_PASSWORD, Event.CANCELLED): Stage.GREETING,
+    (Stage.AGAIN, Event.CHECKING): Stage.BUSY,
+    (Stage.AGAIN, Event.DIFFERED): Stage.NEW_PASSWORD,
+    (Stage.AGAIN, Event.CANCELLED): Stage.GREETING,
     (Stage.BUSY, Event.NAMED): Stage.PASSWORD,
+    (Stage.BUSY, Event.UNKNOWN): Stage.CONFIRM,
     (Stage.BUSY, Event.RETURNED): Stage.GREETING,
     (Stage.BUSY, Event.RETRIED): Stage.PASSWORD,
+    (Stage.BUSY, Event.REPEATED): Stage.AGAIN,
     (Stage.BUSY, Event.ADMITTED): Stage.IN,
     **{(stage, Event.ENDED): Stage.ENDING for stage in Stage},
 }
 
-NOT_LOGGED_IN = frozenset({Stage.NEW, Stage.GREETING, Stage.PASSWORD, Stage.BUSY})
+NOT_LOGGED_IN = frozenset(Stage) - {Stage.IN, Stage.ENDING}
+
+SECRET = frozenset({Stage.PASSWORD, Stage.NEW_PASSWORD, Stage.AGAIN})
+"""At these, what is typed is a password, whatever it looks like."""
 
 
 def next_stage(stage: Stage, event: Event) -> Stage:

@@ -14,15 +14,16 @@ from chatserver import commands, settingsfile
 from chatserver.clock import Clock
 from chatserver.config import ConfigProblem, Log, Settings
 from chatserver.delivery.registry import Registry
+from chatserver.endings import FENCED
 from chatserver.errors import Unavailable
-from chatserver.events import GUEST, Entry
+from chatserver.events import GUEST, Entry, Person
 from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
 from chatserver.handshake import Handshake
 from chatserver.lease import Lease
-from chatserver.net.connection import FENCED
+from chatserver.marklog import MarkLog
 from chatserver.net.connections import REWOUND, Connections
 from chatserver.net.ports import Inherited
 from chatserver.operation.companion import Companion
@@ -44,7 +45,7 @@ from chatserver.searches import Searches
 from chatserver.service import ChatService
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
-from chatserver.store import Engine, entries, people, sessions
+from chatserver.store import Engine, entries, people, quotes, sessions
 from chatserver.store.database import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
 from chatserver.store.lease import Held, this_process
 from chatserver.store.moderation import NetworkBan
@@ -94,8 +95,8 @@ class Options(usage.Options):
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """A Twisted endpoint to listen on, with "ws:" in front for WebSocket clients; may be given more than once.
-        Default tcp:4000:interface=127.0.0.1."""
+        """A Twisted endpoint to listen on, with "ws:" in front for WebSocket clients, or "telnet:" for telnet; may be
+        given more than once. Default tcp:4000:interface=127.0.0.1."""
         self["listen"].append(endpoint)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -178,6 +179,9 @@ def wire(
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return await store.read(entries.follow, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
 
+    async def quoted(who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
+        return await store.read(quotes.quoted, who, room_id, page)
+
     roster = Roster()
 
     def rewound(room_id: int, head: int, last: int) -> None:
@@ -186,7 +190,7 @@ def wire(
     def missed(room_id: int) -> None:
         reconciler.missed(room_id)
 
-    registry = Registry(reactor, read_page, roster, rewound, missed=missed)
+    registry = Registry(reactor, read_page, roster, rewound, missed=missed, quoted=quoted)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewound)
 
     async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
@@ -194,10 +198,11 @@ def wire(
 
     presence = Presence(reactor, roster, limits, mutes)
     session_log = SessionLog(reactor, store)
+    marks = MarkLog(reactor, roster, session_log)
     hasher = Hasher(reactor, settings.passwords)
     guests = Guests(reactor, store, registry, now, reconciler.suspect)
     handshake = Handshake(
-        settings, reactor, now, store, hasher, registry, roster, presence, session_log,
+        settings, reactor, now, store, hasher, registry, roster, presence, session_log, marks,
         guests.not_admitted, guests.lost, reconciler.suspect,
     )  # fmt: skip
 
@@ -218,7 +223,7 @@ def wire(
     upkeep = Upkeep(reactor, store, now, Removals(reactor, store, settings.retention))
     searches = Searches(search_count(settings))
 
-    async def search(session: Session, command: commands.Search) -> Outcome:
+    async def search(session: Session, command: commands.Search | commands.Mentions) -> Outcome:
         async def work() -> Outcome:
             if not lease.check():  # all connections are being ended
                 raise Unavailable()
@@ -235,16 +240,19 @@ def wire(
         Online(roster, presence, now, limits),
         settings.pipeline.take,
         {
-            commands.Password: handshake.change_password,
-            commands.Token: handshake.token,
-            commands.Forget: handshake.forget,
+            commands.Password: handshake.sensitive.change_password,
+            commands.Token: handshake.sensitive.token,
+            commands.Forget: handshake.sensitive.forget,
             commands.Search: search,
+            commands.Mentions: search,
         },
         watch.reload_bans,
         upkeep.stored,
         reconciler.suspect,
         lease.check,
         limits,
+        reserved=lambda: settings.server.reserved_names,
+        marks=marks,
     )
 
     def left(session: Session, reason: str) -> None:
@@ -252,15 +260,16 @@ def wire(
             presence.going(session)
         registry.remove(session)
         roster.remove(session)
-        read = session.view.read if session.view is not None else {}
-        session_log.add(sessions.Closed(session.id, session.account_id, now(), reason, read))
+        marks.ended(session)
+        session_log.add(sessions.Closed(session.id, session.account_id, now(), reason))
         if session.kind == GUEST:
             guests.dismiss(session)
 
     connections = Connections(
         reactor, limits, settings.shutdown, handshake, processors, registry, now, left,
-        may_serve=lease.check,
+        marks, may_serve=lease.check,
     )  # fmt: skip
+    store.answers_again = connections.answered
     running = Running(
         reactor=reactor, settings=settings, store=store, registry=registry, roster=roster, hasher=hasher,
         processors=processors, lanes=lanes, connections=connections, lease=lease, logs=logs, now=now,

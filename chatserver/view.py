@@ -1,14 +1,19 @@
 """What a person has on their screen. Programs have no view: they keep track themselves of what they have seen."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from msgspec import structs
 
 from chatserver import commands as c
+from chatserver.answers import Said
 from chatserver.commands import CURRENT
 from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.events import GAP, GUEST, AccountKind, Entry
+from chatserver.events import BOT, GAP, GUEST, RENAMED, AccountKind, Entry
+from chatserver.ignoring import is_hidden
+from chatserver.kept import MESSAGES, Kept
+from chatserver.marks import Marks
 from chatserver.stages import Stage
 from chatserver.wire import secrets
 from chatserver.wire.dialect import NONE, Dialect
@@ -16,8 +21,8 @@ from chatserver.wire.dialect import NONE, Dialect
 MAX_SECRETS = 8
 """So many of the passwords and tokens that were typed last are not posted."""
 
-POSTING: Final[frozenset[type[c.Command]]] = frozenset(
-    set(c.COMMANDS) - {c.Password, c.Forget, c.Login, c.Register, c.Ping, c.Help, c.Quit, c.Logout}
+POSTING: Final = frozenset[type[c.Command]]({*c.COMMANDS, c.Amend}).difference(
+    (c.Password, c.Forget, c.Login, c.Register, c.Ping, c.Help, c.Quit, c.Logout)
 )
 """Commands whose line is checked for passwords: whatever they show, store or look up."""
 
@@ -25,16 +30,36 @@ POSTING: Final[frozenset[type[c.Command]]] = frozenset(
 class View:
     """`current` is the room that a person looks at, as they call it: what they type goes there.
 
-    `read`: by room id, the seq up to which they have seen everything. `echoes`: (room id, seq) of entries that they
-    typed here, or that an answer told them of, so that these are not shown again.
+    `marks`: what they have seen of each room. `echoes`: (room id, seq) of entries that they
+    typed here, or that an answer told them of, so that these are not shown again. `ignored`: the accounts that they
+    ignore; what these say counts as seen. `renamed`: of which account they were told last that it has another name, and
+    since when: the entries of all rooms say the same.
     """
 
-    __slots__ = ("_asked", "_secrets", "current", "echoes", "read")
+    __slots__ = (
+        "_asked",
+        "_secrets",
+        "chosen",
+        "current",
+        "echoes",
+        "ignored",
+        "is_adrift",
+        "kept",
+        "marks",
+        "renamed",
+        "said",
+    )
 
     def __init__(self) -> None:
         self.current = CURRENT
-        self.read: dict[int, int] = {}
+        self.is_adrift = False  # whether they have left that room, and look at no other one yet
+        self.marks = Marks()
+        self.said: Said | None = None  # the answer to their last command, if it was not shown to them
         self.echoes: frozenset[tuple[int, int]] = NONE
+        self.ignored: frozenset[int] = NONE
+        self.renamed: tuple[int, datetime] | None = None
+        self.chosen = ""  # the password for a new account, until it is typed again
+        self.kept = Kept()
         self._secrets: tuple[str, ...] = ()  # passwords and tokens typed here, which must not be posted
         self._asked: c.Token | None = None  # the command for which the password is asked
 
@@ -58,11 +83,16 @@ class View:
                 return _SHOWN
             bare = secrets.is_bare(line, name)
             if bare:
-                return _refused(f"did you mean /{bare}? To say this line, use /say LINE.")
-            if isinstance(parsed, c.Token) and parsed.label is not None and kind != GUEST:
+                return _refused(f"did you mean /{bare}? To say this line, use /say {self.current or 'ROOM'} LINE.")
+            if isinstance(parsed, c.Token) and parsed.label is not None and kind not in (GUEST, BOT):
                 self._asked = parsed
         self._remember(parsed)
-        return parsed
+        return self.kept.identified(parsed) if isinstance(parsed, MESSAGES) else parsed
+
+    @property
+    def asks_password(self) -> bool:
+        """Whether the next line is taken for a password: a command asks for it."""
+        return self._asked is not None
 
     def _answered(self, asked: c.Token, typed: c.Command | Rejected | None) -> c.Command | Rejected | None:
         """What was typed at the prompt for the password."""
@@ -99,21 +129,33 @@ class View:
 
     def hidden(self, room_id: int, entries: Sequence[Entry]) -> frozenset[int]:
         """The numbers of those entries that are not shown."""
-        if not self.echoes:
+        if not self.echoes and not self.ignored and self.renamed is None:
             return NONE
-        return frozenset(entry.seq for entry in entries if (room_id, entry.seq) in self.echoes and entry.kind != GAP)
+        return frozenset(entry.seq for entry in entries if self._is_hidden(room_id, entry))
 
-    def shown(self, room_id: int, entries: Sequence[Entry]) -> Entry | None:
-        """These entries, consecutive ones, have been sent, but for hidden ones. Gives the last one that is visible."""
-        first = entries[0]
-        before = (first.of if first.kind == GAP else first.seq) - 1
-        if self.read.get(room_id) == before:  # nothing lacks behind what was seen before
-            self.read[room_id] = entries[-1].seq
-        if not self.echoes:
-            return entries[-1]
-        visible = [entry for entry in entries if (room_id, entry.seq) not in self.echoes]
-        self.echoes -= {(room_id, entry.seq) for entry in entries}
-        return visible[-1] if visible else None
+    def _is_hidden(self, room_id: int, entry: Entry) -> bool:
+        if self.ignored and is_hidden(entry, self.ignored):
+            return True
+        if entry.kind == RENAMED and (entry.author_id, entry.at) == self.renamed:
+            return True
+        return (room_id, entry.seq) in self.echoes and entry.kind != GAP
+
+    def shown(self, room_id: int, entries: Sequence[Entry], offset: int = 0, ends: Sequence[int] = ()) -> Entry | None:
+        """These entries, consecutive ones, have been sent, but for hidden ones. Gives the last one that is visible.
+
+        `offset`: how many bytes had been written to the connection then. `ends`: see `Marks.show`."""
+        self.marks.show(room_id, entries, offset, ends)
+        last = entries[-1]
+        visible: Entry | None = last
+        if self.echoes or self.ignored or self.renamed is not None:
+            left = [entry for entry in entries if not self._is_hidden(room_id, entry)]
+            self.echoes -= {(room_id, entry.seq) for entry in entries}
+            visible = left[-1] if left else None
+        if last.kind == RENAMED:
+            self.renamed = last.author_id, last.at
+        elif self.renamed is not None and last.at > self.renamed[1]:
+            self.renamed = None  # the other rooms have been told by now
+        return visible
 
 
 def _refused(why: str) -> Rejected:

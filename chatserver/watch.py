@@ -119,20 +119,22 @@ class Watch:
             case "token":
                 for session in self._roster.all_sessions():
                     if session.token_id == subject:
-                        session.link.hang_up(
-                            "token-revoked", "The token that you logged in with was revoked. Log in with another one."
-                        )
+                        session.link.hang_up("token-revoked", "The token that you logged in with was revoked.")
             case "certificate":
                 for session in self._roster.all_sessions():
                     if session.certificate_id == subject:
                         session.link.hang_up(
                             "certificate-removed",
-                            "The certificate that you logged in with was removed. Log in with your password.",
+                            "The certificate that you logged in with was removed.",
                         )
             case "account" if self._roster.sessions(subject):
                 (account,) = await self._store.read(changes.accounts, [(subject, 0)])
                 limits = (await self._store.read(account_limits.find, [subject])).get(subject, AS_SET)
                 for session in self._roster.sessions(subject):
+                    named_at = account.named_at
+                    if named_at is not None and session.named_at != named_at and not account.gone:
+                        display = account.display or ""
+                        self._registry.renamed(subject, session.name, account.name, display, named_at)
                     session.kind, session.limits = account.kind, limits
                     if account.ban is not None:
                         session.link.hang_up("banned", banned_text(account.ban))

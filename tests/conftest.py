@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from chatserver.store.database import is_missing, parse_url
 from tests.support import postgres
 from tests.support.client import Raw
 from tests.support.postgres import PostgresServer
@@ -48,16 +49,41 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """The URL of a new, empty database on the Postgres server that all tests share (fsync off)."""
+    """The URL of a new, migrated database on the Postgres server that all tests share (fsync off)."""
     url = postgres.postgres_url()
+    yield url
+    postgres.drop_postgres(url)
+
+
+@pytest.fixture
+def empty_postgres_url() -> Iterator[str]:
+    """The URL of a new, empty database on that server."""
+    url = postgres.empty_postgres_url()
     yield url
     postgres.drop_postgres(url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Runs the test twice, with a new, unmigrated database of each kind."""
+    """Runs the test twice, with a new, migrated database of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
+    migrate(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The same for what hardly depends on the database: on Postgres the test is a slow one."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    migrate(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """Runs the test twice, with a new, unmigrated database of each kind: a file that does not exist, and an empty one
+    on Postgres."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "empty_postgres_url")
     return url
 
 
@@ -72,8 +98,8 @@ def postgres_server() -> Iterator[PostgresServer]:
 def server(sqlite_url: str) -> Iterator[StartServer]:
     """Starts servers: `server()` with a new SQLite database, or `server(database_url, config=TOML, ...)`.
 
-    All servers end with the test. A Postgres database is migrated first, unless `migrated=False` (a server migrates
-    SQLite by itself). The test fails if a log contains a traceback, unless `faultless=False`.
+    All servers end with the test. A new database is migrated first, unless `migrated=False`. The test fails if a log
+    contains a traceback, unless `faultless=False`.
     """
     started: list[ChatServer] = []
     must_be_faultless: list[ChatServer] = []
@@ -82,7 +108,7 @@ def server(sqlite_url: str) -> Iterator[StartServer]:
         database: str | None = None, *, migrated: bool = True, faultless: bool = True, **keywords: Any
     ) -> ChatServer:
         database = database or sqlite_url
-        if migrated and not database.startswith("sqlite"):
+        if migrated and (not database.startswith("sqlite") or is_missing(parse_url(database))):
             migrate(database)
         chat = ChatServer(database, **keywords)
         started.append(chat)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from chatserver import events
 from chatserver.delivery.batch import Batch
 from chatserver.events import Entry, RoomFacts
 from chatserver.mentions import mentions
 from chatserver.session import Session, form_of
-from chatserver.wire.dialect import PLAIN, Dialect, Form, Rendered
+from chatserver.wire.dialect import PLAIN, Dialect, Form, Rendered, Screen
 from chatserver.wire.jsonl import JsonLines
 from chatserver.wire.text import Text
 
@@ -69,7 +70,11 @@ def one_by_one(session: Session, entries: Sequence[Entry]) -> list[bytes]:
             shown.append(b"")
             continue
         marked = mentions(session.name, entry)
-        form = Form(session.dialect, PLAIN, day, marked=marked)
+        aside = session.current not in ("", BOOKS.name)
+        screen = (
+            session.screen if entry.author_id != session.account_id else structs.replace(session.screen, bell="off")
+        )
+        form = Form(session.dialect, PLAIN, day, marked=marked, aside=aside, screen=screen)
         shown.append(session.dialect.entries(BOOKS, [entry], form).data)
         day = session.dialect.day(entry.at)
     return shown
@@ -80,14 +85,22 @@ def one_by_one(session: Session, entries: Sequence[Entry]) -> list[bytes]:
     st.sets(st.integers(0, 5)),
     st.sampled_from(["ana", "cai", "bob", "dan"]),
     st.sampled_from([TODAY, TODAY + timedelta(days=1)]),
+    st.builds(Screen, st.sampled_from([0, 40]), bell=st.sampled_from(["off", "off", "on", "mentions"])),
+    st.sampled_from([2, 9]),
+    st.sampled_from(["", "books", "general"]),
 )
-def test_what_a_person_is_sent(said: list[tuple[str, int]], known: set[int], name: str, day: date) -> None:
-    """Entries that mention a person are marked for them, what they know already is left out, and the date stands above
-    the first entry of its day that they see: exactly as if everything were rendered for them alone."""
+def test_what_a_person_is_sent(
+    said: list[tuple[str, int]], known: set[int], name: str, day: date, screen: Screen, number: int, current: str
+) -> None:
+    """Entries that mention a person are marked for them, what they know already is left out, the bell rings for what
+    others said, and the date stands above the first entry of its day that they see: exactly as if everything were
+    rendered for them alone."""
     times = sorted(hours for _, hours in said)
     log = [says(text, seq, hours=hours) for seq, ((text, _), hours) in enumerate(zip(said, times, strict=True), 5)]
-    session = person(Text(UTC), 9, name, day)
+    session = person(Text(UTC), number, name, day)
+    session.form = form_of(session.dialect, PLAIN, day, screen)
     assert session.view is not None
+    session.view.current = current
     session.view.suppress(BOOKS.id, [entry for entry in log if entry.seq - 5 in known])
     rendered = Batch(BOOKS, log).rendered_for(session)
     pieces = one_by_one(session, log)
@@ -146,3 +159,42 @@ def test_only_its_sender_sees_an_id(messages: int) -> None:
             entry.client_id if entry.author_id == session.account_id else None for entry in log
         ]
     assert max(dialect.renders.values()) == 2 or messages < 10
+
+
+def test_another_room_than_the_one_looked_at() -> None:
+    """Entries of the room that a person looks at stand behind brackets, those of their other rooms behind parentheses,
+    and neither form is rendered more than once."""
+    dialect = CountingText()
+    people = [person(dialect, number, f"user{number}") for number in range(10, 60)]
+    for session, current in zip(people, ["books", "general", "@bob", "", "books"] * 10, strict=True):
+        assert session.view is not None
+        session.view.current = current
+    batch = Batch(BOOKS, [says("hi")])
+    shown = [batch.rendered_for(session).data.decode() for session in people[:5]]
+    assert [line[0] for line in shown] == ["[", "(", "(", "[", "["]
+    assert {line[1:] for line in shown} == {"books] 22:00 bob: hi\r\n", "books) 22:00 bob: hi\r\n"}
+    for session in people:
+        batch.rendered_for(session)
+    assert dialect.renders == {5: 2}
+
+
+def test_who_hears_a_bell() -> None:
+    """A bell rings for those who want it: for all that others say, or where they are mentioned and in direct rooms; and
+    never for what they said themselves."""
+    direct = RoomFacts(2, "1:2", events.DIRECT, ((2, "bob"), (9, "ana")))
+
+    def rings(bell: Any, number: int, name: str, *texts: str, room: RoomFacts = BOOKS) -> list[bool]:
+        session = person(Text(UTC), number, name)
+        session.form = form_of(session.dialect, PLAIN, TODAY, Screen(bell=bell))
+        rendered = Batch(room, [says(text, seq) for seq, text in enumerate(texts, 5)]).rendered_for(session)
+        lines = [rendered.data[start:end] for start, end in pairwise([0, *rendered.ends])]
+        assert all(line.count(b"\a") == line.endswith(b"\a\r\n") for line in lines)
+        return [b"\a" in line for line in lines]
+
+    assert rings("off", 9, "ana", "hi", "ana?") == [False, False]
+    assert rings("on", 9, "ana", "hi", "ana?") == [True, True]
+    assert rings("mentions", 9, "ana", "hi", "ana?") == [False, True]
+    assert rings("mentions", 9, "ana", "hi", room=direct) == [True]
+    for bell in ("on", "mentions"):
+        assert rings(bell, 2, "bob", "hi", "ana?") == [False, False]
+        assert rings(bell, 2, "bob", "hi", room=direct) == [False]

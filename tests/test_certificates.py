@@ -17,7 +17,7 @@ class Club(Hall):
     """A server where ana has a certificate. `shown`: the fingerprint of whoever connects next."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
-        quiet: Any = {"handshake_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
+        quiet: Any = {"handshake_seconds": 0, "typing_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
         super().__init__(folder, Limits(**(quiet | limits)))
         self.shown: dict[object, str] = {}
         monkeypatch.setattr("chatserver.net.connection.fingerprint", lambda transport: self.shown.get(transport, ""))
@@ -52,7 +52,7 @@ def test_a_person(club: Club) -> None:
         person = club.showing(fingerprint).type(name)
         assert person.lines[1:] == [asked.format(name)]
         assert person.type(PASSWORD).lines[2].startswith(f"* Hello {name}.")
-    assert "is not registered yet" in club.showing(LAPTOP).type("cai").lines[-1]
+    assert "is new here" in club.showing(LAPTOP).type("cai").lines[-1]
 
 
 def test_a_program(club: Club) -> None:
@@ -97,7 +97,7 @@ def test_who_may_not_log_in(club: Club) -> None:
     assert club.showing(LAPTOP).post("login", name="ana").answers[0]["error"] == "bad-credentials"
     club.do(lambda db: accounts.set_disabled(db, who.id, START, disabled=False))
     club.do(moderation.ban_from_server, None, who, None, None, "spam", START)
-    assert club.showing(LAPTOP).type("ana").lines[-1] == "! You are banned from this server: spam."
+    assert club.showing(LAPTOP).type("ana").lines[-2] == "! You are banned from this server: spam."
     assert club.showing(LAPTOP).post("login", name="ana").answers[0]["error"] == "banned"
 
 

@@ -21,6 +21,9 @@ TRANSCRIPTS = ROOT / "tests" / "transcripts"
 PAGES_WITH_EXAMPLES = ("README.md", "docs/protocol.md", "docs/manual.md")
 NEWS = {"presence", "invited", "read", "live", "gap", "ping", "notice", "closing"}
 
+OF_ENTRIES = {"event", "room", "seq", "at", "display", "bot"}
+"""Fields that entries of every kind have or may have."""
+
 _MARK = r"<!-- from (tests/transcripts/[\w-]+\.txt)(?:, as (\w+) sees it)? -->\n"
 _EXAMPLE = re.compile(_MARK + r"\n?(?:```\n(?P<fenced>.*?)```|(?P<indented>(?: {4}[^\n]*\n)+))", re.DOTALL)
 _SAID = re.compile(r"[CS](?: (\w+))?: ?(.*)")
@@ -127,7 +130,7 @@ def test_fields() -> None:
     for kind, word, message in heard():
         if kind == "event":
             always = set(re.findall(r"`(\w+)`(?!\?)", told[kind][word]))
-            assert always <= message.keys() <= words(told[kind][word]) | {"event", "room", "seq", "at"}, message
+            assert always <= message.keys() <= words(told[kind][word]) | OF_ENTRIES, message
         elif message["ok"]:
             assert all_fields(message) <= words(told[kind][word]) | {"ok", "tag"}, (word, message)
         else:
@@ -139,8 +142,9 @@ def all_fields(message: dict[str, Any]) -> set[str]:
     inner = [
         one
         for key, value in message.items()
-        if isinstance(value, list) and key not in ("entries", "commands")
+        if isinstance(value, list) and key != "entries"
         for one in value
+        if isinstance(one, dict)
     ]
     return message.keys() | {field for one in inner for field in one}
 

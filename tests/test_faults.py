@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from chatserver import commands as c
 from chatserver.config import Server, Settings
+from chatserver.consequences import Consequences
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
 from chatserver.delivery.registry import Registry
@@ -17,7 +18,6 @@ from chatserver.delivery.room import Room
 from chatserver.errors import Unavailable
 from chatserver.net.connection import Connection
 from chatserver.net.outbox import Outbox
-from chatserver.processor import Processors
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
@@ -29,6 +29,8 @@ SETTLED_SECONDS = 2
 """So long after the fault everybody has been told everything that is stored."""
 TAG = 7
 NEW_PASSWORD = "another-s3cret"
+NEW_NAME = "anna"
+"""What ana is called after `rename`."""
 
 
 class Injected(Exception):
@@ -127,7 +129,10 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "Session.answer": lambda fault: fault.before(Session, "answer", fault.is_of("ana")),
     "Session.tell": lambda fault: fault.before(Session, "tell"),
     "Roster.tell": lambda fault: fault.before(Roster, "tell"),
-    "Processors._apply": lambda fault: fault.before(Processors, "_apply"),
+    "Consequences._apply": lambda fault: fault.before(Consequences, "_apply"),
+    "Registry.renamed": lambda fault: fault.before(Registry, "renamed"),
+    "Registry.renamed, done": lambda fault: fault.after(Registry, "renamed"),
+    "Session.prefer": lambda fault: fault.before(Session, "prefer"),
     "Registry.catch_up": lambda fault: fault.before(Registry, "catch_up"),
 }
 
@@ -149,6 +154,12 @@ ACTS: dict[str, tuple[list[Act], Act]] = {
     "say with an id": ([], ("say", {"room": "general", "text": "hello", "id": "one"})),
     "first direct message": ([], ("say", {"room": "@bob", "text": "hello"})),
     "direct message": ([("say", {"room": "@bob", "text": "first"})], ("say", {"room": "@bob", "text": "hello"})),
+    "reply": ([], ("reply", {"room": "club", "seq": 3, "text": "yes"})),
+    "reply with an id": ([], ("reply", {"room": "club", "seq": 3, "text": "yes", "id": "one"})),
+    "react": ([], ("react", {"room": "club", "seq": 3, "reaction": "+1"})),
+    "pin": ([], ("pin", {"room": "club", "seq": 3})),
+    "unpin": ([("pin", {"room": "club", "seq": 3})], ("unpin", {"room": "club", "seq": 3})),
+    "pins": ([], ("pins", {"room": "club"})),
     "edit": ([], ("edit", {"room": "club", "seq": 3, "text": "better"})),
     "erase": ([], ("erase", {"room": "club", "seq": 3})),
     "history": ([], ("history", {"room": "club"})),
@@ -168,8 +179,17 @@ ACTS: dict[str, tuple[list[Act], Act]] = {
     "unmute": ([("mute", {"room": "club", "name": "bob"})], ("unmute", {"room": "club", "name": "bob"})),
     "block": ([], ("block", {"name": "dan"})),
     "unblock": ([("block", {"name": "dan"})], ("unblock", {"name": "dan"})),
+    "ignore": ([], ("ignore", {"name": "dan"})),
+    "unignore": ([("ignore", {"name": "dan"})], ("unignore", {"name": "dan"})),
+    "ignored": ([("ignore", {"name": "dan"})], ("ignore", {})),
+    "rename": ([], ("rename", {"name": NEW_NAME, "display": "Anna B."})),
+    "display name": ([], ("rename", {"display": "Ana B."})),
+    "prefer": ([], ("prefer", {"clock": "12", "bell": "on"})),
+    "preferences": ([("prefer", {"clock": "12"})], ("prefer", {})),
     "token": ([], ("token", {"label": "script", "password": PASSWORD})),
     "export": ([], ("export", {})),
+    "read-all": ([], ("read-all", {})),
+    "mentions": ([], ("mentions", {})),
     "rooms": ([], ("rooms", {})),
     "ping": ([], ("ping", {})),
     "help": ([], ("help", {})),
@@ -185,17 +205,22 @@ LOGGING_IN = {"register", "login", "guest"}
 
 ENTRIES = [
     "create", "set", "delete", "join", "join since", "leave", "say", "say with an id", "first direct message",
-    "direct message", "edit", "erase", "topic", "role", "kick", "ban", "unban", "mute", "unmute", "forget",
+    "direct message", "reply", "reply with an id", "react", "pin", "unpin", "edit", "erase", "topic", "role", "kick",
+    "ban", "unban", "mute", "unmute", "forget", "rename",
+    "display name",
 ]  # fmt: skip
 """Acts that make entries."""
 READING = [
-    "history", "search", "members", "who", "away", "unread", "bans", "export", "rooms", "ping", "help", "logout", "quit"
+    "pins", "history", "search", "mentions", "members", "who", "away", "unread", "bans", "export", "rooms", "ping",
+    "help", "logout", "quit",
 ]  # fmt: skip
 """Acts that write nothing."""
 
+NAMED = ["rename", "display name"]
+"""Acts that change what an account is called."""
 ENDING = ["quit", "logout", "forget"]
 """Commands after which the connection ends."""
-SHARED = ["say", "say with an id", "direct message"]
+SHARED = ["say", "say with an id", "direct message", "reply", "reply with an id"]
 """Acts whose transaction is shared by a take, and which have no `Outcome`."""
 
 REACHED: dict[str, list[str]] = {
@@ -206,17 +231,39 @@ REACHED: dict[str, list[str]] = {
     "Registry.unsubscribe": ["leave"],
     "Registry._entered": ["create", "join", "join since"],
     "Registry._left": ["leave", "delete", "kick", "ban", "forget"],
-    "Batch, one form": ["join", "join since", "say with an id", "first direct message", "direct message", "forget"],
+    "Batch, one form": [
+        "join",
+        "join since",
+        "say with an id",
+        "reply with an id",
+        "first direct message",
+        "direct message",
+        "forget",
+    ],
     "Room.move": ["create", "join", "join since", "first direct message"],
     "Outbox.write, other": ["away"],
     "Session.tell": ["join since", "forget"],
-    "Roster.tell": ["invite", "away", "read"],
-    "Processors._apply": ["invite", "read", "block", "unblock", "forget"],
+    "Roster.tell": ["invite", "away", "read", "read-all"],
+    "Consequences._apply": [
+        "invite",
+        "read",
+        "read-all",
+        "block",
+        "unblock",
+        "forget",
+        *NAMED,
+        "ignore",
+        "unignore",
+        "prefer",
+    ],
+    "Registry.renamed": NAMED,
+    "Registry.renamed, done": NAMED,
+    "Session.prefer": ["prefer"],
 }
 """By step, the acts that come to it; all others are those of every act."""
 
 
-SAMPLE = 5
+SAMPLE = 9
 """One case in so many is not marked as slow: with all of them this file takes more than a minute."""
 CASES = [
     pytest.param(act, step, marks=[pytest.mark.slow] if number % SAMPLE else [])
@@ -232,8 +279,8 @@ def test_every_command_is_here() -> None:
 @pytest.fixture
 def hall(tmp_path: Path) -> Iterator[Hall]:
     hall = Hall(tmp_path, settings=Settings(limits=QUIET, server=Server(guests=True)))
-    handshake = hall.connections.handshake
-    hall.processors._slow.update({c.Password: handshake.change_password, c.Forget: handshake.forget})
+    sensitive = hall.connections.handshake.sensitive
+    hall.processors._slow.update({c.Password: sensitive.change_password, c.Forget: sensitive.forget})
     yield hall
     hall.close()
 
@@ -280,7 +327,8 @@ def first_heard(client: Client, label: str, heard: list[Message], name: str) -> 
 def check_heard(hall: Hall, name: str, client: Client, passwords: tuple[str, ...] = (PASSWORD,)) -> None:
     """Somebody heard all entries of each room that they are in, each once and in order."""
     events = list(client.events)
-    found = next((rooms for word in passwords if (rooms := memberships(hall, name, word)) is not None), None)
+    logins = [(one, word) for one in ((name, NEW_NAME) if name == "ana" else (name,)) for word in passwords]
+    found = next((rooms for login in logins if (rooms := memberships(hall, *login)) is not None), None)
     for label, head in (found or {}).items():
         heard = [e for e in events if e.get("room") == label and "seq" in e and e["event"] not in ("read", "live")]
         first = first_heard(client, label, heard, name)
@@ -308,7 +356,7 @@ def test_a_fault(hall: Hall, people: dict[str, Client], monkeypatch: pytest.Monk
         pass_seconds(hall, SETTLED_SECONDS)
     assert fault.reached
     answers = [answer for answer in ana.answers if answer.get("tag") == TAG]
-    ended = [name for name, _ in hall.left]
+    ended = ["ana" if name == NEW_NAME else name for name, _ in hall.left]
     if "ana" in ended:
         assert len(answers) <= 1
         assert answers or ana.closing or word == "quit"

@@ -11,22 +11,26 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from chatserver import commands as c
-from chatserver.answers import Done
+from chatserver.answers import Done, Log
 from chatserver.authentication import MAX_LOGINS
 from chatserver.config import Limits, Passwords, Server, Settings
 from chatserver.delivery.registry import Registry
+from chatserver.entrance import LINES_SHOWN, NAMES_SHOWN
 from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
 from chatserver.guests import Guests
 from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
-from chatserver.handshake import LINES_SHOWN, NAMES_SHOWN, Handshake
+from chatserver.handlers.unread import FirstScreen, first_screen
+from chatserver.handshake import Handshake
+from chatserver.marklog import MarkLog
 from chatserver.presence import Presence
 from chatserver.roster import Roster
+from chatserver.seen import Seen
 from chatserver.session import Session
 from chatserver.sessionlog import FLUSH_SECONDS, SessionLog
 from chatserver.stages import Event, Stage
-from chatserver.store import accounts, entries, logins, rooms, sessions, tokens
+from chatserver.store import accounts, logins, rooms, sessions, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.changes import AccountNow
 from chatserver.store.logins import LoginFacts
@@ -109,7 +113,7 @@ class Client:
     def begins(self, line: str) -> None:
         """Sends a line, and forgets what was written before."""
         self.link.writes.clear()
-        assert self.stage in (Stage.GREETING, Stage.PASSWORD), "A connection reads nothing at other stages."
+        assert self.stage not in (Stage.BUSY, Stage.IN, Stage.ENDING), "The handshake is given nothing at these."
         work: Any = self._town.handshake.receive(self.session, self.session.dialect.parse(line, self.stage))
         if work is not None:
             ensureDeferred(work).addErrback(self.failures.append)
@@ -151,8 +155,8 @@ class Town:
                 change_password: lambda ask, _, others: changed(ask.who, others),
                 tokens.find: lambda hashes: [self.tokens.get(hash) for hash in hashes],
                 logins.look_up: lambda people: [self._facts(person) for person, _ in people],
-                entries.before: self._before,
-                rooms.register: lambda name, secret, default, at: self._create(name, secret, PERSON),
+                first_screen: self._first_screen,
+                rooms.register: lambda name, secret, default, at, **_: self._create(name, secret, PERSON),
                 rooms.register_guest: lambda default, at: self._create("~3", "", GUEST),
                 rooms.dismiss_guest: lambda guest, at: [],
                 sessions.record: lambda changes: None,
@@ -170,6 +174,7 @@ class Town:
         """The next account is created, and the answer is lost."""
         self.lost: list[datetime] = []
         self.suspected: list[Person | None] = []
+        session_log = SessionLog(self.clock, store)
         self.handshake = Handshake(
             settings,
             self.clock,
@@ -179,7 +184,8 @@ class Town:
             self.registry,
             self.roster,
             self.presence,
-            SessionLog(self.clock, store),
+            session_log,
+            MarkLog(self.clock, self.roster, session_log),
             self.guests.not_admitted,
             self.lost.append,
             self.suspected.append,
@@ -205,7 +211,7 @@ class Town:
                 msgspec.structs.replace(one, seq=len(log)) if one.facts is facts else one for one in memberships
             ]
 
-    def _find(self, name: str) -> Credentials | None:
+    def _find(self, name: str, *_: object) -> Credentials | None:
         return next((one for one in self.accounts.values() if one.name.lower() == name.lower()), None)
 
     def _facts(self, person: Person) -> LoginFacts:
@@ -216,9 +222,11 @@ class Town:
             self.now.get(person.id, AccountNow(person.kind, gone=False, ban=None)),
         )
 
-    def _before(self, room_id: int, before: int, floor: int, limit: int) -> tuple[list[Entry], bool]:
-        found = [entry for entry in self.logs[room_id] if floor <= entry.seq < before]
-        return found[-limit:], len(found) > limit
+    def _first_screen(self, who: Person, rooms: list[Membership], current: int, limit: int) -> FirstScreen:
+        one = next(one for one in rooms if one.facts.id == current)
+        found = [entry for entry in self.logs[current] if one.floor <= entry.seq <= one.seq]
+        unread = {one.facts.id: one.seen.lacks(one.floor, one.seq) for one in rooms}
+        return FirstScreen(Log(one.facts, found[-limit:], len(found) > limit), unread)
 
     async def _page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return self.logs[room_id][seq:], False
@@ -307,11 +315,14 @@ def test_a_person_who_is_known(town: Town) -> None:
 
 
 def test_a_person_who_is_new(town: Town) -> None:
-    """An unknown name is asked for a new password; that registers it, and the others in the room hear it."""
+    """An unknown name is confirmed, and a password typed twice; that registers it, and the others in the room hear
+    it."""
     bob, cai = town.logged_in(BOB), town.client(TEXT)
-    assert "register" in cai.types("cai")
+    assert "new" in cai.types("cai")
+    cai.types("yes")
     assert cai.is_refused("short") == "bad-password"
-    assert cai.stage is Stage.PASSWORD
+    assert cai.stage is Stage.NEW_PASSWORD
+    cai.types(WORDS)
     assert "general with bob" in cai.types(WORDS)
     assert town.store.called(rooms.register) == [("cai", hash_of(WORDS), ["general"], AT)]
     assert [(line["event"], line["name"]) for line in bob.told] == [("joined", "cai"), ("presence", "cai")]
@@ -343,7 +354,8 @@ def test_an_unknown_name_where_not_everybody_may_register(registration: str, tak
 def test_a_name_that_is_taken_meanwhile(town: Town) -> None:
     """Where somebody else registers the name first, another name is asked for: another password would not help."""
     cai = town.client(TEXT)
-    cai.types("cai")
+    for line in ("cai", "yes", WORDS):
+        cai.types(line)
     town.store.fail(rooms.register, accounts.name_taken("cai"))
     assert cai.is_refused(WORDS) == "name-taken"
     assert cai.stage is Stage.GREETING
@@ -368,7 +380,7 @@ def test_a_program_logs_in(town: Town) -> None:
         "invitations": [{"room": "club", "by": "bob"}],
     }
     assert (ana.stage, ana.link.admissions, len(ana.link.writes)) == (Stage.IN, 1, 1)
-    assert town.store.called(entries.before) == []  # only a person is shown the last lines
+    assert town.store.called(first_screen) == []  # only a person is shown the last lines
 
 
 def test_a_program_registers(town: Town) -> None:
@@ -562,10 +574,11 @@ def test_what_is_illegal_before_login(town: Town) -> None:
 
 
 def test_what_is_said_before_login(town: Town) -> None:
-    """A person's commands are refused before login, and blank lines ignored; a slash may begin a password."""
+    """A person's commands are refused before login; after a blank line the question comes again; a slash may begin a
+    password."""
     ana = town.client(TEXT)
     assert ana.is_refused("/join books") == "login-required"
-    assert ana.types("   ") == ""
+    assert ana.types("   ") == "* Type your name to log in, or /help."
     ana.types("ana")
     assert ana.is_refused("/login ana " + WORDS) == "bad-credentials"
     assert (ana.stage, ana.session.failed_logins) == (Stage.PASSWORD, 1)
@@ -659,7 +672,7 @@ def test_what_happened_since_the_password_was_checked(town: Town, account: Accou
 
 # A store that is away, and bugs
 
-LOGIN_STEPS = [accounts.find, logins.look_up, entries.before]
+LOGIN_STEPS = [accounts.find, logins.look_up, first_screen]
 
 
 @pytest.mark.parametrize("work", LOGIN_STEPS)
@@ -774,11 +787,12 @@ def test_a_connection_that_ends_while_the_password_is_checked(town: Town, passwo
 def test_a_connection_that_ends_before_it_registers(town: Town) -> None:
     """Nothing is hashed and nobody registered for a person who has gone while their name was looked up again."""
     cai = town.client(TEXT)
-    cai.types("cai")
-    town.store.hold(accounts.find)
+    for line in ("cai", "yes", WORDS):
+        cai.types(line)
+    town.store.hold(accounts.claimed)
     cai.begins(WORDS)
     cai.goes()
-    town.release(accounts.find)
+    town.release(accounts.claimed)
     assert (town.hasher.calls, town.store.called(rooms.register), cai.link.writes) == ([], [], [])
 
 
@@ -809,7 +823,7 @@ def test_kicked_while_logging_in(town: Town) -> None:
     assert (len(ana.told), bob.told[-1]["text"]) == (1, "she is gone")
 
 
-@pytest.mark.parametrize("work", [logins.look_up, entries.before])
+@pytest.mark.parametrize("work", [logins.look_up, first_screen])
 def test_joined_while_logging_in(town: Town, work: Any) -> None:
     """Where another connection of the account joins a room while its rooms or their last lines are read, the login
     hears that room too, without a hole."""
@@ -836,11 +850,11 @@ def test_kicked_from_the_only_room_while_logging_in(town: Town) -> None:
     town.memberships[ANA.id] = [Membership(BOOKS, 2, 0, "member")]
     town.logged_in(BOB)
     ana = town.client(TEXT)
-    town.store.hold(entries.before)
+    town.store.hold(first_screen)
     ana.begins(f"/login ana {WORDS}")
     town.memberships[ANA.id] = []
     town.registry.announce(BOOKS, [Entry(3, LEFT, ANA.id, "ana", AT)])
-    town.release(entries.before)
+    town.release(first_screen)
     assert (ana.session.current, ana.session.rooms) == ("", {})
     assert "text 2" not in ana.screen
 
@@ -848,11 +862,11 @@ def test_kicked_from_the_only_room_while_logging_in(town: Town) -> None:
 def test_banned_while_reading_again(town: Town) -> None:
     """A change that comes while the last lines are read may be a ban: the account is looked at again."""
     ana = town.client(TEXT)
-    town.store.hold(entries.before)
+    town.store.hold(first_screen)
     ana.begins(f"/login ana {WORDS}")
     town.now[ANA.id] = AccountNow(PERSON, gone=False, ban="spam")
     town.registry.doubt_logins()
-    town.release(entries.before)
+    town.release(first_screen)
     assert (ana.link.refusals, "spam" in ana.screen) == (["banned"], True)
     assert (ana.stage, town.roster.all_sessions()) == (Stage.GREETING, [])
 
@@ -901,8 +915,8 @@ def test_the_room_that_a_person_looks_at_first(default: list[str], current: str)
 
 
 def test_the_last_lines(town: Town) -> None:
-    """A person is shown the last lines of their room, as far back as they may read, and has read them then; what comes
-    next follows without a gap."""
+    """A person is shown the last lines of their room, as far back as they may read. These are read then, and not those
+    before them that were not shown; what was removed is not missed."""
     town.say(GENERAL, LINES_SHOWN + 5)
     town.say(BOOKS, 3)
     town.memberships[BOB.id][0] = Membership(GENERAL, LINES_SHOWN + 5, 2, "member", floor=LINES_SHOWN + 4)
@@ -912,9 +926,10 @@ def test_the_last_lines(town: Town) -> None:
     assert "books (3 unread), general (15 unread)" in screen
     screen = bob.types(f"/login bob {WORDS}")
     assert [f"text {seq}" in screen for seq in (13, 14, 15)] == [False, True, True]
-    for client in (ana, bob):
-        assert client.session.view is not None
-        assert client.session.view.read == {GENERAL.id: LINES_SHOWN + 5, BOOKS.id: 0}
+    assert ana.session.view is not None
+    assert bob.session.view is not None
+    assert ana.session.view.marks.shown() == {GENERAL.id: Seen(0, ((6, LINES_SHOWN + 5),)), BOOKS.id: Seen(0)}
+    assert bob.session.view.marks.shown() == {GENERAL.id: Seen(2, ((14, LINES_SHOWN + 5),)), BOOKS.id: Seen(0)}
 
 
 def test_who_is_there(town: Town) -> None:
@@ -974,7 +989,8 @@ def test_the_greeting() -> None:
 def test_changing_the_password(town: Town, others: bool) -> None:
     """The hash of the new one is stored; with `others` the account's other connections end, and this one stays."""
     ana = town.logged_in(ANA)
-    done = outcome(town.handshake.change_password(ana.session, c.Password(old=WORDS, new="n3w-words", others=others)))
+    command = c.Password(old=WORDS, new="n3w-words", others=others)
+    done = outcome(town.handshake.sensitive.change_password(ana.session, command))
     [(_, args, keywords)] = [call for call in town.store.calls if call[0] is change_password]
     assert (args[0].who, args[1], keywords) == (ANA, hash_of("n3w-words"), {"others": others})
     assert done == changed(ANA, others)
@@ -987,7 +1003,7 @@ def test_a_password_that_is_not_changed(town: Town, old: str, new: str, error: s
     """With the old one wrong, or the new one too short, nothing is changed."""
     ana = town.logged_in(ANA)
     with pytest.raises(Refused) as refused:
-        outcome(town.handshake.change_password(ana.session, c.Password(old=old, new=new)))
+        outcome(town.handshake.sensitive.change_password(ana.session, c.Password(old=old, new=new)))
     assert (refused.value.error, town.store.called(change_password)) == (error, [])
 
 
@@ -995,7 +1011,7 @@ def test_a_password_that_is_changed_already(town: Town) -> None:
     """A retry, of which the first answer was lost: the old password is wrong by now, and the new one is right."""
     ana = town.logged_in(ANA)
     command = c.Password(old="older-words", new=WORDS, others=True)
-    assert outcome(town.handshake.change_password(ana.session, command)) == changed(ANA, True)
+    assert outcome(town.handshake.sensitive.change_password(ana.session, command)) == changed(ANA, True)
     assert [args[1] for work, args, _ in town.store.calls if work is change_password] == [None]
 
 
@@ -1004,7 +1020,7 @@ def test_forgetting_an_account(town: Town) -> None:
     ana, other, bob = town.logged_in(ANA), town.logged_in(ANA), town.logged_in(BOB)
     other.session.waiting = True
     results: list[Outcome] = []
-    work: Any = town.handshake.forget(ana.session, c.Forget(password=WORDS, messages="erase"))
+    work: Any = town.handshake.sensitive.forget(ana.session, c.Forget(password=WORDS, messages="erase"))
     ensureDeferred(work).addCallback(results.append)
     assert (ana.link.ended, other.link.ended, bob.link.ended) == ([], ["erased"], [])
     town.clock.pump([POLL_SECONDS] * 10)
@@ -1020,7 +1036,7 @@ def test_forgetting_again(town: Town) -> None:
     """A retry on the same connection, which has not ended yet: the account is erased already."""
     ana = town.logged_in(ANA)
     town.accounts[ANA.id] = Credentials(ANA.id, "erased-1", PERSON, "", disabled=True, created_at=LONG_AGO)
-    done = outcome(town.handshake.forget(ana.session, c.Forget(password=WORDS)))
+    done = outcome(town.handshake.sensitive.forget(ana.session, c.Forget(password=WORDS)))
     assert [(one.account_id, one.reason) for one in done.effects] == [(ANA.id, "erased")]
     assert town.store.called(forget) == []
 
@@ -1029,12 +1045,12 @@ def test_forgetting_with_a_wrong_password(town: Town) -> None:
     """Nothing is erased, and nobody's connection ends."""
     ana, other = town.logged_in(ANA), town.logged_in(ANA)
     with pytest.raises(Refused, match="bad-credentials"):
-        outcome(town.handshake.forget(ana.session, c.Forget(password="another one")))
+        outcome(town.handshake.sensitive.forget(ana.session, c.Forget(password="another one")))
     assert (other.link.ended, town.store.called(forget)) == ([], [])
 
 
 def test_forgetting_keeps_messages(town: Town) -> None:
     """What one said stays unless one says otherwise."""
     ana = town.logged_in(ANA)
-    outcome(town.handshake.forget(ana.session, c.Forget(password=WORDS)))
+    outcome(town.handshake.sensitive.forget(ana.session, c.Forget(password=WORDS)))
     assert town.store.calls[-1][2] == {"messages": False}

@@ -117,7 +117,7 @@ def sent(clients: list[Client]) -> int:
     return sum(len(client.wire.taken) for client in clients)
 
 
-@pytest.mark.parametrize("people", [1, 6])
+@pytest.mark.parametrize("people", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_away_is_no_amplifier(tmp_path: Path, people: int) -> None:
     """Some people who change long away texts all the time, in a room of 200, make the server send few times the bytes
     that they send."""
@@ -167,7 +167,7 @@ def test_an_away_text_of_somebody_who_is_muted(tmp_path: Path) -> None:
     """Where somebody is muted, their away text is neither told nor listed, in both dialects, until they are unmuted."""
     hall = Hall(tmp_path, DEFAULTS)
     eve, ana, bob = hall.program("eve"), hall.program("ana"), hall.program("bob")
-    cai = hall.client().type("cai", PASSWORD)
+    cai = hall.client().type(f"/register cai {PASSWORD}")
     eve.post("create", room="den")
     for client in (ana, bob):
         client.post("join", room="den")

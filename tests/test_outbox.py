@@ -11,10 +11,10 @@ from twisted.internet import tcp
 from twisted.internet.task import Clock
 
 from chatserver.config import Limits
+from chatserver.link import FULL_BYTES, NoLink
 from chatserver.net.acknowledged import BYTES_ACKED, TCP_INFO, acknowledged, queued, socket_beneath
 from chatserver.net.allowance import Unsent
 from chatserver.net.outbox import Outbox
-from chatserver.session import FULL_BYTES, NoLink
 
 STALLED_SECONDS = 10.0
 

@@ -29,7 +29,7 @@ def at(host: str) -> Any:
 
 
 def hall(folder: Path, *, allowed: bool = False, **settings: Any) -> Hall:
-    quiet: Any = {"handshake_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
+    quiet: Any = {"handshake_seconds": 0, "typing_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
     server = Server(plaintext_login=allowed, listen=LISTEN, guests=True, **settings)
     return Hall(folder, settings=Settings(server=server, limits=Limits(**quiet)))
 

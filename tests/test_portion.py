@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver import answers
-from chatserver.events import EDITED, MESSAGE, MUTED, SET, TOPIC, Entry, Invited, RoomFacts
+from chatserver.events import EDITED, MESSAGE, MUTED, REACTED, SET, TOPIC, Entry, Invited, Quote, RoomFacts
 from chatserver.portion import (
     FRAME_BYTES,
     WHOLE,
@@ -19,6 +19,7 @@ from chatserver.portion import (
     found_size,
     invited_size,
     member_size,
+    removed_size,
     room_size,
     status_size,
     user_size,
@@ -37,15 +38,22 @@ TEXTS: Final = st.one_of(
 )
 LINES: Final = TEXTS.map(lambda text: text.replace("\n", " ")[:500])
 NAMES: Final = st.integers(1, 32).map(lambda length: "n" * length)
-KINDS: Final = st.sampled_from([MESSAGE, TOPIC, EDITED, MUTED, SET])
+KINDS: Final = st.sampled_from([MESSAGE, TOPIC, EDITED, MUTED, SET, REACTED])
 
 
-def entry(kind: Any, name: str, text: str) -> Entry:
+def entry(kind: Any, name: str, text: str, *, plain: bool) -> Entry:
     said = {MUTED: "2026-12-30T23:59:59.999Z", SET: "past=closed,invites=moderators,pace=3600"}.get(kind, text)
-    return Entry(SEQ, kind, 1, name, AT, said, '"' * 64, 2, name, SEQ, "edited" if kind == MESSAGE else "")
+    if plain:
+        return Entry(SEQ, kind, 1, name, AT, said, '"' * 64, 2, name, SEQ, "edited" if kind == MESSAGE else "")
+    reactions = tuple((f"{number}{text[:20]}", SEQ) for number in range(20)) if kind == MESSAGE else ()
+    quote = Quote(name, text[:48], " ".join(text.split())[:120]) if kind == MESSAGE else None
+    return Entry(
+        SEQ, kind, 1, name, AT, said, '"' * 64, 2, name, SEQ, "edited" if kind == MESSAGE else "", text[:48] or "é",
+        True, reactions, quote,
+    )  # fmt: skip
 
 
-ENTRIES: Final = st.builds(entry, KINDS, NAMES, TEXTS)
+ENTRIES: Final = st.builds(entry, KINDS, NAMES, TEXTS, plain=st.booleans())
 
 KINDS_OF_ANSWERS: Final[dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], int], Callable[[list[Any]], Any]]]] = {
     "log": (ENTRIES, lambda one: entry_size(ROOM.name, one), lambda some: answers.Log(ROOM, some, True)),
@@ -81,6 +89,11 @@ KINDS_OF_ANSWERS: Final[dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], 
         st.builds(answers.BanLine, NAMES, st.none(), st.just(AT), NAMES, LINES),
         ban_size,
         lambda some: answers.BanList(some, ROOM.name, SEQ),
+    ),
+    "removed": (
+        st.tuples(NAMES, st.just(SEQ)),
+        removed_size,
+        lambda some: answers.Found([], False, removed=dict(some)),
     ),
     "invitations": (
         st.builds(Invited, NAMES, NAMES),

@@ -53,6 +53,13 @@ def terminal(hall: Hall, name: str = "ana") -> Client:
         "/join {}",
         "/search {}",
         "/edit 3 {}",
+        "/edit {}",
+        "s/hello/{}/",
+        "/reply 3 {}",
+        "/react 3 {}",
+        "/name {}",
+        "/nick {}",
+        "/set timezone {}",
         "/token {}",
         "/{}",
         "login ana {}",
@@ -82,7 +89,7 @@ def test_a_password_is_not_posted(hall: Hall, line: str) -> None:
         ([f"/login ana {PASSWORD}", f"/password {PASSWORD} {OTHER}"], [PASSWORD, OTHER]),
         ([f"/login ana {PASSWORD}", f"/forget {OTHER}"], [PASSWORD, OTHER]),
         ([f"/login ana {PASSWORD}", "/token bot", OTHER], [PASSWORD, OTHER]),
-        (["newcomer", OTHER], [OTHER]),
+        (["newcomer", "yes", OTHER, OTHER], [OTHER]),
     ],
 )
 def test_where_passwords_are_typed(hall: Hall, typed: list[str], secrets: list[str]) -> None:

@@ -139,7 +139,7 @@ class Town:
         self.counts: list[int] = []  # of stored messages, as reported
         self.processors = Processors(
             turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), TAKE,
-            {c.Password: self._slow}, nothing, self.counts.append, lambda who: None,
+            {c.Password: self._slow}, nothing, self.counts.append, lambda who: None, marks=nothing,
         )  # fmt: skip
         self.slow: Deferred[Outcome] = Deferred()
         self.processors.start(1)

@@ -20,9 +20,10 @@ from chatserver.delivery.gaps import GAP_SECONDS
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
 from chatserver.events import GAP, Entry, Membership, RoomFacts
+from chatserver.link import FULL_BYTES, takes_nothing
 from chatserver.roster import Roster
 from chatserver.scope import Scope
-from chatserver.session import FULL_BYTES, Session, takes_nothing
+from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.wire.dialect import Dialect, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from chatserver.config import Retention
+from chatserver.seen import Seen
 from chatserver.store import entries, messages, retention, rooms
 from chatserver.store.messages import Draft
 from chatserver.store.schema import EntryRow, RoomRow
@@ -147,10 +148,10 @@ def test_pages(hall: Hall) -> None:
     assert (numbers(found), found["more"], found["gap"]) == ([17, 16], False, gap)
     assert numbers(answer("search", text="all")) == [20, 19, 18, 17, 16]
     assert answer("unread")["rooms"] == [
-        {"room": "general", "seq": 20, "read": 1, "role": "member", "gap": {"from": 2, "first": 16}, "unread": 5}
-    ]
+        {"room": "general", "seq": 20, "read": 1, "role": "member", "gap": {"from": 2, "first": 16}, "unread": 0}
+    ]  # her own messages are read
     ana.post("read", room="general", seq=17)
-    assert answer("unread")["rooms"] == [{"room": "general", "seq": 20, "read": 17, "role": "member", "unread": 3}]
+    assert answer("unread")["rooms"] == [{"room": "general", "seq": 20, "read": 17, "role": "member", "unread": 0}]
     for word in ("edit", "erase"):
         refused = answer(word, room="general", seq=9, **({"text": "anew"} if word == "edit" else {}))
         assert (refused["error"], refused["text"]) == (
@@ -159,6 +160,38 @@ def test_pages(hall: Hall) -> None:
     remove(hall, 0)
     assert answer("unread")["rooms"][0]["unread"] == 0
     assert answer("history", room="general")["gap"] == {"from": 1, "first": 21}
+
+
+def test_over_all_rooms(hall: Hall) -> None:
+    """A search over all rooms, `mentions` and `export` name, on their last page, each room in which older entries were
+    removed that might have been among what was asked for, and no others."""
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.post("create", room="books").post("create", room="den", visibility="private")
+    bob.post("join", room="books").post("say", room="@ana", text="word ana")
+    for room in ("general", "books", "den"):
+        ana.say("word", room)
+    remove(hall, 1, "books")
+    remove(hall, 1, "den")
+    ana.post("invite", room="den", name="bob")
+    bob.post("join", room="den")
+    words: tuple[tuple[str, dict[str, Any]], ...] = (("search", {"text": "word"}), ("mentions", {}), ("export", {}))
+
+    def told(client: Client) -> list[Any]:
+        return [client.post(word, **fields).answers[-1].get("removed") for word, fields in words]
+
+    assert told(ana) == [{"books": 3, "den": 2}] * 3
+    assert told(bob) == [{"books": 3}] * 3
+    remove(hall, 0, "@1:2")
+    assert told(ana) == [{"@bob": 2, "books": 3, "den": 2}] * 3
+    bob.post("leave", room="books")
+    assert told(bob) == [{"@ana": 2}, {"@ana": 2}, {"@ana": 2, "books": 3}]
+    page = ana.post("search", text="word", limit=1).answers[-1]
+    assert (page["more"], "removed" in page) == (True, False)
+    text = hall.client().type(f"/login ana {PASSWORD}", "/search word")
+    gone = "* Messages were removed: in @bob before #2, in books before #3, in den before"
+    assert text.rows[-2:] == [gone, "   | #2."]
+    text.type("/export")
+    assert text.rows[-3:] == [gone, "   | #2.", "* That is all."]
 
 
 def test_a_past_that_is_closed(hall: Hall) -> None:
@@ -296,4 +329,4 @@ def test_people_behind(hall: Hall) -> None:
     hall.passes(5)
     assert f"* Messages before #{first} in general were removed." in bob.lines
     assert bob.session.view is not None
-    assert bob.session.view.read[bob.session.rooms["general"].facts.id] == ana.heard()[-1]
+    assert bob.session.view.marks.shown()[bob.session.rooms["general"].facts.id] == Seen(ana.heard()[-1])

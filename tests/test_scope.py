@@ -28,6 +28,8 @@ FIELDS: dict[str, Any] = {
     "role": "moderator",
     "label": "more",
     "past": "open",
+    "reaction": "+1",
+    "clock": "12",
 }
 """Values for the fields of all commands."""
 
@@ -134,6 +136,55 @@ def test_a_read_only_token(hall: Hall) -> None:
             assert answer["error"] == "not-allowed" or kind in (c.Login, c.Register, c.Guest), kind
     assert town.dump() == before
     assert [len(one.lines) for one in (town.ana, town.bob, town.cai)] == heard
+
+
+ASKING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    ("topic", {"room": "den"}, {"text": "chess"}),
+    ("topic", {"room": "den"}, {"text": ""}),
+    ("prefer", {}, {"clock": "12"}),
+    ("prefer", {}, {"bell": "default"}),
+    ("prefer", {}, {"timezone": "Europe/Berlin"}),
+    ("ignore", {}, {"name": "bob"}),
+)
+"""Commands that only ask, and what makes each of them change something."""
+
+
+def test_a_read_only_token_asks(hall: Hall) -> None:
+    """What a command shows that could also change something, a read-only token is shown; it changes nothing."""
+    town = Town(hall, read_only=True)
+    for word, fields, change in ASKING:
+        town.ana.post(word, **{**fields, **change})
+    before, bot = town.dump(), town.bot()
+    for word, fields, change in ASKING:
+        asked, mine = (client.post(word, **fields).answers[-1] for client in (bot, town.ana))
+        assert asked == mine, word
+        assert asked["ok"], word
+        assert bot.post(word, **fields, **change).answers[-1]["error"] == "not-allowed", change
+    assert town.dump() == before
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_asking_about_the_only_room(hall: Hall, read_only: bool) -> None:
+    """A token for one room asks for its topic, its pins and, at a terminal, for what is unread in it, named or not; of
+    another room it is told what it would be of one that does not exist."""
+    town = Town(hall, room="den", read_only=read_only)
+    town.ana.post("topic", room="den", text="chess").post("pin", room="den", seq=3)
+    town.ana.post("topic", room="books", text="novels").post("pin", room="books", seq=3)
+    bot = town.bot()
+    assert answered(bot, c.Topic, room="den")["topic"] == "chess"
+    assert [entry["text"] for entry in answered(bot, c.Pins, room="den")["entries"]] == ["words in den"]
+    for kind in (c.Topic, c.Pins):
+        assert answered(bot, kind, room="books")["error"] == "no-such-room"
+    town.cai.say("news of the den", "den")
+    screen = hall.client().type(f"/token {town.token}")
+    for typed, shown in (("topic", "chess"), ("pins", "words in den"), ("unread", "news of the den")):
+        for name in ("", " #den") if typed != "unread" else (" #den",):  # alone it lists rooms
+            before = len(screen.lines)
+            screen.type(f"/{typed}{name}")
+            assert shown in "".join(screen.lines[before:]), (typed, name, screen.lines[before:])
+        before = len(screen.lines)
+        screen.type(f"/{typed} #books")
+        assert screen.lines[before:][0].startswith("! There is no room books."), typed
 
 
 def test_other_rooms_are_not_there(hall: Hall) -> None:
@@ -289,7 +340,7 @@ def test_a_new_password_and_tokens(hall: Hall, others: bool) -> None:
 
 def test_at_a_terminal(hall: Hall) -> None:
     """Typed at a terminal, a new token asks for the password on a line of its own; Enter leaves it."""
-    ana = hall.client().type("ana", PASSWORD)
+    ana = hall.client().type("ana", "yes", PASSWORD, PASSWORD)
     ana.type("/token my bot read-only", "")
     assert ana.lines[-2:] == [
         "* Type your password to create the token, or press Enter to leave it.", "! No token was created."

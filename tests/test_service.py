@@ -114,7 +114,6 @@ class Peer:
         self._gone_by = gone_by
         self.retry = 0
         self.text = ""
-        self.session = SimpleNamespace(dialect=SimpleNamespace(for_people=False))
         everybody.add(self)
 
     def advance(self) -> None:
@@ -700,16 +699,6 @@ def test_the_last_rows_written_by_another_flush(town: Town) -> None:
     town.session_log.written = True
     town.wait(0.1)
     assert town.when("store stop") == about(0.4)
-
-
-def test_people_are_told_what_to_press(town: Town) -> None:
-    """Their program may not notice by itself that the connection has ended."""
-    town.start()
-    person, program = town.peer(), town.peer()
-    person.session.dialect.for_people = True
-    town.stop()
-    assert "Press Enter" in person.text
-    assert "Press" not in program.text
 
 
 def test_clients_do_not_all_come_back_at_once(town: Town) -> None:

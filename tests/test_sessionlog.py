@@ -10,9 +10,10 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from chatserver.errors import Unavailable
+from chatserver.seen import Seen
 from chatserver.sessionlog import FLUSH_SECONDS, MAX_ATTEMPTS, MAX_FAILED_WRITES, RETRY_SECONDS, SessionLog
 from chatserver.store import sessions
-from chatserver.store.sessions import Change, Closed, Opened
+from chatserver.store.sessions import Closed, Opened
 from chatserver.store.transactions import Conflict
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
@@ -23,19 +24,23 @@ class Store:
 
     def __init__(self) -> None:
         self.written: list[list[str]] = []
+        self.marked: list[dict[int, dict[int, Seen]]] = []
         self.unavailable = False
         self.bug = False
         self.poison: set[str] = set()
         self.calls = 0
         self.gate: Deferred[None] | None = None
 
-    async def write(self, work: object, changes: list[Change]) -> None:
-        assert work is sessions.record
+    async def write(self, work: object, changes: Any) -> None:
         if self.gate is not None:
             await self.gate
         self.calls += 1
         if self.unavailable:
             raise Unavailable()
+        if work is sessions.mark:
+            self.marked.append(dict(changes))
+            return
+        assert work is sessions.record
         if self.bug or self.poison & {change.id for change in changes}:
             raise Conflict() if self.poison else RuntimeError("injected")
         self.written.append([change.id for change in changes])
@@ -176,3 +181,22 @@ def test_the_order_within_a_session() -> None:
     store.poison = set()
     clock.advance(RETRY_SECONDS)
     assert (store.written[1:], log.written) == ([["7", "7"]], True)
+
+
+def test_read_marks() -> None:
+    """Read marks are written with what waits, and again until that works; what waits is known meanwhile."""
+    log, store, clock = session_log()
+    store.unavailable = True
+    log.mark(1, {5: Seen(3)})
+    clock.advance(FLUSH_SECONDS)
+    log.mark(1, {5: Seen(0, ((5, 6),)), 6: Seen(1)})
+    assert (log.unwritten(1), log.written) == ({5: Seen(3, ((5, 6),)), 6: Seen(1)}, False)
+    store.unavailable = False
+    store.gate = Deferred()
+    clock.advance(RETRY_SECONDS)
+    log.mark(1, {5: Seen(4)})
+    assert log.unwritten(1) == {5: Seen(6), 6: Seen(1)}
+    store.gate.callback(None)
+    store.gate = None
+    assert store.marked == [{1: {5: Seen(3, ((5, 6),)), 6: Seen(1)}}, {1: {5: Seen(4)}}]
+    assert (log.unwritten(1), log.written) == ({}, True)

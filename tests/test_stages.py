@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from chatserver.stages import NOT_LOGGED_IN, STAGES, Event, IllegalTransition, Stage, next_stage
+from chatserver.stages import NOT_LOGGED_IN, SECRET, STAGES, Event, IllegalTransition, Stage, next_stage
 
 
 @pytest.mark.parametrize(("stage", "event"), list(product(Stage, Event)))
@@ -43,5 +43,24 @@ def test_a_check_that_fails_can_be_tried_again() -> None:
     """BUSY, where nothing is read, is never a dead end: it leads back to every stage that it was entered from."""
     entered_from = {stage for (stage, event), after in STAGES.items() if after is Stage.BUSY}
     left_for = {after for (stage, _), after in STAGES.items() if stage is Stage.BUSY}
-    assert entered_from == {Stage.GREETING, Stage.PASSWORD}
+    assert entered_from == {Stage.GREETING, Stage.PASSWORD, Stage.AGAIN}
     assert entered_from < left_for
+
+
+def test_every_question_can_be_left() -> None:
+    """From each question that a person at the prompts is asked, one step leads back to the name."""
+    asked = NOT_LOGGED_IN - {Stage.NEW, Stage.GREETING, Stage.BUSY}
+    assert asked > SECRET
+    assert {STAGES[stage, Event.CANCELLED] for stage in asked} == {Stage.GREETING}
+
+
+def test_the_way_to_a_new_account() -> None:
+    """A new name is confirmed, and its password typed twice: there is no shorter way."""
+    steps = (Event.UNKNOWN, Event.CONFIRMED, Event.CHOSEN, Event.CHECKING)
+    stage, passed = Stage.BUSY, []
+    for event in steps:
+        stage = next_stage(stage, event)
+        passed.append(stage)
+    assert passed == [Stage.CONFIRM, Stage.NEW_PASSWORD, Stage.AGAIN, Stage.BUSY]
+    assert [before for (before, _), after in STAGES.items() if after is Stage.AGAIN] == [Stage.NEW_PASSWORD, Stage.BUSY]
+    assert [event for (_, event), after in STAGES.items() if after is Stage.AGAIN] == [Event.CHOSEN, Event.REPEATED]

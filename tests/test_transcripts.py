@@ -37,7 +37,14 @@ def test_transcript(path: Path, server: StartServer) -> None:
     play(read(path, SETTINGS), server)
 
 
-@pytest.mark.parametrize("name", ["moderation", "program", "resume", "retention", "searching"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resume",
+        "searching",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("moderation", "names", "program", "retention")),
+    ],
+)
 def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: str) -> None:
     """It sends the same with a PostgreSQL database."""
     [path] = [path for path in files() if path.stem == name]

@@ -32,7 +32,7 @@ class Pair:
 
     def _arrive(self, how: str) -> Client:
         client = self.hall.client()
-        return client.type("ana", PASSWORD) if self.text else client.post(how, name="ana", password=PASSWORD)
+        return client.type(f"/{how} ana {PASSWORD}") if self.text else client.post(how, name="ana", password=PASSWORD)
 
     def ask(self, typed: str, command: str, **fields: Any) -> None:
         self.me.type(typed) if self.text else self.me.post(command, **fields)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from chatserver.events import MESSAGE, Entry
+from chatserver.seen import Seen
 from chatserver.view import View
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
@@ -14,35 +15,33 @@ def entries(*seqs: int) -> list[Entry]:
 
 
 def test_reading_without_a_gap() -> None:
-    """The read mark follows what is shown, room by room, as long as it continues what was seen before."""
-    view = View()
-    view.read = {BOOKS: 3, CARDS: 3}
+    """The read mark follows what is shown, room by room, as long as it continues what was seen before. What is shown
+    behind that is read, too, and the mark jumps over it once nothing lacks before it."""
+    marks = (view := View()).marks
+    for room in (BOOKS, CARDS):
+        marks.know(room, Seen(3))
     view.shown(BOOKS, entries(4, 5))
-    assert view.read == {BOOKS: 5, CARDS: 3}
+    assert marks.shown() == {BOOKS: Seen(5), CARDS: Seen(3)}
     view.shown(CARDS, entries(7, 8))  # 4 to 6 were never seen
-    assert view.read == {BOOKS: 5, CARDS: 3}
+    view.shown(CARDS, entries(9))
+    assert marks.shown() == {BOOKS: Seen(5), CARDS: Seen(3, ((7, 9),))}
+    view.shown(CARDS, entries(4, 5, 6))
+    assert marks.shown()[CARDS] == Seen(9)
     view.shown(BOOKS, entries(4, 5, 6))  # shown again, from an earlier one on
-    assert view.read[BOOKS] == 5
-
-
-def test_a_room_never_read() -> None:
-    """What is shown of a room whose read mark is unknown marks nothing."""
-    view = View()
-    view.shown(BOOKS, entries(1))
-    assert view.read == {}
+    assert marks.shown()[BOOKS] == Seen(6)
 
 
 def test_an_echo_is_hidden_once() -> None:
     """An entry that the person knows is hidden, in its room only; once it has gone by, it is forgotten."""
     view = View()
-    view.read[BOOKS] = 3
+    view.marks.know(BOOKS, Seen(3))
     view.suppress(BOOKS, entries(5))
     view.suppress(BOOKS, entries(6))
     assert view.hidden(BOOKS, entries(4, 5, 6, 7)) == {5, 6}
     assert view.hidden(CARDS, entries(5, 6)) == frozenset()
     view.shown(BOOKS, entries(4, 5))
     assert view.hidden(BOOKS, entries(5, 6)) == {6}
-    assert view.read[BOOKS] == 5  # a hidden entry counts as read
+    assert view.marks.shown()[BOOKS] == Seen(5)  # a hidden entry counts as read
 
 
 def test_the_last_one_visible() -> None:

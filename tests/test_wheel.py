@@ -15,6 +15,8 @@ from chatserver.admin.example import EXAMPLES
 from tests.support.client import Raw
 from tests.support.process import TWISTD, ChatServer, clean_environment
 
+pytestmark = pytest.mark.slow  # building it takes ten seconds
+
 ROOT = Path(__file__).resolve().parent.parent
 LITTER = (".*", "__pycache__", "build", "dist", "*.egg-info", "*.db*", "dropin.cache", "tests", "bench", "docs")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -66,7 +68,6 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return interpreter
 
 
-@pytest.mark.slow
 def test_it_is_the_same_wherever_it_is_built(wheel: Path, tmp_path: Path) -> None:
     """Neither the folder, nor the time, nor the umask of whoever builds it shows in a single byte."""
     before = os.umask(0o077)

@@ -10,7 +10,7 @@ from chatserver import settingsfile
 from chatserver.config import Settings
 from chatserver.errors import Refused
 from chatserver.events import GUEST, OPERATOR, Person
-from chatserver.store import Connection, Engine, directory
+from chatserver.store import Connection, Engine, directory, names
 from chatserver.store.database import open_present, parse_url
 from chatserver.store.directory import AccountLine
 from chatserver.store.transactions import transact, transact_with_retry
@@ -74,9 +74,17 @@ access = click.make_pass_decorator(Access)
 def find_account(db: Connection, name: str) -> AccountLine:
     """The account with this name, disabled or not. Raises Problem, also if it is erased."""
     found = directory.account(db, name)
-    if found is None or found.erased:
+    if found is None:
+        raise unknown(db, name)
+    if found.erased:
         raise no_such_user(name)
     return found
+
+
+def unknown(db: Connection, name: str) -> Problem:
+    """The problem with a name that no account has; says so if one had it."""
+    now = names.last_holder(db, name)
+    return no_such_user(name) if now is None else Problem(f"There is no user {name}: it is called {now.name} now.")
 
 
 def find_person(db: Connection, name: str) -> AccountLine:

@@ -23,8 +23,9 @@ from chatserver.config import ConfigProblem
 from chatserver.times import now
 from chatserver.wire.addresses import Networks
 from chatserver.wire.proxy import SIGNATURE
+from chatserver.wire.telnet import Telnet
 
-FORMS: Final = "tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH, with ws: in front for WebSocket"
+FORMS: Final = "tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH, with ws: in front for WebSocket, telnet: for telnet"
 
 PING: Final = b'{"cmd":"ping","tag":"check"}\n'
 PONG: Final = b'{"ok":true,"tag":"check"}'
@@ -197,7 +198,7 @@ class _Caller:
                 raise EOFError(f"its certificate has expired on {end:%Y-%m-%d}")
 
     def greeting(self) -> None:
-        line = self._line()
+        line = Telnet().filter(self._line())  # in front of it is what a server says first at the door `telnet:`
         if not line.startswith(b"* "):
             raise EOFError(f"it said: {line.decode('utf-8', 'replace')}")
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from chatserver.times import rfc3339
 from chatserver.wire.hygiene import escaped
-from chatserver.wire.text.layout import cells
+from chatserver.wire.text.cells import cells
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., object])

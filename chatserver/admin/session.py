@@ -10,6 +10,7 @@ from chatserver.admin.access import Access, access
 from chatserver.admin.amounts import counted, size, span
 from chatserver.admin.control import ask, ask_for_all
 from chatserver.admin.output import json_option, plain, say, say_list
+from chatserver.events import BOT
 from chatserver.operation.requests import Kick, SessionLine, Sessions
 
 T = TypeVar("T")
@@ -67,7 +68,7 @@ def listing(reach: Access, user: str | None, sort: str, limit: int | None, as_js
 
 
 def _row(line: SessionLine) -> tuple[object, ...]:
-    user = line.user or f"({line.stage})"
+    user = line.user + (f" ({BOT})" if line.kind == BOT else "") or f"({line.stage})"
     behind = ", ".join(f"{room} {entries}" for room, entries in line.behind.items())
     amounts = _known(line.idle, span), _known(line.received, size), _known(line.sent, size)
     return line.id, user, line.address, line.door, line.dialect, line.since, *amounts, behind

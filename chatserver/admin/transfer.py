@@ -113,6 +113,7 @@ class _Import:
         self._lines = lines
         self._authors = authors
         self._ids: dict[str, int] = {}
+        self._bots: set[str] = set()
         self._at = now()
         self.number = 0
         self.head: Head
@@ -139,12 +140,14 @@ class _Import:
         for added, line, one in self._entries():  # noqa: B007
             names.setdefault(one.author, line)
             names.setdefault(one.target, line)
+            self._note_kind(one)
             told(1)
         self._check_end(added)
         self._find(names)
 
     def create(self, name: str) -> None:
         """Creates the room, which nobody sees yet."""
+        self._bots |= {one.name for one in self.head.members if one.bot}
         self._find(dict.fromkeys([self.head.room.created_by or "", *(one.name for one in self.head.members)], 1))
         self.room_id = self._reach.write(transfer.open_log, name, self.head, self._at)
 
@@ -156,6 +159,7 @@ class _Import:
             for _, line, one in step:
                 names.setdefault(one.author, line)
                 names.setdefault(one.target, line)
+                self._note_kind(one)
             self._find(names)
             self._reach.write(transfer.add, self.room_id, [one for *_, one in step], self._ids)
             self.added += len(step)
@@ -198,13 +202,17 @@ class _Import:
             self.number = 1
             raise WrongLine("a member has joined with or read an entry that is not in the file")
 
+    def _note_kind(self, one: EntryRead) -> None:
+        if one.bot:
+            self._bots.add(one.author)
+
     def _find(self, names: dict[str, int]) -> None:
         """Looks up, or creates, the accounts of these names. The numbers are those of the lines that have them."""
         new = [name for name in names if name and name not in self._ids]
         for first in range(0, len(new), transfer.STEP):
             part = new[first : first + transfer.STEP]
             try:
-                found = self._reach.write(transfer.accounts_of, part, self._at, self._authors)
+                found = self._reach.write(transfer.accounts_of, part, self._at, self._authors, self._bots)
             except NoAccount as missing:
                 self.number = names[missing.name]
                 raise

@@ -7,20 +7,21 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from chatserver.admin import leaving, limits
-from chatserver.admin.access import Access, Problem, access, find_account, find_person, no_such_user
+from chatserver.admin import bots, leaving, limits, renaming
+from chatserver.admin.access import Access, Problem, access, find_account, find_person, unknown
 from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_all, say_list
 from chatserver.answers import TokenLine
 from chatserver.config import Passwords
 from chatserver.errors import Refused
-from chatserver.events import GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
-from chatserver.store import Connection, accounts, certificates, changes, directory, rooms, tokens
+from chatserver.events import BOT, GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
+from chatserver.store import Connection, accounts, certificates, changes, directory, names, tokens
+from chatserver.store import bots as owned
 from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import memberships
 from chatserver.times import now
+from chatserver.wire.hygiene import label_text, user_name
 from chatserver.wire.hygiene import password as clean_password
-from chatserver.wire.hygiene import user_name
 from chatserver.wire.names import check_new
 
 
@@ -29,9 +30,11 @@ def user() -> None:
     """Manage accounts: who may log in, and what they may do."""
 
 
+user.add_command(bots.owner)
 user.add_command(leaving.erase)
 user.add_command(leaving.export_account)
 user.add_command(limits.limits)
+user.add_command(renaming.rename)
 
 from_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
@@ -59,15 +62,26 @@ def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
 @click.argument("name")
 @from_stdin
 @click.option("--any-name", is_flag=True, help="Also a reserved name, or one that looks like another account's.")
+@click.option("--bot", is_flag=True, help="The account of a program: it has no password. Prints a token for it.")
+@click.option("--owner", metavar="PERSON", help="Whom the bot belongs to.")
+@click.option("--label", help="What the bot's token is called in lists. Default: first.")
 @json_option
 @access
-def add(reach: Access, name: str, password_stdin: bool, any_name: bool, as_json: bool) -> None:
+def add(
+    reach: Access, name: str, password_stdin: bool, any_name: bool, bot: bool, owner: str | None, label: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Create an account and add it to the default rooms."""
+    if bot != (owner is not None) or (label is not None and not bot):
+        raise click.UsageError("--bot and --owner belong together; --label is for bots only.")
     name = user_name(name)
     if reach.read(directory.account, name) is not None:
         raise _taken(name)
     if not any_name:
         _check_name(reach, name)
+    if owner is not None:
+        bots.add(reach, name, owner, label_text(label or bots.FIRST_LABEL), as_json, any_name=any_name)
+        return
     hash = _ask_password(name, reach.settings.passwords, password_stdin)
     id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, now(), any_name)
     where = f" and has joined {', '.join(joined)}" if joined else ""
@@ -78,7 +92,7 @@ def _check_name(reach: Access, name: str) -> None:
     """Raises Problem for a name that misleads."""
     try:
         check_new(name, reach.settings.server.reserved_names)
-        reach.read(accounts.claimed, name)
+        reach.read(accounts.claimed, name, now(), reach.settings.limits.former_name_days)
     except Refused as refused:
         raise Problem(f"{refused.text} Or add --any-name.") from None
 
@@ -92,16 +106,13 @@ def _add(
 ) -> tuple[int, list[str]]:
     if directory.account(db, name) is not None:
         raise _taken(name)
-    rooms.ensure(db, default_rooms, at)  # if no server has run yet
     person = Person(accounts.create(db, name, hash, at, alike=any_name), name)
-    joined = rooms.enter_default(db, person, default_rooms, at)
-    changes.grown(db, [facts.id for facts, _ in joined], at)
-    return person.id, [facts.name for facts, _ in joined]
+    return person.id, bots.enter(db, person, default_rooms, at)
 
 
 @user.command("list")
 @click.option(
-    "--kind", type=click.Choice([PERSON, OPERATOR, GUEST]), help="Only this kind. Default: all except guests."
+    "--kind", type=click.Choice([PERSON, OPERATOR, BOT, GUEST]), help="Only this kind. Default: all except guests."
 )
 @click.option("--all", "gone", is_flag=True, help="Also erased accounts.")
 @json_option
@@ -127,6 +138,9 @@ class _Shown(Struct, frozen=True):
     rooms: list[Membership]
     tokens: list[TokenLine]
     certificates: list[CertificateLine]
+    bots: list[str]
+    display: str
+    former: list[str]
 
 
 @user.command()
@@ -147,12 +161,21 @@ def show(reach: Access, name: str, as_json: bool) -> None:
         "tokens": [plain(token) for token in shown.tokens],
         "certificates": [plain(one) for one in shown.certificates],
     }
+    if shown.display:
+        value["display"] = shown.display
+    if shown.former:
+        value["former_names"] = shown.former
+    if shown.bots:
+        value["bots"] = shown.bots
     if shown.ban is not None:
         value["ban"] = shown.ban
     say_all(
         [
             ("Name", account.name),
+            ("Display name", shown.display),
+            ("Former names", ", ".join(shown.former)),
             ("Kind", account.kind),
+            ("Owner", account.owner),
             ("Registered", account.created),
             ("Last seen", account.last_seen),
             ("Disabled", account.disabled),
@@ -162,6 +185,7 @@ def show(reach: Access, name: str, as_json: bool) -> None:
             ("Rooms", ", ".join(room if role == MEMBER else f"{room} ({role})" for room, role in where)),
             ("Tokens", ", ".join(token.label for token in shown.tokens)),
             ("Certificates", ", ".join(one.label for one in shown.certificates)),
+            ("Bots", ", ".join(shown.bots)),
         ],
         value,
         as_json,
@@ -171,7 +195,7 @@ def show(reach: Access, name: str, as_json: bool) -> None:
 def _look_up(db: Connection, name: str) -> _Shown:
     found = directory.account(db, name)
     if found is None:
-        raise no_such_user(name)
+        raise unknown(db, name)
     return _Shown(
         found,
         directory.connections(db, found.id),
@@ -179,6 +203,9 @@ def _look_up(db: Connection, name: str) -> _Shown:
         memberships(db, found.person),
         tokens.listing(db, found.id),
         certificates.listing(db, 0, PAGE, found.id),
+        owned.names(db, found.id),
+        names.display(db, found.id),
+        names.history(db, found.id)[0],
     )
 
 
@@ -190,6 +217,10 @@ def _look_up(db: Connection, name: str) -> _Shown:
 def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
     """Change the password of an account. Its connections, tokens and certificates remain."""
     found = reach.read(find_person, name)
+    if found.kind == BOT:
+        raise Problem(
+            f"{found.name} is a bot and has no password. Create a token for it: chatctl token add {found.name}"
+        )
     hash = _ask_password(found.name, reach.settings.passwords, password_stdin)
     reach.write(_set_password, name, hash)
     say(f"{found.name} has a new password.", {"name": found.name, "password": "changed"}, as_json)
@@ -217,6 +248,8 @@ def operator(reach: Access, name: str, off: bool, as_json: bool) -> None:
 
 def _set_kind(db: Connection, name: str, kind: AccountKind, at: datetime) -> str:
     found = find_person(db, name)
+    if found.kind == BOT:
+        raise Problem(f"{found.name} is a bot, which cannot be an operator. Make it a moderator of rooms instead.")
     accounts.set_kind(db, found.id, kind, at)
     return found.name
 
@@ -227,7 +260,10 @@ def _set_kind(db: Connection, name: str, kind: AccountKind, at: datetime) -> str
 @json_option
 @access
 def disable(reach: Access, name: str, off: bool, as_json: bool) -> None:
-    """Disable an account: end its connections and prevent logins. Rooms, messages and tokens remain."""
+    """Disable an account and its bots.
+
+    Their connections end, and they cannot log in. Rooms, messages and tokens remain.
+    """
     found = reach.write(_set_disabled, name, not off, now())
     note = f"{found} can log in again." if off else f"{found} is disabled."
     say(note, {"name": found, "disabled": not off}, as_json)
@@ -235,5 +271,10 @@ def disable(reach: Access, name: str, off: bool, as_json: bool) -> None:
 
 def _set_disabled(db: Connection, name: str, disabled: bool, at: datetime) -> str:
     found = find_account(db, name) if disabled else find_person(db, name)
+    if found.kind == BOT and not disabled and owned.is_kept_out(db, found.id):
+        raise Problem(
+            f"The owner of {found.name} cannot log in. Enable the owner, or name another one: chatctl user owner "
+            f"{found.name} PERSON"
+        )
     accounts.set_disabled(db, found.id, at, disabled=disabled)
     return found.name

@@ -5,13 +5,15 @@ from itertools import accumulate, chain
 
 from msgspec import structs
 
-from chatserver.events import Entry, RoomFacts
+from chatserver.events import OWN_ID, Entry, RoomFacts
+from chatserver.ignoring import concealed, quotes
 from chatserver.mentions import Mentions
 from chatserver.session import Session
-from chatserver.wire.dialect import PLAIN, Form, Rendered
+from chatserver.wire.dialect import EMPTY, NONE, PLAIN, Form, Rendered
 
-Picked = tuple[Form, frozenset[int], tuple[int, ...]]
-"""A form, the numbers of entries that are not shown, and the indexes of those that are marked."""
+Picked = tuple[Form, frozenset[int], tuple[int, ...], tuple[int, ...]]
+"""A form, the numbers of entries that are not shown, and the indexes of those that are marked, and of those that ring
+no bell."""
 
 FEW_ENTRIES = 4
 """So many are rendered sooner than they are put together."""
@@ -26,7 +28,8 @@ class Batch:
     a program that sent some of many entries itself.
     """
 
-    __slots__ = ("_mentions", "_own", "_picked", "_pieces", "_rendered", "entries", "facts", "personal")
+    __slots__ = ("_aside", "_asides", "_common", "_common_form", "_mentions", "_own", "_picked", "_pieces", "_rendered",
+                 "_straight", "_unquoted", "entries", "facts", "personal")  # fmt: skip
 
     def __init__(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self.facts = facts
@@ -36,10 +39,18 @@ class Batch:
         self._picked: dict[Picked, Rendered] | None = None
         self._mentions: Mentions | None = None
         self._own: dict[int, list[int]] | None = None
+        self._asides: dict[Form, Form] | None = None
+        self._unquoted: Batch | None = None
+        self._straight: Form | None = None  # of the last person who looks at another room, and the form for that
+        self._aside: Form
+        self._common_form: Form | None = None  # of the last person who was sent what everybody with this form is
+        self._common = EMPTY
         if facts.pair is not None:
             self.personal = frozenset([account_id for account_id, _ in facts.pair])
         else:
-            self.personal = frozenset([entry.author_id for entry in entries if entry.client_id is not None])
+            self.personal = frozenset(
+                [one.author_id for one in entries if one.client_id is not None and one.client_id[:1] != OWN_ID]
+            )
 
     def rendered_for(self, session: Session) -> Rendered:
         form, view = session.form, session.view
@@ -47,20 +58,50 @@ class Batch:
             form = structs.replace(form, viewer=session.account_id)
             if len(self.entries) > FEW_ENTRIES and self.facts.pair is None and view is None:
                 return self._rendered.get(form) or self._with_own(session.form, form)
-        if view is not None:
-            hidden = view.hidden(self.facts.id, self.entries)
-            mentions = self._mentions
-            if mentions is None:
-                mentions = self._mentions = Mentions(self.entries)
-            marked = mentions.of(session.name)
-            if hidden or marked:
-                return self._pick(form, hidden, marked)
-        return self._rendered.get(form) or self._render(form)
+        if view is None:
+            return self._rendered.get(form) or self._render(form)
+        if view.ignored and any(quotes(entry, view.ignored) for entry in self.entries):
+            if self._unquoted is None:
+                self._unquoted = Batch(self.facts, [concealed(entry) for entry in self.entries])
+            return self._unquoted.rendered_for(session)
+        hides = view.echoes or view.ignored or view.renamed
+        hidden = view.hidden(self.facts.id, self.entries) if hides else NONE
+        mentions = self._mentions
+        if mentions is None:
+            mentions = self._mentions = Mentions(self.entries)
+        marked = mentions.of(session.name, session.account_id)
+        current = view.current
+        if current and current != (self.facts.name if self.facts.pair is None else self.facts.label(form.viewer)):
+            if form is not self._straight:
+                self._straight, self._aside = form, self._aside_of(form)
+            form = self._aside
+        if form.screen.bell != "off":
+            silent = self._own_of(session.account_id)
+            if silent:
+                return self._pick(form, hidden, marked, silent)
+        if hidden or marked:
+            return self._pick(form, hidden, marked)
+        if form is not self._common_form:  # people whose screens are alike stand next to each other, mostly
+            self._common_form, self._common = form, self._rendered.get(form) or self._render(form)
+        return self._common
 
     def _render(self, form: Form) -> Rendered:
         rendered = form.dialect.entries(self.facts, self.entries, form)
         rendered = self._rendered[form] = form.framing.batch(rendered)
         return rendered
+
+    def _aside_of(self, form: Form) -> Form:
+        """The form for those who look at another room: one object for each, as the forms that it is made of."""
+        if self._asides is None:
+            self._asides = {}
+        aside = self._asides.get(form)
+        if aside is None:
+            aside = self._asides[form] = structs.replace(form, aside=True)
+        return aside
+
+    def _own_of(self, account_id: int) -> tuple[int, ...]:
+        """The indexes of the entries that this account wrote itself, for which no bell is rung."""
+        return tuple([index for index, entry in enumerate(self.entries) if entry.author_id == account_id])
 
     def _with_own(self, common: Form, form: Form) -> Rendered:
         """The bytes for a program that sent some of the entries itself: only these are rendered for it alone."""
@@ -77,33 +118,40 @@ class Batch:
     def _joined(self, form: Form, pieces: list[bytes]) -> Rendered:
         return form.framing.batch(Rendered(b"".join(pieces), tuple(accumulate(map(len, pieces)))))
 
-    def _pick(self, form: Form, hidden: frozenset[int], marked: tuple[int, ...]) -> Rendered:
+    def _pick(
+        self, form: Form, hidden: frozenset[int], marked: tuple[int, ...], silent: tuple[int, ...] = ()
+    ) -> Rendered:
         """The bytes for a person. They cost one join: no entry is rendered for one person alone."""
         if self._picked is None:
             self._picked = {}
-        rendered = self._picked.get((form, hidden, marked))
+        picked = (form, hidden, marked, silent)
+        rendered = self._picked.get(picked)
         if rendered is None:
-            pieces = self._chosen(form, hidden, marked)
-            rendered = self._picked[form, hidden, marked] = self._joined(form, pieces)
+            rendered = self._picked[picked] = self._joined(form, self._chosen(*picked))
         return rendered
 
-    def _chosen(self, form: Form, hidden: frozenset[int], marked: tuple[int, ...]) -> list[bytes]:
+    def _chosen(
+        self, form: Form, hidden: frozenset[int], marked: tuple[int, ...], silent: tuple[int, ...]
+    ) -> list[bytes]:
         """Each entry's bytes."""
         if len(hidden) == len(self.entries):  # most often the one that the person has just typed
             return [b""] * len(hidden)
         in_marks = self._alone(structs.replace(form, marked=True)) if marked else []
-        if len(marked) == len(self.entries) and not hidden:
+        if len(marked) == len(self.entries) and not hidden and not silent:
             return in_marks
         pieces = list(self._alone(form))
         for index in marked:
             pieces[index] = in_marks[index]
+        if silent:
+            for index in silent:
+                pieces[index] = self._alone(_silent(form, marked=index in marked))[index]
         if not hidden:
             return pieces
         hidden_at = [seq - self.entries[0].seq for seq in hidden]
         for index in hidden_at:
             pieces[index] = b""
         if any(self._is_dated(form, index) for index in hidden_at):
-            self._move_dates(form, hidden, marked, pieces)
+            self._move_dates(form, hidden, marked, silent, pieces)
         return pieces
 
     def _is_dated(self, form: Form, index: int) -> bool:
@@ -111,7 +159,14 @@ class Batch:
         day_before = form.dialect.day(self.entries[index - 1].at, form.screen) if index else form.day
         return form.dialect.day(self.entries[index].at, form.screen) != day_before
 
-    def _move_dates(self, form: Form, hidden: frozenset[int], marked: tuple[int, ...], pieces: list[bytes]) -> None:
+    def _move_dates(
+        self,
+        form: Form,
+        hidden: frozenset[int],
+        marked: tuple[int, ...],
+        silent: tuple[int, ...],
+        pieces: list[bytes],
+    ) -> None:
         """A date that a hidden entry would have shown is shown by the next visible one. Happens once a day."""
         day = day_here = form.day
         for index, entry in enumerate(self.entries):
@@ -119,7 +174,7 @@ class Batch:
             if entry.seq in hidden:
                 continue
             if day != day_before:
-                alone = structs.replace(form, day=day, marked=index in marked)
+                alone = structs.replace(_silent(form) if index in silent else form, day=day, marked=index in marked)
                 pieces[index] = form.dialect.entries(self.facts, (entry,), alone).data
             day = day_here
 
@@ -136,7 +191,15 @@ class Batch:
             pieces = self._pieces[form] = [data[start:end] for start, end in zip(starts, ends, strict=True)]
         return pieces
 
-    def has_reached(self, session: Session, count: int) -> None:
-        """So many of its entries have been sent to a session, or are on their way to it."""
+    def has_reached(self, session: Session, count: int, rendered: Rendered) -> None:
+        """So many of its entries have been sent to a session, or are on their way to it, as they were rendered."""
         if count and session.view is not None:
-            session.has_shown(self.facts.id, self.entries if count == len(self.entries) else self.entries[:count])
+            entries, ends = self.entries, rendered.ends
+            if count < len(entries):
+                entries, ends = entries[:count], ends[:count]
+            session.has_shown(self.facts.id, entries, ends)
+
+
+def _silent(form: Form, *, marked: bool = False) -> Form:
+    """The same form, in which no bell is rung."""
+    return structs.replace(form, screen=structs.replace(form.screen, bell="off"), marked=marked)

@@ -3,7 +3,7 @@
 Resuming, joining with `since` and catching up after a full link work in the same way.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.room import Room
 from chatserver.errors import Unavailable
-from chatserver.events import GAP, Entry, Live
+from chatserver.events import GAP, MESSAGE, Entry, Live, Person
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.turns import pause
@@ -22,6 +22,14 @@ from chatserver.turns import pause
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
 """(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more. Entries that were
 removed are stood for by a `gap`: see `store.entries.follow`."""
+
+Quoted = Callable[[Person, int, Sequence[Entry]], Awaitable[list[Entry]]]
+"""(reader, room id, entries) -> the entries, in which replies have quotes that this person may read."""
+
+
+async def unquoted(_who: Person, _room_id: int, entries: Sequence[Entry]) -> list[Entry]:
+    return list(entries)
+
 
 RETRY_SECONDS = 1.0
 """After a read that failed: soon enough that nobody waits noticeably longer than the database is away."""
@@ -32,9 +40,16 @@ class CatchUp:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, read_page: ReadPage, left: Callable[[Session, Room], None]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        read_page: ReadPage,
+        left: Callable[[Session, Room], None],
+        quoted: Quoted = unquoted,
+    ) -> None:
         self._clock = clock
         self._read_page = read_page
+        self._quoted = quoted
         self._left = left
         self.delivered = 0  # entries, counted for each subscriber that they were written to
 
@@ -70,6 +85,8 @@ class CatchUp:
         position = room.behind[session]
         try:
             entries, _ = await self._read_page(room.facts.id, position)
+            if session.view is not None and any(entry.of and entry.kind == MESSAGE for entry in entries):
+                entries = await self._quoted(session.person, room.facts.id, entries)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
@@ -83,12 +100,15 @@ class CatchUp:
             self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
             await pause(self._clock, RETRY_SECONDS)
             return
-        batch = Batch(room.facts, entries)
-        data = batch.rendered_for(session).data
+        facts, until = (room.facts, None) if room in session.replays else room.facts_behind(position)
+        if until is not None and entries[-1].seq > until:
+            entries = [entry for entry in entries if entry.seq <= until] or entries
+        batch = Batch(facts, entries)
+        rendered = batch.rendered_for(session)
         room.move(session, entries[-1].seq)
-        session.link.write(data)
+        session.link.write(rendered.data)
         self.delivered += len(entries)
-        batch.has_reached(session, len(entries))
+        batch.has_reached(session, len(entries), rendered)
         if room.leaving.get(session) == entries[-1].seq:
             self._left(session, room)
 

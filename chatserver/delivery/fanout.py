@@ -10,7 +10,8 @@ from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.room import Room
 from chatserver.events import Entry
 from chatserver.histogram import Histogram
-from chatserver.session import FULL_BYTES, Link, Session
+from chatserver.link import FULL_BYTES, Link
+from chatserver.session import Session
 from chatserver.wire.dialect import EMPTY, Form, Rendered
 
 HUGE_SUBSCRIBERS = 1000
@@ -103,6 +104,11 @@ class Fanout:
                 if session.view is None and session.account_id not in personal:
                     common_form, common = session.form, rendered
             data = rendered.data
+            if session.view is not None:
+                shown = _show(session, batch, rendered)
+                if shown < len(batch.entries):
+                    behind.append((session, before + shown))
+                continue
             try:
                 sent = link.send(data)
             except OSError:  # full, or lost: the transport finds out for itself
@@ -111,12 +117,19 @@ class Fanout:
                 sent = _write_rest(link, rendered, sent)
                 if sent < len(data):
                     behind.append((session, before + rendered.whole(sent)))
-            if session.view is not None:
-                batch.has_reached(session, rendered.whole(sent))
         self.delivered += len(sessions) * len(batch.entries)
         for session, position in behind:
             self.delivered -= before + len(batch.entries) - position
             room.move(session, position)
+
+
+def _show(session: Session, batch: Batch, rendered: Rendered) -> int:
+    """The same for a person: what they are shown is written through their link, which counts it. Returns how many
+    entries they have been given."""
+    sent = _write_rest(session.link, rendered, 0)
+    shown = len(batch.entries) if sent == len(rendered.data) else rendered.whole(sent)
+    batch.has_reached(session, shown, rendered)
+    return shown
 
 
 def _write_rest(link: Link, rendered: Rendered, sent: int) -> int:

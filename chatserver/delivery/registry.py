@@ -7,26 +7,28 @@ it is sent nothing more; once the link has drained, it is sent what it has misse
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 
 from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chatserver.commands import CURRENT
 from chatserver.delivery.arrivals import Arrival, Arrivals
-from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, ReadPage
+from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, Quoted, ReadPage, unquoted
 from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
+from chatserver.delivery.renames import Renames, relabelled
 from chatserver.delivery.room import Room
 from chatserver.events import (
-    BANNED,
-    CREATED,
     DELETED,
     DIRECT,
+    ENTERING,
     GAP,
-    JOINED,
-    KICKED,
+    LEAVING,
     LEFT,
     MUTED,
+    RENAMED,
     UNMUTED,
     Entry,
     EntryKind,
@@ -42,8 +44,6 @@ MAX_FILLED = 1000
 MAX_IDLE_ROOMS = 10_000
 """So many rooms without subscribers are remembered: their heads still matter to logins under way."""
 
-ENTERING: frozenset[EntryKind] = frozenset({JOINED, CREATED})
-LEAVING: frozenset[EntryKind] = frozenset({LEFT, KICKED, BANNED, DELETED})
 MUTING: frozenset[EntryKind] = frozenset({MUTED, UNMUTED})
 
 
@@ -68,17 +68,19 @@ class Registry:
         huge: int = HUGE_SUBSCRIBERS,
         slice: int = SLICE_SUBSCRIBERS,
         missed: Callable[[int], None] = _ignore,
+        quoted: Quoted = unquoted,
     ) -> None:
         self._clock = clock
         self._roster = roster
         self._rewound = rewound
         self._missed = missed
-        self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left)
+        self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left, quoted)
         self._gaps = Gaps(clock, read_page, self._fill)
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
         self._logins = Arrivals()
+        self._renames = Renames(clock.seconds, roster)
         self.seconds = clock.seconds
 
     @property
@@ -125,9 +127,10 @@ class Registry:
         for membership in memberships:
             room = self._room(membership.facts, membership.seq)
             position = membership.seq
-            session.has_read(membership.facts.id, membership.read)
+            if session.view is not None:
+                session.view.marks.know(membership.facts.id, membership.seen)
             label = membership.facts.label(session.account_id).lower()
-            if label in resume:
+            if label in resume and not session.quiet:
                 position = max(min(resume[label], position), membership.allowed - 1)
                 session.replays |= {room}
             self._hear(session, room, position)
@@ -146,7 +149,7 @@ class Registry:
     def remove(self, session: Session) -> None:
         """Forgets a session."""
         for room in list(session.rooms.values()):
-            self._unhear(session, room)
+            self._forget(session, room)
 
     # What a session asks for
 
@@ -162,7 +165,7 @@ class Registry:
         """Lets a session hear a room from behind `since` on; `catch_up` sends that, and `live` at its end.
 
         `head` is the room's last seq before what is announced next."""
-        if self._roster.has(session):
+        if self._roster.has(session) and not session.quiet:
             room = self._room(facts, head)
             self._hear(session, room, min(since, head))
             session.replays |= {room}
@@ -273,6 +276,8 @@ class Registry:
             entries = [entry for entry in entries if entry.seq > room.head]
             if not entries:
                 return
+        if self._renames.lately:
+            entries = self._renames.corrected(entries)
         start = 0
         for index, entry in enumerate(entries):
             if entry.kind in ENTERING:
@@ -284,6 +289,13 @@ class Registry:
                 start = index + 1
             elif entry.kind in MUTING:
                 self._roster.mutes_changed(entry.target_id)
+            elif entry.kind == RENAMED:
+                self._read_rename(entry)
+                if room.facts.pair is not None:  # the entry itself still has the former label of the room
+                    self._send(room, entries[start : index + 1], since, whole=True)
+                    self._relabel(room, entry)
+                    start = index + 1
+                entries = [*entries[: index + 1], *self._renames.corrected(entries[index + 1 :])]
         if start < len(entries):
             self._send(room, entries[start:] if start else entries, since)
 
@@ -310,7 +322,8 @@ class Registry:
                 room.returning[session] = entry.seq - 1
             elif session not in room:
                 self._hear(session, room, entry.seq - 1)
-                session.has_read(room.facts.id, entry.seq - 1)
+                if not session.current:  # another device of theirs has joined their first room
+                    self._leave_view(session, CURRENT)
 
     def _left(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
@@ -334,11 +347,42 @@ class Registry:
             self._unhear(session, room)
         else:
             self._hear(session, room, back)
-            session.has_read(room.facts.id, back)
+
+    # What accounts and direct rooms are called: an entry says so, too
+
+    def renamed(self, account_id: int, former: str, name: str, display: str, at: datetime) -> None:
+        """An account has this name and display name since `at`, as far as no entry has said so already."""
+        if self._renames.add(account_id, former, name, display, at):
+            self.doubt_logins()
+
+    def _read_rename(self, entry: Entry) -> None:
+        if self._renames.read(entry):
+            self.doubt_logins()
+
+    def _relabel(self, room: Room, entry: Entry) -> None:
+        """One of the two people of a direct room is called by another name behind this entry."""
+        former, facts = room.facts, relabelled(room.facts, entry.author_id, entry.author)
+        if facts is former:
+            return
+        room.relabel(facts, entry.seq)
+        self._call_so(room, former)
+
+    def _call_so(self, room: Room, former: RoomFacts) -> None:
+        """Sessions of the two people call a direct room by its present label."""
+        for account_id, _ in room.facts.pair or ():
+            before, label = former.label(account_id), room.facts.label(account_id)
+            for session in self._roster.sessions(account_id) if label != before else ():
+                if session.rooms.get(before.lower()) is not room:
+                    continue
+                del session.rooms[before.lower()]
+                session.rooms[label.lower()] = room
+                if session.view is not None and session.view.current.lower() == before.lower():
+                    session.turn_to(label, said=session.quiet)
 
     def _room(self, facts: RoomFacts, head: int) -> Room:
         room = self._rooms.get(facts.id)
         if room is None:
+            facts = self._renames.present(facts)
             room = self._rooms[facts.id] = Room(facts, head)
             self._idle[facts.id] = None
             if facts.kind == DIRECT and facts.pair is not None:
@@ -351,6 +395,9 @@ class Registry:
                         self._clock.callLater(RETRY_SECONDS, self._open_direct, room, account_id)
             while len(self._idle) > MAX_IDLE_ROOMS:
                 del self._rooms[self._idle.popitem(last=False)[0]]
+        elif not room.subscribers and facts.pair != room.facts.pair:  # nobody heard that somebody was renamed
+            former, room.facts = room.facts, facts
+            self._call_so(room, former)
         return room
 
     def _open_direct(self, room: Room, account_id: int) -> None:
@@ -358,8 +405,6 @@ class Registry:
         for session in self._roster.sessions(account_id):
             if session not in room:
                 self._hear_late(session, room, 0)
-            if session.view is not None and room.facts.id not in session.view.read:
-                session.has_read(room.facts.id, room.head)
 
     def _hear_late(self, session: Session, room: Room, position: int) -> None:
         self._hear(session, room, position)
@@ -369,17 +414,31 @@ class Registry:
     def _hear(self, session: Session, room: Room, position: int) -> None:
         if not session.hears(room.facts.id):  # its token is for another room
             return
-        room.move(session, position)
-        room.leaving.pop(session, None)
-        room.returning.pop(session, None)
+        if not session.quiet:
+            room.move(session, position)
+            room.leaving.pop(session, None)
+            room.returning.pop(session, None)
+            self._idle.pop(room.facts.id, None)
         session.rooms[room.facts.label(session.account_id).lower()] = room
-        self._idle.pop(room.facts.id, None)
+
+    def _leave_view(self, session: Session, label: str) -> None:
+        """A room is gone from a person's rooms. If they look at it, they are told where they look now: once the command
+        that did it is answered, or as soon as nothing else is being done."""
+        view = session.view
+        if view is not None and view.current.lower() == label:
+            view.is_adrift = True
+            self._clock.callLater(0, session.settle)
 
     def _unhear(self, session: Session, room: Room) -> None:
+        self._leave_view(session, room.facts.label(session.account_id).lower())
+        self._forget(session, room)
+
+    def _forget(self, session: Session, room: Room) -> None:
         room.remove(session)
         session.replays -= {room}
         label = room.facts.label(session.account_id).lower()
-        if session.rooms.get(label) is room:  # a deleted room's name may belong to another one by now
+        known = session.rooms.get(label)
+        if known is not None and known.facts.id == room.facts.id:  # a deleted room's name may be another one's by now
             del session.rooms[label]
-        if not room.subscribers:
+        if not room.subscribers and self._rooms.get(room.facts.id) is room:
             self._idle[room.facts.id] = None

@@ -6,6 +6,9 @@ from itertools import chain
 from chatserver.events import Entry, RoomFacts
 from chatserver.session import Session
 
+MOST_EARLIER = 4
+"""For slow readers, who are told of each renaming only once they get there."""
+
 Early = tuple[float, Sequence[Entry]]
 """Entries that have to wait, and since when they do."""
 
@@ -18,11 +21,12 @@ class Room:
     them that read more from the store than is published yet. `unsent`: those of the live ones to which the newest
     entries are still being written, and whose position is still `unsent_from`. `leaving`: subscribers that are out of
     the room but have not been sent everything up to that yet, with the last seq that they get; `returning`: those of
-    them that have come back meanwhile, with the seq behind which they hear the room again.
+    them that have come back meanwhile, with the seq behind which they hear the room again. `earlier`: what a direct
+    room was called before, each with the last seq to which that applies.
     """
 
-    __slots__ = ("ahead", "base", "behind", "doubted", "early", "facts", "filled", "filling", "head", "leaving", "live",
-                 "returning", "unsent", "unsent_from")  # fmt: skip
+    __slots__ = ("ahead", "base", "behind", "doubted", "earlier", "early", "facts", "filled", "filling", "head",
+                 "leaving", "live", "returning", "unsent", "unsent_from")  # fmt: skip
 
     def __init__(self, facts: RoomFacts, head: int) -> None:
         self.facts = facts
@@ -39,6 +43,7 @@ class Room:
         self.early: dict[int, Early] = {}  # by first seq: batches that wait for those before them
         self.filling = False  # entries that did not come are being fetched from the store
         self.doubted = False  # since the last read, entries may have been stored that nobody announced
+        self.earlier: tuple[tuple[RoomFacts, int], ...] = ()
 
     def __contains__(self, session: Session) -> bool:
         return session in self.live or session in self.behind
@@ -55,6 +60,15 @@ class Room:
         if session in self.unsent:
             return self.unsent_from
         return self.head if session in self.live else self.behind.get(session)
+
+    def relabel(self, facts: RoomFacts, seq: int) -> None:
+        """A direct room is called differently behind this seq."""
+        self.earlier = (*self.earlier, (self.facts, seq))[-MOST_EARLIER:]
+        self.facts = facts
+
+    def facts_behind(self, position: int) -> tuple[RoomFacts, int | None]:
+        """What the room was called behind this seq, and the last seq to which that applies; None: it still does."""
+        return next(((facts, last) for facts, last in self.earlier if position < last), (self.facts, None))
 
     def is_behind(self, session: Session) -> bool:
         """Whether there is something published that it has not been sent."""

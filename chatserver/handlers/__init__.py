@@ -4,7 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 from chatserver import commands as c
-from chatserver.handlers import accounts, confined, invitations, messages, moderation, people, rooms
+from chatserver.handlers import (
+    accounts,
+    changes,
+    confined,
+    invitations,
+    messages,
+    moderation,
+    people,
+    pins,
+    preferences,
+    reactions,
+    renames,
+    rooms,
+    unread,
+)
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection
 
@@ -24,9 +38,15 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Set: rooms.configure,
     c.Topic: rooms.topic,
     c.Say: messages.say,
-    c.Edit: messages.edit,
-    c.Erase: messages.erase,
-    c.Read: messages.read,
+    c.Reply: messages.say,
+    c.React: reactions.react,
+    c.Pin: pins.pin,
+    c.Unpin: pins.unpin,
+    c.Edit: changes.edit,
+    c.Amend: changes.amend,
+    c.Erase: changes.erase,
+    c.Read: unread.read,
+    c.ReadAll: unread.read_all,
     c.Invite: invitations.invite,
     c.Uninvite: invitations.uninvite,
     c.Role: moderation.role,
@@ -37,6 +57,10 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Unmute: moderation.unmute,
     c.Block: people.block,
     c.Unblock: people.unblock,
+    c.Ignore: people.ignore,
+    c.Unignore: people.unignore,
+    c.Rename: renames.rename,
+    c.Prefer: preferences.prefer,
 }
 """Commands that change something. They go into the lane of the room that they name."""
 
@@ -46,7 +70,10 @@ READS: dict[type[c.Command], Handler] = {
     c.Members: rooms.member_list,
     c.History: messages.history,
     c.Search: messages.search,
-    c.Unread: _in_one_room(messages.unread, confined.unread),
+    c.Pins: pins.listing,
+    c.Unread: _in_one_room(unread.listing, confined.unread),
+    c.Missed: unread.missed,
+    c.Mentions: unread.mentions,
     c.Bans: moderation.bans,
     c.Who: _in_one_room(people.who, confined.who),
     c.Export: accounts.export,
@@ -54,9 +81,12 @@ READS: dict[type[c.Command], Handler] = {
 """Commands that change nothing, so that they delay no message."""
 
 AUDITED: frozenset[type[c.Command]] = frozenset(
-    {c.Role, c.Kick, c.Ban, c.Unban, c.Mute, c.Unmute, c.Delete, c.Password, c.Token, c.Forget}
+    {c.Role, c.Kick, c.Ban, c.Unban, c.Mute, c.Unmute, c.Delete, c.Password, c.Token, c.Forget, c.Rename}
 )
 """Commands that are written to the audit log once they are done."""
+
+SEES_MARKS: frozenset[type[c.Command]] = frozenset({c.Join, c.Look, c.Unread, c.Missed})
+"""Their handlers need to know what is on the account's screens but not in the database yet. Likewise."""
 
 SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
 """Their handlers need to know who is online. For all other commands, that is not collected."""

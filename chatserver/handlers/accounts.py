@@ -3,9 +3,10 @@
 from chatserver import commands as c
 from chatserver.answers import Done, Exported, TokenList, TokenMade
 from chatserver.errors import ErrorWord, Refused, not_a_member
+from chatserver.handlers.messages import what_was_removed
 from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
-from chatserver.store import Connection, accounts, certificates, erasure, rooms, tokens
+from chatserver.store import Connection, accounts, certificates, erasure, removed, rooms, tokens
 from chatserver.store import export as exporting
 from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
@@ -35,7 +36,7 @@ def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
         gone = HangUp(
             ask.who.id,
             "token-revoked",
-            "The token that you logged in with was revoked. Log in with another one.",
+            "The token that you logged in with was revoked.",
             token_id,
         )
         return Outcome(Done("You revoked the token."), effects=[gone])
@@ -69,7 +70,7 @@ def change_password(db: Connection, ask: Ask, hash: str | None, *, others: bool)
         return Outcome(Done(f"You changed your password.{still}"))
     revoked = tokens.revoke_all(db, ask.who.id, ask.at)
     removed = certificates.remove_all(db, ask.who.id)
-    gone = HangUp(ask.who.id, "password", "Your password was changed. Log in with the new one.", spare=True)
+    gone = HangUp(ask.who.id, "password", "Your password was changed.", spare=True)
     note = f"You changed your password. Other connections ended; tokens revoked: {revoked}."
     note += f" Certificates removed: {removed}." if removed else ""
     return Outcome(Done(note), effects=[gone])
@@ -79,7 +80,8 @@ def export(db: Connection, ask: Ask, command: c.Export) -> Outcome:
     portion = ask.portion
     account = None if command.after else exporting.account(db, ask.who, portion)
     entries, after = exporting.page(db, ask.who, command.after, min(command.limit, c.PAGE_LIMIT), portion)
-    return Outcome(Exported(account, entries, after))
+    gone = {} if after is not None else what_was_removed(portion, removed.own(db, ask.who))
+    return Outcome(Exported(account, entries, after, gone))
 
 
 def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:

@@ -3,11 +3,12 @@
 from chatserver import commands as c
 from chatserver.answers import RoomLine, RoomList, UnreadList
 from chatserver.errors import no_such_user
-from chatserver.events import DIRECT, Membership
+from chatserver.events import DIRECT
 from chatserver.handlers import people
-from chatserver.handlers.messages import status
 from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.unread import standing, status
 from chatserver.store import Connection, accounts, members
+from chatserver.store import unread as counting
 from chatserver.store.visibility import find_room
 
 
@@ -23,13 +24,10 @@ def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
 
 def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
     access = find_room(db, ask.who, ask.only)
-    access.require_member(ask.who)
-    facts, role, seq = access.facts, access.role, access.seq
-    if role is None or facts.label(ask.who.id).lower() <= command.after.lower():
+    one = standing(ask, access)
+    if access.facts.label(ask.who.id).lower() <= command.after.lower():
         return Outcome(UnreadList([]))
-    read = max(access.read, (ask.shown or {}).get(facts.id, 0))
-    one = Membership(facts, max(seq, read), read, role, access.floor, allowed=access.allowed)
-    return Outcome(UnreadList([status(one, ask.who)]))
+    return Outcome(UnreadList([status(one, ask.who, counting.count(db, ask.who, one))]))
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from chatserver import commands as c
-from chatserver.answers import Done, HelpText, UserLine, UserList
+from chatserver.answers import Done, HelpText, UserLine, UserList, Whereabouts
 from chatserver.config import DEFAULT_LIMITS, Limits
+from chatserver.events import BOT
 from chatserver.handlers.outcome import End, Outcome
 from chatserver.portion import Portion, user_size
 from chatserver.presence import Presence
 from chatserver.roster import Roster
 from chatserver.session import Session
+from chatserver.wire.dialect import ASSUMED_COLUMNS, fitting
 
 MAX_USERS = 1000
 
@@ -38,6 +40,20 @@ def help(online: Online, session: Session, command: c.Help) -> Outcome:
     return Outcome(HelpText(command.about))
 
 
+def whereabouts(online: Online, session: Session, command: c.Look) -> Outcome:
+    """Where what a person types goes, and the other rooms that they are in."""
+    current = session.current
+    others = [room.facts.label(session.account_id) for room in session.rooms.values()]
+    return Outcome(Whereabouts(current, sorted([label for label in others if label != current], key=str.lower)))
+
+
+def fit(online: Online, session: Session, command: c.Fit) -> Outcome:
+    session.show_on(structs.replace(session.screen, columns=fitting(command.columns)))
+    return Outcome(
+        Done(f"On this connection, lines have at most {session.screen.columns or ASSUMED_COLUMNS} columns now.")
+    )
+
+
 def quit(online: Online, session: Session, command: c.Quit) -> Outcome:
     return Outcome(Done(), effects=[End()])
 
@@ -46,15 +62,32 @@ def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
     return Outcome(Done(), effects=[End("logout", "You are logged out. Goodbye.")])
 
 
+def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
+    """What was kept is served next, before anything that was typed behind this command."""
+    labels = {room.facts.id: room.facts.label(session.account_id) for room in session.rooms.values()}
+    kept = session.view.kept.take(labels) if session.view is not None else []
+    session.inbox[:0] = kept
+    if not kept:
+        return Outcome(Done("There is nothing to send again."))
+    return Outcome(Done(f"Sending {len(kept)} line{'s' if len(kept) > 1 else ''} again."))
+
+
 def who(online: Online, session: Session, command: c.Who) -> Outcome:
     """People who are online and share a room with the asker, by name; of very many, some."""
     near, more = online.roster.some_nearby(session, MAX_USERS)
     now = online.now()
     people = sorted(near.items(), key=lambda person: person[1].lower())
     away = online.roster.away_text_shown
-    lines = [UserLine(name, True, now, away(session, id)) for id, name in people]
+    lines = [UserLine(name, True, now, away(session, id), *_kind_and_display(online.roster, id)) for id, name in people]
     shown = Portion(online.limits.answer_bytes).head(lines, user_size)
     return Outcome(UserList(shown, more or len(shown) < len(people)))
+
+
+def _kind_and_display(roster: Roster, account_id: int) -> tuple[bool, str]:
+    """Whether an account is a bot, and its display name."""
+    for session in roster.sessions(account_id)[:1]:
+        return session.kind == BOT, session.display
+    return False, ""
 
 
 def away(online: Online, session: Session, command: c.Away) -> Outcome:
@@ -66,8 +99,10 @@ IMMEDIATE: dict[type[c.Command], Immediate] = {
     c.Ping: ping,
     c.Help: help,
     c.Away: away,
+    c.Fit: fit,
     c.Quit: quit,
     c.Logout: logout,
+    c.Retry: retry,
 }
 
 
@@ -75,4 +110,6 @@ def immediate(command: c.Command) -> Immediate | None:
     """The function that answers a command without the store; None if the command needs the store."""
     if isinstance(command, c.Who) and command.name is None:
         return who
+    if isinstance(command, c.Look) and not command.room:
+        return whereabouts
     return IMMEDIATE.get(type(command))

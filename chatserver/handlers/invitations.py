@@ -18,7 +18,7 @@ SENDERS = 10
 def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
     forbid_guest(ask.who)
     access = locked_room(db, ask, command.room, "invite")
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     if has_blocked(db, target.id, ask.who.id):
         raise Refused(ErrorWord.BLOCKED, f"{target.name} does not accept invitations from you.")
     if access.facts.kind == PRIVATE:
@@ -59,7 +59,7 @@ def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -
 
 def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
     access = locked_room(db, ask, command.room, "uninvite")
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     by = None if may(ask.who, access, "uninvite of others") else ask.who.id
     if not invitations.withdraw(db, access, target, by):
         raise Refused(

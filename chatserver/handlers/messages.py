@@ -1,22 +1,25 @@
 """Messages: saying, changing, reading and searching them."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
 
 from msgspec.structs import replace
 
 from chatserver import commands as c
-from chatserver.answers import Changed, Found, Log, Marked, RoomStatus, Said, UnreadList, gap_between
+from chatserver.answers import Changed, Found, Log, Said, gap_between
 from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
-from chatserver.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Membership, Person, ReadMark, RoomFacts
-from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Tell, hears
+from chatserver.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, RoomFacts
+from chatserver.handlers import quoting
+from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
 from chatserver.handlers.rights import Act, require
-from chatserver.portion import Portion, entry_size, found_size, status_size
-from chatserver.store import Connection, entries, members, messages, rooms
+from chatserver.portion import Portion, entry_size, found_size, removed_size
+from chatserver.since import EXAMPLES, instant
+from chatserver.store import Connection, entries, messages, removed, rooms
 from chatserver.store import search as searching
-from chatserver.store.messages import Draft, Judgement, Verdict
+from chatserver.store.messages import NOTHING, Draft, Judgement, Verdict
+from chatserver.store.statements import NO_MESSAGE
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 
 DIRECT_ROOMS = 10
@@ -24,7 +27,7 @@ DIRECT_ROOMS = 10
 the database for each, and possibly a nuisance."""
 
 
-def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
+def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
     """A message to a room that the session does not hear: the first one to a person, a retry, a mistake, or a message
     to a room whose `join` was committed without an answer.
 
@@ -43,7 +46,8 @@ def say(db: Connection, ask: Ask, command: c.Say) -> Outcome:
         if stored is None or messages.room_name(db, stored[0]) != command.room:
             raise
         facts = RoomFacts(stored[0], command.room)
-    draft = Draft(facts.id, ask.who.id, command.text, command.id)
+    of = command.seq or NOTHING if isinstance(command, c.Reply) else 0
+    draft = Draft(facts.id, ask.who.id, command.text, command.id, of)
     verdict = messages.append(db, [draft], ask.at)[0]
     answer = said(facts.label(ask.who.id), verdict)
     heard = None
@@ -89,48 +93,20 @@ def said(label: str, verdict: Verdict) -> Said:
         return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
     if verdict.outcome == "slow":
         raise slow(label, verdict.seq)
+    if verdict.outcome == NO_MESSAGE:
+        raise no_message(verdict.seq)
     raise REFUSALS[verdict.outcome](label)
 
 
 def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
     """The entry of a message that was stored."""
     return Entry(
-        verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id,
-        display=who.display, bot=who.kind == BOT,
+        verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id, of=draft.of,
+        display=who.display, bot=who.kind == BOT, quote=verdict.quote,
     )  # fmt: skip
 
 
-def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
-    assert command.seq is not None
-    access = _room_to_change(db, ask, command.room, "edit")
-    message = _find_message(db, access, command.seq)
-    if message.state == ERASED:
-        raise _no_message(command.seq)
-    if message.author_id != ask.who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "You can edit only your own messages.")
-    if message.text == command.text:
-        return _unchanged(ask, access, "This is the text of the message already.")
-    entry = messages.edit(db, ask.who, access, command.seq, command.text, ask.at)
-    return _changed(ask, access, entry, "You edited the message.")
-
-
-def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
-    assert command.seq is not None
-    access = find_room(db, ask.who, command.room, lock=True)
-    # Of a message that was removed, the texts that it was edited to may be there still.
-    author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
-    message = _find_message(db, access, command.seq) if author_id is None else None
-    own = ask.who.id == (author_id if message is None else message.author_id)
-    if not own:
-        access.forbid_direct("has no moderators: you can erase only your own messages")
-    require(ask.who, access, "erase" if own else "erase of others")
-    if message is not None and message.state == ERASED:
-        return _unchanged(ask, access, "The message is erased already.")
-    entry = messages.erase(db, ask.who, access, command.seq, ask.at)
-    return _changed(ask, access, entry, "You erased the message.")
-
-
-def _find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
+def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
     """A message that the asker may read, or could before it was erased. Raises Refused if there is none, or none any
     more."""
     if access.was_removed(seq):
@@ -140,26 +116,31 @@ def _find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
         )
     found = entries.before(db, access.facts.id, seq + 1, seq, 1)[0] if access.may_read(seq) else []
     if not found or found[0].kind != MESSAGE:
-        raise _no_message(seq)
+        raise no_message(seq)
     return found[0]
 
 
-def _no_message(seq: int) -> Refused:
-    return Refused(
-        ErrorWord.BAD_COMMAND, f"There is no message with the seq {seq}. The command history shows the numbers."
-    )
+def readable_text(message: Entry) -> Entry:
+    """The same message. Raises Refused if it is erased."""
+    if message.state == ERASED:
+        raise no_message(message.seq)
+    return message
 
 
-def _changed(ask: Ask, access: RoomAccess, entry: Entry, note: str) -> Outcome:
+def no_message(seq: int) -> Refused:
+    return Refused(ErrorWord.BAD_COMMAND, f"There is no message #{seq}. The command history shows the numbers.")
+
+
+def changed(ask: Ask, access: RoomAccess, entry: Entry, note: str) -> Outcome:
     answer = Changed(access.facts.label(ask.who.id), entry.seq, note)
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, [entry])])
 
 
-def _unchanged(ask: Ask, access: RoomAccess, note: str) -> Outcome:
+def unchanged(ask: Ask, access: RoomAccess, note: str) -> Outcome:
     return Outcome(Changed(access.facts.label(ask.who.id), None, note), hears=hears(access))
 
 
-def _room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
+def room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
     """The room, locked. Raises Refused unless the asker may write there."""
     access = find_room(db, ask.who, name, lock=True)
     require(ask.who, access, act)
@@ -171,18 +152,34 @@ def _room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess
 
 
 def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
-    if command.before is not None and command.after is not None:
-        raise Refused(ErrorWord.BAD_COMMAND, "Give only one of the fields before and after.")
+    if [command.before, command.after, command.since].count(None) < 2:
+        raise Refused(ErrorWord.BAD_COMMAND, "Give only one of the fields before, after and since.")
+    since = None if command.since is None else _instant(ask, command.since)
     access = find_readable_room(db, ask.who, command.room)
     limit = min(command.limit, c.PAGE_LIMIT)
-    if command.after is not None:
-        page, more = entries.after(db, access.facts.id, max(command.after, access.floor - 1), limit)
+    after = command.after
+    if since is not None:
+        after = entries.before_time(db, access.facts.id, since, access.floor, access.seq)
+    if after is not None:
+        page, more = entries.after(db, access.facts.id, max(after, access.floor - 1), limit)
+        page = quoting.log(db, ask, access.facts, page)
         shown = ask.portion.head(page, partial(entry_size, access.facts.label(ask.who.id)))
-        gap = gap_between(max(command.after + 1, access.allowed), page[0].seq if page else access.floor)
-        return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap))
+        begin = after + 1
+        if since is not None and begin <= access.floor:
+            begin = access.allowed  # what was removed may have been after that time
+        gap = gap_between(max(begin, access.allowed), page[0].seq if page else access.floor)
+        return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap, onward=True))
     page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
+    page = quoting.log(db, ask, access.facts, page)
     gap = gap_between(access.allowed, page[0].seq if page else access.floor)
     return Outcome(last_of(ask.portion, Log(access.facts, page, more, gap), ask.who.id))
+
+
+def _instant(ask: Ask, words: str) -> datetime:
+    found = instant(words, ask.at, ask.zone)
+    if found is None:
+        raise Refused(ErrorWord.BAD_COMMAND, f"This is no time. Use one such as {EXAMPLES}.")
+    return found
 
 
 def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
@@ -190,7 +187,8 @@ def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
     entries it is told where they begin right behind it."""
     shown = portion.tail(log.entries, partial(entry_size, log.facts.label(viewer_id)))
     more = log.more or len(shown) < len(log.entries)
-    return Log(log.facts, shown, more, None if more else log.gap)
+    new = max(log.new, shown[0].seq) if shown and log.new else 0
+    return replace(log, entries=shown, more=more, gap=None if more else log.gap, new=new)
 
 
 def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
@@ -201,16 +199,25 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))
     found, before = searching.search(db, ask.who, access, wanted, command.before, min(command.limit, c.PAGE_LIMIT))
-    shown = ask.portion.head(found, found_size(ask.who.id))
+    found = quoting.found(db, ask, found)
+    portion = ask.portion
+    shown = portion.head(found, found_size(ask.who.id))
     if len(shown) < len(found):
-        shown, before = _shortened(found, len(shown), one_room=access is not None)
-    if access is None or before is not None:
-        return Outcome(Found(shown, before is not None, before))
+        shown, before = shortened(found, len(shown), one_room=access is not None)
+    if before is not None:
+        return Outcome(Found(shown, True, before))
+    if access is None:
+        return Outcome(Found(shown, False, removed=what_was_removed(portion, removed.readable(db, ask.who))))
     gap = gap_between(access.allowed, access.floor)
     return Outcome(Found(shown, False, where=access.facts.label(ask.who.id), gap=gap))
 
 
-def _shortened(
+def what_was_removed(portion: Portion, first: dict[str, int]) -> dict[str, int]:
+    """The first entries left of rooms, as far as they fit into the answer."""
+    return dict(portion.head(list(first.items()), removed_size))
+
+
+def shortened(
     found: list[tuple[RoomFacts, Entry]], count: int, *, one_room: bool
 ) -> tuple[list[tuple[RoomFacts, Entry]], int]:
     """The first `count` entries of a page that a search found, or a few less, and the `before` of the next page, which
@@ -220,30 +227,3 @@ def _shortened(
         return shown, shown[-1][1].seq
     shown = [pair for pair in shown if pair[1].at != next.at] or shown
     return shown, (shown[-1][1].at - searching.EPOCH) // timedelta(milliseconds=1)
-
-
-def read(db: Connection, ask: Ask, command: c.Read) -> Outcome:
-    access = find_room(db, ask.who, command.room)
-    require(ask.who, access, "read")
-    label, seq = access.facts.label(ask.who.id), members.mark_read(db, ask.who, access, command.seq)
-    return Outcome(Marked(label, seq), hears=hears(access), effects=[Tell(ask.who.id, ReadMark(label, seq))])
-
-
-def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
-    # People are shown only rooms with something new. What they have seen on this connection may not be stored yet.
-    shown, limit = ask.shown or {}, ask.page(command.limit)
-    known = members.standings(db, ask.who, command.after, limit + len(shown) + 1, unread=ask.shown is not None)
-    lines = []
-    for one in known:
-        read = max(one.read, shown.get(one.facts.id, 0))
-        if ask.shown is None or one.seq > read:
-            lines.append(status(replace(one, seq=max(one.seq, read), read=read), ask.who))
-    page = ask.portion.head(lines[:limit], status_size)
-    return Outcome(UnreadList(page, len(page) < len(lines)))
-
-
-def status(one: Membership, who: Person) -> RoomStatus:
-    """A member's own line about a room. In a direct room nobody has a role."""
-    role = None if one.facts.kind == DIRECT else one.role
-    gap = gap_between(max(one.read + 1, one.allowed), one.floor)
-    return RoomStatus(one.facts.label(who.id), one.seq, one.read, role, gap)

@@ -25,7 +25,7 @@ def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:
 
 def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Person, Role]:
     """A member of the room who ranks below the asker, and their role. Raises Refused: no-such-user, not-allowed."""
-    target = find_person(db, name)
+    target = find_person(db, ask.who, name)
     role = members.role_of(db, access, target.id)
     if role is None:
         raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not in {access.facts.name}.")
@@ -65,7 +65,7 @@ def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
         return _ban_from_server(db, ask, command, until)
     access = locked_room(db, ask, command.room, "ban")
     assert command.name is not None  # the dialects' parsers require it
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     require_above(ask.who, access, target, members.role_of(db, access, target.id))
     if target.id == ask.who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ban yourself. To leave the room, use the command leave.")
@@ -80,7 +80,7 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
     target = None
     effects: list[Effect] = [BansChanged()]
     if command.name is not None:
-        target = find_person(db, command.name)
+        target = find_person(db, ask.who, command.name)
         if target.kind == ask.who.kind:
             raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} is an operator too, and cannot be banned.")
         effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
@@ -95,14 +95,14 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
 def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
     if command.room is None:
         require_operator(ask.who)
-        target = find_person(db, command.name) if command.name is not None else None
+        target = find_person(db, ask.who, command.name) if command.name is not None else None
         if not moderation.unban_from_server(db, target, command.address, ask.at):
             raise Refused(ErrorWord.NO_SUCH_USER, "There is no such ban. For a list, use the command bans.")
         return Outcome(Done("You lifted the ban."), effects=[BansChanged()])
     access = locked_room(db, ask, command.room, "unban")
     if command.name is None:
         raise no_such_user(str(command.address))
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     entries = moderation.unban(db, ask.who, access, target, ask.at)
     if not entries:
         raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not banned from {access.facts.name}.")

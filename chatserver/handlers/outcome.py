@@ -1,15 +1,18 @@
 """What a handler receives (`Ask`) and what it returns (`Outcome`)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 
-from chatserver.answers import Answer
+from chatserver.answers import Answer, Preferences
 from chatserver.commands import PAGE_LIMIT
 from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.events import Entry, News, Person, RoomFacts
 from chatserver.portion import Portion
+from chatserver.seen import Seen
+from chatserver.since import PROGRAM_ZONE
 from chatserver.store.visibility import RoomAccess
 
 PEOPLE_LIMIT = 200
@@ -19,18 +22,23 @@ PEOPLE_LIMIT = 200
 class Ask(Struct, frozen=True):
     """Who asks, when, and what the database does not know.
 
-    `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `shown`: for a
-    person at a terminal, by room id, the seq up to which they have seen it; None for programs. `limits`: those of the
-    server's settings. `only`: for a session whose token is for one room, the label of that room, else "".
+    `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `seen`: by room
+    id, what the account has seen that the database may not know yet. `limits`: those of the server's settings. `only`:
+    for a session whose token is for one room, the label of that room, else "". `zone`: the IANA name of the time zone
+    in which the asker names times, "" for the server's own. `for_people`: a person at a terminal asks. `reserved`:
+    names that nobody may take, besides those that the server knows itself.
     """
 
     who: Person
     at: datetime
     online: frozenset[int] = frozenset()
     away: dict[int, str] = {}
-    shown: dict[int, int] | None = None
+    seen: dict[int, Seen] = {}
     limits: Limits = DEFAULT_LIMITS
     only: str = ""
+    zone: str = PROGRAM_ZONE
+    for_people: bool = False
+    reserved: Sequence[str] = ()
 
     @property
     def portion(self) -> Portion:
@@ -39,7 +47,7 @@ class Ask(Struct, frozen=True):
 
     def page(self, limit: int) -> int:
         """How many lines a page has for somebody who asks for `limit`."""
-        return min(limit, PAGE_LIMIT if self.shown is None else PEOPLE_LIMIT)
+        return min(limit, PEOPLE_LIMIT if self.for_people else PAGE_LIMIT)
 
 
 class Announcement(Struct, frozen=True):
@@ -76,10 +84,9 @@ def hears(access: RoomAccess) -> Hears | None:
 
 
 class TurnTo(Struct, frozen=True):
-    """What a person types goes to this room from now on. They have seen it up to `seen`."""
+    """What a person types goes to this room from now on."""
 
     facts: RoomFacts
-    seen: int
 
 
 class Tell(Struct, frozen=True):
@@ -107,6 +114,13 @@ class Apart(Struct, frozen=True):
     apart: bool
 
 
+class Preferred(Struct, frozen=True):
+    """How an account wants things shown has changed: all its sessions follow."""
+
+    account_id: int
+    preferences: Preferences
+
+
 class BansChanged(Struct, frozen=True):
     """The addresses that are banned from the server have changed."""
 
@@ -118,7 +132,27 @@ class End(Struct, frozen=True):
     text: str = ""
 
 
-Effect = Tell | HangUp | Apart | BansChanged | End
+class Named(Struct, frozen=True):
+    """An account has another name or display name since `at`: all its sessions have it. `rest`: further announcements,
+    of an account in very many rooms."""
+
+    account_id: int
+    former: str
+    name: str
+    display: str
+    at: datetime
+    rest: list[Announcement] = []
+
+
+class Ignored(Struct, frozen=True):
+    """An account ignores another one from now on, or not any more."""
+
+    account_id: int
+    other: int
+    ignored: bool
+
+
+Effect = Tell | HangUp | Apart | Named | Ignored | Preferred | BansChanged | End
 
 Echo = Literal["never", "elsewhere", "always"]
 """Whether the person who sent a command is shown its entries: `never`, since the answer says the same; `elsewhere`: if

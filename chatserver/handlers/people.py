@@ -1,14 +1,16 @@
-"""Other people: who they are, and blocking them."""
+"""Other people: who they are, blocking them, and ignoring what they say."""
 
 from chatserver import commands as c
-from chatserver.answers import Done, UserList
-from chatserver.errors import ErrorWord, Refused, no_such_user
-from chatserver.handlers.outcome import Apart, Ask, Outcome
-from chatserver.store import Connection, people
+from chatserver.answers import Done, Ignoring, UserList
+from chatserver.errors import ErrorWord, Refused
+from chatserver.handlers.outcome import Apart, Ask, Ignored, Outcome
+from chatserver.store import Connection, accounts, ignoring, names, people
 from chatserver.store.people import find_person
 
 MAX_BLOCKED = 1000
 """Accounts that one account may have blocked: everybody's blocks are in memory while they are online."""
+MAX_IGNORED = 200
+"""Likewise, that it may ignore: every entry that it is sent is compared with them."""
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
@@ -16,12 +18,12 @@ def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
     apart = people.blocks(db, [ask.who.id])[ask.who.id]
     line = people.last_seen(db, ask.who, command.name, ask.online, ask.away, apart)
     if line is None:
-        raise no_such_user(command.name)
+        raise names.unknown(db, command.name, ask.who)
     return Outcome(UserList([line]))
 
 
 def block(db: Connection, ask: Ask, command: c.Block) -> Outcome:
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     if target.id == ask.who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "You cannot block yourself.")
     if people.blocked_besides(db, ask.who, target) >= MAX_BLOCKED:
@@ -35,7 +37,33 @@ def block(db: Connection, ask: Ask, command: c.Block) -> Outcome:
 
 
 def unblock(db: Connection, ask: Ask, command: c.Unblock) -> Outcome:
-    target = find_person(db, command.name)
+    target = find_person(db, ask.who, command.name)
     people.unblock(db, ask.who, target)
     apart = people.has_blocked(db, target.id, ask.who.id)
     return Outcome(Done(f"You unblocked {target.name}."), effects=[Apart((ask.who.id, target.id), apart)])
+
+
+def ignore(db: Connection, ask: Ask, command: c.Ignore) -> Outcome:
+    if command.name is None:
+        return Outcome(Ignoring(ignoring.names(db, ask.who)))
+    target = find_person(db, ask.who, command.name)
+    if target.id == ask.who.id:
+        raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ignore yourself.")
+    if ignoring.ignored_besides(db, ask.who, target) >= MAX_IGNORED:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED,
+            f"You ignore {MAX_IGNORED} accounts, the most there may be. Stop ignoring one of them first.",
+        )
+    ignoring.ignore(db, ask.who, target, ask.at)
+    note = f"You are not shown what {target.name} says any more. /unignore {target.name} undoes this."
+    return Outcome(Done(note), effects=[Ignored(ask.who.id, target.id, True)])
+
+
+def unignore(db: Connection, ask: Ask, command: c.Unignore) -> Outcome:
+    found = accounts.find(db, command.name)  # also one that is disabled
+    if found is None or found.erased:
+        raise names.unknown(db, command.name, ask.who)
+    target = found.person
+    ignoring.unignore(db, ask.who, target)
+    note = f"You are shown what {target.name} says again."
+    return Outcome(Done(note), effects=[Ignored(ask.who.id, target.id, False)])

@@ -3,18 +3,22 @@
 from typing import Final, Literal
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
+from chatserver.events import BOT, GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
 from chatserver.store.visibility import RoomAccess
 
 Act = Literal[
     "say", "read", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others", "kick",
-    "ban", "unban", "bans", "mute", "unmute", "set pace", "role", "set", "delete",
+    "ban", "unban", "bans", "mute", "unmute", "set pace", "role", "set", "delete", "reply", "react", "pin", "unpin",
 ]  # fmt: skip
 
 RANKS: Final[dict[Role | Literal["operator"] | None, int]] = {None: 0, MEMBER: 1, MODERATOR: 2, OWNER: 3, OPERATOR: 4}
 
 RIGHTS: Final[dict[Act, Role]] = {
     "say": MEMBER,
+    "reply": MEMBER,
+    "react": MEMBER,
+    "pin": MEMBER,
+    "unpin": MEMBER,
     "read": MEMBER,
     "edit": MEMBER,  # of the asker's own message
     "erase": MEMBER,  # of the asker's own message
@@ -36,7 +40,9 @@ RIGHTS: Final[dict[Act, Role]] = {
 }
 """The lowest role that may do it. An operator of the server ranks above owners in every room."""
 
-MEMBERS_ONLY: Final[frozenset[Act]] = frozenset({"say", "read", "edit", "erase", "topic", "invite", "uninvite"})
+MEMBERS_ONLY: Final[frozenset[Act]] = frozenset({
+    "say", "reply", "react", "pin", "unpin", "read", "edit", "erase", "topic", "invite", "uninvite"
+})  # fmt: skip
 """Acts that even an operator must be in the room for."""
 
 
@@ -75,6 +81,14 @@ def require_operator(who: Person) -> None:
     """Raises Refused(not-allowed)."""
     if who.kind != OPERATOR:
         raise Refused(ErrorWord.NOT_ALLOWED, "Only operators of the server may do that. Ask one of them.")
+
+
+def forbid_bot(who: Person) -> None:
+    """Raises Refused(not-allowed). For what needs the password of an account: bots have none."""
+    if who.kind == BOT:
+        raise Refused(
+            ErrorWord.NOT_ALLOWED, "A bot has no password. The administrators of the server create tokens and erase it."
+        )
 
 
 def forbid_guest(who: Person) -> None:

@@ -20,12 +20,15 @@ from chatserver.answers import (
     gap_between,
 )
 from chatserver.errors import ErrorWord, Refused, muted
-from chatserver.events import OPERATOR, PRIVATE
+from chatserver.events import MEMBER, OPERATOR, PRIVATE, Membership
+from chatserver.handlers import quoting
 from chatserver.handlers.messages import last_of
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
+from chatserver.handlers.unread import first_new
 from chatserver.portion import member_size, room_size
 from chatserver.store import Connection, entries, members, rejoining, rooms
+from chatserver.store import unread as counting
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 
 SHOWN_ON_JOINING = 20
@@ -50,12 +53,12 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
             raise
         # A retry gets the first answer, and what happened in the room since.
         heard = Hears(access.facts, max(FIRST_SEQ, access.allowed - 1), access.seq)
-        return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts, FIRST_SEQ))
+        return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts))
     return Outcome(
         Created(command.room, FIRST_SEQ),
         hears=Hears(facts, FIRST_SEQ - 1, FIRST_SEQ - 1),
         announced=[Announcement(facts, new)],
-        turn_to=TurnTo(facts, FIRST_SEQ),
+        turn_to=TurnTo(facts),
     )
 
 
@@ -96,8 +99,8 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
         replay = Replay(facts, max(min(command.since, seq), access.allowed - 1), access.seq)
     count = members.count(db, facts.id) if facts.id else 2
     answer = Joined(facts.label(ask.who.id), seq, count, pace=rooms.pace(db, facts.id))
-    if ask.shown is not None:
-        unread, recent = _missed(db, ask, access, ask.shown)
+    if ask.for_people:
+        unread, recent = _missed(db, ask, access)
         names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)
         if replay is not None:
             recent = None
@@ -105,27 +108,35 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     announced = [Announcement(facts, new)] if new else []
     # Whoever was not in it is now.
     heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
-    return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts, seq))
+    return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts))
 
 
 def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
     """Makes another room that a person is in their current one, and shows what they have missed there."""
     access = find_room(db, ask.who, command.room)
     access.require_member(ask.who)
-    unread, recent = _missed(db, ask, access, ask.shown or {})
+    unread, recent = _missed(db, ask, access)
     answer = Looked(access.facts.label(ask.who.id), unread, recent)
-    return Outcome(answer, hears=hears(access), turn_to=TurnTo(access.facts, access.seq))
+    return Outcome(answer, hears=hears(access), turn_to=TurnTo(access.facts))
 
 
-def _missed(db: Connection, ask: Ask, access: RoomAccess, shown: dict[int, int]) -> tuple[int, Log | None]:
+def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | None]:
     """How many entries a person has not seen yet, and the last of them."""
-    read = max(access.read or members.read_before(db, ask.who, access.facts.id), shown.get(access.facts.id, 0))
-    unread = max(access.seq - max(read, access.floor - 1), 0)
-    if not unread or (not read and access.role is None):  # new members have nothing unread
+    read = access.read or members.read_before(db, ask.who, access.facts.id)
+    if not read and access.role is None:  # new members have nothing unread
         return 0, None
-    last, more = entries.before(db, access.facts.id, access.seq + 1, access.floor, min(unread, SHOWN_ON_JOINING))
-    gap = gap_between(max(read + 1, access.allowed), access.floor)
-    return unread, last_of(ask.portion, Log(access.facts, last, more, gap), ask.who.id)
+    one = Membership(
+        access.facts, access.seq, read, access.role or MEMBER, access.floor, allowed=access.allowed, runs=access.runs
+    ).with_seen(ask.seen.get(access.facts.id))
+    unread = counting.count(db, ask.who, one)
+    if not unread:
+        return 0, None
+    since = one.seq - max(one.read, one.floor - 1)
+    last, more = entries.before(db, access.facts.id, one.seq + 1, one.floor, min(since, SHOWN_ON_JOINING))
+    last = quoting.log(db, ask, access.facts, last)
+    gap = gap_between(max(one.read + 1, one.allowed), one.floor)
+    log = Log(access.facts, last, more, gap, new=first_new(one, last, ask.who))
+    return unread, last_of(ask.portion, log, ask.who.id)
 
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
@@ -162,7 +173,9 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
             Changed(command.room, None, f"This is the topic of {command.room} already."), hears=hears(access)
         )
     new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
-    answer = TopicSet(command.room, new[-1].seq)
+    seq = new[-1].seq
+    removed = Changed(command.room, seq, f"The topic of {command.room} is removed.")
+    answer = TopicSet(command.room, seq) if command.text else removed
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)], echo="always")
 
 

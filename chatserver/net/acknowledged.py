@@ -6,9 +6,17 @@ from fcntl import ioctl
 from termios import TIOCOUTQ
 from typing import Any, Final
 
+from OpenSSL import SSL
 from twisted.protocols.policies import ProtocolWrapper
 
 TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)  # Linux
+RECORD_BYTES: Final = 22
+"""What a record of TLS 1.3 has besides what is sent in it; in 1.2 as much or more (RFC 8446, 5.2)."""
+SEGMENT_BYTES: Final = 1400
+"""What fits into one segment of TCP is acknowledged as a whole."""
+INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
+CLOSE_WAIT: Final = 8
+"""The first byte of `struct tcp_info`, tcpi_state: the peer has closed its side (include/net/tcp_states.h)."""
 BYTES_ACKED: Final = struct.Struct("120xQ")
 """The field tcpi_bytes_acked of `struct tcp_info` (linux/tcp.h, since Linux 4.1)."""
 
@@ -43,6 +51,54 @@ def waiting(transport: Any) -> int:
     transport = _beneath(transport)
     left = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
     return left + int(getattr(transport, "_tempDataLen", 0))
+
+
+def missing(transport: Any, of: Any) -> int | None:
+    """Bytes written to a transport that its peer has not acknowledged; None if its socket is closed, which tells
+    nothing any more. Over TLS it may be some more than there are, since what is on its way is encrypted."""
+    if not hasattr(of, "fileno") or of.fileno() < 0:
+        return None
+    sent = waiting(transport) + queued(of)
+    if (
+        getattr(transport, "_tlsConnection", None) is not None and 0 < sent <= SEGMENT_BYTES
+    ):  # whole records, most likely
+        sent = max(sent - RECORD_BYTES, 0)
+    return sent + _not_encrypted(transport)
+
+
+def _not_encrypted(transport: Any) -> int:
+    """Bytes that wait in Twisted's layer of TLS, which does not tell either."""
+    count = 0
+    while isinstance(transport, ProtocolWrapper):
+        pieces = (*getattr(transport, "_appSendBuffer", ()), *getattr(_aggregator(transport), "_buffer", ()))
+        count += sum(map(len, pieces))
+        transport = transport.transport
+    return count
+
+
+def _aggregator(transport: Any) -> Any:
+    return getattr(transport, "_aggregator", None)
+
+
+def is_over(transport: Any) -> bool:
+    """Whether the peer of a TLS connection that we have ended has said, too, that this is the end: then it has read
+    everything up to ours."""
+    while isinstance(transport, ProtocolWrapper):
+        connection = getattr(transport, "_tlsConnection", None)
+        if connection is not None:
+            return bool(connection.get_shutdown() & SSL.RECEIVED_SHUTDOWN)
+        transport = transport.transport
+    return False
+
+
+def has_ended(of: Any) -> bool:
+    """Whether the peer of a socket has closed its sending side, although not everything may be read yet."""
+    try:
+        if of.family in INTERNET and TCP_INFO is not None:
+            return int(of.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0]) == CLOSE_WAIT
+        return not bytes(of.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except (OSError, AttributeError):
+        return False
 
 
 def _beneath(transport: Any) -> Any:

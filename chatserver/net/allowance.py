@@ -121,8 +121,7 @@ class Allowance:
             for member in self._live[:-most]:
                 member.hang_up(
                     "too-many-connections",
-                    f"Your account has more than {most} connections, and this was the oldest one. "
-                    "Close others before you connect again.",
+                    f"Your account has more than {most} connections, and this was the oldest one. Close others.",
                     randint(*RETRY_SECONDS),
                 )
 

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from chatserver.config import Limits, Shutdown
 from chatserver.delivery.registry import Registry
 from chatserver.handshake import Handshake
+from chatserver.marklog import MarkLog
 from chatserver.net.acknowledged import waiting
 from chatserver.net.admission import Admission
 from chatserver.net.allowance import Allowance, Allowances
@@ -19,6 +20,7 @@ from chatserver.net.arrival import Arrival
 from chatserver.net.connection import Connection
 from chatserver.net.crowd import Rank
 from chatserver.net.parting import Parting
+from chatserver.net.refusals import Refusals
 from chatserver.net.tls import Shown
 from chatserver.net.visits import Visits
 from chatserver.processor import Processors
@@ -29,11 +31,11 @@ from chatserver.turns import pause
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 
-REWOUND = ("rewound", "The database was restored to an earlier state. Connect again to see it.")
+REWOUND = ("rewound", "The database was restored to an earlier state.")
 """Reason and text for all connections once entries that were delivered are gone."""
 CROWDED = (
     "too-many-connections",
-    "Too many connections are waiting to log in; yours made way for a newer one. Connect again and log in right away.",
+    "Too many connections are waiting to log in; yours made way for a newer one.",
 )
 """Reason and text for a connection that makes way before it has logged in."""
 CROWDED_SECONDS: Final = 5
@@ -47,6 +49,9 @@ RANKS: Final = {
     Stage.NEW: Rank.SILENT,
     Stage.GREETING: Rank.STARTED,
     Stage.PASSWORD: Rank.STARTED,
+    Stage.CONFIRM: Rank.STARTED,
+    Stage.NEW_PASSWORD: Rank.STARTED,
+    Stage.AGAIN: Rank.STARTED,
     Stage.BUSY: Rank.CHECKED,
     Stage.IN: Rank.CHECKED,  # for the moment until `admission` is told
     Stage.ENDING: Rank.SILENT,
@@ -69,6 +74,7 @@ class Connections:
         registry: Registry,
         now: Callable[[], datetime],
         left: Callable[[Session, str], None],
+        marks: MarkLog,
         dialects: tuple[Dialect, ...] = DIALECTS,
         may_serve: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -78,13 +84,17 @@ class Connections:
         self.handshake = handshake
         self.processors = processors
         self.registry = registry
+        self.marks = marks
         self.dialects = dialects
         self.admission = Admission(limits, clock.seconds, rank=_rank, dismiss=self._dismiss, later=clock.callLater)
         self.allowances = Allowances(clock, limits)
         self.visits = Visits(clock)
+        self.refusals = Refusals(self)
         self.open: set[Connection] = set()
         self.identities: list[Shown] = []
         """What the TLS endpoints show, which a reload renews."""
+        self.unserved: set[Connection] = set()
+        """Those of people who were told that the database does not answer."""
         self._leaving: dict[Connection, None] = {}  # they made way, and are still open
         self.may_serve = may_serve
         self.closing = False  # the server is stopping: nobody is read any more
@@ -128,6 +138,18 @@ class Connections:
             connection.hang_up(reason, text, retry=random.randint(1, 5))
         self.registry.forget()
 
+    def answered(self) -> None:
+        """The database answers again: everybody who was told that it does not is told that, once."""
+        unserved, self.unserved = self.unserved, set()
+        for connection in unserved:
+            session = connection.session
+            if session.view is None or session.stage is Stage.ENDING or session.quiet:
+                continue
+            count = len(session.view.kept)
+            lines = f" /retry sends what you said meanwhile: {count} line{'s' if count > 1 else ''}." if count else ""
+            session.notice(f"The database is back.{lines}")
+            self.handshake.prompts.ask(session)
+
     @property
     def busy(self) -> bool:
         """Whether something that has arrived is still to be done, or to be sent."""
@@ -152,9 +174,11 @@ class Connections:
         """A connection has no transport any more."""
         session = connection.session
         self.open.discard(connection)
+        self.unserved.discard(connection)
         self._leaving.pop(connection, None)
         self.admission.closed(session.address, connection, pending=not session.account_id)
         self.ended(connection, "lost")
+        self.marks.ended(session)  # what arrived meanwhile
 
     def _dismiss(self, who: Connection | Arrival) -> None:
         """Ends a connection that makes way for others."""

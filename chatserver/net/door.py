@@ -81,7 +81,14 @@ class Door(protocol.Protocol):
         return True
 
     def lineReceived(self, line: Any) -> None:
-        self.connection.line_received(line)
+        self.connection.reader.line_received(line)
+
+    def conceal(self, secret: bool) -> None:
+        pass
+
+    @property
+    def editor(self) -> str:
+        return ""
 
     def refusal(self, text: str) -> bytes:
         raise NotImplementedError
@@ -100,7 +107,7 @@ class Door(protocol.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.backlog = self.backlog + data if self.backlog else data
-        self.connection.received(len(data))
+        self.connection.reader.received(len(data))
 
     def _send_replies(self) -> None:
         """What the framing itself has to say."""

@@ -6,12 +6,14 @@ from typing import Final
 from chatserver.config import Settings
 from chatserver.net.door import Door
 from chatserver.net.line import LineDoor
+from chatserver.net.telnet import TelnetDoor
 from chatserver.net.websocket import WebSocketDoor
 
 NewDoor = Callable[[Settings], Door]
 
 DOORS: Final[dict[str, NewDoor]] = {
     "": LineDoor,  # an endpoint without a prefix
+    "telnet": TelnetDoor,
     "ws": WebSocketDoor,
 }
 

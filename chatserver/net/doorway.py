@@ -12,7 +12,7 @@ class Doorway(Protocol):
     transport: Any
     framing: Framing
     prefix: str
-    """What `--listen` has in front of the endpoint: "", or "ws:"."""
+    """What `--listen` has in front of the endpoint: "", "telnet:" or "ws:"."""
     dialect: Dialect | None
     """The only one spoken here; None: the first bytes tell."""
     backlog: bytes
@@ -44,6 +44,16 @@ class Doorway(Protocol):
     def deliver(self, *, last: bool) -> bool:
         """Hands the next line to `line_received`, and returns whether there was one. `last`: nothing more will come, so
         a line that lacks only its end counts. Raises Undecodable."""
+        ...
+
+    def conceal(self, secret: bool) -> None:
+        """What is typed from now on is a secret, which is not to be seen on the screen; or it is none. Where the client
+        can do nothing about that, nothing happens."""
+        ...
+
+    @property
+    def editor(self) -> str:
+        """The command with which this client's person could edit lines with all keys; "" where there is none."""
         ...
 
     def refusal(self, text: str) -> bytes:

@@ -1,14 +1,24 @@
-"""The door for lines as they are: TCP, TLS or a Unix socket, with telnet's commands filtered out."""
+"""The door for lines as they are: TCP, TLS or a Unix socket. A client may speak telnet there."""
 
+from typing import Any, Final
+
+from msgspec import structs
 from twisted.protocols.basic import LineReceiver
 
+from chatserver import endings
 from chatserver.answers import Refusal
 from chatserver.config import Settings
 from chatserver.errors import ErrorWord
 from chatserver.net.door import Door
-from chatserver.wire.dialect import PLAIN, Asked
+from chatserver.wire.dialect import PLAIN, Asked, fitting
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.lines import Lines
+from chatserver.wire.telnet import Negotiation
+
+NC_EDITOR: Final = "rlwrap -H /dev/null nc HOST PORT"
+"""Without a history in a file: rlwrap cannot know which lines are passwords, unless telnet says so."""
+TELNET_EDITOR: Final = "rlwrap telnet HOST PORT"
+THERE: Final = "The server is here."
 
 
 class LineDoor(Door, LineReceiver):
@@ -26,6 +36,56 @@ class LineDoor(Door, LineReceiver):
     def controls(self) -> int:
         return self._lines.controls()
 
+    def split(self, most: int) -> int:
+        lines, session = self._lines, self.connection.session
+        lines.typed = session.view is not None
+        size = super().split(most)
+        negotiation = lines.telnet.negotiation
+        if negotiation is not None and session.view is not None:
+            self._follow(negotiation)
+        if lines.ended:
+            self.connection.peer_ended()
+        return size
+
+    def lineReceived(self, line: Any) -> None:
+        if self._lines.telnet.negotiation is not None:
+            self._write(self._lines.telnet.line_end())
+        self.connection.reader.line_received(line)
+
+    def conceal(self, secret: bool) -> None:
+        if self._lines.telnet.negotiation is not None:
+            self._lines.telnet.conceal(secret)
+            self._send_replies()
+
+    @property
+    def editor(self) -> str:
+        telnet = self._lines.telnet
+        if telnet.negotiation is None:
+            return NC_EDITOR
+        return "" if telnet.sends_keys else TELNET_EDITOR
+
     def refusal(self, text: str) -> bytes:
         """In the dialect of those who have not said yet which one they speak."""
-        return DIALECTS[-1].answer(Asked(None, 0, ""), Refusal(ErrorWord.TOO_MANY_CONNECTIONS, text))
+        dialect = DIALECTS[-1]
+        why = dialect.answer(Asked(None, 0, ""), Refusal(ErrorWord.TOO_MANY_CONNECTIONS, text))
+        return why + dialect.notice(endings.LEAVE)
+
+    def _follow(self, negotiation: Negotiation) -> None:
+        """Does what a person's telnet client wants."""
+        if not negotiation.begun:
+            self._negotiate()
+        session = self.connection.session
+        if negotiation.asked:
+            negotiation.asked = False
+            session.notice(THERE)
+        columns, negotiation.columns = negotiation.columns, None
+        if columns is not None:
+            session.show_on(structs.replace(session.screen, columns=fitting(columns)))
+
+    def _negotiate(self) -> None:
+        self._lines.telnet.begin()
+        self._send_replies()
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self.connection.write(data)

@@ -9,14 +9,13 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from chatserver.config import Limits
-from chatserver.net.acknowledged import acknowledged, queued, socket_beneath, waiting
+from chatserver.link import FULL_BYTES, Link, NoLink, takes_nothing
+from chatserver.net.acknowledged import INTERNET, acknowledged, is_over, missing, queued, socket_beneath, waiting
 from chatserver.net.allowance import Unsent
-from chatserver.session import FULL_BYTES, Link, NoLink, takes_nothing
 
 UNSENT_BYTES = 131072
 """At most so much waits in the kernel beyond the peer's window. Otherwise the kernel would take megabytes for a client
 that does not read, with the memory and the time that writing them costs."""
-INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 class Owner(Link, Protocol):
@@ -64,6 +63,8 @@ class Outbox:
         self._held: list[bytes] | None = None
         self._open = True
         self._stall: IDelayedCall | None = None
+        self._written = 0
+        self._arrived = 0
         self.reading = True
         self.direct = isinstance(transport, tcp.Connection) and not transport.TLS
         self._socket = socket_beneath(transport)
@@ -79,19 +80,24 @@ class Outbox:
         if self._held is not None:
             self._held.append(data)
         elif data and self._open:
-            try:
-                sent = self._link.send(data)
-            except OSError:  # full, or lost: the transport finds out for itself
-                sent = 0
-            if sent == len(data):
-                return
-            data = data[sent:]
-            full = not self._link.writable
-            self._transport.write(data)
-            if self.direct:
-                self._wait_for(len(data))
-            elif full:
-                self._add(len(data))
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        size = len(data)
+        self._written += size
+        try:
+            sent = self._link.send(data)
+        except OSError:  # full, or lost: the transport finds out for itself
+            sent = 0
+        if sent == size:
+            return
+        data = data[sent:]
+        full = not self._link.writable
+        self._transport.write(data)
+        if self.direct:
+            self._wait_for(len(data))
+        elif full:
+            self._add(len(data))
 
     def hold(self) -> bool:
         """Collects what is written until `release`. Returns False and changes nothing if it is held already."""
@@ -106,6 +112,23 @@ class Outbox:
         self._clear_the_way()
         if held:
             self.write(b"".join(held))
+
+    @property
+    def written(self) -> int:
+        """Bytes that `write` was given so far: all that was sent to a person."""
+        return self._written + sum(map(len, self._held or ()))
+
+    def taken(self) -> int:
+        """Of `written`, how many bytes have reached the client's host, as far as that is known."""
+        left = missing(self._transport, self._socket)
+        if left is not None:
+            self._arrived = max(self._arrived, self._written - left)
+        return self._arrived
+
+    def is_over(self) -> None:
+        """The connection, which was closed here, is lost."""
+        if is_over(self._transport):
+            self._arrived = self._written
 
     def share(self, unsent: Unsent) -> None:
         """What waits here is counted for an account."""
@@ -182,7 +205,9 @@ class Outbox:
             self._full()
 
     def stopProducing(self) -> None:
-        """The connection is lost: lets go of it, so that no circle of references keeps the memory of both."""
+        """The connection is lost: lets go of it, so that no circle of references keeps the memory of both. The socket
+        is still there."""
+        self.taken()
         if self._open:
             self._shut()
         self._forget()

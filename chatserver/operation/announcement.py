@@ -31,7 +31,7 @@ async def announce(running: Running, text: str, log: Callable[..., None], turn: 
     told = 0
     for number, connection in enumerate(list(running.connections.open)):
         session = connection.session
-        if session.stage is Stage.IN:
+        if session.stage is Stage.IN and not session.quiet:
             dialect, framing, screen = key = session.form.dialect, session.form.framing, session.form.screen
             if key not in framed:
                 framed[key] = framing.lines(dialect.notice(text, screen))

@@ -18,7 +18,7 @@ from chatserver.histogram import Distribution
 from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
 from chatserver.operation.counters import DOOR_NAMES, LOGIN, Snapshot
-from chatserver.processor import BROKEN, OK
+from chatserver.results import BROKEN, OK
 from chatserver.stages import Stage
 from chatserver.store.threads import ERRORS
 from chatserver.wire.dialects import DIALECTS

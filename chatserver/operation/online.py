@@ -61,6 +61,7 @@ def line(connection: Connection, seconds: float) -> SessionLine:
         session.stage.name.lower(),
         rfc3339(now() - timedelta(seconds=seconds - connection.began)),
         connection.commands,
+        session.kind if session.account_id else "",
         None if carried is None else carried.idle,
         None if carried is None else carried.received,
         None if carried is None else carried.sent,

@@ -79,6 +79,7 @@ class SessionLine(Struct, frozen=True):
     stage: str
     since: str
     commands: int  # since it logged in
+    kind: str = ""  # the account's; "" before it has logged in
     idle: float | None = None
     received: int | None = None
     sent: int | None = None

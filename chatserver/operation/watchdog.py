@@ -2,8 +2,8 @@
 restarted.
 
 A third of the time that systemd waits is a *round*. In each round the reactor has to get here, every lane has to be
-served, and a thread of each of the store's pools has to take a call. A database that is away does not end a round: a
-restart would not help, and everybody is being told `unavailable`.
+served, by each of its processors that has something to do, and a thread of each of the store's pools has to take a
+call. A database that is away does not end a round: a restart would not help, and everybody is being told `unavailable`.
 """
 
 import os
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from chatserver.operation.companion import Quiet
 from chatserver.operation.notify import notify
 from chatserver.operation.running import Running
-from chatserver.queue import Lane
+from chatserver.queue import Lane, Processor
 from chatserver.session import Session
 from chatserver.store.threads import Store
 from chatserver.wire.dialect import PLAIN
@@ -69,6 +69,23 @@ class LaneMoves:
 
     def more(self) -> None:
         """A link's method: the probe was served."""
+
+
+class ProcessorsMove:
+    """Each of the processors that share a lane waits for sessions, or goes on to others: the lane moves on with those
+    that are left if one hangs. What a processor does for a session ends after `pipeline.database_seconds`."""
+
+    def __init__(self, what: str, lane: Lane, store: Store) -> None:
+        self.what = what
+        self._lane = lane
+        self._store = store
+        self._busy: list[tuple[Processor, int]] = []
+
+    def ask(self) -> None:
+        self._busy = [(one, one.takes) for one in self._lane.processors if not one.waits]
+
+    def seen(self) -> bool:
+        return self._store.away or all(one.waits or one.takes != takes for one, takes in self._busy)
 
 
 class ThreadsMove:
@@ -124,6 +141,8 @@ class Watchdog(Quiet):
                 lanes = {f"write lane {number}": lane for number, lane in enumerate(running.lanes.writes)}
                 lanes["the read lane"] = running.lanes.reads
                 self._signs = [LaneMoves(what, lane, running.store, self._clock) for what, lane in lanes.items()]
+                reads = running.lanes.reads
+                self._signs.append(ProcessorsMove("a processor of the read lane", reads, running.store))
                 self._signs.append(ThreadsMove(running.store))
             self._clock.callWhenRunning(self._begin)
 

@@ -5,14 +5,14 @@ from secrets import token_hex
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import GUEST, PERSON, AccountKind, Person
-from chatserver.store import changes
+from chatserver.store import changes, names
 from chatserver.store.schema import AccountRow
-from chatserver.wire.names import looks_taken, skeleton
+from chatserver.wire.names import given_up, looks_taken, skeleton
 
 ERASED_NAME = "erased-"
 """An erased account is shown as this and its id."""
@@ -79,44 +79,54 @@ def _credentials(row: Any) -> Credentials:
     return Credentials(row.id, row.name, row.kind, row.password_hash or "", gone, row.created_at)
 
 
-def claimed(db: Connection, name: str) -> Credentials | None:
-    """The account registered with this name; None if the name is free. Raises Refused(bad-name) if it is free, but
-    looks like that of another account."""
+def claimed(db: Connection, name: str, at: datetime, former_days: float = names.FORMER_NAME_DAYS) -> Credentials | None:
+    """The account registered with this name; None if the name is free. Raises Refused(bad-name) if no account has it,
+    but it looks like that of another account, or like one that another account had less than `former_days` ago."""
     account = find(db, name)
-    if account is None and _alike(db, skeleton(name)):
-        raise looks_taken()
+    if account is None:
+        _require_free(db, skeleton(name), at, former_days)
     return account
 
 
-def _alike(db: Connection, like: str) -> list[str]:
-    """The keys of the names with this skeleton."""
-    return list(db.scalars(select(AccountRow.name_key).where(AccountRow.skeleton == like)))
+def _require_free(db: Connection, like: str, at: datetime, former_days: float, but: int = 0) -> None:
+    """Raises Refused(bad-name) if another account than `but` has a name with this skeleton, or had until lately."""
+    if names.alike(db, like, but):
+        raise looks_taken()
+    if names.is_kept(db, like, at, former_days, but):
+        raise given_up()
 
 
-def _hold_names(db: Connection, like: str) -> None:
-    """Locks the names with this skeleton until the transaction ends: nobody else can create an account with one.
-
-    There is no row to lock before the first. SQLite has one writer anyway.
-    """
-    if db.dialect.name == "postgresql":
-        db.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"name {like}", 0))))
+def take_name(db: Connection, account_id: int, name: str, at: datetime, former_days: float) -> None:
+    """Checks that an account may have this name from now on, and keeps others from taking it until the transaction
+    ends. Raises Refused as `create`."""
+    like = skeleton(name)
+    names.hold(db, like)
+    holder = find(db, name)
+    if (holder is not None and holder.id != account_id) or name.lower().startswith(ERASED_NAME):
+        raise Refused(ErrorWord.NAME_TAKEN, f"The name {name} is taken. Choose another.")
+    _require_free(db, like, at, former_days, account_id)
 
 
 def create(
-    db: Connection, name: str, password_hash: str, at: datetime, kind: AccountKind = PERSON, *, alike: bool = False
+    db: Connection,
+    name: str,
+    password_hash: str,
+    at: datetime,
+    kind: AccountKind = PERSON,
+    *,
+    alike: bool = False,
+    former_days: float = names.FORMER_NAME_DAYS,
 ) -> int:
     """Creates an account and returns its id. Raises Refused if the name is taken, as that of an erased account is, or
-    (unless `alike`) if it looks like that of another account."""
+    (unless `alike`) as `claimed`."""
     if name.lower().startswith(ERASED_NAME):  # erased accounts are shown under these names
         raise name_taken(name)
     like = None if kind == GUEST else skeleton(name)  # nobody can register a name that looks like a guest's
     if like is not None and not alike:
-        _hold_names(db, like)
-        taken = _alike(db, like)
-        if name.lower() in taken:
+        names.hold(db, like)
+        if name.lower() in names.alike(db, like):
             raise name_taken(name)
-        if taken:
-            raise looks_taken()
+        _require_free(db, like, at, former_days)
     values = {"name": name, "name_key": name.lower(), "skeleton": like, "password_hash": password_hash, "kind": kind}
     try:
         id: int | None = db.scalar(
@@ -151,6 +161,18 @@ def set_kind(db: Connection, account_id: int, kind: AccountKind, at: datetime) -
 
 
 def set_disabled(db: Connection, account_id: int, at: datetime, *, disabled: bool) -> None:
-    """Disables an account, so that it cannot log in, or enables it again; notifies running servers."""
-    db.execute(update(AccountRow).where(AccountRow.id == account_id).values(disabled_at=at if disabled else None))
-    changes.note(db, "account", account_id, at)
+    """Disables an account and its bots, so that they cannot log in; or enables it again, and those of its bots that
+    were disabled with it. Notifies running servers."""
+    mine = or_(AccountRow.id == account_id, AccountRow.owner_id == account_id)
+    since = None if disabled else db.scalar(select(AccountRow.disabled_at).where(AccountRow.id == account_id))
+    _set_disabled_at(db, and_(mine, AccountRow.disabled_at.is_not_distinct_from(since)), at, at if disabled else None)
+
+
+def disable_bots(db: Connection, owner_id: int, at: datetime) -> None:
+    """Disables the bots of an account that is erased, and notifies running servers."""
+    _set_disabled_at(db, and_(AccountRow.owner_id == owner_id, AccountRow.disabled_at.is_(None)), at, at)
+
+
+def _set_disabled_at(db: Connection, which: ColumnElement[bool], at: datetime, since: datetime | None) -> None:
+    for id in db.scalars(update(AccountRow).where(which).values(disabled_at=since).returning(AccountRow.id)).all():
+        changes.note(db, "account", id, at)

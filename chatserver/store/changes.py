@@ -9,7 +9,16 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, sele
 
 from chatserver.events import PERSON, AccountKind
 from chatserver.store.clock import lasts
-from chatserver.store.schema import AccountRow, BanRow, BlockRow, ChangeRow, InvitationRow, TokenRow
+from chatserver.store.schema import (
+    AccountRow,
+    BanRow,
+    BlockRow,
+    ChangeRow,
+    IgnoreRow,
+    InvitationRow,
+    PreferenceRow,
+    TokenRow,
+)
 
 ChangeKind = Literal["room", "account", "token", "certificate", "bans"]
 
@@ -17,9 +26,10 @@ ChangeKind = Literal["room", "account", "token", "certificate", "bans"]
 class AccountNow(Struct, frozen=True):
     """The present state of an account.
 
-    `ban`: why the account is banned from the server; None if it is not banned. `gone`: the account is disabled or
-    erased, or the token that it logged in with is revoked. `invited`, `apart`, `limited`: whether it has invitations,
-    blocks, and limits of its own, to look up.
+    `ban`: why the account, or the owner of a bot, is banned from the server; None if neither is. `gone`: the account is
+    disabled or erased, or the token that it logged in with is revoked. `invited`, `apart`, `limited`, `prefers`,
+    `ignores`: whether it has invitations, blocks, limits of its own, and preferences, and ignores anybody, to look up.
+    `named_at`: since when it has its name and display name; None: from the beginning.
     """
 
     kind: AccountKind
@@ -28,6 +38,11 @@ class AccountNow(Struct, frozen=True):
     invited: bool = False
     apart: bool = False
     limited: bool = False
+    prefers: bool = False
+    ignores: bool = False
+    name: str = ""
+    display: str | None = None
+    named_at: datetime | None = None
 
 
 def note(db: Connection, kind: ChangeKind, subject: int, at: datetime) -> None:
@@ -62,7 +77,7 @@ def since(db: Connection, last: int) -> list[tuple[int, ChangeKind, int]]:
 
 _BAN = (
     select(BanRow.reason)
-    .where(BanRow.account_id == AccountRow.id, BanRow.room_id.is_(None), lasts(BanRow.until))
+    .where(BanRow.account_id.in_((AccountRow.id, AccountRow.owner_id)), BanRow.room_id.is_(None), lasts(BanRow.until))
     .limit(1)
     .scalar_subquery()
 )
@@ -75,6 +90,11 @@ _ACCOUNTS = select(
     exists().where(InvitationRow.account_id == AccountRow.id),
     exists().where(BlockRow.account_id == AccountRow.id) | exists().where(BlockRow.blocked_id == AccountRow.id),
     func.coalesce(AccountRow.commands_per_second, AccountRow.bytes_per_second, AccountRow.connections).is_not(None),
+    exists().where(PreferenceRow.account_id == AccountRow.id),
+    exists().where(IgnoreRow.account_id == AccountRow.id),
+    AccountRow.name,
+    AccountRow.display_name,
+    AccountRow.renamed_at,
 ).where(AccountRow.id.in_(bindparam("ids", expanding=True)))
 _TOKENS = select(TokenRow.id).where(TokenRow.id.in_(bindparam("ids", expanding=True)), TokenRow.revoked_at.is_(None))
 

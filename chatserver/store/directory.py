@@ -6,12 +6,15 @@ from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy.orm import aliased
 
 from chatserver.events import DIRECT, GUEST, AccountKind, Person, RoomFacts, RoomKind
 from chatserver.store.schema import AccountRow, MembershipRow, RoomRow, SessionRow
 
 
 class AccountLine(Struct, frozen=True):
+    """`owner`: the name of the person that a bot belongs to."""
+
     id: int
     name: str
     kind: AccountKind
@@ -19,6 +22,7 @@ class AccountLine(Struct, frozen=True):
     last_seen: datetime | None
     disabled: datetime | None
     erased: datetime | None
+    owner: str | None = None
 
     @property
     def person(self) -> Person:
@@ -45,6 +49,7 @@ class RoomInfo(Struct, frozen=True):
         return RoomFacts(self.id, self.name, self.kind)
 
 
+_OWNER = aliased(AccountRow)
 _ACCOUNT = select(
     AccountRow.id,
     AccountRow.name,
@@ -53,6 +58,7 @@ _ACCOUNT = select(
     AccountRow.last_seen_at,
     AccountRow.disabled_at,
     AccountRow.erased_at,
+    select(_OWNER.name).where(_OWNER.id == AccountRow.owner_id).correlate(AccountRow).scalar_subquery(),
 )
 _MEMBERS = (
     select(func.count())

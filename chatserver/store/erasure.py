@@ -9,11 +9,24 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
 
-from chatserver.events import DIRECT, EDITED, ERASED, MESSAGE, PERSON, Person
-from chatserver.store import changes, clock, rooms
+from chatserver.events import (
+    BOT,
+    DIRECT,
+    EDITED,
+    ERASED,
+    MESSAGE,
+    PERSON,
+    REACTED,
+    RENAMED,
+    UNREACTED,
+    EntryKind,
+    Person,
+)
+from chatserver.store import accounts, changes, clock, ignoring, names, reactions, rooms
 from chatserver.store.accounts import ERASED_NAME
+from chatserver.store.messages import ERASED_VALUES
 from chatserver.store.schema import (
     AccountRow,
     BlockRow,
@@ -22,6 +35,7 @@ from chatserver.store.schema import (
     ErasureRow,
     InvitationRow,
     MembershipRow,
+    PreferenceRow,
     RoomRow,
     SessionRow,
     TokenRow,
@@ -47,7 +61,8 @@ Place = tuple[int, int]
 
 def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     """Makes an account unusable, removes what identifies the person, and begins to remove the rest: their memberships,
-    their addresses and, with `messages`, the text of what they said. What takes more than a step stays `pending`.
+    their addresses, the names that they had and, with `messages`, the text of what they said. What takes more than a
+    step stays `pending`.
 
     The name stays reserved. Notifies running servers.
     """
@@ -56,6 +71,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
         (BlockRow, (BlockRow.account_id == who.id) | (BlockRow.blocked_id == who.id)),
         (TokenRow, TokenRow.account_id == who.id),
         (CertificateRow, CertificateRow.account_id == who.id),
+        (PreferenceRow, PreferenceRow.account_id == who.id),
     ):
         db.execute(delete(table).where(mine))
     # Nobody can write to the account in a direct room any more.
@@ -69,12 +85,16 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     erased = {
         "name": f"{ERASED_NAME}{who.id}",
         "password_hash": None,
-        "kind": PERSON,
+        "kind": BOT if who.kind == BOT else PERSON,  # what a bot said remains a bot's
         "erased_at": at,
         "last_seen_at": None,
+        "owner_id": None,
     }
     db.execute(update(AccountRow).where(AccountRow.id == who.id).values(**erased))
+    names.forget(db, who.id)
+    ignoring.forget(db, who.id)
     changes.note(db, "account", who.id, at)
+    accounts.disable_bots(db, who.id, at)
     db.execute(insert(ErasureRow).values(account_id=who.id, messages=messages))
     step(db, who.id, places(db, who.id, STEP_TEXTS) or [], at)
     db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=None))
@@ -100,9 +120,10 @@ def places(db: Connection, account_id: int, limit: int = PAGE) -> list[Place] | 
     messages = db.scalar(select(ErasureRow.messages).where(ErasureRow.account_id == account_id))
     if messages is None:
         return None
-    if not messages:
+    if not messages and not names.had_others(db, account_id):
         return []
-    rows = db.execute(select(EntryRow.room_id, EntryRow.seq).where(*_is_said(account_id)).limit(limit))
+    kinds = (*_SAID, RENAMED) if messages else (RENAMED,)
+    rows = db.execute(select(EntryRow.room_id, EntryRow.seq).where(*_is_left(account_id, kinds)).limit(limit))
     return sorted((room_id, seq) for room_id, seq in rows)
 
 
@@ -124,7 +145,7 @@ def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) 
     blank = update(SessionRow).where(SessionRow.id.in_(known.limit(STEP_SESSIONS))).values(address="")
     blanked = db.execute(blank).rowcount
     if found:
-        db.execute(_ERASE, [{"in_room": room_id, "with_seq": seq} for room_id, seq in found])
+        _erase_texts(db, found)
     if blanked < STEP_SESSIONS and len(found) < STEP_TEXTS and not places(db, account_id, 1):
         db.execute(delete(ErasureRow).where(ErasureRow.account_id == account_id))
 
@@ -136,13 +157,30 @@ def _leave_some(db: Connection, account_id: int, at: datetime) -> bool:
     return bool(left)
 
 
-def _is_said(account_id: int) -> tuple[Any, ...]:
-    said = EntryRow.kind.in_((MESSAGE, EDITED))
-    return EntryRow.author_id == account_id, said, EntryRow.state.is_distinct_from(ERASED)
+def _erase_texts(db: Connection, found: Sequence[Place]) -> None:
+    """Erases what was said at these places. Reactions among them are no longer counted."""
+    here = tuple_(EntryRow.room_id, EntryRow.seq).in_(list(found))
+    about = select(EntryRow.room_id, EntryRow.target_seq).where(here, EntryRow.kind.in_((REACTED, UNREACTED)))
+    targets: dict[int, set[int]] = {}
+    for room_id, seq in db.execute(about):
+        if seq is not None:
+            targets.setdefault(room_id, set()).add(seq)
+    if targets:  # whoever reacts meanwhile must not keep an older sum
+        db.execute(select(RoomRow.id).where(RoomRow.id.in_(targets)).order_by(RoomRow.id).with_for_update()).all()
+    db.execute(_ERASE, [{"in_room": room_id, "with_seq": seq} for room_id, seq in found])
+    for room_id, seqs in targets.items():
+        reactions.recount(db, room_id, seqs)
+
+
+_SAID: Final[tuple[EntryKind, ...]] = (MESSAGE, EDITED, REACTED, UNREACTED)
+
+
+def _is_left(account_id: int, kinds: Sequence[EntryKind]) -> tuple[Any, ...]:
+    return EntryRow.author_id == account_id, EntryRow.kind.in_(kinds), EntryRow.state.is_distinct_from(ERASED)
 
 
 _ERASE: Final = (
     update(EntryRow)
     .where(EntryRow.room_id == bindparam("in_room"), EntryRow.seq == bindparam("with_seq"))
-    .values(text="", state=ERASED)
+    .values(ERASED_VALUES)
 )

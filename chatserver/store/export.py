@@ -1,10 +1,12 @@
 """Exporting the data of an account: the account itself, and every entry that it wrote."""
 
 from sqlalchemy import Connection, select, tuple_
+from sqlalchemy.orm import aliased
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import DIRECT, Entry, Person, RoomFacts
 from chatserver.portion import WHOLE, Portion, found_size
+from chatserver.store import bots, names, preferences
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.visibility import facts_of, is_own_entry, open_membership
@@ -12,13 +14,17 @@ from chatserver.times import rfc3339
 
 
 def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, str]:
-    """What is stored of an account, each value as text; rooms are separated by blanks. `more_rooms` is there if not all
-    of them fit."""
+    """What is stored of an account, each value as text; rooms, former names, and the bots of a person are separated by
+    blanks, former display names by commas. `more_rooms` is there if not all rooms fit."""
     row = db.execute(
-        select(AccountRow.name, AccountRow.kind, AccountRow.created_at, AccountRow.last_seen_at).where(
-            AccountRow.id == who.id
-        )
+        select(
+            AccountRow.name, AccountRow.display_name, AccountRow.kind, AccountRow.created_at, AccountRow.last_seen_at
+        ).where(AccountRow.id == who.id)
     ).one()
+    owner = aliased(AccountRow)
+    belongs_to = db.scalar(
+        select(owner.name).join(AccountRow, AccountRow.owner_id == owner.id).where(AccountRow.id == who.id)
+    )
     inside = select(RoomRow.name).join(MembershipRow, open_membership(who.id))
     rooms = db.scalars(inside.where(RoomRow.kind != DIRECT, RoomRow.deleted_at.is_(None)).order_by(RoomRow.name)).all()
     shown = portion.head(rooms, lambda name: len(name) + 1)
@@ -29,6 +35,16 @@ def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, 
         "last_seen": rfc3339(row.last_seen_at) if row.last_seen_at else "",
         "rooms": " ".join(shown),
     }
+    known |= {"display": row.display_name} if row.display_name else {}
+    called, shown_as = names.history(db, who.id)
+    known |= {"former_names": " ".join(called)} if called else {}
+    known |= {"former_displays": ", ".join(shown_as)} if shown_as else {}
+    preferred = preferences.find(db, [who.id]).get(who.id)
+    if preferred is not None:
+        chosen = ((name, getattr(preferred, name)) for name in preferences.NAMES)
+        known |= {name: value for name, value in chosen if value is not None}
+    known |= {"owner": belongs_to} if belongs_to else {}
+    known |= {"bots": " ".join(mine)} if (mine := bots.names(db, who.id)) else {}
     return known | ({"more_rooms": "yes"} if len(shown) < len(rooms) else {})
 
 

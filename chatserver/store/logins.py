@@ -6,15 +6,17 @@ from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from chatserver.accountlimits import AS_SET, AccountLimits
+from chatserver.answers import Preferences
 from chatserver.events import Invited, Membership, Person
 from chatserver.scope import Scope
-from chatserver.store import account_limits, changes, invitations, people, tokens
+from chatserver.store import account_limits, changes, ignoring, invitations, people, preferences, tokens
 from chatserver.store.visibility import memberships_of
 
 
 class LoginFacts(Struct, frozen=True):
     """`apart`: the accounts that this one has blocked, or that have blocked it. `scope`: what the token is good for
-    that it logs in with, if it does; where that is one room, no other one is there, and no invitation."""
+    that it logs in with, if it does; where that is one room, no other one is there, and no invitation. `preferences`:
+    None if it has set none. `ignored`: the accounts that it ignores."""
 
     memberships: list[Membership]
     invitations: list[Invited]
@@ -22,19 +24,35 @@ class LoginFacts(Struct, frozen=True):
     account: changes.AccountNow
     limits: AccountLimits = AS_SET
     scope: Scope | None = None
+    preferences: Preferences | None = None
+    ignored: frozenset[int] = frozenset()
 
 
 def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
     """The facts for each person, given with the id of the token that they logged in with, or 0."""
     accounts = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving])
-    memberships = memberships_of(db, {person.id: person for person, _ in arriving})
+    named = {
+        person.id: structs.replace(person, name=account.name or person.name, display=account.display or "")
+        for (person, _), account in zip(arriving, accounts, strict=True)
+    }  # it may have been renamed since it gave its password
+    memberships = memberships_of(db, named)
     both = [(person.id, account) for (person, _), account in zip(arriving, accounts, strict=True)]
     invited = invitations.pending(db, {id for id, account in both if account.invited})  # most have none
     apart = people.blocks(db, {id for id, account in both if account.apart})
     scopes = tokens.scopes(db, {token_id for _, token_id in arriving if token_id})
     limits = account_limits.find(db, {id for id, account in both if account.limited})
+    ignored = ignoring.find(db, {id for id, account in both if account.ignores})
+    preferred = preferences.find(db, {id for id, account in both if account.prefers})
     facts = [
-        LoginFacts(memberships[id], invited.get(id, []), apart.get(id, frozenset()), account, limits.get(id, AS_SET))
+        LoginFacts(
+            memberships[id],
+            invited.get(id, []),
+            apart.get(id, frozenset()),
+            account,
+            limits.get(id, AS_SET),
+            preferences=preferred.get(id),
+            ignored=ignored.get(id, frozenset()),
+        )
         for id, account in both
     ]
     if not scopes:  # most come with a password

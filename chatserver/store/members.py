@@ -3,7 +3,8 @@
 from sqlalchemy import Connection, func, select, update
 
 from chatserver.answers import MemberLine
-from chatserver.events import DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
+from chatserver.events import BOT, DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
+from chatserver.seen import as_seen
 from chatserver.store.schema import AccountRow, MembershipRow, RoomRow
 from chatserver.store.visibility import (
     FIRST_ALLOWED,
@@ -13,6 +14,8 @@ from chatserver.store.visibility import (
     is_apart,
     open_membership,
 )
+
+_IS_BOT = AccountRow.kind == BOT
 
 
 def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[MemberLine]:
@@ -26,16 +29,30 @@ def page(
     """Who is in a room after the name `after`, by name, and how many come after them."""
     if facts.pair is not None:
         both = sorted((name.lower(), id, name) for id, name in facts.pair)
-        lines = [MemberLine(name, MEMBER, id in online) for key, id, name in both if key > after.lower()]
+        known = select(AccountRow.id, _IS_BOT.label("bot"), AccountRow.display_name)
+        more = {row.id: row for row in db.execute(known.where(AccountRow.id.in_(dict(facts.pair))))}
+        lines = [
+            MemberLine(name, MEMBER, id in online, more[id].bot, more[id].display_name or "")
+            for key, id, name in both
+            if key > after.lower()
+        ]
         return lines[:limit], len(lines[limit or len(lines) :])
     rows = db.execute(
-        select(AccountRow.id, AccountRow.name, MembershipRow.role, func.count().over().label("all"))
+        select(
+            AccountRow.id,
+            AccountRow.name,
+            MembershipRow.role,
+            _IS_BOT.label("bot"),
+            AccountRow.display_name,
+            func.count().over().label("all"),
+        )
         .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
         .where(MembershipRow.room_id == facts.id, MembershipRow.left_seq.is_(None), AccountRow.name_key > after.lower())
         .order_by(AccountRow.name_key)
         .limit(limit)
     ).all()
-    return [MemberLine(row.name, row.role, row.id in online) for row in rows], rows[0].all - len(rows) if rows else 0
+    lines = [MemberLine(row.name, row.role, row.id in online, row.bot, row.display_name or "") for row in rows]
+    return lines, rows[0].all - len(rows) if rows else 0
 
 
 def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bool) -> list[Membership]:
@@ -51,6 +68,7 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
             RoomRow.kind,
             RoomRow.last_seq,
             MembershipRow.read_seq,
+            MembershipRow.seen,
             MembershipRow.role,
             FIRST_READABLE.label("floor"),
             FIRST_ALLOWED.label("allowed"),
@@ -68,11 +86,13 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
     found = [
         Membership(
             facts.get(row.id) or RoomFacts(row.id, row.name, row.kind),
-            *(row.last_seq, row.read_seq, row.role),
+            *(row.last_seq, seen.mark, row.role),
             floor=row.floor,
             allowed=row.allowed,
+            runs=seen.runs,
         )
         for row in rows
+        for seen in [as_seen(row.read_seq, row.seen)]
     ]
     return sorted(
         (one for one in found if by_label(one.facts.label(who.id)) > by_label(after)),

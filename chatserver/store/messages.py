@@ -9,147 +9,51 @@ from msgspec import Struct
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person
-from chatserver.store.clock import POSTGRES_NOW, SQLITE_NOW
+from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person, Quote
+from chatserver.store import quotes
 from chatserver.store.entries import append_event
 from chatserver.store.schema import EntryRow, RoomRow, as_sqlite
+from chatserver.store.statements import (
+    AGAIN,
+    JUDGE_SQLITE,
+    LOCK,
+    NO_MESSAGE,
+    PREPARE,
+    RECENT_ENTRIES,
+    STORE_SQLITE,
+)
 from chatserver.store.visibility import RoomAccess
 
-Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "slow"]
+Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 
-AGAIN: Final = "again"
-"""On PostgreSQL, the outcome of a statement for drafts whose room another transaction changed while it waited for the
-lock of the room: it still sees the memberships from before, so the drafts are judged anew."""
+NOTHING: Final = -1
+"""In place of the message that a reply answers: none has the number 0."""
 
-RECENT_ENTRIES: Final = 1000
-"""In a room with a pace, so many entries are searched for the author's last message, so that the search is bounded."""
+ERASED_VALUES: Final = {"text": "", "state": ERASED, "reactions": None, "pinned": None}
+"""What the row of an erased message has."""
 
 
 class Draft(Struct, frozen=True, gc=False):
-    """A message before it is stored."""
+    """A message before it is stored. `of`: the message that it answers; 0: none."""
 
     room_id: int
     author_id: int
     text: str
     client_id: str | None
+    of: int = 0
 
 
 class Verdict(Struct, frozen=True, gc=False):
     """What became of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before. The `seq` of a
-    `slow` one is the room's pace in seconds."""
+    `slow` one is the room's pace in seconds, that of a `no-message` one the message that it answers.
+
+    `quote`: of a reply that was stored now; hidden if not everybody in the room may read the message that it answers.
+    """
 
     outcome: Judgement
     seq: int
     at: datetime
-
-
-# Who may say something, in one place for both databases: the rows of `input`, each with its outcome. Where a room has a
-# pace, an author's second message in a take is too early as well. A removed message is still known by its id: its row
-# has the negative id of its room (see `store.retention`).
-_OUTCOME = """
-CASE WHEN e.seq IS NOT NULL
-     THEN CASE WHEN abs(e.room_id) = i.room_id AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup'
-          ELSE 'id-conflict' END
-     WHEN m.id IS NULL OR r.deleted_at IS NOT NULL THEN 'not-a-member'
-     WHEN m.muted_until > {now} THEN 'muted'
-     WHEN m.blocked THEN 'blocked'
-     WHEN r.pace_seconds > 0 AND m.role = 'member' AND ({earlier} EXISTS (
-         SELECT 1 FROM entry AS p WHERE p.room_id = i.room_id AND p.seq > r.last_seq - {recent}
-         AND p.author_id = i.author_id AND p.kind = '{message}' AND {lately})) THEN 'slow'
-     ELSE 'stored' END AS outcome
-"""
-
-
-def _outcome(now: str, lately: str, *, alone: bool = False) -> str:
-    earlier = "EXISTS (SELECT 1 FROM input AS f WHERE f.room_id = i.room_id AND f.author_id = i.author_id "
-    earlier = "" if alone else earlier + "AND f.ord < i.ord) OR"
-    return _OUTCOME.format(now=now, lately=lately, earlier=earlier, recent=RECENT_ENTRIES, message=MESSAGE)
-
-
-_LATELY = "p.at > {at} - make_interval(secs => r.pace_seconds)"
-_POSTGRES_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"))
-_POSTGRES_ONE_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$5"), alone=True)
-# A Julian day is a float that is exact to a tenth of a millisecond.
-_SQLITE_OUTCOME = _outcome(SQLITE_NOW, "(julianday(?) - julianday(p.at)) * 86400 < r.pace_seconds - 0.001")
-_JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id, r.last_seq, r.last_at, r.pace_seconds, e.seq AS old_seq,
-       e.at AS old_at, {outcome}
-FROM input AS i {joins}
-"""
-
-# One index lookup for each row, whatever the planner assumes about the tables: it may have seen them empty.
-_MEMBER = "m.room_id = i.room_id AND m.account_id = i.author_id AND m.left_seq IS NULL"
-_KNOWN = "e.author_id = i.author_id AND e.client_id = i.client_id AND i.client_id IS NOT NULL"
-_POSTGRES_JOINS = f"""
-LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
-LEFT JOIN LATERAL (SELECT * FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
-"""
-_POSTGRES_ROOM = "LEFT JOIN LATERAL (SELECT * FROM room WHERE id = i.room_id LIMIT 1) AS r ON true"
-_SQLITE_JOINS = f"""
-LEFT JOIN room AS r ON r.id = i.room_id
-LEFT JOIN membership AS m INDEXED BY uq_membership_room_id_account_id_open ON {_MEMBER}
-LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
-"""
-
-# A whole take in one statement: one round trip and one commit. Giving a room its next numbers locks it, in the order of
-# the ids, so that two nodes cannot wait for each other. Everything is read as it was when the statement began. A room
-# that has had new entries since, such as a ban, is not moved, and nothing is stored there (AGAIN): what was judged is
-# still true, and no entry gets a time before that of the last one. The time of an entry is returned unless it is $2.
-_APPEND = f"""
-WITH input AS (
-    SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
-    FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
-), judged AS MATERIALIZED (
-    {_JUDGED.format(outcome=_POSTGRES_OUTCOME, joins=_POSTGRES_ROOM + _POSTGRES_JOINS)}
-), numbered AS MATERIALIZED (
-    SELECT *, CASE outcome WHEN 'stored'
-        THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
-        WHEN 'slow' THEN pace_seconds ELSE old_seq END AS seq, greatest(last_at, $2) AS at
-    FROM judged
-), moved AS (
-    UPDATE room SET last_seq = n.seq, last_at = n.at
-    FROM (
-        SELECT room_id, max(last_seq) AS head, max(seq) AS seq, max(at) AS at FROM numbered WHERE outcome = 'stored'
-        GROUP BY room_id ORDER BY room_id
-    ) AS n
-    WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'stored'))
-    AND room.last_seq = n.head AND room.deleted_at IS NULL RETURNING room.id
-), stored AS (
-    INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at FROM numbered
-    WHERE outcome = 'stored' AND room_id IN (SELECT id FROM moved)
-)
-SELECT CASE WHEN outcome = 'stored' AND room_id NOT IN (SELECT id FROM moved) THEN '{AGAIN}' ELSE outcome END, seq,
-       CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at END
-FROM numbered ORDER BY ord
-"""
-
-# One message alone, the usual case at low rates: a plan with a third of the nodes, each of which takes time to start
-# and to shut down.
-_APPEND_ONE = f"""
-WITH judged AS MATERIALIZED (
-    SELECT e.seq AS old_seq, e.at AS old_at, r.last_seq AS head, r.pace_seconds, {_POSTGRES_ONE_OUTCOME}
-    FROM (SELECT $1 AS room_id, $2 AS author_id, $3 AS text, $4 AS client_id) AS i
-    {_POSTGRES_ROOM} {_POSTGRES_JOINS}
-), moved AS (
-    UPDATE room SET last_seq = last_seq + 1, last_at = greatest(last_at, $5)
-    WHERE id = $1 AND deleted_at IS NULL AND last_seq = (SELECT head FROM judged WHERE outcome = 'stored')
-    RETURNING last_seq, last_at
-), stored AS (
-    INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
-    SELECT $1, last_seq, '{MESSAGE}', $2, $3, $4, last_at FROM moved
-)
-SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN '{AGAIN}' ELSE outcome END,
-       CASE outcome WHEN 'slow' THEN pace_seconds ELSE coalesce(last_seq, old_seq) END,
-       coalesce(nullif(last_at, $5), old_at)
-FROM judged LEFT JOIN moved ON true
-"""
-# Two statements in one round trip, and one transaction: the second sees everything that was committed before the locks.
-_LOCK = "SELECT 1 FROM room WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE"
-_PREPARE = (
-    f"PREPARE append (json, timestamptz) AS {_APPEND}; "
-    f"PREPARE append_one (bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}"
-)
+    quote: Quote | None = None
 
 
 def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
@@ -170,7 +74,31 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
                 raise OperationalError("EXECUTE append", None, error) from error
             except IntegrityError:
                 continue  # the first run is stored already: retry, which finds the other transaction's entry
-    return verdicts
+    return _told(db, drafts, verdicts) if _has_replies(drafts) else verdicts
+
+
+def _has_replies(drafts: Sequence[Draft]) -> bool:
+    return any(draft.of for draft in drafts)
+
+
+def _told(db: Connection, drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts with what only those about replies have."""
+    pairs = list(zip(drafts, verdicts, strict=True))
+    found: dict[tuple[int, int], Quote] = {}
+    replies = [(draft, one.seq) for draft, one in pairs if draft.of and one.outcome == "stored"]
+    for room_id in {draft.room_id for draft, _ in replies}:
+        here = [(draft.of, seq) for draft, seq in replies if draft.room_id == room_id]
+        of_room = quotes.for_all(db, room_id, {of for of, _ in here}, here[0][1])
+        found |= {(room_id, of): quote for of, quote in of_room.items()}
+    told = []
+    for draft, one in pairs:
+        if one.outcome == NO_MESSAGE:
+            told.append(Verdict(NO_MESSAGE, max(draft.of, 0), one.at))
+        elif one.outcome == "stored" and (draft.room_id, draft.of) in found:
+            told.append(Verdict("stored", one.seq, one.at, found[draft.room_id, draft.of]))
+        else:
+            told.append(one)
+    return told
 
 
 def _runs(drafts: Sequence[Draft]) -> list[list[Draft]]:
@@ -181,7 +109,8 @@ def _runs(drafts: Sequence[Draft]) -> list[list[Draft]]:
     for draft in drafts:
         if draft.client_id is not None:
             first = firsts.setdefault((draft.author_id, draft.client_id), draft)
-            if first is not draft and (first.room_id, first.text) != (draft.room_id, draft.text):
+            said = (first.room_id, first.text, first.of)
+            if first is not draft and said != (draft.room_id, draft.text, draft.of):
                 runs.append([])
                 firsts = {(draft.author_id, draft.client_id): draft}
         runs[-1].append(draft)
@@ -217,7 +146,7 @@ def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[V
 
 
 def _as_json(drafts: Sequence[Draft]) -> str:
-    return msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id) for d in drafts]).decode()
+    return msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id, d.of) for d in drafts]).decode()
 
 
 def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
@@ -226,21 +155,22 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
     if cursor is None:
         # Planned once for each connection: planning takes as long as the rest.
         cursor = db.connection.cursor()
-        cursor.execute(_PREPARE)
+        cursor.execute(PREPARE)
         db.info["append"] = cursor
+    statement = "append_replies" if _has_replies(drafts) else "append"
     try:
-        if len(drafts) == 1:
+        if len(drafts) == 1 and not drafts[0].of:
             one = drafts[0]
             said = (one.room_id, one.author_id, one.text, one.client_id, at)
             cursor.execute("EXECUTE append_one (%s, %s, %s, %s, %s)", said)
         else:
-            cursor.execute("EXECUTE append (%s, %s)", (_as_json(drafts), at))
+            cursor.execute(f"EXECUTE {statement} (%s, %s)", (_as_json(drafts), at))
         judged = cursor.fetchall()
         late = [index for index, (outcome, _, _) in enumerate(judged) if outcome == AGAIN]
         if late:
             anew = [drafts[index] for index in late]
             ids = list({draft.room_id for draft in anew})
-            cursor.execute(f"{_LOCK}; EXECUTE append (%s, %s)", (ids, _as_json(anew), at))
+            cursor.execute(f"{LOCK}; EXECUTE {statement} (%s, %s)", (ids, _as_json(anew), at))
             for index, verdict in zip(late, cursor.fetchall(), strict=True):
                 judged[index] = verdict
     except db.dialect.loaded_dbapi.IntegrityError as error:
@@ -248,24 +178,14 @@ def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> l
     return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in judged]
 
 
-# SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).
-_JUDGE_SQLITE = (
-    "WITH input (ord, room_id, author_id, text, client_id) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
-    "value ->> 3 FROM json_each(?))" + _JUDGED.format(outcome=_SQLITE_OUTCOME, joins=_SQLITE_JOINS) + "ORDER BY i.ord"
-)
-_STORE_SQLITE = (
-    f"INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at) VALUES (?, ?, '{MESSAGE}', ?, ?, ?, ?)"
-)
-
-
 def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
     now = as_sqlite(at)
     heads: dict[int, tuple[int, str]] = {}
     rows: list[tuple[Any, ...]] = []
     verdicts = []
-    for _, room_id, author_id, words, client_id, last, last_at, pace, old_seq, old_at, outcome in db.exec_driver_sql(
-        _JUDGE_SQLITE, (_as_json(drafts), now)
-    ):
+    judge = JUDGE_SQLITE[_has_replies(drafts)]
+    judged = db.exec_driver_sql(judge, (_as_json(drafts), now))
+    for _, room_id, author_id, words, client_id, of, last, last_at, pace, old_seq, old_at, outcome in judged:
         if outcome != "stored":
             seq = pace if outcome == "slow" else old_seq or 0
             verdicts.append(Verdict(outcome, seq, at if old_at is None else _from_sqlite(old_at)))
@@ -274,9 +194,9 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
         seq = previous + 1
         heads[room_id] = seq, stamp
         verdicts.append(Verdict(outcome, seq, at if stamp == now else _from_sqlite(stamp)))
-        rows.append((room_id, seq, author_id, words, client_id, stamp))
+        rows.append((room_id, seq, author_id, words, client_id, stamp, of))
     if rows:
-        db.exec_driver_sql(_STORE_SQLITE, rows)
+        db.exec_driver_sql(STORE_SQLITE, rows)
         moved = [(*head, id) for id, head in heads.items()]
         db.exec_driver_sql("UPDATE room SET last_seq = ?, last_at = ? WHERE id = ?", moved)
     return verdicts
@@ -304,6 +224,15 @@ def room_name(db: Connection, room_id: int) -> str | None:
     return db.scalar(select(RoomRow.name).where(RoomRow.id == room_id))
 
 
+def last_by(db: Connection, who: Person, access: RoomAccess) -> int | None:
+    """The seq of the last message of somebody in a room, even if it was erased; None if they have said nothing there
+    lately, or nothing that they may read."""
+    bottom = max(access.floor, access.seq - RECENT_ENTRIES + 1)
+    mine = (EntryRow.author_id == who.id, EntryRow.kind == MESSAGE)
+    query = select(EntryRow.seq).where(EntryRow.room_id == access.facts.id, EntryRow.seq >= bottom, *mine)
+    return db.scalar(query.order_by(EntryRow.seq.desc()).limit(1))
+
+
 def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, at: datetime) -> Entry:
     """Replaces the text of a message. The room must be locked."""
     one = (EntryRow.room_id == access.facts.id, EntryRow.seq == seq)
@@ -318,9 +247,9 @@ def edited_by(db: Connection, access: RoomAccess, seq: int) -> int | None:
 
 
 def erase(db: Connection, who: Person, access: RoomAccess, seq: int, at: datetime) -> Entry:
-    """Deletes the text of a message from the database, if it is there, and all texts it was edited to. The room must be
-    locked."""
+    """Deletes the text of a message from the database, if it is there, and all texts it was edited to. It has no
+    reactions any more, and is not pinned. The room must be locked."""
     room = EntryRow.room_id == access.facts.id
-    db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(text="", state=ERASED))
+    db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(ERASED_VALUES))
     db.execute(update(EntryRow).where(room, EntryRow.target_seq == seq, EntryRow.kind == EDITED).values(text=""))
     return append_event(db, access.facts.id, ERASED, who, at, of=seq)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 
 from chatserver.answers import BanLine
 from chatserver.events import BANNED, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
-from chatserver.store import changes, members
+from chatserver.store import bots, changes, members
 from chatserver.store.clock import NOW, lasts
 from chatserver.store.entries import append_event
 from chatserver.store.rooms import end_membership
@@ -118,12 +118,14 @@ def ban_from_server(
     reason: str,
     at: datetime,
 ) -> None:
-    """Bans an account, or an address or network, from the server; replaces an earlier ban. Notifies running servers."""
+    """Bans an account with its bots, or an address or network, from the server; replaces an earlier ban. Notifies
+    running servers."""
     unban_from_server(db, target, network, at)
     values = {"account_id": target.id if target else None, "network": network}
     db.execute(insert(BanRow).values(**values, until=until, reason=reason, by=by, at=at))
     if target is not None:
         changes.note(db, "account", target.id, at)
+        bots.note_all(db, target.id, at)
 
 
 def unban_from_server(db: Connection, target: Person | None, network: str | None, at: datetime) -> bool:

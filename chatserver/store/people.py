@@ -8,17 +8,21 @@ from sqlalchemy.orm import aliased
 
 from chatserver.answers import UserLine
 from chatserver.errors import no_such_user
-from chatserver.events import Person
+from chatserver.events import BOT, Person
 from chatserver.store import accounts
 from chatserver.store.clock import NOW
+from chatserver.store.names import unknown
 from chatserver.store.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
-from chatserver.store.visibility import direct_name, open_membership
+from chatserver.store.visibility import direct_name, is_called, open_membership
 
 
-def find_person(db: Connection, name: str) -> Person:
-    """The person with this name, in any case. Raises Refused(no-such-user), also if they are disabled or erased."""
+def find_person(db: Connection, who: Person, name: str) -> Person:
+    """The person with this name, in any case. Raises Refused(no-such-user), also if they are disabled or erased; of
+    somebody who had this name it says what they are called now, if `who` may know that."""
     account = accounts.find(db, name)
-    if account is None or account.disabled:
+    if account is None:
+        raise unknown(db, name, who)
+    if account.disabled:
         raise no_such_user(name)
     return account.person
 
@@ -32,18 +36,18 @@ def last_seen(
     rooms that they share with `who` has no away text.
     """
     row = db.execute(
-        select(AccountRow.id, AccountRow.name, AccountRow.last_seen_at).where(
+        select(AccountRow.id, AccountRow.name, AccountRow.last_seen_at, AccountRow.kind, AccountRow.display_name).where(
             AccountRow.name_key == name.lower(), AccountRow.erased_at.is_(None)
         )
     ).one_or_none()
     if row is None:
         return None
     if row.id in apart:
-        return UserLine(row.name, False)
+        return UserLine(row.name, False, bot=row.kind == BOT, display=row.display_name or "")
     text = away.get(row.id, "")
     if text and row.id != who.id and _is_muted_before(db, row.id, who.id):
         text = ""
-    return UserLine(row.name, row.id in online, row.last_seen_at, text)
+    return UserLine(row.name, row.id in online, row.last_seen_at, text, row.kind == BOT, row.display_name or "")
 
 
 def _is_muted_before(db: Connection, account_id: int, viewer_id: int) -> bool:
@@ -120,7 +124,7 @@ def unblock(db: Connection, who: Person, target: Person) -> None:
 
 def _mark_blocked(db: Connection, who: Person, target: Person, *, blocked: bool) -> None:
     """Records the block in their direct room too, where storing a message checks it."""
-    room = select(RoomRow.id).where(RoomRow.name == direct_name(who.id, target.id)).scalar_subquery()
+    room = select(RoomRow.id).where(is_called(direct_name(who.id, target.id))).scalar_subquery()
     db.execute(update(MembershipRow).where(open_membership(target.id, room)).values(blocked=blocked))
 
 

@@ -4,8 +4,8 @@ The rows of a room in `entry` are exactly those from `room.first_seq` to `room.l
 front only, and numbers go on. A room that has lost everything has a `first_seq` behind its `last_seq`.
 
 A retry of a message stays free. The row of a removed message that has an id goes on to hold that id, its number and its
-time, and nothing that was said: its `room_id` is the negative one of its room, its kind `spent`. So the statement that
-stores messages finds it where it looks for any id (see `store.messages`). These rows are removed in turn once they are
+time, and nothing that was said: its `room_id` is the negative one of its room, its kind `spent`. So the statements that
+store messages find it where they look for any id (see `store.statements`). These rows are removed in turn once they are
 older than `id_days`, if that is set.
 
 A step first removes what nobody else locks, and moves `first_seq` last, so that messages to the room wait only for the
@@ -193,7 +193,7 @@ def _first_to_stay(db: Connection, room: Any, rule: Rule, end: int) -> int:
 def remove(db: Connection, room_id: int, first: int, stays: int) -> None:
     """Removes the entries of a room from `first`, its first one, to before `stays`, whatever the rules are."""
     gone = (EntryRow.room_id == room_id, EntryRow.seq >= first, EntryRow.seq < stays)
-    spent = {"room_id": -room_id, "kind": SPENT, "text": "", "state": ERASED}
+    spent = {"room_id": -room_id, "kind": SPENT, "text": "", "state": ERASED, "reactions": None, "pinned": None}
     with oldindex.noted(db):
         db.execute(update(EntryRow).where(*gone, EntryRow.client_id.is_not(None)).values(spent))
         db.execute(delete(EntryRow).where(*gone))

@@ -31,8 +31,9 @@ from chatserver.events import (
     RoomKind,
 )
 from chatserver.roomsettings import PACE, recorded
-from chatserver.store import accounts, clock, members
+from chatserver.store import accounts, clock, ignoring, members
 from chatserver.store.entries import append_event
+from chatserver.store.names import FORMER_NAME_DAYS
 from chatserver.store.people import has_blocked, hold_pair
 from chatserver.store.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
 from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
@@ -192,10 +193,15 @@ def is_default(db: Connection, room_id: int) -> bool:
 
 
 def register(
-    db: Connection, name: str, password_hash: str, default_rooms: list[str], at: datetime
+    db: Connection,
+    name: str,
+    password_hash: str,
+    default_rooms: list[str],
+    at: datetime,
+    former_days: float = FORMER_NAME_DAYS,
 ) -> tuple[Person, list[tuple[RoomFacts, list[Entry]]]]:
-    """Creates an account and adds it to the default rooms. Raises Refused(name-taken)."""
-    person = Person(accounts.create(db, name, password_hash, at), name)
+    """Creates an account and adds it to the default rooms. Raises Refused as `accounts.create`."""
+    person = Person(accounts.create(db, name, password_hash, at, former_days=former_days), name)
     return person, enter_default(db, person, default_rooms, at)
 
 
@@ -319,6 +325,7 @@ def dismiss_guest(db: Connection, who: Person, at: datetime) -> list[tuple[RoomF
     """Ends the account of a guest and removes it from all rooms."""
     left = leave_all(db, who, at)
     db.execute(sql_delete(InvitationRow).where(InvitationRow.account_id == who.id))
+    ignoring.forget(db, who.id)
     db.execute(update(AccountRow).where(AccountRow.id == who.id).values(disabled_at=at))
     return left
 

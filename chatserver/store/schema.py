@@ -75,6 +75,14 @@ class AccountRow(Base):
     """
 
     __tablename__ = "account"
+    __table_args__ = (
+        Index(
+            "ix_account_owner_id",
+            "owner_id",
+            postgresql_where=text("owner_id IS NOT NULL"),
+            sqlite_where=text("owner_id IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))
@@ -162,7 +170,8 @@ class RoomRow(Base):
 class MembershipRow(Base):
     """An interval during which an account is in a room, from `joined_seq` to `left_seq`; open while that is null.
 
-    `blocked`: in a direct room, the other person has blocked this one.
+    `blocked`: in a direct room, the other person has blocked this one. `read_seq`: the read mark. `seen`: what a person
+    has seen behind it; null: nothing, else a JSON array of pairs, the first and the last number of a stretch.
     """
 
     __tablename__ = "membership"
@@ -185,12 +194,13 @@ class MembershipRow(Base):
     joined_seq: Mapped[int] = mapped_column(BigInteger)
     left_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    seen: Mapped[str | None] = mapped_column(Text)
     muted_until: Mapped[datetime | None] = mapped_column(Instant)
     blocked: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
 
 class EntryRow(Base):
-    """An entry of a room's log. `state` is for messages.
+    """An entry of a room's log. `state` is for messages. `target_seq`: the message that it is about, or answers.
 
     `reactions`: to a message, a JSON object with how often each was given; null: none. `pinned`: it is pinned now.
 

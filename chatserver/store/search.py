@@ -60,9 +60,7 @@ def search(
     empty although there is a next one. Raises Refused(slow-down) if nothing at all could be looked at in that time.
     """
     seconds = db.get_execution_options().get("read_seconds", 0)
-    if spent is None:
-        end = monotonic() + seconds * SHARE
-        spent = (lambda: monotonic() > end) if seconds else (lambda: False)
+    spent = spent or deadline(db)
     end_at = None if before is None else EPOCH + timedelta(milliseconds=min(before, 10**14))
     # Within one room, SQLite's index is in the order of the log.
     if access is None or db.dialect.name == "postgresql":
@@ -84,6 +82,13 @@ def search(
     stop = (newest - EPOCH) // timedelta(milliseconds=1) + 1
     _check_progress(before is None or stop < before)
     return _named(db, who, rows), stop
+
+
+def deadline(db: Connection, searches: int = 1) -> Callable[[], bool]:
+    """Says whether the time is spent that a search which begins now may take, if it is one of so many."""
+    seconds = db.get_execution_options().get("read_seconds", 0)
+    end = monotonic() + seconds * SHARE / searches
+    return (lambda: monotonic() > end) if seconds else (lambda: False)
 
 
 def _check_progress(progress: bool) -> None:

@@ -1,6 +1,6 @@
 """Sessions: logins, from where, from when to when, and how they ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, or_, select, text, update
 
+from chatserver.seen import Seen, as_seen
 from chatserver.store.schema import NodeRow, SessionRow, as_sqlite
 
 
@@ -24,13 +25,10 @@ class Opened(Struct, frozen=True):
 
 
 class Closed(Struct, frozen=True):
-    """`read`: by room id, the seq up to which a person has read the room."""
-
     id: str
     account_id: int
     at: datetime
     reason: str
-    read: dict[int, int] = {}
 
 
 Change = Opened | Closed
@@ -45,15 +43,23 @@ _TEXTS = {
     "used": "UPDATE token SET last_used_at = {at[1]} FROM {said} WHERE token.id = CAST(v ->> 0 AS bigint)",
     "closed": """UPDATE session SET disconnected_at = {at[1]}, reason = v ->> 2 FROM {said}
         WHERE session.id = v ->> 0""",
-    "read": """UPDATE membership SET read_seq = CAST(v ->> 2 AS bigint) FROM {said}
-        WHERE account_id = CAST(v ->> 0 AS bigint) AND room_id = CAST(v ->> 1 AS bigint) AND left_seq IS NULL
-        AND read_seq < CAST(v ->> 2 AS bigint)""",
     "seen": "UPDATE account SET last_seen_at = {at[1]} FROM {said} WHERE account.id = CAST(v ->> 0 AS bigint)",
 }
+_MARKS = {
+    "known": """SELECT m.account_id, m.room_id, r.last_seq, m.read_seq, m.seen FROM {said}
+        JOIN membership AS m ON m.account_id = CAST(v ->> 0 AS bigint) AND m.room_id = CAST(v ->> 1 AS bigint)
+        AND m.left_seq IS NULL JOIN room AS r ON r.id = m.room_id""",
+    "marked": """UPDATE membership SET seen = v ->> 3,
+        read_seq = CASE WHEN read_seq < CAST(v ->> 2 AS bigint) THEN CAST(v ->> 2 AS bigint) ELSE read_seq END
+        FROM {said} WHERE account_id = CAST(v ->> 0 AS bigint) AND room_id = CAST(v ->> 1 AS bigint)
+        AND left_seq IS NULL""",
+}
+MARKS = 1000
+"""So many are stored in one statement."""
 _STATEMENTS = {
     dialect: {
         name: text(words.format(said=said, at=[at.format(position) for position in range(5)]))
-        for name, words in _TEXTS.items()
+        for name, words in {**_TEXTS, **_MARKS}.items()
     }
     for dialect, said, at in (
         ("postgresql", "json_array_elements(CAST(:said AS json)) AS t(v)", "CAST(v ->> {} AS timestamptz)"),
@@ -68,7 +74,6 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
     used: dict[int, Any] = {}
     shown: dict[int, Any] = {}
     seen: dict[int, Any] = {}
-    read: dict[tuple[int, int], int] = {}
     for change in changes:
         at = as_sqlite(change.at) if db.dialect.name == "sqlite" else change.at
         seen[change.account_id] = at
@@ -80,17 +85,31 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
                 shown[change.certificate_id] = at
         else:
             said["closed"].append((change.id, at, change.reason))
-            for room_id, seq in change.read.items():
-                mark = (change.account_id, room_id)
-                read[mark] = max(read.get(mark, 0), seq)
     # In the order of ids, so that two nodes rarely deadlock.
     said["used"] = sorted(used.items())
     said["shown"] = sorted(shown.items())
     said["seen"] = sorted(seen.items())
-    said["read"] = [(*mark, seq) for mark, seq in sorted(read.items())]
     for name, values in said.items():
         if values:
-            db.execute(_STATEMENTS[db.dialect.name][name], {"said": msgspec.json.encode(values).decode()})
+            _execute(db, name, values)
+
+
+def mark(db: Connection, marks: Mapping[int, Mapping[int, Seen]]) -> None:
+    """Stores what people have seen, by account and by room, in addition to what is stored. A mark never moves back."""
+    wanted = [(account_id, room_id) for account_id, rooms in sorted(marks.items()) for room_id in sorted(rooms)]
+    for start in range(0, len(wanted), MARKS):
+        changed = []
+        for account_id, room_id, last, read, stored in sorted(_execute(db, "known", wanted[start : start + MARKS])):
+            known = as_seen(read, stored)
+            now = known.union(marks[account_id][room_id].up_to(last))
+            if (now.mark, now.stored) != (read, stored):
+                changed.append((account_id, room_id, now.mark, now.stored))
+        if changed:
+            _execute(db, "marked", changed)
+
+
+def _execute(db: Connection, name: str, values: Sequence[tuple[Any, ...]]) -> Any:
+    return db.execute(_STATEMENTS[db.dialect.name][name], {"said": msgspec.json.encode(values).decode()})
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:

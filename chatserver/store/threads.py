@@ -101,6 +101,8 @@ class Store:
         self.slow_seconds = slow_seconds
         """Calls that take this long in their thread are logged; 0: none."""
         self._slow = Bounded(reactor, SLOW_LINES, self._tell_slow)
+        self.answers_again: Callable[[], None] = lambda: None
+        """Called at the end of each outage: whoever was refused as `unavailable` may try again."""
         self.errors: Counter[str] = Counter()
         """Calls that failed, by what went wrong: one of ERRORS."""
 
@@ -270,6 +272,7 @@ class Store:
             if self._told_away:
                 seconds = round(self._reactor.seconds() - self._away_since, 1)
                 self.log.info("The database answers again. It was away for {seconds} s.", seconds=seconds)
+            self.answers_again()
 
     def _finished(self, call: Call, well: bool, result: Any) -> None:
         """In the thread."""

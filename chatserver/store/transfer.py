@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.errors import Refused
-from chatserver.events import GUEST
-from chatserver.store import accounts, changes
+from chatserver.events import BOT, ERASED, GUEST, MESSAGE, PERSON, PINNED, REACTED, UNPINNED, UNREACTED, AccountKind
+from chatserver.store import accounts, changes, names, reactions
 from chatserver.store.accounts import ERASED_NAME
 from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.wire.hygiene import user_name
@@ -78,8 +78,20 @@ def add(db: Connection, room_id: int, found: Sequence[EntryRead], ids: Mapping[s
                 row["client_id"] = None
             taken.add(mine)
     db.execute(insert(EntryRow), rows)
+    _add_sums(db, room_id, found)
     last = {"last_seq": rows[-1]["seq"], "last_at": rows[-1]["at"]}
     db.execute(update(RoomRow).where(RoomRow.id == room_id).values(last))
+
+
+def _add_sums(db: Connection, room_id: int, found: Sequence[EntryRead]) -> None:
+    """What rows of messages have besides the message: it follows from later entries."""
+    about = {one.seq: one for one in found if one.of is not None}
+    reactions.recount(db, room_id, {one.of for one in about.values() if one.of and one.kind in (REACTED, UNREACTED)})
+    pinned = {one.of: one.kind == PINNED or None for one in about.values() if one.of and one.kind in (PINNED, UNPINNED)}
+    for seq, value in pinned.items():
+        message = (EntryRow.room_id == room_id, EntryRow.seq == seq, EntryRow.kind == MESSAGE)
+        kept = update(EntryRow).where(*message, EntryRow.state.is_distinct_from(ERASED))
+        db.execute(kept.values(pinned=value))
 
 
 def _taken_ids(db: Connection, wanted: Collection[tuple[object, object]]) -> set[tuple[object, object]]:
@@ -126,17 +138,23 @@ def undo(db: Connection, room_id: int, created: Collection[int]) -> bool:
     return False
 
 
-def accounts_of(db: Connection, names: Collection[str], at: datetime, authors: Authors) -> dict[str, tuple[int, bool]]:
-    """For each name an account, and whether it was created here. Raises NoAccount."""
-    return {name: _account(db, name, at, authors) for name in names if name}
+def accounts_of(
+    db: Connection, names: Collection[str], at: datetime, authors: Authors, bots: Collection[str] = ()
+) -> dict[str, tuple[int, bool]]:
+    """For each name an account, and whether it was created here: those of `bots` as bots without an owner. Raises
+    NoAccount."""
+    return {name: _account(db, name, at, authors, BOT if name in bots else PERSON) for name in names if name}
 
 
-def _account(db: Connection, name: str, at: datetime, authors: Authors) -> tuple[int, bool]:
+def _account(db: Connection, name: str, at: datetime, authors: Authors, kind: AccountKind) -> tuple[int, bool]:
     lower = name.lower()
     guest, erased = lower.startswith("~"), lower.startswith(ERASED_NAME)
     found = accounts.find_shown(db, name) if erased else accounts.find(db, name)
     if found is not None and (found.erased or not erased):
         return found.id, False
+    former = None if erased else names.last_holder(db, name)
+    if former is not None:  # who wrote this has another name by now
+        return former.id, False
     if authors == "refuse":
         raise NoAccount(name, f"there is no user {name}")
     if guest:
@@ -146,7 +164,7 @@ def _account(db: Connection, name: str, at: datetime, authors: Authors) -> tuple
     if erased:
         return _create_erased(db, at), True
     try:
-        id = accounts.create(db, user_name(name), "", at, alike=True)
+        id = accounts.create(db, user_name(name), "", at, kind, alike=True)
     except Refused as refused:
         raise NoAccount(name, f"the name {name} cannot be used: {refused.text}") from None
     db.execute(update(AccountRow).where(AccountRow.id == id).values(disabled_at=at, last_seen_at=None))
@@ -185,9 +203,12 @@ def extras(db: Connection, room_id: int) -> dict[str, object]:
 def inside(db: Connection, room_id: int) -> list[dict[str, object]]:
     """Everybody who is in a room, but guests, who are not carried over."""
     query = (
-        select(AccountRow.name, MembershipRow.role, MembershipRow.joined_seq, MembershipRow.read_seq)
+        select(AccountRow.name, MembershipRow.role, MembershipRow.joined_seq, MembershipRow.read_seq, AccountRow.kind)
         .join(AccountRow, AccountRow.id == MembershipRow.account_id)
         .where(MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None), AccountRow.kind != GUEST)
         .order_by(MembershipRow.joined_seq, AccountRow.name)
     )
-    return [{"name": row[0], "role": row[1], "joined": row[2], "read": row[3]} for row in db.execute(query)]
+    return [
+        {"name": row[0], "role": row[1], "joined": row[2], "read": row[3]} | ({"bot": True} if row[4] == BOT else {})
+        for row in db.execute(query)
+    ]

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 from sqlalchemy import URL, Connection, UniqueConstraint
 
 from chatserver.events import EntryKind
-from chatserver.store import rows, verify_words
+from chatserver.store import rows, verify_reactions, verify_seen, verify_words
 from chatserver.store.backup import Progress, silent
 from chatserver.store.database import REMEDIES, check_schema, shown_url
 from chatserver.store.health import Finding
@@ -26,6 +26,7 @@ REPAIRS: Final = {
     "numbers": "Entries were removed or changed outside of the server. Restore a backup, or find out who did it.",
     "heads": "Rooms were changed outside of the server. Restore a backup, or find out who did it.",
     "references": "Rows were removed outside of the server. Restore a backup, or find out who did it.",
+    "reactions": "Messages were changed outside of the server. Restore a backup, or find out who did it.",
     "words": "Back up and restore, which builds the index anew: chatctl backup, then chatctl restore --replace.",
     "ids": "A unique index was missing for a while. Remove one of the rows, or restore a backup.",
     "sessions": "Start the server of that node, which closes them.",
@@ -75,9 +76,14 @@ def verify(url: URL, progress: Progress = silent) -> Iterator[Finding]:
             for room_id, seq in _stream(db, _REMOVED, "removed"):
                 found.add("references", f"the id that is kept of entry {seq} of room {room_id} is wrong")
             _memberships(db, found)
+            for text in verify_seen.problems(lambda query, name: _stream(db, query, name)):
+                found.add("heads", text)
             yield found.finding("numbers", f"{counts['entry']:,} entries in {counts['room']:,} rooms, without a gap")
             yield found.finding("heads", "each room knows its first and last entry")
             yield found.finding("references", "everything that is referred to is there")
+            for text in verify_reactions.problems(lambda query, name: _stream(db, query, name)):
+                found.add("reactions", text)
+            yield found.finding("reactions", "each message has the sums of its reactions")
             for text in index_problems(db):
                 found.add("words", text)
             for text, times in verify_words.problems(db, progress):
@@ -226,6 +232,7 @@ def _references(db: Connection, found: Problems) -> None:
         for key in sorted(table.foreign_keys, key=lambda key: str(key.parent.name)):
             _missing(db, found, table.name, str(key.parent.name), key.column.table.name)
     _missing(db, found, "token", "room_id", "room")
+    _missing(db, found, "account", "owner_id", "account")
 
 
 def _missing(db: Connection, found: Problems, table: str, column: str, other: str) -> None:

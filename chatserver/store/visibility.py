@@ -38,8 +38,10 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case,
 
 from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
 from chatserver.events import DIRECT, GUEST, MEMBER, OPERATOR, PRIVATE, PUBLIC, Membership, Person, Role, RoomFacts
+from chatserver.seen import Run, Seen, as_seen
 from chatserver.store.accounts import find_shown
 from chatserver.store.clock import NOW, lasts
+from chatserver.store.names import unknown
 from chatserver.store.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 
 
@@ -47,7 +49,7 @@ class RoomAccess(Struct, frozen=True):
     """A room as one person sees it now. `role` is None for those who are not in it.
 
     `readable`: whether they may read it; `allowed`: the first entry that they may read, now or as soon as they join;
-    `floor`: the first of those that were not removed; `read`: their read mark.
+    `floor`: the first of those that were not removed; `read`: their read mark; `runs`: what they have seen behind it.
     """
 
     facts: RoomFacts
@@ -64,6 +66,11 @@ class RoomAccess(Struct, frozen=True):
     blocked: bool = False
     invited: bool = False
     allowed: int = 1
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.read, self.runs)
 
     def was_removed(self, seq: int) -> bool:
         """Whether they could read an entry with this number if it had not been removed."""
@@ -151,7 +158,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     """
     if name.startswith("@"):
         return _find_direct(db, who, name, lock=lock)
-    named = and_(RoomRow.name == name, RoomRow.deleted_at.is_(None))
+    named = is_called(name)
     # A statement of its own, and the first one: the next one then sees the state after the wait for the lock. If the
     # room was deleted meanwhile there may be a new one with its name, which is not locked. A hidden room is not locked
     # either: whoever may not know of it does not wait for it, and causes the same statements as if it did not exist.
@@ -162,6 +169,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
             RoomRow,
             MembershipRow.role,
             MembershipRow.read_seq,
+            MembershipRow.seen,
             (MembershipRow.muted_until > NOW).label("muted"),  # null for those who are not muted
             IS_LISTED.label("listed"),
             FIRST_READABLE.label("floor"),
@@ -175,6 +183,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     ).one_or_none()
     if row is None:
         raise no_such_room(name)
+    seen = as_seen(row.read_seq or 0, row.seen)
     may_join = joining and row.invited and not row.banned and who.kind != GUEST
     if not (row.listed or who.kind == OPERATOR or may_join):
         raise no_such_room(name)
@@ -190,10 +199,11 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         row.role,
         row.readable,
         row.floor,
-        row.read_seq or 0,
+        seen.mark,
         bool(row.muted),
         invited=row.invited,
         allowed=row.allowed,
+        runs=seen.runs,
     )
 
 
@@ -220,6 +230,11 @@ def find_readable_room(db: Connection, who: Person, name: str) -> RoomAccess:
     return access
 
 
+def is_called(name: str) -> ColumnElement[bool]:
+    """Whether this is the name of a room in the database. The index of names has no rooms that were deleted."""
+    return and_(RoomRow.name == name, RoomRow.deleted_at.is_(None))
+
+
 def direct_name(one: int, other: int) -> str:
     """The name of the direct room of two accounts, in the database."""
     first, second = sorted((one, other))
@@ -236,7 +251,7 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
     account = find_shown(db, name[1:])
     # Only erased accounts answer to another name than their own: `erased-` and their id.
     if account is None or not (account.erased or account.name.lower() == name[1:].lower()):
-        raise no_such_user(name[1:])
+        raise unknown(db, name[1:], who)
     other = account.person
     if other.id == who.id:
         raise Refused(ErrorWord.NOT_ALLOWED, "A direct room is for two people. Name someone else.")
@@ -244,18 +259,28 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
         raise Refused(ErrorWord.NOT_ALLOWED, "Guests can use only public rooms. Register to talk in private.")
     key, both = direct_name(who.id, other.id), _pair(who, other)
     if lock:
-        db.execute(select(RoomRow.id).where(RoomRow.name == key).with_for_update()).one_or_none()
+        db.execute(select(RoomRow.id).where(is_called(key)).with_for_update()).one_or_none()
     row = db.execute(
-        select(RoomRow.id, RoomRow.last_seq, RoomRow.first_seq, MembershipRow.read_seq, MembershipRow.blocked)
+        select(
+            RoomRow.id,
+            RoomRow.last_seq,
+            RoomRow.first_seq,
+            MembershipRow.read_seq,
+            MembershipRow.seen,
+            MembershipRow.blocked,
+        )
         .join(MembershipRow, open_membership(who.id))
-        .where(RoomRow.name == key)
+        .where(is_called(key))
     ).one_or_none()
     if row is None and account.disabled:
         raise no_such_user(name[1:])
     if row is None:  # there is no room before its first message
         return RoomAccess(RoomFacts(0, key, DIRECT, both), role=MEMBER)
     facts = RoomFacts(row.id, key, DIRECT, both)
-    return RoomAccess(facts, row.last_seq, role=MEMBER, floor=row.first_seq, read=row.read_seq, blocked=row.blocked)
+    seen = as_seen(row.read_seq, row.seen)
+    return RoomAccess(
+        facts, row.last_seq, role=MEMBER, floor=row.first_seq, read=seen.mark, blocked=row.blocked, runs=seen.runs
+    )
 
 
 # All rooms of a person, and what rooms are called
@@ -267,6 +292,7 @@ _MEMBERSHIPS = (
         RoomRow.last_seq,
         MembershipRow.account_id,
         MembershipRow.read_seq,
+        MembershipRow.seen,
         MembershipRow.role,
         MembershipRow.joined_seq,
         FIRST_READABLE.label("floor"),
@@ -293,8 +319,9 @@ def memberships_of(db: Connection, people: Mapping[int, Person]) -> dict[int, li
     facts = _facts(db, [(people[row.account_id], row) for row in rows])
     found: dict[int, list[Membership]] = {id: [] for id in people}
     for row, known in zip(rows, facts, strict=True):
+        seen = as_seen(row.read_seq, row.seen)
         found[row.account_id].append(
-            Membership(known, row.last_seq, row.read_seq, row.role, row.floor, row.joined_seq, row.allowed)
+            Membership(known, row.last_seq, seen.mark, row.role, row.floor, row.joined_seq, row.allowed, seen.runs)
         )
     return found
 

@@ -8,11 +8,12 @@ its lines, and `Framing` is all that changes a dialect's bytes on their way ther
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from chatserver.answers import Answer
+from chatserver.answers import Answer, Preferences
 from chatserver.commands import Command, Tag
 from chatserver.errors import Rejected
 from chatserver.events import Entry, News, RoomFacts
@@ -72,17 +73,46 @@ PLAIN: Final = Plain()
 class Screen(Struct, frozen=True):
     """A person's terminal, and how they want things shown there.
 
-    `columns`: its width. `zone`: the IANA name of the time zone of all times and dates shown, "" for the server's own.
-    `hours`: 12 or 24. `bell`: what makes the terminal sound. Programs have SCREEN.
+    `columns`: its width, 0 if the client has not told it. `zone`: the IANA name of the time zone of all times and dates
+    shown, "" for the server's own. `hours`: 12 or 24. `bell`: what makes the terminal sound. Programs have SCREEN.
     """
 
-    columns: int = 80
+    columns: int = 0
     zone: str = ""
     hours: Literal[12, 24] = 24
     bell: Literal["on", "off", "mentions"] = "off"
 
 
 SCREEN: Final = Screen()
+ASSUMED_COLUMNS: Final = 80
+"""The width that nearly every terminal has at least, for those that do not tell theirs."""
+
+LEAST_COLUMNS: Final = 20
+MOST_COLUMNS: Final = 200
+"""A line that is longer is hard to read."""
+STEP_COLUMNS: Final = 10
+"""Each width costs the server a rendering of its own."""
+
+
+def fitting(columns: int) -> int:
+    """The width to lay lines out for, on a terminal with so many columns; 0: it is not known."""
+    return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS) // STEP_COLUMNS * STEP_COLUMNS if columns else 0
+
+
+def preferred(screen: Screen, preferences: Preferences) -> Screen:
+    """The same terminal, with things shown there as an account wants them."""
+    return Screen(
+        screen.columns,
+        preferences.timezone or SCREEN.zone,
+        12 if preferences.clock == "12" else SCREEN.hours,
+        preferences.bell or SCREEN.bell,
+    )
+
+
+@lru_cache(maxsize=256)
+def assumed(screen: Screen) -> Screen:
+    """The same terminal, as wide as nearly every one is at least, though its client has not told its width."""
+    return structs.replace(screen, columns=ASSUMED_COLUMNS)
 
 
 class Form(Struct, frozen=True):
@@ -104,12 +134,14 @@ class Form(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """What an answer needs to know of its command: its tag, and who sent it (0 and "" before login)."""
+    """What an answer needs to know of its command: its tag, and who sent it (0 and "" before login). `quiet`: the
+    session of a script, see `Session.quiet`."""
 
     tag: Tag | None
     viewer: int
     name: str
     screen: Screen = SCREEN
+    quiet: bool = False
 
 
 class Dialect(Protocol):

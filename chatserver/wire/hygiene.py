@@ -11,10 +11,11 @@ normalising cheap (`overloaded`).
 import re
 from functools import lru_cache
 from typing import Final
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.invisible import MOST_MARKS, cleared, overloaded, unstacked
+from chatserver.wire.displaynames import check_display_name
+from chatserver.wire.invisible import MOST_MARKS, cleared, is_right_to_left, overloaded, unstacked
 from chatserver.wire.lines import Undecodable
 
 MAX_MESSAGE = 4096
@@ -36,30 +37,44 @@ MAX_PASSWORD = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot encode
 _UNSHOWABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _BLANKS: Final = str.maketrans("\t\u2028\u2029", "   ")
+_COUNTING: Final = frozenset('×⨯✕,，、;|"`<>')
+_ENCLOSING: Final = frozenset({"Ps", "Pe", "Pi", "Pf"})  # but for parentheses, as in :)
+_MARKS: Final = frozenset({"Mn", "Mc", "Me"})
 _USER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _GUEST = re.compile(r"~[0-9]{1,18}")
 _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def clean_line(raw: bytes) -> str:
-    """The text of a line as received. Raises Undecodable.
+    """The text of a line as received. Raises Undecodable. For what people type, see `typed.py`."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise not_utf8(raw, error.start) from None
+    if text.isascii() and text.isprintable():  # almost always
+        return text
+    return clean_text(text)
+
+
+def clean_text(text: str) -> str:
+    """The same for a line that is decoded.
 
     A line in which too many marks stand in a row is not normalised. What becomes of it is up to the function below that
     checks the text in question: it can name the problem in an answer that does not end the connection.
     """
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise Undecodable(
-            f"This is not UTF-8: byte 0x{raw[error.start]:02X} at position {error.start + 1} of the line."
-        ) from None
-    if text.isascii() and text.isprintable():  # almost always
-        return text
     text = cleared(text).translate(_BLANKS)
     control = _control_in(text)
     if control is not None:
-        raise Undecodable(f"The line contains the control character 0x{ord(control):02X}. Send only plain text.")
+        raise control_character(control)
     return text if overloaded(text) else normalize("NFC", text)
+
+
+def not_utf8(raw: bytes, at: int) -> Undecodable:
+    return Undecodable(f"This is not UTF-8: byte 0x{raw[at]:02X} at position {at + 1} of the line.")
+
+
+def control_character(char: str) -> Undecodable:
+    return Undecodable(f"The line contains the control character 0x{ord(char):02X}. Send only plain text.")
 
 
 def user_name(text: str) -> str:
@@ -145,18 +160,33 @@ def search_text(text: str) -> str:
 
 
 def reaction_text(text: str) -> str:
-    """One word, such as `+1` or an emoji."""
+    """One word, such as `+1` or an emoji, that cannot be taken for the count of reactions that a terminal shows, and
+    leaves what stands around it in a line of others where and as it is."""
     kept = _limited(text, "reaction", "A reaction", MAX_REACTION)
     if not kept:
         raise Refused(ErrorWord.EMPTY, "A reaction is one word, for example +1.")
     if len(kept.split()) > 1:
         raise Refused(ErrorWord.BAD_COMMAND, "A reaction is one word, for example +1.")
+    if any(char in _COUNTING or (category(char) in _ENCLOSING and char not in "()") for char in kept):
+        raise Refused(
+            ErrorWord.BAD_COMMAND,
+            "A reaction has no square brackets, quotation marks or commas, and no times sign (×).",
+        )
+    if category(kept[0]) in _MARKS:
+        raise Refused(ErrorWord.BAD_COMMAND, "A reaction begins with a letter, a sign or an emoji, not with a mark.")
+    if is_right_to_left(kept):
+        raise Refused(
+            ErrorWord.BAD_COMMAND, "A reaction cannot have letters that are written from right to left. Use an emoji."
+        )
     return kept
 
 
 def display_name(text: str) -> str:
-    """A display name; "" for none."""
-    return " ".join(_limited(text, "display", "A display name", MAX_DISPLAY).split())
+    """A display name; "" for none. See `displaynames.py` for what it may have."""
+    kept = " ".join(_limited(text, "display", "A display name", MAX_DISPLAY).split())
+    if kept:
+        check_display_name(kept)
+    return kept
 
 
 def label_text(text: str) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from typing import Final
-from unicodedata import category, combining, normalize
+from unicodedata import bidirectional, category, combining, normalize
 
 MOST_MARKS: Final = 30
 """In a row, after decomposition: Unicode's Stream-Safe Text Format (UAX #15). The time to normalise a run of marks is
@@ -85,3 +85,12 @@ def overloaded(text: str) -> bool:
 def unstacked(text: str) -> str:
     """The text with no more than MOST_MARKS marks in a row."""
     return _STACKED.sub(r"\1", text) if _PERHAPS[_is_wide(text)].search(text) is not None else text
+
+
+_RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
+
+
+def is_right_to_left(text: str) -> bool:
+    """Whether it has letters that are written from right to left. On some terminals these take the digits and the
+    punctuation behind them to their other side, whoever wrote those."""
+    return not text.isascii() and any(bidirectional(char) in _RIGHT_TO_LEFT for char in text)

@@ -1,5 +1,6 @@
 """Bytes to lines, however the bytes are split into chunks: line ends, limits and the telnet filter."""
 
+import re
 from typing import Final
 
 from msgspec import Struct
@@ -8,6 +9,11 @@ from chatserver.wire.telnet import IAC, Telnet
 
 START: Final = 16
 """How many bytes are enough to recognize a dialect or a foreign protocol."""
+
+
+CTRL_D: Final = 0x04
+_END: Final = re.compile(rb"[\n\x03\x15]\x04")
+"""Ctrl-D at the beginning of a line, or behind what cleared it: Ctrl-C or Ctrl-U."""
 
 
 class TooLong(Struct, frozen=True):
@@ -27,8 +33,8 @@ class Undecodable(Exception):
 class Lines:
     """Takes bytes with `feed` and returns lines with `next`: if the stream breaks, first the lines before the break."""
 
-    __slots__ = ("_after_cr", "_commands", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
-                 "_tail_length", "_telnet", "_trouble")  # fmt: skip
+    __slots__ = ("_commands", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
+                 "_tail_length", "_trouble", "ended", "telnet", "typed")  # fmt: skip
 
     def __init__(self, max_line: int = 8192, max_unended: int = 65536) -> None:
         """Both in bytes; a `max_line` of 0 leaves only the other limit."""
@@ -38,10 +44,13 @@ class Lines:
         self._ready_bytes = 0
         self._tail = bytearray()  # the unfinished line, of which at most _max_line bytes are stored ...
         self._tail_length = 0  # ... and all bytes are counted
-        self._after_cr = False
-        self._telnet = Telnet()
+        self.telnet = Telnet()
         self._commands = 0  # of telnet, since they were last asked for
         self._trouble: str | None = None
+        self.typed = False
+        """Whether a person types the lines, so that a Ctrl-D at the beginning of one is the end of the input."""
+        self.ended = False
+        """There was such an end. What follows it is discarded."""
 
     @property
     def pending(self) -> int:
@@ -50,17 +59,20 @@ class Lines:
 
     def feed(self, data: bytes) -> None:
         """Never raises. Once the stream is broken, it discards everything."""
-        if self._trouble is not None:
+        if self._trouble is not None or self.ended:
             return
         if IAC in data:  # rare
             self._commands += data.count(IAC)
-        data = self._telnet.filter(data)
+        data = self.telnet.filter(data)
+        if CTRL_D in data and self.typed:  # rare
+            data = self._up_to_the_end(data)
         if data:
-            data = self._with_newlines(data)
             for at in range(0, len(data), self._max_unended):
                 self._split(data[at : at + self._max_unended])
-        if self._telnet.trouble is not None and self._trouble is None:
-            self._give_up(self._telnet.trouble)
+        if self.ended:
+            self._take_tail()  # it was cleared
+        if self.telnet.trouble is not None and self._trouble is None:
+            self._give_up(self.telnet.trouble)
 
     def next(self) -> bytes | TooLong | None:
         """The next line without its end, or None if there is none yet. Raises Undecodable, and then always again."""
@@ -94,16 +106,16 @@ class Lines:
 
     def replies(self) -> bytes:
         """Bytes to send to a telnet client. Each call returns only what is new since the last one."""
-        return self._telnet.replies()
+        return self.telnet.replies()
 
-    def _with_newlines(self, data: bytes) -> bytes:
-        """Turns telnet's CR NUL into CR LF, so that the number of bytes stays the same."""
-        if 0 in data:  # rare
-            if self._after_cr and data[0] == 0:
-                data = b"\n" + data[1:]
-            data = data.replace(b"\r\0", b"\r\n")
-        self._after_cr = data.endswith(b"\r")
-        return data
+    def _up_to_the_end(self, data: bytes) -> bytes:
+        """What comes before a Ctrl-D at the beginning of a line."""
+        before = bytes(self._tail[-1:]) or b"\n"
+        found = _END.search(before + data)
+        if found is None:
+            return data
+        self.ended = True
+        return data[: found.start()]
 
     def _split(self, data: bytes) -> None:
         """`data` is at most `_max_unended` bytes long, so only a line that began earlier can exceed that limit."""

@@ -36,15 +36,26 @@ def _reserved(more: tuple[str, ...]) -> frozenset[str]:
     return frozenset(skeleton(name) for name in (*RESERVED, *more))
 
 
+def is_reserved(name: str, more: Iterable[str] = ()) -> bool:
+    """Whether it is one of RESERVED or of `more`, or looks like one."""
+    return skeleton(name) in _reserved(tuple(more))
+
+
 def check_new(name: str, more: Iterable[str] = ()) -> None:
     """Raises Refused(bad-name) for a name that nobody may register; `more`: reserved ones besides RESERVED."""
-    like = skeleton(name)
-    if like in _reserved(tuple(more)):
+    if is_reserved(name, more):
         raise Refused(ErrorWord.BAD_NAME, "This name is reserved, or looks like one that is. Choose another name.")
-    if like.startswith(_ERASED):
+    if skeleton(name).startswith(_ERASED):
         raise Refused(ErrorWord.BAD_NAME, "Erased accounts are shown under such names. Choose another name.")
 
 
 def looks_taken() -> Refused:
     """The refusal of a name whose skeleton is another account's."""
     return Refused(ErrorWord.BAD_NAME, "This name looks like that of another account. Choose one that differs more.")
+
+
+def given_up() -> Refused:
+    """The refusal of a name that another account had until lately, or that looks like it."""
+    return Refused(
+        ErrorWord.BAD_NAME, "Somebody had this name, or one that looks like it, until lately. Choose another name."
+    )

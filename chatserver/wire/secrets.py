@@ -14,6 +14,10 @@ _WORD: Final = re.compile(r"[^\W\d_]{1,7}(?:['’-][^\W\d_]{1,7})?[.,;:!?)]*")
 """An ordinary word: no password on most servers has so few characters, and few have only letters."""
 
 
+def is_token(word: str) -> bool:
+    return _TOKEN.fullmatch(word) is not None
+
+
 def normal(text: str) -> str:
     """Text as `shows` compares it: a message may lose blanks before it is posted."""
     return " ".join(text.split())

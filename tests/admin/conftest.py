@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.process import migrate
 
 PASSWORD = "s3cret-words"
 
+FAST = str(Path(__file__).with_name("fast.toml"))
 CHEAP = "[passwords]\nmemory_kib = 64\ntime_cost = 1\n[limits]\nstrikes = 0\n"
 """Settings for fast password hashes, and without a limit on refused commands."""
 
@@ -59,8 +61,9 @@ class Chatctl:
         return result.stderr
 
     def add(self, *names: str) -> None:
+        """Adds accounts, with fast password hashes."""
         for name in names:
-            self("user", "add", name, "--password-stdin", typed=f"{PASSWORD}\n")
+            self("--config", FAST, "user", "add", name, "--password-stdin", typed=f"{PASSWORD}\n")
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def blocks() -> list[str]:
 
 
 @pytest.fixture
-def typed(tmp_path: Path, postgres_url: str) -> dict[str, str]:
+def typed(tmp_path: Path, empty_postgres_url: str) -> dict[str, str]:
     """What stands for the places of an installation, which has its settings and a database with content."""
     for name in ("etc", "var", "units", "bin", "tmp"):
         (tmp_path / name).mkdir()
@@ -60,7 +60,7 @@ def typed(tmp_path: Path, postgres_url: str) -> dict[str, str]:
         "/var/lib/chatserver": f"{tmp_path}/var",
         "/root/": f"{tmp_path}/tmp/",
         "/tmp/notes": f"{tmp_path}/tmp/notes",
-        "postgresql+psycopg2:///chat": postgres_url,
+        "postgresql+psycopg2:///chat": empty_postgres_url,
         "age1...": "age1",
     }
 

@@ -49,7 +49,7 @@ def test_a_drill(filled: Chatctl, new: Chatctl, tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     assert sorted(path.name for path in tmp_path.glob("chat*")) in (["chat.backup"], ["chat.backup", "chatserver.db"])
     restored = new("restore", str(file))
-    assert "has 5 accounts, 6 rooms and 32 entries, from 20" in restored
+    assert "has 5 accounts, 6 rooms and 41 entries, from 20" in restored
     assert restored.endswith("Check it: chatctl verify\n")
     assert all(line.startswith("ok   ") for line in new("verify").splitlines())
     assert new.json("verify")["ok"] is True
@@ -119,9 +119,9 @@ def test_files(filled: Chatctl, new: Chatctl, tmp_path: Path, monkeypatch: pytes
     assert list(tmp_path.glob("full*")) == []
 
 
-def test_nothing_to_back_up(on: On, tmp_path: Path, database_url: str) -> None:
+def test_nothing_to_back_up(on: On, tmp_path: Path, empty_url: str) -> None:
     """A database that is not there, or that is none of ours, gives no backup, and no file."""
-    chatctl = on(database_url)
+    chatctl = on(empty_url)
     for words in (["backup", str(tmp_path / "a")], ["verify"], ["copy", "--to", f"sqlite:///{tmp_path / 'c.db'}"]):
         assert "Correct --database" in chatctl.fails(*words)
     assert list(tmp_path.iterdir()) == []
@@ -130,11 +130,11 @@ def test_nothing_to_back_up(on: On, tmp_path: Path, database_url: str) -> None:
 def test_copying(filled: Chatctl, new: Chatctl, tmp_path: Path) -> None:
     """A copy says what it compared, and its next step."""
     said = filled.json("copy", "--to", new.database)
-    assert (said["before"], {table["table"]: table["rows"] for table in said["tables"]}["entry"]) == (0, 32)
+    assert (said["before"], {table["table"]: table["rows"] for table in said["tables"]}["entry"]) == (0, 41)
     assert new.json("verify")["ok"] is True
     assert "is not empty" in filled.fails("copy", "--to", new.database)
     text = filled("copy", "--to", f"sqlite:///{tmp_path / 'second.db'}")
-    assert "with 32 entries. Rows and checksums of 11 tables are the same. Next: set server.database to it" in text
+    assert "with 41 entries. Rows and checksums of 14 tables are the same. Next: set server.database to it" in text
     assert "Correct --database" in filled.fails("copy", "--to", "mysql://x")
 
 
@@ -150,7 +150,14 @@ def test_what_is_wrong(filled: Chatctl) -> None:
     assert filled.run("verify", "--json").exit_code == 1
 
 
-@pytest.mark.parametrize("words", [["backup", "{}/x"], ["verify"], ["copy", "--to", "sqlite:///{}/y"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["backup", "{}/x"],
+        pytest.param(["verify"], marks=pytest.mark.slow),
+        pytest.param(["copy", "--to", "sqlite:///{}/y"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_terminal(filled: Chatctl, tmp_path: Path, words: list[str]) -> None:
     """There is a progress bar on a terminal, and only there."""
     line = [str(CHATCTL), "--database", filled.database, *(word.format(tmp_path) for word in words)]

@@ -82,6 +82,7 @@ def test_addresses(chatctl: Chatctl, typed: str, stored: str) -> None:
         ("203.0.113.0/24", "your own address 203.0.113.9."),
     ],
 )
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 def test_too_much(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch, network: str, covered: str) -> None:
     """A ban that covers an operator, the administrator, this host or far too much names whom it hits, and asks for
     --yes."""

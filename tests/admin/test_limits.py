@@ -64,10 +64,10 @@ def test_what_is_no_limit(wrong: str, chatctl: Chatctl) -> None:
     assert chatctl.json("user", "limits", "bot") == {"name": "bot"}
 
 
-def test_a_running_server(database_url: str, server: StartServer, connect: Connect) -> None:
+def test_a_running_server(server_url: str, server: StartServer, connect: Connect) -> None:
     """A running server follows within two seconds, for those who are connected and those who log in."""
-    one = server(database_url, config=CHEAP + "account_commands_per_second = 1\naccount_command_burst = 50\n")
-    chatctl = Chatctl(database_url)
+    one = server(server_url, config=CHEAP + "account_commands_per_second = 1\naccount_command_burst = 50\n")
+    chatctl = Chatctl(server_url)
     bot, ana = connect(one, JsonClient), connect(one, JsonClient)
     bot.register("bot")
     ana.register("ana")

@@ -37,14 +37,15 @@ def test_doors(server: StartServer, tmp_path: Path) -> None:
     key, certificate = write_certificate(tmp_path)
     keys = f"privateKey={key}:certKey={certificate}"
     secure, path = f"ssl:0:interface=127.0.0.1:{keys}", tmp_path / "chat.sock"
-    listen = ["tcp:0:interface=127.0.0.1", secure, "ws:tcp:0:interface=127.0.0.1", f"ws:{secure}", f"unix:{path}"]
+    listen = ["tcp:0:interface=127.0.0.1", secure, "ws:tcp:0:interface=127.0.0.1", f"ws:{secure}", f"unix:{path}",
+              "telnet:tcp:0:interface=127.0.0.1"]  # fmt: skip
     chat = server(config=QUICK + "[server]\nplaintext_login = false\n", listen=listen)
     chat.wait_log("chat.sock")
-    tcp, tls, web, web_tls = (port for _, port in chat.addresses)
+    tcp, tls, web, web_tls, telnet = (port for _, port in chat.addresses)
     plain = {"ok", "endpoint", "connect_ms", "banner_ms", "ping_ms"}
     for endpoint in (
         f"tcp:127.0.0.1:{tcp}", f"tcp:{tcp}:interface=127.0.0.1", f"tcp:{tcp}:interface=0.0.0.0:backlog=10",
-        f"tcp:{tcp}", f"ws:tcp:127.0.0.1:{web}", f"unix:{path}", f"unix:{path}:mode=660",
+        f"tcp:{tcp}", f"ws:tcp:127.0.0.1:{web}", f"unix:{path}", f"unix:{path}:mode=660", f"telnet:tcp:{telnet}",
     ):  # fmt: skip
         assert set(answered(endpoint)) == plain
     for endpoint in (f"ssl:localhost:{tls}", f"ssl:{tls}:{keys}", f"ws:ssl:127.0.0.1:{web_tls}"):

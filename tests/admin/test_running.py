@@ -11,8 +11,8 @@ Running = tuple[ChatServer, Chatctl]
 
 
 @pytest.fixture
-def running(database_url: str, server: StartServer) -> Running:
-    return server(database_url, config=CHEAP), Chatctl(database_url)
+def running(server_url: str, server: StartServer) -> Running:
+    return server(server_url, config=CHEAP), Chatctl(server_url)
 
 
 def named(one: ChatServer, connect: Connect, *names: str) -> list[JsonClient]:

@@ -47,8 +47,8 @@ def serving(one: ChatServer, monkeypatch: pytest.MonkeyPatch) -> Running:
 
 
 @pytest.fixture
-def running(database_url: str, server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Running:
-    return serving(server(database_url, config=CHEAP), monkeypatch)
+def running(server_url: str, server: StartServer, monkeypatch: pytest.MonkeyPatch) -> Running:
+    return serving(server(server_url, config=CHEAP), monkeypatch)
 
 
 def test_listing(running: Running, connect: Connect) -> None:
@@ -116,7 +116,8 @@ def test_doors(
         heard = b""
         while data := person.recv(4096):
             heard += data
-        assert heard.endswith(b"* Back at 18:00.\r\n* An administrator ended your connection.\r\n")
+        end = b"* An administrator ended your connection. Press Enter to leave.\r\n"
+        assert heard.endswith(b"* Back at 18:00.\r\n" + end)
     finally:
         person.close()
         for client in clients:
@@ -207,10 +208,10 @@ def test_audit(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "user-list" not in one.log
 
 
-def test_no_server(database_url: str, server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server(server_url: str, server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a running server the commands fail with one line that says what to do; nothing is left behind by a server
     that stopped, and what one that was killed left behind is replaced by the next one."""
-    one, chatctl = serving(server(database_url, config=CHEAP), monkeypatch)
+    one, chatctl = serving(server(server_url, config=CHEAP), monkeypatch)
     path = control_of(one)
     assert path.stat().st_mode & 0o777 == 0o600
     one.kill()

@@ -110,6 +110,32 @@ def test_every_kind(filled: Chatctl, other: Chatctl, tmp_path: Path, engine: Eng
     assert [tuple(row) for row in stored] == [(kind, words) for kind, words, _ in kinds]
 
 
+def test_answers(
+    filled: Chatctl, other: Chatctl, tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replies answer what they did, and messages have the reactions and pins that follow from the log, in however many
+    steps it is read; what the file says of sums is not needed."""
+    monkeypatch.setattr(transfer, "STEP", 2)
+    lines = export(filled, tmp_path / "a.jsonl", "--id", "6")
+    assert [line for line in lines if "reactions" in line or "re" in line] != []
+    for line in lines:
+        line.pop("reactions", None)
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    other.json("room", "import", str(tmp_path / "a.jsonl"), "--name", "old-words")
+    query = "SELECT seq, kind, text, target_seq, reactions, pinned FROM entry WHERE room_id = {} ORDER BY seq"
+    other_engine = open_ready(parse_url(other.database))
+    found = []
+    for one, room_id in ((engine, 6), (other_engine, 1)):
+        with one.begin() as db:
+            rows = db.exec_driver_sql(query.format(room_id)).all()
+            found.append([(*row[:5], bool(row[5])) for row in rows])
+    other_engine.dispose()
+    assert found[0] == found[1]
+    assert [row[0] for row in found[1] if row[4]] == [2]
+    assert [row[0] for row in found[1] if row[5]] == [3]
+    assert wrong(other) == []
+
+
 def test_in_use(filled: Chatctl, other: Chatctl, tmp_path: Path) -> None:
     """In the new room words are found, numbers go on, a retry is free, and members and their roles are as they were."""
     export(filled, tmp_path / "a.jsonl", "general")
@@ -159,7 +185,7 @@ def test_a_direct_room(filled: Chatctl, other: Chatctl, tmp_path: Path) -> None:
     assert "--name" in other.fails("room", "import", str(tmp_path / "a.jsonl"))
     other.json("room", "import", str(tmp_path / "a.jsonl"), "--name", "two")
     shown = other.json("room", "show", "two")
-    assert (shown["kind"], shown["entries"], len(shown["members"])) == ("private", 2, 2)
+    assert (shown["kind"], shown["entries"], len(shown["members"])) == ("private", 11, 2)
     assert wrong(other) == []
 
 

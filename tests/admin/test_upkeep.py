@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
 from chatserver.admin.main import main
@@ -29,13 +30,13 @@ def findings(chatctl: Chatctl) -> dict[str, bool]:
     return found
 
 
-def test_migrating(database_url: str, on: On) -> None:
+def test_migrating(empty_url: str, on: On) -> None:
     """No other command creates a schema. Migrating twice does no harm."""
-    chatctl = on(database_url)
+    chatctl = on(empty_url)
     for words in (["user", "list"], ["ban", "add", "192.0.2.7"]):
         assert "chatctl migrate" in chatctl.fails(*words)
     assert not all(findings(chatctl).values())
-    if database_url.startswith("postgresql"):
+    if empty_url.startswith("postgresql"):
         assert "is PostgreSQL" in chatctl("migrate", "--sqlite-only")
         assert not all(findings(chatctl).values())
         assert chatctl("migrate") == "The schema is up to date now.\n"
@@ -67,9 +68,9 @@ def test_checking_sqlite(sqlite_url: str, on: On) -> None:
     assert chatctl.json("check")["ok"] is True
 
 
-def test_checking_postgres(postgres_url: str, postgres_server: PostgresServer, on: On) -> None:
+def test_checking_postgres(empty_postgres_url: str, postgres_server: PostgresServer, on: On) -> None:
     """`check` reports if fsync is off, as it is on the tests' own PostgreSQL."""
-    hasty, durable = on(postgres_url), on(postgres_server.url())
+    hasty, durable = on(empty_postgres_url), on(postgres_server.url())
     for chatctl in (hasty, durable):
         chatctl("migrate")
     assert [item for item, ok in findings(hasty).items() if not ok] == ["durability"]
@@ -105,20 +106,29 @@ def run(*words: str, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_precedence(tmp_path: Path) -> None:
+def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for the server: the command line beats the environment, the file, and the default, in this order."""
     for name in ("default", "file", "environment", "option"):
         url = "chatserver" if name == "default" else name
         migrate(f"sqlite:///{tmp_path / url}.db")
     settings = tmp_path / "chatserver.toml"
     settings.write_text('[server]\ndatabase = "sqlite:///file.db"\n')
+    monkeypatch.chdir(tmp_path)
+
+    def checked(*words: str, **environment: str) -> str:
+        result = CliRunner(env={"CHATSERVER_CONFIG": None, "CHATSERVER_DATABASE": None, **environment}).invoke(
+            main, [*words, "check"]
+        )
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
     file = {"CHATSERVER_CONFIG": str(settings)}
     environment = file | {"CHATSERVER_DATABASE": "sqlite:///environment.db"}
-    assert "sqlite:///chatserver.db\n" in run("check", cwd=tmp_path)
-    assert "sqlite:///file.db\n" in run("check", cwd=tmp_path, **file)
-    assert "sqlite:///file.db\n" in run("--config", str(settings), "check", cwd=tmp_path)
-    assert "sqlite:///environment.db\n" in run("check", cwd=tmp_path, **environment)
-    assert "sqlite:///option.db\n" in run("--database", "sqlite:///option.db", "check", cwd=tmp_path, **environment)
+    assert "sqlite:///chatserver.db\n" in checked()
+    assert "sqlite:///file.db\n" in checked(**file)
+    assert "sqlite:///file.db\n" in checked("--config", str(settings))
+    assert "sqlite:///environment.db\n" in checked(**environment)
+    assert "sqlite:///option.db\n" in checked("--database", "sqlite:///option.db", **environment)
 
 
 def test_a_terminal(tmp_path: Path) -> None:
@@ -157,7 +167,8 @@ def test_commands() -> None:
         for one in inner.values():
             assert ("as_json" in {parameter.name for parameter in one.params}) == (name != "example")
     assert {name: set(inner) for name, inner in found.items()} == {
-        "user": {"add", "list", "show", "password", "operator", "disable", "erase", "export", "limits"},
+        "user": {"add", "list", "show", "rename", "password", "operator", "owner", "disable", "erase", "export"}
+        | {"limits"},
         "room": {"list", "show", "delete", "retention", "export", "import"},
         "ban": {"add", "list", "remove"},
         "token": {"add", "list", "revoke"},

@@ -26,6 +26,7 @@ UNDECODED = "a\udcff"
         ("session", "kick", "ana", "--reason", UNDECODED),
     ],
 )
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 def test_bytes_that_are_no_text(chatctl: Chatctl, words: tuple[str, ...]) -> None:
     """An argument that is not UTF-8 is refused in one line, whatever the command wants with it."""
     chatctl.add("ana")

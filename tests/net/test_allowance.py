@@ -6,8 +6,8 @@ import pytest
 from msgspec import structs
 
 from chatserver.accountlimits import AccountLimits
+from chatserver.link import FULL_BYTES
 from chatserver.net.allowance import RETRY_SECONDS
-from chatserver.session import FULL_BYTES
 from chatserver.store import account_limits
 from chatserver.store.transactions import transact
 from tests.net.conftest import OpenHall

@@ -31,7 +31,7 @@ def at(host: str) -> Any:
 
 
 def hall_with(folder: Path, **settings: Any) -> Hall:
-    quiet: Any = {"handshake_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
+    quiet: Any = {"handshake_seconds": 0, "typing_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
     return Hall(folder, Limits(**(quiet | settings)))
 
 
@@ -47,7 +47,8 @@ def test_making_way(tmp_path: Path) -> None:
     hall.settle()
     assert "* Too many connections" in person.lines[-2] + person.lines[-1]
     assert program.events[-1] == {
-        "event": "closing", "reason": "too-many-connections", "text": CROWDED[1], "retry": CROWDED_SECONDS
+        "event": "closing", "reason": "too-many-connections", "text": f"{CROWDED[1]} Connect again.",
+        "retry": CROWDED_SECONDS,
     }  # fmt: skip
     assert browser.wire.taken.startswith(b"HTTP/1.1 503 ")
     assert {person.session.stage, program.session.stage, browser.session.stage} == {Stage.ENDING}
@@ -155,7 +156,7 @@ def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
     hall, client = slowed(tmp_path, pending_connections=2)
     hall.client(address=at(SOMEWHERE))
     hall.client(address=at(CLIENT))
-    assert client.lines == [f"! {CROWDED[1]}"]
+    assert client.lines == [f"! {CROWDED[1]}", "* Press Enter to leave."]
 
 
 # PROXY headers
@@ -218,7 +219,7 @@ def test_others_have_no_header(hall: Hall) -> None:
     assert stranger.lines[0].startswith("* Welcome")
     stranger.send(v1("203.0.113.9"))
     assert addresses(hall) == [CLIENT]
-    assert stranger.lines[-1].startswith("! ")
+    assert stranger.lines[-2].startswith("! ")
 
 
 def test_bans_behind_a_proxy(hall: Hall) -> None:

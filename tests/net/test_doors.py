@@ -7,11 +7,11 @@ import pytest
 from msgspec import structs
 
 from chatserver.config import NO_LIMITS, Limits, Server, Settings
+from chatserver.link import FULL_BYTES
 from chatserver.net import doors
-from chatserver.net.connection import LINGER_SECONDS
 from chatserver.net.line import LineDoor
+from chatserver.net.lingering import LINGER_SECONDS
 from chatserver.net.websocket import WebSocketDoor
-from chatserver.session import FULL_BYTES
 from chatserver.stages import Stage
 from chatserver.wire import websocket
 from tests.net.conftest import OpenHall
@@ -64,9 +64,10 @@ def test_refused_connections(open_hall: OpenHall) -> None:
     hall = open_hall(**limits(connections_per_address=1))
     ana = hall.client(address=SOMEWHERE).come_in("ana")
     refused, page = hall.client(address=SOMEWHERE), hall.browser(address=SOMEWHERE)
-    [line] = refused.lines
+    line, leave = refused.lines
     assert line.startswith("! There are too many connections from your address.")
     assert line.endswith("(too-many-connections)")
+    assert leave == "* Press Enter to leave."
     assert page.wire.taken.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"too many connections from your address" in page.wire.taken
     assert refused.wire.lost
@@ -366,7 +367,8 @@ def test_motd_is_an_event(open_hall: OpenHall) -> None:
 def test_one_system_call_for_each(messages: int, open_hall: OpenHall, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many messages a take has, each recipient costs one `send`, and so does the sender with its answers. The
     batch is framed once for all of them."""
-    hall = open_hall(settings=Settings(limits=Limits(handshake_seconds=0, ping_seconds=0, **NO_LIMITS)))
+    calm = Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0, **NO_LIMITS)
+    hall = open_hall(settings=Settings(limits=calm))
     everybody: list[WebSocketClient] = []
     for number in range(PEOPLE):
         everybody.append(hall.browser().upgrade().come_in(f"user{number}"))

@@ -19,9 +19,9 @@ from chatserver import commands as c
 from chatserver.answers import Answer, Refusal
 from chatserver.errors import ErrorWord, Refused, Rejected
 from chatserver.events import Closing, Entry, News, RoomFacts
+from chatserver.link import FULL_BYTES
 from chatserver.net import doors
 from chatserver.net.door import Door
-from chatserver.session import FULL_BYTES
 from chatserver.stages import Stage
 from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Framing, Rendered, Screen
 from chatserver.wire.dialects import DIALECTS

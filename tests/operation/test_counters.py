@@ -29,7 +29,7 @@ def open_connections(hall: Hall) -> dict[tuple[str, str, str], int]:
 def test_connections_are_counted_by_stage_dialect_and_door(hall: Hall) -> None:
     """Where everybody stands is counted, and nobody any more once all have left."""
     stranger = hall.client()
-    typist = hall.client().type("ana", "s3cret-words", "s3cret-words")
+    typist = hall.client().type("ana", "yes", "s3cret-words", "s3cret-words")
     program = hall.program("bob")
     browser = hall.browser().upgrade()
     page = hall.browser().upgrade().come_in("carla")
@@ -41,7 +41,7 @@ def test_connections_are_counted_by_stage_dialect_and_door(hall: Hall) -> None:
         ("in", "jsonl", "line"): 1,
         ("greeting", "jsonl", "ws"): 1,
         ("in", "jsonl", "ws"): 1,
-        ("password", "text", "line"): 1,
+        ("confirm", "text", "line"): 1,
     }
     assert (seen(hall).accounts, seen(hall).rooms, seen(hall).subscriptions) == (3, 1, 3)
 

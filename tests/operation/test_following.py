@@ -11,6 +11,7 @@ from twisted.internet.defer import ensureDeferred
 
 from chatserver.accountlimits import AccountLimits
 from chatserver.config import Passwords
+from chatserver.link import FULL_BYTES
 from chatserver.net import connections
 from chatserver.net.allowance import Allowance
 from chatserver.net.arrival import ProxyGate
@@ -18,7 +19,6 @@ from chatserver.net.connection import Connection
 from chatserver.net.factory import ChatFactory
 from chatserver.net.line import LineDoor
 from chatserver.passwords import Hasher, hash_nobody
-from chatserver.session import FULL_BYTES
 from chatserver.wire.addresses import Listed
 from tests.operation.reloading import Town
 from tests.support.hall import PASSWORD, Client
@@ -156,7 +156,7 @@ def test_what_is_read_at_once(town: Town) -> None:
     """The window, and the lines and bytes of a turn."""
     ana = town.hall.program("ana")
     town.limits(window=2, turn_lines=3, turn_bytes=100)
-    assert (ana.connection._intake.limited, pings(ana, 50)) == (True, 50)
+    assert (ana.connection.reader.intake.limited, pings(ana, 50)) == (True, 50)
     town.hall.inline.hold()
     ana.send(b'{"cmd":"rooms"}\n' * 10)
     assert len(ana.session.inbox) <= 2
@@ -269,7 +269,7 @@ def test_presence(town: Town) -> None:
 def test_the_time_to_log_in(town: Town) -> None:
     """For connections that come from then on."""
     before = town.hall.client()
-    town.limits(handshake_seconds=5)
+    town.limits(typing_seconds=5)
     after = town.hall.client()
     town.hall.passes(6)
     assert (len(before.lines), "did not log in" in after.lines[-1]) == (1, True)

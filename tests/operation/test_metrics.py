@@ -15,7 +15,7 @@ from chatserver.errors import ErrorWord
 from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
 from chatserver.operation.metrics import Situation, exposition
-from chatserver.processor import BROKEN, OK
+from chatserver.results import BROKEN, OK
 from chatserver.store.threads import ERRORS
 from tests.support.hall import Hall
 from tests.support.observed import seen
@@ -50,7 +50,7 @@ def names(text: str) -> set[str]:
 def busy(hall: Hall) -> Hall:
     """A hall in which something of everything has happened."""
     ana = hall.program("ana-the-user")
-    hall.client().type("bob-the-user", "s3cret-words", "s3cret-words").type("hello everybody")
+    hall.client().type("bob-the-user", "yes", "s3cret-words", "s3cret-words").type("hello everybody")
     ana.post("create", room="room-of-ana").say("a text", room="room-of-ana").post("nonsense")
     hall.browser().upgrade().come_in("carla-the-user").post("quit")
     ana.say("x" * 10_000)
@@ -72,7 +72,7 @@ def test_labels_have_few_values(busy: Hall) -> None:
     for secret in ("-the-user", "room-of", "hello", "s3cret", "local"):
         assert secret not in text, secret
     allowed = {
-        "stage": 6, "dialect": 2, "door": 2, "reason": len(ENDINGS | {OTHER, *REFUSALS, *ERRORS}), "kind": 60,
+        "stage": 9, "dialect": 2, "door": 3, "reason": len(ENDINGS | {OTHER, *REFUSALS, *ERRORS}), "kind": 60,
         "outcome": len({OK, BROKEN, *ErrorWord}), "error": len(ErrorWord), "lane": 2, "pool": 2, "way": 2, "le": 40,
         "version": 1, "python": 1, "endpoint": 10,
     }  # fmt: skip

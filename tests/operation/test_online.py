@@ -137,7 +137,7 @@ def test_kicking_by_name(hall: Hall, audited: list[str]) -> None:
     assert (result["name"], sorted(result["ended"])) == ("ana", ["s1", "s3"])
     assert ana.closing == ["kicked"]
     assert ana.events[-1]["text"] == "An administrator ended your connection: Enough for today."
-    assert also.lines[-1] == "* An administrator ended your connection: Enough for today."
+    assert also.lines[-1] == "* An administrator ended your connection: Enough for today. Press Enter to leave."
     assert bob.closing == []
     assert hall.left == [("ana", "kicked")] * 2
     assert sorted(line for line in audited if line.startswith("act")) == [
@@ -153,7 +153,7 @@ def test_kicking_by_id(hall: Hall) -> None:
         "name": "",
         "ended": ["s2"],
     }
-    assert stranger.lines[-1] == "* An administrator ended your connection."
+    assert stranger.lines[-1] == "* An administrator ended your connection. Press Enter to leave."
     assert kicked(hall, "s1", "Enough!")["name"] == "ana"
     assert ana.closing == ["kicked"]
     assert ana.events[-1]["text"] == "An administrator ended your connection: Enough!"
@@ -187,7 +187,7 @@ def test_announcing(hall: Hall, audited: list[str]) -> None:
     assert announced(hall, "Back at 18:00.\nSee you! ") == {"told": 3}
     for program in (ana, cai):
         assert program.events[-1] == {"event": "notice", "text": "Back at 18:00.\nSee you!"}
-    assert bob.lines[-2:] == ["* Back at 18:00.", "   | See you!"]
+    assert bob.rows[-2:] == ["* Back at 18:00.", "   | See you!"]
     assert stranger.seen == before
     assert audited[-1] == "act address=local act=announce by=root uid=0"
 

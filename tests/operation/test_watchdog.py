@@ -98,6 +98,38 @@ def test_a_processor_that_died(watched: Watched, kind: str) -> None:
     assert watched.feedings(10 * WAITS) == 0
 
 
+def test_one_processor_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One dead processor of the read lane is noticed, although the others serve whoever comes."""
+    hall = Hall(tmp_path, readers=3)
+    watched = Watched(hall, monkeypatch, Pipeline())
+    ana = hall.program("ana")
+    assert watched.feedings(WAITS + 1) >= 3
+    deadly: Any = Deadly()
+    watched.lanes.reads.put(deadly)
+    watched.waits(WAITS / 3)
+    assert ana.post("rooms").answers[-1]["ok"]
+    assert watched.feedings(10 * WAITS) == 0
+    hall.close()
+
+
+def test_one_processor_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is one that waits for something that does not come; once it goes on, all is well again."""
+    hall = Hall(tmp_path, readers=3)
+    watched = Watched(hall, monkeypatch, Pipeline())
+    ana, bob = hall.program("ana"), hall.program("bob")
+    hall.inline.hold()
+    gate = hall.inline._gate
+    ana.post("rooms")
+    hall.inline._gate = None  # others are served
+    watched.waits(WAITS / 3)
+    assert bob.post("rooms").answers[-1]["ok"]
+    assert watched.feedings(10 * WAITS) == 0
+    assert gate is not None
+    gate.callback(None)
+    assert watched.feedings(WAITS) >= 3
+    hall.close()
+
+
 @pytest.mark.parametrize("word", ["say", "rooms"])
 def test_a_lane_that_hangs(watched: Watched, word: str) -> None:
     """Its processor waits for something that does not come, although the database answers others."""

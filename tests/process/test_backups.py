@@ -30,7 +30,7 @@ def same_kind(database_url: str, tmp_path: Path) -> Iterator[str]:
     if database_url.startswith("sqlite"):
         yield f"sqlite:///{tmp_path / 'same.db'}"
         return
-    url = postgres.postgres_url()
+    url = postgres.empty_postgres_url()
     yield url
     postgres.drop_postgres(url)
 

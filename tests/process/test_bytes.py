@@ -10,7 +10,7 @@ from tests.process.load import QUICK, lines, stored
 from tests.support.client import JsonClient, Raw, TextClient
 from tests.support.process import wait_until
 
-PROMPTS = "ana\ns3cret-words\nhello\n/me waves\n/members\n/ping\n/quit\n"
+PROMPTS = "ana\ny\ns3cret-words\ns3cret-words\nhello\n/me waves\n/members\n/ping\n/quit\n"
 
 
 def talk(client: Raw, data: bytes, size: int) -> bytes:
@@ -27,11 +27,15 @@ def test_pieces_of_a_conversation(server: StartServer, connect: Connect, size: i
     output = re.sub(r"\d\d:\d\d", "10:02", talk(connect(chat, Raw), PROMPTS.encode(), size).decode()).split("\r\n")
     assert output == [
         "* Welcome to chatserver. Type your name to log in, or /help.",
-        "* ana is not registered yet. Choose a password to register, or press Enter to pick another name.",
+        "* ana is new here. Register it? (yes/no)",
+        "* Choose a password of at least 8 characters:",
+        "* Type it again:",
         "* Hello ana. You are in general. Type to talk; /help for the rest.",
+        "* Times are in UTC.",
         "[general] 10:02 -- ana joined",
         "* general, 1 here: ana",
         "* The server is here.",
+        "* Goodbye. Press Enter to leave.",
         "",
     ]
     program = lines(
@@ -104,7 +108,7 @@ def test_a_script_that_fails(server: StartServer, connect: Connect) -> None:
     script = connect(chat, Raw)
     script.send(b"/login deploy s3cret-words\n/say nowhere it is out\n")
     script.half_close()
-    assert script.eof().endswith(b"! There is no room nowhere. For a list, use the command rooms.\r\n")
+    assert script.eof().endswith(b"! There is no room nowhere. For a list, use /rooms.\r\n")
     assert [row[1] for row in stored(chat.database)["general"]] == ["joined"]
 
 
@@ -138,13 +142,13 @@ def test_vanishing_in_the_middle(server: StartServer, connect: Connect) -> None:
 
 
 def test_telnet(server: StartServer, connect: Connect) -> None:
-    """Telnet options are refused, and telnet commands never become part of the text."""
+    """Telnet's options are answered, and its commands never become part of the text."""
     chat = server(config=QUICK)
     ana = connect(chat, TextClient)
     assert ana.line() == "* Welcome to chatserver. Type your name to log in, or /help."
     ana.send(b"\xff\xfb\x1f\xff\xfd\x03\xff\xfa\x1f\0\x50\0\x18\xff\xf0an\xff\xf1a\r\0")
-    assert ana.read_until(b"\x03") == b"\xff\xfe\x1f\xff\xfc\x03"
-    ana.expect("* ana is not registered yet.")
+    assert ana.read_until(b"\x03") == b"\xff\xfd\x1f\xff\xfc\x03"
+    ana.expect("* ana is new here.")
 
 
 def test_lines_that_are_too_long(server: StartServer, connect: Connect) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.store import moderation
+from chatserver.store import accounts, moderation
 from chatserver.store.database import open_ready, parse_url
-from chatserver.store.people import find_person
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient
@@ -65,17 +64,19 @@ def ban(database: str, name: str) -> None:
     engine = open_ready(parse_url(database))
 
     def work(db: Connection) -> None:
-        moderation.ban_from_server(db, None, find_person(db, name), None, None, "spam", datetime.now(UTC))
+        account = accounts.find(db, name)
+        assert account is not None
+        moderation.ban_from_server(db, None, account.person, None, None, "spam", datetime.now(UTC))
 
     with engine.begin() as db:
         work(db)
     engine.dispose()
 
 
-def test_steps(wall: WallClock, database_url: str, server: StartServer, connect: Connect) -> None:
+def test_steps(wall: WallClock, server_url: str, server: StartServer, connect: Connect) -> None:
     """While the clock is stepped by hours, back and forth, messages are answered at once, the times of a room's entries
     rise, also after a restart, and nobody is hung up on."""
-    chat = server(database_url, env=wall.env, config=QUICK)
+    chat = server(server_url, env=wall.env, config=QUICK)
     ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
     bob.register("bob")
@@ -97,14 +98,14 @@ def test_steps(wall: WallClock, database_url: str, server: StartServer, connect:
     assert in_order(ats)
 
 
-def test_a_ban_after_a_step(wall: WallClock, database_url: str, server: StartServer, connect: Connect) -> None:
+def test_a_ban_after_a_step(wall: WallClock, server_url: str, server: StartServer, connect: Connect) -> None:
     """After a step back by an hour the server still notices within seconds what another process has changed."""
-    chat = server(database_url, env=wall.env, config=QUICK)
+    chat = server(server_url, env=wall.env, config=QUICK)
     bob = connect(chat, JsonClient)
     bob.register("bob")
     time.sleep(0.2)
     wall.step(-HOUR)
-    ban(database_url, "bob")
+    ban(server_url, "bob")
     assert bob.wait_closing(5.0)["reason"] == "banned"
 
 

@@ -96,9 +96,9 @@ def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect:
 
 
 def test_clients_without_tls_on_a_tls_port(tls: str, server: StartServer, connect: Connect) -> None:
-    """On a TLS port, clients that send nothing or something else are cut off after the handshake deadline; a client
+    """On a TLS port, clients that send nothing or something else are cut off after the time to log in; a client
     above the connection limit is told so over TLS."""
-    config = QUICK + "[limits]\nhandshake_seconds = 1\nconnections_per_address = 3\n"
+    config = QUICK + "[limits]\ntyping_seconds = 1\nconnections_per_address = 3\n"
     chat = server(config=config, listen=[tls])
     silent, other = connect(chat, Raw), connect(chat, Raw)
     other.send(b"GET / HTTP/1.1\r\n\r\n")

@@ -10,11 +10,12 @@ from tests.support.process import wait_until
 
 def test_the_handshake_deadline(server: StartServer, connect: Connect) -> None:
     """A client that misses the login deadline is told so and disconnected; one that has logged in stays."""
-    chat = server(config=QUICK + "[limits]\nhandshake_seconds = 0.5\n")
+    chat = server(config=QUICK + "[limits]\nhandshake_seconds = 0.5\ntyping_seconds = 0.5\n")
     ana, silent, chatty = connect(chat, JsonClient), connect(chat, Raw), connect(chat, JsonClient)
     ana.register("ana")
     chatty.ok("ping")
-    assert silent.eof().endswith(b"* You did not log in in time. Connect again and log in right away.\r\n")
+    end = b"Press Enter, then connect again and log in right away.\r\n"
+    assert silent.eof().endswith(b"* You did not log in in time. " + end)
     assert chatty.wait_closing()["reason"] == "handshake"
     ana.ok("ping")
 
@@ -25,7 +26,9 @@ def test_the_size_of_a_handshake(server: StartServer, connect: Connect, data: by
     chat = server(config=QUICK + "[limits]\nhandshake_bytes = 256\nstrikes = 0\n")
     client = connect(chat, Raw)
     client.send(data)
-    assert client.eof().endswith(b"* You sent too much before logging in. Connect again and log in first.\r\n")
+    end = b"Press Enter, then connect again and log in right away.\r\n"
+    shown = client.eof().replace(b"\r\n   | ", b" ")
+    assert shown.endswith(b"* You sent too much before logging in. " + end)
     ana = connect(chat, TextClient)
     ana.register("ana")
     ana.type("z" * 500)

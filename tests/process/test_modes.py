@@ -30,7 +30,8 @@ def mode(path: Path) -> int:
 def test_made_for_the_owner(server: StartServer, connect: Connect, tmp_path: Path) -> None:
     """Whatever the umask is, only the owner can open the database, its log and exports; a Unix socket is for the group
     too."""
-    chat = server(config=QUICK, listen=[LOOPBACK, f"unix:{tmp_path}/socket", f"unix:{tmp_path}/other:mode=600"])
+    listen = [LOOPBACK, f"unix:{tmp_path}/socket", f"unix:{tmp_path}/other:mode=600"]
+    chat = server(migrated=False, config=QUICK, listen=listen)
     ana = connect(chat, JsonClient)
     ana.register("ana")
     path = Path(str(parse_url(chat.database).database))

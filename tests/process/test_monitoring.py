@@ -26,10 +26,10 @@ METRICS = ("--metrics", LOOPBACK)
 FLOOD = 400
 
 
-def test_the_numbers_are_true(server: StartServer, connect: Connect, database_url: str) -> None:
+def test_the_numbers_are_true(server: StartServer, connect: Connect, server_url: str) -> None:
     """A known number of commands, messages, deliveries, refusals and endings is what a scrape says, and the gauges come
     back to 0 once everybody has left."""
-    chat = server(database_url, config=QUICK, options=METRICS)
+    chat = server(server_url, config=QUICK, options=METRICS)
     monitor = Monitor(chat)
     ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
@@ -199,10 +199,14 @@ def test_no_endpoint_by_default(server: StartServer) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "said"),
     [
-        ("nonsense", r"--metrics nonsense is not an endpoint"),
+        pytest.param("nonsense", r"--metrics nonsense is not an endpoint", marks=pytest.mark.slow),
         ("tcp:port", r"--metrics tcp:port is not an endpoint"),
         ("tcp:{taken}:interface=127.0.0.1", r"Cannot listen on tcp:\d+:interface=127.0.0.1 \(Address already in use\)"),
-        ("unix:/nowhere/metrics.sock", r"Cannot listen on unix:/nowhere/metrics.sock \(No such file or directory\)"),
+        pytest.param(
+            "unix:/nowhere/metrics.sock",
+            r"Cannot listen on unix:/nowhere/metrics.sock \(No such file or directory\)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_wrong_endpoints(tmp_path: Path, endpoint: str, said: str) -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.conftest import Connect, StartServer
-from tests.process.load import QUICK, Talker, check_kept, under_load, wait_for_load
+from tests.process.load import QUICK, Talker, check_kept, stored, under_load, wait_for_load
 from tests.support.client import JsonClient, TextClient
 from tests.support.hanging import stopped
 from tests.support.postgres import PostgresServer
@@ -53,6 +53,46 @@ def test_an_outage_under_load(
     check_kept(database, [*talkers, Talker(cai, "cai", [])])
     assert "The database does not answer" in chat.log
     assert "The database answers again." in chat.log
+
+
+@pytest.mark.slow
+def test_what_people_say_during_an_outage(
+    postgres_server: PostgresServer, database: str, server: StartServer, connect: Connect
+) -> None:
+    """After kill -9 of the database in the middle of what a person types, /retry sends what was refused: everything is
+    stored and heard once, in the order in which it was typed. Who was told of the outage is told of its end, once."""
+    chat = server(database, config=QUICK)
+    ana, cai, bob = connect(chat, TextClient), connect(chat, TextClient), connect(chat, JsonClient)
+    ana.register("ana")
+    cai.register("cai")
+    bob.register("bob")
+    lines = [f"line {number}" for number in range(20)]
+    for line in lines[:5]:
+        ana.type(line)
+    bob.hears(lines[4])
+    ana.send("".join(f"{line}\n" for line in lines[5:10]).encode())
+    postgres_server.kill()
+    for line in lines[10:]:
+        ana.type(line)
+    cai.type("/unread")
+    cai.expect("! The server cannot reach its database.")
+    ana.type("/ping")
+    ana.expect("* The server is here.")
+    kept = ana.seen.replace("\n   | ", " ").count("Your line is kept: /retry sends it again.")
+    assert 10 <= kept <= 15
+
+    postgres_server.start()
+    ana.expect(f"* The database is back. /retry sends what you said meanwhile: {kept} lines.\n")
+    cai.expect("* The database is back.\n")
+    ana.send(b"/retry\nlast\n")
+    bob.hears("last")
+    said = [event["text"] for event in bob.rooms["general"] if event["event"] == "message"]
+    assert said == [*lines, "last"]
+    assert [words for _, kind, words, _ in stored(database)["general"] if kind == "message"] == said
+    ana.type("/retry")
+    ana.expect("* There is nothing to send again.")
+    cai.type("/quit")
+    assert (ana.seen + cai.rest()).count("The database is back.") == 1
 
 
 def test_sessions_that_end_during_an_outage_are_recorded(

@@ -89,7 +89,7 @@ def test_too_many_members(server: StartServer, connect: Connect, limit: str) -> 
     clients[1].register("bob")
     refused = connect(chat, Raw).eof()
     assert refused.startswith(b"! ")
-    assert refused.endswith(b"Try again in 10 seconds. (too-many-connections)\r\n")
+    assert refused.endswith(b"Try again in 10 seconds. (too-many-connections)\r\n* Press Enter to leave.\r\n")
     clients[1].ok("quit")
     clients[1].close()
     wait_until(lambda: connect(chat, Raw).read_line().startswith(b"* Welcome"), what="another connection is accepted")

@@ -58,9 +58,9 @@ class Reader:
         return int(log[-1]["seq"]) if log else 0
 
 
-def test_resuming_at_random_points(database_url: str, server: StartServer, connect: Connect) -> None:
+def test_resuming_at_random_points(server_url: str, server: StartServer, connect: Connect) -> None:
     """A client that is cut off repeatedly, at any byte, while others send, receives every number of each log once."""
-    chat = server(database_url, config=QUICK)
+    chat = server(server_url, config=QUICK)
     ana, bob, cai = (connect(chat, JsonClient) for _ in range(3))
     ana.register("ana")
     bob.register("bob")

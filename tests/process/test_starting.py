@@ -34,6 +34,8 @@ def taken_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
+SLOW = pytest.mark.slow
+"""For cases that go the same way as the first one."""
 MAY_PASS = 1
 """The exit status where starting again later may help."""
 MISCONFIGURED = 78
@@ -54,8 +56,8 @@ def refusal(cwd: Path, *options: str, status: int = MISCONFIGURED) -> str:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("[server", "wrong"),
-        ("[limits]\nmax_line = 5", "max_line"),
+        pytest.param("[server", "wrong", marks=SLOW),
+        pytest.param("[limits]\nmax_line = 5", "max_line", marks=SLOW),
         ("[limits]\nwindow = 'many'", "limits.window"),
     ],
 )
@@ -86,7 +88,9 @@ def test_a_taken_port(tmp_path: Path, taken_port: int) -> None:
     assert "--listen" in message
 
 
-@pytest.mark.parametrize("endpoint", ["nonsense", "tcp:port", "tcp:4000:colour=red", "ws:"])
+@pytest.mark.parametrize(
+    "endpoint", ["nonsense", *(pytest.param(one, marks=SLOW) for one in ("tcp:port", "tcp:4000:colour=red", "ws:"))]
+)
 def test_a_wrong_endpoint(tmp_path: Path, endpoint: str) -> None:
     """The message names the wrong endpoint, and shows a correct one."""
     message = refusal(tmp_path, "--listen", endpoint)
@@ -110,7 +114,15 @@ def test_an_unreachable_database(tmp_path: Path) -> None:
     assert "s3cret" not in message
 
 
-@pytest.mark.parametrize("options", [["--databse", "x"], ["--log-level", "loud"], ["--listen"], ["surplus"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--databse", "x"],
+        pytest.param(["--log-level", "loud"], marks=SLOW),
+        pytest.param(["--listen"], marks=SLOW),
+        pytest.param(["surplus"], marks=SLOW),
+    ],
+)
 def test_a_wrong_option(tmp_path: Path, options: list[str]) -> None:
     """One line says what is wrong with it."""
     assert "--help" in refusal(tmp_path, *options)
@@ -126,10 +138,13 @@ def test_a_wrong_database_url(tmp_path: Path) -> None:
     assert "sqlite:///FILE" in refusal(tmp_path, "--database", "chat.db", "--listen", LOOPBACK)
 
 
-def test_a_schema_that_is_behind(tmp_path: Path, postgres_url: str, server: StartServer, connect: Connect) -> None:
+def test_a_schema_that_is_behind(
+    tmp_path: Path, empty_postgres_url: str, server: StartServer, connect: Connect
+) -> None:
     """The server leaves an old Postgres schema alone and names the command that upgrades it; that command works."""
-    assert "twistd -n chatserver --migrate" in refusal(tmp_path, "--database", postgres_url, "--listen", LOOPBACK)
-    chat = server(postgres_url, migrated=False, options=["--migrate"])
+    url = empty_postgres_url
+    assert "twistd -n chatserver --migrate" in refusal(tmp_path, "--database", url, "--listen", LOOPBACK)
+    chat = server(url, migrated=False, options=["--migrate"])
     connect(chat, JsonClient).register("ana")
 
 

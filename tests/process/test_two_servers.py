@@ -81,11 +81,11 @@ def test_a_start_after_a_crash(database_url: str, server: StartServer, connect: 
     assert name not in str(again.ok("members", room="general"))
 
 
-def test_a_start_after_a_stop(database_url: str, server: StartServer) -> None:
+def test_a_start_after_a_stop(server_url: str, server: StartServer) -> None:
     """A server that stops releases its lease."""
-    chat = server(database_url)
+    chat = server(server_url)
     assert chat.stop() == 0
-    assert query(database_url, "SELECT boot FROM node") == [("",)]
+    assert query(server_url, "SELECT boot FROM node") == [("",)]
     chat.start()
     assert chat.stop() == 0
 

@@ -153,14 +153,14 @@ def history(person: Person, room: str) -> list[Message]:
     return entries
 
 
-def test_promises(database_url: str, server: StartServer) -> None:
+def test_promises(server_url: str, server: StartServer) -> None:
     """Every client receives every room as 1, 2, 3, ...; each acknowledged message is stored once; each command has one
     answer, in order."""
 
     class Here(Promises):
         number = itertools.count()
 
-    Here.server = server(database_url, config=CONFIG)
+    Here.server = server(server_url, config=CONFIG)
     few = settings(
         max_examples=settings.default.max_examples // 5 if settings.default else 20,
         stateful_step_count=30,

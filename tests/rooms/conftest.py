@@ -11,7 +11,7 @@ from chatserver.store import accounts
 from chatserver.store.database import open_engine, open_ready, parse_url
 from tests.support import postgres
 from tests.support.client import JsonClient, Raw
-from tests.support.process import ChatServer
+from tests.support.process import ChatServer, migrate
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -22,7 +22,8 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         url = f"sqlite:///{folder / 'chatserver.db'}"
     else:
         url = postgres.postgres_url()
-    one = open_ready(parse_url(url), migrate=True)
+    migrate(url)
+    one = open_ready(parse_url(url))
     yield one
     one.dispose()
     if request.param == "postgres":

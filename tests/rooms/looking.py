@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 
 from chatserver import commands as c
-from chatserver.store import invitations
+from chatserver.store import invitations, quotes
 from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
 from tests.rooms.model import Message, ModelRoom
 from tests.rooms.world import World
@@ -82,10 +82,20 @@ class Looking:
         elif first is None:
             assert {world.word(who, look(name)) for look in looks} == {"banned"}
         else:
-            log = world.do(who, looks[0](name)).entries
+            looked = world.do(who, looks[0](name))
+            log = looked.entries
             assert [entry.seq for entry in log] == list(range(first, room.seq + 1))
-            assert {entry.seq: (entry.author, entry.text) for entry in log if entry.kind == "message"} == {
-                seq: (one.author, one.text) for seq, one in room.messages.items() if seq >= first
+            said = [entry for entry in log if entry.kind == "message"]
+            seen = {seq: one for seq, one in room.messages.items() if seq >= first}
+            assert {one.seq: (one.author, one.text, one.of, dict(one.reactions)) for one in said} == {
+                seq: (one.author, one.text, one.of, {word: len(by) for word, by in one.given.items()})
+                for seq, one in seen.items()
+            }
+            pinned = world.do(who, c.Pins(room=name)).entries
+            assert [entry.seq for _, entry in pinned] == [seq for seq, one in seen.items() if one.pinned][::-1]
+            quoted = quotes.quoted(world.db, world.people[who], looked.facts.id, said)
+            assert {one.seq: one.quote.text for one in quoted if one.quote} == {
+                seq: seen[one.of].text for seq, one in seen.items() if one.of in seen and not one.erased
             }
             members = world.do(who, looks[1](name)).members
             assert [(line.name, line.role) for line in members] == sorted(room.roles.items())

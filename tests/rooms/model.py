@@ -5,16 +5,34 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Message:
+    """`of`: the message that it answers. `given`: by reaction, who gives it."""
+
     author: str
     text: str
     erased: bool = False
     was: set[str] = field(default_factory=set)
+    of: int = 0
+    given: dict[str, set[str]] = field(default_factory=dict)
+    pinned: bool = False
 
     def change(self, text: str) -> set[str]:
         """Replaces the text. If it is empty, returns all texts that the message had: none of them may be stored now."""
         self.was.add(self.text)
         self.text = text
+        if not text:
+            self.given, self.pinned = {}, False
         return set() if text else self.was
+
+    def react(self, who: str, reaction: str, *, remove: bool) -> bool:
+        """Whether that changed anything."""
+        given = self.given.get(reaction, set())
+        if (who in given) is not remove:
+            return False
+        left = given - {who} if remove else given | {who}
+        self.given[reaction] = left
+        if not left:
+            del self.given[reaction]
+        return True
 
 
 @dataclass

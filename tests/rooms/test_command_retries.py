@@ -51,6 +51,9 @@ class Town:
             self.ok(name, "join", room=self.name("books"))
         self.ok("ana", "say", room=self.name("books"), text="hello")
         self.message = self.clients["ana"].answers[-1]["seq"]
+        self.ok("ana", "say", room=self.name("books"), text="pinned")
+        self.pinned = self.clients["ana"].answers[-1]["seq"]
+        self.ok("ana", "pin", room=self.name("books"), seq=self.pinned)
         self.ok("ana", "mute", room=self.name("books"), name=self.name("dan"))
         self.ok("ana", "ban", room=self.name("books"), name=self.name("eve"))
         self.ok("ana", "create", room=self.name("club"), visibility="private")
@@ -81,7 +84,12 @@ class Town:
             "invite": {"room": self.name("club")} | bob,
             "uninvite": {"room": self.name("club"), "name": self.name("dan")},
             "say": {"room": "@" + self.name("bob"), "text": "psst", "id": "k1"},
+            "reply": books | {"seq": self.message, "text": "hi", "id": "k2"},
             "edit": books | {"seq": self.message, "text": "hullo"},
+            "react": books | {"seq": self.message, "reaction": "+1"},
+            "pin": books | {"seq": self.message},
+            "unpin": books | {"seq": self.pinned},
+            "pins": books,
             "erase": books | {"seq": self.message},
             "history": books,
             "search": {"text": "hello"},
@@ -98,6 +106,9 @@ class Town:
             "unmute": books | {"name": self.name("dan")},
             "block": bob,
             "unblock": bob,
+            "ignore": bob,
+            "unignore": bob,
+            "rename": {"name": self.name("zoe"), "display": "Zoë"},
         }.get(cmd, {})
 
     @property
@@ -127,8 +138,8 @@ def hall(engine: Engine, tmp_path: Path) -> Iterator[Hall]:
     one.engine.dispose()
     one.engine = one.inline._engine = engine
     transact(engine, lambda db: rooms.ensure(db, ["general"], START))
-    handshake = one.connections.handshake
-    one.processors._slow.update({c.Password: handshake.change_password, c.Forget: handshake.forget})
+    sensitive = one.connections.handshake.sensitive
+    one.processors._slow.update({c.Password: sensitive.change_password, c.Forget: sensitive.forget})
     yield one
     one.reconciler.stop()
 
@@ -141,6 +152,7 @@ def test_the_table() -> None:
     assert all(f"| `{name}` |" in commands for name in table())
 
 
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("cmd", NAMES)
 def test_a_retry(hall: Hall, cmd: str) -> None:
     """The second answer is what the table says, and the retry adds no entry."""
@@ -161,11 +173,13 @@ def test_a_retry(hall: Hall, cmd: str) -> None:
 
 
 LEAVING_ENTRIES = {
-    "register", "guest", "forget", "create", "set", "delete", "join", "leave", "say", "edit", "erase", "topic", "role",
-    "kick", "ban", "unban", "mute", "unmute",
+    "register", "guest", "forget", "create", "set", "delete", "join", "leave", "say", "reply", "edit", "erase", "react",
+    "pin", "unpin", "topic", "role", "kick", "ban", "unban", "mute", "unmute",
+    "rename",
 }  # fmt: skip
 ANSWERED_WITH_SEQ = {
-    "create", "set", "join", "say", "edit", "erase", "topic", "role", "ban", "mute", "unmute", "read",
+    "create", "set", "join", "say", "reply", "edit", "erase", "react", "pin", "unpin", "topic", "role", "ban", "mute",
+    "unmute", "read",
 }  # fmt: skip
 
 

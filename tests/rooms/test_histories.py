@@ -222,6 +222,33 @@ class Histories(Looking, RuleBasedStateMachine):
             message.erased = erase
             self.erased |= message.change("" if erase else said)
 
+    @precondition(lambda self: any(room.messages for room in self.rooms.values()))
+    @rule(who=people, data=st.data(), act=st.sampled_from(("reply", "react", "take back", "pin", "unpin")))
+    def respond(self, who: str, data: st.DataObject, act: str) -> None:
+        name = data.draw(st.sampled_from(sorted(name for name, room in self.rooms.items() if room.messages)))
+        room = self.rooms[name]
+        seq = data.draw(st.sampled_from(sorted(room.messages)))
+        message, said, first = room.messages[seq], self.words(), room.first(who)
+        there = first is not None and seq >= first and not (message.erased and act != "unpin")
+        word = data.draw(st.sampled_from(("+1", "-1")))
+        command = {
+            "reply": c.Reply(room=name, seq=seq, text=said),
+            "react": c.React(room=name, seq=seq, reaction=word),
+            "take back": c.React(room=name, seq=seq, reaction=word, remove=True),
+            "pin": c.Pin(room=name, seq=seq),
+            "unpin": c.Unpin(room=name, seq=seq),
+        }[act]
+        if not self.act(who, command, room, "ok" if there else "bad-command"):
+            return
+        if act == "reply":
+            room.seq += 1
+            room.messages[room.seq] = Message(who, said, of=seq)
+        elif "pin" in act:
+            room.seq += message.pinned != (act == "pin")
+            message.pinned = act == "pin"
+        else:
+            room.seq += message.react(who, word, remove=act == "take back")
+
     @rule(who=people, name=rooms, seq=st.integers(0, 40))
     def read(self, who: str, name: str, seq: int) -> None:
         self.act(who, c.Read(room=name, seq=seq), self.rooms.get(name), "ok")

@@ -52,12 +52,19 @@ def _people(answers: Iterable[tuple[str, str]]) -> dict[str, str]:
 HALL = table(
     """
     join, join since, history, search, members         | ok: inside guest outsider invited operator
+    history since, what the topic is                   | ok: inside guest outsider invited operator
     history before and after                           | bad-command: inside guest outsider invited operator banned
     search for nothing                                 | empty: inside guest outsider invited operator banned
-    look, leave, erase, read                           | ok: inside guest
+    look, leave, erase, erase the last, read           | ok: inside guest
+    what was missed                                    | ok: inside guest
     topic, say, say with an id, edit                   | ok: voices guest | muted: muted
+    edit the last, amend                               | ok: voices guest | muted: muted
+    pins                                               | ok: inside guest outsider invited operator
+    reply, react, take back, pin, unpin                | ok: voices guest | muted: muted
+    reply to no message, react to no message           | bad-command: voices guest | muted: muted
+    pin no message                                     | bad-command: voices guest | muted: muted
     edit another's                                     | not-allowed: voices guest | muted: muted
-    edit what is no message                            | bad-command: voices guest | muted: muted
+    edit what is no message, amend what is not there   | bad-command: voices guest | muted: muted
     delete, set, role, kick a moderator, open the past | ok: owner operator | not-allowed: common guest moderator
     ban a moderator, mute a moderator                  | ok: owner operator | not-allowed: common guest moderator
     role of who is out | no-such-user: owner operator | not-allowed: common guest moderator
@@ -81,12 +88,19 @@ DEN = table(
     """
     join, join since                                   | ok: inside invited | invite-only: operator
     look, history, search, members, leave, read        | ok: inside
+    what was missed                                    | ok: inside
+    history since, what the topic is, erase the last   | ok: inside
     erase                                              | ok: inside | bad-command: operator
     history before and after                           | bad-command: inside operator outside
     search for nothing                                 | empty: inside operator outside
     topic, say, say with an id, edit                   | ok: voices | muted: muted
+    edit the last, amend                               | ok: voices | muted: muted
+    pins                                               | ok: inside
+    reply, react, take back, pin, unpin                | ok: voices | muted: muted
+    reply to no message, react to no message           | bad-command: voices | muted: muted
+    pin no message                                     | bad-command: voices | muted: muted
     edit another's                                     | not-allowed: voices | muted: muted
-    edit what is no message                            | bad-command: voices | muted: muted
+    edit what is no message, amend what is not there   | bad-command: voices | muted: muted
     delete, set, role, kick a moderator                | ok: owner operator | not-allowed: common moderator
     ban a moderator, mute a moderator                  | ok: owner operator | not-allowed: common moderator
     role of who is out                                 | no-such-user: owner operator | not-allowed: common moderator
@@ -112,9 +126,14 @@ HOW = {"history before and after": "bad-command", "search for nothing": "empty"}
 _DIRECT = dict.fromkeys(acts("@rival"), "direct-room") | HOW | {
     "join": "ok", "join since": "ok", "look": "ok", "say": "ok", "say with an id": "ok", "edit": "ok", "erase": "ok",
     "edit another's": "not-allowed", "edit what is no message": "bad-command", "read": "ok", "history": "ok",
-    "search": "ok", "members": "ok",
+    "what was missed": "ok",
+    "search": "ok", "members": "ok", "edit the last": "ok", "amend": "ok", "amend what is not there": "bad-command",
+    "erase the last": "ok", "history since": "ok", "reply": "ok", "reply to no message": "bad-command", "react": "ok",
+    "take back": "ok", "react to no message": "bad-command", "pin": "ok", "unpin": "ok",
+    "pin no message": "bad-command", "pins": "ok",
 }  # fmt: skip
-_UNHEARD = dict.fromkeys(("say", "say with an id", "edit", "edit another's", "edit what is no message"), "blocked")
+_WRITING = ("say", "reply", "edit", "amend", "react", "take back", "pin", "unpin")
+_UNHEARD = dict.fromkeys((act for act in _DIRECT if act.startswith(_WRITING) and act != "pins"), "blocked")
 
 # In a direct room there are no roles; a guest has no direct rooms.
 RIVAL = (
@@ -185,9 +204,9 @@ def test_a_message_that_is_hidden(engine: Engine) -> None:
         town = Town(db)
         hidden, nothing = town.said["den", "owner"], 10**6
         for who in ("member", "moderator", "operator"):
-            for act in ("edit another's", "erase another's"):
+            for act in ("edit another's", "erase another's", "reply", "react", "take back", "pin", "unpin"):
                 told = [str(town.told(who, acts("den", anothers=seq)[act])) for seq in (hidden, nothing)]
-                assert told[0].replace(f"seq {hidden}.", f"seq {nothing}.") == told[1], (act, who)
+                assert told[0].replace(f"#{hidden}.", f"#{nothing}.") == told[1], (act, who)
 
 
 def test_names_of_the_erased(engine: Engine) -> None:
@@ -211,7 +230,7 @@ def test_names_of_the_erased(engine: Engine) -> None:
                     c.Who(name=shown), c.Block(name=shown), c.Unblock(name=shown), c.Invite(room="den", name=shown),
                     c.Uninvite(room="den", name=shown), c.Kick(room="den", name=shown), c.Ban(room="den", name=shown),
                     c.Unban(room="den", name=shown), c.Mute(room="den", name=shown), c.Unmute(room="den", name=shown),
-                    c.Role(room="den", name=shown, role="member"),
+                    c.Role(room="den", name=shown, role="member"), c.Ignore(name=shown), c.Unignore(name=shown),
                 ):  # fmt: skip
                     if who == "owner":
                         assert town.word(who, command) == "no-such-user", command
@@ -220,6 +239,8 @@ def test_names_of_the_erased(engine: Engine) -> None:
 ANYWHERE: dict[str, tuple[c.Command, str, str, str]] = {
     "rooms": (c.Rooms(), "ok", "ok", "ok"),
     "unread": (c.Unread(), "ok", "ok", "ok"),
+    "read all": (c.ReadAll(), "ok", "ok", "ok"),
+    "mentions": (c.Mentions(), "ok", "ok", "ok"),
     "search": (c.Search(text="words"), "ok", "ok", "ok"),
     "search for nothing": (c.Search(text="?!"), "empty", "empty", "empty"),
     "export": (c.Export(), "ok", "ok", "ok"),
@@ -233,6 +254,18 @@ ANYWHERE: dict[str, tuple[c.Command, str, str, str]] = {
     "block": (c.Block(name="prey"), "ok", "ok", "ok"),
     "block nobody": (c.Block(name="nobody"), "no-such-user", "no-such-user", "no-such-user"),
     "unblock": (c.Unblock(name="prey"), "ok", "ok", "ok"),
+    "ignore": (c.Ignore(name="prey"), "ok", "ok", "ok"),
+    "ignore nobody": (c.Ignore(name="nobody"), "no-such-user", "no-such-user", "no-such-user"),
+    "whom one ignores": (c.Ignore(), "ok", "ok", "ok"),
+    "unignore": (c.Unignore(name="prey"), "ok", "ok", "ok"),
+    "prefer": (c.Prefer(timezone="Europe/Berlin", clock="12", bell="on"), "ok", "ok", "ok"),
+    "prefer what is no zone": (c.Prefer(timezone="Nowhere/Else"), "bad-command", "bad-command", "bad-command"),
+    "what one prefers": (c.Prefer(), "ok", "ok", "ok"),
+    "rename": (c.Rename(name="zoe"), "not-allowed", "ok", "ok"),
+    "rename like somebody": (c.Rename(name="PREY"), "not-allowed", "name-taken", "name-taken"),
+    "rename like the server": (c.Rename(name="admin"), "not-allowed", "bad-name", "bad-name"),
+    "have a display name": (c.Rename(display="Zoe"), "not-allowed", "ok", "ok"),
+    "rename to nothing": (c.Rename(), "not-allowed", "bad-command", "bad-command"),
     "bans": (c.Bans(), "not-allowed", "not-allowed", "ok"),
     "ban": (c.Ban(name="prey"), "not-allowed", "not-allowed", "ok"),
     "ban a guest": (c.Ban(name="~guest"), "not-allowed", "not-allowed", "ok"),
@@ -283,7 +316,7 @@ def test_strangers(command: type[c.Command]) -> None:
         "new": "n",
         "seq": 1,
     }
-    fields["role"] = "member"
+    fields |= {"role": "member", "reaction": "+1"}
     asked = command(**{name: value for name, value in fields.items() if name in command.__struct_fields__})
     words = {}
     for stage in (Stage.GREETING, Stage.IN):

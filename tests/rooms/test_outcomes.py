@@ -15,6 +15,7 @@ from chatserver.handlers import READS, WRITES
 from chatserver.handlers import accounts as handlers_accounts
 from chatserver.handlers.accounts import forget
 from chatserver.handlers.outcome import Ask, HangUp, Hears, Outcome, TurnTo
+from chatserver.seen import Seen
 from chatserver.store import accounts, erasure
 from chatserver.store.visibility import memberships
 from tests.rooms.world import World, undone
@@ -36,20 +37,22 @@ def announced(outcome: Outcome) -> list[tuple[str, list[tuple[int, str]]]]:
     return [(one.facts.name, [(entry.seq, entry.kind) for entry in one.entries]) for one in outcome.announced]
 
 
-def as_person(world: World, who: str, command: c.Command, shown: dict[int, int]) -> Outcome:
+def as_person(world: World, who: str, command: c.Command, seen: dict[int, Seen]) -> Outcome:
     """The outcome of a command by somebody at a terminal; `World` runs those of programs."""
-    return {**WRITES, **READS}[type(command)](world.db, Ask(world.people[who], world.at, shown=shown), command)
+    return {**WRITES, **READS}[type(command)](
+        world.db, Ask(world.people[who], world.at, seen=seen, for_people=True), command
+    )
 
 
 def test_entering(world: World) -> None:
-    """Creating, joining and looking turn a person to the room, which they have seen up to its new head."""
+    """Creating, joining and looking turn a person to the room."""
     created = world.outcome("cai", c.Create(room="chess"))
     assert announced(created) == [("chess", [(1, CREATED)])]
-    assert created.turn_to == TurnTo(created.announced[0].facts, 1)
+    assert created.turn_to == TurnTo(created.announced[0].facts)
     joined = world.outcome("cai", c.Join(room="books"))
     assert announced(joined) == [("books", [(3, JOINED)])]
     assert joined.turn_to is not None
-    assert joined.turn_to == TurnTo(joined.announced[0].facts, 3)
+    assert joined.turn_to == TurnTo(joined.announced[0].facts)
     again = world.outcome("cai", c.Join(room="books"))
     assert (again.announced, again.turn_to) == ([], joined.turn_to)
     hears = Hears(joined.turn_to.facts, 3, 3)
@@ -155,7 +158,7 @@ def test_a_direct_room_that_does_not_exist_yet(world: World) -> None:
     outcome = world.outcome("ana", c.Join(room="@bob"))
     assert outcome.turn_to is not None
     assert (outcome.turn_to.facts.id, outcome.turn_to.facts.label(world.people["ana"].id)) == (0, "@bob")
-    assert (outcome.turn_to.seen, outcome.announced) == (0, [])
+    assert outcome.announced == []
 
 
 def test_people_are_shown_what_they_missed(world: World) -> None:
@@ -166,7 +169,7 @@ def test_people_are_shown_what_they_missed(world: World) -> None:
     assert access is not None
     person = as_person(world, "bob", c.Look(room="@ana"), {}).answer
     assert person == Looked("@ana")
-    joined = as_person(world, "bob", c.Join(room="books"), {access.facts.id: 3}).answer
+    joined = as_person(world, "bob", c.Join(room="books"), {access.facts.id: Seen(3)}).answer
     assert isinstance(joined, Joined)
     assert (joined.names, joined.unread) == (["ana"], 1)
     assert joined.recent is not None

@@ -33,7 +33,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'target.db'}"
         return
-    url = postgres.postgres_url()
+    url = postgres.empty_postgres_url()
     yield url
     postgres.drop_postgres(url)
 

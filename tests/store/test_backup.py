@@ -90,7 +90,7 @@ def check_use(engine: Engine) -> None:
     auto = engine.execution_options(isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
     with auto.begin() as db:
         old, new = messages.append(db, [Draft(6, 1, "only you", "d1"), Draft(6, 1, "unheard-of", "d2")], AT)
-        assert (old.outcome, old.seq, new.outcome, new.seq) == ("dup", 1, "stored", 3)
+        assert (old.outcome, old.seq, new.outcome, new.seq) == ("dup", 1, "stored", 12)
     with engine.begin() as db:
         highest = db.execute(text("SELECT max(id) FROM account")).scalar()
         assert highest is not None
@@ -246,7 +246,7 @@ def test_a_damaged_file(data: bytes, tmp_path: Path) -> None:
         restoring(data)("sqlite://")
 
 
-def test_what_postgres_cannot_store(sqlite_url: str, postgres_url: str) -> None:
+def test_what_postgres_cannot_store(sqlite_url: str, empty_postgres_url: str) -> None:
     """What SQLite has stored and PostgreSQL cannot is named by its table, and nothing is restored."""
     engine = open_ready(parse_url(sqlite_url))
     with engine.begin() as db:
@@ -254,8 +254,8 @@ def test_what_postgres_cannot_store(sqlite_url: str, postgres_url: str) -> None:
         db.execute(text("UPDATE entry SET text = :words WHERE room_id = 1 AND seq = 15"), {"words": "a\0b"})
     engine.dispose()
     with pytest.raises(DatabaseProblem, match=r"the table entry .* \(invalid byte sequence"):
-        backup.restore(parse_url(postgres_url), made_of(sqlite_url))
-    engine = open_engine(parse_url(postgres_url))
+        backup.restore(parse_url(empty_postgres_url), made_of(sqlite_url))
+    engine = open_engine(parse_url(empty_postgres_url))
     assert check_schema(engine) == "behind"
     engine.dispose()
 

@@ -84,8 +84,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database_url: str) -> Iterator[Bench]:
-    one = Bench(open_engine(parse_url(database_url)))
+def bench(empty_url: str) -> Iterator[Bench]:
+    one = Bench(open_engine(parse_url(empty_url)))
     yield one
     one.store.stop()
 
@@ -109,8 +109,8 @@ def one(db: Connection) -> int:
 
 def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
     """Every call ends by its own deadline, whether a thread has begun it or not, and soon once it is known that the
-    database hangs; a result that comes later is discarded. The log has one line when that begins, and one at its end.
-    """
+    database hangs; a result that comes later is discarded. The log has one line when that begins, and one at its end,
+    when whoever waits for it is told, once."""
     go_on, begun = threading.Event(), []
 
     def hang(_db: Connection) -> None:
@@ -118,6 +118,8 @@ def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
         go_on.wait(SECONDS)
 
     store, clock = bench.store, bench.reactor
+    ends: list[float] = []
+    store.answers_again = lambda: ends.append(clock.seconds())
     hung = [bench.begin(store.read(hang)) for _ in range(3)]
     wait_until(lambda: len(begun) == 2)
     clock.advance(4)
@@ -137,7 +139,9 @@ def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
     assert late == [Unavailable]
     assert bench.result(store.write(one)) == 1
     go_on.set()
+    assert ends == []
     assert bench.result(store.read(one)) == 1
+    assert ends == [14]
     clock.turn()
     assert hung == [[Unavailable]] * 3
     assert [line for line in logged if "answer" in line] == [
@@ -203,9 +207,9 @@ def test_a_long_statement_is_interrupted(sqlite_url: str) -> None:
 ENDLESS = "WITH RECURSIVE n AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n"
 
 
-def test_a_query_that_reads_for_too_long(database_url: str, logged: list[str]) -> None:
+def test_a_query_that_reads_for_too_long(empty_url: str, logged: list[str]) -> None:
     """The database ends it after `read_seconds`. That is no outage, and the same connection serves the next query."""
-    bench = Bench(open_engine(parse_url(database_url)))
+    bench = Bench(open_engine(parse_url(empty_url)))
     bench.store.stop()
     bench.store = Store(bench.engine, bench.reactor, 1, 1, DEADLINE, read_seconds=0.2)
     driver = bench.result(bench.store.read(lambda db: id(db.connection.dbapi_connection)))
@@ -213,7 +217,7 @@ def test_a_query_that_reads_for_too_long(database_url: str, logged: list[str]) -
     assert bench.result(bench.store.read(one)) == 1
     assert bench.result(bench.store.read(lambda db: id(db.connection.dbapi_connection))) == driver
     # The limit is for reading only.
-    long = "SELECT pg_sleep(0.4)" if "postgresql" in database_url else f"{ENDLESS.replace('n)', 'n LIMIT 3000000)')}"
+    long = "SELECT pg_sleep(0.4)" if "postgresql" in empty_url else f"{ENDLESS.replace('n)', 'n LIMIT 3000000)')}"
     assert bench.result(bench.store.write(lambda db: db.exec_driver_sql(long).scalar())) is not TooSlow
     assert not [line for line in logged if "answer" in line]
     bench.store.stop()
@@ -249,9 +253,9 @@ def test_postgres_is_stopped(postgres_server: PostgresServer) -> None:
     bench.store.stop()
 
 
-def test_a_host_that_vanished(postgres_url: str) -> None:
+def test_a_host_that_vanished(empty_postgres_url: str) -> None:
     """Nothing comes back from the host of the database, but its packets are acknowledged, so that TCP sees no fault."""
-    url = parse_url(postgres_url)
+    url = parse_url(empty_postgres_url)
     assert url.port is not None
     relay = Relay(url.port)
     bench = Bench(open_engine(url.set(host="127.0.0.1", port=relay.port), 3))
@@ -264,10 +268,10 @@ def test_a_host_that_vanished(postgres_url: str) -> None:
     relay.close()
 
 
-def test_no_process_is_left_behind(postgres_url: str) -> None:
+def test_no_process_is_left_behind(empty_postgres_url: str) -> None:
     """PostgreSQL does not notice the end of a connection while it waits for a lock: the next connection ends it, so
     that it is not committed later."""
-    bench = Bench(open_engine(parse_url(postgres_url), 3))
+    bench = Bench(open_engine(parse_url(empty_postgres_url), 3))
     transact(bench.engine, lambda db: db.exec_driver_sql("CREATE TABLE one (id int)"))
 
     def waiting() -> bool:
@@ -289,9 +293,9 @@ def test_no_process_is_left_behind(postgres_url: str) -> None:
     bench.store.stop()
 
 
-def test_tcp_ends_dead_connections(postgres_url: str) -> None:
+def test_tcp_ends_dead_connections(empty_postgres_url: str) -> None:
     """Every connection has keepalives of a few seconds, and a limit for unacknowledged data."""
-    engine = open_engine(parse_url(postgres_url))
+    engine = open_engine(parse_url(empty_postgres_url))
 
     def options(db: Connection) -> list[int]:
         driver: Any = db.connection.dbapi_connection

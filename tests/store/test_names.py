@@ -15,8 +15,8 @@ from tests.store.conftest import AT, Tables
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(parse_url(database_url))
+def engine(empty_url: str) -> Iterator[Engine]:
+    engine = open_engine(parse_url(empty_url))
     yield engine
     engine.dispose()
 
@@ -41,11 +41,11 @@ def test_look_alikes(tables: Tables) -> None:
     ]  # fmt: skip
     tables.person("alicia")
     with pytest.raises(Refused, match="bad-name"):
-        tables(accounts.claimed, "a1ice")
-    known = tables(accounts.claimed, "ALICE")
+        tables(accounts.claimed, "a1ice", AT)
+    known = tables(accounts.claimed, "ALICE", AT)
     assert known is not None
     assert known.name == "Alice"
-    assert tables(accounts.claimed, "bob") is None
+    assert tables(accounts.claimed, "bob", AT) is None
 
 
 def test_like_an_erased_account(tables: Tables) -> None:

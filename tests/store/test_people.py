@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from chatserver.errors import ErrorWord, Refused
 from chatserver.events import Person, RoomFacts
+from chatserver.seen import Seen
 from chatserver.store import accounts, clock, members, moderation, people, rooms, sessions, visibility
-from chatserver.store.schema import AccountRow, SessionRow
+from chatserver.store import unread as unread_of
+from chatserver.store.schema import AccountRow, IgnoreRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
 from chatserver.wire.dialect import NONE
 from tests.store.conftest import AT, Tables
@@ -113,16 +115,54 @@ def test_logins(tables: Tables) -> None:
     assert line.last_seen == LATER
 
 
-def test_read_marks_of_a_login(tables: Tables) -> None:
-    """Closing a session moves read marks to what the person has seen, but never back."""
+def test_marks_of_people(tables: Tables) -> None:
+    """What a person has seen is stored in addition to what is stored. A mark never moves back, jumps over what was seen
+    behind it, and never moves beyond the room's last entry."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)
     for room in (books, chess):
-        for n in range(4):
+        for n in range(9):
             tables.say(room, ana, f"text {n}")
-    tables(members.mark_read, ana, tables.find(ana, "chess"), 4)
-    tables(sessions.record, [Closed("s1", ana.id, LATER, "quit", {books.id: 3, chess.id: 2})])
-    assert {s.facts.name: s.read for s in tables(visibility.memberships, ana)} == {"books": 3, "chess": 4}
+
+    def seen() -> list[Seen]:
+        return [one.seen for one in tables(visibility.memberships, ana)]
+
+    def store(*marks: Seen) -> list[Seen]:
+        tables(sessions.mark, {ana.id: dict(zip((books.id, chess.id), marks, strict=True)), 99: {books.id: Seen(3)}})
+        found = tables.find(ana, "books"), tables.find(ana, "chess")
+        assert [one.seen for one in found] == seen()
+        return seen()
+
+    assert seen() == [Seen(1), Seen(1)]
+    assert store(Seen(3), Seen(0, ((5, 6),))) == [Seen(3), Seen(1, ((5, 6),))]
+    assert store(Seen(2), Seen(0, ((8, 9),))) == [Seen(3), Seen(1, ((5, 6), (8, 9)))]
+    assert store(Seen(99), Seen(4)) == [Seen(10), Seen(6, ((8, 9),))]
+    tables(members.mark_read, ana, tables.find(ana, "chess"), 7)
+    assert seen() == [Seen(10), Seen(9)]
+
+
+def test_unread(tables: Tables) -> None:
+    """Only what others wrote is unread, and not those whom the account ignores; of very many entries the newest are
+    looked at."""
+    ana, bob, cai = (tables.person(name) for name in ("ana", "bob", "cai"))
+    books, chess = tables.room("books", ana, bob, cai), tables.room("chess", ana, bob)
+    for who, room in ((bob, books), (ana, books), (cai, books), (bob, books), (bob, chess)):
+        tables.say(room, who, "hello")
+
+    def unread(who: Person) -> list[int]:
+        found: list[int] = tables(unread_of.counts, who, tables(visibility.memberships, who))
+        return found
+
+    assert [unread(who) for who in (ana, bob, cai)] == [[5, 2], [3, 0], [3]]
+    tables(lambda db: db.execute(insert(IgnoreRow).values(account_id=ana.id, ignored_id=cai.id, at=AT)))
+    tables(sessions.mark, {ana.id: {books.id: Seen(0, ((6, 6),))}})
+    assert unread(ana) == [3, 2]
+
+
+def test_the_newest_of_some_stretches() -> None:
+    """Counting looks at a bounded number of entries, from the end."""
+    assert unread_of.newest([(1, 10), (20, 22), (30, 31)], 4) == [(21, 22), (30, 31)]
+    assert unread_of.newest([(1, 10)], 99) == [(1, 10)]
 
 
 def test_logins_left_open(tables: Tables) -> None:

@@ -22,9 +22,9 @@ from chatserver.store.schema import Base
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(empty_url: str) -> Iterator[Engine]:
     """An engine on an empty database."""
-    engine = open_engine(parse_url(database_url))
+    engine = open_engine(parse_url(empty_url))
     yield engine
     engine.dispose()
 
@@ -74,9 +74,9 @@ def test_going_back(engine: Engine) -> None:
     check_models(engine)
 
 
-def test_a_schema_behind(database_url: str) -> None:
+def test_a_schema_behind(empty_url: str) -> None:
     """Opening migrates SQLite. PostgreSQL is refused with what to do."""
-    url = parse_url(database_url)
+    url = parse_url(empty_url)
     if url.get_backend_name() == "postgresql":
         with pytest.raises(DatabaseProblem, match=r"behind .* --migrate"):
             open_ready(url)

@@ -19,6 +19,7 @@ from chatserver.errors import Refused
 from chatserver.events import DIRECT, OPERATOR, PRIVATE
 from chatserver.store import accounts, changes, erasure, messages, moderation, rooms
 from chatserver.store.database import open_ready, parse_url
+from chatserver.store.messages import Draft
 from chatserver.store.schema import Base, MembershipRow, RoomRow
 from chatserver.store.search import search
 from chatserver.store.visibility import find_room
@@ -315,7 +316,7 @@ def test_columns(tables: Tables) -> None:
     for view, column in tables(lambda db: db.exec_driver_sql(query).all()):
         found.setdefault(view, []).append(column)
     assert found == documented()
-    assert tables(lambda db: db.exec_driver_sql("SELECT * FROM chat_v1.version").one()) == (1, 0)
+    assert tables(lambda db: db.exec_driver_sql("SELECT * FROM chat_v1.version").one()) == (1, 1)
 
 
 def test_what_views_show(tables: Tables) -> None:
@@ -332,23 +333,26 @@ def test_what_views_show(tables: Tables) -> None:
     tables(lambda db: messages.erase(db, ana, find_room(db, ana, "books"), 3, AT))
     tables(lambda db: messages.edit(db, bob, find_room(db, bob, "books"), 4, "zwei", AT))
     tables(lambda db: rooms.delete(db, ana, find_room(db, ana, "gone", lock=True), AT))
+    tables.append(Draft(room.id, ana.id, "to that", None, 4))
 
     def rows(query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in tables(lambda db: db.exec_driver_sql(query).all())]
 
     assert rows("SELECT name, kind, last_seq, created_by FROM chat_v1.rooms ORDER BY name") == [
         ("board", "private", 1, "bob"),
-        ("books", "public", 6, "ana"),
+        ("books", "public", 7, "ana"),
     ]
     assert rows("SELECT room, name, kind, role FROM chat_v1.members ORDER BY 1, 2") == [
         ("board", "bob", "operator", "owner"),
         ("books", "ana", "person", "owner"),
         ("books", "bob", "operator", "member"),
     ]
-    assert rows("SELECT room, seq, sender, text, state FROM chat_v1.messages ORDER BY 1, 2") == [
-        ("books", 3, "ana", None, "erased"),
-        ("books", 4, "bob", "zwei", "edited"),
+    assert rows("SELECT room, seq, sender, text, state, reply_to FROM chat_v1.messages ORDER BY 1, 2") == [
+        ("books", 3, "ana", None, "erased", None),
+        ("books", 4, "bob", "zwei", "edited", None),
+        ("books", 7, "ana", "to that", None, 4),
     ]
+    assert rows("SELECT major, minor FROM chat_v1.version") == [(1, 1)]
     assert rows("SELECT * FROM chat_v1.sessions") == []
 
 

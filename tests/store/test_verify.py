@@ -1,12 +1,12 @@
 """`verify`: finds nothing in a good database, and names each thing that is broken in a bad one."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import Connection, Engine
 
-from chatserver.store import retention, rows, verify_words
+from chatserver.store import retention, rows, verify_seen, verify_words
 from chatserver.store import verify as verifying
 from chatserver.store.database import open_ready, parse_url
 from chatserver.store.snapshot import snapshot
@@ -72,8 +72,32 @@ def test_nothing_is_wrong(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(verify_words, "AT_ONCE", 2)
     assert wrong(engine) == {}
     assert [finding.item for finding in verify(engine.url)] == [
-        "schema", "numbers", "heads", "references", "words", "ids", "sessions",
+        "schema", "numbers", "heads", "references", "reactions", "words", "ids", "sessions",
     ]  # fmt: skip
+
+
+def read(engine: Engine, query: str) -> Iterator[tuple[Any, ...]]:
+    with snapshot(engine) as db:
+        return iter([tuple(row) for row in db.exec_driver_sql(query)])
+
+
+SEEN: Final = "UPDATE membership SET read_seq = 2, seen = '{}' WHERE room_id = 1 AND account_id = 1"
+
+
+def test_what_was_seen(filled: Engine) -> None:
+    """What somebody has seen of a room behind their read mark are separate stretches, in order, of entries that are
+    there."""
+    wanted = {
+        "[[4,4]]": True,
+        "[[4,5],[7,9]]": True,
+        "[[2,5]]": True,  # `read` has moved the mark
+    }
+    cannot_be = ["[]", "[[4,5],[6,7]]", "[[7,9],[4,5]]", "[[5,4]]", "[[-3,4]]", "[[4,99]]", "[[4]]", "4-5"]
+    for seen, right in {**wanted, **dict.fromkeys(cannot_be, False)}.items():
+        with filled.begin() as db:
+            db.exec_driver_sql(SEEN.format(seen))
+        found = list(verify_seen.problems(lambda query, _: read(filled, query)))
+        assert found == ([] if right else ["what account 1 has seen of room general (id 1) cannot be"]), seen
 
 
 def test_removed_entries(filled: Engine) -> None:
@@ -112,6 +136,8 @@ BROKEN: Final = {
          "UPDATE entry SET at = '2020-01-01 00:00:00.000000' WHERE room_id = 1 AND seq = 4"),
         ("heads", "the membership of account 1 in room books (id 3) does not fit its log",
          "UPDATE membership SET joined_seq = 90 WHERE room_id = 3 AND account_id = 1"),
+        ("heads", "what account 1 has seen of room books (id 3) cannot be",
+         "UPDATE membership SET seen = '[[3,6]]' WHERE room_id = 3 AND account_id = 1"),
     ],
     "references": [
         ("references", "the author of entry 4 of room general (id 1) is not there",
@@ -126,6 +152,16 @@ BROKEN: Final = {
         ("references", "the id that is kept of entry 2 of room 1 is wrong",
          "INSERT INTO entry (room_id, seq, kind, author_id, text, at) VALUES (-1, 2, 'spent', 1, '', '2026-01-01')"),
         ("references", "room 99, which token.room_id names", "UPDATE token SET room_id = 99 WHERE id = 2"),
+    ],
+    "reactions": [
+        ("reactions", "the sums of entry 1 of room 6 are not those of its reactions",
+         """UPDATE entry SET reactions = '{"+1":1}' WHERE room_id = 6 AND seq = 1"""),
+        ("reactions", "the sums of entry 2 of room 6 are not those of its reactions",
+         "UPDATE entry SET reactions = NULL WHERE room_id = 6 AND seq = 2"),
+        ("reactions", "the sums of entry 3 of room 6 are not those of its reactions",
+         "UPDATE entry SET reactions = 'what' WHERE room_id = 6 AND seq = 3"),
+        ("reactions", "entry 4 of room 6 has reactions or is pinned, but is no message that is there",
+         "UPDATE entry SET pinned = true WHERE room_id = 6 AND seq = 4"),
     ],
     "the rest": [
         ("words", "is erased, but has its text", "UPDATE entry SET text = 'x' WHERE room_id = 1 AND state = 'erased'"),
@@ -225,7 +261,7 @@ def check_words(url: str, text: str, statements: list[str]) -> None:
 def test_many_problems(filled: Engine) -> None:
     """The first few problems are named, and the others are counted."""
     break_it(filled, "UPDATE entry SET author_id = 99")
-    assert "; and 29 more. " in wrong(filled)["references"]
+    assert "; and 38 more. " in wrong(filled)["references"]
 
 
 def test_an_older_schema(filled: Engine) -> None:

@@ -1,6 +1,7 @@
 """Building blocks of tests: real databases, real server processes, and clients that wait with a deadline.
 
 - `postgres`: a Postgres server from a wheel, or the one named by CHATSERVER_TEST_DATABASE.
+- `migrated`: an empty database of the newest schema, of which tests get copies.
 - `process`: `twistd chatserver` as a child process.
 - `client`: `Raw`, `JsonClient` and `TextClient` over blocking sockets; they wait with a deadline and never sleep.
 - `hall`: the whole server in memory, on a fake clock, with clients over transports that take what the test says.

@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, update
 
 from chatserver.events import OPERATOR, PERSON, PRIVATE, PUBLIC, AccountKind, Person
-from chatserver.store import accounts, entries, erasure, messages, rooms, search
+from chatserver.store import accounts, entries, erasure, messages, pins, reactions, rooms, search
 from chatserver.store.messages import Draft
 from chatserver.store.schema import (
     AccountRow,
@@ -15,8 +15,11 @@ from chatserver.store.schema import (
     CertificateRow,
     ChangeRow,
     ErasureRow,
+    FormerNameRow,
+    IgnoreRow,
     InvitationRow,
     NodeRow,
+    PreferenceRow,
     RoomRow,
     SessionRow,
     TokenRow,
@@ -70,7 +73,22 @@ def fill(db: Connection) -> None:
     erasure.erase(db, gone, AT, messages=True)
     while (places := erasure.places(db, gone.id)) is not None:
         erasure.step(db, gone.id, places, AT)
+    answer(db, ana, bob, direct.id)
     rest(db, ana, bob, op, books.facts.id)
+
+
+def answer(db: Connection, ana: Person, bob: Person, room_id: int) -> None:
+    """A reply, reactions and pins in the direct room of two people."""
+    direct = find_room(db, ana, "@Bob_1", lock=True)
+    [reply] = messages.append(db, [Draft(room_id, bob.id, "to that", "r1", 1)], AT)
+    for who, seq, word in ((ana, 2, "+1"), (bob, 2, "+1"), (bob, 2, HOSTILE[5][:9]), (ana, 1, "-1")):
+        [message] = entries.before(db, room_id, seq + 1, seq, 1)[0]
+        assert reactions.add(db, who, direct, message, word, AT) is not None
+    [message] = entries.before(db, room_id, 2, 1, 1)[0]
+    assert reactions.take_back(db, ana, direct, message, "-1", AT) is not None
+    for seq in (1, reply.seq):
+        pins.pin(db, ana, direct, seq, AT)
+    pins.unpin(db, bob, direct, 1, AT)
 
 
 def rest(db: Connection, ana: Person, bob: Person, op: Person, room_id: int) -> None:
@@ -85,6 +103,9 @@ def rest(db: Connection, ana: Person, bob: Person, op: Person, room_id: int) -> 
         (CertificateRow, {"account_id": ana.id, "label": "é", "sha256": "c" * 64, "created_at": AT}),
         (InvitationRow, {"account_id": bob.id, "room_id": room_id, "invited_by": ana.id, "at": AT}),
         (BlockRow, {"account_id": ana.id, "blocked_id": bob.id, "at": AT}),
+        (IgnoreRow, {"account_id": bob.id, "ignored_id": ana.id, "at": AT}),
+        (PreferenceRow, {"account_id": ana.id, "name": "timezone", "value": "Europe/Berlin"}),
+        (FormerNameRow, {"account_id": ana.id, "name": "Anita", "name_key": "anita", "display_name": "é", "until": AT}),
         (BanRow, {"account_id": bob.id, "room_id": room_id, "reason": HOSTILE[1], "by": op.id, "at": AT}),
         (BanRow, {"network": "192.0.2.0/24", "until": AT, "at": AT}),
         (ErasureRow, {"account_id": op.id, "messages": False}),

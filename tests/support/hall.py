@@ -2,13 +2,13 @@
 test moves, over transports that take as much as the test says."""
 
 import json
+import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -24,9 +24,10 @@ from chatserver import commands as c
 from chatserver.config import NO_LIMITS, Limits, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
-from chatserver.events import Entry
+from chatserver.events import Entry, Person
 from chatserver.handlers.immediate import Online
 from chatserver.handshake import Handshake
+from chatserver.marklog import MarkLog
 from chatserver.net.connection import Connection
 from chatserver.net.connections import Connections
 from chatserver.net.door import Door
@@ -40,28 +41,20 @@ from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
-from chatserver.store import entries, people, rooms
-from chatserver.store.database import open_engine, open_ready, parse_url
+from chatserver.store import entries, people, quotes, rooms
+from chatserver.store.database import open_engine, parse_url
 from chatserver.store.transactions import transact
 from chatserver.turns import turns
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 from tests.support.client import NOT_ENTRIES, Message
+from tests.support.migrated import migrated
 
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 PASSWORD = "s3cret-words"
 PAGE_ENTRIES, PAGE_CHARACTERS = 200, 100_000
-QUIET = Limits(handshake_seconds=0, ping_seconds=0, stalled_seconds=0, **NO_LIMITS)
+QUIET = Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0, stalled_seconds=0, **NO_LIMITS)
 """No clock runs, and nobody is slowed or refused, unless a test asks for it."""
-
-
-@cache
-def _migrated() -> bytes:
-    """A migrated database. Each hall gets a copy, which takes a millisecond; the migrations take much longer."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "migrated.db"
-        open_ready(parse_url(f"sqlite:///{path}")).dispose()
-        return path.read_bytes()
 
 
 class InlineStore:
@@ -75,6 +68,8 @@ class InlineStore:
         self.appends = 0
         self.lost_answers = 0
         """So many of the next writes are committed, and fail all the same."""
+        self.refusals = 0
+        """So many of the next writes fail, and nothing is committed."""
 
     def hold(self) -> None:
         self._gate = Deferred()
@@ -96,6 +91,9 @@ class InlineStore:
         return transact(self._engine, lambda db: work(db, *args, **kwargs))
 
     async def write(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable()
         result = await self.read(work, *args, **kwargs)
         if self.lost_answers:
             self.lost_answers -= 1
@@ -120,6 +118,11 @@ class PlainHasher:
 OWN_ADDRESS = "203.0.113.1"
 
 
+@cache
+def _dev_null() -> int:
+    return os.open(os.devnull, os.O_RDONLY)
+
+
 class Socket:
     """What an outbox has of a wire's socket. Of a Unix one: there is nothing to set."""
 
@@ -130,6 +133,16 @@ class Socket:
 
     def send(self, data: bytes) -> int:
         return self._wire.send_now(data)
+
+    def recv(self, size: int, flags: int) -> bytes:
+        """Looks at what comes next: the end, or nothing yet."""
+        if not self._wire.ends:
+            raise BlockingIOError
+        return b""
+
+    def fileno(self) -> int:
+        """Of a file that is no socket: the kernel has no queue for it."""
+        return -1 if self._wire.lost and self._wire.closed else _dev_null()
 
 
 class Wire(tcp.Connection):
@@ -146,8 +159,10 @@ class Wire(tcp.Connection):
         self.queue = b""
         """What waits in the transport."""
         self.sends = self.writes = 0
-        self.aborted = self.lost = self.write_closed = False
+        self.aborted = self.lost = self.closed = self.write_closed = False
         self.unread: list[bytes] = []
+        self.ends = False
+        """The kernel knows already that the client has closed its side."""
         self._clock = clock
         self._protocol = protocol
         self._producer: Any = None
@@ -155,6 +170,10 @@ class Wire(tcp.Connection):
         self._peer_ended = self._losing = self._losing_write = False
 
     # The server's side, as `tcp.Connection` has it
+
+    @property
+    def dataBuffer(self) -> bytes:  # type: ignore[override]
+        return self.queue
 
     @property
     def protocol(self) -> Any:
@@ -245,10 +264,10 @@ class Wire(tcp.Connection):
         if self.lost:
             return
         self.lost = True
-        self.queue = b""
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
+        self.queue, self.closed = b"", True
         protocol, self._protocol = self._protocol, None
         protocol.connectionLost()
 
@@ -304,6 +323,13 @@ class Client:
 
     @property
     def lines(self) -> list[str]:
+        """What it was sent, with those lines whole that go on in the next row of a terminal."""
+        whole = self.seen.decode().replace("\r\n   | ", " ")
+        return [line.removesuffix("\r") for line in whole.split("\n")[:-1]]
+
+    @property
+    def rows(self) -> list[str]:
+        """The same, as a terminal shows it."""
         return [line.removesuffix("\r") for line in self.seen.decode().split("\n")[:-1]]
 
     def frame(self, data: bytes) -> bytes:
@@ -434,9 +460,10 @@ class Hall:
         dialects: tuple[Dialect, ...] = DIALECTS,
         take: int = 512,
         engine: Engine | None = None,
+        readers: int = 1,
     ) -> None:
         path = folder / f"hall-{len(list(folder.iterdir()))}.db"
-        path.write_bytes(_migrated())
+        path.write_bytes(migrated())
         self.engine = engine or open_engine(parse_url(f"sqlite:///{path}"))
         if engine is None:
             event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
@@ -451,23 +478,29 @@ class Hall:
         store: Any = self.inline
         hasher: Any = PlainHasher()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster, self._rewound, missed=self._missed)
+        self.registry = Registry(
+            self.clock, self._read_page, self.roster, self._rewound, missed=self._missed, quoted=self._quoted
+        )
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
-        session_log = SessionLog(self.clock, store)
+        self.session_log = session_log = SessionLog(self.clock, store)
+        self.marks = MarkLog(self.clock, self.roster, session_log)
         handshake = Handshake(
-            self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log
-        )
-        slow: Any = {c.Password: handshake.change_password, c.Token: handshake.token, c.Forget: handshake.forget}
+            self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log,
+            self.marks,
+        )  # fmt: skip
+        sensitive = handshake.sensitive
+        slow: Any = {c.Password: sensitive.change_password, c.Token: sensitive.token, c.Forget: sensitive.forget}
         self.processors = Processors(
             turns(self.clock), Lanes(1), store, self.registry,
             Online(self.roster, presence, self.now, self.limits), take, slow,
             lambda: None, lambda count: None, self.reconciler.suspect, limits=self.limits,
+            reserved=lambda: self.settings.server.reserved_names, marks=self.marks,
         )  # fmt: skip
-        self.processors.start(1)
+        self.processors.start(readers)
         self.connections = Connections(
             self.clock, self.limits, self.settings.shutdown, handshake, self.processors, self.registry, self.now,
-            self._left, dialects,
+            self._left, self.marks, dialects,
         )  # fmt: skip
 
     def close(self) -> None:
@@ -482,6 +515,10 @@ class Hall:
         )
         return page
 
+    async def _quoted(self, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
+        found: list[Entry] = await self.inline.read(quotes.quoted, who, room_id, page)
+        return found
+
     async def _mutes(self, account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
         muted_in: Mapping[int, frozenset[int]] = await self.inline.read(people.mutes, account_ids)
         return muted_in
@@ -491,6 +528,7 @@ class Hall:
         self.presence.going(session)
         self.registry.remove(session)
         self.roster.remove(session)
+        self.marks.ended(session)
 
     def _missed(self, room_id: int) -> None:
         self.reconciler.missed(room_id)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from chatserver.errors import Rejected
-from chatserver.session import Session, takes_nothing
+from chatserver.link import takes_nothing
+from chatserver.session import Session
 
 
 class MemoryLink:
@@ -19,12 +20,23 @@ class MemoryLink:
         self.held = False
         self.is_exposed = False
         self.shown = ""  # the fingerprint of a certificate
+        self.sent_all = False
         session.link = self
 
     def write(self, data: bytes) -> None:
         self.calls.append("write")
         if data:
             self.writes.append(data)
+
+    @property
+    def written(self) -> int:
+        return sum(map(len, self.writes))
+
+    def taken(self) -> int:
+        return self.written
+
+    def showed(self) -> None:
+        pass
 
     def hold(self) -> bool:
         if self.held:
@@ -43,6 +55,9 @@ class MemoryLink:
     def more(self) -> None:
         pass
 
+    def staged(self) -> None:
+        pass
+
     def admitted(self) -> None:
         pass
 
@@ -51,6 +66,9 @@ class MemoryLink:
 
     def certificate(self) -> str:
         return self.shown
+
+    def has_sent_all(self) -> bool:
+        return self.sent_all
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
         self.ended.append(reason)

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Literal, Self
 
 from chatserver.config import NO_LIMITS
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.database import is_missing, open_ready, parse_url
+from tests.support.migrated import migrated
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 TWISTD = Path(sys.executable).with_name("twistd")
@@ -67,8 +68,13 @@ def run_chatserver(
 
 
 def migrate(database: str) -> None:
-    """Upgrade a database to the newest schema, as `--migrate` does."""
-    open_ready(parse_url(database), migrate=True).dispose()
+    """Upgrade a database to the newest schema, as `--migrate` does. A SQLite file that is missing is made by a copy."""
+    url = parse_url(database)
+    if is_missing(url) and url.database:
+        with open(url.database, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(migrated())
+    else:
+        open_ready(url, migrate=True).dispose()
 
 
 def without_limits(config: str) -> str:

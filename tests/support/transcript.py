@@ -41,6 +41,8 @@ _VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "2026-03-02T10:02:00.123Z"),
     (re.compile(r"(?<=[\] ])\d\d:\d\d(?=[ .,:]|$)"), "10:02"),
     (re.compile(r"\b[MTWFS][a-z]+day \d{1,2} [A-Z][a-z]+ \d{4}"), "Monday 2 March 2026"),
+    (re.compile(r"(?<=[\] ])\d{1,2}:\d\d [ap]m\b"), "10:02 am"),
+    (re.compile(r"(?<=Times are in )([A-Z]+ \()?UTC[+-]\d\d:\d\d\)?(?=\.)"), "UTC"),  # the server's own
     (re.compile(r'"retry":\d+'), '"retry":7'),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-03-02 10:02"),
     (TOKEN, "ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFcVd3zqT0yqYb2h5s"),

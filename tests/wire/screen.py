@@ -5,10 +5,12 @@ from unicodedata import category, east_asian_width
 
 class Screen:
     """`rows`: what stands on each row, from the first on. A character that does not fit goes to the next row, as on
-    every terminal. `narrow`: newer emoji, and symbols that a selector makes one, take one cell instead of two."""
+    every terminal. `bells`: how often it has sounded. `narrow`: newer emoji, and symbols that a selector makes one,
+    take one cell instead of two."""
 
     def __init__(self, columns: int = 80, *, narrow: bool = False) -> None:
         self.rows = [""]
+        self.bells = 0
         self._columns = columns
         self._narrow = narrow
         self._column = 0
@@ -26,6 +28,9 @@ class Screen:
             return
         if char == "\n":
             self.rows.append("")
+            return
+        if char == "\a":
+            self.bells += 1
             return
         assert category(char) not in ("Cc", "Zl", "Zp")
         cells = self._cells(char)

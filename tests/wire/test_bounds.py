@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 from unicodedata import is_normalized
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -79,6 +79,9 @@ def sent(line: str, dialect: Dialect = JSONL, stage: Stage = Stage.IN) -> c.Comm
         return Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True)
 
 
+FEWER = max(settings().max_examples // 4, 1)
+
+
 def one_line(words: str) -> bool:
     return bool(words) and len(words) < 500 and CONTROL.search(words) is None
 
@@ -101,6 +104,7 @@ def check(command: c.Command | Rejected | None) -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=lambda one: one if isinstance(one, str) else one.__name__)
+@settings(max_examples=FEWER)  # there are more than a hundred fields
 @given(text=STRINGS)
 def test_strings(kind: type[c.Command], name: str, text: str) -> None:
     """Whatever a program sends in a field of a command."""
@@ -131,6 +135,7 @@ def test_positions(resume: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("word", sorted(BUILDERS.keys() | GREETINGS.keys()))
+@settings(max_examples=FEWER)
 @given(words=st.lists(STRINGS, max_size=4), stage=st.sampled_from([Stage.IN, Stage.GREETING, Stage.PASSWORD]))
 def test_typed(word: str, words: list[str], stage: Stage) -> None:
     """Whatever a person types behind a command, or where a name or a password is expected."""

@@ -16,6 +16,7 @@ from chatserver.wire.hygiene import (
     one_line,
     password,
     person_name,
+    reaction_text,
     reason_text,
     room_name,
     search_text,
@@ -196,3 +197,21 @@ def test_password_length() -> None:
     with pytest.raises(Refused) as refused:
         password("x" * 1025)
     assert refused.value.error is ErrorWord.BAD_PASSWORD
+
+
+@pytest.mark.parametrize("text", ["+1", "-1", ":)", "🎉", "👩‍👩‍👧", "хорошо", "yes!", "100%", "x" * 32])
+def test_reactions(text: str) -> None:
+    """A reaction is one word or emoji."""
+    assert reaction_text(f" {text} ") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "\u200b", "two words", "x" * 33, "[ok]", "a,b", "×3", "«no»", '"', "a\nb", "（a］", "\u0301", "\u20dd+1",
+     "שלום", "a\u0627"],
+)  # fmt: skip
+def test_no_reactions(text: str) -> None:
+    """Nothing can be given as a reaction that ends the sum of reactions on somebody's screen early, adds to it, sits on
+    what stands before it, or moves what stands behind it."""
+    with pytest.raises(Refused):
+        reaction_text(text)

@@ -112,7 +112,7 @@ def test_not_an_object(line: str) -> None:
         ('{"cmd":5,"tag":1}', 1, "The field cmd is wrong: expected str, got int."),
         ('{"cmd":"jion","tag":1}', 1, "There is no such command. Did you mean join?"),
         ('{"cmd":"\\u0007xyzzy"}', None, "There is no such command."),
-        ('{"cmd":"look","room":"x"}', None, "There is no such command. Did you mean block?"),
+        ('{"cmd":"look","room":"x"}', None, "There is no such command."),
         ('{"cmd":"say","text":"x","tag":"a"}', "a", "The field room is missing."),
         ('{"cmd":"leave","tag":"a"}', "a", "The field room is missing."),
         ('{"cmd":"history","tag":"a"}', "a", "The field room is missing."),
@@ -149,7 +149,7 @@ def test_not_an_object(line: str) -> None:
         ('{"cmd":"ban","name":"a","seconds":0}', None, "The field seconds is wrong: expected int >= 1."),
         ('{"cmd":"kick","room":"x","name":"a","reason":"b\\nc"}', None,
          "The field reason contains the control character U+000A. Remove it."),
-        ('{"cmd":"gban","name":"ana"}', None, "There is no such command. Did you mean ban?"),
+        ('{"cmd":"gban","name":"ana"}', None, "There is no such command."),
         ('{"cmd":"ping","cmd":"quit"}', None, "This object has the same field twice."),
         ('{"cmd":"ping","tag":1.5}', None, "The field tag is wrong: expected int | str | null, got float."),
         ('{"cmd":"ping","tag":{}}', None, "The field tag is wrong: expected int | str | null, got object."),
@@ -201,6 +201,7 @@ EXAMPLES: dict[str, Any] = {
     "name": "ana", "room": "x", "password": "p", "old": "p", "new": "p", "text": "t", "topic": "t", "id": "i",
     "tag": "t", "visibility": "public", "about": "x", "seq": 1, "resume": {"x": 1}, "code": "c",
     "past": "open", "invites": "members", "role": "member", "reason": "r", "messages": "keep", "label": "l",
+    "reaction": "+1",
 }  # fmt: skip
 ALONE = {
     "after": {"room": "x", "after": "x"},
@@ -227,8 +228,9 @@ def test_control_characters_get_nowhere(kind: type[Command]) -> None:
         whole = ALONE.get(name, {field: EXAMPLES[field] for field in EXAMPLES if field in known})
         fields = {"cmd": str(kind.__struct_config__.tag), **whole}
         assert isinstance(parse(json.dumps(fields)), kind)
+        has_lines = name == "text" and kind in (commands.Say, commands.Reply, commands.Edit)
         for control in map(chr, (*range(0x20), *range(0x7F, 0xA0))):
-            if control == "\t" or (control in "\r\n" and name == "text" and kind in (commands.Say, commands.Edit)):
+            if control == "\t" or (control in "\r\n" and has_lines):
                 continue
             value: Any = f"a{control}b"
             hostile = {**fields, name: {value: 1} if name == "resume" else value}

@@ -9,6 +9,7 @@ from unicodedata import category
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from chatserver import answers, events
 from chatserver.answers import Answer
@@ -105,6 +106,17 @@ def test_entries() -> None:
         (Entry(1, events.EDITED, 1, "ana", AT, "", of=7), '"of":7,"by":"ana",AT'),
         (Entry(1, events.ERASED, 1, "ana", AT, of=7), '"of":7,"by":"ana",AT'),
         (Entry(1, events.DELETED, 1, "ana", AT), '"by":"ana",AT'),
+        (
+            Entry(1, events.MESSAGE, 2, "Bob", AT, "hi", of=7, state="edited", display="Bób", bot=True,
+                  reactions=(("+1", 3), ("❤", 1)), quote=events.Quote("ana", "", "hello", 1)),
+            '"from":"Bob",AT,"text":"hi","re":7,"edited":true,"reactions":{"+1":3,"❤":1},"display":"Bób","bot":true',
+        ),
+        (Entry(1, events.MESSAGE, 2, "Bob", AT, "", of=7, state="erased"), '"from":"Bob",AT,"re":7,"erased":true'),
+        (Entry(1, events.REACTED, 1, "ana", AT, "+1", of=7), '"of":7,"reaction":"+1","by":"ana",AT'),
+        (Entry(1, events.UNREACTED, 1, "ana", AT, "+1", of=7), '"of":7,"reaction":"+1","by":"ana",AT'),
+        (Entry(1, events.REACTED, 4, "erased-4", AT, "", of=7), '"of":7,"by":"erased-4",AT'),
+        (Entry(1, events.PINNED, 1, "ana", AT, of=7, display="Aña"), '"of":7,"by":"ana",AT,"display":"Aña"'),
+        (Entry(1, events.UNPINNED, 1, "ana", AT, of=7, bot=True), '"of":7,"by":"ana",AT,"bot":true'),
     ],
 )  # fmt: skip
 def test_what_happens_in_a_room(entry: Entry, fields: str) -> None:
@@ -177,7 +189,7 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
         ),
         (answers.Marked("a", 5), '"room":"a","seq":5'),
         (
-            answers.UnreadList(STATUSES[:1]),
+            answers.UnreadList([structs.replace(STATUSES[0], unread=3)]),
             '"rooms":[{"room":"general","seq":1040,"read":1037,"role":"member","unread":3}]',
         ),
         (answers.TopicSet("a", 5), '"room":"a","seq":5'),

@@ -54,25 +54,21 @@ def test_ends_and_limits(data: bytes, heard: Heard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "heard", "replies"),
+    ("data", "heard"),
     [
-        (b"a\xff\xfd\x01b\n", [b"ab"], b"\xff\xfc\x01"),
-        (b"\xff\xfb\x18a\n", [b"a"], b"\xff\xfe\x18"),
-        (b"\xff\xfc\x01\xff\xfe\x01a\n", [b"a"], b""),
-        (b"\xff\xfd\x0a\xff\xfd\x0da\n", [b"a"], b"\xff\xfc\x0a\xff\xfc\x0d"),
-        (b"\xff\xf1a\xff\xf6b\n", [b"ab"], b""),
-        (b"a\xff\xffb\n", [b"a\xffb"], b""),
-        (b"a\xff\xfa\x1fx\ny\xff\xff\xf0z\xff\xf0b\n", [b"ab"], b""),
-        (b"\xff\xfd\xff\xff\xfd\xffa\n", [b"a"], b"\xff\xfc\xff"),
-        (b"a\r\xff\xf1\0b\n", [b"a", b"b"], b""),
-        (b"\xff\xfa" + b"x" * MAX_SUBNEGOTIATION + b"\xff\xf0a\n", [b"a"], b""),
+        (b"\xff\xf1a\xff\xf6b\n", [b"ab"]),
+        (b"a\xff\xffb\n", [b"a\xffb"]),
+        (b"a\xff\xfa\x1fx\ny\xff\xff\xf0z\xff\xf0b\n", [b"ab"]),
+        (b"a\r\xff\xf1\0b\n", [b"a", b"b"]),
+        (b"\xff\xfa" + b"x" * MAX_SUBNEGOTIATION + b"\xff\xf0a\n", [b"a"]),
+        (b"ab\xff\xf7c\xff\xf8d\xff\xf4e\n", [b"ab\x7fc\x15d\x03e"]),
+        (b"a\xff\xf3b\xff\xf5c\xff\xf9d\n", [b"abcd"]),
+        (b"x\xff\xff\n\xffhello\n", [b"x\xff", b"hello"]),  # the DM between them came as urgent data
     ],
 )
-def test_telnet(data: bytes, heard: Heard, replies: bytes) -> None:
-    """Telnet commands are not part of a line, and each option that a client asks for is refused once."""
-    lines = Lines(MAX_LINE, MAX_UNENDED)
-    lines.feed(data)
-    assert (drained(lines), lines.replies(), lines.replies()) == (heard, replies, b"")
+def test_telnet(data: bytes, heard: Heard) -> None:
+    """Telnet commands are not part of a line, but for those that edit it: they become the keys that do so."""
+    assert heard_of(data) == heard
 
 
 @pytest.mark.parametrize(
@@ -93,24 +89,57 @@ def test_trouble_is_final(bad: bytes) -> None:
     assert lines.pending == 0
 
 
+@pytest.mark.parametrize(
+    ("data", "heard", "ended"),
+    [
+        (b"a\n\x04b\n", [b"a"], True),
+        (b"\x04", [], True),
+        (b"a\nbc\x03\x04d\n", [b"a"], True),
+        (b"a\nbc\x15\x04", [b"a"], True),
+        (b"a\nbc\xff\xec\xff\xf1d\n", [b"a"], True),
+        (b"a\x04b\n", [b"a\x04b"], False),
+        (b"x" * 20 + b"\x04\nb\n", [TOO_LONG, b"b"], False),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 100])
+def test_the_end_that_is_typed(data: bytes, heard: Heard, ended: bool, size: int) -> None:
+    """A Ctrl-D at the beginning of a line, and telnet's EOF anywhere, end the input; what follows is no line, and the
+    line that was begun is dropped. To programs it is a byte like any other."""
+    lines = Lines(MAX_LINE, MAX_UNENDED)
+    lines.typed = True
+    for at in range(0, len(data), size):
+        lines.feed(data[at : at + size])
+    assert (drained(lines), lines.ended) == (heard, ended)
+    assert not (ended and lines.finish())
+    program = Lines(MAX_LINE, MAX_UNENDED)
+    program.feed(data)
+    assert not program.ended
+
+
 PIECES = st.sampled_from([
     b"a", b"bc" * 3, b"x" * 11, b"x" * 30, b"\n", b"\r\n", b"\r\0", b"\r", b"\0", b"\xff", b"\xfa", b"\xf0",
     b"\xfd\x01", b"\xfb\n", b"\xff\xfd\x03", b"\xff\xfa", b"\xff\xf0", b"\xff\xff", b"y" * (MAX_SUBNEGOTIATION // 3),
+    b"\x04", b"\x15", b"\xff\xec", b"\xff\xf4\xff\xfd\x06", b"\xff\xfb\0", b"\xff\xfc\0", b"\xff\xfd\0", b"\r\0\r\n\r",
+    b"\xff\xfa\x1f\0\x64\0\x18\xff\xf0",
     "é\u2028".encode(),
 ])  # fmt: skip
 
 
 @given(st.lists(PIECES, max_size=30).map(b"".join), st.lists(st.integers(1, 50), max_size=20))
 @example(b"\r\0" * 4, [1] * 8)
+@example(b"\xff\xfb\0a\r\xff\xfc\0\n", [1] * 12)
+@example(b"x" * 39 + b"\x15\x04", [38, 1, 1, 1])
 @example(b"x" * 100, [39])
 @example(b"x" * 39 + b"\n" + b"x" * 39 + b"\n", [40])
 def test_any_split_is_the_same(data: bytes, sizes: list[int]) -> None:
     """However the bytes are split, and whenever lines are taken, the lines, the errors and the replies are the same."""
     whole = Lines(MAX_LINE, MAX_UNENDED)
+    whole.typed = True
     whole.feed(data)
     expected = drained(whole)
 
     cut = Lines(MAX_LINE, MAX_UNENDED)
+    cut.typed = True
     heard: Heard = []
     replies = b""
     rest = data
@@ -127,7 +156,8 @@ def test_any_split_is_the_same(data: bytes, sizes: list[int]) -> None:
 
     assert heard == expected
     assert cut.pending == whole.pending
-    if not (expected and isinstance(expected[-1], str)):  # a broken stream gets no replies
+    assert cut.ended == whole.ended or isinstance(expected[-1], str)
+    if not whole.ended and not (expected and isinstance(expected[-1], str)):  # one that is broken gets no replies
         assert replies + cut.replies() == whole.replies()
         assert cut.finish() == whole.finish()
 

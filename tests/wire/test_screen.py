@@ -1,10 +1,10 @@
-"""What hostile text looks like on a terminal of 80 columns: nothing that somebody wrote begins a line."""
+"""What hostile text looks like on a terminal of any width: nothing that somebody wrote begins a line."""
 
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from chatserver import answers, events
 from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Entry, RoomFacts
+from chatserver.events import Entry, Quote, RoomFacts
+from chatserver.wire import dialect
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.hygiene import away_text, message_text, reason_text, topic_text
 from chatserver.wire.text import Text
@@ -37,7 +38,7 @@ STORED = SENT | st.text() | st.sampled_from(["\x1b[2J* x", "\r* x", "a\u0301" * 
 """What a row may have: it is older than a rule, or did not come from this server."""
 
 BEGINS = {
-    "entry": re.compile(r"\[(books|r+…?|@?[a-zA-Z]+)\] (#\d+ )?10:02 "),
+    "entry": re.compile(r"(\[(books|r+…?|@?[a-zA-Z]+)\]|\((books|r+…?)\)) (#\d+ )?10:02 "),
     "notice": re.compile(r"\* "),
     "error": re.compile(r"! "),
 }
@@ -52,13 +53,15 @@ def sent(check: Callable[[str], str], text: str) -> str:
         return "hello"
 
 
-def begins(data: bytes) -> list[str]:
-    """How the rows on a screen begin, but for those that continue one above. No row may begin in any other way, and no
-    line may be broken by the terminal."""
+def begins(data: bytes, columns: int = 80, bells: int = 0) -> list[str]:
+    """How the rows on a screen begin, but for those that continue one above. No row may begin in any other way, no line
+    may be broken by the terminal, and only the server rings the bell."""
     kinds = []
     for narrow in (False, True):
-        rows = Screen(narrow=narrow).shows(data)
-        assert "\r\n".join([*rows, ""]).encode() == data
+        screen = Screen(columns, narrow=narrow)
+        rows = screen.shows(data)
+        assert "\r\n".join([*rows, ""]).encode() == data.replace(b"\a", b"")
+        assert screen.bells == bells
         kinds = [
             next(kind for kind, beginning in BEGINS.items() if beginning.match(row))
             for row in rows
@@ -77,22 +80,56 @@ ENTRIES = st.one_of(
 )
 
 
-@given(ROOMS, st.lists(ENTRIES, min_size=1, max_size=4), NAMES, st.booleans(), st.sampled_from(["", "edited"]))
-def test_entries(room: RoomFacts, log: list[tuple[events.EntryKind, str]], name: str, marked: bool, state: str) -> None:
-    """Messages, actions, edits, topics and reasons of any content take one beginning of a line each, whether they come
-    live, in a history or from a search."""
-    entries = [
-        Entry(seq, kind, 2, name, AT, text, None, 3, "cai", 41, state if kind == "message" else "")  # type: ignore[arg-type]
+SCREENS = st.builds(
+    dialect.Screen, columns=st.sampled_from([0, 0, 80, 40, 30]), bell=st.sampled_from(["off", "on", "mentions"])
+)
+DISPLAYS = st.sampled_from(["", "", "José Müller", "本" * 24, "n" * 48])
+QUOTES = st.none() | st.builds(lambda text: Quote("bob", "", text), STORED)
+REACTIONS = st.lists(st.tuples(SENT, st.integers(1, 10**6)), max_size=12).map(tuple)
+
+
+@given(
+    ROOMS, st.lists(ENTRIES, min_size=1, max_size=4), NAMES, DISPLAYS, QUOTES, REACTIONS, SCREENS,
+    st.sampled_from(["", "edited"]), st.sampled_from([{}, {"marked": True}, {"aside": True}]),
+)  # fmt: skip
+def test_entries(
+    room: RoomFacts,
+    log: list[tuple[events.EntryKind, str]],
+    name: str,
+    display: str,
+    quote: Quote | None,
+    reactions: tuple[tuple[str, int], ...],
+    screen: dialect.Screen,
+    state: str,
+    shown: dict[str, Any],
+) -> None:
+    """Messages, actions, replies, edits, topics and reasons of any content take one beginning of a line each, whether
+    they come live, in a history or from a search, by whomever, and on a screen of any width."""
+    columns = screen.columns or 80
+    asked = Asked(None, 1, "ana", screen)
+    entries: list[Any] = [
+        Entry(
+            seq, kind, 2, name, AT, text, None, 3, "cai", 41, state if kind == "message" else "", display, bool(state),  # type: ignore[arg-type]
+            reactions, quote,
+        )
         for seq, (kind, text) in enumerate(log, 5)
-    ]
-    live = TEXT.entries(room, entries, Form(TEXT, PLAIN, AT.date(), marked=marked)).data
-    assert begins(live) == ["entry"] * len(entries)
-    assert begins(TEXT.answer(ANA, answers.Log(room, entries, False))) == ["entry"] * len(entries)
-    found = TEXT.answer(ANA, answers.Found([(room, entry) for entry in entries], False))
-    assert begins(found) == ["notice", *["entry"] * len(entries)]
+    ]  # fmt: skip
+    form = Form(TEXT, PLAIN, AT.date(), screen=screen, **shown)
+    live = TEXT.entries(room, entries, form).data
+    said = sum(entry.kind == "message" for entry in entries)
+    rings = {"off": 0, "on": said, "mentions": 0}[screen.bell]
+    if shown.get("marked") and screen.bell != "off":
+        rings = len(entries)
+    assert begins(live, columns, rings) == ["entry"] * len(entries)
+    assert begins(TEXT.answer(asked, answers.Log(room, entries, False)), columns) == ["entry"] * len(entries)
+    found = TEXT.answer(asked, answers.Found([(room, entry) for entry in entries], False))
+    assert begins(found, columns) == ["notice", *["entry"] * len(entries)]
+    if columns < 80:
+        return
+    who = rf"({name}( \(bot\))?|\S+( \S+)? \({name}(, bot)?\))"
     for row in Screen().shows(live):
-        if row.startswith("["):  # whose text it is stands in front of all of it
-            assert re.search(rf"10:02 (» )?(-- .*|~ {name}|{name} \(edited #41\):|{name}:)", row)
+        if row[0] in "[(":  # whose text it is stands in front of all of it, unless it quotes others first
+            assert re.search(rf"10:02 (» )?(-- .*|~ {who}|{who}( \((edited|re)|$)|\(re #41)", row)
 
 
 @given(SENT.map(lambda text: sent(away_text, text)) | STORED, STORED.map(lambda text: text.replace("\ud800", "")))

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatserver import commands as c
 from chatserver.commands import (
     CURRENT,
+    Amend,
     Away,
     Ban,
     Bans,
@@ -19,6 +21,7 @@ from chatserver.commands import (
     Guest,
     Help,
     History,
+    Ignore,
     Invite,
     Join,
     Kick,
@@ -27,12 +30,22 @@ from chatserver.commands import (
     Logout,
     Look,
     Members,
+    Mentions,
+    Missed,
     Mute,
     Password,
+    Pin,
     Ping,
+    Pins,
+    Prefer,
     Quit,
+    React,
     Read,
+    ReadAll,
     Register,
+    Rename,
+    Reply,
+    Retry,
     Role,
     Rooms,
     Say,
@@ -42,7 +55,9 @@ from chatserver.commands import (
     Topic,
     TypedName,
     Unban,
+    Unignore,
     Unmute,
+    Unpin,
     Unread,
     Who,
 )
@@ -51,6 +66,7 @@ from chatserver.stages import Stage
 from chatserver.wire.hygiene import clean_line
 from chatserver.wire.text import TEXT
 from chatserver.wire.text.help import ALIASES, PAGES
+from chatserver.wire.text.suggestions import ELSEWHERE, KNOWN_ELSEWHERE
 from chatserver.wire.text.words import NEWEST
 
 
@@ -59,6 +75,10 @@ def refusal(line: str, stage: Stage = Stage.IN) -> Refused:
     assert isinstance(rejected, Rejected)
     assert (rejected.tag, rejected.fatal) == (None, False)
     return rejected.refused
+
+
+def usage(name: str) -> str:
+    return f"Usage: {PAGES[name].usage}"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +128,51 @@ def refusal(line: str, stage: Stage = Stage.IN) -> Refused:
         ("/read books", Read(room="books", seq=NEWEST)),
         ("/read books 5", Read(room="books", seq=5)),
         ("/read 5", Read(room=CURRENT, seq=5)),
+        ("/read #5", Read(room=CURRENT, seq=5)),
+        ("/catchup", ReadAll()),
+        ("/catchup #Books", Read(room="books", seq=NEWEST)),
         ("/unread", Unread()),
+        ("/unread after=#Books", Unread(after="books")),
+        ("/unread @Bob", Missed(room="@Bob")),
+        ("/mentions", Mentions()),
+        ("/mentions before=1772445720123", Mentions(before=1772445720123)),
+        ("/look", Look(room=CURRENT)),
+        ("/retry", Retry()),
+        ("/reply 41 yes  of course", Reply(room=CURRENT, seq=41, text="yes  of course")),
+        ("/reply #41 #42 is better", Reply(room="41", seq=42, text="is better")),
+        ("/reply books #41 yes", Reply(room="books", seq=41, text="yes")),
+        ("/react 41 +1", React(room=CURRENT, seq=41, reaction="+1")),
+        ("/react #41 5", React(room=CURRENT, seq=41, reaction="5")),
+        ("/react @Bob 41 👍", React(room="@Bob", seq=41, reaction="👍")),
+        ("/unreact books 41 +1", React(room="books", seq=41, reaction="+1", remove=True)),
+        ("/pin #41", Pin(room=CURRENT, seq=41)),
+        ("/unpin books 41", Unpin(room="books", seq=41)),
+        ("/pins", Pins(room=CURRENT)),
+        ("/pins before=#41 #books", Pins(room="books", before=41)),
+        ("/nick @Anna", Rename(name="Anna")),
+        ("/name José  Müller", Rename(display="José Müller")),
+        ("/name -", Rename(display="")),
+        ("/ignore", Ignore()),
+        ("/ignore @Bob", Ignore(name="Bob")),
+        ("/unignore ~12", Unignore(name="~12")),
+        ("/set", Prefer()),
+        ("/set Timezone Europe/Berlin", Prefer(timezone="Europe/Berlin")),
+        ("/set timezone new york", Prefer(timezone="new york")),
+        ("/set bell Mentions clock 12", Prefer(bell="mentions", clock="12")),
+        ("/set #bell pace 5", Set(room="bell", pace=5)),
+        ("s/none/noon/", Amend(old="none", new="noon")),
+        ("  s/a b//g ", Amend(old="a b", new="", every=True)),
+        (r"s/1\/2/\\\//", Amend(old="1/2", new="\\/")),
+        ("s/he", Say(room=CURRENT, text="s/he")),
+        ("s/he/it", Say(room=CURRENT, text="s/he/it")),
+        ("s//x/", Say(room=CURRENT, text="s//x/")),
+        ("s/a/b/ or so", Say(room=CURRENT, text="s/a/b/ or so")),
+        ("/say books quit", Say(room="books", text="quit")),
+        ("bye all", Say(room=CURRENT, text="bye all")),
+        ("/topic", Topic(room=CURRENT)),
+        ("/topic #books", Topic(room="books")),
+        ("/topic -", Topic(room=CURRENT, text="")),
+        ("/topic #books - and more", Topic(room="books", text="- and more")),
         ("/topic what we read", Topic(room=CURRENT, text="what we read")),
         ("/topic #books what we read", Topic(room="books", text="what we read")),
         ("/topic books and more", Topic(room=CURRENT, text="books and more")),
@@ -126,11 +190,20 @@ def refusal(line: str, stage: Stage = Stage.IN) -> Refused:
         ("/edit #books #41 hi", Edit(room="books", seq=41, text="hi")),
         ("/edit #2024 #41 hi", Edit(room="2024", seq=41, text="hi")),
         ("/edit @Bob 41 /me hi", Edit(room="@Bob", seq=41, text="/me hi")),
+        ("/edit oops I meant this", Edit(room=CURRENT, seq=None, text="oops I meant this")),
+        ("/edit 3 apples", Edit(room=CURRENT, seq=3, text="apples")),
+        ("/edit @bob thanks", Edit(room=CURRENT, seq=None, text="@bob thanks")),
+        ("/edit #Books  two  words", Edit(room="books", seq=None, text="two  words")),
+        ("/erase", Erase(room=CURRENT, seq=None)),
+        ("/erase books", Erase(room="books", seq=None)),
+        ("/erase 5 books", Erase(room="books", seq=5)),
         ("/erase #41", Erase(room=CURRENT, seq=41)),
         ("/erase @Bob 41", Erase(room="@Bob", seq=41)),
         ("/erase #2024 #41", Erase(room="2024", seq=41)),
         ("/history before=#41", History(room=CURRENT, before=41)),
         ("/history books 20 before=41", History(room="books", limit=20, before=41)),
+        ("/history after=#41 5", History(room=CURRENT, after=41, limit=5)),
+        ("/history #books since=Yesterday", History(room="books", since="Yesterday")),
         ("/history before=41 20 books", History(room="books", limit=20, before=41)),
         ("/join books #17", Join(room="books", since=17)),
         ("/search lunch  break", Search(text="lunch break")),
@@ -215,27 +288,55 @@ def test_commands(line: str, command: Command | None) -> None:
         ("/join books soon", "Usage: /join ROOM [SINCE]"),
         ("/say books", "Usage: /say ROOM TEXT"),
         ("/me", "Usage: /me ACTION"),
-        ("/topic", "Usage: /topic [#ROOM] TEXT"),
-        ("/topic #books", "Usage: /topic [#ROOM] TEXT"),
-        ("/history a b", "Usage: /history [ROOM] [LIMIT] [before=SEQ]"),
-        ("/history 0", "Usage: /history [ROOM] [LIMIT] [before=SEQ]"),
-        ("/history before=a", "Usage: /history [ROOM] [LIMIT] [before=SEQ]"),
-        ("/edit", "Usage: /edit [ROOM] SEQ TEXT"),
-        ("/edit oops I meant this", "Usage: /edit [ROOM] SEQ TEXT"),
-        ("/edit 41", "Usage: /edit [ROOM] SEQ TEXT"),
-        ("/edit books 41", "Usage: /edit [ROOM] SEQ TEXT"),
-        ("/erase", "Usage: /erase [ROOM] SEQ"),
-        ("/erase books", "Usage: /erase [ROOM] SEQ"),
+        ("/history a b", usage("history")),
+        ("/history 0", usage("history")),
+        ("/history before=a", usage("history")),
+        ("/history before=", usage("history")),
+        ("/history before=1 after=2", usage("history")),
+        ("/history since=today since=today", usage("history")),
+        ("/edit #general", usage("edit")),
+        ("/erase a b", usage("erase")),
+        ("/reply 41", usage("reply")),
+        ("/reply hello all", usage("reply")),
+        ("/react 41", usage("react")),
+        ("/react 41 two words", "A reaction is one word, for example +1."),
+        ("/unreact +1", usage("unreact")),
+        ("/pin", usage("pin")),
+        ("/pin books", usage("pin")),
+        ("/unpin books", usage("unpin")),
+        ("/pins a b", usage("pins")),
+        ("/mentions books", usage("mentions")),
+        ("/unread a b", usage("unread")),
+        ("/catchup a b", usage("catchup")),
+        ("/retry now", usage("retry")),
+        ("/nick", usage("nick")),
+        ("/name", usage("name")),
+        ("/ignore a b", usage("ignore")),
+        ("/set bell", usage("set")),
+        ("/set bell loud", "bell is on, off, mentions or default. Nothing was changed."),
+        ("/set timezone", usage("set")),
+        ("/set timezone " + "x" * 65, usage("set")),
+        ("/history since=" + "x" * 65, usage("history")),
+        ("/set bell on pace 5", usage("set")),
+        ("/set #books bell on", usage("set")),
+        ("/set clock 12 clock 24", usage("set")),
+        ("quit", "Did you mean /quit? To say this, use /say ROOM quit."),
+        (" Exit ", "Did you mean /quit? To say this, use /say ROOM Exit."),
+        ("bye", "Did you mean /quit? To say this, use /say ROOM bye."),
+        ("HELP", "Did you mean /help? To say this, use /say ROOM HELP."),
+        ("?", "Did you mean /help? To say this, use /say ROOM ?."),
+        ("/edit", usage("edit")),
+        ("/edit 41", usage("edit")),
+        ("/edit books 41", usage("edit")),
         ("/search", "Usage: /search [#ROOM] [before=NUMBER] WORDS"),
         ("/search #books", "Usage: /search [#ROOM] [before=NUMBER] WORDS"),
         ("/delete", "Usage: /delete ROOM"),
-        ("/set", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
         ("/set pace 2h", "A pace is at most 3600 seconds. Nothing was changed."),
-        ("/set pace soon", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
-        ("/set past", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
-        ("/set past members", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
-        ("/set past open past open", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
-        ("/set books future open", "Usage: /set [ROOM] past open|closed, invites members|moderators, pace SECONDS"),
+        ("/set pace soon", "pace is off or so many seconds. Nothing was changed."),
+        ("/set past", usage("set")),
+        ("/set past members", "past is open or closed. Nothing was changed."),
+        ("/set past open past open", usage("set")),
+        ("/set books future open", usage("set")),
         ("/role bob", "Usage: /role NAME owner|moderator|member [ROOM]"),
         ("/role bob king", "Usage: /role NAME owner|moderator|member [ROOM]"),
         ("/kick #books", "Usage: /kick [#ROOM] NAME [REASON]"),
@@ -293,6 +394,8 @@ def test_bad_values(line: str, error: ErrorWord) -> None:
         ("ana", TypedName(name="ana")),
         (" Ana-Lena ", TypedName(name="Ana-Lena")),
         ("/login ana s3cret words", Login(name="ana", password="s3cret words")),
+        ("/login ana s3cret words Quiet", Login(name="ana", password="s3cret words", quiet=True)),
+        ("/login ana quiet", Login(name="ana", password="quiet")),
         ("/LOGIN  ana s3cret", Login(name="ana", password="s3cret")),
         ("/register Ana s3cret", Register(name="Ana", password="s3cret")),
         ("/register Ana correct horse", Register(name="Ana", password="correct horse")),
@@ -335,6 +438,90 @@ def test_greeting_refused(line: str, error: ErrorWord) -> None:
     refused = refusal(line, Stage.GREETING)
     assert refused.error is error
     assert "s3cret" not in refused.text
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ("clear", "Only your terminal can clear its screen."),
+        ("nickname", "Did you mean /nick?"),
+        ("DM", "Did you mean /msg?"),
+        ("whisper", "Did you mean /msg?"),
+        ("users", "Did you mean /who?"),
+        ("channels", "Did you mean /rooms?"),
+        ("op", "Did you mean /role?"),
+        ("?", "Did you mean /help?"),
+        ("jion", "Did you mean /join?"),
+        ("ojin", "Did you mean /join?"),
+        ("kik", "Did you mean /kick?"),
+        ("pinn", "Did you mean /pin or /pins?"),
+        ("hitsory", "Did you mean /history?"),
+        ("hisotrry", "Did you mean /history?"),
+        ("lick", ""),
+        ("qwick", ""),
+        ("pn", ""),
+        ("jonx", ""),
+        ("join" * 2000, ""),
+    ],
+)
+def test_suggestions(typed: str, remedy: str) -> None:
+    """Of a command that does not exist the refusal tells what is near to it in meaning or letters, and nothing else."""
+    said = refusal(f"/{typed}").text
+    assert (remedy or "/help lists the commands.") + " Nothing was sent." in said
+    assert (remedy == "") == ("mean" not in said and "terminal" not in said)
+
+
+def test_words_known_elsewhere() -> None:
+    """Words that people know from elsewhere are no commands here, and what is suggested for them is one."""
+    assert KNOWN_ELSEWHERE.keys().isdisjoint({*PAGES, *ALIASES, *ELSEWHERE})
+    assert set(KNOWN_ELSEWHERE.values()) <= set(PAGES)
+
+
+WITH_A_ROOM = {
+    "say": "say {} hi", "reply": "reply {} 41 hi", "react": "react {} 41 +1", "unreact": "unreact {} 41 +1",
+    "edit": "edit {} 41 hi", "erase": "erase {} 41", "history": "history {} 5", "unread": "unread {}",
+    "read": "read {} 41", "catchup": "catchup {}", "pin": "pin {} 41", "unpin": "unpin {} 41", "pins": "pins {}",
+    "join": "join {}", "leave": "leave {}", "look": "look {}", "rooms": "rooms {}", "create": "create {}",
+    "invite": "invite ana {}", "uninvite": "uninvite ana {}", "set": "set {} pace 5", "delete": "delete {}",
+    "members": "members {}", "unmute": "unmute ana {}", "unban": "unban ana {}", "bans": "bans {}",
+    "role": "role ana owner {}", "token": "token bot room={}",
+}  # fmt: skip
+MARKED = {
+    "search": "search {} hi",
+    "topic": "topic {} hi",
+    "kick": "kick {} bob",
+    "mute": "mute {} bob",
+    "ban": "ban {} bob",
+}
+"""Where a name or a text follows, a room is told apart by its #."""
+WITH_A_NAME = ("msg {} hi", "query {}", "who {}", "nick {}", "ignore {}", "unignore {}", "block {}", "unblock {}",
+               "invite {}", "uninvite {}", "kick {}", "mute {}", "unmute {}", "ban {}", "unban {}", "gban {}",
+               "gunban {}", "role {} owner", "members books {}")  # fmt: skip
+WITH_A_NUMBER = ("reply {} hi", "react {} +1", "unreact {} +1", "edit {} hi", "erase {}", "pin {}", "unpin {}",
+                 "read {}", "read books {}", "join books {}", "history before={}", "history after={}", "pins before={}",
+                 "unpin books {}")  # fmt: skip
+
+
+def test_rooms_people_and_numbers_are_typed_either_way() -> None:
+    """Wherever a room, a person or a number is expected, `#general`, `@ana` and `#41` are the same as without the mark;
+    every command whose usage has a room is among these."""
+
+    def same(form: str, *words: str) -> c.Command:
+        parsed = [TEXT.parse("/" + form.format(word), Stage.IN) for word in words]
+        assert isinstance(parsed[0], c.Command), form
+        assert parsed == parsed[:1] * len(words), form
+        return parsed[0]
+
+    assert {name for name, page in PAGES.items() if "ROOM" in page.usage} <= {*WITH_A_ROOM, *MARKED}
+    for form in WITH_A_ROOM.values():
+        command = same(form, "general", "#general", "General", "#GENERAL")
+        assert "general" in (getattr(command, "room", ""), getattr(command, "after", "")), form
+    for form in MARKED.values():
+        assert getattr(same(form, "#general", "#GENERAL"), "room", "") == "general", form
+    for form in WITH_A_NAME:
+        same(form, "ana", "@ana")
+    for form in WITH_A_NUMBER:
+        same(form, "41", "#41")
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.sampled_from([*PAGES, *ALIASES, ""]))

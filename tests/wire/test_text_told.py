@@ -5,21 +5,28 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from chatserver import answers, events
 from chatserver.answers import Answer
 from chatserver.errors import ErrorWord
 from chatserver.events import Entry, News, RoomFacts
 from chatserver.mentions import Mentions, mentions, words_said
-from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
 from chatserver.wire.text import Text
 from chatserver.wire.text.layout import date_line
+from chatserver.wire.text.terminal import Terminal
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
 DIRECT = RoomFacts(2, "1:2", events.DIRECT, ((1, "ana"), (2, "Bob")))
 TEXT = Text(UTC)
 MORNING = answers.Log(BOOKS, [Entry(1, events.MESSAGE, 2, "Bob", AT, "morning")], False)
+
+MORE_MENTIONS = "* More: /mentions before=812"
+BOT = Entry(1, events.MESSAGE, 2, "deploy", AT, "done", bot=True)
+NAMED = Entry(1, events.MESSAGE, 2, "jose", AT, "hola", display="José Müller")
+REPLY = Entry(9, events.MESSAGE, 1, "ana", AT, "yes", of=8, quote=events.Quote("bob", "", "shall we\ngo?", 2))
 
 
 def entries(facts: RoomFacts, entries: Sequence[Entry], viewer: int, zone: tzinfo = UTC) -> bytes:
@@ -85,6 +92,35 @@ def answered(answer: Answer) -> bytes:
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "a\nb", state="edited"), "[books] 10:02 Bob: a\r\n   | b (edited)"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "/me waves", state="edited"), "[books] 10:02 ~ Bob waves (edited)"),
         (Entry(1, events.MESSAGE, 2, "Bob", AT, "left over", state="erased"), "[books] 10:02 -- erased"),
+        (BOT, "[books] 10:02 deploy (bot): done"),
+        (structs.replace(BOT, display="Deploy Robot"), "[books] 10:02 Deploy Robot (deploy, bot): done"),
+        (NAMED, "[books] 10:02 José Müller (jose): hola"),
+        (structs.replace(NAMED, text="/me waves"), "[books] 10:02 ~ José Müller (jose) waves"),
+        (structs.replace(NAMED, kind=events.JOINED), "[books] 10:02 -- José Müller (jose) joined"),
+        (REPLY, "[books] 10:02 ana (re #8 bob: shall we go?): yes"),
+        (structs.replace(REPLY, quote=None), "[books] 10:02 ana (re #8): yes"),
+        (structs.replace(REPLY, quote=events.Quote("bob", "", "", 2)), "[books] 10:02 ana (re #8 bob): yes"),
+        (structs.replace(REPLY, quote=events.Quote("", "", "", 2, hidden=True)), "[books] 10:02 ana (re #8): yes"),
+        (structs.replace(REPLY, quote=events.Quote("", "", "hi")), "[books] 10:02 ana (re #8 the server: hi): yes"),
+        (structs.replace(REPLY, quote=events.Quote("bob", "", "ok שלום", 2)), "[books] 10:02 ana (re #8 bob): yes"),
+        (structs.replace(REPLY, text="/me nods"), "[books] 10:02 (re #8 bob: shall we go?) ~ ana nods"),
+        (
+            structs.replace(REPLY, reactions=(("+1", 3), (":)", 1)), state="edited"),
+            "[books] 10:02 ana (re #8 bob: shall we go?) [+1 ×3, :) ×1]: yes (edited)",
+        ),
+        (structs.replace(BOT, reactions=(("+1", 3),)), "[books] 10:02 deploy (bot) [+1 ×3]: done"),
+        (Entry(1, events.REACTED, 1, "ana", AT, "+1", of=8), "[books] 10:02 -- ana reacted to #8: +1"),
+        (
+            Entry(1, events.UNREACTED, 1, "ana", AT, "+1", of=8),
+            "[books] 10:02 -- ana took back the reaction to #8: +1",
+        ),
+        (Entry(1, events.PINNED, 1, "ana", AT, of=8), "[books] 10:02 -- ana pinned #8"),
+        (Entry(1, events.UNPINNED, 1, "ana", AT, of=8), "[books] 10:02 -- ana unpinned #8"),
+        (Entry(1, events.RENAMED, 1, "ana", AT, "ana anna"), "[books] 10:02 -- ana is now called anna"),
+        (
+            Entry(1, events.RENAMED, 1, "ana", AT, "ana anna Anna María"),
+            "[books] 10:02 -- ana is now called Anna María (anna)",
+        ),
     ],
 )
 def test_entries(entry: Entry, lines: str) -> None:
@@ -133,9 +169,12 @@ def test_history() -> None:
         (answers.Said("books", 5, AT), []),
         (answers.Refusal(ErrorWord.EMPTY, "Nothing was sent."), ["! Nothing was sent."]),
         (
-            answers.Welcome("ana", [answers.RoomStatus("general", 9, 6), answers.RoomStatus("@bob", 7, 7)]),
+            answers.Welcome(
+                "ana", [answers.RoomStatus("general", 9, 6, unread=3), answers.RoomStatus("@bob", 7, 7, unread=0)]
+            ),
             [
                 "* Hello ana. You are in general. Type to talk; /help for the rest.",
+                "* Times are in UTC.",
                 "* Your rooms: general (3 unread), @bob",
             ],
         ),
@@ -147,27 +186,36 @@ def test_history() -> None:
             ),
             [
                 "* Hello ana. You are in general. Type to talk; /help for the rest.",
+                "* Times are in UTC.",
                 "* bob invited you to cellar: /join cellar",
                 "* cai invited you to attic: /join attic",
             ],
         ),
         (
             answers.Welcome("ana", [answers.RoomStatus("general", 9, 9)], current="general", others=["bob", "cai"]),
-            ["* Hello ana. You are in general with bob and cai.", "* Type to talk; /help for the rest."],
+            [
+                "* Hello ana. You are in general with bob and cai.",
+                "* Type to talk; /help for the rest.",
+                "* Times are in UTC.",
+            ],
         ),
         (
             answers.Welcome(
                 "ana", [answers.RoomStatus("books", 9, 9)], current="books", recent=answers.Log(BOOKS, [], False)
             ),
-            ["* Hello ana. You are in books. Type to talk; /help for the rest."],
+            ["* Hello ana. You are in books. Type to talk; /help for the rest.", "* Times are in UTC."],
         ),
         (
             answers.Welcome("ana", [answers.RoomStatus("books", 9, 9)], current="books", recent=MORNING),
-            ["* Hello ana. You are in books. Type to talk; /help for the rest.", "[books] 10:02 Bob: morning"],
+            [
+                "* Hello ana. You are in books. Type to talk; /help for the rest.",
+                "* Times are in UTC.",
+                "[books] 10:02 Bob: morning",
+            ],
         ),
         (
             answers.Welcome("ana", []),
-            ["* Hello ana. You are in no room yet: /rooms lists them, /join ROOM joins one."],
+            ["* Hello ana. You are in no room yet: /rooms lists them, /join ROOM joins one.", "* Times are in UTC."],
         ),
         (answers.Joined("books", 5, 5, ["cai"], 3), ["* You are in books with 4 others. 3 unread:"]),
         (
@@ -176,7 +224,15 @@ def test_history() -> None:
         ),
         (
             answers.Joined("books", 5, 2, ["cai"], 9, recent=MORNING),
-            ["* You are in books with cai. 9 unread, the last 1:", "[books] 10:02 Bob: morning"],
+            [
+                "* You are in books with cai.",
+                "* 9 unread in books, the last 1 follow. /unread books shows all",
+                "[books] 10:02 Bob: morning",
+            ],
+        ),
+        (
+            answers.Missed("books", 1, MORNING),
+            ["* 1 unread in books:", "[books] #1 10:02 Bob: morning"],
         ),
         (answers.Joined("books", 5, 3, ["ana", "bob", "cai"]), ["* You are in books with bob and cai."]),
         (answers.Joined("books", 5, 2, ["bob"]), ["* You are in books with bob."]),
@@ -192,6 +248,44 @@ def test_history() -> None:
         (answers.Created("books", 1), ["* You created books and own it."]),
         (answers.Looked("@bob"), ["* What you type now goes to @bob."]),
         (answers.TopicSet("books", 5), ["* The topic of books is set."]),
+        (answers.TopicShown("books", "what we  read"), ["* The topic of books: what we  read"]),
+        (answers.TopicShown("books", ""), ["* books has no topic."]),
+        (answers.Renamed("anna"), ["* You are now called anna."]),
+        (answers.Renamed("anna", "Anna María"), ["* You are now called Anna María (anna)."]),
+        (answers.Ignoring([]), ["* You ignore nobody."]),
+        (answers.Ignoring(["bob", "cai"]), ["* You ignore: bob, cai"]),
+        (answers.Whereabouts("books", []), ["* What you type now goes to books."]),
+        (
+            answers.Whereabouts("books", ["@bob", "general"]),
+            ["* What you type now goes to books.", "* Your other rooms: @bob, general"],
+        ),
+        (
+            answers.Whereabouts("", []),
+            [
+                "* What you type now goes nowhere: you are in no room. /rooms lists them, /join",
+                "   | ROOM joins one.",
+            ],
+        ),
+        (
+            answers.Preferences(now=AT),
+            [
+                "* Setting   Value",
+                "* timezone  UTC (as the server)",
+                "* clock     24 (default)",
+                "* bell      off (default)",
+                "* It is 10:02 on Monday 2 March 2026. /help set explains these settings.",
+            ],
+        ),
+        (
+            answers.Preferences("Asia/Tokyo", "12", "mentions", AT.replace(hour=16)),
+            [
+                "* Setting   Value",
+                "* timezone  Asia/Tokyo",
+                "* clock     12",
+                "* bell      mentions",
+                "* It is 1:02 am on Tuesday 3 March 2026. /help set explains these settings.",
+            ],
+        ),
         (answers.Marked("books", 5), ["* You have read books up to 5."]),
         (answers.Changed("books", 5), []),
         (answers.Changed("books", 5, "bob is out."), ["* bob is out."]),
@@ -210,6 +304,9 @@ def test_history() -> None:
             ],
         ),
         (answers.Found([], False), ["* Nothing was found."]),
+        (answers.Found([], False, command="mentions"), ["* Nobody has mentioned you."]),
+        (answers.Found([], True, 812, command="mentions"), ["* Nobody has mentioned you so far.", MORE_MENTIONS]),
+        (answers.Found([], False, command="pins"), ["* Nothing is pinned here."]),
         (
             answers.Found(
                 [
@@ -253,6 +350,7 @@ def test_answers(answer: Answer, lines: list[str]) -> None:
         (events.Invited("cellar", "bob"), b"* bob invites you to cellar: /join cellar\r\n"),
         (events.Presence("bob", False), b"* bob has gone.\r\n"),
         (events.Closing("shutdown", "Back soon.", 7), b"* Back soon.\r\n"),
+        (events.Turned("books"), b"* What you type now goes to books.\r\n"),
         (events.Live("books", 5), b""),
         (events.ReadMark("books", 5), b""),
         (events.Pinged(), b""),
@@ -265,7 +363,7 @@ def test_news(item: News, line: bytes) -> None:
 
 def test_date_line() -> None:
     """The date is in English, whatever the locale."""
-    assert date_line(date(2026, 3, 2)) == b"* Monday 2 March 2026\r\n"
+    assert date_line(date(2026, 3, 2), Terminal()) == b"* Monday 2 March 2026\r\n"
 
 
 def says(text: str, author: str = "bob") -> Entry:
@@ -311,3 +409,16 @@ def test_no_mentions() -> None:
         "[books] #1 10:02 » bob: ana?", "[books] #1 10:02 Ana: I am ana", "[books] #2 10:02 -- cai joined"
     ]  # fmt: skip
     assert entries(BOOKS, [says("ana?")], 1) == b"[books] 10:02 bob: ana?\r\n"
+
+
+def test_reactions_leave_the_words_where_they_are() -> None:
+    """However long and however many the reactions to a message are, they take half a line at most, the most frequent
+    ones first: nobody can push away what somebody else has said."""
+    many = tuple((f"{n}{'本' * 30}", 1) for n in range(19))
+    for columns in (40, 80):
+        screen = Screen(columns=columns)
+        said = Entry(1, events.MESSAGE, 2, "bob", AT, "hello", reactions=(*many, ("+1", 3)))
+        shown = TEXT.entries(BOOKS, [said], Form(TEXT, PLAIN, AT.date(), screen=screen)).data.decode()
+        assert shown.startswith("[books] 10:02 bob [+1 ×3, ")
+        assert shown.endswith(", …]: hello\r\n")
+        assert shown.count("\r\n") <= 2

@@ -7,6 +7,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from chatserver import events
 from chatserver.events import Entry, EntryKind, RoomFacts
+from chatserver.renaming import parse_renaming
 from chatserver.roomsettings import parse_pace, parse_recorded
 from chatserver.times import parse_rfc3339, rfc3339
 
@@ -17,8 +18,12 @@ class _Message(Struct, gc=False, tag_field="event", tag=events.MESSAGE):
     from_: str | UnsetType = field(name="from")
     at: str
     text: str | UnsetType
+    re: int | UnsetType = UNSET
     edited: bool | UnsetType = UNSET
     erased: bool | UnsetType = UNSET
+    reactions: dict[str, int] | UnsetType = UNSET
+    display: str | UnsetType = UNSET
+    bot: bool | UnsetType = UNSET
     id: str | UnsetType = UNSET
 
 
@@ -29,7 +34,9 @@ class _Event(Struct, gc=False, kw_only=True):
     room: str
     seq: int
     of: int | UnsetType = UNSET
+    reaction: str | UnsetType = UNSET
     name: str | UnsetType = UNSET
+    to: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
     by: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
@@ -39,6 +46,8 @@ class _Event(Struct, gc=False, kw_only=True):
     invites: str | UnsetType = UNSET
     pace: int | UnsetType = UNSET
     text: str | UnsetType = UNSET
+    display: str | UnsetType = UNSET
+    bot: bool | UnsetType = UNSET
 
 
 class _Gap(Struct, gc=False, tag_field="event", tag=events.GAP):
@@ -59,20 +68,34 @@ def _line(label: str, entry: Entry, viewer_id: int) -> Struct:
         return _Gap(label, entry.begin, entry.seq + 1)
     at = rfc3339(entry.at)
     if kind == events.MESSAGE:
-        own_id = entry.client_id if entry.author_id == viewer_id and entry.client_id is not None else UNSET
+        own_id = entry.given_id or UNSET if entry.author_id == viewer_id else UNSET
+        text: str | UnsetType
+        edited: bool | UnsetType
+        erased: bool | UnsetType
         if not entry.state:
-            return _Message(label, entry.seq, _author(entry), at, entry.text, id=own_id)
-        erased = entry.state == events.ERASED
-        text, edited = (UNSET, UNSET) if erased else (entry.text, True)
-        return _Message(label, entry.seq, _author(entry), at, text, edited, erased or UNSET, own_id)
+            text, edited, erased = entry.text, UNSET, UNSET
+        elif entry.state == events.ERASED:
+            text, edited, erased = UNSET, UNSET, True
+        else:
+            text, edited, erased = entry.text, True, UNSET
+        return _Message(
+            label, entry.seq, _author(entry), at, text, entry.of or UNSET, edited, erased,
+            dict(entry.reactions) if entry.reactions else UNSET, entry.display or UNSET, entry.bot or UNSET, own_id,
+        )  # fmt: skip
     if kind not in FIELDS:
         raise ValueError(f"an entry of unknown kind {kind!r}")
-    return _Event(event=kind, room=label, seq=entry.seq, at=at, **FIELDS[kind](entry))
+    fields = _who(entry) | FIELDS[kind](entry) if entry.display or entry.bot else FIELDS[kind](entry)
+    return _Event(event=kind, room=label, seq=entry.seq, at=at, **fields)
 
 
 def _author(entry: Entry) -> str | UnsetType:
     """Unset for an entry that the server itself made."""
     return entry.author if entry.author_id else UNSET
+
+
+def _who(entry: Entry) -> dict[str, Any]:
+    """What else there is to say about the author."""
+    return {"display": entry.display or UNSET, "bot": entry.bot or UNSET}
 
 
 def _author_as_name(entry: Entry) -> dict[str, Any]:
@@ -101,6 +124,19 @@ def _pace(entry: Entry) -> int | UnsetType:
     return UNSET if pace is None else pace
 
 
+def _about(entry: Entry) -> dict[str, Any]:
+    return {**_author_as_by(entry), "of": entry.of}
+
+
+def _reaction(entry: Entry) -> dict[str, Any]:
+    return {**_about(entry), "reaction": entry.text or UNSET}
+
+
+def _renamed(entry: Entry) -> dict[str, Any]:
+    renaming = parse_renaming(entry.text)
+    return {"name": renaming.former or entry.author, "to": renaming.name or entry.author}
+
+
 FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
     events.JOINED: _author_as_name,
     events.LEFT: _author_as_name,
@@ -115,6 +151,11 @@ FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
     events.UNMUTED: _target_and_author,
     events.ROLE: lambda entry: {**_target_and_author(entry), "role": entry.text},
     events.EDITED: lambda entry: {**_author_as_by(entry), "of": entry.of, "text": entry.text or UNSET},
-    events.ERASED: lambda entry: {**_author_as_by(entry), "of": entry.of},
+    events.ERASED: _about,
+    events.REACTED: _reaction,
+    events.UNREACTED: _reaction,
+    events.PINNED: _about,
+    events.UNPINNED: _about,
+    events.RENAMED: _renamed,
 }
 """For each kind of entry but messages, its fields besides the room, the number and the time."""

@@ -7,8 +7,9 @@ from typing import Final, Literal, TypeVar, get_args
 import msgspec
 from msgspec import Struct, field
 
-from chatserver import events
+from chatserver import events, renaming
 from chatserver.events import EntryKind, Role, RoomKind
+from chatserver.renaming import Renaming
 from chatserver.roomsettings import PACE, recorded
 from chatserver.times import parse_rfc3339, rfc3339
 from chatserver.wire.hygiene import MAX_FIELD
@@ -50,6 +51,7 @@ class MemberHead(Struct, frozen=True):
     role: Role
     joined: int
     read: int
+    bot: bool = False
 
 
 class Head(Struct, frozen=True):
@@ -74,13 +76,18 @@ class _EntryLine(Struct, frozen=True):
     pace: int | None = None
     text: str = ""
     of: int | None = None
+    re: int | None = None
+    reaction: str = ""
+    to: str = ""
+    display: str = ""
     id: str | None = None
     edited: bool = False
     erased: bool = False
+    bot: bool = False
 
 
 class EntryRead(Struct, frozen=True):
-    """An entry as a row has it, but for accounts, which have their names here; "" is nobody."""
+    """An entry as a row has it, but for accounts, which have their names here; "" is nobody. `bot`: the author is."""
 
     seq: int
     kind: str
@@ -91,6 +98,7 @@ class EntryRead(Struct, frozen=True):
     of: int | None
     state: str | None
     client_id: str | None
+    bot: bool = False
 
 
 _head = msgspec.json.Decoder(Head)
@@ -117,11 +125,12 @@ def entry(line: bytes) -> EntryRead:
             raise WrongLine("the name of an account has characters that names do not have")
     if read.id is not None and (len(read.id) > MAX_FIELD or _UNSTORABLE.search(read.id) or "\n" in read.id):
         raise WrongLine("the id is too long, or has characters that cannot be stored")
-    if not 1 <= read.seq < 1 << 36 or (read.of is not None and not 1 <= read.of < read.seq):
+    of = read.re if read.event == events.MESSAGE else read.of
+    if not 1 <= read.seq < 1 << 36 or (of is not None and not 1 <= of < read.seq):
         raise WrongLine("its number, or that of the message that it is about, is wrong")
     state = events.ERASED if read.erased else events.EDITED if read.edited else None
     client_id = read.id if read.event == events.MESSAGE else None
-    return EntryRead(read.seq, read.event, author, target, moment(read.at), text, read.of, state, client_id)
+    return EntryRead(read.seq, read.event, author, target, moment(read.at), text, of, state, client_id, read.bot)
 
 
 def moment(text: str) -> datetime:
@@ -150,6 +159,10 @@ def _meaning(read: _EntryLine) -> tuple[str, str, str]:
             return read.by, read.name, read.role
         case events.UNBANNED | events.UNMUTED:
             return read.by, read.name, ""
+        case events.RENAMED:
+            return read.to, "", renaming.recorded(Renaming(read.name, read.to, read.display))
+        case events.REACTED | events.UNREACTED:
+            return read.by, "", read.reaction
         case _:
             return read.by, "", read.text
 

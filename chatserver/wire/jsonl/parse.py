@@ -1,7 +1,6 @@
 """JSON Lines to commands."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -10,6 +9,7 @@ from msgspec import Raw, structs
 from chatserver.commands import COMMANDS, Command, Tag
 from chatserver.errors import Refused, Rejected
 from chatserver.stages import Stage
+from chatserver.wire.alike import alike
 from chatserver.wire.hygiene import one_line
 from chatserver.wire.jsonl.check import bad, checked, missing
 from chatserver.wire.lines import Undecodable
@@ -97,7 +97,7 @@ def _choices(kind: Any) -> list[str]:
 
 
 def _no_command(cmd: str) -> str:
-    near = get_close_matches(cmd[:32], BY_CMD, n=1)
+    near = alike(cmd.lower(), BY_CMD)
     return f"There is no such command. Did you mean {near[0]}?" if near else "There is no such command."
 
 

@@ -59,10 +59,12 @@ def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
         case answers.Log(facts, logged, more, gap):
             entries = lines_of(facts, logged, viewer_id)
             return _some(room=facts.label(viewer_id), entries=entries, more=more, gap=gap)
-        case answers.Found(found, more, before, gap=gap):
-            return _some(entries=_of_rooms(found, viewer_id), more=more, before=before, gap=gap)
-        case answers.Exported(account, exported, next):
-            return _some(account=account, entries=_of_rooms(exported, viewer_id), next=next)
+        case answers.Found(found, more, before, gap=gap, removed=removed):
+            entries = _of_rooms(found, viewer_id)
+            return _some(entries=entries, more=more, before=before, gap=gap, removed=removed or None)
+        case answers.Exported(account, exported, next, removed):
+            entries = _of_rooms(exported, viewer_id)
+            return _some(account=account, entries=entries, next=next, removed=removed or None)
         case answers.MemberList(_, members, others):
             return _some(members=members, more=others > 0 or None)
         case answers.UserList(users, more):
@@ -74,10 +76,15 @@ def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
             return {"tokens": [_token(line) for line in tokens]}
         case answers.BanList(bans, before=before):
             return _some(bans=[_ban(line) for line in bans], more=None if before is None else True, before=before)
+        case answers.Renamed(name, display):
+            return _some(name=name, display=display or None)
+        case answers.Preferences(timezone, clock, bell):
+            return _some(timezone=timezone, clock=clock, bell=bell)
         case answers.Changed(room, number):
             return _some(room=room, seq=number)
         case (
-            answers.Created() | answers.Left() | answers.Marked() | answers.TopicSet()
+            answers.Created() | answers.Left() | answers.Marked() | answers.TopicSet() | answers.TopicShown()
+            | answers.Ignoring()
         ):  # fmt: skip
             return structs.asdict(answer)
         case answers.TokenMade(label, token, expires):
@@ -103,7 +110,14 @@ def _of_rooms(logged: Sequence[tuple[RoomFacts, Entry]], viewer_id: int) -> list
 
 def _user(line: answers.UserLine) -> dict[str, Any]:
     seen = None if line.last_seen is None else rfc3339(line.last_seen)
-    return _some(name=line.name, online=line.online, away=line.away or None, last_seen=seen)
+    return _some(
+        name=line.name,
+        online=line.online,
+        away=line.away or None,
+        last_seen=seen,
+        display=line.display or None,
+        bot=line.bot or None,
+    )
 
 
 def _token(line: answers.TokenLine) -> dict[str, Any]:
@@ -140,14 +154,16 @@ def notice(text: str, screen: Screen = SCREEN) -> bytes:
 
 def news(item: News, screen: Screen = SCREEN) -> bytes:
     match item:
-        case events.Presence(name, online, away):
-            body = _some(event="presence", name=name, online=online, away=away or None)
+        case events.Presence(name, online, away, display):
+            body = _some(event="presence", name=name, online=online, away=away or None, display=display or None)
         case events.Invited(room, by):
             body = {"event": "invited", "room": room, "by": by}
         case events.ReadMark(room, seq):
             body = {"event": "read", "room": room, "seq": seq}
         case events.Live(room, seq):
             body = {"event": "live", "room": room, "seq": seq}
+        case events.Turned():  # programs have no current room
+            return b""
         case events.Pinged():
             body = {"event": "ping"}
         case events.Closing(reason, text, retry):

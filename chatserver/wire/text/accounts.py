@@ -33,7 +33,8 @@ _OPTION = re.compile(r"(?:^|\s+)(?:for=(?P<span>\S+)|room=(?P<room>\S+)|read-onl
 
 def login(rest: str) -> Login:
     name, words = w.split(rest, 2, 2)
-    return Login(name=user_name(name), password=password(words))
+    words, quiet = w.flagged(words, "quiet")
+    return Login(name=user_name(name), password=password(words), quiet=quiet)
 
 
 def token_login(rest: str) -> Login:

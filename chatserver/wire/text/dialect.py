@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import date, datetime, tzinfo
 from typing import Final
 
-from chatserver.answers import Answer
+from chatserver.answers import Answer, Preferences
 from chatserver.commands import Command
 from chatserver.errors import Refused, Rejected
 from chatserver.events import Entry, News, RoomFacts
-from chatserver.stages import Stage
-from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen
+from chatserver.stages import SECRET, Stage
+from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen, preferred
 from chatserver.wire.text import layout, render
 from chatserver.wire.text.entries import rendered
-from chatserver.wire.text.parse import parse, parse_greeting, parse_password
+from chatserver.wire.text.parse import parse, parse_answer, parse_greeting, parse_password, parse_password_or_token
+from chatserver.wire.text.terminal import terminal
 
 
 class Text:
@@ -25,7 +26,8 @@ class Text:
     pinged = False
 
     def __init__(self, zone: tzinfo | None = None) -> None:
-        """`zone`: the time zone of all times and dates shown; None for the server's local time."""
+        """`zone`: the time zone of all times and dates shown to people who have not chosen one; None for the server's
+        local time."""
         self.zone = zone
 
     def recognizes(self, start: bytes) -> bool:
@@ -36,25 +38,30 @@ class Text:
             if stage is Stage.IN:
                 return parse(line)
             if stage is Stage.PASSWORD:
+                return parse_password_or_token(line)
+            if stage in SECRET:
                 return parse_password(line)
+            if stage is Stage.CONFIRM:
+                return parse_answer(line)
             return parse_greeting(line)
         except Refused as refused:
             return Rejected(refused)
 
     def day(self, at: datetime, screen: Screen = SCREEN) -> date:
-        return layout.local_day(at, self.zone)
+        return terminal(screen, self.zone).day(at)
 
     def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
-        return layout.unbroken(f"* {text}")
+        return layout.unbroken(f"* {text}", terminal(screen, self.zone))
 
     def answer(self, asked: Asked, answer: Answer) -> bytes:
-        return render.answer(asked, answer, self.zone)
+        screen = preferred(asked.screen, answer) if isinstance(answer, Preferences) else asked.screen
+        return render.answer(asked, answer, terminal(screen, self.zone))
 
     def news(self, item: News, screen: Screen = SCREEN) -> bytes:
-        return render.news(item)
+        return render.news(item, terminal(screen, self.zone))
 
     def entries(self, facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
-        return rendered(facts, entries, form, self.zone)
+        return rendered(facts, entries, form, terminal(form.screen, self.zone))
 
 
 TEXT: Final[Dialect] = Text()

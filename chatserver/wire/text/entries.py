@@ -1,72 +1,87 @@
 """Entries of a room's log as lines for people."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import tzinfo
 from itertools import accumulate, groupby
 from typing import Final
 
 from chatserver import events
 from chatserver.events import Entry, EntryKind, RoomFacts
-from chatserver.mentions import mentions
+from chatserver.mentions import answers, mentions
+from chatserver.renaming import parse_renaming
 from chatserver.roomsettings import parse_pace, parse_recorded
 from chatserver.times import parse_rfc3339
 from chatserver.wire.dialect import Form, Rendered
-from chatserver.wire.text.layout import LINE, clock, cut, date_line, date_words, line, local_day, notice
+from chatserver.wire.text.about import BOT, called, quoted, reacted
+from chatserver.wire.text.cells import cut, most_cells
+from chatserver.wire.text.layout import date_line, notice, said
+from chatserver.wire.text.terminal import Terminal
 
 MARK = "» "
-"""Precedes an entry that mentions its reader."""
+"""Precedes an entry that mentions its reader, or answers them."""
+
+NEW = "--- new ---"
+"""Stands above the first entry that its reader has not seen."""
 
 ACTION = "~ "
 """Precedes what somebody does (`/me`). Nothing else begins like this, neither what is said nor what the server says,
 whatever the name and the words are."""
 
-MOST_BEFORE = 48
-"""Cells of a room's label and an author's name, in front of a text that needs further lines."""
-SHORT = 16
+LEAST_DISPLAY = 8
+"""Cells that are left to a display name in any case."""
+
+BELL = b"\a"
+"""Behind the words of an entry, for people who want to hear it. It is the server's own: nobody can send one."""
 
 
-def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, zone: tzinfo | None) -> Rendered:
+def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, terminal: Terminal) -> Rendered:
     """One line per entry, or more if it is long or a message has several. A date line belongs to the entry that it
     precedes."""
     label, day, mark = facts.label(form.viewer), form.day, MARK if form.marked else ""
+    bell = form.screen.bell
+    rings = bell == "on" or (bell == "mentions" and (form.marked or facts.pair is not None))
     shown = []
     for entry in entries:
-        lines = _line(label, "", entry, zone, mark)
-        before, day = day, local_day(entry.at, zone)
+        lines = _line(label, entry, terminal, mark, aside=form.aside)
+        if rings and (form.marked or entry.kind == events.MESSAGE):
+            lines = lines[:-2] + BELL + lines[-2:]
+        before, day = day, terminal.day(entry.at)
         if day != before:
-            lines = date_line(day) + lines
+            lines = date_line(day, terminal) + lines
         shown.append(lines)
     return Rendered(b"".join(shown), tuple(accumulate(map(len, shown))))
 
 
-def removed(label: str, first: int) -> bytes:
+def removed(label: str, first: int, terminal: Terminal) -> bytes:
     """The line that says that the entries of a room before this one are gone."""
-    return notice(f"Messages before #{first} in {label} were removed.")
+    return notice(f"Messages before #{first} in {label} were removed.", terminal)
 
 
 def log(
     logged: Iterable[tuple[RoomFacts, Entry]],
     viewer_id: int,
-    zone: tzinfo | None,
+    terminal: Terminal,
     me: str = "",
     *,
     numbered: bool = True,
     dated: bool = True,
+    new: int = 0,
 ) -> bytes:
     """Past entries, with a date line above each day. Those that mention `me` are marked; "" marks none.
 
     `numbered`: with the number of each entry. Not `dated`: without the date line if all entries are of the same day.
+    `new`: a line stands above the entry with this number.
     """
-    days = [(day, list(of_day)) for day, of_day in groupby(logged, lambda pair: local_day(pair[1].at, zone))]
+    days = [(day, list(of_day)) for day, of_day in groupby(logged, lambda pair: terminal.day(pair[1].at))]
     return b"".join(
-        (date_line(day) if dated or len(days) > 1 else b"")
+        (date_line(day, terminal) if dated or len(days) > 1 else b"")
         + b"".join(
-            _line(
+            (notice(NEW, terminal) if new and entry.seq == new else b"")
+            + _line(
                 facts.label(viewer_id),
-                f"#{entry.seq} " if numbered else "",
                 entry,
-                zone,
-                MARK if me and mentions(me, entry) else "",
+                terminal,
+                MARK if me and (mentions(me, entry) or answers(viewer_id, entry)) else "",
+                f"#{entry.seq} " if numbered else "",
             )
             for facts, entry in of_day
         )
@@ -74,40 +89,55 @@ def log(
     )
 
 
-def _line(label: str, number: str, entry: Entry, zone: tzinfo | None, mark: str) -> bytes:
+def _line(label: str, entry: Entry, terminal: Terminal, mark: str, number: str = "", *, aside: bool = False) -> bytes:
     if entry.kind == events.GAP:
-        return removed(label, entry.seq + 1)
-    text = f"[{label}] {number}{clock(entry.at, zone)} {mark}{_told(entry, zone)}"
-    if len(text) > LINE and len(label) > SHORT:
-        text = f"[{_short(label, entry)}{text[len(label) + 1 :]}"
-    return line(text)
+        return removed(label, entry.seq + 1, terminal)
+    time = f"{number}{terminal.clock(entry.at)} {mark}"
+    told = _told(entry, named(entry), terminal)
+    if (entry.display or len(label) > terminal.short) and most_cells(label + time + told) + 3 > terminal.columns:
+        author = named(entry, terminal.most_before - len(entry.author) - len(time))
+        label = cut(label, max(terminal.short, terminal.most_before - most_cells(author)))
+        told = _told(entry, author, terminal)
+    return said(f"({label}) {time}" if aside else f"[{label}] {time}", told, terminal)
 
 
-def _short(label: str, entry: Entry) -> str:
-    """A label that leaves room on the first line for the author's name, of which nobody is to be in doubt."""
-    return cut(label, max(SHORT, MOST_BEFORE - len(entry.author)))
+def named(entry: Entry, most: int | None = None) -> str:
+    """Who has done it. `most`: the cells that a display name may take, if there are not enough for all of it."""
+    if not entry.author_id:
+        return "the server"
+    display = entry.display
+    if not display and not entry.bot:  # nearly always
+        return entry.author
+    if display and most is not None:
+        display = cut(display, max(most, LEAST_DISPLAY))
+    return called(entry.author, display, BOT if entry.bot else "")
 
 
-def _told(entry: Entry, zone: tzinfo | None) -> str:
-    author = entry.author if entry.author_id else "the server"
+def _told(entry: Entry, author: str, terminal: Terminal) -> str:
     if entry.kind == events.MESSAGE:
-        return _message(entry, author)
+        return _message(entry, author, terminal)
     if entry.kind in TOLD:
         return TOLD[entry.kind](entry, author)
     if entry.kind == events.MUTED:
-        return f"-- {entry.target} was muted by {author}{_until(entry, zone)}"
+        return f"-- {entry.target} was muted by {author}{_until(entry, terminal)}"
     raise ValueError(f"an entry of unknown kind {entry.kind!r}")
 
 
-def _message(entry: Entry, author: str) -> str:
+def _message(entry: Entry, author: str, terminal: Terminal) -> str:
     if entry.state == events.ERASED:
         return "-- erased"
     after = " (edited)" if entry.state == events.EDITED else ""
+    about = ""  # stands in front of the words, so that nobody can type it
+    if entry.of:
+        about = quoted(entry, terminal)
+    if entry.reactions:
+        about += reacted(entry, terminal)
     if not entry.author_id:
-        return f"* {entry.text}{after}"
+        return f"{about[1:]} * {entry.text}{after}" if about else f"* {entry.text}{after}"
     if entry.text.startswith("/me "):
-        return f"{ACTION}{author} {entry.text[4:]}{after}"
-    return f"{author}: {entry.text}{after}"
+        action = f"{ACTION}{author} {entry.text[4:]}{after}"
+        return f"{about[1:]} {action}" if about else action
+    return f"{author}{about}: {entry.text}{after}"
 
 
 def _edited(entry: Entry, author: str) -> str:
@@ -116,6 +146,15 @@ def _edited(entry: Entry, author: str) -> str:
     if entry.text.startswith("/me "):
         return f"{ACTION}{author} {entry.text[4:]} (edited #{entry.of})"
     return f"{author} (edited #{entry.of}): {entry.text}"
+
+
+def _renamed(entry: Entry, author: str) -> str:
+    renaming = parse_renaming(entry.text)
+    if not renaming.name:  # the account has been erased since
+        return f"-- {author} had another name before"
+    if renaming.name == renaming.former and not renaming.display:
+        return f"-- {renaming.name} has no display name any more"
+    return f"-- {renaming.former} is now called {called(renaming.name, renaming.display)}"
 
 
 def _set(entry: Entry, author: str) -> str:
@@ -132,13 +171,12 @@ def _role(entry: Entry, author: str) -> str:
     return f"-- {entry.target} is now {article} {entry.text}{by}"
 
 
-def _until(entry: Entry, zone: tzinfo | None) -> str:
+def _until(entry: Entry, terminal: Terminal) -> str:
     until = parse_rfc3339(entry.text)
     if until is None:
         return ""
-    local = until.astimezone(zone)
-    day = "" if local.date() == local_day(entry.at, zone) else f" on {date_words(local)}"
-    return f" until {clock(until, zone)}{day}"
+    day = "" if terminal.day(until) == terminal.day(entry.at) else f" on {terminal.date_words(until)}"
+    return f" until {terminal.clock(until)}{day}"
 
 
 def _why(entry: Entry) -> str:
@@ -161,5 +199,10 @@ TOLD: Final[dict[EntryKind, Callable[[Entry, str], str]]] = {
     events.ROLE: _role,
     events.EDITED: _edited,
     events.ERASED: lambda entry, author: f"-- {author} erased #{entry.of}",
+    events.REACTED: lambda entry, author: f"-- {author} reacted to #{entry.of}{_why(entry)}",
+    events.UNREACTED: lambda entry, author: f"-- {author} took back the reaction to #{entry.of}{_why(entry)}",
+    events.PINNED: lambda entry, author: f"-- {author} pinned #{entry.of}",
+    events.UNPINNED: lambda entry, author: f"-- {author} unpinned #{entry.of}",
+    events.RENAMED: _renamed,
 }
 """For each kind of entry but messages and mutes (which need a time zone), the words for it."""

@@ -1,10 +1,9 @@
 """The help pages: for every typed command its usage and a sentence about it."""
 
-from difflib import get_close_matches
-
 from msgspec import Struct
 
 from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.text import suggestions
 
 FIRST = "first"
 """The topic of `help` before login."""
@@ -25,28 +24,56 @@ GROUPS: dict[str, dict[str, Page]] = {
         "query": Page(
             "/query NAME [TEXT]", "Switches to your direct room with a person; with a text, sends it without switching."
         ),
-        "edit": Page("/edit [ROOM] SEQ TEXT", "Replaces the text of a message of yours; /history shows its SEQ: #41."),
-        "erase": Page("/erase [ROOM] SEQ", "Erases a message of yours; /history shows its SEQ: #41."),
-        "history": Page("/history [ROOM] [LIMIT] [before=SEQ]", "Shows what was said in a room."),
+        "reply": Page(
+            "/reply [ROOM] SEQ TEXT", "Answers a message, whose first words are shown with yours: /reply 41 yes."
+        ),
+        "react": Page("/react [ROOM] SEQ REACTION", "Reacts to a message with one word or emoji: /react 41 +1."),
+        "unreact": Page("/unreact [ROOM] SEQ REACTION", "Takes a reaction of yours back."),
+        "edit": Page(
+            "/edit [ROOM] [SEQ] TEXT",
+            "Replaces the text of a message of yours; without a number, of your last one in the room. s/old/new/ alone "
+            "on a line replaces words in it.",
+        ),
+        "erase": Page("/erase [ROOM] [SEQ]", "Erases a message of yours; without a number, your last one in the room."),
+        "retry": Page("/retry", "Sends again what you said while the server could not store it."),
+        "history": Page(
+            "/history [ROOM] [LIMIT] [before=SEQ|after=SEQ|since=WHEN]",
+            "Shows what was said in a room, each line with its number SEQ. WHEN is today, yesterday, monday, 2h, 3d, "
+            "10:30, 2026-03-02 or 2026-03-02T10:30.",
+        ),
         "search": Page("/search [#ROOM] [before=NUMBER] WORDS", "Finds messages that contain all of these words."),
-        "unread": Page("/unread [AFTER]", "Lists the rooms in which you have unread messages."),
+        "mentions": Page("/mentions [before=NUMBER]", "Lists the messages that mention your name, newest first."),
+        "unread": Page(
+            "/unread [ROOM], /unread after=ROOM",
+            "Lists the rooms in which you have unread messages (after=ROOM: those after it), or shows all that is "
+            "unread in one room.",
+        ),
         "read": Page("/read [ROOM] [SEQ]", "Marks a room as read, all of it or up to an entry."),
+        "catchup": Page("/catchup [ROOM]", "Marks everything as read, in all rooms or in one."),
+        "pin": Page("/pin [ROOM] SEQ", "Pins a message, so that everyone finds it with /pins."),
+        "unpin": Page("/unpin [ROOM] SEQ", "Unpins a message."),
+        "pins": Page("/pins [ROOM] [before=SEQ]", "Lists the pinned messages of a room, newest first."),
     },
     "Rooms": {
         "join": Page("/join ROOM [SINCE]", "Joins a room; with a number, shows everything after that entry."),
         "leave": Page("/leave [ROOM]", "Leaves a room. What you said there stays."),
-        "look": Page("/look ROOM", "Switches to a room that you are in: what you type then goes there."),
+        "look": Page(
+            "/look [ROOM]",
+            "Switches to a room that you are in: what you type then goes there. Without a room, tells you which one "
+            "that is.",
+        ),
         "rooms": Page("/rooms [AFTER]", "Lists the rooms; with a name, only those after it."),
         "create": Page("/create ROOM [public|private] [TOPIC]", "Creates a room that you own."),
-        "topic": Page("/topic [#ROOM] TEXT", "Sets the topic of a room."),
+        "topic": Page("/topic [#ROOM] [TEXT|-]", "Shows the topic of a room, sets it, or with - removes it."),
         "invite": Page(
             "/invite NAME [ROOM]", "Invites someone to a room; a private room is open only to those invited."
         ),
         "uninvite": Page("/uninvite NAME [ROOM]", "Withdraws an invitation."),
         "set": Page(
-            "/set [ROOM] past open|closed, invites members|moderators, pace SECONDS",
-            "Sets whether new members can read what was said before, who may invite, and how many seconds have to pass "
-            "between two messages of a member (0: none).",
+            "/set [timezone|bell|clock|columns VALUE], /set [ROOM] past|invites|pace VALUE",
+            "Lists or sets how things are shown to you: timezone Europe/Berlin, bell on, off or mentions, clock 12 or "
+            "24; columns 40 on a screen that wide; default undoes a choice. Or for a room: past open or closed to new "
+            "members, invites by members or moderators, pace SECONDS between two messages of a member.",
         ),
         "delete": Page("/delete ROOM", "Deletes a room that you own: nobody can find, join or read it any more."),
     },
@@ -55,6 +82,14 @@ GROUPS: dict[str, dict[str, Page]] = {
         "members": Page("/members [ROOM [AFTER]]", "Lists the members of a room; with a name, only those after it."),
         "away": Page("/away [TEXT]", "Tells others that you are away; without a text, that you are back."),
         "back": Page("/back", "Tells others that you are back."),
+        "nick": Page("/nick NAME", "Changes your name. Nobody else can take the old one for a while."),
+        "name": Page(
+            "/name WORDS, /name -", "Sets a name of any words and letters that is shown before your own, or removes it."
+        ),
+        "ignore": Page(
+            "/ignore [NAME]", "Hides what someone says from you alone; without a name, lists whom you ignore."
+        ),
+        "unignore": Page("/unignore NAME", "Shows you again what someone says."),
         "block": Page("/block NAME", "Blocks someone's direct messages and invitations."),
         "unblock": Page("/unblock NAME", "Lets someone write to you and invite you again."),
     },
@@ -80,7 +115,11 @@ GROUPS: dict[str, dict[str, Page]] = {
         "gunban": Page("/gunban NAME|ADDRESS", "Lifts a ban from the whole server; only for its operators."),
     },
     "Account and connection": {
-        "login": Page("/login NAME PASSWORD", "Logs in with one line; only before you are logged in."),
+        "login": Page(
+            "/login NAME PASSWORD [quiet]",
+            "Logs in with one line; only before you are logged in. A quiet login, for scripts, is shown nothing but "
+            "answers.",
+        ),
         "register": Page(
             "/register NAME PASSWORD [code=CODE]",
             "Creates an account and logs in, with one line; only before you are logged in.",
@@ -115,43 +154,54 @@ ALIASES: dict[str, str] = {
     "whois": "who",
     "room": "look",
     "switch": "look",
-    "ignore": "block",
-    "unignore": "unblock",
     "exit": "quit",
     "bye": "quit",
 }
 
-OVERVIEW = """\
-What you type goes to your current room; //TEXT if it begins with a slash.
-/join ROOM, /leave, /rooms         join a room; leave it; list rooms
-/look ROOM, /say ROOM TEXT         switch to a room; say something in another
-/query NAME, /msg NAME TEXT        switch to a person; send one a message
-/who, /members, /away TEXT         who is here; who is a member; you are away
-/unread, /history, /search WORDS   what is new; what was said; find messages
-/edit SEQ TEXT, /erase SEQ         edit a message of yours; erase it
-/create ROOM, /invite NAME         create a room; invite someone
-/password OLD NEW, /logout, /quit  change your password; log out; disconnect
-/help COMMAND, /help all           explain a command; list all commands"""
 
-GREETING = """\
-Type your name to log in; the server then asks for your password.
-/login NAME PASSWORD               log in with one line
-/register NAME PASSWORD            create an account and log in, with one line
-/token TOKEN, /guest               log in as a program; log in as a guest
-/quit                              disconnect"""
+class Outline(Struct, frozen=True):
+    """A few commands at a glance: a sentence, then rows of usages and what they do."""
 
-LONGEST_WORD = max(map(len, [*PAGES, *ALIASES]))
+    sentence: str
+    rows: tuple[tuple[str, str], ...]
+
+
+OVERVIEW = Outline(
+    "What you type goes to your current room; //TEXT if it begins with a slash.",
+    (
+        ("/join ROOM, /leave, /rooms", "join a room; leave it; list rooms"),
+        ("/look ROOM, /say ROOM TEXT", "switch to a room; say something in another"),
+        ("/query NAME, /msg NAME TEXT", "switch to a person; send one a message"),
+        ("/who, /members, /away TEXT", "who is here; who is a member; you are away"),
+        ("/unread, /history, /search WORDS", "what is new; what was said; find messages"),
+        ("/mentions, /catchup", "who mentions you; mark everything as read"),
+        ("/reply SEQ TEXT, /react SEQ +1", "answer a message; react to it"),
+        ("/edit TEXT, s/old/new/, /erase", "change your last message; erase it"),
+        ("/create ROOM, /invite NAME", "create a room; invite someone"),
+        ("/nick NAME, /set, /password", "your name; time zone and bell; password"),
+        ("/help COMMAND, /help all, /quit", "explain a command; list all; disconnect"),
+    ),
+)
+
+GREETING = Outline(
+    "Type your name to log in; the server then asks for your password.",
+    (
+        ("/login NAME PASSWORD", "log in with one line"),
+        ("/register NAME PASSWORD", "create an account and log in, with one line"),
+        ("/token TOKEN, /guest", "log in as a program; log in as a guest"),
+        ("/quit", "disconnect"),
+    ),
+)
 
 
 def canonical(word: str) -> str:
-    """The name of the command that this word stands for, in any case. Raises Refused, suggesting the closest match."""
+    """The name of the command that this word stands for, in any case. Raises Refused, with what to use instead."""
     name = word.lower()
     name = ALIASES.get(name, name)
     if name in PAGES:
         return name
     shown = word if len(word) <= 32 else word[:32] + "…"
-    near = get_close_matches(name[: 2 * LONGEST_WORD], [*PAGES, *ALIASES], n=1)
-    remedy = f"Did you mean /{near[0]}?" if near else "/help lists the commands."
+    remedy = suggestions.instead(name, [*PAGES, *ALIASES]) or "/help lists the commands."
     raise Refused(ErrorWord.BAD_COMMAND, f"There is no /{shown}. {remedy} Nothing was sent.")
 
 

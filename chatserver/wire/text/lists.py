@@ -1,89 +1,109 @@
-"""Answers that are lists, on lines of at most 80 cells."""
+"""Answers that are lists, laid out to the width of a terminal."""
 
 from collections.abc import Iterator
-from datetime import tzinfo
 
 from chatserver import answers
+from chatserver.times import now
 from chatserver.wire.text import help as pages
-from chatserver.wire.text.layout import GAP, WIDTH, clock, cut, date_words, folded, names, short_time, table, wrapped
+from chatserver.wire.text.about import BOT, called
+from chatserver.wire.text.cells import cut, folded
+from chatserver.wire.text.columns import GAP, beside, names, table, wrapped
+from chatserver.wire.text.terminal import Terminal
 
 NAME_COLUMN = 32
+NUMBER_COLUMN = 6
+BESIDE = 60
+"""Cells that a terminal must have so that the topic of a room stands beside its name."""
+
+SCREENFUL = 15
+"""Lines of an outline: the first ones would scroll off a small screen."""
 
 
-def rooms(answer: answers.RoomList) -> Iterator[str]:
+def rooms(answer: answers.RoomList, terminal: Terminal) -> Iterator[str]:
     if not answer.rooms:
         yield "There are no rooms to list. /create ROOM creates one."
         return
-    column = min(max(len(line.room) for line in answer.rooms), NAME_COLUMN)
-    yield f"{'Room':{column}}  People  Topic (+ you are in it)"
+    wide = terminal.columns >= BESIDE
+    most = NAME_COLUMN if wide else terminal.width - NUMBER_COLUMN - len(GAP)
+    column = min(max(len(line.room) for line in answer.rooms), most)
+    yield f"{'Room':{column}}  People  " + ("Topic (+ you are in it)" if wide else "(+ you are in it)")
     for line in answer.rooms:
         mark = "+" if line.role else " "
-        yield cut(f"{line.room:{column}} {mark}{line.members:6}  {line.topic}").rstrip()
+        shown = f"{line.room:{column}} {mark}{line.members:{NUMBER_COLUMN}}"
+        if wide:
+            yield cut(f"{shown}  {line.topic}", terminal.width).rstrip()
+        else:
+            yield "\n".join([shown, *(GAP + piece for piece in folded(line.topic, terminal.behind - len(GAP)))])
     if answer.more:
         yield f"More: /rooms {answer.rooms[-1].room}"
 
 
-def unread(answer: answers.UnreadList) -> Iterator[str]:
+def unread(answer: answers.UnreadList, terminal: Terminal) -> Iterator[str]:
     rows = [(str(status.unread), status.room) for status in answer.rooms if status.unread]
     if rows:
-        yield from table(("Unread", "Room"), rows)
+        yield from table(("Unread", "Room"), rows, terminal)
         yield from (
             f"Messages before #{status.gap.first} in {status.room} were removed."
             for status in answer.rooms
             if status.gap is not None and status.unread
         )
         if answer.more:
-            yield f"More: /unread {answer.rooms[-1].room}"
+            yield f"More: /unread after={answer.rooms[-1].room}"
     else:
         yield "You have read everything."
 
 
-def members(answer: answers.MemberList) -> Iterator[str]:
+def members(answer: answers.MemberList, terminal: Terminal) -> Iterator[str]:
     for online, heading in ((True, "here"), (False, "not here")):
         lines = [
-            line.name + (f" ({line.role})" if line.role not in ("", "member") else "")
+            called(line.name, line.display, "" if line.role == "member" else line.role, BOT if line.bot else "")
             for line in answer.members
             if line.online == online
         ]
         if lines:
             count = f"{len(lines)} " if answer.whole else ""  # on a page it would be of no use
-            yield from names(f"{answer.room}, {count}{heading}:", lines)
+            yield from names(f"{answer.room}, {count}{heading}:", lines, terminal)
     if answer.more and answer.members:
         yield f"{answer.more} more: /members {answer.room} {answer.members[-1].name}"
     elif not answer.members:
         yield f"There are no more members of {answer.room}."
 
 
-def users(answer: answers.UserList, zone: tzinfo | None) -> Iterator[str]:
+def users(answer: answers.UserList, terminal: Terminal) -> Iterator[str]:
     if len(answer.users) == 1 and not answer.more:
-        yield _user(answer.users[0], zone)
+        yield _user(answer.users[0], terminal)
         return
-    here = [user.name for user in answer.users if user.online]
-    yield from names(f"{len(here)} here:", here) if here else ["Nobody is here."]
-    away = [(user.name, user.away) for user in answer.users if user.online and user.away]
+    here = [_called(user) for user in answer.users if user.online]
+    yield from names(f"{len(here)} here:", here, terminal) if here else ["Nobody is here."]
+    away = [(_called(user), user.away) for user in answer.users if user.online and user.away]
     if away:
-        yield from table(("Away", "Why"), away)
+        yield from table(("Away", "Why"), away, terminal)
     gone = [
-        (user.name, short_time(user.last_seen, zone) if user.last_seen else "")
+        (_called(user), terminal.short_time(user.last_seen) if user.last_seen else "")
         for user in answer.users
         if not user.online
     ]
     if gone:
-        yield from table(("Not here", "Last seen"), gone)
+        yield from table(("Not here", "Last seen"), gone, terminal)
     if answer.more:
         yield "There are more. /who NAME tells about one person, /members lists a room."
 
 
-def _user(user: answers.UserLine, zone: tzinfo | None) -> str:
+def _user(user: answers.UserLine, terminal: Terminal) -> str:
+    name = _called(user)
     if user.online:
-        return f"{user.name} is away: {user.away}" if user.away else f"{user.name} is here."
+        return f"{name} is away: {user.away}" if user.away else f"{name} is here."
     if user.last_seen is None:
-        return f"{user.name} is not here."
-    day = date_words(user.last_seen.astimezone(zone))
-    return f"{user.name} is not here, last seen on {day} at {clock(user.last_seen, zone)}."
+        return f"{name} is not here."
+    day, time = terminal.date_words(user.last_seen), terminal.clock(user.last_seen)
+    return f"{name} is not here, last seen on {day} at {time}."
 
 
-def tokens(answer: answers.TokenList, zone: tzinfo | None) -> Iterator[str]:
+def _called(user: answers.UserLine) -> str:
+    return called(user.name, user.display, BOT if user.bot else "")
+
+
+def tokens(answer: answers.TokenList, terminal: Terminal) -> Iterator[str]:
     if not answer.tokens:
         yield "You have no tokens. /token LABEL creates one."
         return
@@ -91,25 +111,26 @@ def tokens(answer: answers.TokenList, zone: tzinfo | None) -> Iterator[str]:
         ("Created", "Last used", "Label"),
         [
             (
-                short_time(line.created, zone),
-                short_time(line.last_used, zone) if line.last_used else "never",
-                line.label + _restrictions(line, zone),
+                terminal.short_time(line.created),
+                terminal.short_time(line.last_used) if line.last_used else "never",
+                line.label + _restrictions(line, terminal),
             )
             for line in answer.tokens
         ],
+        terminal,
     )
 
 
-def _restrictions(line: answers.TokenLine, zone: tzinfo | None) -> str:
+def _restrictions(line: answers.TokenLine, terminal: Terminal) -> str:
     what = [
-        f"until {short_time(line.expires, zone)}" if line.expires else "",
+        f"until {terminal.short_time(line.expires)}" if line.expires else "",
         f"only {line.room}" if line.room else "",
         "read-only" if line.read_only else "",
     ]
     return f" ({', '.join(filter(None, what))})" if any(what) else ""
 
 
-def bans(answer: answers.BanList, zone: tzinfo | None) -> Iterator[str]:
+def bans(answer: answers.BanList, terminal: Terminal) -> Iterator[str]:
     if not answer.bans:
         yield "Nobody is banned here."
         return
@@ -118,23 +139,43 @@ def bans(answer: answers.BanList, zone: tzinfo | None) -> Iterator[str]:
         [
             (
                 line.name or line.address or "",
-                short_time(line.until, zone) if line.until else "permanent",
+                terminal.short_time(line.until) if line.until else "permanent",
                 f"{line.by}: {line.reason}" if line.reason else line.by,
             )
             for line in answer.bans
         ],
+        terminal,
     )
     if answer.before is not None:
         yield f"More: /bans {answer.room or 'server'} before={answer.before}"
 
 
-def help(about: str) -> Iterator[str]:
+def preferences(answer: answers.Preferences, terminal: Terminal) -> Iterator[str]:
+    """What an account has set, and what counts where it has set nothing."""
+    at = answer.now or now()
+    rows = [
+        ("timezone", answer.timezone or f"{terminal.zone_words(at)} (as the server)"),
+        ("clock", answer.clock or f"{terminal.hours} (default)"),
+        ("bell", answer.bell or "off (default)"),
+    ]
+    yield from table(("Setting", "Value"), rows, terminal)
+    yield f"It is {terminal.clock(at)} on {terminal.date_words(at)}. /help set explains these settings."
+
+
+def help(about: str, terminal: Terminal) -> Iterator[str]:
     """The page of one command, the list of all, or an overview."""
     if about == pages.ALL:
         for group, commands in pages.GROUPS.items():
-            yield from wrapped(f"{group}: ", [f"/{name}" for name in commands])
+            yield from wrapped(f"{group}: ", [f"/{name}" for name in commands], terminal)
     elif about in pages.PAGES:
-        yield pages.PAGES[about].usage
-        yield from (GAP + piece for piece in folded(pages.PAGES[about].sentence + pages.also(about), WIDTH - len(GAP)))
+        page = pages.PAGES[about]
+        yield page.usage
+        pieces = folded(page.sentence + pages.also(about), terminal.width - len(GAP))
+        yield from (GAP + piece for piece in pieces)
     else:
-        yield from (pages.GREETING if about == pages.FIRST else pages.OVERVIEW).split("\n")
+        outline = pages.GREETING if about == pages.FIRST else pages.OVERVIEW
+        yield outline.sentence
+        rows = list(beside(outline.rows, terminal))
+        if sum(row.count("\n") + 1 for row in rows) > SCREENFUL:
+            rows = list(wrapped("", [usage for usages, _ in outline.rows for usage in usages.split(", ")], terminal))
+        yield from rows

@@ -1,8 +1,35 @@
 """Typed commands about messages: sending, finding, changing and reading them."""
 
-from chatserver.commands import CURRENT, Command, Edit, Erase, History, Look, Read, Say, Search, Unread
-from chatserver.wire.hygiene import message_text, search_text
+import re
+from typing import Any
+
+from chatserver.commands import (
+    CURRENT,
+    Amend,
+    Command,
+    Edit,
+    Erase,
+    History,
+    Look,
+    Mentions,
+    Missed,
+    Pin,
+    Pins,
+    React,
+    Read,
+    ReadAll,
+    Reply,
+    Retry,
+    Say,
+    Search,
+    Unpin,
+    Unread,
+)
+from chatserver.wire.hygiene import message_text, reaction_text, search_text
 from chatserver.wire.text import words as w
+
+_AMENDED = re.compile(r"\s*s/((?:\\.|[^/\\])+)/((?:\\.|[^/\\])*)/(g?)\s*")
+_ESCAPED = re.compile(r"\\([/\\])")
 
 
 def say(rest: str) -> Command:
@@ -25,33 +52,78 @@ def query(rest: str) -> Command:
     return msg(rest) if len(words) == 2 else Look(room=w.direct(words[0]))
 
 
+def reply(rest: str) -> Command:
+    room, seq, text = w.addressed(rest)
+    if seq is None or not text:
+        raise w.Misused
+    return Reply(room=room, seq=seq, text=message_text(text))
+
+
+def react(rest: str) -> Command:
+    room, seq, word = w.addressed(rest)
+    if seq is None or not word:
+        raise w.Misused
+    return React(room=room, seq=seq, reaction=reaction_text(word))
+
+
+def unreact(rest: str) -> Command:
+    room, seq, word = w.addressed(rest)
+    if seq is None or not word:
+        raise w.Misused
+    return React(room=room, seq=seq, reaction=reaction_text(word), remove=True)
+
+
+def pin(rest: str) -> Command:
+    room, seq = w.room_and_seq(rest.split())
+    if seq is None:
+        raise w.Misused
+    return Pin(room=room, seq=seq)
+
+
+def unpin(rest: str) -> Command:
+    room, seq = w.room_and_seq(rest.split())
+    if seq is None:
+        raise w.Misused
+    return Unpin(room=room, seq=seq)
+
+
+def pins(rest: str) -> Command:
+    chosen, words = w.options(rest.split(), "before")
+    return Pins(room=w.optional_room(" ".join(words)), before=w.seq(chosen["before"]) if chosen else None)
+
+
 def edit(rest: str) -> Command:
-    words = w.split(rest, 2, 2)
-    # A leading `#41` is entry 41, unless the number of an entry follows: then it is a room named 41.
-    follows = words[1].split(maxsplit=1)
-    if not w.is_seq(words[0]) or (words[0].startswith("#") and follows[0].startswith("#") and w.is_seq(follows[0])):
-        room, seq, text = w.split(rest, 3, 3)
-        return Edit(room=w.room(room), seq=w.seq(seq), text=message_text(text))
-    return Edit(room=CURRENT, seq=w.seq(words[0]), text=message_text(words[1]))
+    """Without a number, the text replaces that of one's last message. A number alone is no text: it is forgotten."""
+    room, seq, text = w.addressed(rest)
+    if not text:
+        raise w.Misused
+    return Edit(room=room, seq=seq, text=message_text(text))
 
 
 def erase(rest: str) -> Command:
-    *room, seq = w.only(rest, 1, 2)
-    return Erase(room=w.optional_room("".join(room)), seq=w.seq(seq))
+    room, seq = w.room_and_seq(rest.split())
+    return Erase(room=room, seq=seq)
+
+
+def amend(line: str) -> Command | None:
+    """What `s/old/new/` alone on a line asks for; None for any other line. Within the words, a slash is `\\/` and a
+    backslash may be `\\\\`."""
+    found = _AMENDED.fullmatch(line)
+    if found is None:
+        return None
+    old, new = (_ESCAPED.sub(r"\1", words) for words in found.group(1, 2))
+    return Amend(old=old, new=new, every=bool(found[3]))
 
 
 def history(rest: str) -> Command:
-    words = rest.split()
-    before = None
-    for index in range(len(words)):
-        before, after = w.before(words[index:])
-        if before is not None:
-            words[index:] = after
-            break
+    chosen, words = w.options(rest.split(), "before", "after", "since")
     room, limit = w.room_and_number(words)
-    if limit == 0:
+    if limit == 0 or len(chosen) > 1:
         raise w.Misused
-    return History(room=room, before=before) if limit is None else History(room=room, before=before, limit=limit)
+    fields: dict[str, Any] = {"limit": limit} if limit is not None else {}
+    for name, value in chosen.items():
+        fields[name] = w.short(value, name) if name == "since" else w.seq(value)
+    return History(room=room, **fields)
 
 
 def search(rest: str) -> Command:
@@ -66,11 +138,30 @@ def search(rest: str) -> Command:
     return Search(text=search_text(" ".join(words)), room=room, before=before)
 
 
+def mentions(rest: str) -> Command:
+    chosen, words = w.options(rest.split(), "before")
+    w.nothing(" ".join(words))
+    return Mentions(before=w.seq(chosen["before"]) if chosen else None)
+
+
 def read(rest: str) -> Command:
-    room, seq = w.room_and_number(rest.split())
+    room, seq = w.room_and_seq(rest.split())
     return Read(room=room, seq=w.NEWEST if seq is None else seq)
 
 
-def unread(rest: str) -> Command:
+def catchup(rest: str) -> Command:
     words = w.only(rest, 0, 1)
-    return Unread(after=w.room(words[0]) if words else "")
+    return Read(room=w.room(words[0]), seq=w.NEWEST) if words else ReadAll()
+
+
+def unread(rest: str) -> Command:
+    """A room's unread messages; without one, the rooms that have any, a page at a time."""
+    chosen, words = w.options(w.only(rest, 0, 1), "after")
+    if words:
+        return Missed(room=w.room(words[0]))
+    return Unread(after=w.room(chosen["after"]) if chosen else "")
+
+
+def retry(rest: str) -> Command:
+    w.nothing(rest)
+    return Retry()

@@ -11,10 +11,12 @@ from chatserver.commands import (
     Quit,
     Register,
     Say,
+    TypedAnswer,
     TypedName,
     TypedPassword,
 )
 from chatserver.errors import ErrorWord, Refused
+from chatserver.wire import secrets
 from chatserver.wire.hygiene import message_text, password, user_name
 from chatserver.wire.text import accounts, invitations, messages, moderation, people, rooms
 from chatserver.wire.text import help as pages
@@ -31,7 +33,8 @@ def parse(line: str) -> Command | None:
     if not typed:
         return None
     if not typed.startswith("/"):
-        return Say(room=CURRENT, text=message_text(line))
+        _forbid_bare(typed)
+        return messages.amend(line) or Say(room=CURRENT, text=message_text(line))
     if typed.startswith("//"):
         return Say(room=CURRENT, text=message_text(typed[1:]))
     word, rest = _word_and_rest(typed)
@@ -51,6 +54,10 @@ def parse_greeting(line: str) -> Command | None:
     if not typed:
         return None
     if not typed.startswith("/"):
+        first, *more = typed.lower().split(" ", 1)
+        meant = BARE.get(first, first)
+        if meant in GREETINGS and (more or first in BARE):  # a single word may be a name
+            raise Refused(ErrorWord.BAD_COMMAND, f"Did you mean /{meant}? Nothing was done.")
         return TypedName(name=user_name(typed))
     word, rest = _word_and_rest(line.lstrip())
     name = pages.ALIASES.get(word.lower(), word.lower())
@@ -64,9 +71,37 @@ def parse_greeting(line: str) -> Command | None:
         raise _usage("/token TOKEN" if name == "token" else pages.PAGES[name].usage) from None
 
 
+def parse_answer(line: str) -> TypedAnswer | Help | Quit:
+    """The same at the question whether to register a new name. Raises Refused, and never quotes what was typed."""
+    typed = line.strip().lower()
+    if typed in ANSWERS:
+        return TypedAnswer(yes=ANSWERS[typed])
+    word, rest = _word_and_rest(line.lstrip())
+    command = GREETINGS.get(pages.ALIASES.get(word.lower(), word.lower())) if typed.startswith("/") else None
+    if command in (accounts.help_first, accounts.quit):
+        return command(rest)
+    raise Refused(ErrorWord.BAD_COMMAND, "Type yes or no, or press Enter to pick another name.")
+
+
 def parse_password(line: str) -> TypedPassword:
     """The same at the prompt for a password. Raises Refused."""
     return TypedPassword(password=password(line) if line else "")
+
+
+def parse_password_or_token(line: str) -> TypedPassword | Login:
+    """The same where the password of an account is awaited: somebody may remember only now that they have a token."""
+    word, rest = _word_and_rest(line)
+    if line.startswith("/") and word.lower() == "token" and secrets.is_token(rest.strip()):
+        return accounts.token_login(rest)
+    return parse_password(line)
+
+
+def _forbid_bare(typed: str) -> None:
+    """Raises Refused if the line is a command whose slash is missing, which nobody wants others to read."""
+    word = typed.strip()
+    meant = BARE.get(word.lower())
+    if meant is not None:
+        raise Refused(ErrorWord.BAD_COMMAND, f"Did you mean /{meant}? To say this, use /say ROOM {word}.")
 
 
 def _word_and_rest(typed: str) -> tuple[str, str]:
@@ -77,6 +112,11 @@ def _word_and_rest(typed: str) -> tuple[str, str]:
 def _usage(usage: str) -> Refused:
     return Refused(ErrorWord.BAD_COMMAND, f"Usage: {usage}")
 
+
+BARE = {"quit": "quit", "exit": "quit", "bye": "quit", "logout": "logout", "help": "help", "?": "help"}
+"""What people type to leave or for help, alone on a line, and the command that they mean."""
+
+ANSWERS = {"yes": True, "y": True, "no": False, "n": False, "": False}
 
 GREETINGS: dict[str, Callable[[str], Login | Register | Guest | Quit | Help]] = {
     "login": accounts.login,
@@ -92,12 +132,21 @@ BUILDERS: dict[str, Callable[[str], Command]] = {
     "me": messages.me,
     "msg": messages.msg,
     "query": messages.query,
+    "reply": messages.reply,
+    "react": messages.react,
+    "unreact": messages.unreact,
     "edit": messages.edit,
     "erase": messages.erase,
+    "retry": messages.retry,
     "history": messages.history,
     "search": messages.search,
-    "read": messages.read,
+    "mentions": messages.mentions,
     "unread": messages.unread,
+    "read": messages.read,
+    "catchup": messages.catchup,
+    "pin": messages.pin,
+    "unpin": messages.unpin,
+    "pins": messages.pins,
     "look": rooms.look,
     "join": rooms.join,
     "leave": rooms.leave,
@@ -112,6 +161,10 @@ BUILDERS: dict[str, Callable[[str], Command]] = {
     "who": people.who,
     "away": people.away,
     "back": people.back,
+    "nick": people.nick,
+    "name": people.name,
+    "ignore": people.ignore,
+    "unignore": people.unignore,
     "block": people.block,
     "unblock": people.unblock,
     "role": moderation.role,

@@ -1,8 +1,9 @@
-"""Typed commands about people: who is online, and whom you hear from."""
+"""Typed commands about people: who is online, what you are called, and whom you hear from."""
 
-from chatserver.commands import Away, Block, Command, Unblock, Who
-from chatserver.wire.hygiene import away_text
+from chatserver.commands import Away, Block, Command, Ignore, Rename, Unblock, Unignore, Who
+from chatserver.wire.hygiene import away_text, display_name, user_name
 from chatserver.wire.text import words as w
+from chatserver.wire.text.rooms import NONE
 
 
 def who(rest: str) -> Command:
@@ -27,3 +28,24 @@ def block(rest: str) -> Command:
 def unblock(rest: str) -> Command:
     [name] = w.only(rest, 1, 1)
     return Unblock(name=w.name(name))
+
+
+def ignore(rest: str) -> Command:
+    words = w.only(rest, 0, 1)
+    return Ignore(name=w.name(words[0]) if words else None)
+
+
+def unignore(rest: str) -> Command:
+    [name] = w.only(rest, 1, 1)
+    return Unignore(name=w.name(name))
+
+
+def nick(rest: str) -> Command:
+    [name] = w.only(rest, 1, 1)
+    return Rename(name=user_name(name.removeprefix("@")))
+
+
+def name(rest: str) -> Command:
+    """A display name. To have none takes a `-`, so that nobody removes theirs by asking for it."""
+    [words] = w.split(rest, 1, 1)
+    return Rename(display="" if words.strip() == NONE else display_name(words))

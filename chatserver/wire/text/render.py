@@ -1,97 +1,151 @@
 """Answers and news to lines for people."""
 
+import re
 from collections.abc import Iterator
-from datetime import tzinfo
 
 from chatserver import answers, events
 from chatserver.answers import Answer
 from chatserver.errors import ErrorWord
 from chatserver.events import News
+from chatserver.times import now
 from chatserver.wire.dialect import Asked
 from chatserver.wire.text import lists
+from chatserver.wire.text.about import called
+from chatserver.wire.text.cells import most_cells
+from chatserver.wire.text.columns import listed, names, wrapped
 from chatserver.wire.text.entries import log, removed
-from chatserver.wire.text.layout import WIDTH, line, listed, notice, short_time, squeezed, unbroken, wrapped
+from chatserver.wire.text.layout import line, notice, squeezed, unbroken
+from chatserver.wire.text.terminal import Terminal
 
 MOST_NAMED = 5
 """If a room has more members than this besides you, it says how many rather than who."""
+
+_COMMAND = re.compile(r"\b[Tt]he command ([a-z]+)\b")
 
 ROOMS_NAMED = 100
 """Of the rooms that a person is in, so many are named on logging in."""
 
 
-def answer(asked: Asked, answer: Answer, zone: tzinfo | None) -> bytes:
-    """Lines for one reader. Empty if the result shows anyway: a message that you typed is on your screen already.
-
-    `zone`: None for the server's local time, as everywhere in this package.
-    """
+def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:
+    """Lines for one reader. Empty if the result shows anyway: a message that you typed is on your screen already."""
     me, viewer_id = asked.name, asked.viewer
     match answer:
+        case answers.Said(room, seq) if asked.quiet:
+            return notice(f"Stored as {room} #{seq}.", terminal)
         case answers.Said() | answers.Done(""):
             return b""
         case answers.Refusal(error, text):
             # Of all refusals only this one may quote somebody: it gives the reason for a ban.
-            return line(f"! {text}") if error is ErrorWord.BANNED else unbroken(f"! {text}")
+            return line(f"! {text}", terminal) if error is ErrorWord.BANNED else unbroken(f"! {_typed(text)}", terminal)
         case answers.Log(facts, logged, more, gap) if logged:
-            earlier = f"More: /history {facts.label(viewer_id)} before={logged[0].seq}"
-            shown = log([(facts, entry) for entry in logged], viewer_id, zone, me, dated=False)
-            return _gone(facts.label(viewer_id), gap) + (notice(earlier) if more and gap is None else b"") + shown
+            label = facts.label(viewer_id)
+            shown = _gone(label, gap, terminal) + log(
+                [(facts, entry) for entry in logged], viewer_id, terminal, me, dated=False
+            )
+            if more and answer.onward:
+                return shown + notice(f"More: /history {label} after={logged[-1].seq}", terminal)
+            return (
+                notice(f"More: /history {label} before={logged[0].seq}", terminal) if more and gap is None else b""
+            ) + shown
+        case answers.Log(facts, more=more, gap=gap, ends=(first, last)):
+            label = facts.label(viewer_id)
+            further = f" More: /history {label} " + (f"after={last}" if answer.onward else f"before={first}")
+            return _gone(label, gap, terminal) + notice(
+                f"All of this is from people whom you ignore.{further if more else ''}", terminal
+            )
         case answers.Log(facts, gap=gap):
             label = facts.label(viewer_id)
-            return _gone(label, gap) or notice(f"There is nothing to show in {label}.")
+            return _gone(label, gap, terminal) or notice(f"There is nothing to show in {label}.", terminal)
         case answers.Found(found, where=where, gap=gap):
-            return log(found, viewer_id, zone, me) + _notices(_found(answer)) + _gone(where, gap)
+            return (
+                log(found, viewer_id, terminal, me) + _notices(_found(answer), terminal) + _gone(where, gap, terminal)
+            )
         case answers.Exported(account, exported):
             about = [f"account {field}: {value}" for field, value in (account or {}).items()]
-            return _notices(about) + log(exported, viewer_id, zone) + _notices(_exported(answer))
-    shown = _notices(_words(answer, me, zone))
+            return (
+                _notices(about, terminal) + log(exported, viewer_id, terminal) + _notices(_exported(answer), terminal)
+            )
+    shown = _notices(_words(asked, answer, terminal), terminal)
     match answer:
+        case answers.Missed(room, recent=recent):
+            shown += _gone(room, recent.gap, terminal)
+            shown += log([(recent.facts, entry) for entry in recent.entries], viewer_id, terminal, me, dated=False)
+            if recent.more:
+                shown += notice(f"More: /unread {room}", terminal)
         case answers.Welcome(recent=recent) | answers.Joined(recent=recent) | answers.Looked(recent=recent) if (
             recent is not None
         ):
-            shown += _gone(recent.facts.label(viewer_id), recent.gap)
+            shown += _gone(recent.facts.label(viewer_id), recent.gap, terminal)
             pairs = [(recent.facts, entry) for entry in recent.entries]
-            shown += log(pairs, viewer_id, zone, me, numbered=False, dated=False)
+            shown += log(pairs, viewer_id, terminal, me, numbered=False, dated=False, new=_after_others(recent))
     return shown
 
 
-def news(item: News) -> bytes:
+def _typed(text: str) -> str:
+    """A refusal, which names commands as programs know them, with what people type."""
+    return _COMMAND.sub(r"/\1", text)
+
+
+def news(item: News, terminal: Terminal) -> bytes:
     match item:
         case events.Presence(name, True, away):
-            return notice(f"{name} is away: {squeezed(away)}" if away else f"{name} is here.")
+            return notice(f"{name} is away: {squeezed(away)}" if away else f"{name} is here.", terminal)
         case events.Presence(name):
-            return notice(f"{name} has gone.")
+            return notice(f"{name} has gone.", terminal)
         case events.Invited(room, by):
-            return notice(f"{by} invites you to {room}: /join {room}")
+            return notice(f"{by} invites you to {room}: /join {room}", terminal)
+        case events.Turned(room):
+            return notice(_goes_to(room), terminal)
+        case events.Closing("kicked" | "banned", text):  # these quote a reason
+            return notice(text, terminal)
         case events.Closing(_, text):
-            return notice(text)
+            return unbroken(f"* {text}", terminal)
         case events.ReadMark() | events.Live() | events.Pinged():
             return b""
 
 
-def _gone(label: str, gap: answers.Gap | None) -> bytes:
-    return b"" if gap is None else removed(label, gap.first)
+def _goes_to(room: str) -> str:
+    if not room:
+        return "What you type now goes nowhere: you are in no room. /rooms lists them, /join ROOM joins one."
+    return f"What you type now goes to {room}."
 
 
-def _notices(lines: Iterator[str] | list[str]) -> bytes:
-    return b"".join([notice(words) for words in lines])
+def _gone(label: str, gap: answers.Gap | None, terminal: Terminal) -> bytes:
+    return b"" if gap is None else removed(label, gap.first, terminal)
 
 
-def _words(answer: Answer, me: str, zone: tzinfo | None) -> Iterator[str]:
+def _notices(lines: Iterator[str] | list[str], terminal: Terminal) -> bytes:
+    return b"".join([notice(words, terminal) for words in lines])
+
+
+def _words(asked: Asked, answer: Answer, terminal: Terminal) -> Iterator[str]:
     match answer:
         case answers.Done(note):
             yield note
         case answers.Welcome():
-            yield from _welcome(answer)
+            yield from _welcome(answer, terminal, asked.viewer, quiet=asked.quiet)
         case answers.Joined():
-            yield from _joined(answer, me)
+            yield from _joined(answer, asked.name)
         case answers.Created(room):
             yield f"You created {room} and own it."
         case answers.Left(room):
             yield f"You left {room}."
         case answers.Looked(room):
-            yield f"What you type now goes to {room}.{_unread(answer)}"
+            yield from _unread(_goes_to(room), answer)
+        case answers.Missed(room, unread):
+            yield f"{unread} unread in {room}:"
         case answers.TopicSet(room):
             yield f"The topic of {room} is set."
+        case answers.TopicShown(room, topic):
+            yield f"The topic of {room}: {squeezed(topic)}" if topic else f"{room} has no topic."
+        case answers.Renamed(name, display):
+            yield f"You are now called {called(name, display)}."
+        case answers.Preferences():
+            yield from lists.preferences(answer, terminal)
+        case answers.Ignoring(ignored):
+            yield from names("You ignore:", ignored, terminal) if ignored else ["You ignore nobody."]
+        case answers.Whereabouts():
+            yield from _whereabouts(answer, terminal)
         case answers.Changed(_, number, note):
             if note or number is None:  # an entry shows in its room
                 yield note or "Done."
@@ -101,40 +155,64 @@ def _words(answer: Answer, me: str, zone: tzinfo | None) -> Iterator[str]:
             yield f"Token {label}: {token}"
             yield "Copy it now: it is not shown again. A program logs in with /token TOKEN."
             if expires is not None:
-                yield f"It expires on {short_time(expires, zone)}."
+                yield f"It expires on {terminal.short_time(expires)}."
         case answers.RoomList():
-            yield from lists.rooms(answer)
+            yield from lists.rooms(answer, terminal)
         case answers.MemberList():
-            yield from lists.members(answer)
+            yield from lists.members(answer, terminal)
         case answers.UserList():
-            yield from lists.users(answer, zone)
+            yield from lists.users(answer, terminal)
         case answers.UnreadList():
-            yield from lists.unread(answer)
+            yield from lists.unread(answer, terminal)
         case answers.TokenList():
-            yield from lists.tokens(answer, zone)
+            yield from lists.tokens(answer, terminal)
         case answers.BanList():
-            yield from lists.bans(answer, zone)
+            yield from lists.bans(answer, terminal)
         case answers.HelpText(about):
-            yield from lists.help(about)
+            yield from lists.help(about, terminal)
 
 
-def _welcome(answer: answers.Welcome) -> Iterator[str]:
+def _welcome(answer: answers.Welcome, terminal: Terminal, viewer_id: int, *, quiet: bool) -> Iterator[str]:
     rooms = answer.rooms
+    if quiet:
+        yield f"Hello {answer.name}."
+        return
     if rooms:
         current = answer.current or rooms[0].room
         company = f" with {listed(answer.others)}" if answer.others and not current.startswith("@") else ""
         hello, more = f"Hello {answer.name}. You are in {current}{company}.", "Type to talk; /help for the rest."
-        yield from [f"{hello} {more}"] if len(hello) + 1 + len(more) <= WIDTH else [hello, more]
+        yield from [f"{hello} {more}"] if most_cells(f"{hello} {more}") <= terminal.width else [hello, more]
     else:
         yield f"Hello {answer.name}. You are in no room yet: /rooms lists them, /join ROOM joins one."
+    yield f"Times are in {terminal.zone_words(now())}."
     unread = [f" ({room.unread} unread)" if room.unread else "" for room in rooms]
-    if len(rooms) > 1 or any(unread):
+    if len(rooms) > 1 or (any(unread) and rooms[0].room != answer.current):
         named = [room.room + more for room, more in zip(rooms, unread, strict=True)][:ROOMS_NAMED]
-        yield from wrapped("Your rooms: ", named)
+        yield from wrapped("Your rooms: ", named, terminal)
         if others := len(rooms) - len(named) + answer.more:
             yield f"And {others} more: /unread lists those with unread messages."
     for invited in answer.invitations:
         yield f"{invited.by} invited you to {invited.room}: /join {invited.room}"
+    here = next((room.unread for room in rooms if room.room == answer.current), None)
+    if here and answer.recent is not None:
+        yield _follow(here, answer.current, answer.recent, viewer_id)
+
+
+def _after_others(log: answers.Log) -> int:
+    """The number of the first entry of a log that is new, if its reader knows those before it; else 0."""
+    new = next((entry.seq for entry in log.entries if entry.seq >= log.new), 0) if log.new else 0
+    return new if new and new > log.entries[0].seq else 0
+
+
+def _follow(unread: int, room: str, recent: answers.Log, viewer_id: int) -> str:
+    """How many entries are unread; all of them, or the last ones of the room, follow."""
+    known = recent.new or recent.entries[-1].seq + 1 if recent.entries else 0
+    new = sum(entry.seq >= known and entry.author_id != viewer_id for entry in recent.entries)
+    if not new:
+        return f"{unread} unread in {room}: /unread {room} shows them"
+    if unread > new:
+        return f"{unread} unread in {room}, the last {new} follow. /unread {room} shows all"
+    return f"{unread} unread in {room}:"
 
 
 def _joined(answer: answers.Joined, me: str) -> Iterator[str]:
@@ -152,23 +230,53 @@ def _joined(answer: answers.Joined, me: str) -> Iterator[str]:
         where = f"You are in {answer.room} with {count} other{'s' if count > 1 else ''}."
     if answer.pace:
         yield f"Each member may send one message every {answer.pace} s here."
-    yield where + _unread(answer)
+    yield from _unread(where, answer)
 
 
-def _unread(answer: answers.Joined | answers.Looked) -> str:
+def _whereabouts(answer: answers.Whereabouts, terminal: Terminal) -> Iterator[str]:
+    yield _goes_to(answer.room)
+    if answer.others:
+        yield from wrapped("Your other rooms: ", answer.others[:ROOMS_NAMED], terminal)
+        if len(answer.others) > ROOMS_NAMED:
+            yield f"And {len(answer.others) - ROOMS_NAMED} more: /rooms marks those that you are in."
+
+
+def _unread(where: str, answer: answers.Joined | answers.Looked) -> Iterator[str]:
     """How many entries are unread; all of them, or the last ones, follow."""
-    if not answer.unread:
-        return ""
     shown = len(answer.recent.entries) if answer.recent is not None else answer.unread
-    return f" {answer.unread} unread" + (f", the last {shown}:" if shown < answer.unread else ":")
+    if not answer.unread:
+        yield where
+    elif shown < answer.unread:
+        yield where
+        yield f"{answer.unread} unread in {answer.room}, the last {shown} follow. /unread {answer.room} shows all"
+    else:
+        yield f"{where} {answer.unread} unread:"
+
+
+NOT_FOUND = {
+    "search": "Nothing was found",
+    "mentions": "Nobody has mentioned you",
+    "pins": "Nothing is pinned here",
+}
 
 
 def _found(answer: answers.Found) -> Iterator[str]:
     if not answer.entries:
-        yield "Nothing was found so far." if answer.more else "Nothing was found."
+        yield NOT_FOUND[answer.command] + (" so far." if answer.more else ".")
     if answer.more and answer.before is not None:
-        yield f"More: repeat the /search with before={answer.before} in front of the words."
+        if answer.command == "search":
+            yield f"More: repeat the /search with before={answer.before} in front of the words."
+        else:
+            where = f" {answer.where}" if answer.where else ""
+            yield f"More: /{answer.command}{where} before={answer.before}"
+    yield from _removed(answer.removed)
+
+
+def _removed(first: dict[str, int]) -> Iterator[str]:
+    if first:
+        yield f"Messages were removed: {', '.join(f'in {room} before #{seq}' for room, seq in first.items())}."
 
 
 def _exported(answer: answers.Exported) -> Iterator[str]:
+    yield from _removed(answer.removed)
     yield "That is all." if answer.next is None else f"More: /export {answer.next}"

@@ -1,18 +1,35 @@
 """Typed commands about rooms."""
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from chatserver import events
-from chatserver.commands import SLOWEST_PACE, Command, Create, Delete, Join, Leave, Look, Members, Rooms, Set, Topic
+from chatserver.commands import (
+    SLOWEST_PACE,
+    Command,
+    Create,
+    Delete,
+    Fit,
+    Join,
+    Leave,
+    Look,
+    Members,
+    Prefer,
+    Rooms,
+    Set,
+    Topic,
+)
 from chatserver.errors import ErrorWord, Refused
 from chatserver.roomsettings import PACE, ROOM_SETTINGS
 from chatserver.wire.hygiene import topic_text
 from chatserver.wire.text import words as w
 
+NONE = "-"
+"""In place of a topic or a display name: there is to be none."""
+
 
 def look(rest: str) -> Command:
-    [room] = w.only(rest, 1, 1)
-    return Look(room=w.room(room))
+    return Look(room=w.optional_room(rest))
 
 
 def join(rest: str) -> Command:
@@ -50,31 +67,81 @@ def delete(rest: str) -> Command:
 
 
 def topic(rest: str) -> Command:
+    """Asks for the topic, sets it, or removes it with `-`."""
     room, rest = w.placed(rest)
-    [text] = w.split(rest, 1, 1)
-    return Topic(room=room, text=topic_text(text))
+    text = rest.strip()
+    if not text:
+        return Topic(room=room)
+    return Topic(room=room, text="" if text == NONE else topic_text(text))
 
 
 def set(rest: str) -> Command:
+    """The settings of a room, or those of one's own: without any, asks for the latter."""
     room, rest = w.placed(rest)
     words = rest.split()
+    if not room and words and words[0].lower() == COLUMNS:
+        return _columns(words[1:])
+    if not room and (not words or words[0].lower() in PREFERENCES):
+        return _preferences(words)
     if not room and words and words[0].lower() not in SETTINGS:
         room, words = w.room(words[0]), words[1:]
-    names = [word.lower() for word in words[::2]]
-    if not names or len(words) % 2 or len(names) != len(dict.fromkeys(names)) or not {*SETTINGS} >= {*names}:
-        raise w.Misused
-    chosen: Any = {name: _setting(name, word) for name, word in zip(names, words[1::2], strict=True)}
+    chosen: Any = {name: _setting(name, word) for name, word in _pairs(words, SETTINGS).items()}
     return Set(room=room, **chosen)
 
 
 SETTINGS = (*ROOM_SETTINGS, PACE)
 
+COLUMNS = "columns"
+"""Is told for a connection, not for an account: people have several screens."""
+
+PREFERENCES: dict[str, tuple[str, ...]] = {
+    "timezone": (),
+    "bell": ("on", "off", "mentions", "default"),
+    "clock": ("12", "24", "default"),
+}
+"""By name, the words that each may have; none: any."""
+
+
+def _columns(words: list[str]) -> Command:
+    if len(words) != 1 or not (w.is_number(words[0]) or words[0].lower() == "default"):
+        raise w.Misused
+    return Fit(columns=0 if words[0].lower() == "default" else w.number(words[0]))
+
+
+def _preferences(words: list[str]) -> Command:
+    if not words:
+        return Prefer()
+    first, *others = words
+    if first.lower() == "timezone" and not {*PREFERENCES} & {word.lower() for word in others}:
+        words = [first, " ".join(others)]  # New York
+    chosen: Any = {}
+    for name, word in _pairs(words, PREFERENCES).items():
+        chosen[name] = _one_of(name, word, PREFERENCES[name]) if PREFERENCES[name] else w.short(word, name)
+    return Prefer(**chosen)
+
+
+def _pairs(words: list[str], names: Collection[str]) -> dict[str, str]:
+    """By name, the words behind these names, of which there is at least one."""
+    pairs = dict(zip(map(str.lower, words[::2]), words[1::2], strict=False))
+    if not pairs or len(words) != 2 * len(pairs) or not {*names} >= {*pairs} or not all(pairs.values()):
+        raise w.Misused
+    return pairs
+
+
+def _one_of(name: str, word: str, among: Sequence[str]) -> str:
+    if word.lower() not in among:
+        *others, last = among
+        raise Refused(ErrorWord.BAD_COMMAND, f"{name} is {', '.join(others)} or {last}. Nothing was changed.")
+    return word.lower()
+
 
 def _setting(name: str, word: str) -> str | int:
     if name != PACE:
-        return w.choice(word, *ROOM_SETTINGS[name])
+        return _one_of(name, word, ROOM_SETTINGS[name])
     if word.lower() == "off":
         return 0
+    if not (w.is_span(word) or w.is_number(word)):
+        raise Refused(ErrorWord.BAD_COMMAND, "pace is off or so many seconds. Nothing was changed.")
     seconds = w.seconds(word) if w.is_span(word) else w.number(word)
     if seconds > SLOWEST_PACE:
         raise Refused(ErrorWord.BAD_COMMAND, f"A pace is at most {SLOWEST_PACE} seconds. Nothing was changed.")

@@ -3,7 +3,7 @@
 import re
 
 from chatserver.commands import CURRENT
-from chatserver.wire.hygiene import person_name, room_name
+from chatserver.wire.hygiene import MAX_FIELD, one_line, person_name, room_name
 
 NEWEST = 2**53
 """A seq beyond every entry of every room."""
@@ -89,6 +89,13 @@ def name_and_room(rest: str) -> tuple[str, str]:
     return name(words[0]), place or optional_room("".join(words[1:]))
 
 
+def short(text: str, field: str) -> str:
+    """A few words that the server looks up in a list of its own."""
+    if len(text) > MAX_FIELD:
+        raise Misused
+    return one_line(text, field)
+
+
 # Numbers and durations
 
 
@@ -124,6 +131,49 @@ def is_seq(word: str) -> bool:
 
 def seq(word: str) -> int:
     return number(word.removeprefix("#"))
+
+
+def room_and_seq(words: list[str]) -> tuple[str, int | None]:
+    """Both are optional, in either order. A single number is that of an entry, also with a # before it."""
+    if len(words) > 2:
+        raise Misused
+    if len(words) == 2 and is_seq(words[0]) and not is_seq(words[1]):
+        words = words[::-1]
+    if not words:
+        return CURRENT, None
+    if len(words) == 2:
+        return room(words[0]), seq(words[1])
+    return (CURRENT, seq(words[0])) if is_seq(words[0]) else (room(words[0]), None)
+
+
+def addressed(rest: str) -> tuple[str, int | None, str]:
+    """`[ROOM] SEQ TEXT`, or `[#ROOM] TEXT` with None for the number: the room, the number and the text.
+
+    A leading `#41` is entry 41, unless `#` and the number of an entry follow: then it is a room named 41. Without a
+    number only a # makes a room of the first word, which may as well be the text's.
+    """
+    first, second, text = [*rest.split(maxsplit=2), "", "", ""][:3]
+    if is_seq(first) and not (first.startswith("#") and second.startswith("#") and is_seq(second)):
+        return CURRENT, seq(first), "".join(rest.split(maxsplit=1)[1:])
+    if is_seq(second):
+        return room(first), seq(second), text
+    place, text = placed(rest)
+    return place, None, text.strip()
+
+
+def options(words: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """What these options are set to, wherever they stand (`before=41`), and the other words."""
+    found: dict[str, str] = {}
+    others = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name.lower() not in names:
+            others.append(word)
+        elif name.lower() in found or not value:
+            raise Misused
+        else:
+            found[name.lower()] = value
+    return found, others
 
 
 def before(words: list[str]) -> tuple[int | None, list[str]]:

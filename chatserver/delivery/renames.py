@@ -1,0 +1,99 @@
+"""Accounts that were renamed lately: what their sessions are called, and under which name an entry is shown.
+
+Entries reach delivery with the name that their author's session had when the command began. Where an account is renamed
+at that moment, their time decides, as it does in the database (see `store.renames`): so that what everybody is sent is
+what they find in the history.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from msgspec import Struct, structs
+
+from chatserver.events import RENAMED, Entry, RoomFacts
+from chatserver.renaming import parse_renaming
+from chatserver.roster import Roster
+
+RECENT_SECONDS = 60.0
+"""For so long after a rename, entries may come that were stored before it. Later ones are read from the database."""
+
+
+class Rename(Struct, frozen=True):
+    """What an account was called up to `at`, and from then on."""
+
+    at: datetime
+    former: str
+    former_display: str
+    name: str
+    display: str
+
+
+class Renames:
+    def __init__(self, seconds: Callable[[], float], roster: Roster) -> None:
+        self._seconds = seconds
+        self._roster = roster
+        self._until = 0.0
+        self._recent: dict[int, tuple[Rename, ...]] = {}  # by account, oldest first
+
+    @property
+    def lately(self) -> bool:
+        """Whether there were any."""
+        if self._recent and self._seconds() > self._until:
+            self._recent.clear()
+        return bool(self._recent)
+
+    def read(self, entry: Entry) -> bool:
+        """Takes over what an entry `renamed` says; returns whether it is news."""
+        return self.add(entry.author_id, parse_renaming(entry.text).former, entry.author, entry.display, entry.at)
+
+    def add(self, account_id: int, former: str, name: str, display: str, at: datetime) -> bool:
+        """An account has this name and display name since `at`. Returns whether it is news: the same is told once for
+        each room, and an older rename may be told after a newer one."""
+        known = self._recent.get(account_id, ()) if self.lately else ()
+        if known and known[-1].at >= at:
+            return False
+        former_display = ""
+        for session in self._roster.sessions(account_id):
+            if session.named_at is None or session.named_at < at:
+                former_display = session.display
+                session.name, session.display, session.named_at = name, display, at
+        self._recent[account_id] = (*known, Rename(at, former, former_display, name, display))
+        self._until = self._seconds() + RECENT_SECONDS
+        return True
+
+    def present(self, facts: RoomFacts) -> RoomFacts:
+        """The facts of a direct room, perhaps read before one of its two people was renamed."""
+        if facts.pair is not None and self.lately:
+            for account_id, _ in facts.pair:
+                if account_id in self._recent:
+                    facts = relabelled(facts, account_id, self._recent[account_id][-1].name)
+        return facts
+
+    def corrected(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The entries with the names of their time."""
+        if not any(entry.author_id in self._recent or entry.target_id in self._recent for entry in entries):
+            return entries
+        return [self._corrected(entry) for entry in entries]
+
+    def _corrected(self, entry: Entry) -> Entry:
+        if entry.author_id in self._recent and entry.kind != RENAMED:  # which says so itself
+            author, display = self._called(entry.author_id, entry.at)
+            entry = structs.replace(entry, author=author, display=display)
+        if entry.target_id in self._recent:
+            entry = structs.replace(entry, target=self._called(entry.target_id, entry.at)[0])
+        return entry
+
+    def _called(self, account_id: int, at: datetime) -> tuple[str, str]:
+        known = self._recent[account_id]
+        for rename in known:
+            if at < rename.at:
+                return rename.former, rename.former_display
+        return known[-1].name, known[-1].display
+
+
+def relabelled(facts: RoomFacts, account_id: int, name: str) -> RoomFacts:
+    """The facts of a direct room once one of its two people has this name; of another room, its facts as they are."""
+    if facts.pair is None:
+        return facts
+    first, second = ((id, name if id == account_id else known) for id, known in facts.pair)
+    return facts if (first, second) == facts.pair else structs.replace(facts, pair=(first, second))

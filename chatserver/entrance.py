@@ -1,0 +1,192 @@
+"""From somebody who has proved who they are to a session that is logged in, and is told what to know first."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver import audit
+from chatserver import commands as c
+from chatserver.answers import Welcome
+from chatserver.authentication import (
+    MAX_LOGINS,
+    WRONG,
+    WRONG_CERTIFICATE,
+    Authenticator,
+    Login,
+    Proved,
+)
+from chatserver.batcher import Batcher
+from chatserver.config import Settings
+from chatserver.delivery.registry import Registry
+from chatserver.errors import ErrorWord, Refused, banned_text
+from chatserver.events import Membership, Person
+from chatserver.expiry import Expiry
+from chatserver.handlers.messages import last_of
+from chatserver.handlers.unread import EMPTY_SCREEN, FirstScreen, first_screen, status
+from chatserver.marklog import MarkLog
+from chatserver.portion import Portion, invited_size, status_size
+from chatserver.presence import Presence
+from chatserver.prompts import Prompts
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.sessionlog import SessionLog
+from chatserver.stages import Event, Stage
+from chatserver.store import logins, names, sessions
+from chatserver.store.logins import LoginFacts
+from chatserver.store.members import by_label
+from chatserver.store.threads import Store
+from chatserver.turns import turns
+
+LINES_SHOWN = 10
+NAMES_SHOWN = 6
+
+
+class Entrance:
+    """Admits sessions, and welcomes them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        store: Store,
+        registry: Registry,
+        roster: Roster,
+        presence: Presence,
+        session_log: SessionLog,
+        marks: MarkLog,
+        authenticator: Authenticator,
+        prompts: Prompts,
+    ) -> None:
+        self._now = now
+        self._server = settings.server
+        self._limits = settings.limits
+        self._store = store
+        self._registry = registry
+        self._roster = roster
+        self._presence = presence
+        self._session_log = session_log
+        self._marks = marks
+        self._authenticator = authenticator
+        self._prompts = prompts
+        self._expiry = Expiry(clock, store, roster)
+        self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
+
+    async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
+        return await self._store.read(logins.look_up, people)
+
+    async def admit(self, session: Session, proved: Proved, command: Login) -> None:
+        """Logs in somebody who is known now, unless they are gone meanwhile. Raises Refused."""
+        person, resume = proved.person, {}
+        if isinstance(command, c.Login) and command.resume:
+            resume = {name.lower(): seq for name, seq in command.resume.items()}
+        quiet = self._is_quiet(session, command)
+        with self._registry.pending_login(person.id) as login:
+            while True:
+                login.stale, screen = False, EMPTY_SCREEN
+                seen = self._marks.known(person.id)  # what is stored meanwhile is read
+                known = await self._logins.ask((person, session.token_id))
+                session.scope = known.scope
+                if known.account.gone:  # since the password was checked
+                    raise WRONG
+                if proved.certificate and await self._authenticator.certified(session, person.name) != proved:
+                    raise WRONG_CERTIFICATE  # removed meanwhile
+                if known.account.ban is not None:
+                    raise Refused(ErrorWord.BANNED, banned_text(known.account.ban))
+                current = self._first_room(known.memberships)
+                rooms = [one.with_seen(seen.get(one.facts.id)) for one in known.memberships]
+                if session.view is not None and current is not None and not quiet:
+                    screen = await self._store.read(first_screen, person, rooms, current.facts.id, LINES_SHOWN)
+                resume = await self._with_present_labels(person, known.memberships, resume)
+                if session.stage is not Stage.BUSY:
+                    return
+                if not login.stale:
+                    break
+            account = known.account
+            person = Person(person.id, account.name or person.name, account.kind, account.display or "")
+            session.account_id, session.name, session.kind = person.id, person.name, person.kind
+            session.display, session.named_at = person.display, account.named_at
+            session.limits = known.limits
+            if session.view is not None:
+                session.view.ignored = known.ignored
+            if known.preferences is not None:
+                session.prefer(known.preferences)
+            self._prompts.move(session, Event.ADMITTED)
+            session.quiet = quiet
+            session.link.admitted()
+            self._roster.add(session, known.apart)
+            self._registry.subscribe(session, rooms, resume)
+            if known.scope is not None and known.scope.seconds is not None:
+                self._expiry.add(session.token_id, known.scope.seconds)
+        audit.logged_in(session.address, person.name, _how(command, proved))
+        if session.view is not None and current is not None:
+            session.view.current = current.facts.label(person.id)
+        names = self._names(session) if session.view is not None and not quiet else []
+        if proved.certificate is not None and session.view is not None and not quiet:
+            session.notice(f"You need no password: your certificate {proved.certificate.label} logs you in.")
+        session.answer(command.tag, self._greeted(person, known, rooms, session.current, names, screen))
+        if self._server.motd and not quiet:
+            session.notice(self._server.motd)
+        proof = (session.token_id, session.certificate_id)
+        self._session_log.add(
+            sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), *proof)
+        )
+        self._presence.came(session)
+        self._registry.catch_up(session)
+
+    def _greeted(
+        self,
+        person: Person,
+        known: LoginFacts,
+        inside: list[Membership],
+        current: str,
+        names: list[str],
+        screen: FirstScreen,
+    ) -> Welcome:
+        """The answer to a login. Somebody may be in thousands of rooms: those that do not fit are counted."""
+        lines = [status(one, person, screen.unread.get(one.facts.id)) for one in inside]
+        lines.sort(key=lambda line: by_label(line.room))
+        portion = Portion(self._limits.answer_bytes)
+        invitations = portion.head(known.invitations, invited_size)
+        recent = None if screen.recent is None else last_of(portion, screen.recent, person.id)
+        rooms = portion.head(lines, status_size)
+        return Welcome(person.name, rooms, current, names, recent, invitations, len(lines) - len(rooms))
+
+    def _is_quiet(self, session: Session, command: Login) -> bool:
+        """Whether it is the login of a script: of one that says so, and at a terminal also with a token, or if the
+        client has sent everything already."""
+        if isinstance(command, c.Login) and command.quiet:
+            return True
+        by_token = isinstance(command, c.Login) and bool(command.token)
+        return session.view is not None and (by_token or session.link.has_sent_all())
+
+    async def _with_present_labels(
+        self, person: Person, memberships: list[Membership], resume: dict[str, int]
+    ) -> dict[str, int]:
+        """What a client resumes, by the present labels of its direct rooms: the other account may have been renamed
+        since the client heard of it."""
+        labels = {one.facts.label(person.id).lower() for one in memberships} if resume else set()
+        lost = {label[1:]: seq for label, seq in resume.items() if label.startswith("@") and label not in labels}
+        found = await self._store.read(names.heirs, list(lost)) if lost else {}
+        return {f"@{name}": lost[former] for former, name in found.items()} | resume
+
+    def _first_room(self, memberships: list[Membership]) -> Membership | None:
+        """The room that a person looks at first: a default room, else any."""
+        for name in self._server.default_rooms:
+            for membership in memberships:
+                if membership.facts.name == name:
+                    return membership
+        return memberships[0] if memberships else None
+
+    def _names(self, session: Session) -> list[str]:
+        """Some of those who are online in the current room, as far as this person may know."""
+        return sorted(self._roster.names(session.room_called(c.CURRENT) or (), session))[:NAMES_SHOWN]
+
+
+def _how(command: Login, proved: Proved) -> str:
+    if proved.certificate is not None:
+        return "certificate"
+    if proved.token_id:
+        return "token"
+    return "guest" if isinstance(command, c.Guest) else "password"

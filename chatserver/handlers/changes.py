@@ -1,0 +1,101 @@
+"""Changes of messages that were said: replacing their text, replacing words in it, erasing it."""
+
+from chatserver import commands as c
+from chatserver.errors import ErrorWord, Refused
+from chatserver.events import ERASED, Entry
+from chatserver.handlers.messages import changed, find_message, no_message, room_to_change, unchanged
+from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.rights import require
+from chatserver.store import Connection, messages
+from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.wire.hygiene import MAX_MESSAGE, message_text
+
+SHOWN_CHARACTERS = 200
+"""Of a message, so much is shown to whoever replaced or erased it: nearly always all, so that they can say it again."""
+QUOTED_CHARACTERS = 32
+"""Of words that are not in a message."""
+
+
+def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
+    access = room_to_change(db, ask, command.room, "edit")
+    if command.seq is None:
+        last = _last_message(db, ask, access)
+        return _edited(db, ask, access, last, command.text, f"You edited #{last.seq}, which said: {_shown(last.text)}")
+    message = find_message(db, access, command.seq)
+    if message.state == ERASED:
+        raise no_message(command.seq)
+    if message.author_id != ask.who.id:
+        raise Refused(ErrorWord.NOT_ALLOWED, "You can edit only your own messages.")
+    return _edited(db, ask, access, message, command.text, "You edited the message.")
+
+
+def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
+    access = room_to_change(db, ask, command.room, "edit")
+    last = _last_message(db, ask, access)
+    if command.old not in last.text:
+        label = access.facts.label(ask.who.id)
+        raise Refused(
+            ErrorWord.BAD_COMMAND,
+            f"Your last message in {label} does not contain {_shown(command.old, QUOTED_CHARACTERS)}. Nothing was "
+            f"sent. To say the line as it is, use /say {label} LINE.",
+        )
+    count = last.text.count(command.old) if command.every else 1
+    length = len(last.text) + count * (len(command.new) - len(command.old))
+    if length > MAX_MESSAGE:  # it may be thousands of times as long as what was typed: too much even to look at
+        raise Refused(
+            ErrorWord.TOO_LONG, f"A message can have at most {MAX_MESSAGE} characters; this one would have {length}."
+        )
+    text = message_text(last.text.replace(command.old, command.new, count))
+    return _edited(db, ask, access, last, text, f"You edited #{last.seq}, which now says: {_shown(text)}")
+
+
+def _edited(db: Connection, ask: Ask, access: RoomAccess, message: Entry, text: str, note: str) -> Outcome:
+    if message.text == text:
+        return unchanged(ask, access, "This is the text of the message already.")
+    return changed(ask, access, messages.edit(db, ask.who, access, message.seq, text, ask.at), note)
+
+
+def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
+    access = find_room(db, ask.who, command.room, lock=True)
+    if command.seq is None:
+        require(ask.who, access, "erase")
+        last = _last_message(db, ask, access)
+        entry = messages.erase(db, ask.who, access, last.seq, ask.at)
+        return changed(ask, access, entry, f"You erased #{last.seq}, which said: {_shown(last.text)}")
+    # Of a message that was removed, the texts that it was edited to may be there still.
+    author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
+    message = find_message(db, access, command.seq) if author_id is None else None
+    own = ask.who.id == (author_id if message is None else message.author_id)
+    if not own:
+        access.forbid_direct("has no moderators: you can erase only your own messages")
+    require(ask.who, access, "erase" if own else "erase of others")
+    if message is not None and message.state == ERASED:
+        return unchanged(ask, access, "The message is erased already.")
+    entry = messages.erase(db, ask.who, access, command.seq, ask.at)
+    return changed(ask, access, entry, "You erased the message.")
+
+
+def _last_message(db: Connection, ask: Ask, access: RoomAccess) -> Entry:
+    """The asker's last message in a room. Raises Refused if there is none.
+
+    Also if it is erased: the one before it may be long ago, and who repeats an `/erase` without having seen its answer
+    does not mean that one.
+    """
+    label = access.facts.label(ask.who.id)
+    seq = messages.last_by(db, ask.who, access) if access.facts.id else None
+    if seq is None:
+        raise Refused(ErrorWord.BAD_COMMAND, f"You have said nothing in {label} lately. Nothing was changed.")
+    last = find_message(db, access, seq)
+    if last.state == ERASED:
+        raise Refused(
+            ErrorWord.BAD_COMMAND,
+            f"Your last message in {label}, #{seq}, is erased. Give the number of the one that you mean; "
+            "/history shows it.",
+        )
+    return last
+
+
+def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
+    """The beginning of a text, on one line."""
+    words = " ".join(text.split())
+    return words if len(words) <= most else words[: most - 1].rstrip() + "…"

@@ -1,0 +1,75 @@
+"""What a person is not shown who ignores an account: what it says, and its coming and going.
+
+Nor are they shown what others quote of it. What concerns the room remains: who is kicked, banned or muted by whom,
+roles and settings. Programs are shown everything, since their entries have no holes; they can leave out what they do
+not want.
+"""
+
+from typing import Final
+
+from msgspec import structs
+
+from chatserver.answers import Answer, Found, Joined, Log, Looked, Missed, Welcome
+from chatserver.events import (
+    EDITED,
+    ERASED,
+    JOINED,
+    LEFT,
+    MESSAGE,
+    PINNED,
+    REACTED,
+    RENAMED,
+    TOPIC,
+    UNPINNED,
+    UNREACTED,
+    Entry,
+    Quote,
+)
+
+HIDDEN: Final = frozenset({MESSAGE, EDITED, ERASED, REACTED, UNREACTED, PINNED, UNPINNED, TOPIC, JOINED, LEFT, RENAMED})
+"""Kinds of entries that are not shown of an account that one ignores."""
+
+
+def is_hidden(entry: Entry, ignored: frozenset[int]) -> bool:
+    return entry.author_id in ignored and entry.kind in HIDDEN
+
+
+def quotes(entry: Entry, ignored: frozenset[int]) -> bool:
+    """Whether an entry is a reply that quotes somebody of them."""
+    quote = entry.quote
+    return quote is not None and not quote.hidden and quote.author_id in ignored
+
+
+def unquoted(entry: Entry, ignored: frozenset[int]) -> Entry:
+    """An entry, which quotes none of them."""
+    return structs.replace(entry, quote=None) if quotes(entry, ignored) else entry
+
+
+def concealed(entry: Entry) -> Entry:
+    """An entry that quotes nobody; it still tells whom it answers."""
+    if entry.quote is None:
+        return entry
+    return structs.replace(entry, quote=Quote("", "", "", entry.quote.author_id, hidden=True))
+
+
+def without(answer: Answer, ignored: frozenset[int]) -> Answer:
+    """An answer without what its reader ignores. They may find that a page is short; the next one begins where it
+    would begin otherwise."""
+    match answer:
+        case Log():
+            return _log(answer, ignored)
+        case Found(found):
+            left = [(facts, unquoted(entry, ignored)) for facts, entry in found if not is_hidden(entry, ignored)]
+            return structs.replace(answer, entries=left)
+        case Welcome(recent=recent) | Joined(recent=recent) | Looked(recent=recent) | Missed(recent=recent) if (
+            recent is not None
+        ):
+            return structs.replace(answer, recent=_log(recent, ignored))
+    return answer
+
+
+def _log(log: Log, ignored: frozenset[int]) -> Log:
+    left = [unquoted(entry, ignored) for entry in log.entries if not is_hidden(entry, ignored)]
+    if log.entries and not left:
+        return structs.replace(log, entries=[], ends=(log.entries[0].seq, log.entries[-1].seq))
+    return structs.replace(log, entries=left)

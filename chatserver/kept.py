@@ -1,0 +1,79 @@
+"""What a person said and the server could not store: it is kept on their connection, and `/retry` sends it again."""
+
+from collections.abc import Mapping
+from secrets import token_hex
+from typing import Final
+
+from msgspec import Struct, structs
+
+from chatserver import commands as c
+from chatserver.errors import FAULT, ErrorWord, Refused, Unavailable
+from chatserver.events import OWN_ID
+
+MOST_LINES: Final = 20
+
+Message = c.Say | c.Reply
+MESSAGES: Final = (c.Say, c.Reply)
+"""The commands that are kept."""
+
+
+class Line(Struct, frozen=True, gc=False):
+    """`room_id`: the room that it was meant for, if the session heard it; its label may change. `early`: it came too
+    soon after the message before it, and nobody needs it any more once its author says something else there."""
+
+    message: Message
+    room_id: int
+    early: bool
+
+
+class Kept:
+    """Each message gets an id when it is typed, and keeps it: to send it again is a retry, which stores nothing twice,
+    whatever became of the first attempt."""
+
+    __slots__ = ("_again", "_count", "_lines", "_mark")
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._again: frozenset[str | None] = frozenset()  # ids of what was sent again
+        self._mark = ""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def identified(self, message: Message) -> Message:
+        """The message with an id that no other one of the account has."""
+        self._mark = self._mark or token_hex(8)
+        self._count += 1
+        return structs.replace(message, id=f"{OWN_ID}{self._mark}.{self._count}")
+
+    def refused(self, message: Message, room_id: int, label: str, why: Refused) -> Refused:
+        """A message is refused. Keeps it if it may succeed later, unchanged; the refusal then says so."""
+        if why.error not in (ErrorWord.UNAVAILABLE, ErrorWord.SLOW_DOWN):
+            return why
+        early = why.error is ErrorWord.SLOW_DOWN
+        self._lines.append(Line(structs.replace(message, room=label), room_id, early))
+        until = " until you say something else there" if early else ""
+        text = f"{why.text} Your line is kept{until}: /retry sends it again."
+        if len(self._lines) > MOST_LINES:
+            del self._lines[0]
+            text += f" No more than {MOST_LINES} lines are kept, so the first one was dropped."
+        if early or why is FAULT:
+            return Refused(why.error, text, why.retry)
+        return Unavailable(text)
+
+    def stored(self, room_id: int) -> None:
+        """A message to this room was stored."""
+        if self._lines:
+            self._lines = [line for line in self._lines if not (line.early and line.room_id == room_id)]
+
+    def take(self, labels: Mapping[int, str]) -> list[Message]:
+        """What is to be sent again, in the order in which it was typed; nothing is kept any more. `labels`: of the
+        rooms that the session hears, by id."""
+        lines, self._lines = self._lines, []
+        self._again = frozenset([line.message.id for line in lines])
+        return [structs.replace(line.message, room=labels.get(line.room_id, line.message.room)) for line in lines]
+
+    def is_again(self, id: str | None) -> bool:
+        """Whether a message was sent again. Its author is shown it, to see where in the conversation it stands."""
+        return id in self._again

@@ -1,0 +1,153 @@
+"""What a session may do with its connection."""
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from chatserver.errors import Rejected
+
+if TYPE_CHECKING:
+    from chatserver.session import Session
+
+FULL_BYTES = 16384
+"""Once more than this waits for a client, it is sent no more news until it has taken everything."""
+
+
+class Link(Protocol):
+    """A connection (`net/connection.py`), as its session knows it. Bytes handed to it are framed already."""
+
+    writable: bool
+    """False while the client takes no more news."""
+    send: Callable[[bytes], int]
+    """Sends at once what the socket takes, and returns how many bytes that was: the socket's own `send`, which may
+    raise OSError, or `takes_nothing` while older bytes wait."""
+
+    def write(self, data: bytes) -> None:
+        """Sends these bytes after all before them."""
+
+    def hold(self) -> bool:
+        """Collects what is written until `release`. Returns False if it is collected already. See `collected`."""
+        ...
+
+    def release(self) -> None:
+        """Sends what was collected, in one piece."""
+
+    @property
+    def written(self) -> int:
+        """How many bytes were written so far."""
+        ...
+
+    def taken(self) -> int:
+        """How many of them have reached the client's host, as far as is known: it has acknowledged them."""
+        ...
+
+    def showed(self) -> None:
+        """Its person was shown entries."""
+
+    def refuse(self, rejected: Rejected) -> None:
+        """Answers with an error, and counts it."""
+
+    def more(self) -> None:
+        """The inbox has room again."""
+
+    def staged(self) -> None:
+        """The session is at another stage; nothing has been said about it yet."""
+
+    def admitted(self) -> None:
+        """The session is logged in."""
+
+    def exposed(self) -> bool:
+        """Whether somebody on the way could read what the client sends."""
+        ...
+
+    def certificate(self) -> str:
+        """The SHA-256, in hex, of the certificate that the client has shown and has the key of; "" if there is none."""
+        ...
+
+    def has_sent_all(self) -> bool:
+        """Whether the client has closed its sending side: `nc -N` does so at the end of a script."""
+        ...
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
+
+
+def takes_nothing(data: bytes) -> int:
+    """Stands in for a socket's `send`."""
+    return 0
+
+
+class NoLink:
+    """There is no connection, or none any more."""
+
+    writable = False
+    send: Callable[[bytes], int] = staticmethod(takes_nothing)
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def hold(self) -> bool:
+        return False
+
+    def release(self) -> None:
+        pass
+
+    @property
+    def written(self) -> int:
+        return 0
+
+    def taken(self) -> int:
+        return 0
+
+    def showed(self) -> None:
+        pass
+
+    def refuse(self, rejected: Rejected) -> None:
+        pass
+
+    def more(self) -> None:
+        pass
+
+    def staged(self) -> None:
+        pass
+
+    def admitted(self) -> None:
+        pass
+
+    def exposed(self) -> bool:
+        return False
+
+    def certificate(self) -> str:
+        return ""
+
+    def has_sent_all(self) -> bool:
+        return False
+
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        pass
+
+
+NO_LINK: Final = NoLink()
+
+
+class collected:
+    """Scope: what is written to these sessions within it goes out in one piece for each, at its end.
+
+    It ends however the block is left, and an inner scope leaves to the outer one what that collects.
+    """
+
+    __slots__ = ("_held", "_sessions")
+
+    def __init__(self, sessions: Iterable["Session"]) -> None:
+        self._sessions = sessions
+
+    def __enter__(self) -> None:
+        self._held = [session.link for session in self._sessions if session.link.hold()]
+
+    def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        try:
+            while self._held:
+                self._held.pop().release()
+        finally:
+            if self._held:  # something is wrong with one link: the others are not left held
+                self.__exit__(None, None, None)

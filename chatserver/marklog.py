@@ -1,0 +1,80 @@
+"""Read marks of people: what the sessions of an account have shown is read, for all of them, and is soon stored."""
+
+from collections.abc import Iterable
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver.roster import Roster
+from chatserver.seen import Seen, merged
+from chatserver.session import Session
+from chatserver.sessionlog import SessionLog
+
+MOVED_SECONDS = 3.0
+"""Marks that move are stored so often: no more than this is unread again after the server was killed."""
+
+SLICE = 200
+"""Sessions that are looked at in one turn of the reactor."""
+
+
+class MarkLog:
+    """Only what has reached the client's host is stored: see `Marks`."""
+
+    def __init__(self, clock: IReactorTime, roster: Roster, session_log: SessionLog) -> None:
+        self._clock = clock
+        self._roster = roster
+        self._session_log = session_log
+        self._moving: set[Session] = set()
+        self._due = False
+
+    def showed(self, session: Session) -> None:
+        """Something was written to a person's connection that they have not seen before, perhaps."""
+        self._moving.add(session)
+        if not self._due:
+            self._due = True
+            self._clock.callLater(MOVED_SECONDS, self._store)
+        if session.view is not None and session.view.marks.crowded:
+            session.view.marks.settle(session.link.taken())
+
+    def ended(self, session: Session) -> None:
+        """A session has ended, or there is no connection any more: what has arrived until now is stored soon."""
+        self._moving.discard(session)
+        self._take(session)
+
+    def _store(self) -> None:
+        moving, self._moving = list(self._moving), set()
+        self._store_some(moving)
+
+    def _store_some(self, moving: list[Session]) -> None:
+        """Each costs a system call, and there may be very many: others get a turn in between."""
+        for session in moving[:SLICE]:
+            if self._take(session) and self._roster.has(session):
+                self._moving.add(session)
+        if len(moving) > SLICE:
+            self._clock.callLater(0, self._store_some, moving[SLICE:])
+            return
+        self._due = bool(self._moving)
+        if self._due:
+            self._clock.callLater(MOVED_SECONDS, self._store)
+
+    def _take(self, session: Session) -> bool:
+        """Hands on what has arrived. Returns whether something has not."""
+        if session.view is None:
+            return False
+        marks = session.view.marks
+        marks.settle(session.link.taken())
+        self._session_log.mark(session.account_id, marks.take_changed())
+        return marks.unsettled
+
+    def known(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
+        """By room id, what an account has seen that the database may not know yet, on all its screens. On that of the
+        session that asks, everything that is on its way comes before the answer."""
+        return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
+
+    def _screens(self, account_id: int, asking: Session | None) -> Iterable[dict[int, Seen]]:
+        for session in self._roster.sessions(account_id):
+            if session.view is not None:
+                if session is asking:
+                    yield session.view.marks.shown()
+                else:
+                    session.view.marks.settle(session.link.taken())
+                    yield session.view.marks.seen

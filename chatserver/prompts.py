@@ -1,0 +1,117 @@
+"""What a person who logs in step by step is asked for. The last line that they see always says what to type."""
+
+from collections.abc import Callable
+from typing import Final
+
+from chatserver import commands as c
+from chatserver.config import Settings
+from chatserver.errors import ErrorWord, Refused, Rejected
+from chatserver.session import Session
+from chatserver.stages import Event, Stage
+
+NAME: Final = "Type your name to log in, or /help."
+LEAVE: Final = "or press Enter to pick another name."
+DIFFERENT: Final = Refused(ErrorWord.BAD_PASSWORD, "The two passwords differ.")
+
+
+class Prompts:
+    """Leads people from one question to the next. What needs the store is done by `Handshake`.
+
+    `is_plain`: whether passwords are refused on a connection, so that there is nothing to ask for. `check_length`
+    raises Refused for a password that is too short.
+    """
+
+    def __init__(
+        self, settings: Settings, is_plain: Callable[[Session], bool], check_length: Callable[[str], None]
+    ) -> None:
+        self._server = settings.server
+        self._passwords = settings.passwords
+        self._is_plain = is_plain
+        self._check_length = check_length
+
+    def ask(self, session: Session) -> None:
+        """Says what a person is to type next. A script that has sent everything is not asked: its last line is to say
+        what became of that."""
+        if session.view is not None and not session.link.has_sent_all() and not self._is_plain(session):
+            words = self._question(session)
+            if words:
+                session.notice(words)
+
+    def _question(self, session: Session) -> str:
+        match session.stage:
+            case Stage.GREETING:
+                return NAME
+            case Stage.PASSWORD:
+                return f"Type the password of {session.typed_name}, {LEAVE}"
+            case Stage.CONFIRM:
+                return f"{session.typed_name} is new here. Register it? (yes/no)"
+            case Stage.NEW_PASSWORD:
+                return f"Choose a password of at least {self._passwords.min_length} characters:"
+            case Stage.AGAIN:
+                return "Type it again:"
+        return ""
+
+    def refuse(self, session: Session, rejected: Rejected) -> None:
+        session.link.refuse(rejected)
+        self.ask(session)
+
+    def step(self, session: Session, event: Event) -> None:
+        """Goes to another question, and asks it."""
+        self.move(session, event)
+        self.ask(session)
+
+    def move(self, session: Session, event: Event) -> None:
+        """Goes to another stage. A password that was chosen is kept only for as long as it is to be typed again."""
+        session.move(event)
+        if session.view is not None and event not in (Event.CHOSEN, Event.CHECKING, Event.REPEATED):
+            session.view.chosen = ""
+
+    def named(self, session: Session, name: str, *, known: bool) -> None:
+        """A name was looked up. If it is `known`, `name` is what the account is called."""
+        session.typed_name = name
+        if known:
+            session.move(Event.NAMED)
+            session.notice(f"Hello {name}. Type your password, {LEAVE}")
+        else:
+            self.step(session, Event.UNKNOWN)
+
+    def password(self, session: Session, password: str) -> tuple[c.Login | c.Register, Event] | None:
+        """What was typed where a password was asked for; "" goes back to the name. Returns the command to log in with,
+        and the event if that fails; None if there is another question first."""
+        name, view = session.typed_name, session.view
+        assert view is not None, "Only people type."
+        if not password:
+            self.step(session, Event.CANCELLED)
+        elif session.stage is Stage.PASSWORD:
+            return c.Login(name=name, password=password), Event.RETRIED
+        elif session.stage is Stage.NEW_PASSWORD:
+            self._choose(session, password)
+        elif password == view.chosen:
+            return c.Register(name=name, password=password), Event.REPEATED
+        else:
+            self.move(session, Event.DIFFERED)
+            self.refuse(session, Rejected(DIFFERENT))
+        return None
+
+    def _choose(self, session: Session, password: str) -> None:
+        try:
+            self._check_length(password)
+        except Refused as refused:
+            self.refuse(session, Rejected(refused))
+            return
+        if session.view is not None:
+            session.view.chosen = password
+        self.step(session, Event.CHOSEN)
+
+    # Whom to ask
+
+    def remedy(self, session: Session) -> str:
+        """The end of a text for somebody whose password is wrong: whom people can ask, if the settings say so. Programs
+        pass such texts on to whom they like."""
+        if session.view is None or not self._server.contact:
+            return ""
+        return f" Forgotten? Ask {self._server.contact}."
+
+    def wrong(self, session: Session, refused: Refused) -> Refused:
+        """The refusal of a wrong password, with whom to ask."""
+        return Refused(refused.error, refused.text + self.remedy(session), refused.retry)

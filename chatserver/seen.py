@@ -1,0 +1,98 @@
+"""What somebody has seen of a room: a read mark, and the stretches behind it that were on a screen, too."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+MOST_RUNS: Final = 8
+"""Stretches that are remembered of a room. Of more, the oldest ones count as unread again."""
+
+Run = tuple[int, int]
+"""The first and the last number of a stretch."""
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """Everything up to `mark`, and the entries of `runs`, in ascending order: they neither touch each other nor the
+    mark."""
+
+    mark: int = 0
+    runs: tuple[Run, ...] = ()
+
+    def plus(self, begin: int, end: int) -> "Seen":
+        """With the entries from `begin` to `end`. The mark moves over what is seen without a gap."""
+        mark, runs = self.mark, self.runs
+        if end <= mark:
+            return self
+        if not runs and begin <= mark + 1:  # nearly always
+            return Seen(end)
+        return _joined(mark, [*runs, (begin, end)])
+
+    def union(self, other: "Seen") -> "Seen":
+        if self.runs or other.runs:
+            return _joined(max(self.mark, other.mark), [*self.runs, *other.runs])
+        return self if self.mark >= other.mark else other
+
+    def has(self, seq: int) -> bool:
+        return seq <= self.mark or any(begin <= seq <= end for begin, end in self.runs)
+
+    def missing(self, first: int, last: int) -> Iterator[Run]:
+        """What lacks from `first` to `last`, in ascending order."""
+        begin = max(self.mark + 1, first)
+        for start, end in self.runs:
+            if begin < start <= last:
+                yield begin, start - 1
+            begin = max(begin, end + 1)
+        if begin <= last:
+            yield begin, last
+
+    def lacks(self, first: int, last: int) -> int:
+        """How many entries lack from `first` to `last`."""
+        if not self.runs:
+            return max(last - max(self.mark, first - 1), 0)
+        return sum(end - begin + 1 for begin, end in self.missing(first, last))
+
+    def up_to(self, last: int) -> "Seen":
+        """As far as it is about entries up to `last`."""
+        if self.mark <= last and (not self.runs or self.runs[-1][1] <= last):
+            return self
+        runs = [(begin, min(end, last)) for begin, end in self.runs if begin <= last]
+        return Seen(min(self.mark, last), tuple(runs))
+
+    @property
+    def stored(self) -> str | None:
+        """The runs, for the database."""
+        return msgspec.json.encode(self.runs).decode() if self.runs else None
+
+
+NOTHING: Final = Seen()
+
+
+def as_seen(mark: int, stored: str | None) -> Seen:
+    """What the database has."""
+    if stored is None:
+        return Seen(mark)
+    return _joined(mark, msgspec.json.decode(stored, type=list[Run]))
+
+
+def merged(many: Iterable[dict[int, Seen]]) -> dict[int, Seen]:
+    """By room, what any of them have seen."""
+    found: dict[int, Seen] = {}
+    for one in many:
+        for room_id, seen in one.items():
+            known = found.get(room_id)
+            found[room_id] = seen if known is None else known.union(seen)
+    return found
+
+
+def _joined(mark: int, runs: list[Run]) -> Seen:
+    kept: list[Run] = []
+    for begin, end in sorted(runs):
+        if begin <= mark + 1:
+            mark = max(mark, end)
+        elif kept and begin <= kept[-1][1] + 1:
+            kept[-1] = kept[-1][0], max(kept[-1][1], end)
+        else:
+            kept.append((begin, end))
+    return Seen(mark, tuple(kept[-MOST_RUNS:]))

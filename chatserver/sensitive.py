@@ -1,0 +1,98 @@
+"""Sensitive commands: whoever gives one is logged in, and proves again who they are."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver import commands as c
+from chatserver.answers import Done
+from chatserver.authentication import WRONG_PASSWORD, Authenticator
+from chatserver.config import Settings
+from chatserver.errors import Refused
+from chatserver.handlers.accounts import ERASED, change_password, forget, token
+from chatserver.handlers.outcome import Ask, HangUp, Outcome
+from chatserver.handlers.rights import forbid_bot, forbid_guest
+from chatserver.prompts import Prompts
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.store import accounts
+from chatserver.store.threads import Store
+from chatserver.turns import until
+
+
+class Sensitive:
+    """Changes passwords, creates tokens, erases accounts. `guard` raises Refused for a command with a secret, where
+    somebody could read it on the way."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        store: Store,
+        roster: Roster,
+        authenticator: Authenticator,
+        prompts: Prompts,
+        guard: Callable[[Session, c.Command], None],
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._limits = settings.limits
+        self._store = store
+        self._roster = roster
+        self._authenticator = authenticator
+        self._prompts = prompts
+        self._guard = guard
+
+    async def change_password(self, session: Session, command: c.Password) -> Outcome:
+        """The `password` command. Raises Refused where the old one is wrong."""
+        forbid_bot(session.person)
+        self._guard(session, command)
+        self._authenticator.check_length(command.new)
+        which = await self._authenticator.matching(session, command.old, command.new)
+        if not which:
+            raise self._wrong(session)
+        # If it is the new one, this is a retry: it was changed, and the answer was lost.
+        hash = await self._authenticator.hash(session, command.new) if which == 1 else None
+        ask = Ask(session.person, self._now())
+        return await self._store.write(change_password, ask, hash, others=command.others)
+
+    async def token(self, session: Session, command: c.Token) -> Outcome:
+        """The `token` command. Raises Refused where one is to be created and the password is wrong."""
+        try:
+            self._guard(session, command)
+        except Refused:
+            if session.view is not None:
+                session.view.cancel()
+            raise
+        forbid_guest(session.person)
+        if command.label is not None:
+            forbid_bot(session.person)
+            if not command.password:  # what a person types next is taken for it: see `View`
+                return Outcome(Done("Type your password to create the token, or press Enter to leave it."))
+            if not await self._authenticator.matching(session, command.password):
+                raise self._wrong(session)
+        ask = Ask(session.person, self._now(), limits=self._limits)
+        return await self._store.write(token, ask, command)
+
+    async def forget(self, session: Session, command: c.Forget) -> Outcome:
+        """The `forget` command. Raises Refused where the password is wrong."""
+        forbid_bot(session.person)
+        self._guard(session, command)
+        account = await self._store.read(accounts.get, session.account_id)
+        if account is not None and account.erased:  # a retry: the answer was lost
+            return Outcome(Done("Your account is erased."), effects=[HangUp(session.account_id, *ERASED)])
+        if not await self._authenticator.matching(session, command.password):
+            raise self._wrong(session)
+        others = [other for other in self._roster.sessions(session.account_id) if other is not session]
+        for other in others:
+            other.link.hang_up(*ERASED)
+        await until(
+            self._clock, lambda: not any(other.waiting for other in others)
+        )  # what they sent before is stored first, and erased too
+        ask = Ask(session.person, self._now())
+        return await self._store.write(forget, ask, messages=command.messages == "erase")
+
+    def _wrong(self, session: Session) -> Refused:
+        return self._prompts.wrong(session, WRONG_PASSWORD)

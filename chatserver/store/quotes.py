@@ -1,0 +1,111 @@
+"""Quotes: the beginning of the message that a reply answers. People are shown it, programs look it up.
+
+Whoever may not read that message is shown nothing of it, nor is anybody once it was erased or removed.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from msgspec import structs
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_
+from sqlalchemy.orm import aliased
+
+from chatserver.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
+from chatserver.store.entries import DISPLAY_THEN, NAME_THEN
+from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
+from chatserver.store.visibility import is_entry_readable, open_membership
+
+CHARACTERS: Final = 120
+"""Of a message that are quoted: more than fits on a line."""
+
+Place = tuple[int, int]
+"""The room and the seq of an entry."""
+
+
+def quoted(db: Connection, who: Person, room_id: int, entries: Sequence[Entry]) -> list[Entry]:
+    """Entries of a room, in which replies have the quotes that this person may read. No statement if there are none."""
+    answered = {(room_id, entry.of) for entry in entries if _is_reply(entry)}
+    found = _for_reader(db, who, answered)
+    return [_with_quote(entry, found.get((room_id, entry.of))) for entry in entries]
+
+
+def quoted_found(
+    db: Connection, who: Person, found: Sequence[tuple[RoomFacts, Entry]]
+) -> list[tuple[RoomFacts, Entry]]:
+    """The same for entries of several rooms."""
+    known = _for_reader(db, who, {(facts.id, entry.of) for facts, entry in found if _is_reply(entry)})
+    return [(facts, _with_quote(entry, known.get((facts.id, entry.of)))) for facts, entry in found]
+
+
+def for_all(db: Connection, room_id: int, seqs: Collection[int], reply: int) -> dict[int, Quote]:
+    """The quotes of these messages, hidden where somebody who hears the room may not read the message. `reply`: the
+    first entry that is to quote one of them. Whoever leaves the room behind that is still sent it: if anybody has, they
+    count as one who may not."""
+    asked = {"room": room_id, "seqs": list(seqs), "reply": reply}
+    rows = db.execute(_FOR_ALL, asked).all()
+    quotes = _read(row[:-1] for row in rows)
+    return {
+        row.seq: quotes[room_id, row.seq] if row.for_all else Quote("", "", "", row.author_id or 0, hidden=True)
+        for row in rows
+    }
+
+
+def _is_reply(entry: Entry) -> bool:
+    return entry.kind == MESSAGE and entry.of > 0 and entry.state != ERASED
+
+
+def _with_quote(entry: Entry, quote: Quote | None) -> Entry:
+    return structs.replace(entry, quote=quote) if quote is not None and _is_reply(entry) else entry
+
+
+_QUOTE: Final = (
+    select(
+        EntryRow.room_id,
+        EntryRow.seq,
+        EntryRow.author_id,
+        NAME_THEN,
+        DISPLAY_THEN,
+        func.substr(EntryRow.text, 1, CHARACTERS),
+    )
+    .select_from(EntryRow)
+    .outerjoin(AccountRow, AccountRow.id == EntryRow.author_id)
+    .join(RoomRow, and_(RoomRow.id == EntryRow.room_id, EntryRow.kind == MESSAGE))
+)
+
+
+_hearer: Final = aliased(MembershipRow)
+_later: Final = aliased(EntryRow)
+# Made once: on the way of a message, putting a query together takes longer than the query.
+_FOR_ALL: Final = _QUOTE.add_columns(
+    or_(
+        RoomRow.kind != PRIVATE,
+        RoomRow.past_open,
+        ~(
+            exists().where(
+                _hearer.room_id == bindparam("room"), _hearer.left_seq.is_(None), _hearer.joined_seq > EntryRow.seq
+            )
+            | exists().where(
+                _later.room_id == bindparam("room"), _later.seq > bindparam("reply"), _later.kind.in_(LEAVING)
+            )
+        ),
+    ).label("for_all")
+).where(EntryRow.room_id == bindparam("room"), EntryRow.seq.in_(bindparam("seqs", expanding=True)))
+
+
+def _for_reader(db: Connection, who: Person, places: Collection[Place]) -> dict[Place, Quote]:
+    if not places:
+        return {}
+    rooms = {room_id for room_id, _ in places}
+    if len(rooms) == 1:
+        there = and_(EntryRow.room_id == rooms.pop(), EntryRow.seq.in_([seq for _, seq in places]))
+    else:
+        there = tuple_(EntryRow.room_id, EntryRow.seq).in_(list(places))
+    mine = _QUOTE.outerjoin(MembershipRow, open_membership(who.id))
+    return _read(db.execute(mine.where(is_entry_readable(who), there)))
+
+
+def _read(rows: Any) -> dict[Place, Quote]:
+    return {
+        (room_id, seq): Quote(author or "", display or "", " ".join(text.split()), author_id or 0)
+        for room_id, seq, author_id, author, display, text in rows
+    }

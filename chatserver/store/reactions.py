@@ -1,0 +1,127 @@
+"""Reactions to messages: what each account has given follows from the log, and the sum is kept with the message.
+
+Who gave which reaction is in the entries `reacted` and `unreacted` about a message. They are removed after it
+(`store.retention`), and texts that were erased do not count.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, case, func, select, update
+
+from chatserver.errors import ErrorWord, Refused
+from chatserver.events import ERASED, MESSAGE, REACTED, UNREACTED, Entry, Person
+from chatserver.store.entries import append_event
+from chatserver.store.schema import EntryRow
+from chatserver.store.visibility import RoomAccess
+
+MOST_KINDS: Final = 20
+"""Different reactions that a message may have."""
+
+MOST_GIVEN: Final = 10
+"""Reactions that an account may give to a message."""
+
+MOST_TIMES: Final = 40
+"""How often an account may react to a message, with what it took back: each time is an entry, whatever the pace of the
+room is."""
+
+_KINDS: Final = (REACTED, UNREACTED)
+
+
+class Given(Struct, frozen=True):
+    """The reactions that an account gives to a message now, and how often it has reacted to it."""
+
+    now: tuple[str, ...]
+    times: int
+
+
+def given(db: Connection, who: Person, room_id: int, seq: int) -> Given:
+    about = (EntryRow.room_id == room_id, EntryRow.target_seq == seq, EntryRow.author_id == who.id)
+    rows = db.execute(
+        select(EntryRow.kind, EntryRow.text).where(*about, EntryRow.kind.in_(_KINDS)).order_by(EntryRow.seq)
+    )
+    now: dict[str, None] = {}
+    times = 0
+    for kind, reaction in rows:
+        if kind == REACTED:
+            now[reaction] = None
+            times += 1
+        else:
+            now.pop(reaction, None)
+    return Given(tuple(now), times)
+
+
+def add(db: Connection, who: Person, access: RoomAccess, message: Entry, reaction: str, at: datetime) -> Entry | None:
+    """Adds a reaction to a message; None if the account gives it already. The room must be locked. Raises
+    Refused(not-allowed) where there are too many."""
+    room_id, seq = access.facts.id, message.seq
+    mine = given(db, who, room_id, seq)
+    if reaction in mine.now:
+        return None
+    counts = dict(message.reactions)
+    if reaction not in counts and len(counts) >= MOST_KINDS:
+        raise _too_many(f"The message {seq} has {MOST_KINDS} different reactions, which is the most. Use one of them.")
+    if len(mine.now) >= MOST_GIVEN:
+        raise _too_many(f"You give {MOST_GIVEN} reactions to the message {seq}, which is the most. Take one back.")
+    if mine.times >= MOST_TIMES:
+        raise _too_many(f"You have reacted to the message {seq} {MOST_TIMES} times, which is the most.")
+    counts[reaction] = counts.get(reaction, 0) + 1
+    _keep(db, room_id, seq, counts)
+    return append_event(db, room_id, REACTED, who, at, reaction, of=seq)
+
+
+def take_back(
+    db: Connection, who: Person, access: RoomAccess, message: Entry, reaction: str, at: datetime
+) -> Entry | None:
+    """Takes a reaction back; None if the account does not give it. The room must be locked."""
+    room_id, seq = access.facts.id, message.seq
+    if reaction not in given(db, who, room_id, seq).now:
+        return None
+    counts = dict(message.reactions)
+    counts[reaction] = counts.get(reaction, 1) - 1
+    _keep(db, room_id, seq, counts)
+    return append_event(db, room_id, UNREACTED, who, at, reaction, of=seq)
+
+
+def _too_many(text: str) -> Refused:
+    return Refused(ErrorWord.NOT_ALLOWED, text)
+
+
+def _keep(db: Connection, room_id: int, seq: int, counts: dict[str, int]) -> None:
+    sums = {reaction: count for reaction, count in counts.items() if count > 0}
+    known = msgspec.json.encode(sums).decode() if sums else None
+    # The message may be erased at this moment: an erasure of an account locks no rooms.
+    message = (EntryRow.room_id == room_id, EntryRow.seq == seq, EntryRow.kind == MESSAGE)
+    kept = update(EntryRow).where(*message, EntryRow.state.is_distinct_from(ERASED)).values(reactions=known)
+    db.execute(kept)
+
+
+TIMES: Final = func.sum(case((EntryRow.kind == REACTED, 1), else_=-1))
+"""How often a reaction is given, in a query over entries grouped by reaction: see `counted`."""
+
+
+def counted() -> Any:
+    """The query for all reactions that are given, from the log: room, message, reaction, how often; in the order of
+    the messages, and for each in the order in which they were first given."""
+    return (
+        select(EntryRow.room_id, EntryRow.target_seq, EntryRow.text, TIMES)
+        .where(EntryRow.kind.in_(_KINDS), EntryRow.text != "")
+        .group_by(EntryRow.room_id, EntryRow.target_seq, EntryRow.text)
+        .having(TIMES > 0)
+        .order_by(EntryRow.room_id, EntryRow.target_seq, func.min(EntryRow.seq))
+    )
+
+
+def recount(db: Connection, room_id: int, seqs: Collection[int]) -> None:
+    """Sets the sums of these messages to what the log has. The room must be locked, or not be there for others."""
+    if not seqs:
+        return
+    sums: dict[int, dict[str, int]] = {seq: {} for seq in sorted(seqs)}
+    about = counted().where(EntryRow.room_id == room_id, EntryRow.target_seq.in_(sums))
+    for _, seq, reaction, times in db.execute(about):
+        sums[seq][reaction] = times
+    for seq, counts in sums.items():
+        _keep(db, room_id, seq, counts)

@@ -1,0 +1,275 @@
+"""The messages of a take: they share a transaction."""
+
+from collections.abc import Callable
+from datetime import datetime
+from itertools import groupby
+
+from msgspec import Struct
+from twisted.logger import Logger
+
+from chatserver import commands as c
+from chatserver.aside import Aside
+from chatserver.delivery.registry import Registry
+from chatserver.delivery.room import Room
+from chatserver.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
+from chatserver.events import Entry, Person
+from chatserver.handlers.messages import as_entry, said
+from chatserver.histogram import MESSAGES as IN_A_TAKE
+from chatserver.histogram import Histogram
+from chatserver.kept import MESSAGES, Message
+from chatserver.link import collected
+from chatserver.queue import Lane, Lanes
+from chatserver.results import Results
+from chatserver.session import Session
+from chatserver.store import messages
+from chatserver.store.messages import NOTHING, Draft, Verdict
+from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict, Locked
+from chatserver.turns import Turn
+
+
+class Spoken(Struct, frozen=True, gc=False):
+    """A `say` or `reply` on its way: who says it, in which room, under which tag, and since when it could have been
+    served."""
+
+    session: Session
+    room: Room
+    tag: c.Tag | None
+    draft: Draft
+    since: float
+
+    @property
+    def kind(self) -> type[c.Command]:
+        return c.Reply if self.draft.of else c.Say
+
+    @property
+    def message(self) -> Message:
+        """The command, with the room that it was meant for."""
+        label, draft = self.room.facts.label(self.session.account_id), self.draft
+        if draft.of:
+            return c.Reply(room=label, seq=max(draft.of, 0), text=draft.text, id=draft.client_id)
+        return c.Say(room=label, text=draft.text, id=draft.client_id)
+
+
+class Takes:
+    """Stores messages, delivers them, and answers who sent them.
+
+    `announce` hands on entries, and never raises. `stored` is told how many messages have been stored, once their
+    senders have been answered; `suspect` is told who sent a message whose fate is unknown; `resume` is given each
+    session whose messages had to wait for a room.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        turn: Turn,
+        lanes: Lanes,
+        store: Store,
+        registry: Registry,
+        now: Callable[[], datetime],
+        announce: Callable[[Room, list[Entry]], None],
+        stored: Callable[[int], None],
+        suspect: Callable[[Person], None],
+        may_serve: Callable[[], bool],
+        resume: Callable[[Session], None],
+        results: Results,
+    ) -> None:
+        self._turn = turn
+        self._lanes = lanes
+        self._store = store
+        self._registry = registry
+        self._now = now
+        self._announce = announce
+        self._stored = stored
+        self._suspect = suspect
+        self._may_serve = may_serve
+        self._results = results
+        self._seconds = registry.seconds
+        self.aside = Aside(self._serve_aside, resume)
+        self.stored_messages = 0
+        self.sizes = Histogram(IN_A_TAKE)
+        self.commits = Histogram()  # seconds from when a message could have been served to its commit
+
+    def leading(self, lane: Lane, session: Session) -> list[Spoken]:
+        """Takes from the inbox the messages at its beginning that go to rooms of this lane which the session hears."""
+        spoken: list[Spoken] = []
+        inbox = session.inbox
+        while inbox and (type(say := inbox[0]) is c.Say or type(say) is c.Reply):
+            room = session.room_called(say.room)
+            if room is None or (spoken and self._lanes.write_lane(session, say.room or session.current) is not lane):
+                break
+            inbox.pop(0)
+            of = say.seq or NOTHING if type(say) is c.Reply else 0
+            draft = Draft(room.facts.id, session.account_id, say.text, say.id, of)
+            spoken.append(Spoken(session, room, say.tag, draft, session.due_since))
+        return spoken
+
+    async def serve(self, spoken: list[Spoken]) -> None:
+        """Those to rooms that are waited for wait, too."""
+        if self.aside.sessions:
+            spoken = self.aside.keep(spoken, lambda one: one.draft.room_id)
+        if spoken:
+            await self._serve_says(spoken)
+
+    async def _serve_says(self, spoken: list[Spoken], *, patient: bool = False) -> None:
+        """`patient`: waits for as long as the database allows if another transaction holds one of the rooms."""
+        refused = await self._store_says(spoken, patient=patient)
+        if refused is not None:
+            self._refuse_all(spoken, refused)
+
+    async def _store_says(self, spoken: list[Spoken], *, patient: bool) -> Unavailable | None:
+        """Returns why nothing was stored, where the database does not answer."""
+        at = self._now()
+        append = self._store.write if patient else self._store.append
+        try:
+            verdicts = await append(messages.append, [one.draft for one in spoken], at)
+        except Locked:
+            await self._set_aside(spoken)
+            return None
+        except Unavailable as refused:
+            for one in spoken:
+                self._doubt(one)
+            return refused
+        except Exception as error:
+            if len(spoken) > 1:
+                await self._serve_one_by_one(spoken, patient=patient)
+            elif isinstance(error, Conflict):
+                # The same id on two connections: the other one is stored now.
+                return await self._store_says(spoken, patient=patient)
+            elif isinstance(error, Refused):
+                self._refuse(spoken[0], error)
+            else:
+                self.log.failure("A message could not be stored.")
+                self._doubt(spoken[0])
+                self._refuse(spoken[0], FAULT)
+            return None
+        self.sizes.observe(len(spoken))
+        now = self._seconds()
+        self.commits.observe_all([now - one.since for one in spoken])
+        self._deliver(spoken, verdicts)
+        self._stored(len(spoken))
+        while self._registry.lagging:
+            await self._turn()
+        return None
+
+    async def _serve_one_by_one(self, spoken: list[Spoken], *, patient: bool) -> None:
+        """One client's failure is never another's. What a person said behind a message that is refused because the
+        database does not answer is not stored before it."""
+        while spoken:
+            one, *spoken = spoken
+            refused = await self._store_says([one], patient=patient)
+            if refused is not None:
+                behind = [other for other in spoken if other.session is one.session and one.session.view is not None]
+                spoken = [other for other in spoken if other not in behind]
+                self._refuse_all([one, *behind], refused)
+
+    async def _set_aside(self, spoken: list[Spoken]) -> None:
+        """Serves the messages of which none goes to a room that another transaction holds; the others wait."""
+        try:
+            locked = await self._store.read(messages.locked, {one.draft.room_id for one in spoken})
+        except Unavailable as refused:
+            self._refuse_all(spoken, refused)
+            return
+        at_once: list[Spoken] = []
+        patient = False
+        for _, group in groupby(spoken, lambda one: one.session):
+            sent = list(group)
+            room_id = next((one.draft.room_id for one in sent if one.draft.room_id in locked), None)
+            if room_id is not None and self.aside.has_place(room_id):
+                self.aside.add(room_id, sent)
+            else:
+                at_once += sent
+                patient = patient or room_id is not None
+        if at_once:
+            await self._serve_says(at_once, patient=patient)
+
+    async def _serve_aside(self, spoken: list[Spoken]) -> None:
+        """One room in each transaction: it must hold no other room while it waits for this one."""
+        for _, group in groupby(spoken, lambda one: one.room):
+            if self._may_serve():
+                await self._serve_says(list(group), patient=True)
+
+    def _doubt(self, one: Spoken) -> None:
+        """A message may have been stored although that failed: then everybody is to see it once the store is back."""
+        self._registry.doubt(one.room)
+        self._suspect(one.session.person)
+
+    def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
+        """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
+        once."""
+        stored: dict[Room, list[Entry]] = {}
+        answered = len(spoken)
+        with collected({one.session: None for one in spoken}):
+            for one, verdict in zip(spoken, verdicts, strict=True):
+                if verdict.outcome == "stored":
+                    session = one.session
+                    entry = as_entry(one.draft, session.person, verdict)
+                    stored.setdefault(one.room, []).append(entry)
+                    if (
+                        session.view is not None
+                        and not session.quiet
+                        and session.room_called(c.CURRENT) is one.room
+                        and not session.view.kept.is_again(entry.client_id)
+                    ):
+                        session.view.suppress(one.room.facts.id, [entry])
+                elif verdict.outcome == "dup" and verdict.seq > one.room.head:
+                    self._registry.doubt(one.room)  # its first answer was lost, and so was its announcement
+            for room, entries in stored.items():
+                self.stored_messages += len(entries)
+                self._announce(room, entries)
+            for one, verdict in zip(spoken, verdicts, strict=True):
+                session = one.session
+                try:
+                    session.answer(one.tag, said(one.room.facts.label(session.account_id), verdict))
+                    if session.view is not None:
+                        session.view.kept.stored(one.draft.room_id)
+                    if one.draft.of:
+                        answered -= 1
+                        self._results.count(c.Reply)
+                except Refused as refused:
+                    answered -= 1
+                    self._refuse(one, refused)
+                except Exception:
+                    self.log.failure("The sender of a message could not be answered.")
+                    session.link.hang_up(*FAULTY)
+        self._results.says += answered
+
+    # Refusals
+
+    def _refuse(self, one: Spoken, refused: Refused) -> None:
+        self._results.count(one.kind, refused)
+        refused = _kept(one.session, one.message, one.room, refused)
+        one.session.link.refuse(Rejected(refused, one.tag))
+
+    def _refuse_all(self, spoken: list[Spoken], refused: Unavailable) -> None:
+        """Nothing of this was stored, as far as is known."""
+        for one in spoken:
+            self._refuse(one, refused)
+        for session in {one.session: None for one in spoken}:
+            self.refuse_following(session, refused)
+
+    def refuse(self, session: Session, message: Message, refused: Refused) -> None:
+        """Refuses a message that was in no take."""
+        self._results.count(type(message), refused)
+        kept = _kept(session, message, session.room_called(message.room), refused)
+        session.link.refuse(Rejected(kept, message.tag))
+
+    def refuse_following(self, session: Session, refused: Unavailable) -> None:
+        """What a person has typed right behind a message that was refused is not stored before it."""
+        while session.view is not None and session.inbox:
+            message = session.inbox[0]
+            if not isinstance(message, MESSAGES):
+                break
+            session.inbox.pop(0)
+            self.refuse(session, message, refused)
+
+
+def _kept(session: Session, message: Message, room: Room | None, refused: Refused) -> Refused:
+    """The refusal of a message, which is kept if its sender is a person who can send it again."""
+    view = session.view
+    if view is None or session.quiet:
+        return refused
+    if room is None:
+        return view.kept.refused(message, 0, message.room or session.current, refused)
+    return view.kept.refused(message, room.facts.id, room.facts.label(session.account_id), refused)

@@ -1,0 +1,83 @@
+"""Display names: what people want to be called, in any script, shown in front of the name of their account.
+
+`José Müller (jose): hello`. The account stands beside it wherever the two differ, so that nobody takes somebody for
+another one; what is refused here is whatever could pass for a part of the line around it.
+
+- It begins with a letter, a digit or an emoji, so that it looks like no line of the server (`-- ana left`), and no mark
+  sits on what stands before it.
+- It has no brackets, colons, slashes, nor anything else but letters, digits, marks, blanks, emoji and SIGNS. Letters
+  that look like a colon, a full stop or a bar are not taken either.
+- It has no letters of scripts that run from right to left. Terminals and browsers differ in what they do with the time,
+  the numbers and the punctuation around them, and a room or a message may begin with digits only.
+- It is no name of the server or its staff, whatever script it is written in.
+"""
+
+import re
+from typing import Final
+from unicodedata import category, normalize
+
+from wcwidth import wcswidth
+
+from chatserver.errors import ErrorWord, Refused
+from chatserver.wire.invisible import is_right_to_left
+from chatserver.wire.names import is_reserved
+
+MOST_CELLS: Final = 32
+"""As wide as the longest name of an account."""
+
+MOST_MARKS: Final = 3
+"""On one letter, besides those that are a part of it: more of them cover the lines above and below."""
+
+SIGNS: Final = " .'’-·"
+
+_LETTERS: Final = frozenset({"Lu", "Ll", "Lt", "Lo", "Lm"})
+_BODY: Final = _LETTERS | {"Mn", "Mc", "Nd"}
+# The clicks of Khoisan languages, and modifiers and tone letters in the shape of punctuation.
+_NO_LETTERS: Final = frozenset("ǀǁǂǃːˑˈˌˊˋˍˎˏ˂˃˄˅ˆ〱〲〳〴〵ꓸꓹꓺꓻꓼꓽ")
+
+_EMOJI: Final = re.compile(
+    "(?:[\U0001f1e6-\U0001f1ff]{2}"  # flags
+    "|[\u231a\u231b\u23e9-\u23f3\u2600-\u2767\u2795-\u27bf\u2b50\u2b55\U0001f000-\U0001f0ff\U0001f300-\U0001faff]"
+    "[\ufe0e\ufe0f]?[\U0001f3fb-\U0001f3ff]?\u200d?)+"
+)
+
+_LATIN: Final = str.maketrans(
+    "аеорсухіјѕһԁԛԝкмтвнгαεονρτυικχω",
+    "aeopcyxijshdqwkmtbhraeovptuikxw",
+)
+"""Letters of Cyrillic, Greek and others that look like Latin ones."""
+
+
+def check_display_name(text: str) -> None:
+    """Raises Refused(bad-name). The text is in NFC, without control and invisible characters, and its blanks are single
+    ones."""
+    rest = _EMOJI.sub("\ufffc", text)
+    marks = 0
+    for char in rest:
+        marks = marks + 1 if category(char) == "Mn" else 0
+        if marks > MOST_MARKS:
+            raise _bad(f"A letter of a display name can carry at most {MOST_MARKS} marks.")
+        if is_right_to_left(char):
+            raise _bad("A display name cannot have letters that are written from right to left.")
+        if char != "\ufffc" and ((category(char) not in _BODY and char not in SIGNS) or char in _NO_LETTERS):
+            raise _bad("A display name has letters, digits, blanks, emoji and the signs . ' - · only.")
+    if category(rest[0]) not in _LETTERS | {"Nd"} and rest[0] != "\ufffc":
+        raise _bad("A display name begins with a letter, a digit or an emoji.")
+    if not any(char == "\ufffc" or category(char) in _LETTERS for char in rest):
+        raise _bad("A display name has at least one letter.")
+    if not 0 < wcswidth(text) <= MOST_CELLS:
+        raise _bad(f"A display name can be at most {MOST_CELLS} columns wide.")
+    like = plain(text)
+    if is_reserved(like) or is_reserved(like.removeprefix("the")):  # "the server"
+        raise _bad("This name is reserved, or looks like one that is. Choose another one.")
+
+
+def plain(text: str) -> str:
+    """The Latin letters and digits that a display name looks like."""
+    flags = "".join(chr(ord(char) - 0x1F1E6 + 97) if "\U0001f1e6" <= char <= "\U0001f1ff" else char for char in text)
+    folded = normalize("NFKD", flags).casefold().translate(_LATIN)
+    return "".join(char for char in folded if char.isascii() and char.isalnum())
+
+
+def _bad(text: str) -> Refused:
+    return Refused(ErrorWord.BAD_NAME, text)

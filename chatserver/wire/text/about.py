@@ -1,0 +1,64 @@
+"""What stands about a message in front of its words: who says it, what it answers, and how others have reacted to it.
+
+The words of others in it have no bracket that could end it early, so it is plain where it ends.
+"""
+
+from functools import lru_cache
+from unicodedata import category
+
+from chatserver.events import Entry
+from chatserver.wire.invisible import is_right_to_left
+from chatserver.wire.text.cells import cut, most_cells
+from chatserver.wire.text.terminal import Terminal
+
+BOT = "bot"
+
+REACTION_CELLS = 12
+"""Of one reaction. Longer ones are cut."""
+
+
+def called(name: str, display: str, *facts: str) -> str:
+    """What an account is called: its name, behind its display name if it has one, and what else is to be known of it:
+    `José Müller (jose)`, `deploy (bot)`, `Deploy Robot (deploy, bot)`."""
+    if display.isascii() and display.lower() == name.lower():  # it says the same
+        name, display = display, ""
+    known = ", ".join(filter(None, (name if display else "", *facts)))
+    return f"{display or name} ({known})" if known else name
+
+
+def quoted(entry: Entry, terminal: Terminal) -> str:
+    """` (re #41 bob: first words…)`; without the words if they are gone, and without the author where the reader may
+    not read them."""
+    quote = entry.quote
+    if quote is None or quote.hidden:
+        return f" (re #{entry.of})"
+    words = cut(" ".join(quote.text.removeprefix("/me ").split()), terminal.quoted)
+    if is_right_to_left(words):  # the words of the reply behind it would move
+        words = ""
+    author = quote.author or "the server"
+    return f" (re #{entry.of} {author}{f': {_bare(words)}' if words else ''})"
+
+
+def reacted(entry: Entry, terminal: Terminal) -> str:
+    """` [+1 ×3, ❤ ×1]`: the most frequent ones, as many as fit in half a line, so that nobody can push the words away
+    to which they react."""
+    left = terminal.columns // 2
+    shown: list[str] = []
+    for word, count in sorted(entry.reactions, key=lambda given: -given[1]):
+        words = f"{_bare(cut(word, REACTION_CELLS), kept='()')} ×{count}"
+        left -= most_cells(words) + len(", ")
+        if shown and left < 0:
+            shown.append("…")
+            break
+        shown.append(words)
+    return f" [{', '.join(shown)}]"
+
+
+def _bare(words: str, kept: str = "") -> str:
+    """Without brackets of any kind but those that are `kept`."""
+    return "".join([char if char in kept else _shown(char) for char in words])
+
+
+@lru_cache(maxsize=1024)
+def _shown(char: str) -> str:
+    return "|" if category(char) in ("Ps", "Pe") else char

@@ -1,0 +1,64 @@
+"""What to use in place of a command that does not exist: by its meaning elsewhere, or by its letters."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from chatserver.wire.alike import alike
+
+KNOWN_ELSEWHERE: Final[dict[str, str]] = {
+    word: command
+    for command, words in {
+        "msg": "dm tell whisper w pm privmsg message write send",
+        "say": "broadcast post speak",
+        "me": "emote action do describe",
+        "reply": "r thread answer re quote respond",
+        "react": "reaction like thumbsup plusone upvote emoji ack",
+        "edit": "change correct fix replace amend",
+        "erase": "del remove rm unsend undo wipe",
+        "history": "log logs scroll scrollback lastlog backlog last playback recap",
+        "search": "find grep",
+        "mentions": "highlights hilight notifications",
+        "unread": "new news inbox missed",
+        "catchup": "markread clearunread mark seenall readall",
+        "pin": "star bookmark stick",
+        "retry": "resend again",
+        "join": "enter",
+        "leave": "wc depart",
+        "look": "goto go cd open focus window win buffer where whereami pwd current tab",
+        "rooms": "channels channel chans chan ls lists groups group",
+        "create": "mkroom newroom mkdir",
+        "topic": "subject title",
+        "invite": "summon add",
+        "set": "settings setting config configure prefs preferences options option timezone tz bell clock beep sound",
+        "who": "users user people online profile info finger seen whoami",
+        "members": "nicks roster",
+        "away": "afk brb busy dnd status absent",
+        "nick": "nickname rename username setname",
+        "name": "displayname realname fullname",
+        "ignore": "squelch hush filter",
+        "kick": "boot eject",
+        "mute": "silence gag devoice shun",
+        "unmute": "voice unsilence",
+        "role": "op deop mode owner moderator mod admin promote demote halfop",
+        "gban": "kline gline kill akill",
+        "password": "passwd pass setpass",
+        "export": "download backup mydata",
+        "forget": "unregister deleteaccount drop",
+        "help": "? h commands man usage about",
+        "ping": "alive",
+        "quit": "q disconnect signoff signout",
+    }.items()
+    for word in words.split()
+}
+"""Words that people know from other chats and from shells, and the command that does it here."""
+
+ELSEWHERE: Final[dict[str, str]] = dict.fromkeys(("clear", "cls", "reset"), "Only your terminal can clear its screen.")
+"""Words for what the server cannot do."""
+
+
+def instead(word: str, commands: Iterable[str]) -> str:
+    """A sentence that says what to use instead of this word, which is none of `commands`; "" if nothing is near."""
+    if word in ELSEWHERE:
+        return ELSEWHERE[word]
+    near = [KNOWN_ELSEWHERE[word]] if word in KNOWN_ELSEWHERE else alike(word, commands)
+    return f"Did you mean {' or '.join(f'/{one}' for one in near)}?" if near else ""

@@ -1,0 +1,105 @@
+"""The last line that somebody at `nc` sees: whatever ends a connection, it says what to do next."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chatserver import endings
+from chatserver.config import Limits, Server, Settings
+from chatserver.endings import FENCED
+from chatserver.errors import FAULTY, ErrorWord, Refused, Rejected
+from chatserver.net.connections import CROWDED, REWOUND
+from chatserver.net.counts import ENDINGS
+from chatserver.service import RESTARTING
+from chatserver.stages import Stage
+from tests.support.hall import PASSWORD, QUIET, Client, Hall
+
+UNDECODABLE = Refused(ErrorWord.UNDECODABLE, "This makes no sense.")
+BACK, LEAVE = "Press Enter, then connect again", "Press Enter to leave."
+
+
+@pytest.fixture
+def hall(tmp_path: Path) -> Iterator[Hall]:
+    few = {"strikes": 3, "failed_logins": 1, "guess_seconds": 0, "handshake_bytes": 200, "typing_seconds": 5}
+    limits = Limits(**{**{name: getattr(QUIET, name) for name in QUIET.__struct_fields__}, **few})
+    hall = Hall(tmp_path, settings=Settings(server=Server(contact="the operators"), limits=limits))
+    yield hall
+    hall.close()
+
+
+def typing(*lines: str) -> Callable[[Client], object]:
+    return lambda client: client.type(*lines)
+
+
+def ended_for(reason: str, text: str) -> Callable[[Client], object]:
+    return lambda client: client.session.link.hang_up(reason, text)
+
+
+@pytest.mark.parametrize(
+    ("inside", "do", "last"),
+    [
+        (True, typing("/quit"), f"Goodbye. {LEAVE}"),
+        (False, typing("/quit"), f"Goodbye. {LEAVE}"),
+        (True, typing("/logout"), f"You are logged out. Goodbye. {LEAVE}"),
+        (True, typing(f"/forget {PASSWORD}"), f"Your account is erased. Goodbye. {LEAVE}"),
+        (True, typing("/x", "/x", "/x"), f"Too many of your commands were refused. Correct them. {BACK}."),
+        (False, typing("/login ana wrong-words"),
+         f"Too many failed logins. Forgotten? Ask the operators. {BACK} when you have the password."),
+        (False, typing("x" * 300), f"You sent too much before logging in. {BACK} and log in right away."),
+        (False, lambda client: client.hall.passes(5.1), f"You did not log in in time. {BACK} and log in right away."),
+        (True, lambda client: client.connection.refuse(Rejected(UNDECODABLE, fatal=True)), f"{BACK}."),
+        (True, ended_for(*FENCED), f"The server was interrupted and starts anew. {BACK}."),
+        (True, ended_for(*REWOUND), f"The database was restored to an earlier state. {BACK} to see it."),
+        (False, ended_for(*CROWDED), f"{CROWDED[1]} {BACK}."),
+        (True, ended_for(*FAULTY), f"Something went wrong in the server; its log has the details. {BACK}."),
+        (True, ended_for("shutdown", RESTARTING), f"The server is restarting; nothing is lost. {BACK}."),
+        (True, ended_for("banned", "You are banned from this server."),
+         f"You are banned from this server. Ask the operators about it. {LEAVE}"),
+        (True, ended_for("disabled", "The operators of this server disabled your account."),
+         f"The operators of this server disabled your account. Ask the operators about it. {LEAVE}"),
+        (True, ended_for("password", "Your password was changed."),
+         f"Your password was changed. {BACK} with the new one."),
+    ],
+)  # fmt: skip
+def test_the_last_line(hall: Hall, inside: bool, do: Callable[[Client], object], last: str) -> None:
+    """It says what happened, and what to type."""
+    client = hall.client()
+    if inside:
+        client.type(f"/register ana {PASSWORD}")
+    do(client)
+    hall.settle()
+    words = " ".join(client.seen.decode().replace("\r\n   |", "").split())
+    assert client.session.stage is Stage.ENDING
+    assert words.endswith(f"* {last}")
+
+
+@pytest.mark.parametrize("reason", sorted(ENDINGS))
+def test_every_reason(reason: str) -> None:
+    """A person is told to press Enter, and a program is not."""
+    text = "It is over."
+    assert endings.for_people(reason, text).startswith(f"{text} Press Enter")
+    assert endings.for_programs(reason, text).startswith(text)
+    assert "Enter" not in endings.for_programs(reason, text)
+    assert set(endings.THEN) <= set(ENDINGS)
+
+
+def test_what_is_lost_with_the_connection(hall: Hall) -> None:
+    """Lines that were kept for /retry end with the connection, and are told of."""
+    ana = hall.client().type(f"/register ana {PASSWORD}")
+    hall.inline.refusals = 2
+    ana.type("one", "two")
+    ana.session.link.hang_up("shutdown", RESTARTING)
+    hall.settle()
+    assert ana.lines[-1] == f"* {RESTARTING} 2 lines that you said could not be sent. {BACK}."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "key", "ends"), [(0.3, b"\n", True), (0.3, b"\r\n", True), (0, b"\n", False), (0.3, b"x\n", False)]
+)
+def test_enter_after_the_end(hall: Hall, seconds: float, key: bytes, ends: bool) -> None:
+    """Who has read the last words and presses Enter gets rid of the connection with that; nobody else's is reset."""
+    client = hall.client().type("/quit")
+    hall.passes(seconds)
+    client.send(key)
+    assert client.wire.aborted is ends

@@ -1,0 +1,153 @@
+"""Quotes on people's screens: what a reply answers is shown to those who may read it, and to nobody else."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatserver import commands as c
+from tests.support.hall import PASSWORD, Client, Hall
+
+
+@pytest.fixture
+def hall(tmp_path: Path) -> Iterator[Hall]:
+    one = Hall(tmp_path)
+    yield one
+    one.close()
+
+
+def person(hall: Hall, name: str) -> Client:
+    """Somebody at a terminal, logged in."""
+    return hall.client().type(f"/register {name} {PASSWORD}")
+
+
+def replies(client: Client) -> list[str]:
+    """What this person has been shown of replies."""
+    return [line.partition("ana ")[2] for line in client.lines if "(re #" in line]
+
+
+def test_who_sees_a_quote(hall: Hall) -> None:
+    """Live, everybody sees what a reply answers if all who are in the room may read that, and nobody otherwise. In the
+    history each sees what they may read."""
+    ana, bob = hall.program("ana"), person(hall, "bob")
+    ana.post("create", room="den", visibility="private")
+    ana.post("invite", room="den", name="bob")
+    bob.type("/join den")
+    ana.say("hello", "den")
+    hello = ana.answers[-1]["seq"]
+    ana.post("reply", room="den", seq=hello, text="one")
+    assert replies(bob) == [f"(re #{hello} ana: hello): one"]
+    cai = person(hall, "cai")
+    ana.post("invite", room="den", name="cai")
+    cai.type("/join den")
+    ana.post("reply", room="den", seq=hello, text="two")
+    assert replies(bob)[1:] == replies(cai) == [f"(re #{hello}): two"]
+    for one in (bob, cai):
+        one.type("/history den", "/search #den two", f"/pin den {ana.answers[-1]['seq']}", "/pins den")
+    assert replies(bob)[2:] == [f"(re #{hello} ana: hello): {text}" for text in ("one", "two", "two", "two")]
+    assert replies(cai)[1:] == [f"(re #{hello}): two"] * 3
+    ana.post("erase", room="den", seq=hello)
+    before = len(replies(bob))
+    bob.type("/history den")
+    assert replies(bob)[before:] == [f"(re #{hello} ana): {text}" for text in ("one", "two")]
+
+
+def test_a_reader_who_is_behind(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads slowly, or comes back, sees quotes as well. For programs nothing is looked up."""
+    asked = []
+    quoted = hall.registry._catch_up._quoted
+
+    async def counted(*args: object) -> object:
+        asked.append(args)
+        return await quoted(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hall.registry._catch_up, "_quoted", counted)
+    ana, bob, cai = hall.program("ana"), person(hall, "bob"), hall.program("cai")
+    ana.say("hello")
+    hello = ana.answers[-1]["seq"]
+    for one in (bob, cai):
+        one.wire.room = 0
+    ana.say("x" * 4000)
+    for _ in range(8):
+        ana.say("y" * 4000)
+    ana.post("reply", room="general", seq=hello, text="yes")
+    assert replies(bob) == []
+    for one in (bob, cai):
+        one.read()
+    assert replies(bob) == [f"(re #{hello} ana: hello): yes"]
+    assert cai.events[-1]["re"] == hello
+    assert len(asked) == 1
+    back = person(hall, "bob2")
+    back.type("/quit")
+    again = hall.client().type(f"/login bob {PASSWORD}")
+    assert replies(again) == [f"(re #{hello} ana: hello): yes"]
+
+
+def test_a_quote_of_somebody_who_is_ignored(hall: Hall) -> None:
+    """Who ignores somebody is not shown what they said by others who answer it, neither live nor in the history."""
+    ana, bob, cai = hall.program("ana"), person(hall, "bob"), person(hall, "cai")
+    hall.program("dan").say("hello")
+    hello = ana.events[-1]["seq"]
+    bob.type("/ignore dan")
+    for text in ("one", "two"):
+        ana.post("reply", room="general", seq=hello, text=text)
+    assert replies(cai) == [f"(re #{hello} dan: hello): {text}" for text in ("one", "two")]
+    bob.type("/history", "/search two")
+    assert replies(bob) == [f"(re #{hello}): {text}" for text in ("one", "two", "one", "two", "two")]
+
+
+def test_what_came_of_replies(hall: Hall) -> None:
+    """Replies share a take with other messages, and are counted as commands of their own."""
+    ana = hall.program("ana")
+    ana.say("hello")
+    hello, before = ana.answers[-1]["seq"], hall.inline.appends
+    said = [("say", {"text": "a"}), ("reply", {"seq": hello, "text": "b"}), ("reply", {"seq": 999, "text": "c"})]
+    lines = [json.dumps({"cmd": cmd, "room": "general"} | fields) for cmd, fields in said]
+    ana.type(*lines)
+    assert [answer.get("error", "ok") for answer in ana.answers[-3:]] == ["ok", "ok", "bad-command"]
+    assert hall.inline.appends == before + 1
+    counts = hall.processors.results.all()
+    assert (counts[c.Say, "ok"], counts[c.Reply, "ok"], counts[c.Reply, "bad-command"]) == (2, 1, 1)
+
+
+def test_an_answer_is_a_mention(hall: Hall) -> None:
+    """A reply is marked for the person whom it answers, live, in the history and in a room where some may not read what
+    it answers; and rings the bell of those who want to hear of mentions. Nobody else is concerned, nor who answers
+    themselves."""
+    ana, bob, cai = hall.program("ana"), person(hall, "bob"), person(hall, "cai")
+    for one in (bob, cai):
+        one.type("/set bell mentions", "hello from me")
+    [hello] = [event["seq"] for event in ana.events if event.get("text") == "hello from me" and event["from"] == "bob"]
+    before = len(bob.seen), len(cai.seen)
+    ana.post("reply", room="general", seq=hello, text="yes")
+    bob.type(f"/reply {hello} indeed", "/history")
+    shown = f"ana (re #{hello} bob: hello from me): yes"
+    answered, other = bob.seen[before[0] :].decode(), cai.seen[before[1] :].decode()
+    assert (answered.count(f"» {shown}\a\r\n"), answered.count(f"» {shown}\r\n")) == (1, 1)
+    assert answered.count("»") == 2
+    assert f" {shown}\r\n" in other
+    assert "»" not in other
+    assert "\a" not in other
+    ana.post("create", room="den", visibility="private")
+    ana.post("invite", room="den", name="bob")
+    bob.type("/join den", "first", "/mentions")
+    first = ana.events[-1]["seq"]
+    ana.post("invite", room="den", name="cai")
+    cai.type("/join den")
+    ana.post("reply", room="den", seq=first, text="secretly")
+    assert bob.lines[-1].endswith(f"» ana (re #{first}): secretly\a")
+    assert cai.lines[-1].endswith(f" ana (re #{first}): secretly")
+
+
+def test_an_answer_beside_a_quote_that_is_ignored(hall: Hall) -> None:
+    """Who ignores somebody is still told that another message of the same batch answers them."""
+    ana, bob = hall.program("ana"), person(hall, "bob")
+    bob.type("mine")
+    hall.program("dan").say("hello")
+    mine, hello = (event["seq"] for event in ana.events if event["event"] == "message")
+    bob.type("/ignore dan")
+    lines = [{"cmd": "reply", "room": "general", "seq": seq, "text": text} for seq, text in ((hello, "a"), (mine, "b"))]
+    ana.type(*map(json.dumps, lines))
+    assert replies(bob) == [f"(re #{hello}): a", f"(re #{mine}): b"]
+    assert [line.partition("ana")[0] for line in bob.lines[-2:]] == ["[general] 10:02 ", "[general] 10:02 » "]
