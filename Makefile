@@ -17,7 +17,7 @@ export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-newest check format coverage migrate bench bench-smoke chaos wheel deb test-deb image \
+.PHONY: help run test test-newest check format coverage migrate picture bench bench-plot bench-smoke chaos wheel deb test-deb image \
     constraints hooks clean
 .DELETE_ON_ERROR:
 
@@ -59,6 +59,13 @@ migrate: .venv/.run  ## upgrade the schema of the database named by CHATSERVER_D
 bench: .venv/.test  ## compare with other chat servers, write bench/RESULTS.md (an hour; QUICK=1: minutes, bench/quick/)
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
+
+picture: .venv/.test  ## draw the README's picture of two terminals anew, after a change of its transcript
+	$(bin)/python -m tools.picture
+
+bench-plot: .venv/.test  ## measure and draw the README's plot of deliveries against members (ten minutes)
+	$(MAKE) -s -C bench
+	$(bin)/python -m bench.members $(ARGS)
 
 bench-smoke: .venv/.test  ## compare with the recorded speed of this machine (a minute; RECORD=1 records it)
 	$(MAKE) -s -C bench

@@ -7,6 +7,7 @@ from html import escape
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 52
+NOTE = 22
 COLOURS = {
     "chatserver-pg": "#0b62c4", "chatserver-sqlite": "#12a0b4", "ngircd": "#d9480f", "inspircd": "#8a3ab9",
     "prosody-pg": "#2f8f2f",
@@ -59,8 +60,8 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Point]]) -> str:
-    """The chart as SVG; empty if no line has two points."""
+def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Point]], note: str = "") -> str:
+    """The chart as SVG, with a note below; empty if no line has two points."""
     lines = {name: [point for point in points if point.low > 0] for name, points in lines.items()}
     lines = {name: points for name, points in lines.items() if points}
     if max((len(points) for points in lines.values()), default=0) < 2:
@@ -68,10 +69,11 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Poi
     every = [point for points in lines.values() for point in points]
     x = Axis([point.x for point in every], LEFT, WIDTH - RIGHT)
     y = Axis([p.low for p in every] + [p.high for p in every], HEIGHT - BOTTOM, TOP)
+    height = HEIGHT + (NOTE if note else 0)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
         '<g font-family="sans-serif" font-size="12" fill="#222">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{LEFT}" y="24" font-size="15" font-weight="bold">{escape(title)}</text>',
         _grid(x, y),
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_name)}</text>',
@@ -79,6 +81,8 @@ def chart(title: str, x_name: str, y_name: str, lines: Mapping[str, Sequence[Poi
         f'<text text-anchor="middle">{escape(y_name)}</text></g>',
     ]
     parts += [_line(points, x, y, COLOURS.get(name, OTHER_COLOUR)) for name, points in lines.items()]
+    if note:
+        parts.append(f'<text x="{LEFT}" y="{HEIGHT + 8}" font-size="11" fill="#666">{escape(note)}</text>')
     parts.append(_names({name: (x.at(points[-1].x), y.at(points[-1].y)) for name, points in lines.items()}))
     return "\n".join([*parts, "</g>", "</svg>", ""])
 

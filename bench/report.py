@@ -76,7 +76,7 @@ def _series(series: Series, runs: Sequence[Run], out: Path) -> list[str]:
         return []
     parts = [f"### {series.title}\n"]
     for key, what in series.figures:
-        lines = {peer: _points(series, key, [run for run in mine if run["peer"] == peer]) for peer in peers}
+        lines = {peer: points_of(series, key, [run for run in mine if run["peer"] == peer]) for peer in peers}
         if svg := plot.chart(f"{series.title}: {what}", series.x, what, lines):
             name = f"{series.name}-{key.replace('.', '-').replace('_', '-')}.svg"
             (out / "results" / name).write_text(svg)
@@ -89,7 +89,8 @@ def _series(series: Series, runs: Sequence[Run], out: Path) -> list[str]:
     return parts
 
 
-def _points(series: Series, key: str, runs: Sequence[Run]) -> list[plot.Point]:
+def points_of(series: Series, key: str, runs: Sequence[Run]) -> list[plot.Point]:
+    """The medians of a figure, with the lowest and the highest value."""
     points = []
     for scenario, x in series.points.items():
         values = [figure(run, key) for run in runs if run["scenario"] == scenario]

@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,9 @@ MANY = 2000  # clients; a run with so many is not repeated, because its logins t
 QUICK = 0.5  # share of a scenario's time in a quick run
 
 
-def main() -> None:
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`arguments`: those of the command line, unless they are given."""
+    options = _options(arguments)
     chosen = [SCENARIOS[name] for name in options.scenario] if options.scenario else _usual(options)
     if options.seconds:
         chosen = [scenario.shortened(options.seconds / scenario.load.seconds) for scenario in chosen]
@@ -55,10 +56,12 @@ def main() -> None:
     report.write(raw, out)
     if out == HERE:
         quote.quote(raw, quote.README)
+        if quote.keep_members(raw, quote.PLOTTED):
+            quote.PLOT.write_text(quote.drawn(quote.PLOTTED))
     print(f"{total} runs in {(time.monotonic() - begun) / 60:.1f} minutes. The report is {out / 'RESULTS.md'}.")
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     def names(known: Any) -> Any:
         def parse(text: str) -> list[str]:
             if unknown := [name for name in text.split(",") if name not in known]:
@@ -76,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="number of rounds (3; 1 with --quick)")
     parser.add_argument("--seconds", "--secs", type=float, help="how long each run sends (the scenario's own time)")
     parser.add_argument("--out", type=Path, help="folder for the report")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _usual(options: argparse.Namespace) -> list[Scenario]:

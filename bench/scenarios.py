@@ -75,6 +75,8 @@ COMPARED = [
 
 GROWING = [
     Scenario("members10", "Like fan100, with 10 members.", _fan(10), FAST, quick=True),
+    Scenario("members30", "Like fan100, with 30 members.", _fan(30), FAST),
+    Scenario("members300", "Like fan100, with 300 members.", _fan(300), FAST),
     Scenario("members1000", "Like fan100, with 1,000 members.", _fan(1000), FAST, quick=True),
     Scenario("members10000", "Like fan100, with 10,000 members.", _fan(10_000, login_seconds=150), OURS),
     *(
@@ -139,3 +141,8 @@ SERIES = [
     Series("stored", "Latency by stored entries, 100 messages/s", "entries in the room", LATENCY[1:],
            {f"stored{n}": n for n in (1000, 10_000, 100_000, 1_000_000, 10_000_000)}),
 ]  # fmt: skip
+README_SERIES = Series(
+    "deliveries", "Deliveries per second, by members of the room", "members of the room", THROUGHPUT[1:],
+    {"members10": 10, "members30": 30, "fan100": 100, "members300": 300, "fan500": 500},
+)  # fmt: skip
+"""The plot in the project's README."""

@@ -18,9 +18,9 @@ from twisted.scripts.twistd import run
 
 from chatserver.delivery.registry import Registry
 from chatserver.net.line import LineDoor
-from chatserver.processor import Processors
 from chatserver.store import threads
 from chatserver.store.transactions import Statements, transact
+from chatserver.takes import Takes
 
 SAMPLES: dict[str, list[tuple[float, float]]] = defaultdict(list)
 """By station: elapsed seconds, and seconds of the thread's own CPU time."""
@@ -66,7 +66,7 @@ def write() -> None:
 def main() -> None:
     methods: list[tuple[str, type, Callable[..., Any]]] = [
         ("read", LineDoor, LineDoor.dataReceived),
-        ("tell", Processors, Processors._deliver),
+        ("tell", Takes, Takes._deliver),
         ("publish", Registry, Registry.announce),
     ]
     for station, kind, method in methods:
