@@ -171,8 +171,8 @@ def test_health_while_the_database_is_away(
     postgres_server.start()
     wait_until(lambda: monitor.get("/health/ready")[0] == 200)
     with stopped(postgres_server):
-        wait_until(lambda: monitor.get("/health/ready")[0] == 503)
-        assert monitor.numbers().of("chatserver_store_silence_seconds") > 3
+        wait_until(lambda: monitor.numbers().of("chatserver_store_silence_seconds") > 3)
+        assert monitor.get("/health/ready")[0] == 503
     wait_until(lambda: monitor.get("/health/ready")[0] == 200)
 
 
