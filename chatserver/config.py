@@ -210,6 +210,15 @@ class Retention(Table, frozen=True):
     id_days: float = 0  # the ids of removed messages, by which a retry is known, of those that are older
 
 
+class Bus(Table, frozen=True):
+    """How several nodes on one PostgreSQL database tell each other what happens. See docs/scaling.md."""
+
+    url: str = ""  # "postgres": the database itself; valkey://HOST:PORT; empty: there is one node
+
+    def __repr__(self) -> str:  # the URL may contain a password
+        return f"Bus({self.url.partition(':')[0]!r})"
+
+
 class Settings(Table, frozen=True):
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
@@ -218,6 +227,7 @@ class Settings(Table, frozen=True):
     shutdown: Shutdown = field(default_factory=Shutdown)
     log: Log = field(default_factory=Log)
     retention: Retention = field(default_factory=Retention)
+    bus: Bus = field(default_factory=Bus)
 
 
 AT_START: Final = frozenset(
@@ -233,6 +243,7 @@ AT_START: Final = frozenset(
         "pipeline.database_seconds",
         "pipeline.read_seconds",
         "log.format",
+        "bus.url",
     }
 )
 """The settings that need a restart: the server reads them when it starts. All others follow a reload."""

@@ -9,25 +9,14 @@ from chatserver import audit
 from chatserver import commands as c
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
+from chatserver.effects import Effects
 from chatserver.errors import FAULTY
 from chatserver.events import Entry, Person
 from chatserver.handlers import AUDITED, READS
-from chatserver.handlers.outcome import (
-    Announcement,
-    Apart,
-    BansChanged,
-    Effect,
-    End,
-    HangUp,
-    Ignored,
-    Named,
-    Outcome,
-    Preferred,
-    Tell,
-)
+from chatserver.handlers.outcome import Announcement, Named, Outcome
+from chatserver.handlers.shared import has_notes
 from chatserver.link import collected
 from chatserver.results import Results
-from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.turns import Turn
 from chatserver.view import View
@@ -42,15 +31,13 @@ class Consequences:
         self,
         turn: Turn,
         registry: Registry,
-        roster: Roster,
-        bans_changed: Callable[[], None],
+        effects: Effects,
         suspect: Callable[[Person], None],
         results: Results,
     ) -> None:
         self._turn = turn
         self._registry = registry
-        self._roster = roster
-        self._bans_changed = bans_changed
+        self._effects = effects
         self._suspect = suspect
         self._results = results
 
@@ -92,39 +79,12 @@ class Consequences:
             if session.view is not None:
                 _move_view(session, session.view, command, outcome)
         for effect in outcome.effects:
-            self._apply(session, effect)
+            self._effects.apply(effect, session)
+            if isinstance(effect, Named) and effect.rest:
+                ensureDeferred(self._announce_rest(session, effect.rest))
+        if registry.elsewhere.origin and has_notes(outcome):
+            registry.elsewhere.changed()
         registry.catch_up(session)
-
-    def _apply(self, session: Session, effect: Effect) -> None:
-        """What follows besides what stands in a room's log."""
-        match effect:
-            case Tell(account_id, news):
-                self._roster.tell([s for s in self._roster.sessions(account_id) if s is not session], news)
-            case HangUp(account_id, reason, text, token_id, spare):
-                for other in self._roster.sessions(account_id):
-                    if (not token_id or other.token_id == token_id) and not (spare and other is session):
-                        other.link.hang_up(reason, text)
-            case Apart((one, other_id), apart):
-                self._roster.set_apart(one, other_id, apart=apart)
-                self._registry.doubt_logins(one, other_id)
-            case Named(account_id, former, name, display, at, rest):
-                self._registry.renamed(account_id, former, name, display, at)
-                if rest:
-                    ensureDeferred(self._announce_rest(session, rest))
-            case Ignored(account_id, other_id, ignored):
-                self._registry.doubt_logins(account_id)
-                for other in self._roster.sessions(account_id):
-                    if other.view is not None:
-                        known = other.view.ignored
-                        other.view.ignored = known | {other_id} if ignored else known - {other_id}
-            case Preferred(account_id, preferences):
-                self._registry.doubt_logins(account_id)
-                for other in self._roster.sessions(account_id):
-                    other.prefer(preferences)
-            case BansChanged():
-                self._bans_changed()
-            case End(reason, text):
-                session.link.hang_up(reason, text)
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
         """So many rooms take some time: others get a turn in between."""

@@ -12,11 +12,13 @@ from chatserver import commands as c
 from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.consequences import Consequences
 from chatserver.delivery.registry import Registry
+from chatserver.effects import Effects
 from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
 from chatserver.events import Person
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.shared import recorded
 from chatserver.histogram import Histogram
 from chatserver.kept import MESSAGES
 from chatserver.marklog import MarkLog
@@ -78,7 +80,8 @@ class Processors:
         self._stopped = False
         self._seconds = registry.seconds
         self.results = Results()
-        self._consequences = Consequences(turn, registry, online.roster, bans_changed, suspect, self.results)
+        self.effects = Effects(registry, online.roster, bans_changed)
+        self._consequences = Consequences(turn, registry, self.effects, suspect, self.results)
         self.takes = Takes(
             turn, lanes, store, registry, online.now, self._consequences.announce, stored, suspect, may_serve,
             self._go_on, self.results,
@@ -259,4 +262,7 @@ class Processors:
                 outcome = await self._store.read(READS[type(command)], ask, command)
             # In a lane for reading, it may be out of the room again by now.
             return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome
+        origin = self._registry.elsewhere.origin
+        if origin:
+            return await self._store.write(recorded, origin, WRITES[type(command)], ask, command)
         return await self._store.write(WRITES[type(command)], ask, command)

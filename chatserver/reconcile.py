@@ -24,6 +24,8 @@ from chatserver.store.threads import Store
 from chatserver.store.visibility import memberships
 
 POLL_SECONDS = 1.0
+COMPARE_SECONDS = 0.1
+"""Between two comparisons, however often they are asked for."""
 RETRY_SECONDS = 0.25
 """After a read that failed: the first ones after an outage may still meet connections that are lost."""
 DOUBT_SECONDS = 75.0
@@ -56,6 +58,8 @@ class Reconciler:
         self._until = 0.0
         self._people: dict[int, tuple[Person, datetime]] = {}
         self._missed: set[int] = set()  # rooms
+        self._due = False  # the heads are to be compared
+        self._polled = float("-inf")
         self._next: IDelayedCall | None = None
         self._looking = False
         self._answered = True
@@ -68,14 +72,25 @@ class Reconciler:
             self._people.setdefault(who.id, (who, self._now()))
         self._soon()
 
+    def compare(self) -> None:
+        """Another node may have committed something that did not come: the heads are compared, once. However often
+        this is called, that happens no more often than ten times a second."""
+        self._due = True
+        self._soon()
+
     def missed(self, room_id: int) -> None:
         """Entries of a room were removed before they were published here: who came and who left is looked up."""
         self._missed.add(room_id)
         self._soon()
 
     def _soon(self) -> None:
-        if self._next is None and not self._looking and not self._stopped:
-            self._next = self._clock.callLater(0, self._poll)
+        if self._stopped or self._looking:
+            return
+        wait = max(self._polled + COMPARE_SECONDS - self._clock.seconds(), 0)
+        if self._next is None:
+            self._next = self._clock.callLater(wait, self._poll)
+        elif self._due and self._next.getTime() > self._clock.seconds() + wait:
+            self._next.reset(wait)
 
     def stop(self) -> None:
         self._stopped = True
@@ -86,6 +101,7 @@ class Reconciler:
     def _poll(self) -> None:
         self._next = None
         self._looking = self._answered = True
+        self._polled = self._clock.seconds()
         ensureDeferred(self._look()).addErrback(self._failed).addCallback(self._again)
 
     def _failed(self, failure: Failure) -> None:
@@ -95,11 +111,20 @@ class Reconciler:
 
     def _again(self, _: object) -> None:
         self._looking = False
-        if not self._stopped and (self._people or self._missed or self._clock.seconds() < self._until):
+        if self._stopped:
+            return
+        if self._due:
+            self._next = self._clock.callLater(COMPARE_SECONDS, self._poll)
+        elif self._people or self._missed or self._clock.seconds() < self._until:
             self._next = self._clock.callLater(POLL_SECONDS if self._answered else RETRY_SECONDS, self._poll)
 
     async def _look(self) -> None:
-        await self._compare_heads()
+        due, self._due = self._due, False
+        try:
+            await self._compare_heads()
+        except Unavailable:
+            self._due = due
+            raise
         for room_id in list(self._missed):
             await self._compare_members(room_id)
             self._missed.discard(room_id)
@@ -122,7 +147,7 @@ class Reconciler:
                 self._rewound(room_id, head, last)
                 return
             if room is not None and last > room.head:
-                self._registry.doubt(room)
+                self._registry.doubt(room, told=self._clock.seconds() >= self._until)
 
     async def _compare_members(self, room_id: int) -> None:
         """Those who entered a room, or left it, while nobody here heard of it."""

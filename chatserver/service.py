@@ -9,11 +9,11 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from threading import Thread
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -48,6 +48,9 @@ from chatserver.turns import until
 from chatserver.upkeep import Upkeep
 from chatserver.watch import Watch
 from chatserver.wire.addresses import Listed
+
+if TYPE_CHECKING:
+    from chatserver.cluster.cluster import Cluster
 
 T = TypeVar("T")
 
@@ -95,6 +98,7 @@ class ChatService(Service):
         now: Clock,
         companions: Sequence[Companion] = (),
         inherited: Inherited | None = None,
+        cluster: "Cluster | None" = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -112,6 +116,7 @@ class ChatService(Service):
         self._now = now
         self._companions = companions
         self._inherited = inherited or Inherited()
+        self._cluster = cluster
         self.adopted: Callable[[Any], None] | None = None
         """Called with the application that the service is put into: twistd opens its log right after that."""
         self._opening: list[Deferred[IListeningPort]] = []
@@ -249,6 +254,8 @@ class ChatService(Service):
         self._watch.start()
         self._lease.start()
         self._upkeep.start()
+        if self._cluster is not None:
+            self._cluster.start()
         self._reconciler.suspect()  # a commit of the run before may still come
         self._sweep()
         self._serving = True
@@ -342,6 +349,8 @@ class ChatService(Service):
         await until(self._reactor, lambda: not connections.open, 1.0)
         await self._step("shortening deadlines", lambda: self._store.hurry(SESSIONS_SECONDS))
         await until(self._reactor, lambda: self._guests.idle, 1.0)
+        if self._cluster is not None:
+            await self._step("leaving the cluster", partial(_deferred, self._cluster.stop))
         await self._step("recording sessions", self._record_sessions, SESSIONS_SECONDS)
         await self._step("releasing the lease", self._lease.stop)
         await self._step("closing the database", self._store.stop)
@@ -406,6 +415,10 @@ class ChatService(Service):
             self._store.stop()
         except Exception:
             self.log.failure("The database could not be closed.")
+
+
+def _deferred(work: Callable[[], Coroutine[Any, Any, None]]) -> "Deferred[None]":
+    return ensureDeferred(work())
 
 
 def _raise(error: BaseException) -> NoReturn:

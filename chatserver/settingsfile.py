@@ -20,6 +20,8 @@ MOST_BYTES: Final = 1 << 20
 _KEY: Final = re.compile(r" - at `\$\.(\w+)\.(\w+)`$")
 """How msgspec names a key in a table."""
 
+_BUS: Final = re.compile(r"postgres|valkey://(:[^@/]*@)?[^@/:]+:\d{1,5}(/\d+)?")
+
 _AT_LEAST: Final = {
     "limits.max_line_bytes": 64, "limits.window": 1, "passwords.memory_kib": 8, "passwords.time_cost": 1,
     "passwords.parallelism": 1, "passwords.threads": 1, "passwords.queue": 1, "passwords.min_length": 1,
@@ -42,6 +44,11 @@ def chosen(
     server = msgspec.structs.replace(
         server, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
     )
+    if settings.bus.url and not server.database.startswith("postgresql"):
+        raise ConfigProblem(
+            "bus.url is set, but the database is a SQLite file, on which one server runs at a time. Remove bus.url, or "
+            "use PostgreSQL."
+        )
     return msgspec.structs.replace(settings, server=server, log=msgspec.structs.replace(settings.log, **(log or {})))
 
 
@@ -105,6 +112,8 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield "server.registration_code is missing. Add it."
     if not all(map(_is_room, server.default_rooms)):
         yield "server.default_rooms has a name that no room can have. Correct it."
+    if settings.bus.url and not _BUS.fullmatch(settings.bus.url):
+        yield 'bus.url must be "postgres", valkey://HOST:PORT or "". Correct it.'
     yield from _wrong_networks("server.trusted_proxies", server.trusted_proxies)
     yield from _wrong_networks("limits.exempt", settings.limits.exempt)
     control = server.control

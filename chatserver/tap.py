@@ -20,7 +20,7 @@ from chatserver.events import GUEST, Entry, Person
 from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
-from chatserver.handlers.outcome import Outcome
+from chatserver.handlers.outcome import Effect, Outcome
 from chatserver.handshake import Handshake
 from chatserver.lease import Lease
 from chatserver.marklog import MarkLog
@@ -219,7 +219,11 @@ def wire(
         service.fail(CannotStart(str(held)))
 
     lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost)
-    watch = Watch(reactor, store, registry, roster, now, set_bans)
+
+    def apply(effect: Effect) -> None:
+        processors.effects.apply(effect)
+
+    watch = Watch(reactor, store, registry, roster, now, set_bans, apply, reconciler.suspect)
     upkeep = Upkeep(reactor, store, now, Removals(reactor, store, settings.retention))
     searches = Searches(search_count(settings))
 
@@ -270,15 +274,24 @@ def wire(
         marks, may_serve=lease.check,
     )  # fmt: skip
     store.answers_again = connections.answered
+    cluster = None
+    if settings.bus.url:
+        from chatserver.cluster.buses import open_bus  # one node alone needs none of that
+        from chatserver.cluster.cluster import Cluster
+
+        cluster = Cluster(
+            reactor, open_bus(settings, reactor, engine), store, lambda: lease.me, registry, roster, reconciler, watch,
+            lambda: connections.start_over(*REWOUND), lambda: len(connections.open),
+        )  # fmt: skip
     running = Running(
         reactor=reactor, settings=settings, store=store, registry=registry, roster=roster, hasher=hasher,
         processors=processors, lanes=lanes, connections=connections, lease=lease, logs=logs, now=now,
-        read_settings=read_settings,
+        read_settings=read_settings, cluster=cluster,
     )  # fmt: skip
     service = ChatService(
         reactor, settings, store, hasher, session_log, watch, processors, connections, lease, reconciler, guests,
         upkeep,
-        new_id, now, companions(running), inherited,
+        new_id, now, companions(running), inherited, cluster,
     )  # fmt: skip
     return service
 

@@ -11,6 +11,9 @@ from twisted.python.failure import Failure
 from chatserver.accountlimits import AS_SET
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable, banned_text
+from chatserver.events import Person
+from chatserver.handlers.outcome import Effect
+from chatserver.handlers.shared import decoded
 from chatserver.outage import Outage
 from chatserver.roster import Roster
 from chatserver.store import account_limits, changes, moderation
@@ -22,8 +25,14 @@ LOOK_BACK = 100
 """Changes: each poll looks so far behind the last one seen, since a change with a lower id may commit later."""
 
 
+def _ignore(_: object) -> None:
+    pass
+
+
 class Watch:
-    """Reads the table `change` twice a second. `banned` is called with the banned networks whenever they change."""
+    """Reads the table `change` twice a second. `banned` is called with the banned networks whenever they change;
+    `apply` with what follows from a command that was given at another node; `entered` with an account with sessions
+    here that has entered a room there."""
 
     log = Logger()
 
@@ -35,6 +44,8 @@ class Watch:
         roster: Roster,
         now: Callable[[], datetime],
         banned: Callable[[list[moderation.NetworkBan]], None],
+        apply: Callable[[Effect], None] = _ignore,
+        entered: Callable[[Person], None] = _ignore,
     ) -> None:
         self._clock = clock
         self._store = store
@@ -42,10 +53,13 @@ class Watch:
         self._roster = roster
         self._now = now
         self._banned = banned
+        self._apply = apply
+        self._entered = entered
         self._last: int | None = None
         self._seen: set[int] = set()
         self._next: IDelayedCall | None = None
         self._running = False
+        self._hurried = False
         self._bans_due = False  # they could not be read
         self._outage = Outage(clock.seconds)
 
@@ -60,6 +74,13 @@ class Watch:
         if self._next is not None:
             self._next.cancel()
             self._next = None
+
+    def hurry(self) -> None:
+        """There is something new, as another node says."""
+        if self._next is not None:
+            self._next.reset(0)
+        else:
+            self._hurried = True  # the poll that is under way may have been too early
 
     def reload_bans(self) -> None:
         """Reads which addresses are banned. If that fails, each poll tries again."""
@@ -76,7 +97,8 @@ class Watch:
 
     def _again(self, _: object) -> None:
         if self._running:
-            self._next = self._clock.callLater(POLL_SECONDS, self._poll)
+            self._next = self._clock.callLater(0 if self._hurried else POLL_SECONDS, self._poll)
+            self._hurried = False
 
     def _failed(self, failure: Failure) -> None:
         # The store has logged that it does not answer; anything else is likely to fail again in a second.
@@ -89,31 +111,46 @@ class Watch:
         if self._last is None:
             self._last = await self._store.read(changes.newest)
             before = await self._store.read(changes.since, self._last - LOOK_BACK)
-            self._seen = {id for id, _, _ in before if id <= self._last}  # a newer one has come in between
+            self._seen = {change.id for change in before if change.id <= self._last}  # a newer one has come in between
             return
         found = await self._store.read(changes.since, self._last - LOOK_BACK)
-        for id, kind, subject in found:
-            if id not in self._seen:
+        for change in found:
+            if change.id not in self._seen:
                 try:
-                    await self._follow(kind, subject)
+                    if change.origin is None or change.origin != self._registry.elsewhere.origin:
+                        await self._follow(change)
                 except Unavailable:
                     raise
                 except Exception:
                     self._failed(Failure())  # the next polls try again; the changes after it do not wait for it
                 else:
-                    self._seen.add(id)
+                    self._seen.add(change.id)
         if self._outage.worked():
             self.log.info("Changes from the database are applied again.")
-        self._last = max([self._last, *(id for id, _, _ in found)])
+        self._last = max([self._last, *(change.id for change in found)])
         self._seen = {id for id in self._seen if id > self._last - LOOK_BACK}
 
-    async def _follow(self, kind: changes.ChangeKind, subject: int) -> None:
+    @property
+    def applied(self) -> int:
+        """The id of the last change that was read; those before it may have come later, or failed, and are tried
+        again."""
+        return self._last or 0
+
+    async def _follow(self, change: changes.Change) -> None:
+        subject = change.subject
         self._registry.doubt_logins()
-        match kind:
+        match change.kind:
+            case "membership":
+                for session in self._roster.sessions(subject)[:1]:
+                    self._entered(session.person)
+            case "effect" if change.detail:
+                effect = decoded(change.detail)
+                if effect is not None:
+                    self._apply(effect)
             case "room":
                 room = self._registry.room(subject)
                 if room is not None:
-                    self._registry.doubt(room)
+                    self._registry.doubt(room, told=True)
             case "bans":
                 await self._reload_bans()
             case "token":

@@ -129,7 +129,7 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "Session.answer": lambda fault: fault.before(Session, "answer", fault.is_of("ana")),
     "Session.tell": lambda fault: fault.before(Session, "tell"),
     "Roster.tell": lambda fault: fault.before(Roster, "tell"),
-    "Consequences._apply": lambda fault: fault.before(Consequences, "_apply"),
+    "Effects.apply": lambda fault: fault.before(Consequences, "_apply"),
     "Registry.renamed": lambda fault: fault.before(Registry, "renamed"),
     "Registry.renamed, done": lambda fault: fault.after(Registry, "renamed"),
     "Session.prefer": lambda fault: fault.before(Session, "prefer"),
@@ -244,7 +244,7 @@ REACHED: dict[str, list[str]] = {
     "Outbox.write, other": ["away"],
     "Session.tell": ["join since", "forget"],
     "Roster.tell": ["invite", "away", "read", "read-all"],
-    "Consequences._apply": [
+    "Effects.apply": [
         "invite",
         "read",
         "read-all",

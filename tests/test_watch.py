@@ -15,8 +15,9 @@ from chatserver.roster import Roster
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.store import account_limits, changes, moderation
-from chatserver.store.changes import AccountNow, ChangeKind
+from chatserver.store.changes import AccountNow
 from chatserver.store.moderation import NetworkBan
+from chatserver.store.schema import ChangeKind
 from chatserver.watch import LOOK_BACK, POLL_SECONDS, Watch
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
@@ -42,7 +43,9 @@ class Town:
         self.store = MemoryStore(
             {
                 changes.newest: lambda: max(self.changes, default=0),
-                changes.since: lambda last: [(id, *self.changes[id]) for id in sorted(self.changes) if id > last],
+                changes.since: lambda last: [
+                    changes.Change(id, *self.changes[id]) for id in sorted(self.changes) if id > last
+                ],
                 changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
                 account_limits.find: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
                 moderation.banned_networks: lambda: list(self.bans),

@@ -16,10 +16,11 @@ from twisted.logger import Logger
 from chatserver.commands import CURRENT
 from chatserver.delivery.arrivals import Arrival, Arrivals
 from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, Quoted, ReadPage, unquoted
-from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, SLICE_SUBSCRIBERS, Fanout
+from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, MAX_EARLY_BATCHES, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
 from chatserver.delivery.renames import Renames, relabelled
 from chatserver.delivery.room import Room
+from chatserver.elsewhere import NOWHERE, Elsewhere
 from chatserver.events import (
     DELETED,
     DIRECT,
@@ -76,9 +77,12 @@ class Registry:
         self._missed = missed
         self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left, quoted)
         self._gaps = Gaps(clock, read_page, self._fill)
+        self.elsewhere: Elsewhere = NOWHERE
+        """The other nodes, which are told what this one has committed."""
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
+        self._doubted: set[int] = set()  # rooms of which other nodes may not know what is found in the store
         self._logins = Arrivals()
         self._renames = Renames(clock.seconds, roster)
         self.seconds = clock.seconds
@@ -188,7 +192,27 @@ class Registry:
         if room is not None and entries[0].seq <= room.head and self._is_rewound(room, entries):
             self._rewound(room.facts.id, room.head, entries[0].seq - 1)
             return
+        self.elsewhere.announced(facts, entries)
         self._publish(facts, entries)
+
+    def arrived(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """Another node has committed these entries: in ascending order, without a gap. They may have come before, and
+        others before them may be missing."""
+        room = self._rooms.get(facts.id)
+        if room is not None and room.unsent and len(room.early) > MAX_EARLY_BATCHES:
+            self._gaps.doubt(room)  # they come faster than they can be written: they are read once they can be
+            return
+        self._publish(facts, entries)
+
+    def reaches(self, room_id: int, seq: int) -> None:
+        """The log of a room goes at least up to `seq`, as another node says."""
+        room = self._rooms.get(room_id)
+        if room is None or seq <= room.head:
+            return
+        if room.subscribers:
+            self._gaps.doubt(room)
+        else:
+            room.rest_at(seq)
 
     def _is_rewound(self, room: Room, entries: Sequence[Entry]) -> bool:
         """Whether one of these new entries has a number that was published already: the database has forgotten what it
@@ -206,9 +230,13 @@ class Registry:
         """Forgets all heads, once all sessions are removed."""
         self._rooms.clear()
         self._idle.clear()
+        self._doubted.clear()
 
-    def doubt(self, room: Room) -> None:
-        """Entries of a room may have been stored that nobody announced: reads what the store has, and publishes it."""
+    def doubt(self, room: Room, *, told: bool = False) -> None:
+        """Entries of a room may have been stored that nobody announced: reads what the store has, and publishes it.
+        Other nodes learn that there is something to read, unless they have been `told`."""
+        if not told:
+            self._doubted.add(room.facts.id)
         self._gaps.doubt(room)
 
     @property
@@ -224,6 +252,9 @@ class Registry:
     def _fill(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """Delivers entries that were read from the store: some of them may be announced later."""
         room = self._rooms.get(facts.id)
+        if facts.id in self._doubted:
+            self._doubted.discard(facts.id)
+            self.elsewhere.found(facts.id, entries[-1].seq)
         if room is not None and entries[0].kind == GAP:
             self._skip(room, entries[0])
             entries = entries[1:]
@@ -249,11 +280,9 @@ class Registry:
         since = self.seconds()
         room = self._room(facts, entries[0].seq - 1)
         if not room.subscribers:  # nobody has heard the entries before these, so nobody waits for them
-            room.head = room.base = max(room.head, entries[0].seq - 1)
-            room.early.clear()
-            room.filled.clear()
+            room.rest_at(entries[0].seq - 1)
         if room.unsent or entries[0].seq > room.head + 1:
-            room.early[entries[0].seq] = since, entries
+            room.wait(since, entries)
             if not room.unsent:
                 self._gaps.expect(room)
             return
@@ -273,6 +302,8 @@ class Registry:
 
     def _deliver(self, room: Room, entries: Sequence[Entry], since: float) -> None:
         if entries[0].seq <= room.head:
+            if not room.subscribers and self._may_concern(entries):
+                self._missed(room.facts.id)
             entries = [entry for entry in entries if entry.seq > room.head]
             if not entries:
                 return
@@ -298,6 +329,10 @@ class Registry:
                 entries = [*entries[: index + 1], *self._renames.corrected(entries[index + 1 :])]
         if start < len(entries):
             self._send(room, entries[start:] if start else entries, since)
+
+    def _may_concern(self, entries: Sequence[Entry]) -> bool:
+        """Whether somebody who is here may have entered a room by one of these entries, which come too late."""
+        return any(entry.kind in ENTERING and self._roster.sessions(entry.author_id) for entry in entries)
 
     def _send(self, room: Room, entries: Sequence[Entry], since: float, *, whole: bool = False) -> None:
         if self._fanout.send(room, entries, since, whole=whole):
@@ -395,9 +430,12 @@ class Registry:
                         self._clock.callLater(RETRY_SECONDS, self._open_direct, room, account_id)
             while len(self._idle) > MAX_IDLE_ROOMS:
                 del self._rooms[self._idle.popitem(last=False)[0]]
-        elif not room.subscribers and facts.pair != room.facts.pair:  # nobody heard that somebody was renamed
-            former, room.facts = room.facts, facts
-            self._call_so(room, former)
+        elif not room.subscribers:
+            if head > room.head:  # what this node did not hear of
+                room.rest_at(head)
+            if facts.pair != room.facts.pair:  # nobody heard that somebody was renamed
+                former, room.facts = room.facts, facts
+                self._call_so(room, former)
         return room
 
     def _open_direct(self, room: Room, account_id: int) -> None:
@@ -415,6 +453,8 @@ class Registry:
         if not session.hears(room.facts.id):  # its token is for another room
             return
         if not session.quiet:
+            if not room.subscribers:
+                self.elsewhere.heard(room.facts.id, here=True)
             room.move(session, position)
             room.leaving.pop(session, None)
             room.returning.pop(session, None)
@@ -442,3 +482,4 @@ class Registry:
             del session.rooms[label]
         if not room.subscribers and self._rooms.get(room.facts.id) is room:
             self._idle[room.facts.id] = None
+            self.elsewhere.heard(room.facts.id, here=False)

@@ -87,6 +87,23 @@ class Room:
             if position > self.head:
                 self.ahead.add(session)
 
+    def rest_at(self, seq: int) -> None:
+        """Nobody hears the room, and its log goes at least up to here: who comes to hear it has read so far, and nobody
+        waits for what was before."""
+        if seq > self.head:
+            self.head = seq
+        self.base = self.head
+        self.early.clear()
+        self.filled.clear()
+
+    def wait(self, since: float, entries: Sequence[Entry]) -> None:
+        """Entries have to wait for those before them. The same may come twice, from different nodes: in batches that
+        begin alike, but end earlier or later."""
+        first = entries[0].seq
+        known = self.early.get(first)
+        if known is None or known[1][-1].seq < entries[-1].seq:
+            self.early[first] = since, entries
+
     def remove(self, session: Session) -> None:
         self.live.pop(session, None)
         self.behind.pop(session, None)

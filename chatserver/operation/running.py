@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
@@ -19,6 +19,9 @@ from chatserver.roster import Roster
 from chatserver.store.threads import Store
 from chatserver.times import unix_now
 
+if TYPE_CHECKING:
+    from chatserver.cluster.cluster import Cluster
+
 
 class Running(Struct, frozen=True):
     reactor: Any
@@ -34,5 +37,6 @@ class Running(Struct, frozen=True):
     logs: Logs
     now: Callable[[], datetime]  # by which entries are stamped
     read_settings: Callable[[], Settings]  # anew, from all their sources; blocks, and raises ConfigProblem
+    cluster: "Cluster | None" = None  # with other nodes
     started: float = field(default_factory=unix_now)  # seconds since 1970
     lag: Histogram = field(default_factory=Histogram)  # how late the reactor calls, in seconds: see operation/lag.py

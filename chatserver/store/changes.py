@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select
@@ -13,14 +12,13 @@ from chatserver.store.schema import (
     AccountRow,
     BanRow,
     BlockRow,
+    ChangeKind,
     ChangeRow,
     IgnoreRow,
     InvitationRow,
     PreferenceRow,
     TokenRow,
 )
-
-ChangeKind = Literal["room", "account", "token", "certificate", "bans"]
 
 
 class AccountNow(Struct, frozen=True):
@@ -45,10 +43,22 @@ class AccountNow(Struct, frozen=True):
     named_at: datetime | None = None
 
 
-def note(db: Connection, kind: ChangeKind, subject: int, at: datetime) -> None:
-    """Records a change for running servers. `subject` is the id of the room, account, token or certificate;
-    0 for bans."""
-    db.execute(insert(ChangeRow).values(kind=kind, subject=subject, at=at))
+class Change(Struct, frozen=True):
+    """See `schema.ChangeRow`."""
+
+    id: int
+    kind: ChangeKind
+    subject: int
+    detail: str | None = None
+    origin: str | None = None
+
+
+def note(
+    db: Connection, kind: ChangeKind, subject: int, at: datetime, *, detail: str | None = None, origin: str = ""
+) -> None:
+    """Records a change for running servers, but for the process whose boot is `origin`. `subject` is the id of the
+    room, account, token or certificate; 0 for bans."""
+    db.execute(insert(ChangeRow).values(kind=kind, subject=subject, at=at, detail=detail, origin=origin or None))
 
 
 def grown(db: Connection, room_ids: Iterable[int], at: datetime) -> None:
@@ -67,12 +77,10 @@ def newest(db: Connection) -> int:
     return db.scalar(select(func.max(ChangeRow.id))) or 0
 
 
-def since(db: Connection, last: int) -> list[tuple[int, ChangeKind, int]]:
-    """The changes with ids above `last`, in ascending order: (id, kind, subject)."""
-    rows = db.execute(
-        select(ChangeRow.id, ChangeRow.kind, ChangeRow.subject).where(ChangeRow.id > last).order_by(ChangeRow.id)
-    )
-    return [(row.id, row.kind, row.subject) for row in rows]
+def since(db: Connection, last: int) -> list[Change]:
+    """The changes with ids above `last`, in ascending order."""
+    columns = (ChangeRow.id, ChangeRow.kind, ChangeRow.subject, ChangeRow.detail, ChangeRow.origin)
+    return [Change(*row) for row in db.execute(select(*columns).where(ChangeRow.id > last).order_by(ChangeRow.id))]
 
 
 _BAN = (

@@ -24,6 +24,7 @@ from sqlalchemy.types import TypeDecorator
 from chatserver.events import AccountKind, EntryKind, Role, RoomKind
 
 MessageState = Literal["edited", "erased"]
+ChangeKind = Literal["room", "account", "token", "certificate", "bans", "membership", "effect"]
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -347,25 +348,33 @@ class IgnoreRow(Base):
 
 
 class ChangeRow(Base):
-    """A change that running servers must learn of: written by `chatctl`, read by `watch.py`.
+    """A change that running servers must learn of: written by `chatctl` and by other nodes, read by `watch.py`.
 
     `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked),
-    certificate (it is removed), bans (those of addresses and networks). `subject`: the id of the room, account, token
-    or certificate; 0 for bans.
+    certificate (it is removed), bans (those of addresses and networks), membership (the account has entered a room),
+    effect (what else follows from a command, as JSON in `detail`: see `effects.py`). `subject`: the id of the room,
+    account, token or certificate; 0 for bans. `origin`: the boot of the process that wrote it, which has done by itself
+    what there is to do; null: no server.
     """
 
     __tablename__ = "change"
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    kind: Mapped[Literal["room", "account", "token", "certificate", "bans"]] = mapped_column(String(16))
+    kind: Mapped[ChangeKind] = mapped_column(String(16))
     subject: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(Instant)
+    detail: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[str | None] = mapped_column(String(32))
 
 
 class NodeRow(Base):
     """A server process and its lease: see `lease.py`. `boot` is empty if no process has the lease.
 
     `beat` counts the heartbeats of all processes that served as this node. Times are the database's.
+
+    Of a node that works together with others: its `version`, the number of the last of the `frames` that it sent, the
+    id of the last change that it has `applied`, further `facts` as JSON (see `nodes.Facts`), and what an administrator
+    has `asked` of it.
     """
 
     __tablename__ = "node"
@@ -379,6 +388,11 @@ class NodeRow(Base):
     beat: Mapped[int] = mapped_column(BigInteger)
     acquired_at: Mapped[datetime] = mapped_column(Instant)
     heartbeat_at: Mapped[datetime] = mapped_column(Instant)
+    version: Mapped[str | None] = mapped_column(String(64))
+    frames: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    facts: Mapped[str | None] = mapped_column(Text)
+    asked: Mapped[Literal["drain"] | None] = mapped_column(String(16))
 
 
 class ErasureRow(Base):

@@ -44,7 +44,7 @@ def test_removal(tables: Tables) -> None:
     before = tables(changes.newest)
     assert tables(certificates.remove, ana.id, TWO, AT) is None
     assert tables(certificates.remove, ana.id, "laptop", AT) == ("laptop", ONE)
-    assert [(kind, subject) for _, kind, subject in tables(changes.since, before)] == [("certificate", owned.id)]
+    assert [(one.kind, one.subject) for one in tables(changes.since, before)] == [("certificate", owned.id)]
     assert [found is None for found in tables(certificates.find, [ONE, TWO])] == [True, False]
     tables(certificates.create, bob.id, "desk", ONE, AT)
     with pytest.raises(Refused, match="bob has this certificate already, labelled desk"):

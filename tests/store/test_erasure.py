@@ -87,9 +87,9 @@ def test_running_servers_learn_of_it(tables: Tables, ana: Person) -> None:
     """Each room that the account leaves is announced by the step that leaves it."""
     tables(erasure.erase, ana, AT, messages=False)
     seen = tables(changes.since, 0)
-    assert [kind for _, kind, _ in seen] == ["account", "room", "room"]
+    assert [one.kind for one in seen] == ["account", "room", "room"]
     go_on(tables, ana)
-    assert [kind for _, kind, _ in tables(changes.since, 0)].count("room") == ROOMS
+    assert [one.kind for one in tables(changes.since, 0)].count("room") == ROOMS
 
 
 def test_whose_turn_it_is(tables: Tables, ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def test_a_post(tables: Tables) -> None:
     assert tables.say(room, ana, "thanks").seq == 6
     found = [entry.seq for _, entry in tables(search, ana, tables.find(ana, "books"), ["shipped"], None, 10)[0]]
     assert found == [5, 4, 3]
-    assert [(kind, subject) for _, kind, subject in tables(changes.since, before)] == [("room", room.id)] * 3
+    assert [(one.kind, one.subject) for one in tables(changes.since, before)] == [("room", room.id)] * 3
     assert tables.find(ana, "books").seq == 6
 
 
@@ -258,7 +258,7 @@ def test_long_transactions(tables: Tables) -> None:
         for _ in range(150):
             tables(changes.grown, [other.id], AT)
         seen = tables(changes.newest)
-    assert [(kind, subject) for _, kind, subject in tables(changes.since, seen)] == [("room", room.id)]
+    assert [(one.kind, one.subject) for one in tables(changes.since, seen)] == [("room", room.id)]
 
 
 def test_a_say_meanwhile(tables: Tables) -> None:

@@ -77,7 +77,7 @@ def test_revoking_all(tables: Tables) -> None:
     last = tables(changes.newest)
     assert tables(tokens.revoke_all, ana.id, AT + timedelta(seconds=1)) == 2
     mine = tables(lambda db: set(db.scalars(select(TokenRow.id).where(TokenRow.account_id == ana.id))))
-    assert {(kind, id) for _, kind, id in tables(changes.since, last)} == {("token", id) for id in mine}
+    assert {(one.kind, one.subject) for one in tables(changes.since, last)} == {("token", id) for id in mine}
     assert tables(tokens.listing, ana.id) == []
     assert [line.label for line in tables(tokens.listing, bob.id)] == ["a"]
     assert tables(tokens.revoke_all, ana.id, AT) == 0

@@ -461,6 +461,7 @@ class Hall:
         take: int = 512,
         engine: Engine | None = None,
         readers: int = 1,
+        clock: Clock | None = None,
     ) -> None:
         path = folder / f"hall-{len(list(folder.iterdir()))}.db"
         path.write_bytes(migrated())
@@ -469,7 +470,7 @@ class Hall:
             event.listen(self.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
         transact(self.engine, lambda db: rooms.ensure(db, ["general"], START))
         self.settings = settings or Settings(limits=limits)
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.limits = self.settings.limits
         self.left: list[tuple[str, str]] = []
         """Who left, and why."""

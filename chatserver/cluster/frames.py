@@ -1,0 +1,259 @@
+"""What nodes tell each other: frames of parts, as JSON, with no connections anywhere.
+
+A frame is the array `[VERSION, boot, channel, number, parts]`. `boot` identifies the process that sent it, and `number`
+counts its frames on the channel from 1: a number that is missing is a lost frame. Fields are only ever added, at the
+end and with a default, and a part of an unknown kind is skipped: nodes of neighbouring versions understand each other.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chatserver.events import MESSAGE, Entry, EntryKind, Invited, News, Presence, Quote, ReadMark, RoomFacts
+
+VERSION: Final = 1
+
+MOST_BYTES: Final = 7_900
+"""Of a frame: PostgreSQL carries less than 8,000 bytes in a notification."""
+HEADER_BYTES: Final = 128
+"""At most, of what surrounds the parts."""
+
+ALL: Final = ""
+"""The channel that every node hears. Any other one is a room's id in decimal."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+Pair = tuple[tuple[int, str], tuple[int, str]]
+
+
+class Message(Struct, array_like=True, tag="m", frozen=True, gc=False):
+    """A message as it was said; `at` in milliseconds since 1970."""
+
+    seq: int
+    author_id: int
+    author: str
+    at: int
+    text: str
+    client_id: str | None = None
+    display: str = ""
+    bot: bool = False
+    of: int = 0
+    quote: Quote | None = None
+
+
+class Other(Struct, array_like=True, tag="o", frozen=True, gc=False):
+    """An entry of any other kind."""
+
+    seq: int
+    kind: EntryKind
+    author_id: int
+    author: str
+    at: int
+    text: str
+    client_id: str | None
+    target_id: int
+    target: str
+    of: int
+    display: str
+    bot: bool
+
+
+class Entries(Struct, array_like=True, tag="e", frozen=True, gc=False):
+    """Committed entries of a room, in ascending order without a gap."""
+
+    room_id: int
+    name: str
+    kind: str
+    pair: Pair | None
+    entries: list[Message | Other]
+
+    @property
+    def facts(self) -> RoomFacts:
+        return RoomFacts(self.room_id, self.name, self.kind, self.pair)  # type: ignore[arg-type]
+
+
+class Head(Struct, array_like=True, tag="h", frozen=True, gc=False):
+    """A room's log goes at least up to this entry, which does not fit into a frame, or was found in the store."""
+
+    room_id: int
+    seq: int
+
+
+class Changed(Struct, array_like=True, tag="c", frozen=True, gc=False):
+    """The table `change` has something new."""
+
+
+class Told(Struct, array_like=True, tag="t", frozen=True, gc=False):
+    """News for all sessions of an account. It may be lost."""
+
+    account_id: int
+    kind: str  # the name of its class
+    news: msgspec.Raw
+
+
+class Here(Struct, array_like=True, frozen=True, gc=False):
+    """An account as it is at the node that sends this. `online` is false once its last session there has ended.
+    `rooms`: the ids of those that it hears."""
+
+    account_id: int
+    name: str
+    display: str
+    online: bool
+    away: str = ""
+    bot: bool = False
+    rooms: tuple[int, ...] = ()
+
+
+class People(Struct, array_like=True, tag="p", frozen=True, gc=False):
+    """What has changed about accounts at this node. `first`: the snapshot begins, so whoever is not told of again until
+    `last` is not here."""
+
+    people: list[Here]
+    first: bool = False
+    last: bool = False
+
+
+class AskPeople(Struct, array_like=True, tag="?", frozen=True, gc=False):
+    """Asks one node, or with "" all of them, for a snapshot of its people."""
+
+    boot: str
+
+
+class Counts(Struct, array_like=True, tag="n", frozen=True, gc=False):
+    """By address, how many connections it has at this node, and what counts against it there."""
+
+    counts: dict[str, tuple[int, ...]]
+    whole: bool = False  # addresses that are not named have none
+
+
+class Beat(Struct, array_like=True, tag="b", frozen=True, gc=False):
+    """Shows that the bus works: it also comes back to the node that sent it. `sent`: by its reactor's clock."""
+
+    sent: float
+
+
+class Rewound(Struct, array_like=True, tag="r", frozen=True, gc=False):
+    """The database was set back: everybody starts anew."""
+
+
+Part = Entries | Head | Changed | Told | People | AskPeople | Counts | Beat | Rewound
+
+NEWS: Final = {kind.__name__: kind for kind in (Presence, Invited, ReadMark)}
+"""News that is told over the bus."""
+
+_encoder: Final = msgspec.json.Encoder()
+_frame: Final = msgspec.json.Decoder(tuple[int, str, str, int, list[msgspec.Raw]])
+_part: Final = msgspec.json.Decoder(Part)
+
+
+class Frame(Struct, frozen=True, gc=False):
+    boot: str
+    channel: str
+    number: int
+    parts: Sequence[Part]
+
+
+def encode(part: Part) -> bytes:
+    return _encoder.encode(part)
+
+
+def told(account_id: int, news: News) -> Told:
+    return Told(account_id, type(news).__name__, msgspec.Raw(_encoder.encode(news)))
+
+
+def news(told: Told) -> News | None:
+    """What is told; None if only a later version knows it."""
+    kind: Any = NEWS.get(told.kind)
+    return None if kind is None else msgspec.json.decode(told.news, type=kind)
+
+
+def encode_entries(facts: RoomFacts, entries: Sequence[Entry]) -> Iterator[bytes]:
+    """The parts that carry these entries: as few as fit. An entry that fits into no frame becomes a `Head`."""
+    head = _encoder.encode([Entries.__struct_config__.tag, facts.id, facts.name, facts.kind, facts.pair])[:-1] + b",["
+    most = MOST_BYTES - HEADER_BYTES - len(head) - 2
+    pieces: list[bytes] = []
+    size = 0
+    for entry in entries:
+        piece = _encoder.encode(_packed(entry))
+        if pieces and size + len(piece) + 1 > most:
+            yield head + b",".join(pieces) + b"]]"
+            pieces, size = [], 0
+        if len(piece) > most:
+            yield _encoder.encode(Head(facts.id, entry.seq))
+            continue
+        pieces.append(piece)
+        size += len(piece) + 1
+    if pieces:
+        yield head + b",".join(pieces) + b"]]"
+
+
+def _packed(entry: Entry) -> Message | Other:
+    at = (entry.at - EPOCH) // MILLISECOND
+    if entry.kind == MESSAGE:
+        return Message(
+            entry.seq, entry.author_id, entry.author, at, entry.text, entry.client_id, entry.display, entry.bot,
+            entry.of, entry.quote,
+        )  # fmt: skip
+    assert entry.kind != "gap", "A gap is no entry."
+    return Other(
+        entry.seq, entry.kind, entry.author_id, entry.author, at, entry.text, entry.client_id, entry.target_id,
+        entry.target, entry.of, entry.display, entry.bot,
+    )  # fmt: skip
+
+
+def unpacked(packed: Message | Other) -> Entry:
+    at = EPOCH + packed.at * MILLISECOND
+    if isinstance(packed, Message):
+        return Entry(
+            packed.seq, MESSAGE, packed.author_id, packed.author, at, packed.text, packed.client_id, of=packed.of,
+            display=packed.display, bot=packed.bot, quote=packed.quote,
+        )  # fmt: skip
+    return Entry(
+        packed.seq, packed.kind, packed.author_id, packed.author, at, packed.text, packed.client_id, packed.target_id,
+        packed.target, packed.of, display=packed.display, bot=packed.bot,
+    )  # fmt: skip
+
+
+def framed(boot: str, channel: str, number: int, parts: Sequence[bytes]) -> bytes:
+    """A frame of encoded parts."""
+    return b'[%d,"%s","%s",%d,[%s]]' % (VERSION, boot.encode(), channel.encode(), number, b",".join(parts))
+
+
+def packed_into_frames(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Divides parts among as few frames as hold them in this order. Each part must fit into a frame."""
+    some: list[bytes] = []
+    size = HEADER_BYTES
+    for part in parts:
+        if some and size + len(part) + 1 > MOST_BYTES:
+            yield some
+            some, size = [], HEADER_BYTES
+        some.append(part)
+        size += len(part) + 1
+    if some:
+        yield some
+
+
+def sender(data: bytes | str) -> str:
+    """The boot of the process that sent a frame, which is cheap to know: most nodes get back what they send. "" if it
+    is no frame."""
+    text = data[:64].decode("latin-1") if isinstance(data, bytes) else data[:64]
+    pieces = text.split('"', 2)
+    return pieces[1] if len(pieces) == 3 else ""
+
+
+def decode(data: bytes | str) -> Frame:
+    """Raises msgspec.DecodeError if it is no frame, or one of another major version."""
+    version, boot, channel, number, raw = _frame.decode(data)
+    if version != VERSION:
+        raise msgspec.DecodeError(f"It has version {version}, not {VERSION}.")
+    parts = []
+    for one in raw:
+        try:
+            parts.append(_part.decode(one))
+        except msgspec.ValidationError:  # of a later version
+            continue
+    return Frame(boot, channel, number, parts)

@@ -1,0 +1,113 @@
+"""Frames from other nodes: each is taken once, in whatever order they come, and a missing one is noticed."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from twisted.logger import Logger
+
+from chatserver.cluster import frames
+from chatserver.cluster.frames import Frame, Part
+
+REMEMBERED: Final = 1_000
+"""So many numbers behind the newest one are known apart: a frame that is older than that is taken for one that came
+twice."""
+
+
+class Numbers:
+    """Which frames of one channel of one process have come."""
+
+    __slots__ = ("_late", "top")
+
+    def __init__(self, first: int) -> None:
+        self.top = first - 1  # all frames up to here have come, or are missing and in `_late`
+        self._late: set[int] = set()
+
+    def take(self, number: int) -> tuple[bool, bool]:
+        """Whether the frame with this number is new, and whether there is a new gap before it."""
+        if number <= self.top:
+            if number not in self._late:
+                return False, False
+            self._late.discard(number)
+            return True, False
+        gap = number > self.top + 1
+        if gap:
+            self._late.update(range(max(self.top + 1, number - REMEMBERED), number))
+        self.top = number
+        if len(self._late) > REMEMBERED:
+            self._late = {one for one in self._late if one > number - REMEMBERED}
+        return True, gap
+
+
+class Incoming:
+    """`take` is called with the boot of the sender, the number of the frame, and each part of it; `lost` with a channel
+    on which frames are missing. `boot` is that of this process: `own` is called with the parts of its own frames that
+    tell how long they took."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        boot: Callable[[], str],
+        take: Callable[[str, int, Part], None],
+        lost: Callable[[str], None],
+        own: Callable[[frames.Beat], None],
+    ) -> None:
+        self._boot = boot
+        self._take = take
+        self._lost = lost
+        self._own = own
+        self._numbers: dict[tuple[str, str], Numbers] = {}
+        self.frames = 0  # of others, which were taken
+        self.missing = 0  # how often there was a gap
+        self.doubled = 0
+        self.unreadable = 0
+
+    def received(self, data: bytes) -> None:
+        """A frame has come."""
+        own = frames.sender(data) == self._boot()
+        if own and b'["b",' not in data:
+            return
+        try:
+            frame = frames.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self.unreadable += 1
+            if self.unreadable == 1:
+                self.log.warn("The bus carries something that is no frame of this version. It is ignored.")
+            return
+        if own:
+            for part in frame.parts:
+                if isinstance(part, frames.Beat):
+                    self._own(part)
+        else:
+            self._receive(frame)
+
+    def _receive(self, frame: Frame) -> None:
+        key = (frame.boot, frame.channel)
+        numbers = self._numbers.get(key)
+        if numbers is None:
+            # What it sent before this node heard it is known from the store.
+            numbers = self._numbers[key] = Numbers(frame.number)
+        new, gap = numbers.take(frame.number)
+        if not new:
+            self.doubled += 1
+            return
+        self.frames += 1
+        for part in frame.parts:
+            try:
+                self._take(frame.boot, frame.number, part)
+            except Exception:  # what is wrong with one part is not to be felt by the others
+                self.log.failure("A part of a frame was not taken.")
+                self._lost(frame.channel)
+        if gap:
+            self.missing += 1
+            self._lost(frame.channel)
+
+    def top(self, boot: str, channel: str = frames.ALL) -> int:
+        """The number of the newest frame of a process that has come; 0: none has."""
+        numbers = self._numbers.get((boot, channel))
+        return 0 if numbers is None else numbers.top
+
+    def forget(self, boots: Any) -> None:
+        """Forgets processes other than these."""
+        self._numbers = {key: numbers for key, numbers in self._numbers.items() if key[0] in boots}

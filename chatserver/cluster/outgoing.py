@@ -1,0 +1,96 @@
+"""Frames on their way to other nodes: at once after a quiet moment, and then no more often than every few milliseconds.
+
+Nothing is sent while no other node is alive.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from chatserver.cluster import frames
+from chatserver.cluster.bus import Bus, Parcel
+from chatserver.events import Entry, RoomFacts
+
+PACE_SECONDS: Final = 0.005
+"""Between two times of sending: what is announced meanwhile shares frames."""
+
+
+class Outgoing:
+    """`boot` identifies this process."""
+
+    def __init__(self, clock: IReactorTime, bus: Bus, boot: str) -> None:
+        self._clock = clock
+        self._bus = bus
+        self.boot = boot
+        self.open = False
+        """Whether another node is alive."""
+        self.numbers: dict[str, int] = {}
+        """By channel, the number of the last frame."""
+        self.frames = 0
+        """How many were sent, on all channels."""
+        self.bytes = 0
+        self._parts: dict[str, list[bytes]] = {}
+        self._runs: dict[int, tuple[RoomFacts, list[Entry]]] = {}  # entries that are not encoded yet, by room
+        self._sent_at = float("-inf")
+        self._next: IDelayedCall | None = None
+
+    def entries(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """Tells of entries that this process has committed."""
+        if not self.open:
+            return
+        known = self._runs.get(facts.id)
+        if known is not None and known[1][-1].seq + 1 == entries[0].seq:
+            known[1].extend(entries)
+        else:
+            if known is not None:
+                self._encode(facts.id)
+            self._runs[facts.id] = facts, list(entries)
+        self._soon()
+
+    def part(self, part: frames.Part, channel: str = frames.ALL) -> None:
+        if self.open:
+            self._parts.setdefault(channel if self._bus.by_room else frames.ALL, []).append(frames.encode(part))
+            self._soon()
+
+    def restart(self, boot: str) -> None:
+        """This process serves anew, as another one."""
+        self.boot = boot
+        self.numbers.clear()
+        self._parts.clear()
+        self._runs.clear()
+        self.frames = 0
+
+    def stop(self) -> None:
+        """Sends what there is, and nothing more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._send()
+        self.open = False
+
+    def _encode(self, room_id: int) -> None:
+        facts, entries = self._runs.pop(room_id)
+        channel = str(room_id) if self._bus.by_room else frames.ALL
+        self._parts.setdefault(channel, []).extend(frames.encode_entries(facts, entries))
+
+    def _soon(self) -> None:
+        if self._next is None:
+            wait = self._sent_at + PACE_SECONDS - self._clock.seconds()
+            self._next = self._clock.callLater(max(wait, 0), self._send)
+
+    def _send(self) -> None:
+        self._next = None
+        self._sent_at = self._clock.seconds()
+        for room_id in list(self._runs):
+            self._encode(room_id)
+        parts, self._parts = self._parts, {}
+        parcels = []
+        for channel, encoded in parts.items():
+            number = self.numbers.get(channel, 0)
+            for some in frames.packed_into_frames(encoded):
+                number += 1
+                parcels.append(Parcel(channel, frames.framed(self.boot, channel, number, some)))
+            self.numbers[channel] = number
+        self.frames += len(parcels)
+        self.bytes += sum(len(parcel.data) for parcel in parcels)
+        self._bus.publish(parcels)

@@ -1,0 +1,95 @@
+"""The nodes of a cluster: what each says of itself in its row of the table `node`, and reads of the others."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, select, text, update
+
+from chatserver.store.clock import NOW
+from chatserver.store.lease import Process, is_running
+from chatserver.store.schema import NodeRow
+
+LOCKS = 4001
+"""The first key of the advisory locks by which nodes show on PostgreSQL that they are connected; the second one is the
+hash of the name."""
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What a node says of itself for `chatctl node list`. Fields are only ever added, with a default."""
+
+    connections: int = 0
+    rooms: int = 0  # that it hears
+    lag: float | None = None  # of the bus, in seconds; None: it is not known
+    state: str = "serving"  # or "draining", "drained"
+
+
+class Said(Struct, frozen=True):
+    """What this node has to say. `frames`: the number of its last frame; `applied`: the last change that it applied."""
+
+    version: str
+    frames: int
+    applied: int
+    facts: Facts
+
+
+class NodeNow(Struct, frozen=True):
+    """A process that has the lease of a node. `ended`: it ran on this machine, and does not run any more. `connected`:
+    it has its advisory lock; a node that lost it has perhaps been killed."""
+
+    name: str
+    boot: str
+    host: str
+    pid: int
+    beat: int
+    since: datetime
+    heartbeat_at: datetime
+    version: str | None
+    frames: int
+    applied: int
+    facts: Facts
+    asked: str | None
+    ended: bool
+    connected: bool
+
+
+_CONNECTED = text(
+    "SELECT name FROM node WHERE hashtext(name) IN (SELECT CAST(CAST(objid AS bigint) - CASE WHEN objid::bigint > "
+    "2147483647 THEN 4294967296 ELSE 0 END AS integer) FROM pg_locks WHERE locktype = 'advisory' AND classid = :locks "
+    "AND objsubid = 2 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+).bindparams(locks=LOCKS)
+
+
+def exchange(db: Connection, me: Process, said: Said | None) -> list[NodeNow]:
+    """Says what this node has to say (None: nothing new), and returns all nodes with a lease, also this one."""
+    if said is not None:
+        mine = (NodeRow.name == me.node, NodeRow.boot == me.boot)
+        values = {
+            "version": said.version, "frames": said.frames, "applied": said.applied,
+            "facts": msgspec.json.encode(said.facts).decode(),
+        }  # fmt: skip
+        db.execute(update(NodeRow).where(*mine).values(values))
+    return present(db, me)
+
+
+def present(db: Connection, me: Process) -> list[NodeNow]:
+    """All nodes with a lease, by name."""
+    connected = set(db.scalars(_CONNECTED)) if db.dialect.name == "postgresql" else set()
+    query = select(NodeRow.__table__, NOW.label("now")).where(NodeRow.boot != "").order_by(NodeRow.name)
+    return [
+        NodeNow(
+            row.name, row.boot, row.host, row.pid, row.beat, row.acquired_at, row.heartbeat_at, row.version,
+            row.frames, row.applied, _facts(row.facts), row.asked,
+            bool(me.machine) and (row.host, row.machine) == (me.host, me.machine)
+            and not is_running(row.pid, row.started),
+            row.name in connected,
+        )
+        for row in db.execute(query).all()
+    ]  # fmt: skip
+
+
+def _facts(stored: str | None) -> Facts:
+    try:
+        return msgspec.json.decode(stored or "{}", type=Facts)
+    except msgspec.DecodeError:  # of a later version
+        return Facts()

@@ -1,0 +1,1 @@
+"""Fixtures: clusters of halls on one database."""

@@ -1,0 +1,164 @@
+"""Nodes without sockets, threads and time: halls that share a database, a clock and a bus which loses what the test
+says."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, delete, event, insert
+from twisted.internet.task import Clock
+
+from chatserver.cluster.bus import Parcel, Received
+from chatserver.cluster.cluster import Cluster
+from chatserver.net.connections import REWOUND
+from chatserver.store.clock import NOW
+from chatserver.store.database import open_engine, parse_url
+from chatserver.store.lease import BEAT_SECONDS, Process, heartbeat
+from chatserver.store.schema import NodeRow
+from chatserver.store.transactions import transact
+from chatserver.watch import Watch
+from tests.support.hall import Hall
+from tests.support.migrated import migrated
+
+Fate = Callable[[str, str, bytes], Sequence[float]]
+"""(sender, receiver, frame) -> after how many seconds it arrives, once for each; nothing: it is lost."""
+
+
+def at_once(sender: str, receiver: str, data: bytes) -> Sequence[float]:
+    return [0.0]
+
+
+def never(sender: str, receiver: str, data: bytes) -> Sequence[float]:
+    return []
+
+
+class Air:
+    """What the buses of all nodes share."""
+
+    def __init__(self, clock: Any, *, by_room: bool = False) -> None:
+        self.clock = clock
+        self.by_room = by_room
+        self.fate: Fate = at_once
+        self.buses: list[MemoryBus] = []
+        self.sent: list[tuple[str, Parcel]] = []
+
+    def carry(self, sender: str, parcel: Parcel) -> None:
+        self.sent.append((sender, parcel))
+        for bus in self.buses:
+            if bus.hears(parcel.channel):
+                after = at_once if bus.name == sender else self.fate
+                for seconds in after(sender, bus.name, parcel.data):
+                    self.clock.callLater(seconds, bus.receive, parcel.data)
+
+
+class MemoryBus:
+    """The bus of one node. `dead`: it is connected, and carries nothing."""
+
+    def __init__(self, air: Air, name: str) -> None:
+        self.by_room = air.by_room
+        self.name = name
+        self.connected = False
+        self.dead = False
+        self.reconnects = 0
+        self._air = air
+        self._channels: set[str] = {""}
+        self._received: Received = lambda data: None
+        self._joined: Callable[[Sequence[str]], None] = lambda channels: None
+
+    def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
+        self._received, self._joined = received, joined
+        self._air.buses.append(self)
+        self.connected = True
+        self._joined([""])
+
+    def hears(self, channel: str) -> bool:
+        return self.connected and not self.dead and channel in self._channels
+
+    def receive(self, data: bytes) -> None:
+        if self.connected:
+            self._received(data)
+
+    def publish(self, parcels: Sequence[Parcel]) -> None:
+        if self.connected and not self.dead:
+            for parcel in parcels:
+                self._air.carry(self.name, parcel)
+
+    def hear(self, channel: str) -> None:
+        if channel not in self._channels:
+            self._channels.add(channel)
+            self._air.clock.callLater(0, self._joined, [channel])
+
+    def unhear(self, channel: str) -> None:
+        self._channels.discard(channel)
+
+    def reconnect(self) -> None:
+        self.reconnects += 1
+        self.dead = False
+        self._air.clock.callLater(0, self._joined, sorted(self._channels))
+
+    def cut(self) -> None:
+        """The node is killed, or cut off."""
+        self.connected = False
+        self._air.buses.remove(self)
+
+    async def stop(self) -> None:
+        self.cut()
+
+
+class NodeHall(Hall):
+    """A hall that is a node of a cluster."""
+
+    def __init__(self, folder: Path, name: str, air: Air, engine: Engine, **options: Any) -> None:
+        super().__init__(folder, engine=engine, clock=air.clock, **options)
+        self.name = name
+        self.me = Process(name, f"boot-{name}", "here", "", 0, 0)
+        self.bus = MemoryBus(air, name)
+        store: Any = self.inline
+        self.watch = Watch(
+            self.clock, store, self.registry, self.roster, self.now, self.connections.set_bans,
+            lambda effect: self.processors.effects.apply(effect), self.reconciler.suspect,
+        )  # fmt: skip
+        self.cluster = Cluster(
+            self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.reconciler, self.watch,
+            lambda: self.connections.start_over(*REWOUND), lambda: len(self.connections.open),
+        )  # fmt: skip
+        self.alive = True
+        transact(engine, lambda db: _join(db, self.me))
+        self.watch.start()
+        self.cluster.start()
+        self._beat()
+
+    def _beat(self) -> None:
+        if self.alive:
+            transact(self.engine, lambda db: heartbeat(db, self.me))
+            self.clock.callLater(BEAT_SECONDS, self._beat)
+
+    def kill(self) -> None:
+        """The process is gone, with everything that it has not told anybody. Its clients are cut off."""
+        self.alive = False
+        self.bus.cut()
+        self.cluster.peers.stop()
+        self.watch.stop()
+        self.reconciler.stop()
+
+
+def nodes(
+    folder: Path, *names: str, engine: Engine | None = None, by_room: bool = False, **options: Any
+) -> tuple[Air, list[NodeHall]]:
+    """A cluster whose nodes know each other."""
+    if engine is None:
+        path = folder / "shared.db"
+        path.write_bytes(migrated())
+        engine = open_engine(parse_url(f"sqlite:///{path}"))
+        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    air = Air(Clock(), by_room=by_room)
+    halls = [NodeHall(folder, name, air, engine, **options) for name in names]
+    halls[0].passes(1)
+    return air, halls
+
+
+def _join(db: Any, me: Process) -> None:
+    """Gives a process the lease of its node: also a second one on a SQLite file, which no real server gets."""
+    values = {"host": me.host, "machine": me.machine, "pid": me.pid, "started": me.started, "acquired_at": NOW}
+    db.execute(delete(NodeRow).where(NodeRow.name == me.node))
+    db.execute(insert(NodeRow).values(name=me.node, boot=me.boot, beat=1, heartbeat_at=NOW, **values))
