@@ -264,10 +264,13 @@ static void profile_file(const char *path)
 
 enum { MODE_THROUGHPUT, MODE_PACED, MODE_IDLE };
 static const char *const mode_name[] = { "throughput", "paced", "idle" };
+enum { SPREAD_CLIENT, SPREAD_ROOM, SPREAD_SENDER };
+static const char *const spread_name[] = { "client", "room", "sender" };
+#define MAX_PORTS 16
 
 static struct {
     const char *host, *label, *profile, *prefix;
-    int port, mode, clients, rooms, senders, size, window, login_conc;
+    int ports[MAX_PORTS], nports, spread, mode, clients, rooms, senders, size, window, login_conc;
     double secs, rate, hold, login_timeout, stall, max_secs, linger;
     uint64_t msgs;
     int rx_us, dump, quickack, announce;
@@ -949,6 +952,9 @@ static void help(void)
 {
     puts("chatload --port P --profile FILE [--mode throughput|paced|idle] [options]\n"
          "  --host A           loopback IPv4 address (127.0.0.1)\n"
+         "  --port P1,P2,...   several servers that work together share the clients\n"
+         "  --spread HOW       between those ports: client (the members of each room in turn), room (each room has one\n"
+         "                     port), sender (who sends has the first port, all others have the last) (client)\n"
          "  -e LINE            an additional profile line, after those of the file (may be repeated)\n"
          "  --clients N        connections (100)      --rooms R    rooms, with clients spread evenly (1)\n"
          "  --senders S        how many of them send (4)  --size B payload bytes (64, at least 43)\n"
@@ -989,7 +995,15 @@ static void options(int argc, char **argv)
         if (i + 1 >= argc) die(EXIT_USAGE, "%s needs a value (try --help)", k);
         char *v = argv[++i];
         if (!strcmp(k, "--host")) o.host = v;
-        else if (!strcmp(k, "--port")) o.port = num(v, 1, 65535, k);
+        else if (!strcmp(k, "--port"))
+            for (char *p = strtok(v, ","); p; p = strtok(NULL, ",")) {
+                if (o.nports == MAX_PORTS) die(EXIT_USAGE, "--port: at most %d", MAX_PORTS);
+                o.ports[o.nports++] = num(p, 1, 65535, k);
+            }
+        else if (!strcmp(k, "--spread")) {
+            for (o.spread = 0; o.spread < 3; o.spread++) if (!strcmp(v, spread_name[o.spread])) break;
+            if (o.spread == 3) die(EXIT_USAGE, "--spread: client, room or sender");
+        }
         else if (!strcmp(k, "--profile")) { o.profile = v; profile_file(v); }
         else if (!strcmp(k, "-e")) { char *c = strdup(v); profile_line(c, "-e", ++extra); free(c); }
         else if (!strcmp(k, "--mode")) {
@@ -1025,7 +1039,7 @@ static void options(int argc, char **argv)
         }
         else die(EXIT_USAGE, "unknown option %s (try --help)", k);
     }
-    if (!o.port) die(EXIT_USAGE, "--port is missing (try --help)");
+    if (!o.nports) die(EXIT_USAGE, "--port is missing (try --help)");
     if (!nsteps && !pf_msg.n) die(EXIT_USAGE, "no profile (try --help)");
     for (const char *p = o.label; *p; p++)
         if (*p == '"' || *p == '\\' || (unsigned char)*p < 32) die(EXIT_USAGE, "--label: plain text only");
@@ -1041,6 +1055,14 @@ static void options(int argc, char **argv)
     }
 }
 
+static int port_of(uint32_t client)
+{
+    uint32_t rooms = o.rooms, n = o.nports;
+    if (o.spread == SPREAD_ROOM) return o.ports[client % rooms % n];
+    if (o.spread == SPREAD_SENDER) return o.ports[client < (uint32_t)o.senders ? 0 : n - 1];
+    return o.ports[client / rooms % n];
+}
+
 static void print_lat(const char *name, const struct hist *h)
 {
     printf("\"%s\":{\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"max\":%.3f,\"mean\":%.3f},", name,
@@ -1050,7 +1072,7 @@ static void print_lat(const char *name, const struct hist *h)
 int main(int argc, char **argv)
 {
     options(argc, argv);
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(o.port) };
+    struct sockaddr_in to = { .sin_family = AF_INET };
     if (inet_pton(AF_INET, o.host, &to.sin_addr) != 1 || ntohl(to.sin_addr.s_addr) >> 24 != 127)
         die(EXIT_USAGE, "%s is not a loopback address (127.x.y.z)", o.host);
 
@@ -1092,8 +1114,10 @@ int main(int argc, char **argv)
     uint64_t t_begin = now_ns(), t_hard = t_begin + (uint64_t)(o.max_secs * 1e9), t;
     uint64_t t_login = t_begin + (uint64_t)(o.login_timeout * 1e9);
     while (n_ready < (uint32_t)o.clients) {
-        while (n_active < (uint32_t)o.login_conc && next_new < (uint32_t)o.clients)
+        while (n_active < (uint32_t)o.login_conc && next_new < (uint32_t)o.clients) {
+            to.sin_port = htons(port_of(next_new));
             start_conn(&conns[next_new++], &to);
+        }
         if (!releasing && n_arrived == (uint32_t)o.clients) { releasing = true; next_release = 0; n_arrived = 0; }
         while (releasing && n_active < (uint32_t)o.login_conc) {
             if (next_release == (uint32_t)o.clients) { releasing = false; break; }

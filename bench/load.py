@@ -30,6 +30,7 @@ class Load:
     quickack: bool = True
     prefix: str = "a"
     login_seconds: int = 60
+    spread: str = "client"  # over the nodes of a server that has several
 
     @property
     def people(self) -> People:
@@ -42,6 +43,7 @@ class Load:
         else:
             options += ["--senders", self.senders, "--secs", self.seconds, "--quickack", int(self.quickack)]
             options += ["--rate", self.rate] if self.mode == "paced" else ["--window", self.window]
+        options += ["--spread", self.spread]
         options += ["--login-timeout", self.login_seconds, "--max-secs", self.login_seconds + 3 * self.seconds + 30]
         return [str(option) for option in options]
 
@@ -51,7 +53,8 @@ class Running:
 
     def __init__(self, server: Server, load: Load) -> None:
         profile = HERE / "profiles" / f"{server.profile}.profile"
-        command = [str(GENERATOR), "--port", str(server.port), "--profile", str(profile), "--announce", "1"]
+        ports = ",".join(map(str, server.ports))
+        command = [str(GENERATOR), "--port", ports, "--profile", str(profile), "--announce", "1"]
         command += [*load.options(), *server.login_options]
         for name, pid in server.pids.items():
             command += ["--pid", f"{name}={pid}"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from bench import load, machine, postgres, quote, report
+from bench import load, machine, nodes, postgres, quote, report
 from bench.scenarios import SCENARIOS, Scenario
 from bench.servers import PEERS, SERVERS, Server
 
@@ -20,12 +20,16 @@ HERE = Path(__file__).parent
 QUIET_SECONDS = 5.0
 RETRIES = 1  # of a run that other processes disturbed
 MANY = 2000  # clients; a run with so many is not repeated, because its logins take too long
+NODES = "nodes"  # several nodes on one database: see bench/nodes.py
 QUICK = 0.5  # share of a scenario's time in a quick run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`arguments`: those of the command line, unless they are given."""
     options = _options(arguments)
+    if options.scenario == [NODES]:
+        nodes.main(["--rounds", str(options.rounds or 3)])
+        return
     chosen = [SCENARIOS[name] for name in options.scenario] if options.scenario else _usual(options)
     if options.seconds:
         chosen = [scenario.shortened(options.seconds / scenario.load.seconds) for scenario in chosen]
@@ -75,7 +79,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="one short round of the main scenarios; writes to bench/quick"
     )
     parser.add_argument("--peer", type=names(SERVERS), default=PEERS, help="servers to measure, separated by commas")
-    parser.add_argument("--scenario", type=names(SCENARIOS), help="scenarios to run, separated by commas")
+    parser.add_argument(
+        "--scenario", type=names({*SCENARIOS, NODES}), help=f"scenarios to run, separated by commas; {NODES} by itself"
+    )
     parser.add_argument("--rounds", type=int, help="number of rounds (3; 1 with --quick)")
     parser.add_argument("--seconds", "--secs", type=float, help="how long each run sends (the scenario's own time)")
     parser.add_argument("--out", type=Path, help="folder for the report")

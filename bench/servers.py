@@ -34,6 +34,7 @@ class Server:
         self.folder.mkdir(parents=True)
         machine.give_to_server(self.folder)
         self.port = machine.free_port()
+        self.ports = [self.port]
         self.statements = statements
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 

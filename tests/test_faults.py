@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from chatserver import commands as c
 from chatserver.config import Server, Settings
-from chatserver.consequences import Consequences
+from chatserver.effects import Effects
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
 from chatserver.delivery.registry import Registry
@@ -129,7 +129,7 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "Session.answer": lambda fault: fault.before(Session, "answer", fault.is_of("ana")),
     "Session.tell": lambda fault: fault.before(Session, "tell"),
     "Roster.tell": lambda fault: fault.before(Roster, "tell"),
-    "Effects.apply": lambda fault: fault.before(Consequences, "_apply"),
+    "Effects.apply": lambda fault: fault.before(Effects, "apply"),
     "Registry.renamed": lambda fault: fault.before(Registry, "renamed"),
     "Registry.renamed, done": lambda fault: fault.after(Registry, "renamed"),
     "Session.prefer": lambda fault: fault.before(Session, "prefer"),
