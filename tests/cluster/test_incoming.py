@@ -1,0 +1,105 @@
+"""Frames that come in any order, twice, or not at all."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatserver.cluster import frames
+from chatserver.cluster.incoming import REMEMBERED, Incoming
+from tests.support.memory import logged_failures, logged_warnings
+
+ME, OTHER = "m" * 32, "o" * 32
+CHANGED = frames.Changed()
+
+
+class Post:
+    def __init__(self) -> None:
+        self.taken: list[tuple[int, frames.Part]] = []
+        self.lost: list[str] = []
+        self.own: list[float] = []
+        self.fails = False
+        self.incoming = Incoming(lambda: ME, self._take, self.lost.append, lambda beat: self.own.append(beat.sent))
+
+    def _take(self, boot: str, number: int, part: frames.Part) -> None:
+        if self.fails:
+            raise ValueError(part)
+        self.taken.append((number, part))
+
+    def comes(self, number: int, boot: str = OTHER, channel: str = "", part: frames.Part = CHANGED) -> None:
+        self.incoming.received(frames.framed(boot, channel, number, [frames.encode(part)]))
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.taken]
+
+
+@given(st.integers(1, 10**9), st.permutations(range(12)), st.lists(st.integers(0, 11)))
+def test_each_is_taken_once(first: int, order: list[int], again: list[int]) -> None:
+    """However frames are reordered and doubled, each is taken once, if it is not older than the first that came."""
+    post = Post()
+    for number in [*order, *again]:
+        post.comes(first + number)
+    assert sorted(post.numbers) == [first + n for n in sorted(order) if n >= order[0]]
+    assert post.incoming.top(OTHER) == first + 11
+
+
+def test_a_gap_is_noticed_once() -> None:
+    """A missing number is told with the frame behind it, and no more once the frame has come after all."""
+    post = Post()
+    for number in (5, 6, 9, 10):
+        post.comes(number)
+    assert (post.lost, post.incoming.missing) == ([""], 1)
+    for number in (7, 8, 8, 11):
+        post.comes(number)
+    assert (post.lost, post.incoming.doubled) == ([""], 1)
+    assert post.numbers == [5, 6, 9, 10, 7, 8, 11]
+
+
+def test_a_very_late_frame() -> None:
+    """A frame that is older than what is remembered is taken for one that came twice: the store has what it said."""
+    post = Post()
+    post.comes(1)
+    post.comes(REMEMBERED * 2)
+    post.comes(2)
+    assert post.numbers == [1, REMEMBERED * 2]
+    assert len(post.lost) == 1
+
+
+def test_channels_and_processes_count_by_themselves() -> None:
+    """Another channel and another process have numbers of their own."""
+    post = Post()
+    for boot, channel in ((OTHER, ""), (OTHER, "7"), ("p" * 32, "")):
+        post.comes(1, boot, channel)
+        post.comes(2, boot, channel)
+    assert (len(post.taken), post.lost) == (6, [])
+    post.incoming.forget({OTHER})
+    post.comes(40, "p" * 32)
+    post.comes(3)
+    assert post.lost == []
+
+
+def test_own_frames() -> None:
+    """Of what comes back to its sender, only the time that it took is looked at."""
+    post = Post()
+    post.comes(1, ME)
+    post.comes(2, ME, part=frames.Beat(4.5))
+    assert (post.taken, post.own, post.incoming.frames) == ([], [4.5], 0)
+
+
+def test_what_is_no_frame() -> None:
+    """What is no frame is ignored, and logged once."""
+    post = Post()
+    with logged_warnings() as warnings:
+        for data in (b"", b"hello", b"\xff", b'[9,"x","",1,[]]', b"[" * 100_000):
+            post.incoming.received(data)
+        post.comes(1)
+    assert (post.numbers, post.incoming.unreadable, len(warnings)) == ([1], 5, 1)
+
+
+def test_a_part_that_fails() -> None:
+    """If a part cannot be taken, that is logged, and what it said is read from the store."""
+    post = Post()
+    post.fails = True
+    with logged_failures() as failures:
+        post.comes(1, channel="7")
+    assert [type(failure) for failure in failures] == [ValueError]
+    assert post.lost == ["7"]
