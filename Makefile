@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 ARGS =
+# How many nodes `make cluster` starts.
+N = 3
 # Tests run in so many processes side by side (0: in one, which a debugger needs).
 WORKERS ?= 2
 bin = .venv/bin
@@ -17,7 +19,7 @@ export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run test test-newest check format coverage migrate picture bench bench-plot bench-smoke chaos wheel deb test-deb image \
+.PHONY: help run cluster test test-newest check format coverage migrate picture bench bench-plot bench-smoke chaos wheel deb test-deb image \
     constraints hooks clean
 .DELETE_ON_ERROR:
 
@@ -26,6 +28,9 @@ help:  ## list the targets
 
 run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
 	$(bin)/twistd -n --pidfile= chatserver $(ARGS)
+
+cluster: .venv/.test  ## start N nodes (3) and a PostgreSQL on loopback, to try them with nc; Ctrl-C ends all
+	@exec $(bin)/python -m tools.cluster $(N) $(ARGS)
 
 test: .venv/.test  ## run the tests, on SQLite and on a real PostgreSQL, but for the slow ones, which check runs too (ARGS="-k resume")
 	$(bin)/python -m pytest -n $(WORKERS) $(ARGS)
@@ -71,9 +76,9 @@ bench-smoke: .venv/.test  ## compare with the recorded speed of this machine (a 
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.smoke $(if $(RECORD),--record)
 
-chaos: .venv/.test  ## kill, stop and cut a server under load, compare all logs (minutes; KILLS= SEED= DATABASE= MINUTES=)
+chaos: .venv/.test  ## kill, stop and cut a server under load, compare all logs (minutes; KILLS= SEED= DATABASE= MINUTES= NODES=)
 	$(bin)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \
-	    $(if $(DATABASE),--database $(DATABASE)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+	    $(if $(DATABASE),--database $(DATABASE)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NODES),--nodes $(NODES)) $(ARGS)
 
 wheel: .venv/.test  ## build the wheel of this commit in dist/, the same bytes wherever it is built
 	@tools/wheel

@@ -8,6 +8,9 @@ down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
+ROLLING = False
+"""Whether servers of the revision before go on serving while this one is applied, and after it."""
+
 
 def upgrade() -> None:
     ${upgrades if upgrades else "pass"}

@@ -124,9 +124,9 @@ def finish(world: World, deaf_seconds: float) -> None:
     for client in world.clients:
         client.join()
     _check_ghosts(world)
-    stop_orderly(world)
+    stop_orderly(world, *world.servers)
     compare(world.clients, world.database.logs())
-    if "Traceback" in world.server.log:
+    if "Traceback" in world.log:
         raise Broken("The server's log has a traceback")
     if world.stage.failures:
         raise Broken(world.stage.failures[0])
@@ -166,19 +166,21 @@ def _probe(world: World, deaf_seconds: float) -> None:
 
 
 def _check_ghosts(world: World) -> None:
-    """When everybody has left, `who` and `members` show nobody but the observer."""
-    with JsonClient(world.server.address) as observer:
-        observer.login(HERALD, PASSWORD)
-        deadline = time.monotonic() + PRESENCE_SECONDS + 5
-        while True:
-            there = {user["name"] for user in observer.ok("who")["users"] if user["online"]}
-            there |= {one["name"] for one in observer.ok("members", room=GENERAL)["members"] if one["online"]}
-            if there <= {HERALD}:
-                break
-            if time.monotonic() > deadline:
-                raise Broken(f"Everybody has left, but these are shown as online: {sorted(there - {HERALD})}")
-            time.sleep(0.1)
-        observer.ok("quit")
+    """When everybody has left, `who` and `members` show nobody but the observer, at every node."""
+    for server in world.servers:
+        with JsonClient(server.address) as observer:
+            observer.login(HERALD, PASSWORD)
+            deadline = time.monotonic() + PRESENCE_SECONDS + 5
+            while True:
+                there = {user["name"] for user in observer.ok("who")["users"] if user["online"]}
+                there |= {one["name"] for one in observer.ok("members", room=GENERAL)["members"] if one["online"]}
+                if there <= {HERALD}:
+                    break
+                if time.monotonic() > deadline:
+                    who = sorted(there - {HERALD})
+                    raise Broken(f"Everybody has left, but these are shown as online{world.of(server)}: {who}")
+                time.sleep(0.1)
+            observer.ok("quit")
 
 
 def compare(clients: Sequence[Client], logs: dict[str, list[Row]]) -> None:

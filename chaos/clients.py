@@ -35,8 +35,9 @@ class Refused(Exception):
 class Stage:
     """What all clients share: whether they should act, and what has failed."""
 
-    def __init__(self, addresses: dict[str, Address], pace: float) -> None:
+    def __init__(self, addresses: dict[str, list[Address]], pace: float) -> None:
         self.addresses = addresses
+        """By door, that of each node."""
         self.pace = pace
         """Messages per second of each writer."""
         self.round = 0
@@ -64,6 +65,10 @@ class Client:
 
     def start(self) -> None:
         self._thread.start()
+
+    def address(self, door: str = "line") -> Address:
+        """Where it connects next: to any node."""
+        return self.chance.choice(self.stage.addresses[door])
 
     def stop(self) -> None:
         self._stopping.set()
@@ -101,6 +106,8 @@ class Program(Client):
         self.logs: dict[str, Log] = {}
         self.inside: set[str] = set()
         """The rooms that it knows it is in."""
+        self.outside: dict[str, Seen] = {}
+        """By room, the entry that said that it is not in the room any more: it hears nothing until it is in again."""
         self.errands: deque[tuple[Message, Callable[[Message], None]]] = deque()
         """Commands that others want it to send."""
         self.waiting: deque[tuple[int, Callable[[Message], None]]] = deque()
@@ -115,7 +122,7 @@ class Program(Client):
     def converse(self) -> None:
         self.waiting.clear()
         kind = WebSocketClient if self._door == "websocket" else Raw
-        with kind(self.stage.addresses[self._door], timeout=ANSWER_SECONDS, receive_buffer=self.buffer()) as link:
+        with kind(self.address(self._door), timeout=ANSWER_SECONDS, receive_buffer=self.buffer()) as link:
             self._link = link
             self._login()
             self.began()
@@ -168,6 +175,7 @@ class Program(Client):
         def joined(answer: Message) -> None:
             if answer["ok"]:
                 self.log(room).promise(answer["seq"])
+                self.outside.pop(room, None)
                 if answer["seq"] >= self.log(room).position:
                     self.inside.add(room)
             then(answer)
@@ -189,6 +197,7 @@ class Program(Client):
         self.inside = {room["room"] for room in answer["rooms"]}
         for room in answer["rooms"]:
             log = self.log(room["room"])
+            self.outside.pop(room["room"], None)
             if log.position:  # resumed
                 log.open = False
             else:
@@ -217,11 +226,16 @@ class Program(Client):
             text = message.get("text")
             # All clients of a run share one copy of each text.
             seen = Seen(message["seq"], sys.intern(message["event"]), text and sys.intern(text), message.get("id"))
+            own = message.get("name") == self.name
+            if room in self.outside and not (own and seen.kind == "joined") and seen.kind != "created":
+                raise Broken(f"{self.name} is out of {room} since {self.outside[room]}, and was sent {seen}")
             self.log(room).add(seen)
-            if message.get("name") == self.name and seen.kind in GONE:
+            self.outside.pop(room, None)
+            if own and seen.kind in GONE:
                 self.inside.discard(room)
                 self.log(room).reopen()
-            elif message.get("name") == self.name and seen.kind == "joined":
+                self.outside[room] = seen
+            elif own and seen.kind == "joined":
                 self.inside.add(room)
             self.entered(room, seen)
 
@@ -359,7 +373,10 @@ class Mover(Program):
             raise Broken(f"{self.name} was refused: {answer}")
 
     def _left(self, answer: Message) -> None:
-        if not answer["ok"] and answer["error"] == "not-a-member":
+        if answer["ok"] and self._lobby in self.inside:  # it is not even sent what its node had not heard of yet
+            self.log(self._lobby).reopen()
+            self.outside[self._lobby] = Seen(self.log(self._lobby).position, "left", None, None)
+        if answer["ok"] or answer["error"] == "not-a-member":
             self.inside.discard(self._lobby)
         self._moved(answer)
 

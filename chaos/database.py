@@ -64,12 +64,13 @@ class Database:
         )
         return str(rows[0][0]) if rows else ""
 
-    def open_sessions(self) -> list[str]:
-        """The accounts of all sessions without an end."""
+    def open_sessions(self, node: str = "") -> list[str]:
+        """The accounts of all sessions without an end, at one node or at all."""
         rows = self._query(
-            "SELECT account.name FROM session JOIN account ON account.id = account_id WHERE disconnected_at IS NULL"
+            "SELECT account.name, node FROM session JOIN account ON account.id = account_id"
+            " WHERE disconnected_at IS NULL"
         )
-        return sorted(str(name) for (name,) in rows)
+        return sorted(str(name) for name, there in rows if not node or there == node)
 
     def terminate(self, share: float, chance: Any) -> int:
         """PostgreSQL only: end this share of the other connections to this database; returns how many."""

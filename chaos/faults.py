@@ -10,53 +10,61 @@ import psutil
 
 from chaos.log import Broken
 from chaos.world import World
-from tests.support.process import ServerError
+from tests.support.process import ChatServer, ServerError
 
 
 def kill(world: World) -> str:
     """kill -9, and a new start after a while."""
     pause = world.chance.choice((0.0, world.chance.uniform(0.0, 1.0)))
-    world.server.kill()
+    server = world.any_server()
+    server.kill()
+    if world.running and world.chance.random() < 0.7:
+        return f"kill -9{world.of(server)}, and a start before the next fault"
     time.sleep(pause)
-    world.server.start()
-    return f"kill -9, and a start {pause:.1f} s later"
+    server.start()
+    return f"kill -9{world.of(server)}, and a start {pause:.1f} s later"
 
 
 def terminate(world: World) -> str:
     """SIGTERM: the server must end with status 0, and leave no session open."""
-    stop_orderly(world)
-    world.server.start()
-    return "SIGTERM, status 0, and a start"
+    server = world.any_server()
+    stop_orderly(world, server)
+    server.start()
+    return f"SIGTERM{world.of(server)}, status 0, and a start"
 
 
-def stop_orderly(world: World) -> None:
-    """SIGTERM. Raises Broken unless the server ends with status 0 and leaves no session open."""
-    try:
-        status = world.server.stop()
-    except ServerError as error:
-        raise Broken(str(error).splitlines()[0]) from None
-    if status:
-        raise Broken(f"After SIGTERM the server ended with status {status}")
-    check_sessions(world)
+def stop_orderly(world: World, *servers: ChatServer) -> None:
+    """SIGTERM to one after the other. Raises Broken unless they end with status 0 and leave no session open."""
+    for server in servers:
+        try:
+            status = server.stop()
+        except ServerError as error:
+            raise Broken(str(error).splitlines()[0]) from None
+        if status:
+            raise Broken(f"After SIGTERM the server{world.of(server)} ended with status {status}")
+        check_sessions(world, world.name(server))
+    if not world.running:
+        check_sessions(world)
 
 
-def check_sessions(world: World) -> None:
-    """Raises Broken if a session is still open in the database; the server has stopped."""
-    left = world.database.open_sessions()
+def check_sessions(world: World, node: str = "") -> None:
+    """Raises Broken if a session is still open in the database, at this node or any: the server has stopped."""
+    left = world.database.open_sessions(node)
     if left:
         raise Broken(f"After a clean stop the database has open sessions of {', '.join(left)}")
 
 
 def stop_server(world: World) -> str:
     """SIGSTOP and SIGCONT of the server; now and then for longer than its lease."""
-    seconds = world.chance.choice((0.3, 1.0, 2.0, 3.0, 3.0, 8.0))
-    pid = world.server.pid
+    seconds = world.chance.choice((0.3, 1.0, 2.0, 3.0, 3.0, 8.0, *((8.0, 15.0) if len(world.servers) > 1 else ())))
+    server = world.any_server()
+    pid = server.pid
     os.kill(pid, signal.SIGSTOP)
     try:
         time.sleep(seconds)
     finally:
         os.kill(pid, signal.SIGCONT)
-    return f"SIGSTOP of the server for {seconds:g} s"
+    return f"SIGSTOP of the server{world.of(server)} for {seconds:g} s"
 
 
 def cut(world: World) -> str:
@@ -114,14 +122,45 @@ def terminate_backends(world: World) -> str:
 
 def lose_answers(world: World) -> str:
     """Commits take effect, but the server does not learn so."""
-    assert world.to_postgres is not None
     seconds, share = world.chance.uniform(0.5, 3.0), world.chance.choice((0.05, 0.3, 1.0))
-    world.to_postgres.loss = share
+    relays = [world.chance.choice(world.to_postgres)]
+    for relay in relays:
+        relay.loss = share
     try:
         time.sleep(seconds)
     finally:
-        world.to_postgres.loss = 0.0
+        for relay in relays:
+            relay.loss = 0.0
     return f"{share:.0%} of the answers to commits lost for {seconds:.1f} s"
+
+
+def lose_frames(world: World) -> str:
+    """From now on frames are lost on their way to the nodes, and nothing else."""
+    share = world.chance.choice((0.0, 0.5, 1.0))
+    for relay in world.to_postgres:
+        relay.frame_loss = share
+    return f"{share:.0%} of the frames are lost from now on"
+
+
+def cut_from_postgres(world: World) -> str:
+    """All connections of one node to PostgreSQL, also the bus's; now and then it has none for a while."""
+    relay = world.chance.choice(world.to_postgres)
+    seconds = world.chance.choice((0.0, 0.0, 1.0, 7.0))
+    relay.closed = seconds > 0
+    try:
+        count = relay.cut(1.0, 1 if relay.closed else 5_000)
+        time.sleep(max(seconds, 0.3))
+    finally:
+        relay.closed = False
+    return f"{count} connections of a node to PostgreSQL cut for {seconds:g} s"
+
+
+def step_clock(world: World) -> str:
+    """The wall clock of one node is set forwards or back."""
+    assert world.walls
+    seconds = world.chance.choice((-7200, -30, -1, 1, 30, 7200))
+    world.chance.choice(world.walls).step(seconds)
+    return f"the wall clock of a node set to {seconds:+d} s"
 
 
 Fault = Callable[[World], str]
@@ -139,3 +178,9 @@ POSTGRES: dict[str, tuple[int, Fault]] = {
     "pg-terminate": (4, terminate_backends),
     "pg-answers": (5, lose_answers),
 }
+NODES: dict[str, tuple[int, Fault]] = {
+    "frames": (5, lose_frames),
+    "pg-cut": (4, cut_from_postgres),
+    "clock": (2, step_clock),
+}
+"""These need several nodes."""

@@ -14,6 +14,32 @@ BUFFER_BYTES = 16 * 1024
 """Of each socket: a relay with the kernel's large buffers would take everything that a slow client does not."""
 
 _COMMIT = re.compile(rb"\b(COMMIT|EXECUTE)\b")
+_LISTEN = b"LISTEN "
+NOTIFICATION = b"A"
+"""The type of a message of PostgreSQL by which a notification comes."""
+
+
+class Messages:
+    """What a PostgreSQL server sends, from the beginning of a message on, but for notifications that are `lost`."""
+
+    def __init__(self, lost: Callable[[], bool]) -> None:
+        self._lost = lost
+        self._rest = b""
+
+    def pass_on(self, data: bytes) -> bytes:
+        """The messages that are complete now."""
+        data = self._rest + data
+        passed = []
+        begin = 0
+        while len(data) >= begin + 5:
+            end = begin + 1 + int.from_bytes(data[begin + 1 : begin + 5], "big")
+            if len(data) < end:
+                break
+            if data[begin : begin + 1] != NOTIFICATION or not self._lost():
+                passed.append(data[begin:end])
+            begin = end
+        self._rest = data[begin:]
+        return b"".join(passed)
 
 
 class Pair:
@@ -23,6 +49,8 @@ class Pair:
         self._sockets = (client, server)
         self._left: int | None = None
         self.loses_answer = False
+        self._messages: Messages | None = None
+        """Of a connection that hears notifications."""
 
     def cut_after(self, size: int) -> None:
         """Reset both connections after so many more bytes, in either direction."""
@@ -43,9 +71,13 @@ class Pair:
             while data := source.recv(BUFFER_BYTES):
                 if from_client:
                     self.loses_answer = self.loses_answer or relay.will_lose(data)
+                    if self._messages is None and _LISTEN in data:  # what is answered next begins a message
+                        self._messages = Messages(relay.will_lose_frame)
                 elif self.loses_answer:
                     self.reset()
                     return
+                elif self._messages is not None:
+                    data = self._messages.pass_on(data)
                 left = self._left
                 target.sendall(data if left is None else data[:left])
                 if left is not None:
@@ -66,11 +98,16 @@ class Relay:
     """Accepts connections on a port of its own, and connects each to `target()`, or closes it if nobody listens there.
 
     While `loss` is above 0, that share of the commits on the way to a PostgreSQL server lose their answer: the server
-    gets the statement and executes it, and then both connections end.
+    gets the statement and executes it, and then both connections end. `frame_loss` is the share of the notifications on
+    the way back that are lost, and nothing shows that.
     """
 
     def __init__(self, target: Callable[[], Address], chance: random.Random) -> None:
         self.loss = 0.0
+        self.frame_loss = 0.0
+        self.frames_lost = 0
+        self.closed = False
+        """Nobody can connect."""
         self._target = target
         self._chance = chance
         self._pairs: set[Pair] = set()
@@ -82,6 +119,11 @@ class Relay:
 
     def will_lose(self, data: bytes) -> bool:
         return self.loss > 0 and _COMMIT.search(data) is not None and self._chance.random() < self.loss
+
+    def will_lose_frame(self) -> bool:
+        lost = self._chance.random() < self.frame_loss
+        self.frames_lost += lost
+        return lost
 
     def cut(self, share: float, most: int) -> int:
         """Cut this share of the connections after at most so many more bytes; returns how many connections."""
@@ -113,6 +155,8 @@ class Relay:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         try:
             server.settimeout(5.0)
+            if self.closed:
+                raise ConnectionRefusedError
             server.connect(self._target())
         except OSError:
             client.close()

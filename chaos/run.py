@@ -1,4 +1,4 @@
-"""Kills, stops and cuts a server under load, and compares every log at the end. `make chaos` runs it.
+"""Kills, stops and cuts servers under load, and compares every log at the end. `make chaos` runs it.
 
 docs/promises.md says what it checks. The order of the faults follows from the seed; their moment does not, because
 the load is real.
@@ -32,10 +32,13 @@ class Plan(NamedTuple):
     pace: float = 40.0
     only: tuple[str, ...] = ()
     deaf_seconds: float = DEAF_SECONDS
+    nodes: int = 1
 
     def command(self) -> str:
         """What repeats it."""
         words = f"make chaos DATABASE={self.database} SEED={self.seed} KILLS={self.kills} MINUTES={self.minutes:g}"
+        if self.nodes != 1:
+            words += f" NODES={self.nodes}"
         more = f"--pace {self.pace:g}" if self.pace != Plan._field_defaults["pace"] else ""
         if self.only:
             more += f" --only {','.join(self.only)}"
@@ -60,22 +63,24 @@ class Score:
 def run(plan: Plan) -> bool:
     """Do it, and print what happens; returns whether everything held."""
     score = Score()
-    with World(plan.database, plan.seed, plan.pace) as world:
+    with World(plan.database, plan.seed, plan.pace, plan.nodes) as world:
         try:
             world.open()
             _act(plan, world, score)
             finish(world, plan.deaf_seconds)
         except (Broken, AssertionError) as error:
-            tail = "\n".join(world.server.log.splitlines()[-LOG_LINES:])
-            print(f"--- the end of the server's log ---\n{tail}\n---", flush=True)
+            for server in world.servers:
+                tail = "\n".join(server.log.splitlines()[-LOG_LINES:])
+                print(f"--- the end of the log{world.of(server)} ---\n{tail}\n---", flush=True)
             print(f"FAILED on {plan.database} after {score.kills} kills, {score.faults} faults: {_brief(error)}")
             print(f"Again: {plan.command()}", flush=True)
             return False
         acknowledged = sum(len(writer.acknowledged) for writer in world.writers)
         received = sum(len(log.entries) for program in world.programs for log in program.logs.values())
         connections = sum(client.connections for client in world.clients)
+    where = f"{plan.database}, {plan.nodes} nodes" if plan.nodes > 1 else plan.database
     print(
-        f"{plan.database}: {score.kills} kills among {score.faults} faults, {acknowledged} messages acknowledged,"
+        f"{where}: {score.kills} kills among {score.faults} faults, {acknowledged} messages acknowledged,"
         f" {received} entries received on {connections} connections; lost 0, doubled 0, holes 0;"
         f" longest silence {score.slowest:.2f} s; {score.seconds():.0f} seconds",
         flush=True,
@@ -91,17 +96,23 @@ def _brief(error: Exception) -> str:
 def _act(plan: Plan, world: World, score: Score) -> None:
     settle(world, plan.deaf_seconds)
     table = faults.SERVER | (faults.POSTGRES if plan.database == "postgres" else {})
+    if plan.nodes > 1:
+        table |= {name: one for name, one in faults.NODES.items() if name != "clock" or world.walls}
     chosen = {name: entry for name, entry in table.items() if not plan.only or name in plan.only}
     names, weights = list(chosen), [often for often, _ in chosen.values()]
     schedule = random.Random(f"{plan.seed}/{plan.database}/schedule")
     # Without kills among the faults, the number of kills stands for the number of faults.
     counts_all = "kill" not in chosen
+    if plan.nodes > 1 and not world.walls:
+        print("Wall clocks are not stepped: libfaketime is not installed (apt-get install faketime).", flush=True)
     while score.kills < plan.kills and score.seconds() < plan.minutes * 60:
         time.sleep(schedule.uniform(0.1, 1.0))
         [name] = schedule.choices(names, weights)
+        world.revive()
         _, fault = chosen[name]
         _one(plan, world, score, fault, name == "kill" or counts_all)
         world.stage.round += 1
+    world.revive()
 
 
 def _one(plan: Plan, world: World, score: Score, fault: Fault, counts: bool) -> None:
@@ -126,23 +137,32 @@ def main() -> None:
     parser.add_argument("--seed", default="", help="of the schedule; random by default")
     parser.add_argument("--database", choices=["sqlite", "postgres", "both"], default="both")
     parser.add_argument("--pace", type=float, default=40.0, help="messages per second of each of the three writers")
-    parser.add_argument("--only", default="", help=f"faults: {','.join(faults.SERVER | faults.POSTGRES)}")
+    parser.add_argument(
+        "--only", default="", help=f"faults: {','.join(faults.SERVER | faults.POSTGRES | faults.NODES)}"
+    )
     parser.add_argument(
         "--deaf-seconds", type=float, default=DEAF_SECONDS, help="longest silence once the store is back"
     )
+    parser.add_argument("--nodes", type=int, default=1, help="so many servers on one PostgreSQL")
     options = parser.parse_args()
     only = tuple(filter(None, options.only.split(",")))
-    unknown = set(only) - set(faults.SERVER | faults.POSTGRES)
+    unknown = set(only) - set(faults.SERVER | faults.POSTGRES | faults.NODES)
     if unknown:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    if options.nodes == 1 and set(only) & set(faults.NODES):
+        parser.error(f"these need several nodes: {', '.join(faults.NODES)}")
     seed = options.seed or str(random.SystemRandom().randrange(10**6))
     kinds: list[Kind] = ["sqlite", "postgres"] if options.database == "both" else [options.database]
+    if options.nodes > 1:
+        kinds = ["postgres"]
     signal.signal(signal.SIGTERM, _exit)
     print(f"seed {seed}", flush=True)
     held = True
     try:
         for kind in kinds:
-            plan = Plan(kind, seed, options.kills, options.minutes, options.pace, only, options.deaf_seconds)
+            plan = Plan(
+                kind, seed, options.kills, options.minutes, options.pace, only, options.deaf_seconds, options.nodes
+            )
             held = run(plan) and held
     except KeyboardInterrupt:
         sys.exit(130)

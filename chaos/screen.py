@@ -33,7 +33,7 @@ class Screen(Client):
         return bool(self.shown) and _kept(text) in self.shown[-1]
 
     def converse(self) -> None:
-        with TextClient(self.stage.addresses["line"], timeout=ANSWER_SECONDS) as client:
+        with TextClient(self.address(), timeout=ANSWER_SECONDS) as client:
             client.type(f"/login {self.name} {PASSWORD}")
             if client.expect(_WELCOME)[1].startswith("!"):
                 raise Refused

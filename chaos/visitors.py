@@ -20,7 +20,7 @@ class Visitor(Client):
     def converse(self) -> None:
         if self.stage.quiet:
             return
-        with JsonClient(self.stage.addresses["line"], timeout=ANSWER_SECONDS) as client:
+        with JsonClient(self.address(), timeout=ANSWER_SECONDS) as client:
             name = self.come(client)["name"]
             self.connections += 1
             text = f"{name} was here, on connection {self.connections}"

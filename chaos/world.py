@@ -1,4 +1,4 @@
-"""What a run works with: a database, a server, relays in front of both, and the clients."""
+"""What a run works with: a database, one server or several nodes, relays in front of all of them, and the clients."""
 
 import random
 import shutil
@@ -13,12 +13,14 @@ from sqlalchemy import make_url
 
 from chaos.clients import PASSWORD, Client, Herald, Mover, Program, Reader, SlowReader, Stage, Writer
 from chaos.database import GENERAL, Database
-from chaos.relay import Relay
+from chaos.relay import Address, Relay
 from chaos.screen import Screen
 from chaos.visitors import Guest, Newcomer
+from tests.support import wallclock
 from tests.support.client import JsonClient
 from tests.support.postgres import PostgresServer
 from tests.support.process import LOOPBACK, ChatServer, migrate
+from tests.support.wallclock import WallClock
 
 Kind = Literal["sqlite", "postgres"]
 
@@ -32,6 +34,7 @@ time_cost = 1
 strikes = 0
 presence_seconds = 0.5
 """
+BUS = '[bus]\nurl = "postgres"\n'
 PRESENCE_SECONDS = 0.5
 BOOKS, LOBBY = "books", "lobby"
 DENS = [f"den-{number}" for number in range(8)]
@@ -39,13 +42,16 @@ HERALD = "herald"
 
 
 class World:
-    """Everything ends with the context: processes, threads, sockets and folders."""
+    """Everything ends with the context: processes, threads, sockets and folders. `nodes`: so many servers work on the
+    database, to which each client connects at random."""
 
-    def __init__(self, kind: Kind, seed: str, pace: float) -> None:
+    def __init__(self, kind: Kind, seed: str, pace: float, nodes: int = 1) -> None:
         self.kind = kind
         self.chance = random.Random(f"{seed}/{kind}")
         self.postgres: PostgresServer | None = None
-        self.to_postgres: Relay | None = None
+        self.to_postgres: list[Relay] = []
+        """Of each node, all its connections to the database."""
+        self.walls: list[WallClock] = []
         self._ending = ExitStack()
         self._seed = f"{seed}/{kind}"
         try:
@@ -53,10 +59,15 @@ class World:
             self._ending.callback(shutil.rmtree, self._folder, ignore_errors=True)
             served = self._open_database()
             endpoints = [LOOPBACK, f"ws:{LOOPBACK}"]
-            self.server = ChatServer(served, config=CONFIG, listen=endpoints)
-            self._ending.callback(self.server.close)
-            self.relays = [self._relay(number) for number in range(len(endpoints))]
-            line, websocket = (relay.address for relay in self.relays)
+            self.servers: list[ChatServer] = []
+            for node in range(nodes):
+                config, env = (CONFIG, {}) if nodes == 1 else (CONFIG + BUS, self._environment(node))
+                database = self._relayed(served, node)
+                self.servers.append(ChatServer(database, config=config, listen=endpoints, env=env))
+                self._ending.callback(self.servers[-1].close)
+            doors = [[self._relay(one, number) for one in self.servers] for number in range(len(endpoints))]
+            self.relays = [relay for door in doors for relay in door]
+            line, websocket = ([relay.address for relay in door] for door in doors)
             self.stage = Stage({"line": line, "websocket": websocket}, pace)
             self.clients = list(self._clients())
         except BaseException:
@@ -72,8 +83,9 @@ class World:
         self.close()
 
     def open(self) -> None:
-        """Start the server and the clients."""
-        self.server.start()
+        """Start the servers and the clients."""
+        for server in self.servers:
+            server.start()
         self._register_and_create()
         for client in self.clients:
             client.start()
@@ -82,6 +94,31 @@ class World:
         for client in getattr(self, "clients", []):
             client.stop()
         self._ending.close()
+
+    @property
+    def running(self) -> list[ChatServer]:
+        return [server for server in self.servers if server.running]
+
+    def name(self, server: ChatServer) -> str:
+        """What the rows of its sessions call a node; empty if there is only one."""
+        return f"node-{self.servers.index(server) + 1}" if len(self.servers) > 1 else ""
+
+    def of(self, server: ChatServer) -> str:
+        return f" of {self.name(server)}" if len(self.servers) > 1 else ""
+
+    def any_server(self) -> ChatServer:
+        return self.chance.choice(self.running)
+
+    def revive(self) -> None:
+        """Start what was killed and not started again."""
+        for server in self.servers:
+            if not server.running:
+                server.start()
+
+    @property
+    def log(self) -> str:
+        """What all servers have logged."""
+        return "".join(server.log for server in self.servers)
 
     @property
     def programs(self) -> list[Program]:
@@ -96,7 +133,7 @@ class World:
         return [client for client in self.clients if isinstance(client, Screen)]
 
     def _open_database(self) -> str:
-        """Makes an empty database; returns the URL for the server."""
+        """Makes an empty database; returns its URL."""
         if self.kind == "sqlite":
             url = f"sqlite:///{self._folder / 'chatserver.db'}"
             self.database = Database(url)
@@ -107,12 +144,37 @@ class World:
         url = postgres.create_database()
         migrate(url)
         self.database = Database(url)
-        relay = self.to_postgres = Relay(lambda: ("127.0.0.1", postgres.port), self.chance_for("postgres"))
+        return url
+
+    def _environment(self, node: int) -> dict[str, str]:
+        """Of a node among others. Its wall clock is its own where libfaketime is installed."""
+        env = {"CHATSERVER_NODE": f"node-{node + 1}"}
+        if wallclock.library() is None:
+            return env
+        folder = self._folder / f"clock-{node + 1}"
+        folder.mkdir()
+        self.walls.append(WallClock(folder))
+        return env | self.walls[-1].env
+
+    def _relayed(self, url: str, node: int) -> str:
+        """The URL of the database for one node."""
+        postgres = self.postgres
+        if postgres is None:
+            return url
+        relay = Relay(lambda: ("127.0.0.1", postgres.port), self.chance_for(f"postgres {node}"))
         self._ending.callback(relay.close)
+        self.to_postgres.append(relay)
         return make_url(url).set(port=relay.address[1]).render_as_string(hide_password=False)
 
-    def _relay(self, endpoint: int) -> Relay:
-        relay = Relay(lambda: self.server.addresses[endpoint], self.chance_for(f"door {endpoint}"))
+    def _relay(self, server: ChatServer, endpoint: int) -> Relay:
+        what = f"door {endpoint} of {self.servers.index(server)}"
+
+        def target() -> Address:
+            if not server.running:
+                raise ConnectionRefusedError("The port may be another server's by now.")
+            return server.addresses[endpoint]
+
+        relay = Relay(target, self.chance_for(what))
         self._ending.callback(relay.close)
         return relay
 
@@ -122,9 +184,9 @@ class World:
 
     def _register_and_create(self) -> None:
         for client in (*self.programs, *self.screens):
-            with JsonClient(self.server.address) as newcomer:
+            with JsonClient(self.servers[0].address) as newcomer:
                 newcomer.register(client.name, PASSWORD)
-        with JsonClient(self.server.address) as founder:
+        with JsonClient(self.servers[0].address) as founder:
             founder.login(HERALD, PASSWORD)
             for room in (BOOKS, LOBBY, *DENS):
                 founder.ok("create", room=room)

@@ -3,6 +3,7 @@
 Such a transaction is one of another application (`chat_v1.post`) that does not commit soon.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import groupby
 from typing import Final, Generic, Protocol, TypeVar
@@ -36,13 +37,27 @@ class Aside(Generic[T]):
         self._waiting: dict[int, list[T]] = {}  # by room; those behind what is being served
         self.sessions: set[Session] = set()
         """Those that wait here."""
+        self.taken: Counter[Session] = Counter()
+        """Those that came here out of a take that is not over: some may have been served and resumed since."""
+
+    def has_taken(self, session: Session) -> bool:
+        """Whether it was this that resumes a session, or has done so, and not the take, which is over now."""
+        if session not in self.taken:
+            return False
+        self.taken[session] -= 1
+        if not self.taken[session]:
+            del self.taken[session]
+        return True
 
     def has_place(self, room_id: int) -> bool:
         return room_id in self._waiting or len(self._waiting) < MOST_ROOMS
 
     def add(self, room_id: int, spoken: Sequence[T]) -> None:
         """What one session sent has to wait for a room."""
-        self.sessions.add(spoken[0].session)
+        session = spoken[0].session
+        if session not in self.sessions:
+            self.sessions.add(session)
+            self.taken[session] += 1
         waiting = self._waiting.get(room_id)
         if waiting is not None:
             waiting += spoken
@@ -69,7 +84,8 @@ class Aside(Generic[T]):
                 await self._serve(batch)
             except Exception:
                 self.log.failure("Messages to the room {room}, which was locked, could not be served.", room=room_id)
-            for session in dict.fromkeys(one.session for one in batch):
+            more = {one.session for one in self._waiting[room_id]}
+            for session in dict.fromkeys(one.session for one in batch if one.session not in more):
                 self.sessions.discard(session)
                 self._resume(session)
         del self._waiting[room_id]

@@ -29,6 +29,7 @@ from chatserver.store import accounts, certificates, rooms, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
 from chatserver.store.threads import Store
+from chatserver.tally import Shared
 from chatserver.turns import pause, turns
 from chatserver.wire import names
 from chatserver.wire.addresses import Listed, counted
@@ -53,11 +54,13 @@ class Guessed(Refused):
 
 
 class Proved(Struct, frozen=True):
-    """Who somebody is, and the token or the certificate that shows it, if it was one."""
+    """Who somebody is, and the token or the certificate that shows it, if it was one. `proof`: of a password, see
+    `store.changes.proof_of`; 0: of an account that was just registered, or another way."""
 
     person: Person
     token_id: int = 0
     certificate: Owned | None = None
+    proof: int = 0
 
 
 class Authenticator:
@@ -96,9 +99,18 @@ class Authenticator:
         self._guesses = Guesses(clock, limits)
         self._inquiries = Inquiries(limits)
         self._registrations = Hourly("accounts were registered", lambda: limits.registrations_per_hour)
-        self._guests = GuestPlaces(lambda: limits.guests_per_address, self._exempt)
+        self.guests = GuestPlaces(lambda: limits.guests_per_address, self._exempt)
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
         self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
+
+    @property
+    def shared(self) -> dict[str, Shared]:
+        """What all nodes count together, by name."""
+        guesses = self._guesses
+        return {
+            "failures": guesses.failures, "networks": guesses.networks, "names": guesses.names_elsewhere,
+            "inquiries": self._inquiries.asked, "registrations": self._registrations,
+        }  # fmt: skip
 
     @property
     def waiting(self) -> int:
@@ -121,7 +133,7 @@ class Authenticator:
             return await self._token(session, command.token)
         if not command.password:
             return await self._certificate(session, command.name)
-        return Proved(await self._password(session, command))
+        return await self._password(session, command)
 
     # Names
 
@@ -160,7 +172,7 @@ class Authenticator:
 
     # Logging in
 
-    async def _password(self, session: Session, command: c.Login) -> Person:
+    async def _password(self, session: Session, command: c.Login) -> Proved:
         account: Credentials | None = None
 
         async def right() -> bool:
@@ -176,7 +188,7 @@ class Authenticator:
             raise WRONG
         if session.typed_name:
             self._settled(session)
-        return account.person
+        return Proved(account.person, proof=account.proof)
 
     async def certified(self, session: Session, name: str) -> Proved | None:
         """Who somebody is by their certificate alone, if it belongs to the account of this name. Counts as no guess."""
@@ -244,7 +256,7 @@ class Authenticator:
     async def _guest(self, session: Session) -> Person:
         if not self._server.guests:
             raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
-        self._guests.take(session)
+        self.guests.take(session)
         at = self._now()
         try:
             return await self._create(rooms.register_guest, at)

@@ -24,7 +24,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Server(Table, frozen=True):
     name: str = "chatserver"  # in the greeting
-    node: str = "main"  # tells the sessions of this process from those of others on the same database
+    node: str = ""  # tells the sessions of this process from those of others on the same database; empty: see `named`
     listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # see net/doors.py
     database: str = "sqlite:///chatserver.db"
     greeting: str = ""  # replaces the first line, without its "* "
@@ -44,6 +44,11 @@ class Server(Table, frozen=True):
     def __repr__(self) -> str:  # the database URL may contain a password, and the code is a secret
         return f"Server({self.name!r})"
 
+
+MAIN: Final = "main"
+"""The name of the only node."""
+NAME_CHARACTERS: Final = 64
+"""The longest name of a node."""
 
 FOLLOWS: Final = -1
 """The default of a limit that is off if a wider one is: see FOLLOWING."""
@@ -256,12 +261,19 @@ def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
     for name, table, key, value in each_setting(settings):
         other = getattr(getattr(new, name.partition(".")[0]), key)
         if other != value:
+            if name == "server.node" and not other:  # it was given none, and has taken one
+                continue
             if name in AT_START:
                 kept.append(name)
             else:
                 force_setattr(table, key, other)
                 changed.append(name)
     return changed, kept
+
+
+def named(settings: Settings, node: str) -> None:
+    """The server has this name. Where it is given none it is `MAIN`, or in a cluster one that it takes at its start."""
+    force_setattr(settings.server, "node", node)
 
 
 def each_setting(settings: Settings) -> Iterator[tuple[str, Table, str, Any]]:

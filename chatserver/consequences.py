@@ -14,7 +14,7 @@ from chatserver.errors import FAULTY
 from chatserver.events import Entry, Person
 from chatserver.handlers import AUDITED, READS
 from chatserver.handlers.outcome import Announcement, Named, Outcome
-from chatserver.handlers.shared import has_notes
+from chatserver.handlers.shared import is_noted
 from chatserver.link import collected
 from chatserver.results import Results
 from chatserver.session import Session
@@ -82,7 +82,7 @@ class Consequences:
             self._effects.apply(effect, session)
             if isinstance(effect, Named) and effect.rest:
                 ensureDeferred(self._announce_rest(session, effect.rest))
-        if registry.elsewhere.origin and has_notes(outcome):
+        if registry.elsewhere.origin and is_noted(outcome):
             registry.elsewhere.changed()
         registry.catch_up(session)
 

@@ -1,4 +1,4 @@
-"""What follows from a command besides what stands in a room's log, here and at other nodes."""
+"""What follows from a command besides what stands in a room's log, at the node where it was given."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,15 @@ class Effects:
         self._roster = roster
         self._bans_changed = bans_changed
 
-    def apply(self, effect: Effect, asker: Session | None = None) -> None:
-        """`asker`: the session whose command it follows from; None: it was given at another node."""
+    def apply(self, effect: Effect, asker: Session) -> None:
+        """`asker`: the session whose command it follows from. Other nodes have it from `handlers.shared`."""
         match effect:
             case Tell(account_id, news):
                 self._roster.tell([one for one in self._roster.sessions(account_id) if one is not asker], news)
                 self._registry.elsewhere.tell(account_id, news)
             case HangUp(account_id, reason, text, token_id, spare):
+                if spare:
+                    self._registry.doubt_logins(account_id)  # which have perhaps given the former password
                 for other in self._roster.sessions(account_id):
                     if (not token_id or other.token_id == token_id) and not (spare and other is asker):
                         other.link.hang_up(reason, text)
@@ -43,5 +45,5 @@ class Effects:
                     other.prefer(preferences)
             case BansChanged():
                 self._bans_changed()
-            case End(reason, text) if asker is not None:
+            case End(reason, text):
                 asker.link.hang_up(reason, text)

@@ -29,6 +29,10 @@ class Elsewhere:
     def changed(self) -> None:
         """This process has committed rows of `change`."""
 
+    def suspected(self) -> None:
+        """The fate of something that this process wrote is unknown: it may be stored, or be stored later, and nobody
+        tells of it."""
+
     def rewound(self) -> None:
         """The database was set back."""
 

@@ -8,6 +8,9 @@ from msgspec import Struct
 DOORS: Final = ("telnet", "ws")
 """What can stand in front of an endpoint: see `net/doors.py`."""
 
+REUSEPORT: Final = "reuseport"
+"""The option of TCP and TLS endpoints that we add to Twisted's: other processes may listen on the same port."""
+
 _PIECES: Final = re.compile(r"\\.|[^:\\]+|:|\\$", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _OPTION: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
@@ -63,3 +66,13 @@ def parse(description: str) -> Endpoint:
 
 def _plain(text: str) -> str:
     return _ESCAPED.sub(r"\1", text)
+
+
+def split_reuseport(description: str) -> tuple[str, bool]:
+    """The endpoint string without the option `reuseport`, which Twisted does not know, and whether that is `yes`. An
+    option with another value, or of another kind of endpoint, is left for Twisted to complain about."""
+    parsed = parse(description)
+    value = parsed.options.get(REUSEPORT)
+    if parsed.kind not in ("tcp", "tcp6", "ssl") or value not in ("yes", "no"):
+        return description, False
+    return description.replace(f":{REUSEPORT}={value}", ""), value == "yes"

@@ -85,10 +85,12 @@ class Entrance:
         with self._registry.pending_login(person.id) as login:
             while True:
                 login.stale, screen = False, EMPTY_SCREEN
-                seen = self._marks.known(person.id)  # what is stored meanwhile is read
+                seen = await self._marks.known_everywhere(person.id)  # what is stored meanwhile is read
                 known = await self._logins.ask((person, session.token_id))
                 session.scope = known.scope
                 if known.account.gone:  # since the password was checked
+                    raise WRONG
+                if proved.proof and known.account.proof not in (0, proved.proof):  # changed meanwhile
                     raise WRONG
                 if proved.certificate and await self._authenticator.certified(session, person.name) != proved:
                     raise WRONG_CERTIFICATE  # removed meanwhile
@@ -181,7 +183,8 @@ class Entrance:
 
     def _names(self, session: Session) -> list[str]:
         """Some of those who are online in the current room, as far as this person may know."""
-        return sorted(self._roster.names(session.room_called(c.CURRENT) or (), session))[:NAMES_SHOWN]
+        room = session.room_called(c.CURRENT)
+        return [] if room is None else sorted(self._roster.names(room, session))[:NAMES_SHOWN]
 
 
 def _how(command: Login, proved: Proved) -> str:

@@ -7,6 +7,7 @@ around an address, delays the others by a second at most, so its owner gets in f
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from math import inf
 from typing import Final, Literal, TypeVar
 
@@ -17,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from chatserver.config import Limits
 from chatserver.errors import ErrorWord, Refused
 from chatserver.fairqueue import Gone, Waiting, always
-from chatserver.tally import MOST_KEYS, Tally
+from chatserver.tally import MOST_KEYS, Tally, note
 from chatserver.turns import pause
 from chatserver.wire.addresses import Listed, counted, neighbourhood
 
@@ -80,9 +81,11 @@ class Guesses:
         self._clock = clock
         self._limits = limits
         self._exempt = Listed(lambda: limits.exempt)
-        self._failures = Tally()  # by source
+        self.failures = Tally()  # by source
         self._names = Tally()
-        self._networks = Tally()
+        self.names_elsewhere = Tally()
+        """What other nodes count for names, by what `_short` makes of them."""
+        self.networks = Tally()
         self._trusted: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
         self._lines: dict[str, _Line] = {}
 
@@ -139,16 +142,17 @@ class Guesses:
     def _learn(self, source: Source, *, right: bool) -> None:
         now = self._clock.seconds()
         if not right:
-            self._failures.add(source.delayed, now)
+            self.failures.add(source.delayed, now)
             if source.name:
                 self._names.add(source.name, now)
-                self._networks.add(source.network, now)
+                note(self.names_elsewhere.news, _short(source.name))
+                self.networks.add(source.network, now)
         elif source.name:
             # Of the others' failures nothing is forgotten, or an account of one's own would be worth any number of
             # guesses at another's.
             self._trusted.pop(source.pair, None)
             self._trusted[source.pair] = None
-            self._failures.forget(source.pair)
+            self.failures.forget(source.pair)
             if len(self._trusted) > MOST_KEYS:
                 del self._trusted[next(iter(self._trusted))]
 
@@ -160,7 +164,7 @@ class Guesses:
 
     def _wait(self, key: str) -> float:
         """Seconds until a guess may be made by this source."""
-        last = self._failures.get(key)
+        last = self.failures.get(key)
         return 0.0 if last is None else last.at + self._delay(last.much) - self._clock.seconds()
 
     def _soft(self, source: Source) -> float:
@@ -169,7 +173,9 @@ class Guesses:
             return 0.0
         now = self._clock.seconds()
         name = self._names.much(source.name, now) - NAME_FAILURES
-        around = self._networks.much(source.network, now) - NETWORK_FAILURES
+        if len(self.names_elsewhere):
+            name += self.names_elsewhere.much(_short(source.name), now)
+        around = self.networks.much(source.network, now) - NETWORK_FAILURES
         return min(self._delay(max(name, around)), SOFT_SECONDS)
 
     def _refuse_long(self, key: str) -> None:
@@ -197,7 +203,7 @@ class Guesses:
             return
         line.moving = True
         try:
-            while line.waiting and line.running < (1 if self._failures.much(key, self._clock.seconds()) else AHEAD):
+            while line.waiting and line.running < (1 if self.failures.much(key, self._clock.seconds()) else AHEAD):
                 wait = self._wait(key)
                 if 0 < wait <= SILENT_SECONDS:
                     if line.call is None:
@@ -221,6 +227,12 @@ class Guesses:
     def _wake(self, key: str, line: _Line) -> None:
         line.call = None
         self._advance(key, line)
+
+
+def _short(name: str) -> str:
+    """What other nodes are told in place of a name, which may be a password that was typed in the wrong place. Few bits
+    are enough for delays of a second, and say nothing about a password."""
+    return sha256(name.encode()).hexdigest()[:5]
 
 
 def slow_down(what: str, seconds: float) -> Refused:

@@ -146,6 +146,8 @@ class GuestPlaces:
     def __init__(self, most: Callable[[], int], exempt: Networks) -> None:
         self._most = most
         self._exempt = exempt
+        self.elsewhere: dict[str, int] = {}
+        """How many there are at other nodes, by what `counted` makes of the address."""
         self._taken: dict[str, list[Session]] = {}
         self._swept = 0  # addresses that were left by the last sweep
 
@@ -156,7 +158,7 @@ class GuestPlaces:
             return
         key = counted(session.address)
         here = self._taken[key] = _still_there(self._taken.get(key, []), session)
-        if len(here) >= most:
+        if len(here) + self.elsewhere.get(key, 0) >= most:
             raise Refused(
                 ErrorWord.SLOW_DOWN,
                 "Too many guests from your address are connected. Register, or try again once one of them has left.",
@@ -166,6 +168,11 @@ class GuestPlaces:
         if len(self._taken) > 2 * self._swept + PLACES_SWEPT:
             self._taken = {key: kept for key, all in self._taken.items() if (kept := _still_there(all))}
             self._swept = len(self._taken)
+
+    def many(self, least: int) -> dict[str, int]:
+        """The addresses that have at least so many here."""
+        found = ((key, len(_still_there(sessions))) for key, sessions in self._taken.items() if len(sessions) >= least)
+        return {key: count for key, count in found if count >= least}
 
 
 def _still_there(sessions: list[Session], other_than: Session | None = None) -> list[Session]:

@@ -85,17 +85,17 @@ class Handshake:
         self._limits = settings.limits
         self._not_admitted = not_admitted
         authenticator = Authenticator(settings, clock, now, store, hasher, registry, guest_lost, suspect)
-        self._authenticator = authenticator
+        self.authenticator = authenticator
         self.prompts = prompts = Prompts(settings, self._is_plain, authenticator.check_length)
         self._entrance = Entrance(
             settings, clock, now, store, registry, roster, presence, session_log, marks, authenticator, prompts
         )
-        self.sensitive = Sensitive(settings, clock, now, store, roster, authenticator, prompts, self._guard)
+        self.sensitive = Sensitive(settings, clock, now, store, registry, roster, authenticator, prompts, self._guard)
 
     @property
     def passwords_waiting(self) -> int:
         """How many passwords wait for a thread that hashes them."""
-        return self._authenticator.waiting
+        return self.authenticator.waiting
 
     @property
     def contact(self) -> str:
@@ -191,11 +191,11 @@ class Handshake:
     # A person at the prompts
 
     async def _name_typed(self, session: Session, name: str) -> None:
-        proved = await self._authenticator.certified(session, name)
+        proved = await self.authenticator.certified(session, name)
         if proved is not None:
             await self._enter(session, c.Login(name=name), proved)
             return
-        account = await self._authenticator.named(session, name)
+        account = await self.authenticator.named(session, name)
         if account is not None and account.kind == BOT:
             raise Refused(ErrorWord.NOT_ALLOWED, f"{account.name} is a bot, which has no password: use /token TOKEN.")
         if session.stage is Stage.BUSY:
@@ -205,11 +205,11 @@ class Handshake:
 
     async def _log_in(self, session: Session, command: Login) -> None:
         """Logs in or registers. Raises Refused."""
-        await self._enter(session, command, await self._authenticator.authenticate(session, command))
+        await self._enter(session, command, await self.authenticator.authenticate(session, command))
 
     async def _enter(self, session: Session, command: Login, proved: Proved) -> None:
         """Admits somebody who is known now. Raises Refused."""
-        person, session.token_id = proved.person, proved.token_id
+        person, session.token_id, session.proof = proved.person, proved.token_id, proved.proof
         session.certificate_id = proved.certificate.id if proved.certificate else 0
         try:
             if session.stage is Stage.BUSY:  # still there

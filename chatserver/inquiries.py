@@ -20,7 +20,7 @@ class Inquiries:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._asked = Tally()
+        self.asked = Tally()
         self._free_at: dict[str, float] = {}
 
     def ask(self, key: str, now: float) -> tuple[float, bool]:
@@ -32,7 +32,7 @@ class Inquiries:
         start = max(self._free_at.get(key, -inf), now)
         if start - now > SILENT_SECONDS:
             raise slow_down("names were tried", start - now)
-        beyond = self._asked.add(key, now) - FREE
+        beyond = self.asked.add(key, now) - FREE
         if beyond > 0:
             delay = min(first * 2 ** min(beyond / PER_DOUBLING, 16), MOST_SECONDS)
             self._free_at.pop(key, None)
@@ -43,5 +43,5 @@ class Inquiries:
 
     def settled(self, key: str, now: float) -> None:
         """Somebody has logged in with the name that they asked for."""
-        if self._asked.much(key, now):
-            self._asked.add(key, now, -1.0)
+        if self.asked.much(key, now):
+            self.asked.add(key, now, -1.0)

@@ -2,19 +2,22 @@
 
 There are three ways to lose it:
 
-- *Another process has it*, which the next heartbeat finds. This one was dead to the other.
+- *Another process has it*, or another node has taken it away, which the next heartbeat finds. This process was dead to
+  the other.
 - *This process was stopped* (SIGSTOP, a suspended machine) for longer than a lease lasts. It finds that out by itself,
   before it serves anything (`check`), because what it knows may be stale in every respect.
 - *The database was set back* to before the last heartbeat, or to before this process started.
 
 A database that does not answer is no such way, however long it is away: this process ran and asked all the time, and
 once a heartbeat is answered and finds our boot in the row, nobody has served as this node in between, since nobody can
-without changing the boot. So it goes on with what it knows. Nor is a step of a wall clock a reason: the
-database's clock only decides whether a process that wants the lease may take it.
+without changing the boot. So it goes on with what it knows. (Among nodes that watch each other, one that alone does not
+reach the database is dead to them after a while.) Nor is a step of a wall clock a reason: the database's clock only
+decides whether a process that wants the lease may take it.
 """
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 from msgspec.structs import replace
@@ -25,6 +28,7 @@ from twisted.logger import Logger
 from chatserver.errors import Unavailable
 from chatserver.store.lease import (
     BEAT_SECONDS,
+    KEPT,
     LAPSE_SECONDS,
     Beat,
     Claim,
@@ -32,6 +36,7 @@ from chatserver.store.lease import (
     Process,
     awake_seconds,
     heartbeat,
+    names,
     release,
     this_process,
 )
@@ -50,7 +55,8 @@ class Lease:
     `rewound` is called with the last beat that was committed and the lower one that the database has now; end all
     connections and forget what is known, as for `fenced`, which is not called then.
 
-    `seconds` is a monotonic clock that runs while the process does not.
+    `seconds` is a monotonic clock that runs while the process does not. `follow` is called with the database's time,
+    and when by that clock it was asked and answered.
     """
 
     log = Logger()
@@ -64,6 +70,7 @@ class Lease:
         rewound: Callable[[int, int], None],
         lost: Callable[[Held], None],
         seconds: Callable[[], float] = awake_seconds,
+        follow: Callable[[datetime, float, float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._store = store
@@ -72,6 +79,7 @@ class Lease:
         self._rewound = rewound
         self._lost = lost
         self._seconds = seconds
+        self._follow = follow
         self._beat = 0
         self._held = False
         self._ran = 0.0
@@ -106,18 +114,33 @@ class Lease:
         return found if isinstance(found, Held) else None
 
     def acquire_blocking(self, run: Callable[[Claim], int | Held]) -> Held | None:
-        """As `acquire`, before the reactor runs. `run` calls what it is given in a transaction, in this thread."""
-        self._me = this_process(self._me.node)  # twistd may have forked since this object was made
-        claim = Claim(self._me, self._seconds)
-        while not self._settled(found := run(claim)):
-            time.sleep(ASK_SECONDS)
-        return found if isinstance(found, Held) else None
+        """As `acquire`, before the reactor runs. `run` calls what it is given in a transaction, in this thread.
+
+        A node without a name takes the first one of its host that no living process has.
+        """
+        given = self._me.node
+        held: Held | None = None
+        for name in [given] if given else names(self._me.host):
+            self._me = this_process(name)  # twistd may have forked since this object was made
+            claim = Claim(self._me, self._seconds)
+            while not self._settled(found := run(claim)):
+                if not given and isinstance(found, Held) and found.here:
+                    break
+                time.sleep(ASK_SECONDS)
+            held = found if isinstance(found, Held) else None
+            if held is None:
+                break
+        return held
 
     def _settled(self, found: int | Held) -> bool:
         if isinstance(found, Held):
             return found.alive
         self._beat, self._held = found, True
         return True
+
+    def forget_beat(self) -> None:
+        """The database was set back, as others have noticed: the next heartbeat shows only what happens after that."""
+        self._beat = 0
 
     def start(self) -> None:
         """Begins to send heartbeats."""
@@ -169,16 +192,19 @@ class Lease:
         self._asking = False
 
     async def _send_heartbeat(self) -> None:
-        me = self._me
+        me, asked = self._me, self._seconds()
         try:
             beat: Beat = await self._store.write(heartbeat, me)
         except (Unavailable, Conflict):  # the store has logged that
             return
-        self._answered = self._clock.seconds()
+        away, self._answered = self.unanswered_seconds, self._clock.seconds()
+        if self._follow is not None and beat.now is not None:
+            self._follow(beat.now, asked, self._seconds())
         if self._stopped or not self._held or me is not self._me:
             return
         known, self._beat = self._beat, beat.beat
-        if beat.beat <= known:
+        removed = beat.beat == 0 and away > KEPT.total_seconds() / 2  # by others, who have long buried this process
+        if beat.beat <= known and not removed:
             self.log.error(
                 "The database was set back: heartbeat {known} was committed, and it has {found} now. All connections "
                 "are closed.",
@@ -190,7 +216,7 @@ class Lease:
             else:
                 self._lose(rewound)
         elif not beat.ours:
-            self.log.error("Another process took over the lease of this node. All connections are closed.")
+            self.log.error("Others took this process for dead, and its lease is gone. All connections are closed.")
             self._lose(self._fenced)
 
     def _lose(self, tell: Callable[[], None]) -> None:

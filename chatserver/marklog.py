@@ -1,6 +1,6 @@
 """Read marks of people: what the sessions of an account have shown is read, for all of them, and is soon stored."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,6 +25,8 @@ class MarkLog:
         self._session_log = session_log
         self._moving: set[Session] = set()
         self._due = False
+        self.elsewhere: Callable[[int], Awaitable[dict[int, Seen]]] | None = None
+        """Asks other nodes, if there are any, what an account has seen there that the database may not know yet."""
 
     def showed(self, session: Session) -> None:
         """Something was written to a person's connection that they have not seen before, perhaps."""
@@ -69,6 +71,22 @@ class MarkLog:
         """By room id, what an account has seen that the database may not know yet, on all its screens. On that of the
         session that asks, everything that is on its way comes before the answer."""
         return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
+
+    async def known_everywhere(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
+        """The same, on screens at other nodes, too."""
+        there = {} if self.elsewhere is None else await self.elsewhere(account_id)
+        known = self.known(account_id, asking)
+        return merged((there, known)) if there else known
+
+    def unstored(self, account_id: int) -> dict[int, Seen]:
+        """By room id, what an account has seen here that the database may not know yet."""
+        found = [self._session_log.unwritten(account_id)]
+        for session in self._roster.sessions(account_id):
+            if session.view is not None:
+                marks = session.view.marks
+                marks.settle(session.link.taken())
+                found.append({room_id: marks.seen[room_id] for room_id in marks.changed})
+        return merged(found)
 
     def _screens(self, account_id: int, asking: Session | None) -> Iterable[dict[int, Seen]]:
         for session in self._roster.sessions(account_id):

@@ -12,7 +12,7 @@ from chatserver.config import Limits
 from chatserver.errors import Unavailable
 from chatserver.link import collected
 from chatserver.news import NewsPace
-from chatserver.roster import Roster
+from chatserver.roster import Remote, Roster
 from chatserver.session import Session
 from chatserver.wire.dialect import NONE
 
@@ -34,6 +34,9 @@ class Presence:
     `news_seconds` at most; what has changed and changed back by then, they are not told.
 
     Where an account is muted, nobody is told its away text.
+
+    Each node tells its own sessions, also of accounts at other nodes: somebody comes online only if no node had them,
+    and is gone once none has them.
     """
 
     log = Logger()
@@ -56,7 +59,7 @@ class Presence:
             return
         if self._back(session.account_id):
             self._pace.add(session.account_id)  # it was away perhaps, and is away no longer
-        elif len(self._heard(session.account_id)) == 1:
+        elif len(self._heard(session.account_id)) == 1 and self._roster.remote(session.account_id) is None:
             self._changed(events.Presence(session.name, False, display=session.display), session.account_id)
 
     def _heard(self, account_id: int) -> list[Session]:
@@ -76,9 +79,15 @@ class Presence:
         account_id = session.account_id
         if self._heard(account_id) != [session]:  # others stay, or it is quiet, or failed to log in
             return
+        if self._roster.remote(account_id) is not None:
+            return
         near = self._roster.nearby(session, self._limits.presence_members)
+        self._goes(self._state(session.name, session.display, account_id), account_id, near)
+
+    def _goes(self, before: events.Presence, account_id: int, near: Collection[Session]) -> None:
+        """An account's last session ends; these are near it."""
         self._near[account_id] = frozenset(other.account_id for other in near)
-        self._told.setdefault(account_id, self._state(session.name, session.display, account_id))
+        self._told.setdefault(account_id, before)
 
         def gone() -> None:
             del self._going[account_id]
@@ -89,16 +98,44 @@ class Presence:
 
     def away(self, session: Session, text: str) -> None:
         """An account is away, for this reason, or (without a text) back. Others are told."""
-        if not self._roster.is_online(session.account_id):  # quiet sessions alone
+        self._set_away(session.account_id, text)
+
+    def _set_away(self, account_id: int, text: str) -> None:
+        if not self._roster.is_online(account_id):  # quiet sessions alone
             return
-        before = self._state(session.name, session.display, session.account_id)
-        if not self._roster.set_away(session.account_id, text):
+        before = self._state(*self._roster.called(account_id)[:2], account_id)
+        if not self._roster.set_away(account_id, text):
             return
         if text:
-            self._told.setdefault(session.account_id, before)
-            self._look_up(session.account_id)
+            self._told.setdefault(account_id, before)
+            self._look_up(account_id)
         else:
-            self._changed(before, session.account_id)
+            self._changed(before, account_id)
+
+    # Other nodes
+
+    def elsewhere(self, account_id: int, remote: Remote | None, sessions: int, *, told: bool) -> None:
+        """What other nodes say of an account has changed; see `Roster.set_remote`. People are told what follows from
+        that, unless it was so before this node knew it, and they are to be `told` nothing."""
+        roster = self._roster
+        before = roster.remote(account_id)
+        was_online = roster.is_online(account_id)
+        if remote is None and before is not None and not roster.is_here(account_id) and told:
+            near = roster.near(account_id, self._limits.presence_members)
+            self._goes(self._state(before.name, before.display, account_id), account_id, near)
+        roster.set_remote(account_id, remote, sessions)
+        if remote is not None and not was_online:
+            if self._back(account_id):
+                self._pace.add(account_id)
+            elif told:
+                self._changed(events.Presence(remote.name, False, display=remote.display), account_id)
+
+    def away_elsewhere(self, account_id: int, text: str, *, told: bool) -> None:
+        """An account is away or back, as another node says."""
+        if told:
+            self._set_away(account_id, text)
+        elif self._roster.is_online(account_id) and self._roster.set_away(account_id, text) and text:
+            self._look_up(account_id)
 
     def _changed(self, before: events.Presence, account_id: int) -> None:
         self._told.setdefault(account_id, before)
@@ -182,28 +219,26 @@ class Presence:
         near = self._near.pop(account_id, NONE)
         if before is None:
             return []
-        name, display = before.name, before.display
-        for session in self._roster.sessions(account_id)[:1]:  # it may have been renamed meanwhile
-            name, display = session.name, session.display
+        name, display, _ = self._roster.called(account_id)  # it may have been renamed meanwhile
+        if not name:
+            name, display = before.name, before.display
         now = self._state(name, display, account_id)
         if (now.online, now.away) == (before.online, before.away):
             return []
         if not now.online:
             return [(now, self._roster.still_near(account_id, near))]
-        # A session whose token is for one room hears no other one.
-        session = max(self._roster.sessions(account_id), key=lambda one: len(one.rooms))
-        everybody = self._roster.nearby(session, self._limits.presence_members)
+        everybody = self._roster.near(account_id, self._limits.presence_members)
         if not now.away:
             return [(now, everybody)]
-        readers = self._readers(session)
+        readers = self._readers(account_id)
         told = [(now, readers)]
         if not before.online:
             told.append((events.Presence(now.name, True, display=now.display), everybody - readers))
         return told
 
-    def _readers(self, session: Session) -> set[Session]:
+    def _readers(self, account_id: int) -> set[Session]:
         """The sessions that are told an account's away text."""
-        away = self._roster.away(session.account_id)
+        away = self._roster.away(account_id)
         if away is None or away.muted_in is None:
             return set()
-        return self._roster.nearby(session, self._limits.presence_members, away.muted_in)
+        return self._roster.near(account_id, self._limits.presence_members, away.muted_in)

@@ -173,9 +173,9 @@ class Processors:
                     await serve(lane, sessions)
             except Exception:
                 self.log.failure("A take of {sessions} sessions failed.", sessions=len(sessions))
-            aside = self._aside.sessions
+            aside = self._aside
             for session in sessions:
-                if not aside or session not in aside:
+                if not aside.taken or not aside.has_taken(session):
                     self._go_on(session)
             del session, sessions  # they may be gone long before the next take
 
@@ -244,13 +244,14 @@ class Processors:
             if not session.current:
                 raise Refused(ErrorWord.BAD_COMMAND, "You are not in any room. Join one first: /join ROOM")
             command = msgspec.structs.replace(command, room=session.current)
+        marked = await self._marks.known_everywhere(session.account_id, session) if type(command) in SEES_MARKS else {}
         sees = type(command) in SEES_ONLINE
         ask = Ask(
             session.person,
             self._now(),
             self._roster.visible_to(session.account_id) if sees else NONE,
             self._roster.away_texts() if sees else {},
-            self._marks.known(session.account_id, session) if type(command) in SEES_MARKS else {},
+            marked,
             self._limits,
             session.only,
             PROGRAM_ZONE if session.view is None else session.screen.zone,

@@ -5,7 +5,7 @@ server that was killed. So for a while after each such moment, and after the sta
 compared with the database once a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from twisted.internet.defer import ensureDeferred
@@ -28,6 +28,8 @@ COMPARE_SECONDS = 0.1
 """Between two comparisons, however often they are asked for."""
 RETRY_SECONDS = 0.25
 """After a read that failed: the first ones after an outage may still meet connections that are lost."""
+TOLD_SECONDS = 1.0
+"""While the database is away, each command that fails is a reason to doubt: other nodes are told so often at most."""
 DOUBT_SECONDS = 75.0
 """How long a commit may still come: a little longer than a statement may take (`statement_timeout` in the store)."""
 INVITED_SECONDS = 60.0
@@ -59,23 +61,44 @@ class Reconciler:
         self._people: dict[int, tuple[Person, datetime]] = {}
         self._missed: set[int] = set()  # rooms
         self._due = False  # the heads are to be compared
+        self._some: set[int] = set()  # those of these rooms are
+        self._entered: dict[int, None] = {}  # accounts that have entered a room at another node
+        self._told = float("-inf")  # when other nodes were told last
         self._polled = float("-inf")
+        self._compared = float("-inf")  # when the heads were compared last
         self._next: IDelayedCall | None = None
         self._looking = False
         self._answered = True
         self._stopped = False
 
     def suspect(self, who: Person | None = None) -> None:
-        """The fate of a write is unknown. `who` sent it: their memberships and invitations are looked at, too."""
-        self._until = self._clock.seconds() + DOUBT_SECONDS
+        """The fate of a write is unknown. `who` sent it: their memberships and invitations are looked at, too. Other
+        nodes may hear rooms that nobody hears here, so that they look at theirs."""
         if who is not None:
             self._people.setdefault(who.id, (who, self._now()))
+        self.expect()
+        if self._clock.seconds() - self._told > TOLD_SECONDS:
+            self._told = self._clock.seconds()
+            self._registry.elsewhere.suspected()
+
+    def expect(self) -> None:
+        """Something may have been committed elsewhere, or be about to be, that nobody tells of."""
+        self._until = self._clock.seconds() + DOUBT_SECONDS
         self._soon()
 
-    def compare(self) -> None:
-        """Another node may have committed something that did not come: the heads are compared, once. However often
-        this is called, that happens no more often than ten times a second."""
-        self._due = True
+    def entered(self, account_id: int) -> None:
+        """An account with sessions here has entered a room at another node, of which they perhaps do not hear: its
+        memberships are compared, once, together with those of others."""
+        self._entered[account_id] = None
+        self._soon()
+
+    def compare(self, room_ids: Collection[int] | None = None) -> None:
+        """Another node may have committed something that did not come: the heads of these rooms, or of all, are
+        compared, once. However often this is called, that happens no more often than ten times a second."""
+        if room_ids is None:
+            self._due = True
+        else:
+            self._some.update(room_ids)
         self._soon()
 
     def missed(self, room_id: int) -> None:
@@ -83,13 +106,18 @@ class Reconciler:
         self._missed.add(room_id)
         self._soon()
 
+    @property
+    def _pressing(self) -> bool:
+        """Whether the next look is not only one of many."""
+        return bool(self._due or self._some or self._entered)
+
     def _soon(self) -> None:
         if self._stopped or self._looking:
             return
         wait = max(self._polled + COMPARE_SECONDS - self._clock.seconds(), 0)
         if self._next is None:
             self._next = self._clock.callLater(wait, self._poll)
-        elif self._due and self._next.getTime() > self._clock.seconds() + wait:
+        elif self._pressing and self._next.getTime() > self._clock.seconds() + wait:
             self._next.reset(wait)
 
     def stop(self) -> None:
@@ -113,18 +141,29 @@ class Reconciler:
         self._looking = False
         if self._stopped:
             return
-        if self._due:
+        if self._pressing:
             self._next = self._clock.callLater(COMPARE_SECONDS, self._poll)
         elif self._people or self._missed or self._clock.seconds() < self._until:
-            self._next = self._clock.callLater(POLL_SECONDS if self._answered else RETRY_SECONDS, self._poll)
+            wait = self._compared + POLL_SECONDS - self._clock.seconds() if self._answered else RETRY_SECONDS
+            self._next = self._clock.callLater(max(wait, 0), self._poll)
 
     async def _look(self) -> None:
+        now = self._clock.seconds()
+        doubtful = now < self._until
+        turn = (doubtful or bool(self._people)) and now - self._compared >= POLL_SECONDS
+        if self._entered and not (turn or self._due or self._some or self._missed):
+            await self._compare_entered()
+            return
+        self._compared = now
         due, self._due = self._due, False
+        some, self._some = self._some, set()
         try:
-            await self._compare_heads()
+            await self._compare_heads(None if due or doubtful or not some else some)
         except Unavailable:
-            self._due = due
+            self._due = self._due or due
+            self._some |= some
             raise
+        await self._compare_entered()
         for room_id in list(self._missed):
             await self._compare_members(room_id)
             self._missed.discard(room_id)
@@ -135,8 +174,19 @@ class Reconciler:
             if self._clock.seconds() >= self._until or not self._roster.sessions(account_id):
                 self._people.pop(account_id, None)
 
-    async def _compare_heads(self) -> None:
-        known = self._registry.heads()  # taken before the read, so that a lower one there was lost
+    async def _compare_entered(self) -> None:
+        entered, self._entered = self._entered, {}
+        try:
+            for account_id in list(entered):
+                for session in self._roster.sessions(account_id)[:1]:
+                    await self._compare_memberships(session.person)
+                del entered[account_id]
+        except Unavailable:
+            self._entered = entered | self._entered
+            raise
+
+    async def _compare_heads(self, some: Collection[int] | None) -> None:
+        known = self._registry.heads(some)  # taken before the read, so that a lower one there was lost
         if not known:
             return
         stored = await self._store.read(heads, list(known))

@@ -1,11 +1,27 @@
-"""Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides."""
+"""Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides. Of
+other nodes it knows what they say of their accounts; by itself there are none."""
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from chatserver.events import News
+from msgspec import Struct
+
+from chatserver.events import BOT, News
 from chatserver.session import Session
 from chatserver.stages import Stage
 from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
+
+if TYPE_CHECKING:
+    from chatserver.delivery.room import Room
+
+
+class Remote(Struct, frozen=True, gc=False):
+    """An account that is online at other nodes. `rooms`: the ids of those that it hears there."""
+
+    name: str
+    display: str
+    bot: bool
+    rooms: frozenset[int]
 
 
 class Away:
@@ -24,19 +40,27 @@ def _ignore(_: int) -> None:
 
 
 class Roster:
-    """An account is online while it has a session here that is not quiet. `mutes_changed` is called with an account
-    that was muted or unmuted in a room."""
+    """An account is online while it has a session that is not quiet, here or at another node.
+
+    `mutes_changed` is called with an account that was muted or unmuted in a room, and `changed` with one whose sessions
+    here, names, rooms or away text have changed. `room` finds a room that has subscribers here.
+    """
 
     def __init__(self) -> None:
         self.mutes_changed: Callable[[int], None] = _ignore
+        self.changed: Callable[[int], None] = _ignore
+        self.room: Callable[[int], Room | None] = _ignore
         self._sessions: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self._quiet: set[int] = set()  # those of these accounts that have quiet sessions only
         self._away: dict[int, Away] = {}
-        self._apart: dict[int, frozenset[int]] = {}  # by account: those it has blocked, or that have blocked it
+        self._apart: dict[int, frozenset[int]] = {}  # by account here: those it has blocked, or that have blocked it
+        self._remote: dict[int, Remote] = {}
+        self._remote_in: dict[int, dict[int, None]] = {}  # by room id, these accounts
+        self._counts: dict[int, int] = {}  # by account, how many sessions it has at other nodes, quiet ones included
 
     @property
     def accounts(self) -> int:
-        """How many are online."""
+        """How many are online here."""
         return len(self._sessions) - len(self._quiet)
 
     def add(self, session: Session, apart: frozenset[int] = NONE) -> None:
@@ -44,26 +68,33 @@ class Roster:
         self._sessions.setdefault(session.account_id, []).append(session)
         self._count(session.account_id)
         self._apart[session.account_id] = apart or NONE
+        self.changed(session.account_id)
 
     def remove(self, session: Session) -> None:
         sessions = self._sessions.get(session.account_id, [])
         if session in sessions:
             sessions.remove(session)
         if not sessions:
-            for known in (self._sessions, self._away, self._apart):
-                known.pop(session.account_id, None)
+            self._sessions.pop(session.account_id, None)
+            self._apart.pop(session.account_id, None)
         self._count(session.account_id)
+        self.changed(session.account_id)
 
     def _count(self, account_id: int) -> None:
-        """Notes whether an account is online."""
+        """Notes whether an account is online. Whoever is not is not away either."""
         sessions = self._sessions.get(account_id, ())
         if sessions and all(session.quiet for session in sessions):
             self._quiet.add(account_id)
-            self._away.pop(account_id, None)
         else:
             self._quiet.discard(account_id)
+        if not self.is_online(account_id):
+            self._away.pop(account_id, None)
 
     def is_online(self, account_id: int) -> bool:
+        return self.is_here(account_id) or account_id in self._remote
+
+    def is_here(self, account_id: int) -> bool:
+        """Whether an account is online by its sessions here."""
         return account_id in self._sessions and account_id not in self._quiet
 
     def has(self, session: Session) -> bool:
@@ -76,6 +107,47 @@ class Roster:
 
     def all_sessions(self) -> list[Session]:
         return [session for sessions in self._sessions.values() for session in sessions]
+
+    def account_ids(self) -> list[int]:
+        """The accounts that have sessions here."""
+        return list(self._sessions)
+
+    def called(self, account_id: int) -> tuple[str, str, bool]:
+        """The name and the display name of an account that is online, and whether it is a bot."""
+        for session in self._sessions.get(account_id, ()):
+            return session.name, session.display, session.kind == BOT
+        remote = self._remote.get(account_id)
+        return ("", "", False) if remote is None else (remote.name, remote.display, remote.bot)
+
+    # Other nodes
+
+    def remote(self, account_id: int) -> Remote | None:
+        """The account as it is at other nodes; None if it is online at none."""
+        return self._remote.get(account_id)
+
+    def sessions_elsewhere(self, account_id: int) -> int:
+        """How many sessions an account has at other nodes, quiet ones included."""
+        return self._counts.get(account_id, 0)
+
+    def set_remote(self, account_id: int, remote: Remote | None, sessions: int) -> None:
+        """What other nodes say of an account: that it is online there, and how many sessions it has there."""
+        before = self._remote.pop(account_id, None)
+        rooms = NONE if remote is None else remote.rooms
+        for room_id in NONE if before is None else before.rooms - rooms:
+            accounts = self._remote_in[room_id]
+            del accounts[account_id]
+            if not accounts:
+                del self._remote_in[room_id]
+        if remote is not None:
+            for room_id in rooms if before is None else rooms - before.rooms:
+                self._remote_in.setdefault(room_id, {})[account_id] = None
+            self._remote[account_id] = remote
+        if sessions:
+            self._counts[account_id] = sessions
+        else:
+            self._counts.pop(account_id, None)
+        if not self.is_online(account_id):
+            self._away.pop(account_id, None)
 
     # Away
 
@@ -101,7 +173,10 @@ class Roster:
             return ""
         others = self._sessions.get(account_id, ())
         rooms = [room for room in session.rooms.values() if room.facts.id not in away.muted_in]
-        return away.text if any(other in room for room in rooms for other in others) else ""
+        if any(other in room for room in rooms for other in others):
+            return away.text
+        remote = self._remote.get(account_id)
+        return away.text if remote is not None and any(room.facts.id in remote.rooms for room in rooms) else ""
 
     def set_away(self, account_id: int, text: str) -> bool:
         """Returns whether that changes anything."""
@@ -111,6 +186,7 @@ class Roster:
             self._away.setdefault(account_id, Away()).text = text
         else:
             del self._away[account_id]
+        self.changed(account_id)
         return True
 
     # Who sees whom
@@ -124,17 +200,44 @@ class Roster:
 
     def visible_to(self, account_id: int) -> frozenset[int]:
         """The accounts that are online as far as this one may know."""
-        return frozenset(self._sessions.keys() - self._quiet - self._apart.get(account_id, NONE))
+        here = self._sessions.keys() - self._quiet
+        if self._remote:
+            here |= self._remote.keys()
+        return frozenset(here - self._apart.get(account_id, NONE))
 
     def nearby(self, session: Session, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
-        """The sessions of others in the same rooms, but for those apart. Rooms with more subscribers than
-        `max_subscribers` do not count (0: all do), nor do the rooms `but`."""
+        """The sessions here of others in the same rooms, but for those apart. Rooms with more subscribers than
+        `max_subscribers`, at all nodes, do not count (0: all do), nor do the rooms `but`."""
+        return self._near(session.account_id, session.rooms.values(), max_subscribers, but)
+
+    def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
+        """The same of an account that is online, here or at other nodes."""
+        rooms: dict[int, Room] = {}
+        # A session whose token is for one room hears no other one.
+        for session in sorted(self._sessions.get(account_id, ()), key=lambda one: len(one.rooms))[-1:]:
+            rooms = {room.facts.id: room for room in session.rooms.values()}
+        remote = self._remote.get(account_id)
+        for room_id in NONE if remote is None else remote.rooms - rooms.keys():
+            room = self.room(room_id)
+            if room is not None:
+                rooms[room_id] = room
+        return self._near(account_id, rooms.values(), max_subscribers, but)
+
+    def _near(
+        self, account_id: int, rooms: Iterable["Room"], max_subscribers: int, but: frozenset[int]
+    ) -> set[Session]:
         near: set[Session] = set()
-        for room in session.rooms.values():
-            if (not max_subscribers or room.subscribers <= max_subscribers) and room.facts.id not in but:
+        for room in rooms:
+            if (not max_subscribers or self._hearers(room) <= max_subscribers) and room.facts.id not in but:
                 near.update(room)
-        hidden = self._apart.get(session.account_id, NONE) | {session.account_id}
-        return {other for other in near if other.account_id not in hidden}
+        hidden = self._apart.get(account_id)
+        if hidden is None:  # it has no session here: its blocks are known of those who are here
+            return {one for one in near if account_id not in self._apart.get(one.account_id, NONE)}
+        return {other for other in near if other.account_id not in hidden and other.account_id != account_id}
+
+    def _hearers(self, room: "Room") -> int:
+        """How many hear a room: sessions here, and accounts at other nodes."""
+        return room.subscribers + (len(self._remote_in.get(room.facts.id, NONE)) if self._remote_in else 0)
 
     def still_near(self, account_id: int, near: Iterable[int]) -> set[Session]:
         """The sessions of those of the accounts `near` that are not kept apart from this one, which may be gone."""
@@ -156,12 +259,19 @@ class Roster:
                     if len(near) == most:
                         return near, True
                     near[other.account_id] = other.name
+            for account_id in self._remote_in.get(room.facts.id, NONE):
+                if account_id not in hidden and account_id not in near:
+                    if len(near) == most:
+                        return near, True
+                    near[account_id] = self._remote[account_id].name
         return near, False
 
-    def names(self, sessions: Iterable[Session], viewer: Session) -> set[str]:
-        """The names of others among these sessions, as far as this viewer may know that they are online."""
+    def names(self, room: "Room", viewer: Session) -> set[str]:
+        """The names of others who hear a room, as far as this viewer may know that they are online."""
         hidden = self._apart.get(viewer.account_id, NONE) | {viewer.account_id}
-        return {other.name for other in sessions if other.account_id not in hidden}
+        names = {other.name for other in room if other.account_id not in hidden}
+        remote = self._remote_in.get(room.facts.id, NONE)
+        return names | {self._remote[account_id].name for account_id in remote if account_id not in hidden}
 
     def tell(self, sessions: Iterable[Session], item: News) -> None:
         """Sends news, rendered once for each dialect, door and screen. A session that takes nothing now is skipped: the

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Concatenate, Final, ParamSpec
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -9,16 +10,25 @@ from chatserver import commands as c
 from chatserver.answers import Done
 from chatserver.authentication import WRONG_PASSWORD, Authenticator
 from chatserver.config import Settings
+from chatserver.delivery.registry import Registry
 from chatserver.errors import Refused
+from chatserver.following import TO_BE_ERASED
 from chatserver.handlers.accounts import ERASED, change_password, forget, token
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_bot, forbid_guest
+from chatserver.handlers.shared import recorded
 from chatserver.prompts import Prompts
 from chatserver.roster import Roster
 from chatserver.session import Session
-from chatserver.store import accounts
+from chatserver.store import Connection, accounts, changes, erasure
 from chatserver.store.threads import Store
-from chatserver.turns import until
+from chatserver.turns import pause, until
+
+P = ParamSpec("P")
+
+ELSEWHERE_SECONDS: Final = 10.0
+"""Other nodes have so long to store what an account had sent before it is erased: longer than a lease lasts."""
+ASK_SECONDS: Final = 0.1
 
 
 class Sensitive:
@@ -31,6 +41,7 @@ class Sensitive:
         clock: IReactorTime,
         now: Callable[[], datetime],
         store: Store,
+        registry: Registry,
         roster: Roster,
         authenticator: Authenticator,
         prompts: Prompts,
@@ -40,6 +51,7 @@ class Sensitive:
         self._now = now
         self._limits = settings.limits
         self._store = store
+        self._registry = registry
         self._roster = roster
         self._authenticator = authenticator
         self._prompts = prompts
@@ -56,7 +68,7 @@ class Sensitive:
         # If it is the new one, this is a retry: it was changed, and the answer was lost.
         hash = await self._authenticator.hash(session, command.new) if which == 1 else None
         ask = Ask(session.person, self._now())
-        return await self._store.write(change_password, ask, hash, others=command.others)
+        return await self._write(change_password, ask, hash, others=command.others)
 
     async def token(self, session: Session, command: c.Token) -> Outcome:
         """The `token` command. Raises Refused where one is to be created and the password is wrong."""
@@ -74,7 +86,7 @@ class Sensitive:
             if not await self._authenticator.matching(session, command.password):
                 raise self._wrong(session)
         ask = Ask(session.person, self._now(), limits=self._limits)
-        return await self._store.write(token, ask, command)
+        return await self._write(token, ask, command)
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
@@ -91,8 +103,33 @@ class Sensitive:
         await until(
             self._clock, lambda: not any(other.waiting for other in others)
         )  # what they sent before is stored first, and erased too
-        ask = Ask(session.person, self._now())
-        return await self._store.write(forget, ask, messages=command.messages == "erase")
+        ask, messages = Ask(session.person, self._now()), command.messages == "erase"
+        if self._registry.elsewhere.origin:
+            await self._disable(ask, messages=messages)
+        return await self._write(forget, ask, messages=messages)
+
+    async def _disable(self, ask: Ask, *, messages: bool) -> None:
+        """Disables an account that is about to be erased, and waits until other nodes have ended its sessions and
+        stored what these had sent: that is erased, too. Nodes that are dead, or do not come to it, are not waited for.
+        """
+        origin = self._registry.elsewhere.origin
+        change = await self._store.write(erasure.begin, ask.who, ask.at, origin, messages=messages, detail=TO_BE_ERASED)
+        self._registry.doubt_logins(ask.who.id)
+        self._registry.elsewhere.changed()
+        begun = self._clock.seconds()
+        while self._clock.seconds() - begun < ELSEWHERE_SECONDS:
+            if not await self._store.read(changes.behind, change, origin):
+                break
+            await pause(self._clock, ASK_SECONDS)
+
+    async def _write(
+        self, work: Callable[Concatenate[Connection, Ask, P], Outcome], ask: Ask, *args: P.args, **kwargs: P.kwargs
+    ) -> Outcome:
+        """Does a command in a transaction, in which other nodes' part of it is noted, too."""
+        origin = self._registry.elsewhere.origin
+        if origin:
+            return await self._store.write(recorded, origin, work, ask, *args, **kwargs)
+        return await self._store.write(work, ask, *args, **kwargs)
 
     def _wrong(self, session: Session) -> Refused:
         return self._prompts.wrong(session, WRONG_PASSWORD)

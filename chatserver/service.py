@@ -16,14 +16,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.clock import Clock
-from chatserver.config import Settings
+from chatserver.config import Settings, named
+from chatserver.endpoint import split_reuseport
 from chatserver.errors import Unavailable
 from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
@@ -35,8 +36,9 @@ from chatserver.net.endpoints import explained, opening
 from chatserver.net.exposure import OVERHEARD, plain
 from chatserver.net.factory import ChatFactory
 from chatserver.net.parting import Parting
-from chatserver.net.ports import Adopting, Inherited, TlsInside, closed, shown
+from chatserver.net.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
 from chatserver.net.tls import ForwardSecret
+from chatserver.net.withdrawal import restore, withdraw
 from chatserver.operation.companion import Companion
 from chatserver.passwords import Hasher
 from chatserver.processor import Processors
@@ -155,8 +157,11 @@ class ChatService(Service):
             held = self._unless_stopped(lambda: self._lease.acquire_blocking(self._store.run))
             if held is not None:
                 raise CannotStart(str(held))
+            named(self._settings, self._lease.me.node)
             left_open = self._unless_stopped(
-                lambda: self._store.prepare(self._lease.me, server.default_rooms, self._now)
+                lambda: self._store.prepare(
+                    self._lease.me, server.default_rooms, self._now, together=self._cluster is not None
+                )
             )
         except Unavailable as problem:
             raise CannotStart(
@@ -195,10 +200,11 @@ class ChatService(Service):
         server = self._settings.server
         proxies = Listed(lambda: server.trusted_proxies)
         factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id, proxies)
-        adopting = Adopting(self._reactor, self._inherited)
+        plainly, shared = split_reuseport(endpoint_string)
+        adopting = Adopting(Sharing(self._reactor) if shared else self._reactor, self._inherited)
         try:
             reactor = ForwardSecret(TlsInside(adopting), endpoint_string, self._connections.identities)
-            listening = opening(reactor, completed(endpoint_string)).listen(factory)
+            listening = opening(reactor, completed(plainly)).listen(factory)
         except Exception as error:
             raise CannotStart(f"--listen {explained(endpoint_string or description, error)}", MISCONFIGURED) from None
         if adopting.problem:
@@ -255,7 +261,8 @@ class ChatService(Service):
         self._lease.start()
         self._upkeep.start()
         if self._cluster is not None:
-            self._cluster.start()
+            self._cluster.held = bool(self._inherited.taken)
+            self._cluster.start(self._store.left_behind)
         self._reconciler.suspect()  # a commit of the run before may still come
         self._sweep()
         self._serving = True
@@ -336,10 +343,11 @@ class ChatService(Service):
         await self._step("serving commands", self._processors.stop)
         await self._step("dismissing guests", self._guests.stop)
         parting = connections.parting = Parting(self._reactor)
-        last = last_retry(len(connections.open))
+        others = 0 if self._cluster is None else len(self._cluster.serving)
+        first, last = retries(len(connections.open), others)
 
         def say_goodbye(connection: Connection) -> None:
-            connection.hang_up("shutdown", RESTARTING, retry=random.randint(FIRST_RETRY_SECONDS, last))
+            connection.hang_up("shutdown", RESTARTING, retry=random.randint(first, last))
 
         self._with_each("saying goodbye", say_goodbye)
         if parting.unlogged:
@@ -359,12 +367,28 @@ class ChatService(Service):
             await self._step(f"ending {type(companion).__name__}", companion.stopped)
         self.log.info("Stopped.")
 
+    async def withdraw(self) -> None:
+        """Closes all ports without losing anybody, and goes on serving those who are there. Newcomers who come all the
+        same, over a Unix socket that systemd holds, are told to come again."""
+        self._close_for_newcomers()
+        ports, taken = self._ports, self._inherited.taken
+        self._ports = [port for port in ports if port in taken]
+        closing = [ensureDeferred(withdraw(self._reactor, port, held=port in taken)) for port in ports]
+        for _, problem in await DeferredList(closing, consumeErrors=True):
+            if isinstance(problem, Failure):
+                self.log.failure("A port could not be closed.", problem)
+        self._connections.withdrawn = True
+
     async def _close_ports(self) -> None:
+        self._close_for_newcomers()
+        for port in self._ports:
+            await self._step("opening a port for the next server", partial(restore, port))
+            await self._step("closing a port", partial(closed, port))
+
+    def _close_for_newcomers(self) -> None:
         self._ports_closed = True
         for listening in self._opening:
             listening.cancel()  # does nothing to those that are open
-        for port in self._ports:
-            await self._step("closing a port", partial(closed, port))
 
     async def _record_sessions(self) -> None:
         await self._session_log.flush()
@@ -454,10 +478,12 @@ def _exit_with(status: int) -> None:
     os._exit(status)
 
 
-def last_retry(connections: int) -> int:
-    """When the last of so many clients is to come back, in seconds. They are spread over the time before, so that they
-    do not all come at once."""
-    return FIRST_RETRY_SECONDS + max(3, math.ceil(connections / RETURNS_PER_SECOND))
+def retries(connections: int, others: int = 0) -> tuple[int, int]:
+    """When the first and the last of so many clients are to come back, in seconds. They are spread over the time
+    between, so that they do not all come at once. Where `others` serve, nobody has to wait for this server."""
+    if others:
+        return 0, max(2, math.ceil(connections / (RETURNS_PER_SECOND * others)))
+    return FIRST_RETRY_SECONDS, FIRST_RETRY_SECONDS + max(3, math.ceil(connections / RETURNS_PER_SECOND))
 
 
 def completed(description: str) -> str:

@@ -54,6 +54,7 @@ class Session:
         "link",
         "name",
         "named_at",
+        "proof",
         "pumping",
         "quiet",
         "replays",
@@ -83,6 +84,7 @@ class Session:
         self.limits: AccountLimits = AS_SET
         self.token_id = 0  # the token it logged in with, or 0
         self.certificate_id = 0  # likewise
+        self.proof = 0  # likewise of a password: see `store.changes.proof_of`
         self.scope: Scope | None = None  # what that token is good for
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
@@ -249,6 +251,9 @@ class Session:
         if isinstance(log, Log) and log.entries:
             view.marks.show(log.facts.id, log.entries, self.link.written)
             self.link.showed()
+            room = self.rooms.get(log.facts.label(self.account_id).lower())
+            if room is not None and log.entries[-1].seq > room.head:  # stored, but not published here yet
+                view.suppress(log.facts.id, [entry for entry in log.entries if entry.seq > room.head])
 
     def confirm(self) -> None:
         """The client has closed its side. If the last thing it did was to say something, its person is told that this

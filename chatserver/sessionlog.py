@@ -50,6 +50,10 @@ class SessionLog:
         """Whether nothing waits to be written."""
         return not self._changes and not self._marks and not self._writing
 
+    def unrecorded(self) -> frozenset[str] | None:
+        """The ids of the sessions of which something waits to be written; None: it is being written just now."""
+        return None if self._writing else frozenset(change.id for change in self._changes)
+
     def add(self, change: sessions.Change) -> None:
         if len(self._changes) >= MAX_WAITING:
             self.log.warn(

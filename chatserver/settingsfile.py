@@ -9,7 +9,7 @@ from typing import Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from chatserver.config import SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
+from chatserver.config import MAIN, NAME_CHARACTERS, SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
 from chatserver.errors import Refused
 from chatserver.wire.hygiene import room_name
 from chatserver.wire.websocket import normal_origin
@@ -20,7 +20,7 @@ MOST_BYTES: Final = 1 << 20
 _KEY: Final = re.compile(r" - at `\$\.(\w+)\.(\w+)`$")
 """How msgspec names a key in a table."""
 
-_BUS: Final = re.compile(r"postgres|valkey://(:[^@/]*@)?[^@/:]+:\d{1,5}(/\d+)?")
+_BUS: Final = re.compile(r"postgres|valkey://(:[^@/]*@)?[^@/:]+:(?P<port>\d{1,5})(/\d+)?")
 
 _AT_LEAST: Final = {
     "limits.max_line_bytes": 64, "limits.window": 1, "passwords.memory_kib": 8, "passwords.time_cost": 1,
@@ -41,8 +41,11 @@ def chosen(
     settings = load(Path(path) if path else None)
     server = settings.server
     database = database or os.environ.get("CHATSERVER_DATABASE") or server.database
+    node = os.environ.get("CHATSERVER_NODE") or server.node or ("" if settings.bus.url else MAIN)
+    if not _is_name(node):
+        raise ConfigProblem(f"CHATSERVER_NODE must be one line of at most {NAME_CHARACTERS} characters. Correct it.")
     server = msgspec.structs.replace(
-        server, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
+        server, node=node, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
     )
     if settings.bus.url and not server.database.startswith("postgresql"):
         raise ConfigProblem(
@@ -112,7 +115,9 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield "server.registration_code is missing. Add it."
     if not all(map(_is_room, server.default_rooms)):
         yield "server.default_rooms has a name that no room can have. Correct it."
-    if settings.bus.url and not _BUS.fullmatch(settings.bus.url):
+    if not _is_name(server.node):
+        yield f"server.node must have at most {NAME_CHARACTERS} characters. Correct it."
+    if settings.bus.url and not _is_bus(settings.bus.url):
         yield 'bus.url must be "postgres", valkey://HOST:PORT or "". Correct it.'
     yield from _wrong_networks("server.trusted_proxies", server.trusted_proxies)
     yield from _wrong_networks("limits.exempt", settings.limits.exempt)
@@ -123,6 +128,15 @@ def _problems(settings: Settings) -> Iterator[str]:
         )
     if any(origin != "*" and normal_origin(origin) is None for origin in server.origins):
         yield "server.origins contains an entry that is not an origin such as https://chat.example.org. Correct it."
+
+
+def _is_bus(url: str) -> bool:
+    found = _BUS.fullmatch(url)
+    return found is not None and int(found["port"] or 1) in range(1, 65536)
+
+
+def _is_name(node: str) -> bool:
+    return len(node) <= NAME_CHARACTERS and (node.isprintable() or not node)
 
 
 def _is_room(name: str) -> bool:

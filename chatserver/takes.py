@@ -159,7 +159,13 @@ class Takes:
         while spoken:
             one, *spoken = spoken
             refused = await self._store_says([one], patient=patient)
-            if refused is not None:
+            if not patient and one.session in self.aside.sessions:
+                # It waits for its room, and so does what was sent behind it.
+                behind = [other for other in spoken if other.session is one.session]
+                if behind:
+                    self.aside.add(one.draft.room_id, behind)
+                spoken = [other for other in spoken if other.session is not one.session]
+            elif refused is not None:
                 behind = [other for other in spoken if other.session is one.session and one.session.view is not None]
                 spoken = [other for other in spoken if other not in behind]
                 self._refuse_all([one, *behind], refused)

@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from chatserver import commands, settingsfile
+from chatserver.batcher import Batcher
 from chatserver.clock import Clock
 from chatserver.config import ConfigProblem, Log, Settings
 from chatserver.delivery.registry import Registry
@@ -20,7 +21,7 @@ from chatserver.events import GUEST, Entry, Person
 from chatserver.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
-from chatserver.handlers.outcome import Effect, Outcome
+from chatserver.handlers.outcome import Outcome
 from chatserver.handshake import Handshake
 from chatserver.lease import Lease
 from chatserver.marklog import MarkLog
@@ -42,12 +43,12 @@ from chatserver.reconcile import Reconciler
 from chatserver.removals import Removals
 from chatserver.roster import Roster
 from chatserver.searches import Searches
-from chatserver.service import ChatService
+from chatserver.service import ChatService, retries
 from chatserver.session import Session
 from chatserver.sessionlog import SessionLog
 from chatserver.store import Engine, entries, people, quotes, sessions
 from chatserver.store.database import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
-from chatserver.store.lease import Held, this_process
+from chatserver.store.lease import Held, awake_seconds, this_process
 from chatserver.store.moderation import NetworkBan
 from chatserver.store.threads import Store
 from chatserver.turns import turns
@@ -56,6 +57,9 @@ from chatserver.watch import Watch
 
 CATCH_UP_ENTRIES = 200
 CATCH_UP_CHARACTERS = 64 * 1024
+MOST_HOLES = 100
+"""Of so many rooms what was not announced is read in one statement: HOLE_ENTRIES of each, or more of a few."""
+HOLE_ENTRIES = 20
 SPARE_THREADS = 2
 
 
@@ -170,7 +174,7 @@ def wire(
     inherited: Inherited | None = None,
 ) -> ChatService:
     """Makes every part, and hands it what it uses."""
-    limits, pipeline, now = settings.limits, settings.pipeline, Clock()
+    limits, pipeline, now = settings.limits, settings.pipeline, Clock(seconds=awake_seconds)
     store = Store(
         engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds,
         settings.log.slow_seconds,
@@ -179,6 +183,15 @@ def wire(
     async def read_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return await store.read(entries.follow, room_id, seq, CATCH_UP_ENTRIES, CATCH_UP_CHARACTERS)
 
+    async def fill_pages(positions: list[tuple[int, int]]) -> list[tuple[list[Entry], bool]]:
+        each = max(CATCH_UP_ENTRIES // len(positions), HOLE_ENTRIES)
+        return await store.read(entries.follow_all, positions, each, CATCH_UP_CHARACTERS)
+
+    holes: Batcher[tuple[int, int], tuple[list[Entry], bool]] = Batcher(fill_pages, MOST_HOLES, turns(reactor))
+
+    async def fill_page(room_id: int, seq: int) -> tuple[list[Entry], bool]:
+        return await holes.ask((room_id, seq))
+
     async def quoted(who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
         return await store.read(quotes.quoted, who, room_id, page)
 
@@ -186,11 +199,21 @@ def wire(
 
     def rewound(room_id: int, head: int, last: int) -> None:
         connections.rewound(room_id, head, last)
+        forget()
+        registry.elsewhere.rewound()
+
+    def start_over() -> None:
+        connections.start_over(*REWOUND)
+        forget()
+
+    def forget() -> None:  # what was read of a database that was set back
+        lease.forget_beat()
+        watch.start_over()
 
     def missed(room_id: int) -> None:
         reconciler.missed(room_id)
 
-    registry = Registry(reactor, read_page, roster, rewound, missed=missed, quoted=quoted)
+    registry = Registry(reactor, read_page, roster, rewound, missed=missed, quoted=quoted, fill_page=fill_page)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewound)
 
     async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
@@ -211,19 +234,22 @@ def wire(
 
     def fenced() -> None:
         connections.start_over(*FENCED)
+        if cluster is not None:
+            cluster.restarted()
 
     def set_back(known: int, found: int) -> None:
-        connections.start_over(*REWOUND)
+        start_over()
+        if cluster is not None and cluster.outgoing.boot != lease.me.boot:
+            cluster.restarted()
+        registry.elsewhere.rewound()
 
     def lost(held: Held) -> None:
         service.fail(CannotStart(str(held)))
 
-    lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost)
+    follow = now.follow if settings.bus.url else None
+    lease = Lease(reactor, store, this_process(settings.server.node), fenced, set_back, lost, follow=follow)
 
-    def apply(effect: Effect) -> None:
-        processors.effects.apply(effect)
-
-    watch = Watch(reactor, store, registry, roster, now, set_bans, apply, reconciler.suspect)
+    watch = Watch(reactor, store, registry, roster, now, set_bans, reconciler.entered, session_log.unrecorded)
     upkeep = Upkeep(reactor, store, now, Removals(reactor, store, settings.retention))
     searches = Searches(search_count(settings))
 
@@ -264,6 +290,7 @@ def wire(
             presence.going(session)
         registry.remove(session)
         roster.remove(session)
+        watch.left(session)
         marks.ended(session)
         session_log.add(sessions.Closed(session.id, session.account_id, now(), reason))
         if session.kind == GUEST:
@@ -278,11 +305,14 @@ def wire(
     if settings.bus.url:
         from chatserver.cluster.buses import open_bus  # one node alone needs none of that
         from chatserver.cluster.cluster import Cluster
+        from chatserver.cluster.counts import counts_of
 
         cluster = Cluster(
-            reactor, open_bus(settings, reactor, engine), store, lambda: lease.me, registry, roster, reconciler, watch,
-            lambda: connections.start_over(*REWOUND), lambda: len(connections.open),
+            reactor, open_bus(settings, reactor, engine, lambda: lease.me.node), store, lambda: lease.me, registry,
+            roster, presence, marks, reconciler, watch, start_over,
+            lambda: len(connections.open), guests.not_admitted,
         )  # fmt: skip
+        cluster.counts = counts_of(reactor, cluster.outgoing, limits, connections)
     running = Running(
         reactor=reactor, settings=settings, store=store, registry=registry, roster=roster, hasher=hasher,
         processors=processors, lanes=lanes, connections=connections, lease=lease, logs=logs, now=now,
@@ -293,6 +323,12 @@ def wire(
         upkeep,
         new_id, now, companions(running), inherited, cluster,
     )  # fmt: skip
+    if cluster is not None:
+        from chatserver.cluster.drain import Drain
+
+        cluster.asked = Drain(
+            reactor, cluster, connections, store, lambda: lease.me, service.withdraw, retries
+        ).asked  # fmt: skip
     return service
 
 

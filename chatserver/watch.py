@@ -1,38 +1,67 @@
-"""Follows changes that other processes make in the database while the server runs: `chatctl` and other nodes."""
+"""Follows changes that other processes make in the database while the server runs: `chatctl` and other nodes.
 
-from collections.abc import Callable
+Each change is followed once. Ids are given out before the commit, so a lower one may come after a higher one, however
+many others are between them: an id that is left out is looked for until no transaction is left that may have it.
+"""
+
+from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import Final
 
+from msgspec import Struct
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.accountlimits import AS_SET
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable, banned_text
-from chatserver.events import Person
-from chatserver.handlers.outcome import Effect
-from chatserver.handlers.shared import decoded
+from chatserver.errors import Unavailable
+from chatserver.following import Following
 from chatserver.outage import Outage
 from chatserver.roster import Roster
-from chatserver.store import account_limits, changes, moderation
+from chatserver.session import Session
+from chatserver.store import changes, moderation
 from chatserver.store.threads import Store
+from chatserver.store.transactions import Conflict
+from chatserver.turns import pause
 
 POLL_SECONDS = 0.5
 """Whoever posts through SQL (`chat_v1.post`) is promised that others see it within a second."""
-LOOK_BACK = 100
-"""Changes: each poll looks so far behind the last one seen, since a change with a lower id may commit later."""
+HURRY_SECONDS = 0.1
+"""However often other nodes say that there is something new, two polls are so far apart."""
+LOOK_BACK = 1_000
+"""Changes before the start that may still be about to commit."""
+MOST_MISSING: Final = 10_000
+"""So many ids are looked for at most; then the lowest ones are given up."""
+DRAWN_SECONDS: Final = 0.2
+"""A transaction that has an id for a change writes the change at once: so long afterwards it has a number of its own
+for certain."""
+MISSING_SECONDS: Final = 75.0
+"""And by then it has ended (see `reconcile.DOUBT_SECONDS`), whatever other transactions there are on the server."""
+PRUNE_SECONDS: Final = 600.0
+PAUSE_SECONDS: Final = 0.05
+"""Between two steps of that, for others."""
 
 
-def _ignore(_: object) -> None:
+def _ignore(_: int) -> None:
     pass
+
+
+def _none() -> frozenset[str]:
+    return frozenset()
+
+
+class Missing(Struct):
+    """An id that was left out: since when, by the reactor's clock, and the number of a transaction that began later
+    than the one which may have it; 0: that is not known yet."""
+
+    since: float
+    until: int = 0
 
 
 class Watch:
     """Reads the table `change` twice a second. `banned` is called with the banned networks whenever they change;
-    `apply` with what follows from a command that was given at another node; `entered` with an account with sessions
-    here that has entered a room there."""
+    `entered`, `unrecorded`: see `Following`."""
 
     log = Logger()
 
@@ -44,22 +73,23 @@ class Watch:
         roster: Roster,
         now: Callable[[], datetime],
         banned: Callable[[list[moderation.NetworkBan]], None],
-        apply: Callable[[Effect], None] = _ignore,
-        entered: Callable[[Person], None] = _ignore,
+        entered: Callable[[int], None] = _ignore,
+        unrecorded: Callable[[], Collection[str] | None] = _none,
     ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
-        self._roster = roster
         self._now = now
         self._banned = banned
-        self._apply = apply
-        self._entered = entered
+        self._following = Following(store, registry, roster, self._reload_bans, entered, unrecorded)
         self._last: int | None = None
-        self._seen: set[int] = set()
+        self._missing: dict[int, Missing] = {}  # in ascending order
+        self._unapplied: dict[int, changes.Change] = {}
         self._next: IDelayedCall | None = None
         self._running = False
         self._hurried = False
+        self._begun = float("-inf")  # when the last poll began
+        self._pruned = clock.seconds()
         self._bans_due = False  # they could not be read
         self._outage = Outage(clock.seconds)
 
@@ -77,10 +107,30 @@ class Watch:
 
     def hurry(self) -> None:
         """There is something new, as another node says."""
-        if self._next is not None:
-            self._next.reset(0)
-        else:
+        if self._next is None:
             self._hurried = True  # the poll that is under way may have been too early
+        else:
+            wait = max(self._begun + HURRY_SECONDS - self._clock.seconds(), 0)
+            if self._next.getTime() > self._clock.seconds() + wait:
+                self._next.reset(wait)
+
+    def start_over(self) -> None:
+        """The database was set back, and all connections end: changes are followed from the present one on."""
+        self._last = None
+        self._missing.clear()
+        self._unapplied.clear()
+        self.reload_bans()
+
+    def left(self, session: Session) -> None:
+        """A session has left. What it had sent may still be stored."""
+        self._following.left(session)
+
+    @property
+    def applied(self) -> int:
+        """Every change up to this id is applied here, and what sessions that ended by it had sent is stored."""
+        first = [*self._unapplied, *(next(iter(self._missing), None),), self._following.unfinished()]
+        known = [id for id in first if id is not None]
+        return min(known) - 1 if known else self._last or 0
 
     def reload_bans(self) -> None:
         """Reads which addresses are banned. If that fails, each poll tries again."""
@@ -93,12 +143,14 @@ class Watch:
 
     def _poll(self) -> None:
         self._next = None
+        self._begun = self._clock.seconds()
         ensureDeferred(self._look()).addErrback(self._failed).addCallback(self._again)
 
     def _again(self, _: object) -> None:
         if self._running:
-            self._next = self._clock.callLater(0 if self._hurried else POLL_SECONDS, self._poll)
-            self._hurried = False
+            hurried, self._hurried = self._hurried, False
+            wait = max(self._begun + HURRY_SECONDS - self._clock.seconds(), 0) if hurried else POLL_SECONDS
+            self._next = self._clock.callLater(wait, self._poll)
 
     def _failed(self, failure: Failure) -> None:
         # The store has logged that it does not answer; anything else is likely to fail again in a second.
@@ -109,71 +161,61 @@ class Watch:
         if self._bans_due:
             await self._reload_bans()
         if self._last is None:
-            self._last = await self._store.read(changes.newest)
-            before = await self._store.read(changes.since, self._last - LOOK_BACK)
-            self._seen = {change.id for change in before if change.id <= self._last}  # a newer one has come in between
-            return
-        found = await self._store.read(changes.since, self._last - LOOK_BACK)
-        for change in found:
-            if change.id not in self._seen:
-                try:
-                    if change.origin is None or change.origin != self._registry.elsewhere.origin:
-                        await self._follow(change)
-                except Unavailable:
-                    raise
-                except Exception:
-                    self._failed(Failure())  # the next polls try again; the changes after it do not wait for it
-                else:
-                    self._seen.add(change.id)
+            last = await self._store.read(changes.newest)
+            before = await self._store.read(changes.look, last - LOOK_BACK)
+            self._last = last
+            self._take(before, max(last - LOOK_BACK, 0))
+            # Those up to `last` are known to whoever logs in.
+            self._unapplied = {id: change for id, change in self._unapplied.items() if id > last}
+        else:
+            last = self._last
+            look = await self._store.read(changes.look, last, list(self._missing))
+            if self._last != last:  # it starts over
+                return
+            self._take(look, last)
+        await self._apply()
+        if self._registry.elsewhere.origin and self._clock.seconds() - self._pruned > PRUNE_SECONDS:
+            self._pruned = self._clock.seconds()
+            ensureDeferred(self._prune()).addErrback(self._failed)
+
+    def _take(self, look: changes.Look, last: int) -> None:
+        """Notes what has come, and what is missing behind `last`, the last id known before."""
+        found = {change.id: change for change in look.changes}
+        now = self._clock.seconds()
+        for id in list(self._missing):
+            missing = self._missing[id]
+            if id in found or 0 < missing.until <= look.oldest or now - missing.since > MISSING_SECONDS:
+                del self._missing[id]
+            elif not missing.until and now - missing.since >= DRAWN_SECONDS:
+                missing.until = look.next
+        newest = max(found, default=last)
+        if look.next and newest > last:
+            for id in range(max(last + 1, newest - MOST_MISSING), newest):
+                if id not in found:
+                    self._missing[id] = Missing(now)
+            while len(self._missing) > MOST_MISSING:
+                del self._missing[next(iter(self._missing))]
+        self._unapplied.update(found)
+        self._last = max(newest, self._last or 0)
+
+    async def _apply(self) -> None:
+        for id, change in sorted(self._unapplied.items()):
+            try:
+                if change.origin is None or change.origin != self._registry.elsewhere.origin:
+                    await self._following.follow(change)
+            except Unavailable:
+                raise
+            except Exception:
+                self._failed(Failure())  # the next polls try again; the changes after it do not wait for it
+            else:
+                self._unapplied.pop(id, None)
         if self._outage.worked():
             self.log.info("Changes from the database are applied again.")
-        self._last = max([self._last, *(change.id for change in found)])
-        self._seen = {id for id in self._seen if id > self._last - LOOK_BACK}
 
-    @property
-    def applied(self) -> int:
-        """The id of the last change that was read; those before it may have come later, or failed, and are tried
-        again."""
-        return self._last or 0
-
-    async def _follow(self, change: changes.Change) -> None:
-        subject = change.subject
-        self._registry.doubt_logins()
-        match change.kind:
-            case "membership":
-                for session in self._roster.sessions(subject)[:1]:
-                    self._entered(session.person)
-            case "effect" if change.detail:
-                effect = decoded(change.detail)
-                if effect is not None:
-                    self._apply(effect)
-            case "room":
-                room = self._registry.room(subject)
-                if room is not None:
-                    self._registry.doubt(room, told=True)
-            case "bans":
-                await self._reload_bans()
-            case "token":
-                for session in self._roster.all_sessions():
-                    if session.token_id == subject:
-                        session.link.hang_up("token-revoked", "The token that you logged in with was revoked.")
-            case "certificate":
-                for session in self._roster.all_sessions():
-                    if session.certificate_id == subject:
-                        session.link.hang_up(
-                            "certificate-removed",
-                            "The certificate that you logged in with was removed.",
-                        )
-            case "account" if self._roster.sessions(subject):
-                (account,) = await self._store.read(changes.accounts, [(subject, 0)])
-                limits = (await self._store.read(account_limits.find, [subject])).get(subject, AS_SET)
-                for session in self._roster.sessions(subject):
-                    named_at = account.named_at
-                    if named_at is not None and session.named_at != named_at and not account.gone:
-                        display = account.display or ""
-                        self._registry.renamed(subject, session.name, account.name, display, named_at)
-                    session.kind, session.limits = account.kind, limits
-                    if account.ban is not None:
-                        session.link.hang_up("banned", banned_text(account.ban))
-                    elif account.gone:
-                        session.link.hang_up("disabled", "The operators of this server disabled your account.")
+    async def _prune(self) -> None:
+        """Deletes old changes, since nodes that work together are never all restarted."""
+        try:
+            while self._running and await self._store.write(changes.prune_some):
+                await pause(self._clock, PAUSE_SECONDS)
+        except Conflict:
+            pass  # another node is at it

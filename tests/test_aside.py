@@ -1,9 +1,15 @@
 """Messages that wait for a room which another transaction holds."""
 
+from pathlib import Path
+from typing import Any
+
 from twisted.internet.defer import Deferred
 
 from chatserver.aside import MOST_ROOMS, Aside
 from chatserver.session import Session
+from chatserver.store import messages
+from chatserver.store.transactions import Conflict, Locked
+from tests.support.hall import Hall
 
 
 class Said:
@@ -80,3 +86,78 @@ def test_places() -> None:
     assert not desk.aside.has_place(MOST_ROOMS)
     desk.answered()
     assert desk.aside.has_place(MOST_ROOMS)
+
+
+def test_a_conflict_and_a_lock(tmp_path: Path) -> None:
+    """Messages that conflict are stored one by one. If one of them has to wait for its room, so do those behind it,
+    which may conflict there, too: the sender gets all answers in order."""
+    hall = Hall(tmp_path)
+    ana = hall.program("ana").post("create", room="books").post("create", room="other")
+    write, read, free = hall.inline.write, hall.inline.read, Deferred[None]()
+
+    async def append(work: Any, drafts: Any, at: Any) -> Any:
+        if len(drafts) > 1:
+            raise Conflict
+        if drafts[0].text == "held":
+            raise Locked
+        return await write(work, drafts, at)
+
+    async def waits(work: Any, drafts: Any, at: Any) -> Any:
+        await free
+        if len(drafts) > 1:
+            raise Conflict
+        return await write(work, drafts, at)
+
+    async def reads(work: Any, *args: Any) -> Any:
+        return args[0] if work is messages.locked else await read(work, *args)
+
+    hall.inline.append, hall.inline.write, hall.inline.read = append, waits, reads  # type: ignore[method-assign]
+    words = {"first": "other", "held": "general", "second": "books", "third": "books", "fourth": "other"}
+    lines = [f'{{"cmd":"say","room":"{room}","text":"{text}","tag":"{text}"}}\n' for text, room in words.items()]
+    ana.send("".join(lines).encode()).post("ping", tag="ping")
+    assert [answer.get("tag") for answer in ana.answers[3:]] == ["first"]
+    free.callback(None)
+    hall.settle()
+    assert [answer.get("tag") for answer in ana.answers[3:]] == [*words, "ping"]
+    hall.close()
+
+
+def test_served_before_the_take_is_over(tmp_path: Path) -> None:
+    """Who is served here goes on, even if others of the same take are not served yet; and when these are, nothing that
+    was asked meanwhile is overtaken."""
+    hall = Hall(tmp_path)
+    ana, bob, cai = hall.program("ana"), hall.program("bob").post("create", room="other"), hall.program("cai")
+    general = next(room.facts.id for room in hall.registry.rooms if room.facts.name == "general")
+    write, read = hall.inline.write, hall.inline.read
+    first, slow, found = Deferred[None](), Deferred[None](), Deferred[None]()
+
+    async def append(work: Any, drafts: Any, at: Any) -> Any:
+        if any(draft.text == "held" for draft in drafts):
+            raise Locked
+        await (first if drafts[0].text == "first" else slow)
+        return await write(work, drafts, at)
+
+    async def reads(work: Any, *args: Any) -> Any:
+        if work is messages.locked:
+            return {general}
+        if work is not messages.append:
+            await found
+        return await read(work, *args)
+
+    hall.inline.append, hall.inline.read = append, reads  # type: ignore[method-assign]
+    cai.say("first")
+    ana.say("held", tag=1)
+    bob.say("slow", "other", tag=1)
+    first.callback(None)  # until then the other two had to wait: now they are served together
+    hall.settle()
+    assert (ana.answers[-1].get("tag"), bob.answers[-1].get("tag")) == (1, None)
+    ana.post("rooms", tag=2)
+    slow.callback(None)
+    hall.settle()
+    assert bob.answers[-1].get("tag") == 1
+    ana.post("ping", tag=3)
+    found.callback(None)
+    hall.settle()
+    assert [answer.get("tag") for answer in ana.answers[1:]] == [1, 2, 3]
+    assert not hall.processors.takes.aside.taken
+    hall.close()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from chaos.checks import compare
-from chaos.clients import Reader, Stage, Writer
+from chaos.clients import Mover, Reader, Stage, Writer
 from chaos.database import Row
 from chaos.log import Broken, Log, Seen
-from chaos.relay import Relay
+from chaos.relay import Messages, Relay
 from chaos.run import Plan, run
 from chaos.screen import Screen
 
@@ -31,10 +31,22 @@ def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "lost 0, doubled 0, holes 0" in printed
 
 
+@pytest.mark.slow
+def test_a_short_run_with_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    """A node is killed, and frames are lost, while its clients go on at others."""
+    only = ("kill", "frames")
+    held = run(Plan("postgres", "1", kills=2, minutes=1.0, pace=10.0, only=only, deaf_seconds=10.0, nodes=2))
+    printed = capsys.readouterr().out
+    assert held, printed
+    assert "kill -9 of node-" in printed
+    assert "2 nodes: 2 kills" in printed
+
+
 def test_how_to_run_it_again() -> None:
     """The command names everything that was not the default."""
     plan = Plan("postgres", "7", kills=30, only=("kill", "cut"))
     assert plan.command() == 'make chaos DATABASE=postgres SEED=7 KILLS=30 MINUTES=10 ARGS="--only kill,cut"'
+    assert " NODES=3" in plan._replace(nodes=3).command()
 
 
 ROWS = [
@@ -99,6 +111,32 @@ def test_the_order_of_a_log() -> None:
     log.reopen()  # it has left
     log.add(entry(9))
     assert [seen.seq for seen in log.entries] == [5, 6, 9]
+
+
+def test_outside() -> None:
+    """Who was kicked is sent nothing more of the room until they are in it again."""
+    max = Mover(Stage({}, 1.0), "max", "", [], lobby="lobby")
+
+    def sent(seq: int, kind: str, name: str) -> None:
+        max._take({"event": kind, "room": "lobby", "seq": seq, "name": name})
+
+    sent(1, "joined", "max")
+    sent(2, "kicked", "max")
+    with pytest.raises(Broken, match="max is out of lobby since"):
+        sent(3, "joined", "ana")
+    sent(3, "joined", "max")
+    sent(4, "joined", "bob")
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_lost_frames(piece: int) -> None:
+    """Notifications are taken out of what PostgreSQL sends, in whatever pieces it comes, and nothing else is."""
+    lost = iter([True, False, True])
+    messages = Messages(lambda: next(lost))
+    sent = [b"T\0\0\0\x051", b"A\0\0\0\x0622", b"D\0\0\0\x07333", b"A\0\0\0\x04", b"A\0\0\0\x0655", b"Z\0\0\0\x056"]
+    data = b"".join(sent)
+    passed = [messages.pass_on(data[at : at + piece]) for at in range(0, len(data), piece)]
+    assert b"".join(passed) == b"".join((sent[0], sent[2], sent[3], sent[5]))
 
 
 @pytest.mark.parametrize(("loss", "answer"), [(0.0, b"done"), (1.0, b"")])

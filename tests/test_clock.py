@@ -86,6 +86,77 @@ def test_a_new_start() -> None:
     assert host.after(0) == HOUR + seconds(5)
 
 
+class Database:
+    """Its clock, as a host sees it that asks: the answer takes a while."""
+
+    def __init__(self, host: Host, ahead: timedelta) -> None:
+        self.host = host
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        return START + self.ahead + timedelta(seconds=self.host.reactor.seconds())
+
+    def ask(self, there: float = 0, back: float = 0) -> None:
+        asked = self.host.reactor.seconds()
+        self.host.reactor.advance(there)
+        found = self.now()
+        self.host.reactor.advance(back)
+        self.host.clock.follow(found, asked, self.host.reactor.seconds())
+
+    @property
+    def wrong(self) -> float:
+        """By how many seconds the host's time is ahead of this clock."""
+        return (self.host.clock() - self.now()).total_seconds()
+
+
+def test_the_database_s_clock() -> None:
+    """A node whose wall clock is a minute off has the database's time from its first reading on. Steps of its own wall
+    clock change nothing."""
+    host = Host()
+    database = Database(host, -timedelta(minutes=1))
+    host.clock.ask(database.now)
+    assert database.wrong == 0
+    for step in (-HOUR, HOUR, 3 * HOUR):
+        host.stepped = step
+        host.reactor.advance(10)
+        assert database.wrong == 0
+        database.ask()
+        assert database.wrong == 0
+
+
+def test_the_best_reading() -> None:
+    """The time is wrong by at most half of the round trip of the best reading; a slow answer later does no harm. Where
+    clocks drift apart, later readings correct that."""
+    host = Host()
+    database = Database(host, timedelta(minutes=1))
+    database.ask(there=0.010)
+    assert abs(database.wrong) <= 0.006
+    database.ask(there=2)
+    assert abs(database.wrong) <= 0.006
+    database.ask(there=0.001, back=0.003)
+    assert abs(database.wrong) <= 0.003
+    for _ in range(1000):
+        host.reactor.advance(1)
+        database.ahead += timedelta(microseconds=50)
+        database.ask(there=0.002)
+    assert abs(database.wrong) <= 0.010
+
+
+def test_the_database_s_clock_is_stepped() -> None:
+    """A step forward is followed at once. After a step back (another database, perhaps) time goes on at half speed."""
+    host = Host()
+    database = Database(host, timedelta())
+    database.ask(back=0.002)
+    database.ahead = HOUR
+    database.ask(back=0.5)
+    assert abs(database.wrong) <= 0.251
+    before = host.after(0)
+    database.ahead = timedelta()
+    database.ask(back=0.5)
+    assert host.after(0) == before + seconds(0.25)
+    assert host.after(10) == before + seconds(5.25)
+
+
 @given(st.lists(st.tuples(st.floats(-3600, 3600), st.floats(0, 100)), max_size=30))
 def test_it_never_goes_backwards(steps: list[tuple[float, float]]) -> None:
     """Whatever the wall clock does, the time is never before the one returned last, nor before the wall clock's."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings
-from chatserver.settingsfile import MOST_BYTES, load
+from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings, adopt, named
+from chatserver.settingsfile import MOST_BYTES, chosen, load
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:
@@ -107,3 +107,31 @@ def test_limits_that_follow(tmp_path: Path) -> None:
     for following in FOLLOWING.values():
         for name in following:
             assert getattr(off.limits, name) == (3 if name == "guests_per_address" else 0)
+
+
+def test_the_name_of_a_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment comes before the file. Without either it is `main`, and with a bus the node takes one when it
+    starts; a reload does not take that for a change."""
+    monkeypatch.delenv("CHATSERVER_NODE", raising=False)
+    path, database = tmp_path / "chat.toml", "postgresql+psycopg2:///chat"
+
+    def name(text: str) -> str:
+        path.write_text(text)
+        return chosen(str(path), database).server.node
+
+    bus = "[bus]\nurl = 'postgres'\n"
+    assert [name(""), name(bus), name(f"{bus}[server]\nnode = 'a'\n")] == ["main", "", "a"]
+    settings = chosen(str(path), database)
+    path.write_text(bus)
+    assert adopt(settings, chosen(str(path), database)) == ([], [])
+    named(settings, "host-2")
+    assert adopt(settings, chosen(str(path), database)) == ([], [])
+    monkeypatch.setenv("CHATSERVER_NODE", "b")
+    assert [name(""), name("[server]\nnode = 'a'\n"), name(bus)] == ["b", "b", "b"]
+    assert adopt(settings, chosen(str(path), database)) == ([], ["server.node"])
+    for wrong in ("b" * 65, "b\nc"):
+        monkeypatch.setenv("CHATSERVER_NODE", wrong)
+        with pytest.raises(ConfigProblem, match="CHATSERVER_NODE must be one line"):
+            name("")
+    with pytest.raises(ConfigProblem, match=r"server\.node must have at most 64 characters"):
+        name(f"[server]\nnode = '{'a' * 65}'\n")

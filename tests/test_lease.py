@@ -1,5 +1,6 @@
 """Keeping the lease, on clocks that stand still and before a database of one row."""
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,17 @@ from twisted.internet.task import Clock
 
 from chatserver.errors import Unavailable
 from chatserver.lease import RELEASE_SECONDS, Lease
-from chatserver.store.lease import BEAT_SECONDS, LAPSE_SECONDS, Beat, Claim, Held, heartbeat, release, this_process
+from chatserver.store.lease import (
+    BEAT_SECONDS,
+    KEPT,
+    LAPSE_SECONDS,
+    Beat,
+    Claim,
+    Held,
+    heartbeat,
+    release,
+    this_process,
+)
 from tests.store.conftest import AT
 from tests.support.memory import logged_failures, outcome
 
@@ -19,7 +30,7 @@ HELD = Held("main", "elsewhere", 7, AT, alive=True, one_file=False)
 class Host:
     """A process with a lease, and the row of its node: whose boot it has, and its beat."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str = "main") -> None:
         self.clock = Clock()
         self.boot = ""
         self.beat = 6
@@ -28,15 +39,17 @@ class Host:
         self.holder: Held | None = None  # who has the lease, if it is another process
         self.told: list[object] = []
         self.asleep = 0.0
+        self.times: list[tuple[object, float, float]] = []  # the database's, and when it was asked and answered
         store: Any = self
         self.lease = Lease(
             self.clock,
             store,
-            this_process("main"),
+            this_process(node),
             lambda: self.told.append("fenced"),
             lambda known, found: self.told.append((known, found)),
             self.told.append,
             lambda: self.clock.seconds() + self.asleep,
+            lambda *reading: self.times.append(reading),
         )
 
     async def write(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -53,7 +66,7 @@ class Host:
         ours = me.boot == self.boot
         if work is heartbeat:
             self.beat += ours
-            return Beat(self.beat, ours)
+            return Beat(self.beat, ours, AT)
         assert work is release
         if ours:
             self.boot = ""
@@ -97,6 +110,27 @@ def test_a_lease_that_is_held() -> None:
     answers: list[Any] = [HELD]
     assert host.lease.acquire_blocking(lambda claim: answers.pop()) == HELD
     assert not host.lease.check()
+
+
+def test_a_node_without_a_name() -> None:
+    """It takes the first name of its host that no living process has: it does not wait for one that the kernel knows to
+    be running, and waits for others until they show that they live."""
+    host = Host("")
+    here, elsewhere, alive = (
+        Held("x", "h", 7, AT, alive=alive, one_file=False, here=here)
+        for alive, here in ((False, True), (False, False), (True, False))
+    )
+    answers: list[Any] = [here, elsewhere, alive, 1]
+    asked: list[str] = []
+
+    def run(claim: Claim) -> Any:
+        asked.append(claim._me.node)
+        return answers.pop(0)
+
+    assert host.lease.acquire_blocking(run) is None
+    name = socket.gethostname()
+    assert asked == [name, f"{name}-2", f"{name}-2", f"{name}-3"]
+    assert host.lease.me.node == f"{name}-3"
 
 
 def test_a_process_that_was_stopped(host: Host) -> None:
@@ -164,6 +198,19 @@ def test_the_lease_of_another_process_that_has_gone(host: Host) -> None:
     assert host.boot == host.lease.me.boot
 
 
+def test_a_row_that_was_removed_meanwhile(host: Host) -> None:
+    """A process that was cut off for so long that others have removed its row was not set back: it starts anew."""
+    host.run(3)
+    host.away = True
+    host.run(2)
+    host.clock.rightNow += KEPT.total_seconds()
+    host.away, host.boot, host.beat = False, "", 0
+    assert host.lease._answered is not None
+    host.lease._ran = host.clock.seconds()  # it has run all the time
+    host.run(BEAT_SECONDS + 1)
+    assert host.told == ["fenced"]
+
+
 def test_acquiring_anew_during_an_outage(host: Host) -> None:
     """It is tried each second until the database answers; meanwhile nothing is served."""
     host.away = True
@@ -218,3 +265,12 @@ def test_stopping_while_the_database_is_away(host: Host) -> None:
         other.away = True
         assert outcome(other.lease.stop()) is None
     assert (over, failures) == ([None], [])
+
+
+def test_the_time_of_the_database(host: Host) -> None:
+    """Each heartbeat brings the database's time, and says how long the answer took."""
+    host.run(1)
+    host.hanging = Deferred()
+    host.run(1.5)
+    host.hanging.callback(None)
+    assert host.times == [(AT, 1.0, 1.0), (AT, 2.0, 2.5)]

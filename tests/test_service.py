@@ -32,7 +32,7 @@ from chatserver.service import (
     SWEEP_SECONDS,
     ChatService,
     completed,
-    last_retry,
+    retries,
 )
 from chatserver.store.database import DatabaseProblem
 from chatserver.turns import POLL_SECONDS
@@ -183,7 +183,7 @@ class Town:
         self.store.run = None
         self.held: Exception | None = None
         lease = journal.part("lease", "start", "stop")
-        lease.me = "one"
+        lease.me = SimpleNamespace(node="one")
         lease.acquire_blocking = lambda run: self.held
         guests = journal.part("guests", "stop")
         guests.idle = True
@@ -206,8 +206,9 @@ class Town:
         )
         self.stopped: list[object] = []
 
-    def _prepare(self, node: str, rooms: list[str], clock: Clock) -> int:
-        self.journal.add(f"store prepare {node} {rooms} {clock():%H:%M}")
+    def _prepare(self, me: Any, rooms: list[str], clock: Clock, *, together: bool) -> int:
+        assert not together
+        self.journal.add(f"store prepare {me.node} {rooms} {clock():%H:%M}")
         if isinstance(self.left_open, Exception):
             raise self.left_open
         return self.left_open
@@ -489,7 +490,7 @@ def test_a_signal_while_the_database_is_prepared(town: Town, handlers: Handlers)
     """The server does not wait for the database: it opens no port, starts nothing, and stops once the reactor runs."""
     answered = threading.Event()
 
-    def prepare(*_: object) -> int:
+    def prepare(*_: object, **__: object) -> int:
         town.journal.add("store prepare")
         handlers[signal.SIGTERM](signal.SIGTERM, None)
         answered.wait(30)
@@ -707,5 +708,5 @@ def test_clients_do_not_all_come_back_at_once(town: Town) -> None:
     people = [town.peer() for _ in range(3000)]
     town.stop()
     assert {one.retry for one in people} == set(range(2, 9))
-    assert last_retry(10) == 5
-    assert last_retry(10_000) == 22
+    assert retries(10) == (2, 5)
+    assert retries(10_000) == (2, 22)

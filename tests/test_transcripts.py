@@ -1,6 +1,7 @@
 """The transcripts, from which the documentation takes its examples, match what the server sends."""
 
 import signal
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,16 @@ SETTINGS = {
     "passwords": {"memory_kib": "8", "time_cost": "1"},
     "limits": {"presence_seconds": "60"},  # so that nobody is reported as offline in the middle of a conversation
 }
+BUS = '[bus]\nurl = "postgres"\n'
 ELSEWHERE = {
     ErrorWord.TLS_REQUIRED: "tests/test_plaintext.py, since it is never said to clients on the same host",
     ErrorWord.UNAVAILABLE: "tests/process/test_outages.py",
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
 """Error words that are in no transcript, and why or where they are tested."""
+AT_ONE_NODE = {"crowded"}
+"""Nodes tell each other once a second how many connections an address has: who connects to the next one meanwhile is
+let in."""
 
 NEWS = ("presence", "invited", "read", "live", "notice", "closing")
 
@@ -51,9 +56,28 @@ def test_transcript_on_postgres(name: str, server: StartServer, postgres_url: st
     play(read(path, SETTINGS), server, postgres_url)
 
 
-def play(transcript: Transcript, server: StartServer, database: str | None = None) -> None:
-    one = server(database, config=transcript.config)
-    with Players(one.address, one.database, lambda: one.signal(signal.SIGTERM)) as players:
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [one for one in files() if one.stem not in AT_ONE_NODE], ids=lambda path: path.stem)
+def test_transcript_at_two_nodes(path: Path, server: StartServer, postgres_url: str) -> None:
+    """It sends the same if every client is connected to another node than the one before it."""
+    play(read(path, SETTINGS), server, postgres_url, nodes=2)
+
+
+def play(transcript: Transcript, server: StartServer, database: str | None = None, nodes: int = 1) -> None:
+    if nodes == 1:
+        servers = [server(database, config=transcript.config)]
+    else:
+        names = [f"node-{number}" for number in range(1, nodes + 1)]
+        config = transcript.config + BUS
+        servers = [server(database, config=config, env={"CHATSERVER_NODE": name}) for name in names]
+        for one, other in permutations(range(nodes), 2):
+            servers[one].wait_log(f"Node {names[other]} is there")
+
+    def stop() -> None:
+        for one in servers:
+            one.signal(signal.SIGTERM)
+
+    with Players(*(one.address for one in servers), database=servers[0].database, stop=stop) as players:
         for step in transcript.steps:
             players.play(step)
         assert set(players.finish().values()) == {b""}

@@ -1,5 +1,6 @@
 """Following what other processes change in the database, on a clock that stands still."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
@@ -9,6 +10,7 @@ from twisted.internet.task import Clock
 
 from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.delivery.registry import Registry
+from chatserver.elsewhere import Elsewhere
 from chatserver.errors import Unavailable
 from chatserver.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
 from chatserver.roster import Roster
@@ -18,7 +20,7 @@ from chatserver.store import account_limits, changes, moderation
 from chatserver.store.changes import AccountNow
 from chatserver.store.moderation import NetworkBan
 from chatserver.store.schema import ChangeKind
-from chatserver.watch import LOOK_BACK, POLL_SECONDS, Watch
+from chatserver.watch import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures
@@ -36,6 +38,7 @@ class Town:
     def __init__(self) -> None:
         self.clock = Clock()
         self.changes: dict[int, tuple[ChangeKind, int]] = {}
+        self.numbers = (0, 0)  # of the oldest transaction that is left, and of the next one; 0: there are none
         self.accounts: dict[int, AccountNow] = {}
         self.limits: dict[int, AccountLimits] = {}
         self.bans: list[NetworkBan] = []
@@ -43,9 +46,7 @@ class Town:
         self.store = MemoryStore(
             {
                 changes.newest: lambda: max(self.changes, default=0),
-                changes.since: lambda last: [
-                    changes.Change(id, *self.changes[id]) for id in sorted(self.changes) if id > last
-                ],
+                changes.look: self._look,
                 changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
                 account_limits.find: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
                 moderation.banned_networks: lambda: list(self.bans),
@@ -56,6 +57,10 @@ class Town:
         self.set_bans: list[list[NetworkBan]] = []
         store: Any = self.store
         self.watch = Watch(self.clock, store, self.registry, self.roster, lambda: AT, self.set_bans.append)
+
+    def _look(self, last: int, missing: Collection[int] = ()) -> changes.Look:
+        found = [id for id in sorted(self.changes) if id > last or id in missing]
+        return changes.Look([changes.Change(id, *self.changes[id]) for id in found], *self.numbers)
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return self.log[seq:], False
@@ -188,33 +193,92 @@ def test_logins_under_way_read_again(town: Town, kind: ChangeKind) -> None:
 
 
 def test_a_lower_id_committed_later(town: Town) -> None:
-    """Ids are given out before the commit: a change with a lower id than one already seen is followed too, once."""
+    """Ids are given out before the commit: a change with a lower id is followed too, once, however many others came
+    before it, and for as long as a transaction is left that may have it. Until then nobody is told that it is applied.
+    """
     ana, bob = town.arrive(ANA, 7), town.arrive(BOB, 8)
+    town.numbers = 90, 100
     town.change(500, "room", 99)
     town.watch.start()
-    town.change(502, "token", 8)
-    town.poll()
-    assert (ana.ended, bob.ended) == ([], ["token-revoked"])
+    town.clock.pump([POLL_SECONDS] * 4)
+    town.change(7000, "token", 8)  # 501 to 6999 are left out
+    for _ in range(20):
+        town.poll()
+    assert (ana.ended, bob.ended, town.watch.applied) == ([], ["token-revoked"], 0)
+    town.change(499, "bans")
     town.change(501, "token", 7)
-    town.change(500 - LOOK_BACK + 5, "bans")
     for _ in range(3):
         town.poll()
     assert (ana.ended, bob.ended) == (["token-revoked"], ["token-revoked"])
     assert len(town.set_bans) == 2  # at the start, and once for the change
+    town.numbers = 110, 120
+    town.poll()
+    town.poll()
+    assert town.watch.applied == 7000
+    assert town.store.called(changes.look)[-1] == (7000, [])
+
+
+def test_an_id_that_nobody_has(town: Town) -> None:
+    """An id whose transaction was undone is looked for until all are over that had begun by then, and at most as long
+    as one may take, whatever else goes on in the database."""
+    town.numbers = 90, 100
+    town.watch.start()
+    town.change(2, "bans")
+    town.poll()
+    assert town.watch.applied == 0
+    town.poll()
+    assert town.watch.applied == 0  # one that began before may have it
+    town.numbers = 100, 110
+    town.poll()
+    assert town.watch.applied == 2
+    town.numbers = 105, 110  # somebody else's, which does not end
+    town.change(4, "bans")
+    town.clock.pump([POLL_SECONDS] * 20)
+    assert town.watch.applied == 2
+    town.clock.pump([POLL_SECONDS] * round(MISSING_SECONDS / POLL_SECONDS))
+    assert town.watch.applied == 4
 
 
 def test_each_change_is_followed_once(town: Town) -> None:
-    """However far the ids have moved on, a change is followed once; what is remembered of them stays small."""
+    """However far the ids have moved on, a change is followed once, and read once."""
     town.watch.start()
-    for id in range(1, 3 * LOOK_BACK):
+    for id in range(1, 300):
         town.change(id, "bans")
         if id % 7 == 0:
             town.poll()
     town.poll()
     town.poll()
-    assert len(town.set_bans) == 3 * LOOK_BACK
-    assert town.store.called(changes.since)[-1] == (3 * LOOK_BACK - 1 - LOOK_BACK,)
-    assert len(town.watch._seen) == LOOK_BACK
+    assert len(town.set_bans) == 300
+    assert town.store.called(changes.look)[-1] == (299, [])
+
+
+def test_others_say_that_there_is_something_new(town: Town) -> None:
+    """It is read at once, but however often they say so, only so many times a second."""
+    ana = town.arrive(ANA, 7)
+    town.watch.start()
+    town.clock.advance(HURRY_SECONDS)
+    town.change(1, "token", 7)
+    town.watch.hurry()
+    town.clock.advance(0)
+    assert ana.ended == ["token-revoked"]
+    before = len(town.store.called(changes.look))
+    for _ in range(100):
+        town.watch.hurry()
+        town.clock.advance(0.01)
+    assert len(town.store.called(changes.look)) - before == pytest.approx(1 / HURRY_SECONDS, abs=2)
+
+
+def test_the_database_is_set_back(town: Town) -> None:
+    """Ids that were given out before are those of other changes then."""
+    ana = town.arrive(ANA, 7)
+    town.change(5, "bans")
+    town.watch.start()
+    town.changes.clear()
+    town.watch.start_over()
+    town.poll()
+    town.change(3, "token", 7)
+    town.poll()
+    assert ana.ended == ["token-revoked"]
 
 
 def test_a_change_during_the_first_look(town: Town) -> None:
@@ -244,7 +308,7 @@ def test_the_store_is_away(town: Town) -> None:
         town.poll()
         town.change(1, "account", ANA)
         town.change(2, "bans")
-        town.store.fail(changes.since, Unavailable())
+        town.store.fail(changes.look, Unavailable())
         town.store.fail(changes.accounts, Unavailable())
         town.poll()
         town.poll()
@@ -283,19 +347,47 @@ def test_a_change_that_cannot_be_applied(town: Town) -> None:
     assert (len(failures), ana.ended) == (1, ["disabled"])
 
 
+class Others(Elsewhere):
+    """There are other nodes."""
+
+    @property
+    def origin(self) -> str:
+        return "mine"
+
+
+def test_old_changes_are_removed(town: Town) -> None:
+    """Where nodes work together, each looks now and then for changes that are old; alone, none does. What this process
+    has written for others it has done by itself."""
+    left = [True, True, False]
+    town.store.answers[changes.prune_some] = lambda: left.pop(0)
+    town.watch.start()
+    town.clock.pump([POLL_SECONDS] * round(2 * PRUNE_SECONDS / POLL_SECONDS))
+    assert left == [True, True, False]
+    town.registry.elsewhere = Others()
+    town.clock.pump([POLL_SECONDS] * 10)
+    assert left == []
+    ana = town.arrive(ANA, 7)
+    town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(1, "token", 7, None, "mine")])
+    town.poll()
+    assert (ana.ended, town.watch.applied) == ([], 1)
+    town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(2, "token", 7, None, "theirs")])
+    town.poll()
+    assert ana.ended == ["token-revoked"]
+
+
 def test_polls_do_not_overlap(town: Town) -> None:
     """The next poll begins one interval after the one before has ended."""
     town.watch.start()
-    town.store.hold(changes.since)
+    town.store.hold(changes.look)
     town.poll()
-    polls = len(town.store.called(changes.since))
+    polls = len(town.store.called(changes.look))
     town.clock.pump([POLL_SECONDS] * 3)
-    assert len(town.store.called(changes.since)) == polls
-    town.store.release(changes.since)
+    assert len(town.store.called(changes.look)) == polls
+    town.store.release(changes.look)
     town.clock.advance(POLL_SECONDS * 0.9)
-    assert len(town.store.called(changes.since)) == polls
+    assert len(town.store.called(changes.look)) == polls
     town.clock.advance(POLL_SECONDS * 0.1)
-    assert len(town.store.called(changes.since)) == polls + 1
+    assert len(town.store.called(changes.look)) == polls + 1
 
 
 def test_stopping_between_polls(town: Town) -> None:
@@ -310,8 +402,8 @@ def test_stopping_during_a_poll(town: Town) -> None:
     ana = town.arrive(ANA, 7)
     town.watch.start()
     town.change(1, "token", 7)
-    town.store.hold(changes.since)
+    town.store.hold(changes.look)
     town.poll()
     town.watch.stop()
-    town.store.release(changes.since)
+    town.store.release(changes.look)
     assert (ana.ended, town.clock.getDelayedCalls()) == (["token-revoked"], [])

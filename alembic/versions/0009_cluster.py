@@ -8,10 +8,18 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# Servers of the revision before go on serving while this one is applied: everything new has a default.
+# Everything new has a default.
+ROLLING = True
+"""Servers of the revision before go on serving while this one is applied, and after it."""
 
 
 def upgrade() -> None:
+    op.create_table(
+        "secret",
+        sa.Column("name", sa.String(16), nullable=False),
+        sa.Column("value", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_secret")),
+    )
     op.add_column("node", sa.Column("version", sa.String(64), nullable=True))
     op.add_column("node", sa.Column("frames", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("node", sa.Column("applied", sa.BigInteger(), server_default="0", nullable=False))
@@ -22,6 +30,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("secret")
     for table, columns in (
         ("change", ("origin", "detail")),
         ("node", ("asked", "facts", "applied", "frames", "version")),

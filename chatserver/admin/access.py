@@ -1,6 +1,7 @@
 """What every command of `chatctl` works with: the settings, and the database that they name."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,7 +11,7 @@ from chatserver import settingsfile
 from chatserver.config import Settings
 from chatserver.errors import Refused
 from chatserver.events import GUEST, OPERATOR, Person
-from chatserver.store import Connection, Engine, directory, names
+from chatserver.store import Connection, Engine, clock, directory, names
 from chatserver.store.database import open_present, parse_url
 from chatserver.store.directory import AccountLine
 from chatserver.store.transactions import transact, transact_with_retry
@@ -62,6 +63,11 @@ class Access:
         if (ctx := click.get_current_context(silent=True)) is not None:
             self.acts.setdefault(ctx.command_path, dict(ctx.params))
         return result
+
+    def now(self) -> datetime:
+        """The database's time: what `chatctl` does is not done before or after what servers do, whatever the clock of
+        this host says."""
+        return self.read(clock.now)
 
     def close(self) -> None:
         if "_engine" in self.__dict__:

@@ -21,7 +21,7 @@ from chatserver.admin.output import json_option, plain, say, say_list
 from chatserver.answers import BanLine
 from chatserver.events import OPERATOR
 from chatserver.store import Connection, changes, clock, directory, moderation, reach
-from chatserver.times import now, rfc3339
+from chatserver.times import rfc3339
 from chatserver.wire.addresses import address, is_address
 from chatserver.wire.hygiene import reason_text, room_name
 from chatserver.wire.text.words import Misused, seconds
@@ -62,7 +62,7 @@ def add(chat: Access, whom: str, room: str | None, span: int | None, reason: str
 
     An IPv6 address stands for its /64.
     """
-    at = now()
+    at = chat.now()
     until = chat.read(clock.until, span)
     reason = reason_text(reason)
     if is_address(whom):
@@ -132,7 +132,7 @@ def remove(chat: Access, whom: str, room: str | None, as_json: bool) -> None:
     if is_address(whom):
         _no_address(room)
         whom = address(whom)
-    lifted = chat.write(_lift, whom, room, now())
+    lifted = chat.write(_lift, whom, room, chat.now())
     if not lifted:
         listed = f" --room {room}" if room else ""
         raise Problem(f"{whom} is not banned from {room or 'the server'}. See: chatctl ban list{listed}")

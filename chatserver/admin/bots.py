@@ -10,7 +10,6 @@ from chatserver.admin.output import json_option, say
 from chatserver.events import BOT, Person
 from chatserver.store import Connection, bots, changes, rooms, tokens
 from chatserver.store.tokens import new_token, token_hash
-from chatserver.times import now
 
 FIRST_LABEL: Final = "first"
 
@@ -19,7 +18,7 @@ def add(reach: Access, name: str, owner: str, label: str, as_json: bool, *, any_
     """Creates a bot and prints its first token: alone on the standard output, so that a script can take it."""
     made = new_token()
     default_rooms = reach.settings.server.default_rooms
-    id, owned_by, joined = reach.write(_add, name, owner, label, token_hash(made), default_rooms, now(), any_name)
+    id, owned_by, joined = reach.write(_add, name, owner, label, token_hash(made), default_rooms, reach.now(), any_name)
     value = {"id": id, "name": name, "owner": owned_by, "rooms": joined, "label": label, "token": made}
     say(made, value, as_json)
 

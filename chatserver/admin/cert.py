@@ -14,7 +14,6 @@ from chatserver.admin.access import Access, Problem, access, find_person
 from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.store import Connection, certificates
 from chatserver.store.certificates import CertificateLine
-from chatserver.times import now
 from chatserver.wire.hygiene import label_text
 
 _FINGERPRINT: Final = re.compile(r"(?:.*fingerprint=)?([0-9a-f]{64})", re.IGNORECASE)
@@ -50,7 +49,7 @@ def add(reach: Access, name: str, certificate: str, label: str | None, as_json: 
     elif not label.strip() or _fingerprint(label):
         raise click.UsageError("A label says what the certificate is for, such as laptop. It is no fingerprint.")
     label = label_text(label)
-    found = reach.write(_add, name, label, sha256, now())
+    found = reach.write(_add, name, label, sha256, reach.now())
     say(
         f"{found} can log in with the certificate {label} ({sha256}).",
         {"name": found, "label": label, "sha256": sha256},
@@ -115,7 +114,7 @@ def listing(reach: Access, name: str | None, as_json: bool) -> None:
 @access
 def remove(reach: Access, name: str, which: str, as_json: bool) -> None:
     """Remove a certificate, and end the connections made with it."""
-    found, label, sha256 = reach.write(_remove, name, which, now())
+    found, label, sha256 = reach.write(_remove, name, which, reach.now())
     value = {"name": found, "label": label, "sha256": sha256, "removed": True}
     say(f"The certificate {label} of {found} is removed.", value, as_json)
 

@@ -11,9 +11,12 @@ import click
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "unit": ("chatserver.service",),
     "socket": ("chatserver.socket",),
+    "node-unit": ("chatserver@.service",),
+    "node-socket": ("chatserver@.socket",),
     "config": ("chatserver.toml",),
     "nginx": ("nginx.conf",),
     "haproxy": ("haproxy.cfg",),
+    "haproxy-cluster": ("haproxy-cluster.cfg",),
     "fail2ban": ("fail2ban/filter.d/chatserver.conf", "fail2ban/jail.d/chatserver.conf"),
     "fail2ban-filter": ("fail2ban/filter.d/chatserver.conf",),
     "fail2ban-jail": ("fail2ban/jail.d/chatserver.conf",),
@@ -31,8 +34,9 @@ def example(what: str) -> None:
 
     \b
     unit, socket       for /etc/systemd/system/: chatserver.service, chatserver.socket
+    node-unit          chatserver@.service: one of several nodes; node-socket: its ports
     config             for /etc/chatserver/chatserver.toml
-    nginx, haproxy     a proxy in front of the server
+    nginx, haproxy     a proxy in front of the server; haproxy-cluster: of several nodes
     fail2ban           both of fail2ban-filter and fail2ban-jail, each under its path
     prometheus         what to scrape; alerts: rules for it; grafana: a dashboard
     """

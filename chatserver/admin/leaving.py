@@ -1,19 +1,22 @@
 """`chatctl user erase` and `export`: what users may ask for when they leave."""
 
 from datetime import datetime
-from time import sleep
+from time import monotonic, sleep
+from typing import Final
 
 import click
 
 from chatserver.admin.access import Access, access, find_account, find_person
 from chatserver.admin.output import json_option, output_option, print_json, printing_to, say
 from chatserver.events import Entry, RoomFacts
-from chatserver.store import Connection, directory, erasure, export
-from chatserver.times import now
+from chatserver.store import Connection, changes, directory, erasure, export
 from chatserver.wire.jsonl.entries import lines_of
 
 PAGE = 500
 """Entries read at a time."""
+NODES_SECONDS: Final = 10.0
+"""Nodes have so long to store what the account had sent before it is erased: longer than a lease lasts."""
+ASK_SECONDS: Final = 0.1
 
 
 def confirmed(what: str, yes: bool) -> None:
@@ -34,18 +37,31 @@ def confirmed(what: str, yes: bool) -> None:
 def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> None:
     """Remove an account from all rooms and from the database. Its name stays reserved."""
     confirmed("Erasing an account", yes)
-    account_id, found = reach.write(_erase, name, messages == "erase", now())
+    change = reach.write(_begin, name, messages == "erase", reach.now()) if reach.read(changes.together) else 0
+    begun = monotonic()
+    while change and reach.read(changes.behind, change) and monotonic() - begun < NODES_SECONDS:
+        sleep(ASK_SECONDS)
+    account_id, found = reach.write(_erase, name, messages == "erase", reach.now())
     while (places := reach.read(erasure.places, account_id)) is not None:
         for step in erasure.steps(places):
-            reach.write(erasure.step, account_id, step, now())
+            reach.write(erasure.step, account_id, step, reach.now())
             sleep(erasure.PAUSE_SECONDS)
     say(f"{found} is erased.", {"name": found, "erased": True, "messages": messages}, as_json)
+
+
+def _begin(db: Connection, name: str, messages: bool, at: datetime) -> int:
+    """Disables the account, so that all nodes end its connections and store what these had sent before. Returns the id
+    of the change for which to wait; 0: it is erased already."""
+    known = directory.account(db, name)
+    if known is not None and known.erased:
+        return 0
+    return erasure.begin(db, find_account(db, name).person, at, messages=messages)
 
 
 def _erase(db: Connection, name: str, messages: bool, at: datetime) -> tuple[int, str]:
     """Begins it, or goes on where an earlier command was interrupted."""
     known = directory.account(db, name)
-    if known is not None and erasure.places(db, known.id, 1) is not None:
+    if known is not None and known.erased and erasure.places(db, known.id, 1) is not None:
         return known.id, name
     found = find_account(db, name)
     erasure.erase(db, found.person, at, messages=messages)

@@ -9,8 +9,7 @@ from msgspec import structs
 from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.admin.access import Access, access, find_account
 from chatserver.admin.output import json_option, say_all
-from chatserver.store import Connection, account_limits
-from chatserver.times import now
+from chatserver.store import Connection, account_limits, clock
 
 
 class Rate(click.FloatRange):
@@ -82,5 +81,5 @@ def _set(db: Connection, name: str, chosen: AccountLimits, default: bool) -> tup
     found = find_account(db, name)
     before = AS_SET if default else account_limits.find(db, [found.id]).get(found.id, AS_SET)
     own = structs.replace(before, **{key: value for key, value in structs.asdict(chosen).items() if value is not None})
-    account_limits.change(db, found.id, own, now())
+    account_limits.change(db, found.id, own, clock.now(db))
     return found.name, own

@@ -15,6 +15,7 @@ from chatserver.admin.ban import ban
 from chatserver.admin.cert import cert
 from chatserver.admin.copy import copy
 from chatserver.admin.example import example
+from chatserver.admin.node import node
 from chatserver.admin.room import room
 from chatserver.admin.session import session
 from chatserver.admin.stats import reload, stats
@@ -81,6 +82,7 @@ for command in (
     token,
     cert,
     session,
+    node,
     announce,
     stats,
     reload,

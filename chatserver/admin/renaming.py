@@ -9,7 +9,6 @@ from chatserver.admin.output import json_option, say
 from chatserver.errors import Refused
 from chatserver.store import Connection, changes, renames
 from chatserver.store.renames import Quota
-from chatserver.times import now
 from chatserver.wire.hygiene import display_name, user_name
 from chatserver.wire.names import check_new
 
@@ -36,7 +35,8 @@ def rename(reach: Access, name: str, new: str | None, display: str | None, as_js
             if new.lower() != name.lower():
                 check_new(new, server.reserved_names)
         shown = None if display is None else display_name(display)
-        called, known_as = reach.write(_rename, name, new, shown, now(), Quota(former_days=limits.former_name_days))
+        quota = Quota(former_days=limits.former_name_days)
+        called, known_as = reach.write(_rename, name, new, shown, reach.now(), quota)
     except Refused as refused:
         raise Problem(refused.text) from None
     note = f"{name} is now called {f'{known_as} ({called})' if known_as else called}."

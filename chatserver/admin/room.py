@@ -22,7 +22,7 @@ from chatserver.events import MEMBER
 from chatserver.store import Connection, changes, directory, members, retention, rooms
 from chatserver.store.directory import RoomInfo
 from chatserver.store.retention import Standing
-from chatserver.times import now, rfc3339
+from chatserver.times import rfc3339
 from chatserver.wire.hygiene import room_name
 
 
@@ -197,7 +197,7 @@ def _whose(own: object) -> str:
 def delete(reach: Access, name: str, yes: bool, as_json: bool) -> None:
     """Delete a room: its members leave and its name is free. Its log stays, for export --id."""
     confirmed("Deleting a room", yes)
-    id, called = reach.write(_delete, name, now())
+    id, called = reach.write(_delete, name, reach.now())
     note = f"{called} is deleted. To export its log: chatctl room export --id {id}"
     say(note, {"room": called, "id": id, "deleted": True}, as_json)
 

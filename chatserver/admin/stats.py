@@ -50,6 +50,20 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, object]]:
         ("Lag", f"99 % within {milliseconds(found['lag_99'])}"),
         ("Database", counted(found["store_errors"], "error")),
         ("Bytes", f"{size(found['received'])} received, {size(found['sent'])} sent"),
+        *(_bus_lines(found["bus"]) if "bus" in found else []),
+    ]
+
+
+def _bus_lines(bus: dict[str, Any]) -> list[tuple[str, object]]:
+    connected = "connected" if bus["connected"] else "not connected"
+    lag = "" if bus["lag"] is None else f", {milliseconds(bus['lag'])} for a frame"
+    entries = bus["entries"]
+    return [
+        ("Nodes", f"{counted(bus['nodes'], 'other one')} alive"),
+        ("Bus", f"{connected}{lag}, {counted(bus['reconnects'], 'reconnect')}"),
+        ("Frames", f"{_counts(bus['frames'])}, {counted(bus['gaps'], 'gap')}"),
+        ("Carried", f"{size(bus['received'])} received, {size(bus['sent'])} sent"),
+        ("Entries", f"{entries['bus']:,} over the bus, {entries['store']:,} late, from the database"),
     ]
 
 

@@ -14,7 +14,7 @@ from chatserver.events import Person
 from chatserver.store import Connection, tokens
 from chatserver.store.tokens import Grant, IssuedToken, new_token, token_hash
 from chatserver.store.visibility import find_room
-from chatserver.times import now, rfc3339
+from chatserver.times import rfc3339
 from chatserver.wire.hygiene import label_text, room_name
 from chatserver.wire.text.words import Misused, seconds
 
@@ -45,7 +45,7 @@ def add(
 ) -> None:
     """Create a token and print it. It cannot be shown again."""
     label, made = label_text(label), new_token()
-    found, until = reach.write(_add, name, label, token_hash(made), Grant(expires, read_only), room, now())
+    found, until = reach.write(_add, name, label, token_hash(made), Grant(expires, read_only), room, reach.now())
     value = {"name": found, "label": label, "token": made}
     say(made, value | ({"expires": rfc3339(until)} if until else {}), as_json)
 
@@ -110,7 +110,7 @@ def listing(reach: Access, name: str | None, as_json: bool) -> None:
 @access
 def revoke(reach: Access, name: str, label: str, as_json: bool) -> None:
     """Revoke a token and end the connections that logged in with it."""
-    found = reach.write(_revoke, name, label, now())
+    found = reach.write(_revoke, name, label, reach.now())
     say(f"The token {label} of {found} is revoked.", {"name": found, "label": label, "revoked": True}, as_json)
 
 

@@ -17,7 +17,6 @@ from chatserver.admin.room import by_id, find_room_info, one_room
 from chatserver.store import entries, transfer
 from chatserver.store.backup import Told
 from chatserver.store.transfer import Authors, NameTaken, NoAccount
-from chatserver.times import now
 from chatserver.wire.hygiene import room_name
 from chatserver.wire.jsonl import exported
 from chatserver.wire.jsonl.entries import lines_of
@@ -114,7 +113,7 @@ class _Import:
         self._authors = authors
         self._ids: dict[str, int] = {}
         self._bots: set[str] = set()
-        self._at = now()
+        self._at = reach.now()
         self.number = 0
         self.head: Head
         self.room_id = 0
@@ -169,7 +168,8 @@ class _Import:
 
     def end(self, *, with_members: bool) -> None:
         """The room appears."""
-        self._reach.write(transfer.appear, self.room_id, self.head, self._ids, now(), with_members=with_members)
+        at = self._reach.now()
+        self._reach.write(transfer.appear, self.room_id, self.head, self._ids, at, with_members=with_members)
 
     def undo(self) -> None:
         """Removes what was added."""

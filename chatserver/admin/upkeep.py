@@ -8,10 +8,12 @@ from msgspec import structs
 from chatserver.admin import live
 from chatserver.admin.access import Access, access
 from chatserver.admin.output import json_option, say
+from chatserver.cluster import frames
 from chatserver.config import ConfigProblem
 from chatserver.store.database import DatabaseProblem, parse_url
 from chatserver.store.database import migrate as migrate_database
 from chatserver.store.health import Finding, examine
+from chatserver.store.rolling import rolling
 from chatserver.times import now
 from chatserver.wire.hygiene import escaped
 
@@ -47,6 +49,9 @@ def check(ctx: click.Context, reach: Access, endpoint: str | None, timeout: floa
     """Check whether a server could run with these settings. Opens no endpoint and changes nothing.
 
     The exit status is 1 if something is WRONG. A certificate that expires within 14 days is.
+
+    Where nodes run on the database, says whether this version can join them, and whether the schema can be migrated
+    while they serve.
 
     With --live, connects to a server as a client does: how many milliseconds pass until the connection is there, until
     TLS is, until the server greets, and until it answers a ping. The exit status is 1 if it does not answer in time.
@@ -85,3 +90,4 @@ def _examine(reach: Access) -> Iterator[Finding]:
         yield Finding("database", False, str(problem))
         return
     yield from examine(url)
+    yield from rolling(url, frames.VERSION, bus=bool(reach.settings.bus.url))

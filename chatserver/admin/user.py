@@ -19,7 +19,6 @@ from chatserver.store import bots as owned
 from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import memberships
-from chatserver.times import now
 from chatserver.wire.hygiene import label_text, user_name
 from chatserver.wire.hygiene import password as clean_password
 from chatserver.wire.names import check_new
@@ -83,7 +82,7 @@ def add(
         bots.add(reach, name, owner, label_text(label or bots.FIRST_LABEL), as_json, any_name=any_name)
         return
     hash = _ask_password(name, reach.settings.passwords, password_stdin)
-    id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, now(), any_name)
+    id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, reach.now(), any_name)
     where = f" and has joined {', '.join(joined)}" if joined else ""
     say(f"{name} is registered{where}.", {"id": id, "name": name, "rooms": joined}, as_json)
 
@@ -92,7 +91,7 @@ def _check_name(reach: Access, name: str) -> None:
     """Raises Problem for a name that misleads."""
     try:
         check_new(name, reach.settings.server.reserved_names)
-        reach.read(accounts.claimed, name, now(), reach.settings.limits.former_name_days)
+        reach.read(accounts.claimed, name, reach.now(), reach.settings.limits.former_name_days)
     except Refused as refused:
         raise Problem(f"{refused.text} Or add --any-name.") from None
 
@@ -241,7 +240,7 @@ def operator(reach: Access, name: str, off: bool, as_json: bool) -> None:
     Operators can moderate every room and the whole server.
     """
     kind: AccountKind = PERSON if off else OPERATOR
-    found = reach.write(_set_kind, name, kind, now())
+    found = reach.write(_set_kind, name, kind, reach.now())
     note = f"{found} is {'no longer an operator' if off else 'now an operator'} of the server."
     say(note, {"name": found, "kind": kind}, as_json)
 
@@ -264,7 +263,7 @@ def disable(reach: Access, name: str, off: bool, as_json: bool) -> None:
 
     Their connections end, and they cannot log in. Rooms, messages and tokens remain.
     """
-    found = reach.write(_set_disabled, name, not off, now())
+    found = reach.write(_set_disabled, name, not off, reach.now())
     note = f"{found} can log in again." if off else f"{found} is disabled."
     say(note, {"name": found, "disabled": not off}, as_json)
 

@@ -27,6 +27,12 @@ class Bus(Protocol):
     by_room: bool
     connected: bool
     """Whether frames are sent and come, as far as is known."""
+    reconnects: int
+    """How often it has connected again."""
+    dropped: int
+    """How many frames of this process it could not send."""
+    advice: str
+    """What to look at if it is connected and carries nothing: a sentence; "" if nothing is known."""
 
     def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
         """Connects, and does so again whenever it must. `joined` is called with the channels that are heard from now

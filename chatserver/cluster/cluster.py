@@ -8,13 +8,21 @@ from twisted.logger import Logger
 
 from chatserver import __version__
 from chatserver.cluster import frames
+from chatserver.cluster.burial import Burial
 from chatserver.cluster.bus import Bus
+from chatserver.cluster.counts import Counts
+from chatserver.cluster.deaf import Deaf
 from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.peers import Peers
+from chatserver.cluster.people import People
+from chatserver.cluster.screens import Screens
 from chatserver.delivery.registry import Registry
 from chatserver.elsewhere import NOWHERE, Elsewhere
-from chatserver.events import Entry, News, RoomFacts
+from chatserver.events import Entry, News, Person, RoomFacts
+from chatserver.marklog import MarkLog
+from chatserver.outage import Outage
+from chatserver.presence import Presence
 from chatserver.reconcile import Reconciler
 from chatserver.roster import Roster
 from chatserver.store.lease import Process
@@ -26,14 +34,25 @@ BEAT_SECONDS: Final = 1.0
 """While others are there, so often a frame is sent that comes back."""
 DEAD_SECONDS: Final = 3.5
 """A bus on which no such frame has come back for so long is dead."""
+UNDER_WAY_SECONDS: Final = 0.1
+"""A frame may be under way for so long before it is taken for lost."""
+REWOUND_SECONDS: Final = 10.0
+"""Nodes find within so long that the database was set back; each tells the others, and it is the same for all."""
 FACTS_SECONDS: Final = 2.0
 """So often a node says anew how much it has to do."""
 COMPARE_SECONDS: Final = 10.0
 """So often heads are compared whatever happens."""
+DEAF_COMPARE_SECONDS: Final = 1.0
+"""So often they are while a node is alive that hears no bus, and does not tell what it has stored."""
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 class Cluster(Elsewhere):
-    """`start_over` ends all connections: the database was set back, as another node says."""
+    """`start_over` ends all connections: the database was set back, as another node says. `dismiss` is called with each
+    guest whose node is dead."""
 
     log = Logger()
 
@@ -45,10 +64,13 @@ class Cluster(Elsewhere):
         me: Callable[[], Process],
         registry: Registry,
         roster: Roster,
+        presence: Presence,
+        marks: MarkLog,
         reconciler: Reconciler,
         watch: Watch,
         start_over: Callable[[], None],
         connections: Callable[[], int],
+        dismiss: Callable[[Person], None] = _ignore,
     ) -> None:
         self._clock = clock
         self.bus = bus
@@ -60,28 +82,45 @@ class Cluster(Elsewhere):
         self._start_over = start_over
         self._connections = connections
         self.outgoing = Outgoing(clock, bus, me().boot)
-        self.incoming = Incoming(lambda: me().boot, self._take, self._lost, self._came_back)
-        self.peers = Peers(
-            clock, store, me, self._say, self._peers_changed, self._saw, reconciler.suspect, self._lapsed
-        )
+        roster.room = registry.room
+        self.people = People(clock, self.outgoing, roster, presence)
+        self._screens = Screens(clock, self.outgoing, self.people, marks)
+        marks.elsewhere = self._screens.seen
+        self.incoming = Incoming(lambda: me().boot, self._take, self._lost, self._came_back, self.people.want)
+        self.peers = Peers(clock, store, me, self._say, self._peers_changed, self._saw, self._suspect, self._lapsed)
+        self._burial = Burial(clock, store, dismiss)
+        self._deaf = Deaf(clock, store, lambda: me().boot)
+        self.counts: Counts | None = None
+        """What the limits count over all nodes; None: each counts for itself."""
         self.lag: float | None = None
         """How long the last frame took that came back, in seconds; None: none has."""
         self.state = "serving"
-        self._seen_frames: dict[str, int] = {}  # by boot, what the database said that it had sent
+        """Or "draining", or "drained": see `drain.py`."""
+        self.held = False
+        """Whether systemd has this node's sockets, too."""
+        self.asked: Callable[[str], None] = lambda what: None
+        """Called again and again with what `chatctl node` asks of this node."""
         self._back = 0.0  # when a frame came back, or there was no need for one
+        self._silence = Outage(clock.seconds)
+        self._rewound_at = float("-inf")  # when this node started over because the database was set back
+        self._rewound_untold = False  # nobody was known then who could be told
         self._facts = Facts()
         self._facts_at = float("-inf")
         self._beats: IDelayedCall | None = None
         self._compares: IDelayedCall | None = None
 
-    def start(self) -> None:
-        """Begins to work together with other nodes. Before that, nothing is told and nothing is heard."""
+    def start(self, left_behind: Sequence[Person] = ()) -> None:
+        """Begins to work together with other nodes. Before that, nothing is told and nothing is heard. `left_behind`:
+        guests who had a dead node when this one started."""
         self._registry.elsewhere = self
+        self.outgoing.restart(self.origin)
+        self.people.start()
         self.bus.start(self.incoming.received, self._joined)
         self.peers.start()
+        self._burial.start(left_behind)
         self._back = self._clock.seconds()
         self._beats = self._clock.callLater(BEAT_SECONDS, self._beat)
-        self._compares = self._clock.callLater(COMPARE_SECONDS, self._compare)
+        self._compare_later()
 
     async def stop(self) -> None:
         """Says what is left to say, and hears nothing more."""
@@ -90,9 +129,24 @@ class Cluster(Elsewhere):
                 call.cancel()
         self._beats = self._compares = None
         self.peers.stop()
+        self._burial.stop()
+        self._screens.stop()
+        self.people.stop()
+        if self.counts is not None:
+            self.counts.stop()
         self.outgoing.stop()
         self._registry.elsewhere = NOWHERE
+        await self._deaf.stop()
         await self.bus.stop()
+
+    def restarted(self) -> None:
+        """This process has lost its lease, and serves anew with another boot: the others take it for another one, and
+        what it knew of them does not count any more."""
+        self.outgoing.restart(self.origin)
+        self.people.restarted()
+        self.peers.forget()
+        self._peers_changed()
+        self._watch.hurry()
 
     # What this node tells
 
@@ -102,9 +156,13 @@ class Cluster(Elsewhere):
 
     def announced(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self.outgoing.entries(facts, entries)
+        if self.peers.deaf:
+            self._deaf.grown(facts.id)
 
     def found(self, room_id: int, seq: int) -> None:
         self.outgoing.part(frames.Head(room_id, seq), str(room_id))
+        if self.peers.deaf:
+            self._deaf.grown(room_id)
 
     def heard(self, room_id: int, *, here: bool) -> None:
         if self.bus.by_room:
@@ -112,6 +170,7 @@ class Cluster(Elsewhere):
                 self.bus.hear(str(room_id))
             else:
                 self.bus.unhear(str(room_id))
+                self.incoming.unheard(str(room_id))
 
     def tell(self, account_id: int, news: News) -> None:
         self.outgoing.part(frames.told(account_id, news))
@@ -119,7 +178,12 @@ class Cluster(Elsewhere):
     def changed(self) -> None:
         self.outgoing.part(frames.Changed())
 
+    def suspected(self) -> None:
+        self.outgoing.part(frames.Doubt())
+
     def rewound(self) -> None:
+        self._rewound_at = self._clock.seconds()
+        self._rewound_untold = not self.outgoing.open
         self.outgoing.part(frames.Rewound())
 
     # What others tell
@@ -130,27 +194,46 @@ class Cluster(Elsewhere):
                 self._registry.arrived(part.facts, [frames.unpacked(packed) for packed in part.entries])
             case frames.Head(room_id, seq):
                 self._registry.reaches(room_id, seq)
+            case frames.Heads(heads):
+                for room_id, seq in heads.items():
+                    self._registry.reaches(room_id, seq)
             case frames.Changed():
                 self._watch.hurry()
             case frames.Told(account_id):
                 news = frames.news(part)
                 if news is not None:
                     self._roster.tell(self._roster.sessions(account_id), news)
-            case frames.Rewound():
+            case frames.People():
+                self.people.heard(boot, part)
+            case frames.Counts() if self.counts is not None:
+                self.counts.take(boot, part)
+            case frames.AskPeople(wanted) if wanted in ("", self.origin):
+                self.people.asked()
+            case frames.AskSeen(boots=boots) if self.origin in boots:
+                self._screens.asked(boot, part)
+            case frames.SeenOf(wanted) if wanted == self.origin:
+                self._screens.answered(boot, part)
+            case frames.Doubt():
+                self._suspect()
+            case frames.Rewound() if self._clock.seconds() - self._rewound_at > REWOUND_SECONDS:
+                self._rewound_at = self._clock.seconds()
                 self._start_over()
             case _:
                 pass
 
-    def _lost(self, channel: str) -> None:
+    def _lost(self, *channels: str) -> None:
         """Frames are missing: what they said of rooms is read from the store, and so are changes."""
-        self._reconciler.compare()
-        if channel == frames.ALL:
+        if frames.ALL in channels:  # it tells of every room, if only how far its log goes
             self._watch.hurry()
+            self._reconciler.compare()
+        else:
+            self._reconciler.compare([int(channel) for channel in channels])
 
     def _joined(self, channels: Sequence[str]) -> None:
         """The bus is connected, or hears more channels: what came before that may be missing."""
-        for channel in channels:
-            self._lost(channel)
+        self._lost(*channels)
+        if frames.ALL in channels:
+            self.people.want("")
 
     # Whether the bus works
 
@@ -161,7 +244,11 @@ class Cluster(Elsewhere):
             self._back = now
             return
         if now - self._back > DEAD_SECONDS:
-            self.log.warn("The bus has carried nothing for {seconds:.1f} s.", seconds=now - self._back)
+            if self._silence.failed():
+                self.log.warn(
+                    "The bus is connected, and has carried nothing for {seconds:.1f} s. Connecting anew. {advice}",
+                    seconds=now - self._back, advice=self.bus.advice,
+                )  # fmt: skip
             self._back = now
             self.lag = None
             self.bus.reconnect()
@@ -170,14 +257,28 @@ class Cluster(Elsewhere):
     def _came_back(self, beat: frames.Beat) -> None:
         self._back = self._clock.seconds()
         self.lag = self._back - beat.sent
+        if self._silence.worked():
+            self.log.info("The bus carries frames again.")
 
     def _compare(self) -> None:
-        self._compares = self._clock.callLater(COMPARE_SECONDS, self._compare)
+        self._compare_later()
         self._reconciler.compare()
+
+    def _compare_later(self) -> None:
+        self._compares = self._clock.callLater(
+            DEAF_COMPARE_SECONDS if self.peers.deaf else COMPARE_SECONDS, self._compare
+        )
 
     # The other nodes
 
+    @property
+    def serving(self) -> list[NodeNow]:
+        """The other nodes to which clients can go."""
+        return [node for node in self.peers.others if node.facts.state == "serving" and not node.ended]
+
     def _say(self) -> Said:
+        if self.peers.mine is not None and self.peers.mine.asked:
+            self.asked(self.peers.mine.asked)
         now = self._clock.seconds()
         if now - self._facts_at > FACTS_SECONDS or self._facts.state != self.state:
             self._facts_at = now
@@ -186,23 +287,39 @@ class Cluster(Elsewhere):
                 rooms=sum(1 for room in self._registry.rooms if room.subscribers),
                 lag=None if self.lag is None else round(self.lag, 3),
                 state=self.state,
+                speaks=frames.VERSION,
+                held=self.held,
             )
-        return Said(__version__, self.outgoing.frames, self._watch.applied, self._facts)
+        self.outgoing.flush()  # so that the number below tells of all that is committed
+        return Said(__version__, self.outgoing.numbers.get(frames.ALL, 0), self._watch.applied, self._facts)
 
     def _peers_changed(self) -> None:
         others = self.peers.others
         self.outgoing.open = bool(others)
+        if self._rewound_untold and others:
+            self._rewound_untold = False
+            self.outgoing.part(frames.Rewound())
         self.incoming.forget({node.boot for node in others})
-        self._seen_frames = {node.boot: self._seen_frames.get(node.boot, node.frames) for node in others}
+        if self.counts is not None:
+            self.counts.peers({node.boot for node in others if node.version is not None})
+        self.people.peers({node.boot for node in others if node.version is not None})
         self._reconciler.compare()
+        if self._compares is not None:
+            self._compares.cancel()
+            self._compare_later()
 
     def _saw(self, node: NodeNow) -> None:
-        before = self._seen_frames.get(node.boot, 0)
-        self._seen_frames[node.boot] = node.frames
-        # Of frames about rooms that this node does not hear, it cannot know whether they came.
-        known = before if self.bus.by_room else self.incoming.top(node.boot)
-        if node.frames > known:
+        if node.frames > self.incoming.top(node.boot):
+            self._clock.callLater(UNDER_WAY_SECONDS, self._check_came, node)
+
+    def _check_came(self, node: NodeNow) -> None:
+        if node.frames > self.incoming.top(node.boot):
             self._reconciler.compare()
 
+    def _suspect(self) -> None:
+        """What a node has stored and told nobody is found at once, and what comes later within a second."""
+        self._reconciler.expect()
+        self._reconciler.compare()
+
     def _lapsed(self, node: NodeNow) -> None:
-        pass
+        self._burial.bury(node)

@@ -83,6 +83,12 @@ class Head(Struct, array_like=True, tag="h", frozen=True, gc=False):
     seq: int
 
 
+class Heads(Struct, array_like=True, tag="H", frozen=True, gc=False):
+    """By room id, how far logs go at least, as frames on the channels of these rooms have told just before."""
+
+    heads: dict[int, int]
+
+
 class Changed(Struct, array_like=True, tag="c", frozen=True, gc=False):
     """The table `change` has something new."""
 
@@ -96,8 +102,13 @@ class Told(Struct, array_like=True, tag="t", frozen=True, gc=False):
 
 
 class Here(Struct, array_like=True, frozen=True, gc=False):
-    """An account as it is at the node that sends this. `online` is false once its last session there has ended.
-    `rooms`: the ids of those that it hears."""
+    """An account as it is at the node that sends this. `online`: it has sessions there that are not quiet. `rooms`: the
+    ids of those that it hears; of very many, some, and the others follow under the same version.
+
+    `version` grows with all that changes at this node, whichever account it is about. `sessions`: how many it has
+    there, quiet ones included; 0: it is not there any more. `screens`: there are terminals of people among them. Of two
+    away texts, that with the greater `away_at` is newer.
+    """
 
     account_id: int
     name: str
@@ -106,14 +117,22 @@ class Here(Struct, array_like=True, frozen=True, gc=False):
     away: str = ""
     bot: bool = False
     rooms: tuple[int, ...] = ()
+    version: int = 0
+    sessions: int = 0
+    away_at: int = 0
+    screens: bool = False
 
 
 class People(Struct, array_like=True, tag="p", frozen=True, gc=False):
-    """What has changed about accounts at this node. `first`: the snapshot begins, so whoever is not told of again until
-    `last` is not here."""
+    """Accounts at this node: those about which something has changed, or a snapshot of all, in several parts.
+
+    `snapshot`: the version at which the snapshot begins, and `index` which part of it this is, from 0 up to the `last`
+    one: who is in none of them, and of whom nothing newer is known, is not here. 0: it is none.
+    """
 
     people: list[Here]
-    first: bool = False
+    snapshot: int = 0
+    index: int = 0
     last: bool = False
 
 
@@ -124,10 +143,13 @@ class AskPeople(Struct, array_like=True, tag="?", frozen=True, gc=False):
 
 
 class Counts(Struct, array_like=True, tag="n", frozen=True, gc=False):
-    """By address, how many connections it has at this node, and what counts against it there."""
+    """By address or account, what counts against it at this node since the last time, or with `whole` in all: see
+    `counts.py`."""
 
-    counts: dict[str, tuple[int, ...]]
-    whole: bool = False  # addresses that are not named have none
+    kind: str
+    counts: dict[str, tuple[float, ...]]
+    whole: bool = False
+    first: bool = False  # keys of which nothing is told from here on have none
 
 
 class Beat(Struct, array_like=True, tag="b", frozen=True, gc=False):
@@ -140,7 +162,30 @@ class Rewound(Struct, array_like=True, tag="r", frozen=True, gc=False):
     """The database was set back: everybody starts anew."""
 
 
-Part = Entries | Head | Changed | Told | People | AskPeople | Counts | Beat | Rewound
+class Doubt(Struct, array_like=True, tag="d", frozen=True, gc=False):
+    """The fate of something that this node wrote is unknown: it may be stored, or be stored later."""
+
+
+class AskSeen(Struct, array_like=True, tag="a", frozen=True, gc=False):
+    """Asks these processes what an account has seen there that the database may not know yet. `number` marks the
+    answers."""
+
+    account_id: int
+    number: int
+    boots: tuple[str, ...]
+
+
+class SeenOf(Struct, array_like=True, tag="s", frozen=True, gc=False):
+    """What somebody has seen at this node: by room id a read mark, and the stretches behind it. It answers the process
+    with this boot, in so many parts."""
+
+    boot: str
+    number: int
+    rooms: dict[int, tuple[int, tuple[tuple[int, int], ...]]]
+    parts: int = 1
+
+
+Part = Entries | Head | Heads | Changed | Told | People | AskPeople | Counts | Beat | Rewound | Doubt | AskSeen | SeenOf
 
 NEWS: Final = {kind.__name__: kind for kind in (Presence, Invited, ReadMark)}
 """News that is told over the bus."""

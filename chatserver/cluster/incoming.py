@@ -1,7 +1,7 @@
 """Frames from other nodes: each is taken once, in whatever order they come, and a missing one is noticed."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Container
+from typing import Final
 
 import msgspec
 from twisted.logger import Logger
@@ -41,8 +41,8 @@ class Numbers:
 
 class Incoming:
     """`take` is called with the boot of the sender, the number of the frame, and each part of it; `lost` with a channel
-    on which frames are missing. `boot` is that of this process: `own` is called with the parts of its own frames that
-    tell how long they took."""
+    on which frames are missing, and `lost_of` with the boot of their sender, if it is the channel of all. `boot` is
+    that of this process: `own` is called with the parts of its own frames that tell how long they took."""
 
     log = Logger()
 
@@ -52,13 +52,16 @@ class Incoming:
         take: Callable[[str, int, Part], None],
         lost: Callable[[str], None],
         own: Callable[[frames.Beat], None],
+        lost_of: Callable[[str], None] = lambda boot: None,
     ) -> None:
         self._boot = boot
         self._take = take
         self._lost = lost
         self._own = own
-        self._numbers: dict[tuple[str, str], Numbers] = {}
+        self._lost_of = lost_of
+        self._numbers: dict[str, dict[str, Numbers]] = {}  # by channel and boot
         self.frames = 0  # of others, which were taken
+        self.bytes = 0  # of others
         self.missing = 0  # how often there was a gap
         self.doubled = 0
         self.unreadable = 0
@@ -68,6 +71,8 @@ class Incoming:
         own = frames.sender(data) == self._boot()
         if own and b'["b",' not in data:
             return
+        if not own:
+            self.bytes += len(data)
         try:
             frame = frames.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -83,11 +88,11 @@ class Incoming:
             self._receive(frame)
 
     def _receive(self, frame: Frame) -> None:
-        key = (frame.boot, frame.channel)
-        numbers = self._numbers.get(key)
+        of_channel = self._numbers.setdefault(frame.channel, {})
+        numbers = of_channel.get(frame.boot)
         if numbers is None:
             # What it sent before this node heard it is known from the store.
-            numbers = self._numbers[key] = Numbers(frame.number)
+            numbers = of_channel[frame.boot] = Numbers(frame.number)
         new, gap = numbers.take(frame.number)
         if not new:
             self.doubled += 1
@@ -102,12 +107,23 @@ class Incoming:
         if gap:
             self.missing += 1
             self._lost(frame.channel)
+            if frame.channel == frames.ALL:
+                self._lost_of(frame.boot)
 
     def top(self, boot: str, channel: str = frames.ALL) -> int:
         """The number of the newest frame of a process that has come; 0: none has."""
-        numbers = self._numbers.get((boot, channel))
+        numbers = self._numbers.get(channel, {}).get(boot)
         return 0 if numbers is None else numbers.top
 
-    def forget(self, boots: Any) -> None:
+    def forget(self, boots: Container[str]) -> None:
         """Forgets processes other than these."""
-        self._numbers = {key: numbers for key, numbers in self._numbers.items() if key[0] in boots}
+        for channel, of_channel in list(self._numbers.items()):
+            kept = {boot: numbers for boot, numbers in of_channel.items() if boot in boots}
+            if kept:
+                self._numbers[channel] = kept
+            else:
+                del self._numbers[channel]
+
+    def unheard(self, channel: str) -> None:
+        """Nobody here needs this channel any more. The next frame that comes on it begins anew."""
+        self._numbers.pop(channel, None)

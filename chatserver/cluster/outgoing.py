@@ -14,6 +14,11 @@ from chatserver.events import Entry, RoomFacts
 
 PACE_SECONDS: Final = 0.005
 """Between two times of sending: what is announced meanwhile shares frames."""
+HEADS_SECONDS: Final = 0.1
+"""Where rooms have channels, so much later every node is told how far the logs go: so it learns of the rooms of which a
+frame was lost, and asks the database for no others."""
+MOST_HEADS: Final = 300
+"""In one part of a frame."""
 
 
 class Outgoing:
@@ -31,6 +36,8 @@ class Outgoing:
         """How many were sent, on all channels."""
         self.bytes = 0
         self._parts: dict[str, list[bytes]] = {}
+        self._heads: dict[int, int] = {}  # by room id, what its channel was told and that of all was not
+        self._heads_call: IDelayedCall | None = None
         self._runs: dict[int, tuple[RoomFacts, list[Entry]]] = {}  # entries that are not encoded yet, by room
         self._sent_at = float("-inf")
         self._next: IDelayedCall | None = None
@@ -50,6 +57,8 @@ class Outgoing:
 
     def part(self, part: frames.Part, channel: str = frames.ALL) -> None:
         if self.open:
+            if isinstance(part, frames.Head):
+                self._reaches(part.room_id, part.seq)
             self._parts.setdefault(channel if self._bus.by_room else frames.ALL, []).append(frames.encode(part))
             self._soon()
 
@@ -58,18 +67,44 @@ class Outgoing:
         self.boot = boot
         self.numbers.clear()
         self._parts.clear()
+        self._heads.clear()
         self._runs.clear()
         self.frames = 0
 
     def stop(self) -> None:
         """Sends what there is, and nothing more."""
+        self.flush()
+        self.open = False
+
+    def flush(self) -> None:
+        """Sends what there is at once."""
+        self._hurry()
+        if self._heads_call is not None:
+            self._heads_call.cancel()
+            self._tell_heads()
+            self._hurry()
+
+    def _hurry(self) -> None:
         if self._next is not None:
             self._next.cancel()
             self._send()
-        self.open = False
+
+    def _reaches(self, room_id: int, seq: int) -> None:
+        if self._bus.by_room:
+            self._heads[room_id] = seq
+            if self._heads_call is None:
+                self._heads_call = self._clock.callLater(HEADS_SECONDS, self._tell_heads)
+
+    def _tell_heads(self) -> None:
+        self._heads_call = None
+        heads = list(self._heads.items())
+        self._heads.clear()
+        for start in range(0, len(heads), MOST_HEADS):
+            self.part(frames.Heads(dict(heads[start : start + MOST_HEADS])))
 
     def _encode(self, room_id: int) -> None:
         facts, entries = self._runs.pop(room_id)
+        self._reaches(room_id, entries[-1].seq)
         channel = str(room_id) if self._bus.by_room else frames.ALL
         self._parts.setdefault(channel, []).extend(frames.encode_entries(facts, entries))
 

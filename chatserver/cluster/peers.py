@@ -1,4 +1,9 @@
-"""The other nodes: which are alive, and what the database says of them. It is asked a few times a second."""
+"""The other nodes: which are alive, and what the database says of them. It is asked a few times a second.
+
+A node is dead if the kernel says so, since it ran on this machine, or if its heartbeat has stood still for as long as a
+lease lasts. Only time counts in which this process looked and the database answered: after an outage, or a stop of this
+process, everybody first has the time to show up.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,19 +21,23 @@ from chatserver.store.transactions import Conflict
 
 EXCHANGE_SECONDS: Final = 0.4
 """A node learns so soon of others that came or ended, and of frames that it was sent and did not get."""
+COUNTED_SECONDS: Final = 2 * EXCHANGE_SECONDS
+"""Of the time between two looks so much counts at most: who did not look does not know who was there meanwhile."""
+OUTAGE_SECONDS: Final = 5.0
+"""After an outage everybody has this much more time: connections that hang are noticed only after a while."""
 
 
 class Watched(Struct):
-    """Another node. `since`: when it had another beat, by this process's clock, or when it could not be looked at."""
+    """Another node. `still`: for how many seconds its heartbeat has stood still, as far as this process has looked."""
 
     now: NodeNow
-    since: float
+    still: float = 0.0
 
 
 class Peers:
     """`say` returns what this node has to say. `changed` is called when other nodes came or went; `saw` with what the
     database says of each, each time; `suspect` if one may have died, perhaps with something committed that it told
-    nobody; `lapsed` with one that is dead: call `forget` once that is recorded."""
+    nobody; `lapsed` with one that is dead, each time until its lease is taken away."""
 
     log = Logger()
 
@@ -54,7 +63,8 @@ class Peers:
         self._others: dict[str, Watched] = {}  # by boot
         self.mine: NodeNow | None = None
         """This node, as the database has it."""
-        self._said: Said | None = None
+        self._said: tuple[str, Said] | None = None  # by the process with this boot
+        self._looked: float | None = None  # when the database answered last; None: there was an outage since
         self._next: IDelayedCall | None = None
         self._running = False
 
@@ -62,6 +72,12 @@ class Peers:
     def others(self) -> list[NodeNow]:
         """Those that are alive, as far as is known."""
         return [watched.now for watched in self._others.values()]
+
+    @property
+    def deaf(self) -> bool:
+        """Whether one of them hears no bus: it has none in its settings, is of a version that knows none, or starts
+        just now."""
+        return any(not watched.now.facts.speaks for watched in self._others.values())
 
     def start(self) -> None:
         self._running = True
@@ -72,6 +88,11 @@ class Peers:
         if self._next is not None:
             self._next.cancel()
             self._next = None
+
+    def forget(self) -> None:
+        """This process serves anew: whom it finds next has just come."""
+        self._others.clear()
+        self._looked = None
 
     def _exchange(self) -> None:
         self._next = None
@@ -84,43 +105,50 @@ class Peers:
             self._next = self._clock.callLater(EXCHANGE_SECONDS, self._exchange)
 
     async def _look(self) -> None:
-        said = self._say()
+        me, said = self._me(), self._say()
+        new = (me.boot, said) != self._said
         try:
-            found = await self._store.write(exchange, self._me(), None if said == self._said else said)
+            found = await self._store.write(exchange, me, said if new else None)
         except (Unavailable, Conflict):  # the store has logged that
+            self._looked = None
             for watched in self._others.values():  # nobody could show that it is alive
-                watched.since = self._clock.seconds()
+                watched.still = -OUTAGE_SECONDS
             return
-        self._said = said
+        if me.boot != self._me().boot:  # it has lost its lease meanwhile
+            return
+        self._said = me.boot, said
         if self._running:
-            self._compare(found)
+            self._compare(me, found)
 
-    def _compare(self, found: list[NodeNow]) -> None:
-        me = self._me()
+    def _compare(self, me: Process, found: list[NodeNow]) -> None:
         self.mine = next((node for node in found if node.boot == me.boot), None)
         now = self._clock.seconds()
+        passed = 0.0 if self._looked is None else min(now - self._looked, COUNTED_SECONDS)
+        self._looked = now
+        doubtful = False
         known, self._others = self._others, {}
         for node in found:
             if node.name == me.node:
                 continue
             before = known.get(node.boot)
             if before is None or before.now.beat != node.beat:
-                self._others[node.boot] = Watched(node, now)
+                self._others[node.boot] = Watched(node)
             else:
-                self._others[node.boot] = Watched(node, before.since)
-                if before.now.connected and not node.connected:
-                    self._suspect()
-        if self._others.keys() != known.keys():
-            for boot, gone in known.items():
-                if boot not in self._others:
-                    self.log.info("Node {name} is gone.", name=gone.now.name)
-                    self._suspect()
-            for boot, came in self._others.items():
-                if boot not in known:
-                    self.log.info("Node {name} is there.", name=came.now.name)
+                self._others[node.boot] = Watched(node, before.still + passed)
+            if before is not None and before.now.connected and not node.connected:
+                doubtful = True
+        gone = [watched.now for boot, watched in known.items() if boot not in self._others]
+        came = [watched.now for boot, watched in self._others.items() if boot not in known]
+        for node in gone:
+            self.log.info("Node {name} is gone.", name=node.name)
+        for node in came:
+            self.log.info("Node {name} is there.", name=node.name)
+        dead = [one.now for one in self._others.values() if one.now.ended or one.still > LAPSE_SECONDS]
+        if gone or dead or doubtful:
+            self._suspect()
+        if gone or came:
             self._changed()
         for watched in list(self._others.values()):
             self._saw(watched.now)
-            if watched.now.ended or now - watched.since > LAPSE_SECONDS:
-                self._suspect()
-                self._lapsed(watched.now)
+        for node in dead:
+            self._lapsed(node)

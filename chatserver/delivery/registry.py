@@ -56,7 +56,7 @@ class Registry:
     """`rewound` is called with a room's id, the head known here and the lower one that the database had: it has lost
     entries that were delivered. `missed` is called with the id of a room of which entries were removed before they were
     published here: they may have said who entered or left. `huge` and `slice` are numbers of subscribers: see
-    `fanout.py`."""
+    `fanout.py`. `fill_page` reads what was not announced, where that is not read as the rest is."""
 
     log = Logger()
 
@@ -70,13 +70,14 @@ class Registry:
         slice: int = SLICE_SUBSCRIBERS,
         missed: Callable[[int], None] = _ignore,
         quoted: Quoted = unquoted,
+        fill_page: ReadPage | None = None,
     ) -> None:
         self._clock = clock
         self._roster = roster
         self._rewound = rewound
         self._missed = missed
         self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left, quoted)
-        self._gaps = Gaps(clock, read_page, self._fill)
+        self._gaps = Gaps(clock, fill_page or read_page, self._fill)
         self.elsewhere: Elsewhere = NOWHERE
         """The other nodes, which are told what this one has committed."""
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
@@ -86,6 +87,10 @@ class Registry:
         self._logins = Arrivals()
         self._renames = Renames(clock.seconds, roster)
         self.seconds = clock.seconds
+        self.from_bus = 0
+        """How many entries for subscribers here were brought by the bus."""
+        self.from_store = 0
+        """How many entries for them nobody brought in time, so that they were read from the store."""
 
     @property
     def delivered(self) -> int:
@@ -202,7 +207,11 @@ class Registry:
         if room is not None and room.unsent and len(room.early) > MAX_EARLY_BATCHES:
             self._gaps.doubt(room)  # they come faster than they can be written: they are read once they can be
             return
+        known = max(entries[0].seq - 1, 0 if room is None else room.head)
         self._publish(facts, entries)
+        room = self._rooms.get(facts.id)
+        if room is not None and room.subscribers:
+            self.from_bus += max(entries[-1].seq - known, 0)
 
     def reaches(self, room_id: int, seq: int) -> None:
         """The log of a room goes at least up to `seq`, as another node says."""
@@ -222,9 +231,10 @@ class Registry:
         room.filled.difference_update(known)
         return rewound
 
-    def heads(self) -> dict[int, int]:
-        """By room id, the head of each room that has subscribers."""
-        return {room.facts.id: room.head for room in self._rooms.values() if room.subscribers}
+    def heads(self, room_ids: Collection[int] | None = None) -> dict[int, int]:
+        """By room id, the head of each room that has subscribers; of these rooms, or of all."""
+        rooms = self._rooms.values() if room_ids is None else filter(None, map(self._rooms.get, room_ids))
+        return {room.facts.id: room.head for room in rooms if room.subscribers}
 
     def forget(self) -> None:
         """Forgets all heads, once all sessions are removed."""
@@ -259,6 +269,9 @@ class Registry:
             self._skip(room, entries[0])
             entries = entries[1:]
         if entries:
+            if room is not None:
+                brought = min(room.early, default=entries[-1].seq + 1)  # they wait for what is before them
+                self.from_store += max(min(entries[-1].seq, brought - 1) - room.head, 0)
             self._publish(facts, entries)
         room = self._rooms.get(facts.id)
         if room is not None:
@@ -460,6 +473,7 @@ class Registry:
             room.returning.pop(session, None)
             self._idle.pop(room.facts.id, None)
         session.rooms[room.facts.label(session.account_id).lower()] = room
+        self._roster.changed(session.account_id)
 
     def _leave_view(self, session: Session, label: str) -> None:
         """A room is gone from a person's rooms. If they look at it, they are told where they look now: once the command
@@ -480,6 +494,7 @@ class Registry:
         known = session.rooms.get(label)
         if known is not None and known.facts.id == room.facts.id:  # a deleted room's name may be another one's by now
             del session.rooms[label]
+        self._roster.changed(session.account_id)
         if not room.subscribers and self._rooms.get(room.facts.id) is room:
             self._idle[room.facts.id] = None
             self.elsewhere.heard(room.facts.id, here=False)

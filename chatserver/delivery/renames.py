@@ -57,6 +57,7 @@ class Renames:
             if session.named_at is None or session.named_at < at:
                 former_display = session.display
                 session.name, session.display, session.named_at = name, display, at
+                self._roster.changed(account_id)
         self._recent[account_id] = (*known, Rename(at, former, former_display, name, display))
         self._until = self._seconds() + RECENT_SECONDS
         return True

@@ -9,7 +9,6 @@ from msgspec import Struct, structs
 from chatserver import commands as c
 from chatserver.answers import Done, HelpText, UserLine, UserList, Whereabouts
 from chatserver.config import DEFAULT_LIMITS, Limits
-from chatserver.events import BOT
 from chatserver.handlers.outcome import End, Outcome
 from chatserver.portion import Portion, user_size
 from chatserver.presence import Presence
@@ -85,9 +84,8 @@ def who(online: Online, session: Session, command: c.Who) -> Outcome:
 
 def _kind_and_display(roster: Roster, account_id: int) -> tuple[bool, str]:
     """Whether an account is a bot, and its display name."""
-    for session in roster.sessions(account_id)[:1]:
-        return session.kind == BOT, session.display
-    return False, ""
+    _, display, bot = roster.called(account_id)
+    return bot, display
 
 
 def away(online: Online, session: Session, command: c.Away) -> Outcome:

@@ -1,23 +1,40 @@
 """What other nodes must learn of a command, whatever the bus loses: rows of the table `change`, written with it.
 
-What stands in a room's log is not among them: whoever hears the room gets it from there.
+What stands in a room's log is not among them: whoever hears the room gets it from there. Rows say what has changed, and
+not how it is now: whoever reads one looks that up, so that a row which comes late, or twice, does no harm.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 import msgspec
 from msgspec import Struct
 
 from chatserver.events import ENTERING
-from chatserver.handlers.outcome import Apart, Ask, BansChanged, Effect, HangUp, Ignored, Named, Outcome, Preferred
+from chatserver.handlers.outcome import (
+    Apart,
+    Ask,
+    BansChanged,
+    End,
+    HangUp,
+    Ignored,
+    Named,
+    Outcome,
+    Preferred,
+    Tell,
+)
 from chatserver.store import Connection, changes
 from chatserver.store.schema import ChangeKind
 
 P = ParamSpec("P")
 
-SHARED: Final = {kind.__name__: kind for kind in (HangUp, Apart, Ignored, Preferred)}
-"""Effects that every node has, by the name under which the table has them."""
+HERE: Final = (End,)
+"""Effects that concern nobody but the session whose command they follow from."""
+BUS: Final = (Tell,)
+"""Those that other nodes are told over the bus only: if that is lost, the store has it at the next look."""
+NOTED: Final = (HangUp, Apart, Ignored, Preferred, Named, BansChanged)
+"""Those of which there are rows in the table. Some are written by the store, since `chatctl` needs them, too: revoked
+tokens, bans, and accounts that are banned, disabled or erased."""
 
 
 class Note(Struct, frozen=True):
@@ -28,36 +45,67 @@ class Note(Struct, frozen=True):
     detail: str | None = None
 
 
+class Reset(Struct, array_like=True, tag="password", frozen=True):
+    """The password of an account has changed, and whoever logged in with what is not valid any more must go."""
+
+    reason: str
+    text: str
+
+
+class Blocks(Struct, array_like=True, tag="apart", frozen=True):
+    """Whether an account and this one have blocked each other."""
+
+    other: int
+
+
+class Ignoring(Struct, array_like=True, tag="ignores", frozen=True):
+    """Whom an account ignores."""
+
+
+class Preferring(Struct, array_like=True, tag="prefers", frozen=True):
+    """How an account wants things shown."""
+
+
+What = Reset | Blocks | Ignoring | Preferring
+"""What has changed about an account, in the column `detail`."""
+
+_decoder: Final[msgspec.json.Decoder[What]] = msgspec.json.Decoder(What)
+
+
 def notes(outcome: Outcome) -> Iterator[Note]:
-    """What other nodes must learn, in the order in which it happened."""
+    """What other nodes must learn, in the order in which it happened, but for what the store notes itself."""
     for facts, entries in ((one.facts, one.entries) for one in outcome.announced):
         if facts.pair is not None and entries[0].seq == 1:
             for account_id, _ in facts.pair:
-                yield Note("membership", account_id)
+                yield Note("membership", account_id, str(facts.id))
         else:
             # Whose sessions at a node are in no room there that has this log, the node would not hear of it.
-            yield from (Note("membership", entry.author_id) for entry in entries if entry.kind in ENTERING)
+            entered = [entry.author_id for entry in entries if entry.kind in ENTERING]
+            yield from (Note("membership", account_id, str(facts.id)) for account_id in entered)
     for effect in outcome.effects:
         match effect:
             case Named(account_id):
                 yield Note("account", account_id)
-            case BansChanged():
-                yield Note("bans", 0)
-            case HangUp(account_id) if not effect.token_id:  # revoking a token is noted by itself
-                yield Note("effect", account_id, _encoded(effect))
-            case Apart((account_id, _)) | Ignored(account_id) | Preferred(account_id):
-                yield Note("effect", account_id, _encoded(effect))
+            case HangUp(account_id, reason, text) if effect.spare:
+                yield Note("effect", account_id, _encoded(Reset(reason, text)))
+            case Apart((account_id, other)):
+                yield Note("effect", account_id, _encoded(Blocks(other)))
+            case Ignored(account_id):
+                yield Note("effect", account_id, _encoded(Ignoring()))
+            case Preferred(account_id):
+                yield Note("effect", account_id, _encoded(Preferring()))
 
 
-def _encoded(effect: Effect) -> str:
-    return msgspec.json.encode([type(effect).__name__, effect]).decode()
+def _encoded(what: What) -> str:
+    return msgspec.json.encode(what).decode()
 
 
-def decoded(detail: str) -> Effect | None:
-    """The effect that a row has; None if only a later version knows it. Raises msgspec.DecodeError."""
-    name, value = msgspec.json.decode(detail, type=tuple[str, msgspec.Raw])
-    kind: Any = SHARED.get(name)
-    return None if kind is None else msgspec.json.decode(value, type=kind)
+def decoded(detail: str | None) -> What | None:
+    """What a row says; None if only a later version knows it."""
+    try:
+        return _decoder.decode(detail or "")
+    except msgspec.DecodeError:
+        return None
 
 
 def recorded(
@@ -65,6 +113,7 @@ def recorded(
     origin: str,
     work: Callable[Concatenate[Connection, Ask, P], Outcome],
     ask: Ask,
+    /,
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Outcome:
@@ -77,5 +126,6 @@ def recorded(
     return outcome
 
 
-def has_notes(outcome: Outcome) -> bool:
-    return next(notes(outcome), None) is not None
+def is_noted(outcome: Outcome) -> bool:
+    """Whether there are rows for other nodes."""
+    return any(isinstance(effect, NOTED) for effect in outcome.effects) or next(notes(outcome), None) is not None

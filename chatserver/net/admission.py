@@ -81,12 +81,16 @@ class Admission:
         self._uncounted: set[Hashable] = set()  # connections whose address was exempt when they came
         self._open: Counter[str] = Counter()
         self._opens = 0
+        self.open_elsewhere: dict[str, int] = {}
+        """By address, how many connections are counted at other nodes; likewise of those that are pending."""
+        self.pending_elsewhere: dict[str, int] = {}
+        self.networks_elsewhere: dict[str, int] = {}
         self._pending = Crowd(rank)
         self._crowded: set[str] = set()  # addresses above their quota
         self._crowded_networks: set[str] = set()
         self._thinning = False
-        self._arrivals = Rate(lambda: limits.connections_per_minute, seconds)
-        self._offences = Rate(lambda: limits.offences_per_address, seconds)
+        self.arrivals = Rate(lambda: limits.connections_per_minute, seconds)
+        self.offences = Rate(lambda: limits.offences_per_address, seconds)
         self._logged: set[str] = set()
         self._logged_at = 0.0
         self._unlogged = Unlogged(later, self._tell_unlogged)
@@ -107,10 +111,10 @@ class Admission:
         if self.exempt(address):
             return None
         key = counted(address)
-        retry = self._offences.retry(key)
+        retry = self.offences.retry(key)
         if retry:
             return self._refuse(address, "offences", "There were too many failed attempts from your address.", retry)
-        retry = self._arrivals.retry(key)
+        retry = self.arrivals.retry(key)
         if retry:
             return self._refuse(address, "rate", "Your address opens too many connections.", retry)
         if self._is_full(key) and self._pending.first(key) is None:
@@ -125,7 +129,7 @@ class Admission:
         if self.exempt(address):
             return 0
         key = counted(address)
-        return max(self._arrivals.delay(key), self._offences.delay(key))
+        return max(self.arrivals.delay(key), self.offences.delay(key))
 
     def ban(self, address: str) -> str | None:
         """What a banned address is told; None if it is not banned."""
@@ -157,7 +161,7 @@ class Admission:
         """Counts a new connection that is not logged in. Others make way for it where there are too many."""
         self.arrived(address, who)
         if not self.exempt(address):
-            self._arrivals.count(counted(address))
+            self.arrivals.count(counted(address))
 
     def arrived(self, address: str, who: Hashable) -> None:
         """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
@@ -173,9 +177,10 @@ class Admission:
         self._opens += 1
         self._pending.add(key, who, self._seconds())
         network = neighbourhood(key)
-        if 0 < limits.pending_per_address < self._pending.of_address(key):
+        pending, around = self._pending.of_address(key), self._pending.of_network(network)
+        if 0 < limits.pending_per_address < pending + self.pending_elsewhere.get(key, 0):
             self._crowded.add(key)
-        if 0 < limits.pending_per_network < self._pending.of_network(network):
+        if 0 < limits.pending_per_network < around + self.networks_elsewhere.get(network, 0):
             self._crowded_networks.add(network)
         self._thin_soon()
 
@@ -195,17 +200,28 @@ class Admission:
     def offence(self, address: str) -> None:
         """Counts something that no chat client does against the address, for a minute."""
         if not self.exempt(address):
-            self._offences.count(counted(address))
+            self.offences.count(counted(address))
 
     def sweep(self) -> None:
         """Forgets addresses of which nothing is known any more; to be called now and then."""
-        self._arrivals.sweep()
-        self._offences.sweep()
+        self.arrivals.sweep()
+        self.offences.sweep()
+
+    # For other nodes: the addresses and networks that have at least so many connections here
+
+    def many_open(self, least: int) -> dict[str, int]:
+        return {key: count for key, count in self._open.items() if count >= least}
+
+    def many_pending(self, least: int) -> dict[str, int]:
+        return self._pending.many(least)
+
+    def many_around(self, least: int) -> dict[str, int]:
+        return self._pending.many_of_networks(least)
 
     # Making way
 
     def _is_full(self, key: str) -> bool:
-        return 0 < self._limits.connections_per_address <= self._open[key]
+        return 0 < self._limits.connections_per_address <= self._open[key] + self.open_elsewhere.get(key, 0)
 
     @property
     def _is_all_full(self) -> bool:
@@ -249,13 +265,15 @@ class Admission:
         """The oldest connections of addresses and networks that have too many make way."""
         self._thinning = False
         until = self._seconds() - SPARED_SECONDS
-        most = self._limits.pending_per_address or maxsize
         for key in list(self._crowded):
+            elsewhere = self.pending_elsewhere.get(key, 0)
+            most = _share(self._limits.pending_per_address, self._pending.of_address(key), elsewhere)
             self._make_way_all(self._pending.too_many_of_address(key, most, until))
             if self._pending.of_address(key) <= most:
                 self._crowded.discard(key)
-        most = self._limits.pending_per_network or maxsize
         for network in list(self._crowded_networks):
+            elsewhere = self.networks_elsewhere.get(network, 0)
+            most = _share(self._limits.pending_per_network, self._pending.of_network(network), elsewhere)
             self._make_way_all(self._pending.too_many_of_network(network, most, until))
             if self._pending.of_network(network) <= most:
                 self._crowded_networks.discard(network)
@@ -287,3 +305,10 @@ class Admission:
             return False
         self._logged.add(address)
         return True
+
+
+def _share(limit: int, here: int, elsewhere: int) -> int:
+    """How many connections may stay here if all nodes together may have `limit`: each gives up the same part."""
+    if not limit:
+        return maxsize
+    return limit if here + elsewhere <= limit else max(limit * here // (here + elsewhere), 1)

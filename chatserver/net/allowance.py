@@ -1,5 +1,6 @@
 """What all connections of an account share: a pace, how many they are, and how many bytes wait for them to read."""
 
+from collections.abc import Mapping
 from random import randint
 from typing import Final, Protocol
 
@@ -9,6 +10,7 @@ from chatserver.accountlimits import AS_SET, AccountLimits
 from chatserver.config import Limits
 from chatserver.net.pace import Pace, Rates
 
+NONE: Final[Mapping[str, int]] = {}
 BURST_SECONDS: Final = 10
 """What comes within so long at a rate that an operator has set for an account may come at once."""
 RETRY_SECONDS: Final = (30, 60)
@@ -70,23 +72,24 @@ class Unsent:
 
 
 class Allowance:
-    """One account's. `_live`: its connections, the oldest first. `_ending`: those on which the server has nothing more
+    """One account's. `live`: its connections, the oldest first. `_ending`: those on which the server has nothing more
     to say, but whose last bytes still wait; they are limited in the same way, each kind for itself."""
 
-    __slots__ = ("_ending", "_limits", "_live", "_own", "account_id", "pace", "unsent")
+    __slots__ = ("_elsewhere", "_ending", "_limits", "_own", "account_id", "live", "pace", "unsent")
 
-    def __init__(self, account_id: int, limits: Limits, now: float) -> None:
+    def __init__(self, account_id: int, limits: Limits, now: float, elsewhere: Mapping[str, int] = NONE) -> None:
         self.account_id = account_id
+        self._elsewhere = elsewhere
         self.pace = Pace(rates_of_account(limits), now)
         self.unsent = Unsent(limits)
         self._limits = limits
         self._own = AS_SET
-        self._live: list[Member] = []
+        self.live: list[Member] = []
         self._ending: list[Member] = []
 
     @property
     def unused(self) -> bool:
-        return not self._live and not self._ending
+        return not self.live and not self._ending
 
     @property
     def _most(self) -> int:
@@ -95,9 +98,14 @@ class Allowance:
         return self._limits.connections_per_account if own is None else own
 
     @property
+    def _most_here(self) -> int:
+        """How many it may have at this node: one, whatever it has at others."""
+        return max(self._most - self._elsewhere.get(str(self.account_id), 0), 1)
+
+    @property
     def is_over(self) -> bool:
         """Whether it has too many connections."""
-        return 0 < self._most < len(self._live)
+        return self._most > 0 and self._most_here < len(self.live)
 
     def change(self, own: AccountLimits) -> None:
         """What an operator has set for the account holds from now on."""
@@ -112,13 +120,13 @@ class Allowance:
             self.pace.change(rates)
 
     def add(self, member: Member) -> None:
-        self._live.append(member)
+        self.live.append(member)
 
     def make_room(self) -> None:
         """Ends the oldest connections, if there are too many."""
         if self.is_over:
             most = self._most
-            for member in self._live[:-most]:
+            for member in self.live[: -self._most_here]:
                 member.hang_up(
                     "too-many-connections",
                     f"Your account has more than {most} connections, and this was the oldest one. Close others.",
@@ -127,15 +135,15 @@ class Allowance:
 
     def ended(self, member: Member) -> None:
         """The server has nothing more to say on a connection. May be called twice."""
-        if member in self._live:
-            self._live.remove(member)
+        if member in self.live:
+            self.live.remove(member)
             self._ending.append(member)
             if 0 < self._most < len(self._ending):
                 self._ending[0].abort()
 
     def gone(self, member: Member) -> None:
         """A connection is lost, and all that came on it is done."""
-        for members in (self._live, self._ending):
+        for members in (self.live, self._ending):
             if member in members:
                 members.remove(member)
 
@@ -147,6 +155,8 @@ class Allowances:
     def __init__(self, clock: IReactorTime, limits: Limits) -> None:
         self._clock = clock
         self._limits = limits
+        self.elsewhere: dict[str, int] = {}
+        """How many connections accounts have at other nodes, by id."""
         self._accounts: dict[int, Allowance] = {}
         self._resting: dict[int, float] = {}  # accounts without connections, and when theirs may be dropped
         self.rates = rates_of_connection(limits)
@@ -160,13 +170,19 @@ class Allowances:
         self.rates = rates_of_connection(self._limits)
         return list(self._accounts.values())
 
+    def many(self, least: int) -> dict[str, int]:
+        """The accounts that have at least so many connections here."""
+        return {str(one): len(each.live) for one, each in self._accounts.items() if len(each.live) >= least}
+
     def join(self, account_id: int, member: Member) -> Allowance:
         """A connection of this account has logged in. If it is one too many, the oldest is ended in the next turn: now,
         the login is not finished."""
         self._drop()
         allowance = self._accounts.get(account_id)
         if allowance is None:
-            allowance = self._accounts[account_id] = Allowance(account_id, self._limits, self._clock.seconds())
+            allowance = self._accounts[account_id] = Allowance(
+                account_id, self._limits, self._clock.seconds(), self.elsewhere
+            )
         self._resting.pop(account_id, None)
         allowance.add(member)
         if allowance.is_over:

@@ -33,6 +33,8 @@ from chatserver.wire.dialects import DIALECTS
 
 REWOUND = ("rewound", "The database was restored to an earlier state.")
 """Reason and text for all connections once entries that were delivered are gone."""
+MOVING = ("moving", "Another server takes over; nothing is lost.")
+"""Reason and text for connections that are to go to another server of the cluster."""
 CROWDED = (
     "too-many-connections",
     "Too many connections are waiting to log in; yours made way for a newer one.",
@@ -98,6 +100,9 @@ class Connections:
         self._leaving: dict[Connection, None] = {}  # they made way, and are still open
         self.may_serve = may_serve
         self.closing = False  # the server is stopping: nobody is read any more
+        self.moving: set[Connection] = set()
+        """These are about to be sent to another server: they are not read any more."""
+        self.withdrawn = False  # all ports are closed: who comes all the same is sent to another server
         self.parting: Parting | None = None  # the server says goodbye: connections end the short way
         self._left = left
 
@@ -175,6 +180,7 @@ class Connections:
         session = connection.session
         self.open.discard(connection)
         self.unserved.discard(connection)
+        self.moving.discard(connection)
         self._leaving.pop(connection, None)
         self.admission.closed(session.address, connection, pending=not session.account_id)
         self.ended(connection, "lost")

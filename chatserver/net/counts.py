@@ -10,8 +10,8 @@ OTHER: Final = "other"
 ENDINGS: Final = frozenset(
     {
         "banned", "certificate-removed", "disabled", "eof", "erased", "failed-logins", "fault", "fenced", "foreign",
-        "handshake", "kicked", "logout", "lost", "password", "quit", "refused", "rewound", "shutdown", "stalled",
-        "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections", "undecodable",
+        "handshake", "kicked", "logout", "lost", "moving", "password", "quit", "refused", "rewound", "shutdown",
+        "stalled", "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections", "undecodable",
     }
 )  # fmt: skip
 """Why a connection ends, in one word; whatever else somebody gives as a reason counts as OTHER."""

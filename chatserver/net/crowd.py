@@ -72,6 +72,13 @@ class Crowd:
         ranking = self._networks.get(network)
         return 0 if ranking is None else ranking.total
 
+    def many(self, least: int) -> dict[str, int]:
+        """The addresses that have at least so many."""
+        return {key: len(group) for key, group in self._groups.items() if len(group) >= least}
+
+    def many_of_networks(self, least: int) -> dict[str, int]:
+        return {network: one.total for network, one in self._networks.items() if one.total >= least}
+
     def add(self, key: str, who: Hashable, seconds: float) -> None:
         group = self._groups.setdefault(key, {})
         group[who] = seconds

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from chatserver.endpoint import parse
+from chatserver.endpoint import parse, split_reuseport
 from chatserver.net.exposure import exposed
 from chatserver.net.tls import Identity, shown
 
@@ -90,7 +90,7 @@ def examine(endpoint: str) -> Listener:
     reactor: Any = _Pretending(endpoint)
     failures: list[Failure] = []
     try:
-        opening(reactor, endpoint).listen(Factory()).addErrback(failures.append)
+        opening(reactor, split_reuseport(endpoint)[0]).listen(Factory()).addErrback(failures.append)
         for failure in failures:
             failure.raiseException()
     except Exception as error:

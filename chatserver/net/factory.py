@@ -9,10 +9,11 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from chatserver.endings import for_programs
 from chatserver.net.arrival import ProxyGate, Waiting
 from chatserver.net.certificates import Bounded
 from chatserver.net.connection import Connection
-from chatserver.net.connections import Connections
+from chatserver.net.connections import MOVING, Connections
 from chatserver.net.door import Door
 from chatserver.session import Session
 from chatserver.wire.addresses import Networks
@@ -76,6 +77,8 @@ class ChatFactory(ServerFactory):
         connections, admission = self.connections, self.connections.admission
         if connections.closing:
             return None
+        if connections.withdrawn:
+            return self.farewell(for_programs(*MOVING))
         refusal = admission.refusal(address)
         if refusal is not None:
             return self.farewell(refusal)

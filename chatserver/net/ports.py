@@ -3,16 +3,22 @@
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+BACKLOG: Final = 4096
+"""So many newcomers may wait at a socket of systemd; see deploy/chatserver.socket."""
+SO_DETACH_FILTER: Final = 27
+"""Linux, socket(7). Python has no name for it."""
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
 
 
@@ -57,12 +63,33 @@ class TlsInside(Around):
         return listening
 
 
+class Sharing(Around):
+    """A TCP port is opened so that other processes of the same user can open it, too, if they do it likewise: the
+    kernel gives each of them a part of the newcomers (SO_REUSEPORT)."""
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        family = socket.AF_INET6 if ":" in interface else socket.AF_INET
+        try:
+            with socket.socket(family) as sock:  # the reactor duplicates the descriptor
+                sock.setblocking(False)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, True)
+                sock.bind((interface, port))
+                sock.listen(backlog)
+                listening: IListeningPort = self._reactor.adoptStreamPort(sock.fileno(), family, factory)
+        except OSError as error:
+            raise CannotListenError(interface, port, error) from None
+        return listening
+
+
 class Inherited:
     """The listening sockets that systemd has opened for this process. While no process has them, newcomers wait in
     their backlog."""
 
     def __init__(self, sockets: Iterable[socket.socket] = ()) -> None:
         self.left = list(sockets)  # not taken by an endpoint
+        self.taken: list[IListeningPort] = []
+        """The ports that were made of the others. systemd has their sockets, too."""
 
     @classmethod
     def from_environment(cls) -> "Inherited":
@@ -111,8 +138,14 @@ class Adopting(Around):
                 f"takes the socket {shown(sock)} of systemd, which is open to others than {interface}. Write "
                 f"ListenStream={_joined(interface, port)} in chatserver.socket, or remove the interface here."
             )
+        listen_again(sock)
         with sock:  # the reactor duplicates the descriptor
-            listening = self._reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
+            return self.adoptStreamPort(sock.fileno(), sock.family, factory)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> IListeningPort:
+        """Also for endpoints of Twisted's own kind `systemd:`."""
+        listening: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
+        self._inherited.taken.append(listening)
         return listening
 
     def listenUNIX(
@@ -125,6 +158,7 @@ class Adopting(Around):
             return listening
         port = InheritedUnixPort(sock, factory, self._reactor)
         port.startListening()
+        self._inherited.taken.append(port)
         return port
 
     def _note_missing(self, where: str) -> None:
@@ -155,6 +189,15 @@ class InheritedUnixPort(unix.Port):
 
     def connectionLost(self, reason: Any) -> None:
         tcp.Port.connectionLost(self, reason)
+
+
+def listen_again(sock: socket.socket) -> None:
+    """Newcomers may wait at a socket of systemd, whatever the server before, which was drained or is being drained, has
+    done to it: see `withdrawal.py`."""
+    with suppress(OSError):  # as a rule there is no filter
+        sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.listen(BACKLOG)
 
 
 def descriptors(environ: Mapping[str, str], process: int) -> range:

@@ -1,8 +1,11 @@
 """How often something happened lately, for each address, and what follows from that: nothing, a delay, or a refusal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from math import ceil
 from typing import Final
+
+from chatserver.tally import note
 
 MINUTE_SECONDS: Final = 60.0
 MANY: Final = 10.0
@@ -23,20 +26,15 @@ class Rate:
     def __init__(self, per_minute: Callable[[], float], seconds: Callable[[], float]) -> None:
         self._per_minute = per_minute
         self._seconds = seconds
+        self.news: dict[str, float] | None = None
         self._levels: dict[str, tuple[float, float]] = {}  # and when; the one that was counted longest ago comes first
 
     def __len__(self) -> int:
         return len(self._levels)
 
     def count(self, key: str) -> None:
-        limit = self._per_minute()
-        if not limit:
-            return
-        level = min(self._level(key, limit) + 1, limit * (MANY + 1))
-        self._levels.pop(key, None)
-        self._levels[key] = level, self._seconds()
-        if len(self._levels) > MOST_KEYS:
-            del self._levels[next(iter(self._levels))]
+        note(self.news, key)
+        self.learn(key, 1, self._seconds())
 
     def delay(self, key: str) -> float:
         """Seconds by which an address is to be slowed; 0 below the limit."""
@@ -59,6 +57,31 @@ class Rate:
         limit = self._per_minute()
         for key in [key for key in self._levels if not limit or not self._level(key, limit)]:
             del self._levels[key]
+
+    # For other nodes: see `tally.Shared`
+
+    def learn(self, key: str, much: float, seconds: float) -> None:
+        limit = self._per_minute()
+        if limit:
+            self._put(key, min(self._level(key, limit) + much, limit * (MANY + 1)), seconds)
+
+    def latest(self, most: int, seconds: float) -> dict[str, tuple[float, ...]]:
+        limit = self._per_minute()
+        if not limit:
+            return {}
+        levels = ((key, self._level(key, limit)) for key in islice(reversed(self._levels), most))
+        return {key: (round(level, 2),) for key, level in levels if level}
+
+    def merge(self, key: str, told: Sequence[float], seconds: float) -> None:
+        limit = self._per_minute()
+        if limit and told[0] > self._level(key, limit):
+            self._put(key, min(told[0], limit * (MANY + 1)), seconds)
+
+    def _put(self, key: str, level: float, seconds: float) -> None:
+        self._levels.pop(key, None)
+        self._levels[key] = level, seconds
+        if len(self._levels) > MOST_KEYS:
+            del self._levels[next(iter(self._levels))]
 
     def _level(self, key: str, limit: float) -> float:
         level, at = self._levels.get(key, (0.0, 0.0))

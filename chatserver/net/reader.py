@@ -237,6 +237,7 @@ class Reader:
         if session.stage is Stage.ENDING:
             return
         full = session.stage is Stage.BUSY or len(session.inbox) >= self._shared.limits.window
+        ending = self._shared.closing or self._connection in self._shared.moving
         if self._connection.peer is not Peer.OPEN:
             idle = not (session.inbox or session.waiting or session.replays or full)
             if idle and self._turn is None:  # while there are further lines, a turn is due
@@ -244,6 +245,4 @@ class Reader:
                     session.confirm()
                 self._connection.end("eof")
         else:
-            self._outbox.read(
-                not (full or not self._connection.writable or self._turn is not None or self._shared.closing)
-            )
+            self._outbox.read(not (full or not self._connection.writable or self._turn is not None or ending))

@@ -6,6 +6,7 @@ The parts keep plain numbers and add to them where something happens. Nothing is
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from itertools import islice
+from math import nan
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -45,6 +46,26 @@ class Behind(Struct, frozen=True):
     most: int  # that one of them lacks
 
 
+class BusNumbers(Struct, frozen=True, kw_only=True):
+    """Of the bus by which nodes tell each other what they commit."""
+
+    # At the moment
+    nodes: int  # others that are alive
+    connected: bool
+    lag: float  # how long the last frame took that came back, in seconds; NaN: none has
+    # Since the start
+    reconnects: int
+    frames: dict[str, int]  # by fate, see FATES
+    gaps: int  # how often frames of another node were missing
+    bytes_sent: int
+    bytes_received: int
+    entries: dict[str, int]  # for subscribers, by the way that they came: "bus", or from the "store" when it was late
+
+
+FATES: Final = ("sent", "dropped", "received", "doubled", "unreadable")
+"""Of frames. Those that were dropped could not be sent, though they count as sent."""
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """What has happened since the process started, and what is at the moment. Words as keys are from fixed sets."""
 
@@ -76,6 +97,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     commit_seconds: Distribution  # from a message's line to its commit
     delivery_seconds: Distribution  # from a commit to the last live subscriber
     lag_seconds: Distribution  # how late the reactor calls
+    bus: BusNumbers | None = None  # there is none
 
 
 async def snapshot(running: Running) -> Snapshot:
@@ -111,6 +133,7 @@ async def snapshot(running: Running) -> Snapshot:
         commit_seconds=processors.takes.commits.seen(),
         delivery_seconds=registry.delivery_seconds.seen(),
         lag_seconds=running.lag.seen(),
+        bus=_bus(running),
     )
 
 
@@ -133,6 +156,25 @@ async def _connections(running: Running) -> dict[tuple[str, str, str], int]:
             found[session.stage.name.lower(), session.dialect.name, door_of(connection)] += 1
             counts.look(connection, connection.door.transport)
     return dict(found)
+
+
+def _bus(running: Running) -> BusNumbers | None:
+    cluster, registry = running.cluster, running.registry
+    if cluster is None:
+        return None
+    bus, outgoing, incoming = cluster.bus, cluster.outgoing, cluster.incoming
+    fates = (outgoing.frames, bus.dropped, incoming.frames, incoming.doubled, incoming.unreadable)
+    return BusNumbers(
+        nodes=len(cluster.peers.others),
+        connected=bus.connected,
+        lag=nan if cluster.lag is None else cluster.lag,
+        reconnects=bus.reconnects,
+        frames=dict(zip(FATES, fates, strict=True)),
+        gaps=incoming.missing,
+        bytes_sent=outgoing.bytes,
+        bytes_received=incoming.bytes,
+        entries={"bus": registry.from_bus, "store": registry.from_store},
+    )
 
 
 def _certificates(running: Running) -> dict[str, float]:

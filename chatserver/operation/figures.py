@@ -3,11 +3,12 @@
 import os
 import resource
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
 from typing import Any, Final
 
 from chatserver import __version__
-from chatserver.operation.counters import snapshot
+from chatserver.operation.counters import BusNumbers, snapshot
 from chatserver.operation.running import Running
 from chatserver.times import rfc3339, unix_now
 
@@ -25,7 +26,7 @@ async def figures(running: Running) -> dict[str, Any]:
         doors[door] = doors.get(door, 0) + count
     return {
         "version": __version__,
-        "node": running.settings.server.node,
+        "node": running.lease.me.node,
         "pid": os.getpid(),
         "started": rfc3339(datetime.fromtimestamp(found.started, UTC)),
         "uptime": round(unix_now() - found.started, 1),
@@ -54,6 +55,21 @@ async def figures(running: Running) -> dict[str, Any]:
         "commit_median": found.commit_seconds.quantile(0.5),
         "commit_99": found.commit_seconds.quantile(0.99),
         "lag_99": found.lag_seconds.quantile(0.99),
+        **({} if found.bus is None else {"bus": _bus(found.bus)}),
+    }
+
+
+def _bus(bus: BusNumbers) -> dict[str, Any]:
+    return {
+        "nodes": bus.nodes,
+        "connected": bus.connected,
+        "lag": None if isnan(bus.lag) else round(bus.lag, 4),
+        "reconnects": bus.reconnects,
+        "frames": bus.frames,
+        "gaps": bus.gaps,
+        "sent": bus.bytes_sent,
+        "received": bus.bytes_received,
+        "entries": bus.entries,
     }
 
 

@@ -28,6 +28,8 @@ class Health(Quiet):
             return "The server is stopping."
         if self._starting:
             return "The server is starting."
+        if self._running.cluster is not None and self._running.cluster.state != "serving":
+            return f"This node is {self._running.cluster.state}: others go on."
         if not self._running.lease.check():
             return "This server does not have the lease of its node. Its log says why."
         silence = self._running.lease.unanswered_seconds

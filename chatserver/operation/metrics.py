@@ -17,7 +17,7 @@ from chatserver.errors import ErrorWord
 from chatserver.histogram import Distribution
 from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
-from chatserver.operation.counters import DOOR_NAMES, LOGIN, Snapshot
+from chatserver.operation.counters import DOOR_NAMES, FATES, LOGIN, BusNumbers, Snapshot
 from chatserver.results import BROKEN, OK
 from chatserver.stages import Stage
 from chatserver.store.threads import ERRORS
@@ -51,6 +51,8 @@ class Numbers(Collector):
         yield from self._commands()
         yield from self._messages()
         yield from self._store()
+        if self._seen.bus is not None:
+            yield from self._bus(self._seen.bus)
 
     def _process(self) -> Iterator[Metric]:
         info = {"version": __version__, "python": platform.python_version()}
@@ -152,6 +154,19 @@ class Numbers(Collector):
             "chatserver_store_silence_seconds", "How long ago the database answered a heartbeat.",
             self._situation.unanswered_seconds,
         )  # fmt: skip
+
+    def _bus(self, bus: BusNumbers) -> Iterator[Metric]:
+        yield GaugeMetricFamily("chatserver_other_nodes", "Other nodes that are alive.", bus.nodes)
+        yield GaugeMetricFamily("chatserver_bus_connected", "Whether the bus is connected.", int(bus.connected))
+        yield GaugeMetricFamily("chatserver_bus_lag_seconds", "How long a frame takes over the bus.", bus.lag)
+        yield CounterMetricFamily("chatserver_bus_reconnects", "Times that the bus connected again.", bus.reconnects)
+        yield _counter("chatserver_bus_frames", "Frames to and from other nodes.", "fate", FATES, bus.frames)
+        yield CounterMetricFamily("chatserver_bus_gaps", "Times that frames of another node were missing.", bus.gaps)
+        yield CounterMetricFamily("chatserver_bus_sent_bytes", "Bytes of frames to other nodes.", bus.bytes_sent)
+        yield CounterMetricFamily("chatserver_bus_received_bytes", "Bytes of frames from them.", bus.bytes_received)
+        yield _counter(
+            "chatserver_bus_entries", "Entries of other nodes, by the way they came.", "way", bus.entries, bus.entries
+        )
 
 
 _process: Final = CollectorRegistry()

@@ -4,17 +4,22 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
+from socket import gethostname
 from tempfile import gettempdir
 from typing import Final
 from urllib.parse import quote
 
 from chatserver.config import Server
 from chatserver.store.database import parse_url
+from chatserver.store.lease import names
 
 AUTO: Final = "auto"
 SYSTEMD: Final = Path("/run/chatserver")
 """What $RUNTIME_DIRECTORY is under the unit that we ship: `chatctl` is not told."""
+TRIED: Final = 9
+"""Of the names that a node of this host may have taken, `chatctl` tries so many."""
 
 
 class Unsafe(Exception):
@@ -65,12 +70,14 @@ def _candidates(server: Server, environ: Mapping[str, str], *further: Path) -> I
     if file is not None:
         yield Path(f"{file}.control")
         return
-    node = quote(server.node, safe="")
+    # Who was given no name has taken one of these: `chatctl` finds the first that is running.
+    nodes = [server.node] if server.node else list(islice(names(gethostname()), TRIED))
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    for directory in ([Path(given)] if given else []) + list(further):
-        yield directory / f"{node}.control"
-    for directory in _own_directories(environ):
-        yield directory / f"{node}-{database_mark(server)}.control"
+    for node in (quote(node, safe="") for node in nodes):
+        for directory in ([Path(given)] if given else []) + list(further):
+            yield directory / f"{node}.control"
+        for directory in _own_directories(environ):
+            yield directory / f"{node}-{database_mark(server)}.control"
 
 
 def _database_file(server: Server) -> Path | None:

@@ -43,6 +43,11 @@ class Credentials(Struct, frozen=True):
     def person(self) -> Person:
         return Person(self.id, self.name, self.kind)
 
+    @property
+    def proof(self) -> int:
+        """See `changes.proof_of`."""
+        return changes.proof_of(self.password_hash)
+
 
 _CREDENTIALS = select(
     AccountRow.id,

@@ -51,6 +51,10 @@ LOCK_MILLISECONDS = 300
 """A statement of the engine of `open_statements` waits so long for a lock: longer than any transaction of our own holds
 one."""
 
+IDLE_MILLISECONDS = 5000
+"""PostgreSQL ends a transaction that has been left alone for so long: its process was stopped, and others wait for the
+rooms that it has locked. Its lease has lapsed by then (`lease.LAPSE_SECONDS`)."""
+
 DEAD_PEERS = {
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -60,6 +64,12 @@ DEAD_PEERS = {
 }
 """libpq's settings, in seconds and (the last one) milliseconds: ends a connection to a host that has vanished. The
 system's own defaults are hours."""
+
+DEAD_CLIENTS = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000 "
+    f"-c idle_in_transaction_session_timeout={IDLE_MILLISECONDS}"
+)
+"""PostgreSQL's settings for the same on its side: what a host held that has vanished is free again."""
 
 
 class DatabaseProblem(Exception):
@@ -133,7 +143,7 @@ def _open_postgres(url: URL, connections: int, settings: str = "", **mode: Any) 
             # Statements are planned once for each connection, perhaps while tables are empty: plans must not
             # depend on that. A statement whose caller has given up may not wait for a lock, and be committed later.
             "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
-            f"-c statement_timeout=60000 -c lock_timeout=9000 {settings}",
+            f"-c statement_timeout=60000 -c lock_timeout=9000 {DEAD_CLIENTS} {settings}",
             **DEAD_PEERS,
         },
         **mode,
@@ -268,6 +278,7 @@ def upgrade(engine: Engine) -> None:
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
             db.exec_driver_sql("SET LOCAL lock_timeout = 0")
+            db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")
         from alembic import command
 
@@ -291,11 +302,15 @@ def revision_of(db: Connection) -> str | None:
     return MigrationContext.configure(db).get_current_revision()
 
 
-def known_revisions(db: Connection) -> list[str]:
-    """The revisions of the schema that this version knows, newest first."""
+def known_migrations(db: Connection) -> list[tuple[str, Any]]:
+    """The revisions of the schema that this version knows, and their modules, newest first."""
     from alembic.script import ScriptDirectory
 
-    return [known.revision for known in ScriptDirectory.from_config(_alembic(db)).walk_revisions()]
+    return [(known.revision, known.module) for known in ScriptDirectory.from_config(_alembic(db)).walk_revisions()]
+
+
+def known_revisions(db: Connection) -> list[str]:
+    return [revision for revision, _ in known_migrations(db)]
 
 
 def check_schema(engine: Engine) -> SchemaState:

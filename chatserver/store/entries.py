@@ -1,10 +1,25 @@
 """Entries of a room's log: adding those that are not messages, and reading any of them in pages."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, case, func, insert, outerjoin, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    case,
+    column,
+    func,
+    insert,
+    outerjoin,
+    select,
+    true,
+    update,
+    values,
+)
 from sqlalchemy.orm import aliased
 
 from chatserver.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
@@ -116,16 +131,52 @@ def follow(
 ) -> tuple[list[Entry], bool]:
     """As `after`, for somebody who was given everything up to `seq`. If the entries that come next were removed, the
     page begins with a `gap` that stands for them."""
-    page, more = after(db, room_id, seq, limit, characters)
-    if page and page[0].seq == seq + 1:
-        return page, more
-    room = db.execute(select(RoomRow.first_seq, RoomRow.last_at).where(RoomRow.id == room_id)).one_or_none()
-    # More may have been removed since the page was read: what the page has is given all the same.
-    first = page[0].seq if page else 0 if room is None else room.first_seq
-    if room is None or not seq + 1 < first <= room.first_seq:
-        return page, more
-    at = page[0].at if page else room.last_at
-    return [Entry(first - 1, GAP, 0, "", at, of=seq + 1), *page], more
+    return _with_gaps(db, [(room_id, seq)], [after(db, room_id, seq, limit, characters)])[0]
+
+
+def follow_all(
+    db: Connection, positions: Sequence[tuple[int, int]], limit: int, characters: int = PAGE_CHARACTERS
+) -> list[tuple[list[Entry], bool]]:
+    """As `follow`, for several rooms: a page for each of these (room id, seq). On PostgreSQL that is one statement, and
+    another one only where entries were removed."""
+    if db.dialect.name == "sqlite":  # it has no round trips that could be saved
+        return _with_gaps(db, positions, [after(db, *position, limit, characters) for position in positions])
+    asked = values(
+        column("place", Integer), column("room_id", BigInteger), column("seq", BigInteger), name="asked"
+    ).data([(place, *position) for place, position in enumerate(positions)])
+    # For each room the same as `after` does, whatever the planner assumes about the tables.
+    one = _ENTRY.where(EntryRow.room_id == asked.c.room_id, EntryRow.seq > asked.c.seq)
+    page = one.order_by(EntryRow.seq).limit(limit + 1).lateral("page")
+    query = select(asked.c.place, *page.c).select_from(asked.join(page, true()))
+    found = db.execute(query.order_by(asked.c.place, page.c.seq))
+    pages: list[tuple[list[Entry], bool]] = [([], False)] * len(positions)
+    for place, rows in groupby(found, lambda row: row[0]):
+        pages[place] = _page((row[1:] for row in rows), limit, characters)
+    return _with_gaps(db, positions, pages)
+
+
+def _with_gaps(
+    db: Connection, positions: Sequence[tuple[int, int]], pages: list[tuple[list[Entry], bool]]
+) -> list[tuple[list[Entry], bool]]:
+    """The pages, each beginning with a `gap` if the entries behind its position were removed."""
+    missing = {
+        place for place, (page, _) in enumerate(pages) if not page or page[0].seq != positions[place][1] + 1
+    }  # fmt: skip
+    if not missing:
+        return pages
+    room_ids = {positions[place][0] for place in missing}
+    found = db.execute(select(RoomRow.id, RoomRow.first_seq, RoomRow.last_at).where(RoomRow.id.in_(room_ids)))
+    rooms = {room_id: (first_seq, last_at) for room_id, first_seq, last_at in found}
+    for place in missing:
+        (room_id, seq), (page, more) = positions[place], pages[place]
+        first_seq, last_at = rooms.get(room_id, (0, None))
+        # More may have been removed since the page was read: what the page has is given all the same.
+        first = page[0].seq if page else first_seq
+        if seq + 1 < first <= first_seq:
+            at = page[0].at if page else last_at
+            assert at is not None
+            pages[place] = [Entry(first - 1, GAP, 0, "", at, of=seq + 1), *page], more
+    return pages
 
 
 def newest_at(db: Connection) -> datetime | None:

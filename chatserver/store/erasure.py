@@ -3,13 +3,17 @@
 The account is unusable after the first transaction. What is left then is done in steps, each a short transaction, so
 that nobody waits for an account with many messages. A step that never came is done by the next server, or by whoever
 gives the command again.
+
+Where nodes work together, the account is first disabled (`begin`), and then erased once all of them have noticed, so
+that what its sessions had sent is stored before that (see `changes.behind`). If the process that began it has died, the
+next server that looks for unfinished erasures goes on (`claim`).
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, text, tuple_, update
 
 from chatserver.events import (
     BOT,
@@ -59,6 +63,26 @@ Place = tuple[int, int]
 """The room and the seq of an entry."""
 
 
+_PENDING: Final = text(
+    "INSERT INTO erasure (account_id, messages) VALUES (:account_id, :messages) "
+    "ON CONFLICT (account_id) DO UPDATE SET messages = excluded.messages"
+)
+
+
+def begin(db: Connection, who: Person, at: datetime, origin: str = "", *, messages: bool, detail: str = "") -> int:
+    """Disables an account that is about to be erased, and its bots. Returns the id of the change by which other servers
+    learn of it. `origin`, `detail`: see `schema.ChangeRow`.
+
+    Until `claim` gives it to others, the caller alone goes on with it.
+    """
+    able = (AccountRow.id == who.id, AccountRow.disabled_at.is_(None))
+    db.execute(update(AccountRow).where(*able).values(disabled_at=at))
+    db.execute(_PENDING, {"account_id": who.id, "messages": messages})
+    db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=clock.now(db)))
+    accounts.disable_bots(db, who.id, at)
+    return changes.note(db, "account", who.id, at, detail=detail or None, origin=origin)
+
+
 def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     """Makes an account unusable, removes what identifies the person, and begins to remove the rest: their memberships,
     their addresses, the names that they had and, with `messages`, the text of what they said. What takes more than a
@@ -95,7 +119,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     ignoring.forget(db, who.id)
     changes.note(db, "account", who.id, at)
     accounts.disable_bots(db, who.id, at)
-    db.execute(insert(ErasureRow).values(account_id=who.id, messages=messages))
+    db.execute(_PENDING, {"account_id": who.id, "messages": messages})
     step(db, who.id, places(db, who.id, STEP_TEXTS) or [], at)
     db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=None))
 
@@ -106,9 +130,19 @@ def pending(db: Connection) -> list[int]:
 
 
 def claim(db: Connection, account_id: int) -> bool:
-    """Whether nobody else works on this erasure; then nobody will before ABANDONED."""
-    free = (ErasureRow.account_id == account_id, _is_idle(db))
-    return db.execute(update(ErasureRow).where(*free).values(taken_at=clock.now(db))).rowcount > 0
+    """Whether nobody else works on this erasure; then nobody will before ABANDONED. If it was only begun, the
+    account is erased first."""
+    mine = ErasureRow.account_id == account_id
+    take = update(ErasureRow).values(taken_at=clock.now(db)).returning(ErasureRow.messages)
+    taken = db.execute(take.where(mine, _is_idle(db))).one_or_none()
+    if taken is None:
+        return False
+    begun = (AccountRow.id == account_id, AccountRow.erased_at.is_(None))
+    account = db.execute(select(AccountRow.name, AccountRow.kind).where(*begun)).one_or_none()
+    if account is not None:
+        erase(db, Person(account_id, account.name, account.kind), clock.now(db), messages=taken.messages)
+        db.execute(take.where(mine))
+    return True
 
 
 def _is_idle(db: Connection) -> Any:

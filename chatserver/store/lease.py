@@ -18,21 +18,30 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
-from chatserver.store.clock import NOW
-from chatserver.store.schema import NodeRow
+from chatserver import __version__
+from chatserver.config import NAME_CHARACTERS
+from chatserver.store.clock import NOW, now
+from chatserver.store.schema import NodeRow, SessionRow
 from chatserver.times import rfc3339
 
 BEAT_SECONDS: Final = 1.0
 LAPSE_SECONDS: Final = 5.0
 """A holder without a heartbeat for so long is dead: several heartbeats must fail, not one slow commit."""
+KEPT: Final = timedelta(days=1)
+"""The row of a node that has no process is removed after so long: names that are made up come and go."""
+PREPARING: Final = 4002
+"""The advisory lock of whoever prepares the database for serving."""
+MOST_NAMES: Final = 99
+"""So many processes of one host find a name."""
 
 
 class Process(Struct, frozen=True):
@@ -53,7 +62,8 @@ class Process(Struct, frozen=True):
 
 class Held(Struct, frozen=True):
     """The lease is another process's. `alive`: its heartbeat has advanced while we watched. `one_file`: the database is
-    a SQLite file, on which no second server may run, whatever its node."""
+    a SQLite file, on which no second server may run, whatever its node. `here`: it is running on this machine, as the
+    kernel says."""
 
     node: str
     host: str
@@ -61,6 +71,7 @@ class Held(Struct, frozen=True):
     since: datetime
     alive: bool
     one_file: bool
+    here: bool = False
 
     def __str__(self) -> str:
         who = f"as node {self.node} (process {self.pid} on {self.host}, since {rfc3339(self.since)}). Stop that server"
@@ -70,16 +81,25 @@ class Held(Struct, frozen=True):
 
 
 class Beat(Struct, frozen=True):
-    """`beat`: the node's counter in the database, 0 without a row. `ours`: whether the lease is still ours."""
+    """`beat`: the node's counter in the database, 0 without a row. `ours`: whether the lease is still ours. `now`: the
+    database's time, if there is a row."""
 
     beat: int
     ours: bool
+    now: datetime | None = None
 
 
 def this_process(node: str) -> Process:
     """The present process, with a new boot."""
     pid = os.getpid()
     return Process(node, secrets.token_hex(16), socket.gethostname(), _machine(), pid, _started(pid) or 0)
+
+
+def names(host: str) -> Iterator[str]:
+    """The names for the nodes of a host that were given none, in the order in which they are taken."""
+    for number in range(1, MOST_NAMES + 1):
+        suffix = f"-{number}" if number > 1 else ""
+        yield f"{host[: NAME_CHARACTERS - len(suffix)]}{suffix}"
 
 
 def awake_seconds() -> float:
@@ -108,11 +128,13 @@ class Claim:
         for row in rows:
             if not (_is_free(row, me) or self._is_still(row)):
                 alive = self._watched[row.name][:2] != (row.boot, row.beat)
-                return Held(row.name, row.host, row.pid, row.acquired_at, alive, one_file)
+                return Held(row.name, row.host, row.pid, row.acquired_at, alive, one_file, _is_here(row, me))
         beat = next((row.beat for row in rows if row.name == me.node), 0) + 1
         values = {
             "boot": me.boot, "host": me.host, "machine": me.machine, "pid": me.pid, "started": me.started,
             "beat": beat, "acquired_at": NOW, "heartbeat_at": NOW,
+            # What the process before said of itself does not hold any more, nor what was asked of it.
+            "version": __version__, "frames": 0, "applied": 0, "facts": facts_of(me), "asked": None,
         }  # fmt: skip
         if beat == 1:
             db.execute(insert(NodeRow).values(name=me.node, **values))
@@ -130,13 +152,14 @@ class Claim:
 
 def heartbeat(db: Connection, me: Process) -> Beat:
     """Says that this process is running, if the lease is still its own."""
-    row = db.execute(select(NodeRow.boot, NodeRow.beat).where(NodeRow.name == me.node).with_for_update()).one_or_none()
+    query = select(NodeRow.boot, NodeRow.beat, NOW.label("now")).where(NodeRow.name == me.node)
+    row = db.execute(query.with_for_update()).one_or_none()
     if row is None:
         return Beat(0, ours=False)
     if row.boot != me.boot:
-        return Beat(row.beat, ours=False)
+        return Beat(row.beat, ours=False, now=row.now)
     db.execute(update(NodeRow).where(NodeRow.name == me.node).values(beat=row.beat + 1, heartbeat_at=NOW))
-    return Beat(row.beat + 1, ours=True)
+    return Beat(row.beat + 1, ours=True, now=row.now)
 
 
 def release(db: Connection, me: Process) -> None:
@@ -144,21 +167,48 @@ def release(db: Connection, me: Process) -> None:
     db.execute(update(NodeRow).where(NodeRow.name == me.node, NodeRow.boot == me.boot).values(boot=""))
 
 
-def release_dead(db: Connection, me: Process) -> list[str]:
-    """Ends the leases of other nodes whose process is dead, and returns their names.
+def take_away(db: Connection, node: str, boot: str, beat: int) -> bool:
+    """Ends the lease of a process that is dead, if this was its last heartbeat. Returns whether this call did it.
 
     Whoever acts on another node's death (closes its sessions, dismisses its guests) calls this first in the same
-    transaction: a process that was only cut off finds its lease gone when it comes back, and starts anew.
+    transaction: of several, one does it, and a process that was only cut off finds its lease gone when it comes back,
+    and starts anew.
+    """
+    # The rows of live nodes are not locked before that: their heartbeats would wait. Nor is one waited for that is
+    # locked: by another node that does the same, or by a process that was frozen in the middle of a heartbeat.
+    same = (NodeRow.name == node, NodeRow.boot == boot, NodeRow.beat == beat)
+    if db.scalar(select(NodeRow.name).where(*same).with_for_update(skip_locked=True)) is None:
+        return False
+    # A beat that stood still would tell that process that the database was set back.
+    db.execute(update(NodeRow).where(NodeRow.name == node).values(boot="", beat=beat + 1))
+    return True
+
+
+def release_dead(db: Connection, me: Process, *, believe_clocks: bool = True) -> list[str]:
+    """Ends the leases of other nodes whose process is dead, and returns their names: see `take_away`.
+
+    With `believe_clocks=False` only of those of which the kernel says so: after an outage of the database no heartbeat
+    is younger than that, and one look does not tell who is dead. Those elsewhere are watched then: see `cluster/peers`.
     """
     query = select(NodeRow.__table__, NOW.label("now")).where(NodeRow.name != me.node, NodeRow.boot != "")
     dead = []
     for row in db.execute(query.order_by(NodeRow.name)).all():
-        if _is_free(row, me):
-            # Not if it has just sent a heartbeat. The rows of live nodes are not locked: their heartbeats would wait.
-            same = (NodeRow.name == row.name, NodeRow.boot == row.boot, NodeRow.beat == row.beat)
-            if db.execute(update(NodeRow).where(*same).values(boot="")).rowcount:
-                dead.append(row.name)
+        is_dead = _is_free(row, me) if believe_clocks else has_ended(row, me)
+        if is_dead and take_away(db, row.name, row.boot, row.beat):  # else it has just sent a heartbeat
+            dead.append(row.name)
     return dead
+
+
+def one_at_a_time(db: Connection) -> None:
+    """Several nodes that start at the same moment prepare the database one after another."""
+    db.execute(select(func.pg_advisory_xact_lock(PREPARING)))
+
+
+def remove_old(db: Connection) -> None:
+    """Removes the rows of nodes that have had no process for KEPT, and whose sessions are all closed."""
+    still_open = exists().where(SessionRow.node == NodeRow.name, SessionRow.disconnected_at.is_(None))
+    old = (NodeRow.boot == "", NodeRow.heartbeat_at < now(db) - KEPT, ~still_open)
+    db.execute(delete(NodeRow).where(*old))
 
 
 def holders(db: Connection) -> list[Held]:
@@ -169,13 +219,32 @@ def holders(db: Connection) -> list[Held]:
     return [Held(row.name, row.host, row.pid, row.acquired_at, True, one_file) for row in rows if not _is_free(row, me)]
 
 
+def facts_of(me: Process) -> str:
+    """What the column `facts` has before a process has said anything. Its boot marks what the process itself has
+    written: one of a version that knows no such column leaves there what another one said."""
+    return msgspec.json.encode({"boot": me.boot}).decode()
+
+
 def _is_free(row: Row[Any], me: Process) -> bool:
     if not row.boot:
         return True
-    if me.machine and (row.host, row.machine) == (me.host, me.machine):
+    if _is_of_this_machine(row, me):
         # Believe the kernel, not the clocks: this process may have been started under another time.
         return (row.pid, row.started) == (me.pid, me.started) or not is_running(row.pid, row.started)
     return bool((row.now - row.heartbeat_at).total_seconds() > LAPSE_SECONDS)
+
+
+def _is_of_this_machine(row: Row[Any], me: Process) -> bool:
+    return bool(me.machine) and (row.host, row.machine) == (me.host, me.machine)
+
+
+def _is_here(row: Row[Any], me: Process) -> bool:
+    return _is_of_this_machine(row, me) and is_running(row.pid, row.started)
+
+
+def has_ended(row: Row[Any], me: Process) -> bool:
+    """Whether the process that a row names ran on this machine, and does not run any more."""
+    return _is_of_this_machine(row, me) and not is_running(row.pid, row.started)
 
 
 def is_running(pid: int, started: int) -> bool:

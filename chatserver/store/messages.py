@@ -16,7 +16,7 @@ from chatserver.store.schema import EntryRow, RoomRow, as_sqlite
 from chatserver.store.statements import (
     AGAIN,
     JUDGE_SQLITE,
-    LOCK,
+    LOCK_FIRST,
     NO_MESSAGE,
     PREPARE,
     RECENT_ENTRIES,
@@ -151,31 +151,51 @@ def _as_json(drafts: Sequence[Draft]) -> str:
 
 def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
     # The driver's own cursor, kept with the connection: SQLAlchemy's overhead would take as long as the statement.
-    cursor: Any = db.info.get("append")
+    info = db.info
+    cursor: Any = info.get("append")
     if cursor is None:
         # Planned once for each connection: planning takes as long as the rest.
         cursor = db.connection.cursor()
         cursor.execute(PREPARE)
-        db.info["append"] = cursor
-    statement = "append_replies" if _has_replies(drafts) else "append"
+        info["append"] = cursor
+    lock_first: int = info.get("lock_first", 0)
+    if lock_first:
+        info["lock_first"] = lock_first - 1
     try:
-        if len(drafts) == 1 and not drafts[0].of:
-            one = drafts[0]
-            said = (one.room_id, one.author_id, one.text, one.client_id, at)
-            cursor.execute("EXECUTE append_one (%s, %s, %s, %s, %s)", said)
-        else:
-            cursor.execute(f"EXECUTE {statement} (%s, %s)", (_as_json(drafts), at))
-        judged = cursor.fetchall()
+        judged = _execute_append(cursor, drafts, at, lock=lock_first > 0)
         late = [index for index, (outcome, _, _) in enumerate(judged) if outcome == AGAIN]
         if late:
-            anew = [drafts[index] for index in late]
-            ids = list({draft.room_id for draft in anew})
-            cursor.execute(f"{LOCK}; EXECUTE {statement} (%s, %s)", (ids, _as_json(anew), at))
-            for index, verdict in zip(late, cursor.fetchall(), strict=True):
+            info["lock_first"] = LOCK_FIRST
+            anew = _execute_append(cursor, [drafts[index] for index in late], at, lock=True)
+            for index, verdict in zip(late, anew, strict=True):
                 judged[index] = verdict
     except db.dialect.loaded_dbapi.IntegrityError as error:
         raise IntegrityError("EXECUTE append", None, error) from error
     return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in judged]
+
+
+def _execute_append(
+    cursor: Any, drafts: Sequence[Draft], at: datetime, *, lock: bool
+) -> list[tuple[Any, int | None, datetime | None]]:
+    """One round trip. With `lock` nobody else can write to these rooms from before they are judged, and no outcome is
+    AGAIN."""
+    locking = ""
+    locked: tuple[Any, ...] = ()
+    if lock:
+        room_ids = list({draft.room_id for draft in drafts})
+        if len(room_ids) == 1:
+            locking, locked = "EXECUTE lock_room (%s); ", (room_ids[0],)
+        else:
+            locking, locked = "EXECUTE lock_rooms (%s); ", (room_ids,)
+    if len(drafts) == 1 and not drafts[0].of:
+        one = drafts[0]
+        said = (*locked, one.room_id, one.author_id, one.text, one.client_id, at)
+        cursor.execute(f"{locking}EXECUTE append_one (%s, %s, %s, %s, %s)", said)
+    else:
+        statement = "append_replies" if _has_replies(drafts) else "append"
+        cursor.execute(f"{locking}EXECUTE {statement} (%s, %s)", (*locked, _as_json(drafts), at))
+    judged: list[tuple[Any, int | None, datetime | None]] = cursor.fetchall()
+    return judged
 
 
 def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:

@@ -1,18 +1,23 @@
 """The nodes of a cluster: what each says of itself in its row of the table `node`, and reads of the others."""
 
 from datetime import datetime
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, select, text, update
+from msgspec.structs import replace
+from sqlalchemy import Connection, Row, select, text, update
 
-from chatserver.store.clock import NOW
-from chatserver.store.lease import Process, is_running
+from chatserver.store.lease import Process, has_ended
 from chatserver.store.schema import NodeRow
 
 LOCKS = 4001
 """The first key of the advisory locks by which nodes show on PostgreSQL that they are connected; the second one is the
 hash of the name."""
+
+DRAIN: Final = "drain"
+REBALANCE: Final = "rebalance"
+"""What a node can be asked for, in the column `asked`."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -22,6 +27,9 @@ class Facts(Struct, frozen=True, kw_only=True):
     rooms: int = 0  # that it hears
     lag: float | None = None  # of the bus, in seconds; None: it is not known
     state: str = "serving"  # or "draining", "drained"
+    boot: str = ""  # of the process that says so
+    speaks: int = 0  # the version of its frames; 0: it has no bus, and knows no other nodes
+    held: bool = False  # systemd has its sockets, too
 
 
 class Said(Struct, frozen=True):
@@ -35,7 +43,8 @@ class Said(Struct, frozen=True):
 
 class NodeNow(Struct, frozen=True):
     """A process that has the lease of a node. `ended`: it ran on this machine, and does not run any more. `connected`:
-    it has its advisory lock; a node that lost it has perhaps been killed."""
+    it has its advisory lock; a node that lost it has perhaps been killed. `version` None: it is of a version that knows
+    no other nodes, and has said nothing of itself."""
 
     name: str
     boot: str
@@ -66,7 +75,7 @@ def exchange(db: Connection, me: Process, said: Said | None) -> list[NodeNow]:
         mine = (NodeRow.name == me.node, NodeRow.boot == me.boot)
         values = {
             "version": said.version, "frames": said.frames, "applied": said.applied,
-            "facts": msgspec.json.encode(said.facts).decode(),
+            "facts": msgspec.json.encode(replace(said.facts, boot=me.boot)).decode(),
         }  # fmt: skip
         db.execute(update(NodeRow).where(*mine).values(values))
     return present(db, me)
@@ -75,21 +84,36 @@ def exchange(db: Connection, me: Process, said: Said | None) -> list[NodeNow]:
 def present(db: Connection, me: Process) -> list[NodeNow]:
     """All nodes with a lease, by name."""
     connected = set(db.scalars(_CONNECTED)) if db.dialect.name == "postgresql" else set()
-    query = select(NodeRow.__table__, NOW.label("now")).where(NodeRow.boot != "").order_by(NodeRow.name)
-    return [
-        NodeNow(
-            row.name, row.boot, row.host, row.pid, row.beat, row.acquired_at, row.heartbeat_at, row.version,
-            row.frames, row.applied, _facts(row.facts), row.asked,
-            bool(me.machine) and (row.host, row.machine) == (me.host, me.machine)
-            and not is_running(row.pid, row.started),
-            row.name in connected,
-        )
-        for row in db.execute(query).all()
-    ]  # fmt: skip
+    query = select(NodeRow.__table__).where(NodeRow.boot != "").order_by(NodeRow.name)
+    return [_now(row, me, row.name in connected) for row in db.execute(query).all()]
 
 
-def _facts(stored: str | None) -> Facts:
+def _now(row: Row[Any], me: Process, connected: bool) -> NodeNow:
+    facts = facts_in(row.facts)
+    # A process of a version that knows no facts leaves those of the process before it.
+    version, frames, applied = (row.version, row.frames, row.applied) if facts.boot == row.boot else (None, 0, 0)
+    return NodeNow(
+        row.name, row.boot, row.host, row.pid, row.beat, row.acquired_at, row.heartbeat_at, version, frames, applied,
+        facts if version else Facts(), row.asked, has_ended(row, me), connected,
+    )  # fmt: skip
+
+
+def facts_in(stored: str | None) -> Facts:
+    """What the column `facts` has."""
     try:
         return msgspec.json.decode(stored or "{}", type=Facts)
     except msgspec.DecodeError:  # of a later version
         return Facts()
+
+
+def ask(db: Connection, node: NodeNow, what: str) -> bool:
+    """Asks a node for something: it sees that when it looks at the database. Returns whether this process still has
+    the node."""
+    same = (NodeRow.name == node.name, NodeRow.boot == node.boot)
+    return bool(db.execute(update(NodeRow).where(*same).values(asked=what)).rowcount)
+
+
+def done(db: Connection, me: Process, what: str) -> None:
+    """This node has done what it was asked for."""
+    mine = (NodeRow.name == me.node, NodeRow.boot == me.boot, NodeRow.asked == what)
+    db.execute(update(NodeRow).where(*mine).values(asked=None))

@@ -2,8 +2,9 @@
 
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
@@ -296,37 +297,70 @@ def leave_all(
     return [leave(db, who, name, at) for name in names]
 
 
-def dismiss_guests(db: Connection, at: datetime, node: str = "") -> None:
+def dismiss_guests(db: Connection, at: datetime, node: str = "", *, together: bool = False) -> list[Person]:
     """Ends the accounts of guests whose server is dead: those without an open session on a live node other than `node`.
 
-    `node` is the caller's, which has no connections yet. Call `lease.release_dead` first.
+    `node` is the caller's, which has no connections yet. Call `lease.release_dead` first. `together`: nodes watch each
+    other, and one of them looks for guests who were never recorded: see `stray_guests`. If others are alive, it returns
+    the guests instead: their rooms are not to be locked for as long as all of them take, and people are there who hear
+    that they leave.
     """
     others = select(NodeRow.name).where(NodeRow.name != node, NodeRow.boot != "")
-    guest = (AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None))
     sessions = select(SessionRow.id).where(SessionRow.account_id == AccountRow.id)
-    connected = sessions.where(SessionRow.disconnected_at.is_(None), SessionRow.node.in_(others))
     # Sessions are recorded a little later than guests: a new guest without one may be connected to another node.
-    arriving = and_(AccountRow.created_at > at - timedelta(seconds=ARRIVING_SECONDS), ~sessions.exists())
-    gone = ~or_(connected.exists(), and_(arriving, others.exists()))
-    for id, name in db.execute(select(AccountRow.id, AccountRow.name).where(*guest, gone)).all():
-        dismiss_guest(db, Person(id, name, GUEST), at)
+    recent = AccountRow.created_at > at - timedelta(seconds=ARRIVING_SECONDS)
+    arriving = and_(~sessions.exists(), others.exists(), *([] if together else [recent]))
+    guests = _guests(db, ~or_(_connected(others).exists(), arriving))
+    if guests and together and db.scalar(select(others.exists())):
+        return guests
+    for guest in guests:
+        dismiss_guest(db, guest, at)
+    return []
+
+
+def guests_of_dead(db: Connection, node: str) -> list[Person]:
+    """The guests with an open session on `node`, which is dead, and with none on a live node."""
+    alive = select(NodeRow.name).where(NodeRow.name != node, NodeRow.boot != "")
+    there = _connected(select(NodeRow.name).where(NodeRow.name == node))
+    return _guests(db, and_(there.exists(), ~_connected(alive).exists()))
+
+
+def stray_guests(db: Connection, at: datetime) -> list[Person]:
+    """The guests whom no live node has: whose last session was closed some time ago, or who never had one and were
+    created some time ago. A live node has dismissed its own by then."""
+    before = at - timedelta(seconds=ARRIVING_SECONDS)
+    lately = select(SessionRow.id).where(SessionRow.account_id == AccountRow.id, SessionRow.disconnected_at > before)
+    alive = select(NodeRow.name).where(NodeRow.boot != "")
+    return _guests(db, and_(AccountRow.created_at < before, ~_connected(alive).exists(), ~lately.exists()))
+
+
+def _connected(nodes: Select[Any]) -> Select[Any]:
+    """The open sessions of an account on these nodes."""
+    theirs = (SessionRow.account_id == AccountRow.id, SessionRow.disconnected_at.is_(None))
+    return select(SessionRow.id).where(*theirs, SessionRow.node.in_(nodes))
+
+
+def _guests(db: Connection, which: ColumnElement[bool]) -> list[Person]:
+    """In the order of their ids."""
+    guest = (AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None))
+    found = db.execute(select(AccountRow.id, AccountRow.name).where(*guest, which).order_by(AccountRow.id))
+    return [Person(id, name, GUEST) for id, name in found]
 
 
 def lost_guests(db: Connection, at: datetime) -> list[Person]:
     """The guests who were created at this time and of whom no connection was recorded. If the answer to their creation
     was lost, no process knows that they exist."""
     recorded = exists().where(SessionRow.account_id == AccountRow.id)
-    guest = (AccountRow.kind == GUEST, AccountRow.disabled_at.is_(None), AccountRow.created_at == at)
-    found = db.execute(select(AccountRow.id, AccountRow.name).where(*guest, ~recorded))
-    return [Person(id, name, GUEST) for id, name in found]
+    return _guests(db, and_(AccountRow.created_at == at, ~recorded))
 
 
 def dismiss_guest(db: Connection, who: Person, at: datetime) -> list[tuple[RoomFacts, list[Entry]]]:
-    """Ends the account of a guest and removes it from all rooms."""
+    """Ends the account of a guest and removes it from all rooms. Returns no entry if another node has done that."""
+    # First of all, so that of two nodes the second one waits here, and then finds no room.
+    db.execute(update(AccountRow).where(AccountRow.id == who.id).values(disabled_at=at))
     left = leave_all(db, who, at)
     db.execute(sql_delete(InvitationRow).where(InvitationRow.account_id == who.id))
     ignoring.forget(db, who.id)
-    db.execute(update(AccountRow).where(AccountRow.id == who.id).values(disabled_at=at))
     return left
 
 

@@ -25,7 +25,7 @@ Row = Sequence[Any]
 PAGE: Final = 2000
 """Rows read or written at a time. A text has a few kilobytes at most."""
 
-PASSING: Final = frozenset({"node", "change"})
+PASSING: Final = frozenset({"node", "change", "secret"})
 """Tables about running servers. Their rows mean nothing elsewhere."""
 
 DROPPED: Final = "copying"

@@ -395,6 +395,15 @@ class NodeRow(Base):
     asked: Mapped[Literal["drain"] | None] = mapped_column(String(16))
 
 
+class SecretRow(Base):
+    """What only the servers of this database know: see `store/secret.py`."""
+
+    __tablename__ = "secret"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    value: Mapped[str] = mapped_column(String(64))
+
+
 class ErasureRow(Base):
     """An account that is erased, except for what the steps of `store/erasure.py` do. `messages`: also what it said.
     `taken_at`: the last step, by the database's clock."""

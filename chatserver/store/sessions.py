@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, or_, select, text, update
 
 from chatserver.seen import Seen, as_seen
 from chatserver.store.schema import NodeRow, SessionRow, as_sqlite
@@ -118,9 +118,15 @@ def close_left_open(db: Connection, node: str, at: datetime) -> int:
     The caller has the lease of `node`. Call `lease.release_dead` first.
     """
     dead = select(NodeRow.name).where(NodeRow.boot == "")
-    result = db.execute(
-        update(SessionRow)
-        .where(or_(SessionRow.node == node, SessionRow.node.in_(dead)), SessionRow.disconnected_at.is_(None))
-        .values(disconnected_at=at, reason="crash")
-    )
-    return result.rowcount
+    return _close(db, or_(SessionRow.node == node, SessionRow.node.in_(dead)), at)
+
+
+def close_of_dead(db: Connection, at: datetime) -> int:
+    """Closes the sessions of nodes that have no process. Returns how many there were."""
+    dead = select(NodeRow.name).where(NodeRow.boot == "")
+    return _close(db, SessionRow.node.in_(dead), at)
+
+
+def _close(db: Connection, theirs: ColumnElement[bool], at: datetime) -> int:
+    crashed = {"disconnected_at": at, "reason": "crash"}
+    return db.execute(update(SessionRow).where(theirs, SessionRow.disconnected_at.is_(None)).values(crashed)).rowcount

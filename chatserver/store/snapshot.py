@@ -73,9 +73,9 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 
 def unhurried(db: Connection) -> None:
-    """Lets the statements of this transaction take any time."""
+    """Lets the statements of this transaction, and what is done between them, take any time."""
     if db.dialect.name == "postgresql":
-        db.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        db.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def refuse_used(db: Connection, url: URL) -> None:

@@ -13,6 +13,10 @@ AGAIN: Final = "again"
 """On PostgreSQL, the outcome of a statement for drafts whose room another transaction changed while it waited for the
 lock of the room: it still sees the memberships from before, so the drafts are judged anew."""
 
+LOCK_FIRST: Final = 64
+"""After AGAIN another node writes to the same rooms as this one: so many statements on this connection lock their rooms
+before they judge. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of that."""
+
 RECENT_ENTRIES: Final = 1000
 """So many entries of a room are searched for the last message of an author, so that the search is bounded."""
 
@@ -133,12 +137,17 @@ SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN '{AGAIN}' ELSE out
        coalesce(nullif(last_at, $5), old_at)
 FROM judged LEFT JOIN moved ON true
 """
-# Two statements in one round trip, and one transaction: the second sees everything that was committed before the locks.
-LOCK = "SELECT 1 FROM room WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE"
+# Locks the rooms of a take before it is judged. `EXECUTE lock_rooms; EXECUTE append` is one simple query: a round trip
+# and one transaction. The second statement sees everything that was committed before the locks were granted, so that no
+# outcome is AGAIN.
+_LOCK_ROOMS = "SELECT FROM room WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
+_LOCK_ROOM = "SELECT FROM room WHERE id = $1 FOR NO KEY UPDATE"
 PREPARE = (
     f"PREPARE append (json, timestamptz) AS {_append_statement(replies=False)}; "
     f"PREPARE append_replies (json, timestamptz) AS {_append_statement(replies=True)}; "
-    f"PREPARE append_one (bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}"
+    f"PREPARE append_one (bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}; "
+    f"PREPARE lock_rooms (bigint[]) AS {_LOCK_ROOMS}; "
+    f"PREPARE lock_room (bigint) AS {_LOCK_ROOM}"
 )
 
 # SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).

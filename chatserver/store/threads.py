@@ -12,7 +12,9 @@ from twisted.python.failure import Failure
 
 from chatserver.clock import Clock
 from chatserver.errors import Refused, TooSlow, Unavailable
+from chatserver.events import Person
 from chatserver.store import changes, entries, lease, rooms, search, sessions
+from chatserver.store import clock as database_clock
 from chatserver.store.checkpoint import empty_log, is_log_empty
 from chatserver.store.database import open_reading, open_statements
 from chatserver.store.database_file import Displaced, watched_file
@@ -103,6 +105,8 @@ class Store:
         self._slow = Bounded(reactor, SLOW_LINES, self._tell_slow)
         self.answers_again: Callable[[], None] = lambda: None
         """Called at the end of each outage: whoever was refused as `unavailable` may try again."""
+        self.left_behind: list[Person] = []
+        """The guests that `prepare` has found and not dismissed."""
         self.errors: Counter[str] = Counter()
         """Calls that failed, by what went wrong: one of ERRORS."""
 
@@ -119,11 +123,12 @@ class Store:
         """Runs `work` in a transaction, in this thread: for the start, before the reactor runs."""
         return transact_with_retry(self._engine, work)
 
-    def prepare(self, me: lease.Process, rooms_to_have: list[str], clock: Clock) -> int:
+    def prepare(self, me: lease.Process, rooms_to_have: list[str], clock: Clock, *, together: bool = False) -> int:
         """Prepares the database for serving. Blocks.
 
         Closes the sessions that a crash of this node left open, dismisses their guests, creates the default rooms, and
-        logs a warning for each setting that makes the database unsafe. Returns the number of sessions closed.
+        logs a warning for each setting that makes the database unsafe. `together`: nodes watch each other, and have the
+        database's time. Returns the number of sessions closed.
         """
         if self._file is not None:
             try:
@@ -135,16 +140,22 @@ class Store:
             self.log.warn("{warning}", warning=warning)
 
         def work(db: Connection) -> int:
+            if together:
+                lease.one_at_a_time(db)
             search.tune(db)
+            if together:
+                clock.ask(lambda: database_clock.now(db))
             clock.start_at(entries.newest_at(db))
             at = clock()
             rooms.ensure(db, rooms_to_have, at)
-            lease.release_dead(db, me)
-            rooms.dismiss_guests(db, at, me.node)
+            lease.release_dead(db, me, believe_clocks=not together)
+            self.left_behind = rooms.dismiss_guests(db, at, me.node, together=together)
             changes.prune(db, at)
+            if together:
+                lease.remove_old(db)
             return sessions.close_left_open(db, me.node, at)
 
-        return transact(self._engine, work)
+        return transact_with_retry(self._engine, work)  # another server may start at the same moment
 
     def stop(self) -> None:
         """Ends the threads and closes the connections. Does not wait for calls that the database does not answer: their

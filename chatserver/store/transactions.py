@@ -30,6 +30,9 @@ DEADLOCK: Final = "40P01"
 READ_ONLY: Final = "25006"
 """PostgreSQL's code for a write on a standby: the primary is another server now."""
 
+IDLE: Final = "25P03"
+"""PostgreSQL's code for a connection that it ended because its transaction was left alone for too long."""
+
 START: Final = "Start the database."
 FREE_SPACE: Final = "Free some space on the database's disk."
 COMMIT: Final = "Another transaction holds a lock for too long: look for it in pg_stat_activity."
@@ -233,7 +236,7 @@ class Errors:
         if code == READ_ONLY:
             self._engine.dispose()  # the next call opens a new connection, perhaps to the primary
         # SQLite has no other class for a file that is damaged, nor psycopg2 for some broken connections.
-        if type(cause) is self._database_error or code == READ_ONLY:
+        if type(cause) is self._database_error or code in (READ_ONLY, IDLE):
             raise Unavailable() from _Cause(error)
 
 

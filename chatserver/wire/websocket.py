@@ -38,6 +38,7 @@ CLOSE_CODES: Final = {
     "quit": CloseCode.NORMAL_CLOSURE,
     "eof": CloseCode.NORMAL_CLOSURE,
     "shutdown": CloseCode.SERVICE_RESTART,  # registered with IANA; a client may connect again after a random delay
+    "moving": CloseCode.SERVICE_RESTART,
 }
 """Codes for the reasons of the event `closing`. The others mean that the client is unwelcome: 1008."""
 

@@ -87,10 +87,29 @@ def test_systemd(tmp_path: Path) -> None:
     program = tmp_path / "twistd"
     program.write_text("#!/bin/sh\n", encoding="utf-8")
     program.chmod(0o755)
-    unit, sockets = tmp_path / "chatserver.service", tmp_path / "chatserver.socket"
-    unit.write_text(example("unit").replace("/opt/chatserver/bin/twistd", str(program)), encoding="utf-8")
-    sockets.write_text(example("socket"), encoding="utf-8")
-    accepts("systemd-analyze", "verify", "--man=no", unit, sockets)
+    for kind, name in (("", "chatserver"), ("node-", "chatserver@")):
+        unit, sockets = tmp_path / f"{name}.service", tmp_path / f"{name}.socket"
+        unit.write_text(example(f"{kind}unit").replace("/opt/chatserver/bin/twistd", str(program)), encoding="utf-8")
+        sockets.write_text(example(f"{kind}socket"), encoding="utf-8")
+        accepts("systemd-analyze", "verify", "--man=no", unit, sockets)
+
+
+def test_the_unit_of_a_node() -> None:
+    """It is the other one, hardened alike, but for what belongs to one node."""
+
+    def lines(what: str) -> list[str]:
+        return [line for line in example(what).splitlines() if line and not line.startswith("#")]
+
+    one, many = lines("unit"), lines("node-unit")
+    assert [line for line in one if line not in many] == ["Description=Chat server for telnet and netcat"]
+    assert [line for line in many if line not in one] == [
+        "Description=Chat server for telnet and netcat, node %i",
+        "Sockets=chatserver@%i.socket",
+        "RuntimeDirectoryPreserve=yes",
+        "Environment=CHATSERVER_NODE=%i",
+        "EnvironmentFile=-/etc/chatserver/environment-%i",
+    ]
+    assert "ReusePort=yes" in lines("node-socket")
 
 
 def test_nginx(tmp_path: Path) -> None:
@@ -106,9 +125,10 @@ def test_nginx(tmp_path: Path) -> None:
     accepts("nginx", "-t", "-c", path, "-p", tmp_path)
 
 
-def test_haproxy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["haproxy", "haproxy-cluster"])
+def test_haproxy(what: str, tmp_path: Path) -> None:
     path = tmp_path / "haproxy.cfg"
-    path.write_text(example("haproxy"), encoding="utf-8")
+    path.write_text(example(what), encoding="utf-8")
     accepts("haproxy", "-c", "-f", path)
 
 

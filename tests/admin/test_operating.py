@@ -17,6 +17,7 @@ from tests.support.client import JsonClient
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
 BACKUP_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "backup.md").read_text(encoding="utf-8")
+SCALING_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
 
 
 def test_settings() -> None:
@@ -65,7 +66,11 @@ def test_examples(
 
 
 def test_every_command_has_one() -> None:
-    typed = [*examples(), *map(shlex.split, re.findall(r"chatctl --config \S+ ([^|>\n]+)", BACKUP_PAGE))]
+    elsewhere = [
+        *re.findall(r"chatctl --config \S+ ([^|>\n]+)", BACKUP_PAGE),
+        *re.findall(r"^ {4,}chatctl (.*)$", SCALING_PAGE, re.MULTILINE),
+    ]
+    typed = [*examples(), *map(shlex.split, elsewhere)]
     shown = {tuple(words[:2]) for words in typed} | {tuple(words[:1]) for words in typed}
     for name, command in main.commands.items():
         for inner in getattr(command, "commands", {}):

@@ -174,6 +174,7 @@ def test_commands() -> None:
         "token": {"add", "list", "revoke"},
         "cert": {"add", "list", "remove"},
         "session": {"list", "kick"},
+        "node": {"list", "drain", "rebalance"},
         "announce": {""},
         "stats": {""},
         "reload": {""},

@@ -77,6 +77,16 @@ def test_channels_and_processes_count_by_themselves() -> None:
     assert post.lost == []
 
 
+def test_a_channel_that_nobody_needs() -> None:
+    """What was counted on the channel of a room that nobody hears any more is forgotten: what comes on it later is no
+    gap."""
+    post = Post()
+    post.comes(1, channel="7")
+    post.incoming.unheard("7")
+    post.comes(9, channel="7")
+    assert (post.numbers, post.lost) == ([1, 9], [])
+
+
 def test_own_frames() -> None:
     """Of what comes back to its sender, only the time that it took is looked at."""
     post = Post()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from twisted.internet.task import Clock
 
 from chatserver.cluster import frames
-from chatserver.cluster.outgoing import PACE_SECONDS, Outgoing
+from chatserver.cluster.outgoing import HEADS_SECONDS, PACE_SECONDS, Outgoing
 from chatserver.events import MESSAGE, Entry, RoomFacts
 from tests.support.cluster import Air, MemoryBus
 
@@ -74,16 +74,21 @@ def test_nobody_is_there() -> None:
 
 
 def test_channels() -> None:
-    """On a bus with a channel for each room, each has its own numbers; what concerns everybody has the common one."""
+    """On a bus with a channel for each room, each has its own numbers; what concerns everybody has the common one. There
+    every node is told a moment later how far the rooms go."""
     post = Post(by_room=True)
     for _ in range(2):
         post.say(GENERAL, 1)
         post.outgoing.part(frames.Head(2, 7), "2")
         post.outgoing.part(frames.Changed())
+        post.clock.advance(HEADS_SECONDS / 2)
+        post.clock.advance(HEADS_SECONDS)
         post.clock.advance(1)
-    assert sorted((channel, number) for channel, number, _ in post.told()) == [
-        ("", 1), ("", 2), ("1", 1), ("1", 2), ("2", 1), ("2", 2),
+    told = post.told()
+    assert sorted((channel, number) for channel, number, _ in told) == [
+        ("", 1), ("", 2), ("", 3), ("", 4), ("1", 1), ("1", 2), ("2", 1), ("2", 2),
     ]  # fmt: skip
+    assert [parts for channel, number, parts in told if (channel, number) == ("", 2)] == [[frames.Heads({1: 1, 2: 7})]]
 
 
 def test_many_entries() -> None:

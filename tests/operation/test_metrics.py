@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from chatserver.errors import ErrorWord
 from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
+from chatserver.operation.counters import FATES, BusNumbers
 from chatserver.operation.metrics import Situation, exposition
 from chatserver.results import BROKEN, OK
 from chatserver.store.threads import ERRORS
@@ -29,8 +31,14 @@ PROMETHEUS_S_OWN = {"up"}
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
-def text_of(hall: Hall) -> str:
-    return exposition(seen(hall), WELL).decode()
+BUS = BusNumbers(
+    nodes=2, connected=True, lag=0.004, reconnects=1, frames=dict.fromkeys(FATES, 7), gaps=3, bytes_sent=700,
+    bytes_received=1400, entries={"bus": 70, "store": 4},
+)  # fmt: skip
+
+
+def text_of(hall: Hall, bus: BusNumbers | None = BUS) -> str:
+    return exposition(structs.replace(seen(hall), bus=bus), WELL).decode()
 
 
 def families(text: str) -> dict[str, Metric]:
@@ -73,8 +81,8 @@ def test_labels_have_few_values(busy: Hall) -> None:
         assert secret not in text, secret
     allowed = {
         "stage": 9, "dialect": 2, "door": 3, "reason": len(ENDINGS | {OTHER, *REFUSALS, *ERRORS}), "kind": 60,
-        "outcome": len({OK, BROKEN, *ErrorWord}), "error": len(ErrorWord), "lane": 2, "pool": 2, "way": 2, "le": 40,
-        "version": 1, "python": 1, "endpoint": 10,
+        "outcome": len({OK, BROKEN, *ErrorWord}), "error": len(ErrorWord), "lane": 2, "pool": 2, "way": 4, "le": 40,
+        "version": 1, "python": 1, "endpoint": 10, "fate": len(FATES),
     }  # fmt: skip
     values: dict[str, set[str]] = {}
     for family in families(text).values():
@@ -101,6 +109,15 @@ def test_series_do_not_come_and_go(hall: Hall) -> None:
     ana.say("hello").post("nonsense").post("quit")
     hall.browser().upgrade().come_in("bob").cut()
     assert series(text_of(hall)) == before
+
+
+def test_without_a_bus_there_is_nothing_about_it(hall: Hall) -> None:
+    """A server without a bus has no metrics of one; with one, what it has done is told."""
+    assert seen(hall).bus is None
+    assert not [name for name in families(text_of(hall, None)) if "_bus_" in name or "_nodes" in name]
+    found = families(text_of(hall))
+    assert {sample.labels["way"]: sample.value for sample in found["chatserver_bus_entries"].samples} == BUS.entries
+    assert found["chatserver_other_nodes"].samples[0].value == 2
 
 
 def test_histograms_are_cumulative(busy: Hall) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ POSTGRES = "postgresql+psycopg2://chat:s3cret@db1/chat"
 
 
 def server(database: str, **settings: Any) -> Server:
-    return Server(database=database, **settings)
+    return Server(database=database, **{"node": "main"} | settings)
 
 
 def test_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +98,13 @@ def test_databases_differ() -> None:
     assert database_mark(server(POSTGRES)) == database_mark(server("postgresql+psycopg2://eve:other@db1/chat"))
     others = ("postgresql+psycopg2://chat@db2/chat", "postgresql+psycopg2://chat@db1/other", "sqlite:///chat")
     assert len({database_mark(server(url)) for url in (POSTGRES, *others)}) == 4
+
+
+def test_a_node_that_takes_a_name() -> None:
+    """Where nodes of a host take their names by themselves, `chatctl` looks for the first of them that is running."""
+    paths = tried(Server(database=POSTGRES), {})
+    host = gethostname()
+    assert [path for path in paths if path.parent == place.SYSTEMD][:2] == [
+        place.SYSTEMD / f"{host}.control",
+        place.SYSTEMD / f"{host}-2.control",
+    ]

@@ -43,6 +43,7 @@ OTHERS: Final[dict[str, object]] = {
     "limits.exempt": ["192.0.2.0/24"],
     "log.format": "json",
     "log.level": "warn",
+    "bus.url": "postgres",
 }
 """Other values where another number, text or list would not do."""
 

@@ -13,41 +13,14 @@ from chatserver.store.database import open_ready, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient
+from tests.support.wallclock import WallClock, library
 
-FOLDERS = ("/usr/lib/*/faketime", "/usr/lib/faketime", "/usr/lib64/faketime", "/usr/local/lib/faketime")
 HOUR = 3600
-
-
-def library() -> Path | None:
-    found = [path for folder in FOLDERS for path in Path("/").glob(f"{folder[1:]}/libfaketimeMT.so.1")]
-    return found[0] if found else None
-
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(library() is None, reason="libfaketime is not installed (apt-get install faketime)"),
 ]
-
-
-class WallClock:
-    """The wall clock of a server, in whose environment are the variables `env`. The monotonic clock is the real one."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "faketime"
-        self.step(0)
-        self.env = {
-            "LD_PRELOAD": str(library()),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def step(self, seconds: int) -> None:
-        """Sets the clock so many seconds before or after the right time."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n", encoding="utf-8")
-        new.replace(self._file)
 
 
 @pytest.fixture
@@ -95,6 +68,27 @@ def test_steps(wall: WallClock, server_url: str, server: StartServer, connect: C
     ana = connect(chat, JsonClient)
     ana.login("ana")
     ats.append(ana.say("general", "again")["at"])
+    assert in_order(ats)
+
+
+def test_nodes_whose_clocks_differ(wall: WallClock, postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """The times of entries are the database's on every node: one whose wall clock is a minute ahead, and is stepped by
+    hours, gives the same times as one whose clock is right."""
+    config = QUICK + '\n[bus]\nurl = "postgres"\n'
+    wall.step(60)
+    ahead = server(postgres_url, env=wall.env | {"CHATSERVER_NODE": "ahead"}, config=config)
+    right = server(postgres_url, env={"CHATSERVER_NODE": "right"}, config=config)
+    ana, bob = connect(ahead, JsonClient), connect(right, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    ats = []
+    for n, step in enumerate((60, HOUR, -HOUR, 60)):
+        wall.step(step)
+        for who in (ana, bob):
+            sent = datetime.now(UTC)
+            ats.append(who.say("general", f"hello {n}")["at"])
+            second = timedelta(seconds=1)
+            assert sent - second < datetime.fromisoformat(ats[-1]) < datetime.now(UTC) + second
     assert in_order(ats)
 
 

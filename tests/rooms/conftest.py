@@ -1,7 +1,9 @@
 """Databases and servers that the tests of a module share, because creating one takes as long as all its tests."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -31,10 +33,12 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 class House:
-    """A server that the tests of a module share. Each test uses people and rooms with new names."""
+    """A server that the tests of a module share, or several nodes, to which clients connect in turn. Each test uses
+    people and rooms with new names."""
 
-    def __init__(self, server: ChatServer) -> None:
-        self.server = server
+    def __init__(self, *servers: ChatServer) -> None:
+        self.server = servers[0]
+        self._doors = cycle(servers)
         self._count = 0
         self._clients: list[Raw] = []
 
@@ -44,7 +48,7 @@ class House:
         return f"{word}{self._count}"
 
     def stranger(self) -> JsonClient:
-        client = JsonClient(self.server.address)
+        client = JsonClient(next(self._doors).address)
         self._clients.append(client)
         return client
 
@@ -110,12 +114,27 @@ presence_seconds = 0.05
 """
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A server with fast password hashes and guests, without default rooms."""
-    database = f"sqlite:///{tmp_path_factory.mktemp('house') / 'chatserver.db'}"
-    with ChatServer(database, config=CONFIG) as server:
-        one = House(server)
+BUS = '[bus]\nurl = "postgres"\n'
+
+
+@pytest.fixture(scope="module", params=["one node", pytest.param("two nodes", marks=pytest.mark.slow)])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server with fast password hashes and guests, without default rooms; or two nodes on one PostgreSQL."""
+    with ExitStack() as stack:
+        if request.param == "one node":
+            database = f"sqlite:///{tmp_path_factory.mktemp('house') / 'chatserver.db'}"
+            servers = [stack.enter_context(ChatServer(database, config=CONFIG))]
+        else:
+            database = postgres.postgres_url()
+            stack.callback(postgres.drop_postgres, database)
+            servers = [
+                stack.enter_context(ChatServer(database, config=CONFIG + BUS, env={"CHATSERVER_NODE": node}))
+                for node in ("one", "two")
+            ]
+            for server in servers:
+                server.wait_log("Node (one|two) is there")
+        one = House(*servers)
         yield one
         one.close()
-        assert "Traceback" not in server.log, server.log
+        for server in servers:
+            assert "Traceback" not in server.log, server.log

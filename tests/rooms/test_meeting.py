@@ -2,6 +2,7 @@
 
 from tests.rooms.conftest import House, Resident
 from tests.support.client import Message
+from tests.support.process import wait_until
 
 
 def presences(one: Resident, of: Resident) -> list[tuple[bool, str | None]]:
@@ -137,6 +138,6 @@ def test_blocked(house: House) -> None:
     ana.ok("say", room=hall, text="in the room all are heard")
     bob.link.hears("in the room all are heard")
     ana.ok("unblock", name=bob.name)
-    assert seen(bob, ana)["online"] is True
+    wait_until(lambda: seen(bob, ana)["online"] is True)
     bob.ok("say", room=f"@{ana.name}", text="hello!")
     ana.link.hears("hello!")

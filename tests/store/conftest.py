@@ -51,8 +51,10 @@ class Tables:
         with self.engine.begin() as db:
             return work(db, *args, **kwargs)
 
-    def append(self, *drafts: Draft, at: datetime = AT) -> list[Verdict]:
+    def append(self, *drafts: Draft, at: datetime = AT, lock_first: bool = False) -> list[Verdict]:
+        """`lock_first`: as a node does that has just met another one in these rooms."""
         with (self._auto if self.postgres else self.engine).begin() as db:
+            db.info["lock_first"] = int(lock_first)
             return messages.append(db, drafts, at)
 
     def say(self, room: RoomFacts, who: Person, said: str, id: str | None = None) -> Verdict:

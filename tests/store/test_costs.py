@@ -95,6 +95,20 @@ def test_a_page_for_a_reader_is_one_statement(tables: Tables) -> None:
         assert len(statements) == 2
 
 
+def test_the_holes_of_many_rooms_are_one_statement(tables: Tables) -> None:
+    """Reading what comes next in any number of rooms takes one statement on PostgreSQL, and another one only where
+    entries were removed; each room has its own page."""
+    ana = tables.person("ana")
+    rooms = [tables.room(f"room{n}", ana) for n in range(50)]
+    tables.append(*(Draft(room.id, ana.id, f"{n} in {room.name}", None) for n in range(3) for room in rooms))
+    with Statements(tables) as statements:
+        pages = tables(entries.follow_all, [(room.id, 1) for room in rooms], 2)
+        assert len(statements) == (1 if tables.postgres else 50)
+    assert [([entry.text for entry in page], more) for page, more in pages] == [
+        ([f"0 in {room.name}", f"1 in {room.name}"], True) for room in rooms
+    ]
+
+
 def test_words_wait_for_nobodys_message(tables: Tables) -> None:
     """After `tidy` the pending list of PostgreSQL's index of words is empty, so that no message has to merge it."""
     ana = tables.person("ana")

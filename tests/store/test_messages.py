@@ -1,6 +1,7 @@
 """Messages: each is stored once, with its room's next number, or not at all."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, select, update
@@ -153,7 +154,8 @@ def test_a_room_that_changes_at_the_same_moment(tables: Tables, size: int) -> No
 
 @pytest.mark.parametrize("size", [1, 2])
 @pytest.mark.parametrize("change", ["ban", "kick", "mute", "leave"])
-def test_who_is_put_out_at_the_same_moment(tables: Tables, change: str, size: int) -> None:
+@pytest.mark.parametrize("lock_first", [False, True])
+def test_who_is_put_out_at_the_same_moment(tables: Tables, change: str, size: int, lock_first: bool) -> None:
     """A batch that waits for the room's lock behind a ban, a kick, a mute or a departure is judged by what that did;
     the messages of others in the batch, and those to other rooms, are stored."""
     ana, bob = tables.person("ana"), tables.person("bob")
@@ -174,7 +176,8 @@ def test_who_is_put_out_at_the_same_moment(tables: Tables, change: str, size: in
     late = [Draft(books.id, bob.id, "too late", f"k{n}") for n in range(size)]
     others = [Draft(books.id, ana.id, "hi", None), Draft(chess.id, bob.id, "hi", None)] if size > 1 else []
     head = len(tables.log(books))
-    with tables.engine.begin() as db, tables.meanwhile(lambda: tables.append(*late, *others)) as waiting:
+    append = partial(tables.append, *late, *others, lock_first=lock_first)
+    with tables.engine.begin() as db, tables.meanwhile(append) as waiting:
         put_out(db)
     verdicts = [(one.outcome, one.seq) for one in waiting()]
     assert [outcome for outcome, _ in verdicts[:size]] == ["muted" if change == "mute" else "not-a-member"] * size

@@ -223,12 +223,18 @@ def test_what_an_account_wrote(tables: Tables, ana: Person, books: RoomFacts) ->
     assert {entry.text for entry in tables.log(books)} == {""}
 
 
-def test_what_follows_a_reader(tables: Tables, books: RoomFacts) -> None:
-    """A page for somebody who has everything up to a number begins with what was removed behind it, if anything was."""
+def test_what_follows_a_reader(tables: Tables, books: RoomFacts, ana: Person) -> None:
+    """A page for somebody who has everything up to a number begins with what was removed behind it, if anything was;
+    also where pages of several rooms are read at once."""
     tables(retention.step, books.id, Retention(entries=10), WHOLE)
+    chess = tables.room("chess", ana)
 
     def follow(seq: int, limit: int = 2) -> list[tuple[str, int, int]]:
-        return [(one.kind, one.begin, one.seq) for one in tables(entries.follow, books.id, seq, limit)[0]]
+        page = tables(entries.follow, books.id, seq, limit)
+        positions = [(chess.id, 0), (books.id, seq), (999, 3), (chess.id, 1), (books.id, seq)]
+        created = tables.log(chess)
+        assert tables(entries.follow_all, positions, limit) == [(created, False), page, ([], False), ([], False), page]
+        return [(one.kind, one.begin, one.seq) for one in page[0]]
 
     kept = [("message", 21, 21), ("message", 22, 22)]
     assert follow(0) == [("gap", 1, 20), *kept]

@@ -10,7 +10,11 @@ from twisted.internet.task import Clock
 
 from chatserver.cluster.bus import Parcel, Received
 from chatserver.cluster.cluster import Cluster
+from chatserver.cluster.counts import counts_of
+from chatserver.config import named
+from chatserver.guests import Guests
 from chatserver.net.connections import REWOUND
+from chatserver.session import Session
 from chatserver.store.clock import NOW
 from chatserver.store.database import open_engine, parse_url
 from chatserver.store.lease import BEAT_SECONDS, Process, heartbeat
@@ -40,6 +44,8 @@ class Air:
         self.by_room = by_room
         self.fate: Fate = at_once
         self.buses: list[MemoryBus] = []
+        self.starts: dict[str, int] = {}
+        """By name, how often a node was started: each time it is another process."""
         self.sent: list[tuple[str, Parcel]] = []
 
     def carry(self, sender: str, parcel: Parcel) -> None:
@@ -60,6 +66,8 @@ class MemoryBus:
         self.connected = False
         self.dead = False
         self.reconnects = 0
+        self.dropped = 0
+        self.advice = ""
         self._air = air
         self._channels: set[str] = {""}
         self._received: Received = lambda data: None
@@ -111,31 +119,54 @@ class NodeHall(Hall):
     def __init__(self, folder: Path, name: str, air: Air, engine: Engine, **options: Any) -> None:
         super().__init__(folder, engine=engine, clock=air.clock, **options)
         self.name = name
-        self.me = Process(name, f"boot-{name}", "here", "", 0, 0)
+        named(self.settings, name)
+        starts = air.starts[name] = air.starts.get(name, 0) + 1
+        self.me = Process(name, f"boot-{name}" if starts == 1 else f"boot-{name}-{starts}", "here", "", 0, 0)
         self.bus = MemoryBus(air, name)
         store: Any = self.inline
         self.watch = Watch(
             self.clock, store, self.registry, self.roster, self.now, self.connections.set_bans,
-            lambda effect: self.processors.effects.apply(effect), self.reconciler.suspect,
+            self.reconciler.entered, self.session_log.unrecorded,
         )  # fmt: skip
+        self.guests = Guests(self.clock, store, self.registry, self.now, self.reconciler.suspect)
         self.cluster = Cluster(
-            self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.reconciler, self.watch,
-            lambda: self.connections.start_over(*REWOUND), lambda: len(self.connections.open),
+            self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.presence,
+            self.marks, self.reconciler, self.watch, self._start_over, lambda: len(self.connections.open),
+            dismiss=self.guests.not_admitted,
         )  # fmt: skip
+        self.cluster.counts = counts_of(self.clock, self.cluster.outgoing, self.limits, self.connections)
         self.alive = True
         transact(engine, lambda db: _join(db, self.me))
         self.watch.start()
         self.cluster.start()
         self._beat()
 
+    def _new_id(self) -> str:
+        return f"{self.me.boot}-{super()._new_id()}"
+
     def _beat(self) -> None:
         if self.alive:
             transact(self.engine, lambda db: heartbeat(db, self.me))
             self.clock.callLater(BEAT_SECONDS, self._beat)
 
+    def _left(self, session: Session, reason: str) -> None:
+        super()._left(session, reason)
+        self.watch.left(session)
+
+    def _rewound(self, room_id: int, head: int, last: int) -> None:
+        super()._rewound(room_id, head, last)
+        self.watch.start_over()
+        self.cluster.rewound()
+
+    def _start_over(self) -> None:
+        self.connections.start_over(*REWOUND)
+        self.watch.start_over()
+
     def kill(self) -> None:
         """The process is gone, with everything that it has not told anybody. Its clients are cut off."""
         self.alive = False
+        if not self.inline.held:
+            self.inline.hold()  # for good: it does nothing more in the database
         self.bus.cut()
         self.cluster.peers.stop()
         self.watch.stop()
@@ -146,15 +177,23 @@ def nodes(
     folder: Path, *names: str, engine: Engine | None = None, by_room: bool = False, **options: Any
 ) -> tuple[Air, list[NodeHall]]:
     """A cluster whose nodes know each other."""
-    if engine is None:
-        path = folder / "shared.db"
-        path.write_bytes(migrated())
-        engine = open_engine(parse_url(f"sqlite:///{path}"))
-        event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    engine = engine or shared_file(folder)
     air = Air(Clock(), by_room=by_room)
     halls = [NodeHall(folder, name, air, engine, **options) for name in names]
     halls[0].passes(1)
     return air, halls
+
+
+_COMPILED: dict[Any, Any] = {}  # statements are the same for all files
+
+
+def shared_file(folder: Path, content: bytes = b"") -> Engine:
+    """A database that several nodes use, which no real server would do with SQLite. `content`: else it is empty."""
+    path = folder / "shared.db"
+    path.write_bytes(content or migrated())
+    engine = open_engine(parse_url(f"sqlite:///{path}"))
+    event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    return engine.execution_options(compiled_cache=_COMPILED)
 
 
 def _join(db: Any, me: Process) -> None:

@@ -21,6 +21,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from chatserver import commands as c
+from chatserver.batcher import Batcher
 from chatserver.config import NO_LIMITS, Limits, Settings
 from chatserver.delivery.registry import Registry
 from chatserver.errors import Unavailable
@@ -70,6 +71,10 @@ class InlineStore:
         """So many of the next writes are committed, and fail all the same."""
         self.refusals = 0
         """So many of the next writes fail, and nothing is committed."""
+
+    @property
+    def held(self) -> bool:
+        return self._gate is not None
 
     def hold(self) -> None:
         self._gate = Deferred()
@@ -479,9 +484,15 @@ class Hall:
         store: Any = self.inline
         hasher: Any = PlainHasher()
         self.roster = Roster()
+        self.holes: list[int] = []
+        """For each read of what was not announced, of how many rooms."""
+        filling: Batcher[tuple[int, int], tuple[list[Entry], bool]] = Batcher(
+            self._fill_pages, 100, turns(self.clock)
+        )  # fmt: skip
         self.registry = Registry(
-            self.clock, self._read_page, self.roster, self._rewound, missed=self._missed, quoted=self._quoted
-        )
+            self.clock, self._read_page, self.roster, self._rewound, missed=self._missed, quoted=self._quoted,
+            fill_page=lambda room_id, seq: filling.ask((room_id, seq)),
+        )  # fmt: skip
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         self.session_log = session_log = SessionLog(self.clock, store)
@@ -515,6 +526,13 @@ class Hall:
             entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS
         )
         return page
+
+    async def _fill_pages(self, positions: list[tuple[int, int]]) -> list[tuple[list[Entry], bool]]:
+        self.holes.append(len(positions))
+        pages: list[tuple[list[Entry], bool]] = await self.inline.read(
+            entries.follow_all, positions, PAGE_ENTRIES, PAGE_CHARACTERS
+        )
+        return pages
 
     async def _quoted(self, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
         found: list[Entry] = await self.inline.read(quotes.quoted, who, room_id, page)

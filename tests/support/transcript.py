@@ -32,6 +32,8 @@ from chatserver.store.database import open_engine, parse_url
 from chatserver.store.transactions import transact
 from tests.support.client import Raw
 
+Address = tuple[str, int]
+
 END = "(end)"
 ADMINISTRATOR = "$"
 TOKEN = re.compile(r"ct_[\w-]{20,}")
@@ -103,10 +105,10 @@ def expanded(line: str) -> str:
 
 
 class Players:
-    """The clients of a transcript; each connects when it is first mentioned."""
+    """The clients of a transcript; each connects when it is first mentioned: to one node after another."""
 
-    def __init__(self, address: tuple[str, int], database: str = "", stop: Callable[[], None] = lambda: None) -> None:
-        self._address = address
+    def __init__(self, *addresses: Address, database: str = "", stop: Callable[[], None] = lambda: None) -> None:
+        self._addresses = addresses
         self._database = database
         self._stop = stop
         self._token = ""
@@ -114,7 +116,7 @@ class Players:
 
     def client(self, name: str) -> Raw:
         if name not in self._clients:
-            self._clients[name] = Raw(self._address)
+            self._clients[name] = Raw(self._addresses[len(self._clients) % len(self._addresses)])
         return self._clients[name]
 
     def play(self, step: Step) -> None:

@@ -1,0 +1,197 @@
+"""What follows here from changes that other processes made in the database. Each change only says what has changed: how
+it is now is read from the store, so that it does not matter how late a change comes, and how often."""
+
+from collections.abc import Awaitable, Callable, Collection
+
+from chatserver.accountlimits import AS_SET
+from chatserver.answers import Preferences
+from chatserver.delivery.registry import Registry
+from chatserver.errors import banned_text
+from chatserver.handlers.accounts import ERASED
+from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
+from chatserver.roster import Roster
+from chatserver.session import Session
+from chatserver.store import account_limits, changes, ignoring, people, preferences
+from chatserver.store.changes import Change
+from chatserver.store.threads import Store
+
+TO_BE_ERASED = "erased"
+"""The `detail` of a change of an account whose owner has it erased."""
+
+REASONS = {TO_BE_ERASED: ERASED}
+DISABLED = ("disabled", "The operators of this server disabled your account.")
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def _none() -> frozenset[str]:
+    return frozenset()
+
+
+class Following:
+    """`reload_bans` reads anew which addresses are banned. `entered` is called with an account with sessions here that
+    has entered a room elsewhere. `unrecorded` returns the ids of the sessions of which something is still to be
+    recorded; None: it is being recorded just now."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        roster: Roster,
+        reload_bans: Callable[[], Awaitable[None]],
+        entered: Callable[[int], None] = _ignore,
+        unrecorded: Callable[[], Collection[str] | None] = _none,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._roster = roster
+        self._reload_bans = reload_bans
+        self._entered = entered
+        self._unrecorded = unrecorded
+        self._ended: list[tuple[int, str, Session]] = []  # by changes with these ids
+        self._left: list[Session] = []  # those that have left and whose last commands are still being served
+
+    def left(self, session: Session) -> None:
+        """A session has left. What it had sent may still be stored."""
+        if session.waiting and self._registry.elsewhere.origin:
+            self._left = [one for one in self._left if one.waiting] + [session]
+
+    def unfinished(self) -> int | None:
+        """The lowest id of a change by which sessions have ended that had sent something which is not stored yet."""
+        if not self._ended:
+            return None
+        unrecorded = self._unrecorded()
+        self._ended = [
+            (id, name, session)
+            for id, name, session in self._ended
+            if session.waiting or unrecorded is None or name in unrecorded
+        ]
+        return min((id for id, _, _ in self._ended), default=None)
+
+    async def follow(self, change: Change) -> None:
+        subject = change.subject
+        if change.kind in ("membership", "effect"):
+            self._registry.doubt_logins(subject)
+        elif not self._is_known(change):
+            self._registry.doubt_logins()
+        match change.kind:
+            case "membership" if not self._hears(subject, change.detail):
+                self._entered(subject)
+            case "effect":
+                match decoded(change.detail):
+                    case Reset(reason, text):
+                        await self._reset(change, reason, text)
+                    case Blocks(other):
+                        await self._block(subject, other)
+                    case Ignoring():
+                        await self._ignore(subject)
+                    case Preferring():
+                        await self._prefer(subject)
+            case "room" if not self._is_known(change):
+                room = self._registry.room(subject)
+                if room is not None:
+                    self._registry.doubt(room, told=True)
+            case "bans":
+                await self._reload_bans()
+            case "token":
+                for session in self._roster.all_sessions():
+                    if session.token_id == subject:
+                        session.link.hang_up("token-revoked", "The token that you logged in with was revoked.")
+            case "certificate":
+                for session in self._roster.all_sessions():
+                    if session.certificate_id == subject:
+                        session.link.hang_up(
+                            "certificate-removed",
+                            "The certificate that you logged in with was removed.",
+                        )
+            case "account":
+                await self._account(change)
+
+    def _is_known(self, change: Change) -> bool:
+        """Whether the bus tells what the change says: it is for nodes that hear no bus."""
+        return change.detail == changes.ON_THE_BUS and bool(self._registry.elsewhere.origin)
+
+    def _hears(self, account_id: int, room_id: str | None) -> bool:
+        """Whether there is nothing to do about an account that has entered a room: it has no sessions here, or they all
+        hear the room already."""
+        id = int(room_id or 0)
+        sessions = [session for session in self._roster.sessions(account_id) if session.hears(id)]
+        room = self._registry.room(id) if sessions else None
+        return not sessions or (room is not None and all(session in room for session in sessions))
+
+    async def _account(self, change: Change) -> None:
+        account_id = change.subject
+        self._ended += [(change.id, "", session) for session in self._left if session.account_id == account_id]
+        if not self._roster.sessions(account_id):
+            return
+        (account,) = await self._store.read(changes.accounts, [(account_id, 0)])
+        limits = (await self._store.read(account_limits.find, [account_id])).get(account_id, AS_SET)
+        for session in self._roster.sessions(account_id):
+            named_at = account.named_at
+            if named_at is not None and session.named_at != named_at and not account.gone:
+                self._registry.renamed(account_id, session.name, account.name, account.display or "", named_at)
+            session.kind, session.limits = account.kind, limits
+            if account.ban is not None:
+                self._end(change, session, "banned", banned_text(account.ban))
+            elif account.gone:
+                self._end(change, session, *REASONS.get(change.detail or "", DISABLED))
+
+    def _end(self, change: Change, session: Session, reason: str, text: str) -> None:
+        if self._registry.elsewhere.origin:
+            self._ended.append((change.id, session.id, session))
+        session.link.hang_up(reason, text)
+
+    async def _reset(self, change: Change, reason: str, text: str) -> None:
+        """Ends those sessions whose password or certificate is not valid any more; of tokens there are changes of their
+        own. Whoever has logged in with the new password by now stays."""
+        sessions = self._roster.sessions(change.subject)
+        if not sessions:
+            return
+        certificate_ids = {session.certificate_id for session in sessions} - {0}
+        valid = await self._store.read(changes.proofs, change.subject, certificate_ids)
+        for session in sessions:
+            if session.certificate_id:
+                stays = session.certificate_id in valid.certificates
+            else:
+                stays = bool(session.token_id) or session.proof == valid.password
+            if not stays and self._roster.has(session):
+                self._end(change, session, reason, text)
+
+    async def _block(self, one: int, other: int) -> None:
+        self._registry.doubt_logins(other)
+        if not (self._roster.sessions(one) or self._roster.sessions(other)):
+            return
+        with self._registry.pending_login(one) as mine, self._registry.pending_login(other) as theirs:
+            while True:
+                mine.stale = theirs.stale = False
+                apart = (await self._store.read(people.blocks, [one]))[one]
+                if not (mine.stale or theirs.stale):
+                    break
+            self._roster.set_apart(one, other, apart=other in apart)
+
+    async def _ignore(self, account_id: int) -> None:
+        if not self._roster.sessions(account_id):
+            return
+        with self._registry.pending_login(account_id) as login:
+            while True:
+                login.stale = False
+                found = await self._store.read(ignoring.find, [account_id])
+                if not login.stale:
+                    break
+            for session in self._roster.sessions(account_id):
+                if session.view is not None:
+                    session.view.ignored = found.get(account_id, frozenset())
+
+    async def _prefer(self, account_id: int) -> None:
+        if not self._roster.sessions(account_id):
+            return
+        with self._registry.pending_login(account_id) as login:
+            while True:
+                login.stale = False
+                found = await self._store.read(preferences.find, [account_id])
+                if not login.stale:
+                    break
+            for session in self._roster.sessions(account_id):
+                session.prefer(found.get(account_id, Preferences()))

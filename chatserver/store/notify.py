@@ -1,0 +1,182 @@
+"""PostgreSQL's notifications: two connections of their own, one that hears them and one that sends them."""
+
+import os
+import socket
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg2
+from msgspec import Struct
+from sqlalchemy import Engine
+
+from chatserver.store.database import APPLICATION, DEAD_PEERS
+from chatserver.store.nodes import LOCKS
+
+CHANNEL: Final = "chatserver_"
+"""How the channel's name begins. The rest is secret: see `store/secret.py`."""
+NAME: Final = f"{APPLICATION} bus"
+"""What both connections are called in pg_stat_activity."""
+TRIES: Final = 10
+"""So often the advisory lock is tried: the process of the connection before this one may still have to end."""
+MOST_POLLS: Final = 16
+"""So often a connection is read in one go, if there is always more."""
+
+# The server keeps neither a notification nor a lock for a node that has vanished: its own defaults are hours. What a
+# notification says is committed already, so nobody waits for the disk.
+SETTINGS: Final = (
+    "-c synchronous_commit=off -c statement_timeout=10000 -c jit=off -c idle_session_timeout=0 "
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
+)
+
+_MOVED: Final = ("25", "57")
+"""How the codes of errors begin which say that this is not the primary, or that the server is about to stop."""
+
+_LOCK: Final = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_WAIT: Final = "SELECT pg_sleep(0.1)"
+_PROCESS: Final = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_END: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid = %s AND backend_start = %s AND application_name = %s AND usename = current_user"
+)
+_HIDE: Final = "SELECT 1"
+"""pg_stat_activity shows the last statement to whoever watches all roles: not the one with the channel's name."""
+_SEND: Final = "SELECT pg_notify(%s, frame) FROM unnest(%s) AS frame"
+
+
+class Lost(Exception):
+    """A connection is gone, or of no use. What was given to `send` has perhaps been sent."""
+
+
+class Refused(Exception):
+    """The database has not sent these frames, but perhaps sends others."""
+
+
+class Backend(Struct, frozen=True):
+    """The process of PostgreSQL that serves a connection."""
+
+    pid: int
+    since: datetime
+
+
+class Line:
+    """Both connections. `open`, `send` and `close_sender` block, and are called in one thread; `fileno`, `read` and
+    `close` in the reactor's, once it is open; `cut` anywhere."""
+
+    def __init__(self, engine: Engine, secret: str) -> None:
+        self._channel = f"{CHANNEL}{secret}"
+        _, options = engine.dialect.create_connect_args(engine.url)
+        self._options: dict[str, Any] = {
+            "target_session_attrs": "read-write",  # only the primary sends notifications
+            **options,
+            "connect_timeout": 5,
+            "application_name": NAME,
+            "client_encoding": "UTF8",
+            "options": SETTINGS,
+            **DEAD_PEERS,
+        }
+        self._listener: Any = None
+        self._sender: Any = None
+        # Duplicates of their descriptors, which stay ours when the driver closes its own by itself.
+        self._heard: socket.socket | None = None
+        self._said: socket.socket | None = None
+        self.backend: Backend | None = None
+        """What serves the connection that hears."""
+
+    def open(self, node: str, former: Backend | None) -> None:
+        """Connects, hears what is sent from now on, and takes the advisory lock of the node. `former` is the process of
+        the connection before, which may have it. Raises Lost."""
+        try:
+            self._sender, self._said = self._connect()
+            self._listener, self._heard = self._connect()
+            with self._listener.cursor() as cursor:
+                cursor.execute(_PROCESS)
+                row = cursor.fetchone()
+                cursor.execute(f'LISTEN "{self._channel}"')
+                cursor.execute(_HIDE)
+                if row is not None and row[0] == self._listener.get_backend_pid():
+                    self.backend = Backend(*row)
+                    _lock(cursor, node, former)
+                # Else there is a pooler in between, which would keep the lock when the node is gone.
+        except (psycopg2.Error, OSError) as error:
+            raise Lost(_words(error)) from None
+
+    def _connect(self) -> tuple[Any, socket.socket]:
+        connection = psycopg2.connect(**self._options)
+        connection.autocommit = True
+        return connection, socket.socket(fileno=os.dup(connection.fileno()))
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Sends frames, in this order. Raises Lost or Refused."""
+        try:
+            with self._sender.cursor() as cursor:
+                cursor.execute(_SEND, (self._channel, [frame.decode() for frame in frames]))
+        except (psycopg2.Error, OSError) as error:
+            code = getattr(error, "pgcode", None)
+            if self._sender.closed or not code or code.startswith(_MOVED):
+                raise Lost(_words(error)) from None
+            raise Refused(_words(error)) from None
+        except ValueError as error:  # it is no UTF-8, or has a NUL
+            raise Refused(type(error).__name__) from None
+
+    def fileno(self) -> int:
+        """Of the connection that hears; -1 once it is closed."""
+        return -1 if self._heard is None else self._heard.fileno()
+
+    def read(self) -> tuple[list[bytes], bool]:
+        """What has come, without waiting, and whether there may be more although nothing shows that: TLS has bytes that
+        the socket does not have any more. Raises Lost."""
+        found: list[bytes] = []
+        listener = self._listener
+        try:
+            for _ in range(MOST_POLLS):
+                listener.poll()
+                if not listener.notifies:
+                    return found, False
+                found += [one.payload.encode() for one in listener.notifies]
+                listener.notifies.clear()
+        except (psycopg2.Error, OSError) as error:
+            raise Lost(_words(error)) from None
+        return found, True
+
+    def cut(self) -> None:
+        """Makes everything that uses a connection fail, and returns at once."""
+        for end in (self._heard, self._said):
+            try:
+                if end is not None:
+                    end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended
+
+    def close(self) -> None:
+        """Closes the connection that hears."""
+        _close(self._listener, self._heard)
+
+    def close_sender(self) -> None:
+        _close(self._sender, self._said)
+
+
+def _lock(cursor: Any, node: str, former: Backend | None) -> None:
+    if former is not None:
+        cursor.execute(_END, (former.pid, former.since, NAME))
+    for _ in range(TRIES):
+        cursor.execute(_LOCK, (LOCKS, node))
+        if cursor.fetchone()[0]:
+            return
+        cursor.execute(_WAIT)
+
+
+def _close(*several: Any) -> None:
+    for one in several:
+        try:
+            if one is not None:
+                one.close()
+        except Exception:
+            pass  # it has ended
+
+
+def _words(error: BaseException) -> str:
+    """What the driver says, without the statement, which has frames in it."""
+    diagnosis = getattr(error, "diag", None)
+    primary = getattr(diagnosis, "message_primary", None)
+    return " ".join((primary or str(error).partition("LINE ")[0]).split()) or type(error).__name__

@@ -1,0 +1,336 @@
+"""Limits of addresses and accounts, over all nodes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+
+from chatserver.cluster.counts import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
+from chatserver.config import Limits, Server, Settings
+from chatserver.hourly import Hourly
+from chatserver.net.rates import Rate
+from chatserver.tally import Tally
+from tests.support.cluster import Air, NodeHall, never, nodes
+from tests.support.hall import PASSWORD, Client
+
+THIEF, OWNER = "192.0.2.1", "198.51.100.1"
+Cluster = tuple[Air, list[NodeHall]]
+OpenNodes = Callable[..., Cluster]
+
+
+@pytest.fixture
+def open_nodes(tmp_path: Path) -> Iterator[OpenNodes]:
+    """Opens nodes with these limits besides the default ones."""
+    opened: list[NodeHall] = []
+
+    def open(*names: str, guests: bool = False, **limits: Any) -> Cluster:
+        settings = Settings(
+            server=Server(guests=guests),
+            limits=Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0, **limits),
+        )
+        air, halls = nodes(tmp_path, *(names or ("one", "two")), settings=settings)
+        opened.extend(halls)
+        halls[0].passes(TELL_SECONDS)
+        return air, halls
+
+    yield open
+    opened[0].close()
+
+
+def come(hall: NodeHall, address: str = THIEF) -> Client:
+    return hall.client(address=IPv4Address("TCP", address, 40000))
+
+
+def told(hall: NodeHall) -> None:
+    """The nodes tell each other what they count."""
+    hall.passes(TELL_SECONDS + 0.2)
+
+
+def refused(client: Client) -> str:
+    """Why a connection was refused."""
+    return client.seen.decode()
+
+
+def login(client: Client, name: str, password: str = PASSWORD) -> dict[str, Any]:
+    answer: dict[str, Any] = client.post("login", name=name, password=password).answers[-1]
+    return answer
+
+
+# Connections
+
+
+def test_connections_of_an_address(open_nodes: OpenNodes) -> None:
+    """What an address may have is shared by all nodes. What has ended is free again at all of them, and other addresses
+    have their own."""
+    _, (one, two) = open_nodes(connections_per_address=8, connections_per_minute=0)
+    members = [come(hall).come_in(f"user{number}") for number, hall in enumerate([one, two] * 4)]
+    told(one)
+    for hall in (one, two):
+        assert "too many connections from your address" in refused(come(hall))
+        assert "too many" not in refused(come(hall, OWNER))
+    members[0].wire.cut()
+    told(one)
+    assert "too many" not in refused(come(two))
+
+
+def test_five_hundred_and_twelve(open_nodes: OpenNodes) -> None:
+    """The limit that a newcomer has holds for all nodes together."""
+    _, (one, two, three) = open_nodes("one", "two", "three", connections_per_minute=0, connections_per_account=0)
+    limit = one.limits.connections_per_address
+    assert limit == 512
+    for number in range(limit):
+        hall = (one, two, three)[number % 3]
+        hall.connections.admission.arrived(THIEF, number)
+        hall.connections.admission.logged_in(THIEF, number)
+    told(one)
+    for hall in (one, two, three):
+        assert hall.connections.admission.refusal(THIEF)
+        assert not hall.connections.admission.refusal(OWNER)
+
+
+def test_a_node_that_is_gone(open_nodes: OpenNodes) -> None:
+    """The connections of a node count no more once it is dead; its wrong passwords do."""
+    _, (one, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
+    owner = come(two, OWNER).come_in("ana")
+    for number in range(4):
+        come(one).come_in(f"user{number}")
+    guesser = come(one, "192.0.2.77")
+    for _ in range(3):
+        login(guesser, "ana", "wrong-words")
+        one.passes(5)
+    told(one)
+    assert "too many" in refused(come(two))
+    one.kill()
+    two.passes(7)
+    assert "too many" not in refused(come(two))
+    assert two.connections.admission.open_elsewhere == {}
+    other = come(two, "192.0.2.77")
+    login(other, "ana", "wrong-words")
+    two.passes(1)
+    assert login(other, "ana", "wrong-words")["error"] == "slow-down"
+    assert not owner.wire.lost
+
+
+def test_lost_frames(open_nodes: OpenNodes) -> None:
+    """What was told by frames that were lost is known after the next time that everything is told."""
+    air, (one, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
+    for number in range(2):
+        come(one).come_in(f"user{number}")
+    told(one)
+    air.fate = never
+    for number in range(2, 4):
+        come(one).come_in(f"user{number}")
+    guesser = come(one, "192.0.2.77")
+    for _ in range(3):
+        login(guesser, "user0", "wrong-words")
+        one.passes(9)
+    early = come(two)
+    assert "too many" not in refused(early)
+    early.wire.cut()
+    known = two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds())
+    assert not known
+    air.fate = lambda sender, receiver, data: [0.0]
+    one.passes(WHOLE_SECONDS + 1)
+    assert "too many" in refused(come(two))
+    [(much, _)] = two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds()).values()
+    assert 2.9 < much <= 3
+
+
+def test_a_bus_that_is_dead(open_nodes: OpenNodes) -> None:
+    """While nothing comes from a node, its connections do not count for ever: they may have ended."""
+    air, (one, two) = open_nodes(connections_per_address=1, connections_per_minute=0)
+    come(one).come_in("ana")
+    told(one)
+    assert "too many" in refused(come(two))
+    air.fate = never
+    one.passes(STALE_SECONDS + 2)
+    assert "too many" not in refused(come(two))
+
+
+def test_a_node_that_comes_late(open_nodes: OpenNodes, tmp_path: Path) -> None:
+    """A node that comes learns what the others have counted."""
+    air, (one,) = open_nodes("one", connections_per_address=2, connections_per_minute=0)
+    for name in ("ana", "bob"):
+        come(one).come_in(name)
+    guesser = come(one, OWNER)
+    for _ in range(4):
+        login(guesser, "ana", "wrong-words")
+        one.passes(9)
+    two = NodeHall(tmp_path, "two", air, one.engine, settings=one.settings)
+    two.passes(3)
+    assert "too many" in refused(come(two))
+    assert two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds())
+
+
+def test_strangers_make_way_at_each_node(open_nodes: OpenNodes) -> None:
+    """Pending connections of an address, over all nodes, come down to what it may have, the oldest first; each node
+    gives up its part, and the newest stays."""
+    _, (one, two) = open_nodes(pending_per_address=8, connections_per_minute=0)
+    clients = [come(hall) for hall in [one, two] * 7]
+    other = come(two, OWNER)
+    one.passes(4)
+    clients += [come(one), come(two)]
+    one.passes(4)
+    left = [client for client in clients if not client.wire.lost]
+    assert 6 <= len(left) <= 8
+    assert left[-2:] == clients[-2:]
+    assert not other.wire.lost
+    one.passes(4)
+    assert left == [client for client in clients if not client.wire.lost]
+
+
+def test_connections_of_an_account(open_nodes: OpenNodes) -> None:
+    """An account with too many connections over all nodes loses the oldest one where it logs in."""
+    _, (one, two) = open_nodes(connections_per_account=4, connections_per_minute=0)
+    first = come(one).come_in("ana")
+    clients = [come(hall) for hall in (one, two, two)]
+    for client in clients:
+        assert login(client, "ana")["ok"]
+    told(one)
+    late = come(two)
+    assert login(late, "ana")["ok"]
+    one.passes(1)
+    ended = [b'"too-many-connections"' in client.seen for client in (first, *clients, late)]
+    assert ended == [False, False, True, False, False]
+
+
+def test_guests_of_an_address(open_nodes: OpenNodes) -> None:
+    """An address may have so many guests at all nodes together."""
+    _, (one, two) = open_nodes(guests=True, guests_per_address=2)
+    guests = [come(hall).post("guest") for hall in (one, two)]
+    told(one)
+    assert come(one).post("guest").answers[-1]["error"] == "slow-down"
+    assert come(two, OWNER).post("guest").answers[-1]["ok"]
+    guests[0].wire.cut()
+    told(one)
+    assert come(two).post("guest").answers[-1]["ok"]
+
+
+# What happened
+
+
+def test_guesses_at_two_nodes(open_nodes: OpenNodes) -> None:
+    """Whoever guesses at several nodes in turn waits as long as at one."""
+    _, (one, two) = open_nodes()
+    waits = []
+    for address, halls in ("192.0.2.1", (one, two)), ("192.0.2.2", (one, one)):
+        for number in range(6):
+            assert login(come(halls[number % 2], address), f"user{number}")["error"] == "bad-credentials"
+            one.passes(2**number + 1.5)
+        answer = login(come(halls[0], address), "late")
+        assert answer["error"] == "bad-credentials"
+        told(one)
+        answer = login(come(halls[1], address), "later")
+        assert answer["error"] == "slow-down"
+        waits.append(answer["retry"])
+    assert waits[0] == pytest.approx(waits[1], abs=2)
+    assert waits[0] > 50
+
+
+def test_names_that_are_typed_are_not_told(open_nodes: OpenNodes) -> None:
+    """What somebody types as a name may be a password: no frame has it. It counts at other nodes all the same."""
+    air, (one, two) = open_nodes()
+    for number in range(6):
+        login(come(one, f"192.0.2.{number}"), "my-secret-words", "wrong-words")
+    told(one)
+    assert not any(b"my-secret-words" in parcel.data for _, parcel in air.sent)
+    guesses = two.connections.handshake.authenticator.shared["names"]
+    [(much, _)] = guesses.latest(9, two.clock.seconds()).values()
+    assert much == 6
+
+
+def test_rates_and_registrations(open_nodes: OpenNodes) -> None:
+    """What an address does in a minute, and what it registers in an hour, is counted over all nodes."""
+    _, (one, two) = open_nodes(connections_per_minute=2, registrations_per_hour=2)
+    for number, hall in enumerate((one, two)):
+        come(hall).come_in(f"user{number}")
+    assert two.connections.admission.delay(THIEF) == 0
+    told(one)
+    assert one.connections.admission.delay(THIEF) == two.connections.admission.delay(THIEF) == 0
+    for hall in (one, two):
+        hall.connections.admission.opened(THIEF, object())
+    told(one)
+    delay = one.connections.admission.delay(THIEF)
+    assert two.connections.admission.delay(THIEF) == pytest.approx(delay, abs=0.01)
+    assert delay > 0.25
+    late = come(two, THIEF)
+    two.passes(3)
+    assert late.post("register", name="late", password=PASSWORD).answers[-1]["error"] == "slow-down"
+
+
+def test_alone_nothing_is_kept_to_be_told(open_nodes: OpenNodes) -> None:
+    """A node that is alone keeps nothing to be told, and tells nothing."""
+    air, (one,) = open_nodes("one")
+    login(come(one), "ana", "wrong-words")
+    one.passes(3)
+    assert not air.sent
+    counts = one.cluster.counts
+    assert counts is not None
+    assert all(shared.news is None for shared in counts._shared.values())
+
+
+# The numbers
+
+
+def test_what_is_told_is_bounded() -> None:
+    """So many keys are told at once, those that changed most first, and the rest later."""
+    here = {f"address {number}": number for number in range(1, MOST_TOLD + 101)}
+    gauge = Gauge(lambda least: here, lambda: 16, {})
+    assert min(gauge.news().values()) == 101
+    assert len(gauge.news()) == 100
+    assert gauge.news() == {}
+    here.clear()
+    assert set(gauge.news().values()) == {0}
+
+
+def test_what_two_nodes_count_is_the_same() -> None:
+    """Whatever a node merges twice, or after it has learnt of it, counts once."""
+    mine, theirs = Tally(), Tally()
+    for at in (10, 20, 30):
+        theirs.add("a", at)
+        mine.learn("a", 1, at)
+    assert not mine.news
+    for _ in range(2):
+        mine.merge("a", theirs.latest(9, 40)["a"], 40)
+        assert mine.much("a", 40) == pytest.approx(theirs.much("a", 40), abs=0.01)
+    count = mine.get("a")
+    assert count is not None
+    assert count.at == 30
+    theirs.add("a", 50, 2)
+    mine.merge("a", theirs.latest(9, 60)["a"], 60)
+    assert mine.much("a", 60) == pytest.approx(theirs.much("a", 60), abs=0.01)
+    theirs.news = {}
+    theirs.forget("a")
+    mine.learn("a", theirs.news["a"], 60)
+    assert mine.get("a") is None
+
+
+def test_rates_are_merged() -> None:
+    """A bucket is as full as the fuller one says, and never fuller than a refusal needs."""
+    mine, theirs = (Rate(lambda: 60, lambda: 100.0) for _ in range(2))
+    for _ in range(30):
+        theirs.count("a")
+    mine.learn("a", 10, 100)
+    for _ in range(2):
+        mine.merge("a", theirs.latest(9, 100)["a"], 100)
+        assert mine.latest(9, 100) == {"a": (30,)}
+    mine.learn("a", 10_000, 100)
+    assert mine.retry("a") == 61
+
+
+def test_what_happens_in_an_hour_is_merged() -> None:
+    """Times are those of whoever knows more of them, and end an hour later."""
+    mine, theirs = (Hourly("things", lambda: 4) for _ in range(2))
+    mine.news = {}
+    for at in (0.0, 1000.0, 2000.0):
+        theirs.take("a", at)
+    mine.take("a", 1500)
+    mine.merge("a", theirs.latest(9, 2000)["a"], 2000)
+    assert mine.latest(9, 2000) == {"a": (0, 1000, 2000)}
+    mine.learn("a", -1, 2000)
+    mine.learn("a", 1, 2100)
+    mine.take("a", 3601)
+    assert mine.latest(9, 3601) == {"a": (0, 1501, 2601)}
+    assert mine.news == {"a": 2}

@@ -1,0 +1,266 @@
+"""The bus over Valkey, on a real server, in a reactor of its own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from chatserver.cluster.bus import Parcel
+from chatserver.cluster.resp import Failed, NotResp, Replies, command
+from chatserver.cluster.valkey import UNHEAR_SECONDS, ValkeyBus, place
+from tests.support.valkey import Loop, Valkey, needs_valkey
+
+
+class Ear:
+    """A node's bus, and what comes over it."""
+
+    def __init__(self, loop: Loop, valkey: Valkey, cluster: str = "one", url: str = "") -> None:
+        self._loop = loop
+        self.bus = ValkeyBus(loop.reactor, url or valkey.url, cluster)
+        self.frames: list[bytes] = []
+        self.joined: list[list[str]] = []
+        self.bus.start(self.frames.append, lambda channels: self.joined.append(list(channels)))
+
+    def ready(self) -> "Ear":
+        self._loop.until(lambda: self.bus.connected, "the bus is connected")
+        return self
+
+    def hear(self, *channels: str) -> None:
+        """Hears more channels, and waits until it does."""
+        before = len(self.joined)
+        for channel in channels:
+            self.bus.hear(channel)
+        self._loop.until(lambda: len(self.joined) > before, f"{channels} are heard")
+
+    def says(self, text: str, channel: str = "") -> None:
+        self.bus.publish([Parcel(channel, text.encode())])
+
+    def hears(self, text: str) -> None:
+        self._loop.until(lambda: text.encode() in self.frames, f"{text} has come")
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    loop = Loop()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as valkey:
+        yield valkey
+
+
+Open = Callable[..., Ear]
+
+
+@pytest.fixture
+def open_ear(loop: Loop, valkey: Valkey) -> Iterator[Open]:
+    ears: list[Ear] = []
+
+    def open(*args: Any, **keywords: Any) -> Ear:
+        ears.append(Ear(loop, valkey, *args, **keywords))
+        return ears[-1]
+
+    yield open
+    for ear in ears:
+        loop.run(ear.bus.stop())
+
+
+@pytest.fixture
+def log() -> Iterator[Callable[[], str]]:
+    """What is logged during the test."""
+    lines: list[str] = []
+
+    @implementer(ILogObserver)
+    def note(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(note)
+    yield lambda: "\n".join(lines)
+    globalLogPublisher.removeObserver(note)
+
+
+@needs_valkey
+def test_it_carries_frames(loop: Loop, open_ear: Open) -> None:
+    """A frame reaches every node that hears its channel, also its sender, in the order in which they were sent; and no
+    other node."""
+    one, two, three = open_ear().ready(), open_ear().ready(), open_ear().ready()
+    assert one.joined == two.joined == [[""]]
+    two.hear("7")
+    one.bus.publish([Parcel("", b"a"), Parcel("7", b"b\r\n\x00\xff"), Parcel("", b"c")])
+    loop.until(lambda: len(two.frames) == 3, "all have come")
+    assert two.frames == [b"a", b"b\r\n\x00\xff", b"c"]
+    loop.until(lambda: len(one.frames) == len(three.frames) == 2, "all have come")
+    assert one.frames == three.frames == [b"a", b"c"]
+
+
+@needs_valkey
+def test_many_rooms_are_one_subscription(loop: Loop, valkey: Valkey, open_ear: Open) -> None:
+    """A login into many rooms is one SUBSCRIBE, and one call of `joined` once Valkey has answered all of it."""
+    one = open_ear().ready()
+    before = subscribes(valkey)
+    rooms = [str(number) for number in range(1, 501)]
+    for room in rooms:
+        one.bus.hear(room)
+        one.bus.hear(room)
+    loop.until(lambda: len(one.joined) > 1, "the rooms are heard")
+    assert one.joined[1:] == [rooms]
+    assert subscribes(valkey) == before + 1
+    one.says("last", "500")
+    one.hears("last")
+
+
+def subscribes(valkey: Valkey) -> int:
+    """How many SUBSCRIBEs there were, by its own statistics."""
+    text = valkey.ask("INFO", "commandstats").decode()
+    found = [line for line in text.splitlines() if line.startswith("cmdstat_subscribe:")]
+    return int(found[0].partition("calls=")[2].partition(",")[0]) if found else 0
+
+
+@needs_valkey
+def test_rooms_that_nobody_hears_are_left_later(
+    loop: Loop, valkey: Valkey, open_ear: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room that nobody hears any more is unsubscribed after a while; whoever comes back before costs nothing."""
+    monkeypatch.setattr("chatserver.cluster.valkey.UNHEAR_SECONDS", 0.3)
+    one = open_ear().ready()
+    one.hear("7", "8")
+    before = subscribes(valkey)
+    for room in ("7", "8"):
+        one.bus.unhear(room)
+    one.bus.hear("8")
+    loop.until(lambda: b":7\r\n" not in valkey.ask("PUBSUB", "CHANNELS"), "7 is left")
+    assert subscribes(valkey) == before
+    assert len(one.joined) == 2
+    one.says("still", "8")
+    one.hears("still")
+    one.hear("7")
+    one.says("again", "7")
+    one.hears("again")
+    assert UNHEAR_SECONDS > 1
+
+
+@needs_valkey
+def test_valkey_is_killed(loop: Loop, valkey: Valkey, open_ear: Open, log: Callable[[], str]) -> None:
+    """Once Valkey is back, a node hears all its channels again, is told so, and has logged one line for the outage.
+    What was sent meanwhile is dropped, and counted."""
+    one, two = open_ear().ready(), open_ear().ready()
+    two.hear("7", "8")
+    valkey.kill()
+    loop.until(lambda: not (one.bus.connected or two.bus.connected), "the end is noticed")
+    one.says("lost", "7")
+    two.bus.hear("9")
+    two.joined.clear()
+    assert one.bus.dropped == 1
+    valkey.start()
+    loop.until(lambda: two.joined and one.bus.connected, "the bus is back", 5)
+    assert two.joined == [["", "7", "8", "9"]]
+    for room in ("7", "8", "9"):
+        one.says(f"in {room}", room)
+        two.hears(f"in {room}")
+    assert b"lost" not in two.frames
+    assert one.bus.reconnects == two.bus.reconnects == 1
+    assert log().count("The bus has no connection to Valkey") == 2  # one for each node
+    assert log().count("The bus is connected again.") == 2
+
+
+@needs_valkey
+def test_valkey_is_silent(loop: Loop, valkey: Valkey, open_ear: Open) -> None:
+    """A Valkey that does not answer blocks nobody and fills no memory; `reconnect` gets over it once it answers."""
+    one = open_ear().ready()
+    valkey.freeze()
+    frame = b"x" * 7_000
+    for _ in range(2_000):
+        one.bus.publish([Parcel("", frame)])
+    assert one.bus.dropped > 1_000
+    one.bus.reconnect()
+    assert not one.bus.connected
+    valkey.thaw()
+    loop.until(lambda: one.bus.connected, "the bus is back")
+    one.says("hello")
+    one.hears("hello")
+
+
+@needs_valkey
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [("", "It says NOAUTH. It wants a password"), ("wr0ng-one", "It says WRONGPASS. Correct the password")],
+)
+def test_a_password(loop: Loop, log: Callable[[], str], password: str, words: str) -> None:
+    """A password in the URL opens a Valkey that wants one. A wrong one, or none, is a line that says what to do, and no
+    log has any of them."""
+    with Valkey("s3cret/w@rd") as valkey:
+        url = f"valkey://:{password}@127.0.0.1:{valkey.port}"
+        wrong = Ear(loop, valkey, url=url if password else f"valkey://127.0.0.1:{valkey.port}")
+        loop.until(lambda: words in log(), "it is logged")
+        right = Ear(loop, valkey, url=f"valkey://:s3cret%2Fw%40rd@127.0.0.1:{valkey.port}/3").ready()
+        right.says("hello")
+        right.hears("hello")
+        assert not wrong.bus.connected
+        for ear in (wrong, right):
+            loop.run(ear.bus.stop())
+    for secret in ("s3cret", "wr0ng"):
+        assert secret not in log()
+        assert secret not in repr(place(url))
+
+
+@needs_valkey
+def test_channels_that_are_not_allowed(loop: Loop, valkey: Valkey, open_ear: Open, log: Callable[[], str]) -> None:
+    """A Valkey that does not allow the channels is one line of the log; once it allows them, the bus is there."""
+    one = open_ear().ready()
+    valkey.ask("ACL", "SETUSER", "default", "resetchannels")  # which also ends the connections that subscribe
+    loop.until(lambda: "refuses SUBSCRIBE (NOPERM)" in log(), "the refusal is logged")
+    one.says("hello")
+    loop.until(lambda: one.bus.dropped, "it is counted")
+    valkey.ask("ACL", "SETUSER", "default", "allchannels")
+    loop.until(lambda: one.bus.connected, "the bus is back")
+    one.says("hello again")
+    one.hears("hello again")
+    assert log().count("refuses") == 1
+
+
+@needs_valkey
+def test_clusters_do_not_mix(open_ear: Open) -> None:
+    """Nodes of different databases hear nothing of each other on the same Valkey."""
+    one, other = open_ear("one").ready(), open_ear("other").ready()
+    for ear in (one, other):
+        ear.hear("7")
+    one.says("of one", "7")
+    other.says("of the other", "7")
+    other.hears("of the other")
+    one.hears("of one")
+    assert other.frames == [b"of the other"]
+    assert one.frames == [b"of one"]
+
+
+@needs_valkey
+def test_the_last_frames_of_a_node(loop: Loop, open_ear: Open) -> None:
+    """What a node says right before it stops is sent."""
+    one, two = open_ear().ready(), open_ear().ready()
+    for number in range(100):
+        one.says(f"word {number}")
+    loop.run(one.bus.stop())
+    two.hears("word 99")
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 1_000])
+def test_replies_come_in_any_pieces(size: int) -> None:
+    """Replies are the same in whatever pieces they come."""
+    data = b"+PONG\r\n:42\r\n-WRONGPASS no\r\n$-1\r\n*3\r\n$7\r\nmessage\r\n$1\r\n7\r\n$4\r\na\r\nb\r\n"
+    data += b"*2\r\n*0\r\n$0\r\n\r\n"
+    replies, found = Replies(), list[Any]()
+    for start in range(0, len(data), size):
+        found += replies.feed(data[start : start + size])
+    assert found == [b"PONG", 42, Failed("WRONGPASS no"), None, [b"message", b"7", b"a\r\nb"], [[], b""]]
+
+
+@pytest.mark.parametrize("data", [b"HTTP/1.1 400\r\n", b"*x\r\n", b"$9\r\n" + b"x" * 2_000_000, b"*1\r\n" * 5_000])
+def test_what_is_no_reply(data: bytes) -> None:
+    """Whatever is no reply is noticed, and does not fill the memory."""
+    with pytest.raises(NotResp):
+        list[Sequence[Any]](Replies().feed(data) for _ in range(2))
+    assert command(b"PUBLISH", b"a", b"\r\n") == b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$2\r\n\r\n\r\n"
