@@ -375,7 +375,7 @@ class Mover(Program):
     def _left(self, answer: Message) -> None:
         if answer["ok"] and self._lobby in self.inside:  # it is not even sent what its node had not heard of yet
             self.log(self._lobby).reopen()
-            self.outside[self._lobby] = Seen(self.log(self._lobby).position, "left", None, None)
+            self.outside[self._lobby] = Seen(self.log(self._lobby).position, "answer", None, None)
         if answer["ok"] or answer["error"] == "not-a-member":
             self.inside.discard(self._lobby)
         self._moved(answer)

@@ -19,6 +19,9 @@ from chatserver.wire.dialect import NONE
 SLICE_RECIPIENTS = 20_000
 """So many pieces of news are written in one turn of the reactor, which takes some ten milliseconds."""
 RETRY_SECONDS = 1.0
+MOVING_SECONDS = 3.0
+"""Clients that are sent to another node, or whose node has died, have so much longer to be back: they are told to
+connect within two seconds, and have to notice first."""
 
 Mutes = Callable[[Collection[int]], Awaitable[Mapping[int, frozenset[int]]]]
 """By account, the rooms in which it is muted now. Raises Unavailable."""
@@ -51,6 +54,8 @@ class Presence:
         self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
+        self.moving: Callable[[], bool] = lambda: False
+        """Whether this node sends its clients to others."""
         roster.mutes_changed = self._mutes_changed
 
     def came(self, session: Session) -> None:
@@ -82,10 +87,12 @@ class Presence:
         if self._roster.remote(account_id) is not None:
             return
         near = self._roster.nearby(session, self._limits.presence_members)
-        self._goes(self._state(session.name, session.display, account_id), account_id, near)
+        self._goes(self._state(session.name, session.display, account_id), account_id, near, moving=self.moving())
 
-    def _goes(self, before: events.Presence, account_id: int, near: Collection[Session]) -> None:
-        """An account's last session ends; these are near it."""
+    def _goes(
+        self, before: events.Presence, account_id: int, near: Collection[Session], *, moving: bool = False
+    ) -> None:
+        """An account's last session ends; these are near it. `moving`: its client is on the way to another node."""
         self._near[account_id] = frozenset(other.account_id for other in near)
         self._told.setdefault(account_id, before)
 
@@ -94,7 +101,8 @@ class Presence:
             self._pace.add(account_id)
 
         self._back(account_id)  # after a login that failed halfway
-        self._going[account_id] = self._clock.callLater(self._limits.presence_seconds, gone)
+        seconds = self._limits.presence_seconds + (MOVING_SECONDS if moving else 0)
+        self._going[account_id] = self._clock.callLater(seconds, gone)
 
     def away(self, session: Session, text: str) -> None:
         """An account is away, for this reason, or (without a text) back. Others are told."""
@@ -114,15 +122,18 @@ class Presence:
 
     # Other nodes
 
-    def elsewhere(self, account_id: int, remote: Remote | None, sessions: int, *, told: bool) -> None:
+    def elsewhere(
+        self, account_id: int, remote: Remote | None, sessions: int, *, told: bool, moving: bool = False
+    ) -> None:
         """What other nodes say of an account has changed; see `Roster.set_remote`. People are told what follows from
-        that, unless it was so before this node knew it, and they are to be `told` nothing."""
+        that, unless it was so before this node knew it, and they are to be `told` nothing. `moving`: its clients have
+        been sent to other nodes, or their node has died."""
         roster = self._roster
         before = roster.remote(account_id)
         was_online = roster.is_online(account_id)
         if remote is None and before is not None and not roster.is_here(account_id) and told:
             near = roster.near(account_id, self._limits.presence_members)
-            self._goes(self._state(before.name, before.display, account_id), account_id, near)
+            self._goes(self._state(before.name, before.display, account_id), account_id, near, moving=moving)
         roster.set_remote(account_id, remote, sessions)
         if remote is not None and not was_online:
             if self._back(account_id):

@@ -332,6 +332,8 @@ class ChatService(Service):
         await self._step("watching the database", self._watch.stop)
         await self._step("comparing heads", self._reconciler.stop)
         await self._step("tidying the database", self._upkeep.stop)
+        if self._cluster is not None:
+            self._cluster.state = "stopping"
         connections.closing = True
         await self._close_ports()
         self.log.info("Stopping with {count} open connections.", count=len(connections.open))

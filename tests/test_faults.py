@@ -10,11 +10,11 @@ from sqlalchemy import event
 
 from chatserver import commands as c
 from chatserver.config import Server, Settings
-from chatserver.effects import Effects
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
+from chatserver.effects import Effects
 from chatserver.errors import Unavailable
 from chatserver.net.connection import Connection
 from chatserver.net.outbox import Outbox

@@ -50,7 +50,7 @@ def node() -> None:
 def listing(reach: Access, as_json: bool) -> None:
     """List the servers that run on this database.
 
-    For each: name, version, state (serving, draining, drained, dead), how long ago its last heartbeat was, its
+    For each: name, version, state (serving, draining, drained, stopping, dead), how long ago its last heartbeat was, its
     connections, the rooms that are heard there, how long a frame takes over the bus, its host and its process.
     """
     say_list(map(_line, *_all(reach)), _row, WIDTHS, plain, as_json, HEADINGS)
@@ -135,7 +135,7 @@ def drain(reach: Access, name: str, force: bool, timeout: float, as_json: bool) 
 @json_option
 @access
 def rebalance(reach: Access, timeout: float, as_json: bool) -> None:
-    """Move clients from nodes that have more than their share to the others.
+    """Move clients from nodes that have too many to the others.
 
     Each node that has more than 1.1 times the mean tells as many clients as it has too many to connect again, the
     newest first. Where they come to is up to what spreads them over the nodes: run it again if that was uneven.

@@ -95,7 +95,10 @@ class Cluster(Elsewhere):
         self.lag: float | None = None
         """How long the last frame took that came back, in seconds; None: none has."""
         self.state = "serving"
-        """Or "draining", or "drained": see `drain.py`."""
+        """Or "draining", "drained" (see `drain.py`), or "stopping"."""
+        self.sheds = False
+        """Whether some of this node's clients are sent to others."""
+        presence.moving = lambda: self.sheds or self.state != "serving"
         self.held = False
         """Whether systemd has this node's sockets, too."""
         self.asked: Callable[[str], None] = lambda what: None

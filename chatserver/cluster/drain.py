@@ -93,9 +93,11 @@ class Drain:
     async def _rebalance(self) -> None:
         surplus = too_many(self._open, [node.facts.connections for node in self._cluster.serving])
         if surplus:
+            self._cluster.sheds = True
             self.log.info("Rebalancing: {count} of {all} connections move.", count=surplus, all=self._open)
             newest = sorted(self._serving(), key=lambda connection: connection.began, reverse=True)
             await self._shed(newest[:surplus])
+            self._cluster.sheds = False
         while not self._connections.closing:
             try:
                 await self._store.write(done, self._me(), REBALANCE)

@@ -107,7 +107,7 @@ class Here(Struct, array_like=True, frozen=True, gc=False):
 
     `version` grows with all that changes at this node, whichever account it is about. `sessions`: how many it has
     there, quiet ones included; 0: it is not there any more. `screens`: there are terminals of people among them. Of two
-    away texts, that with the greater `away_at` is newer.
+    away texts, that with the greater `away_at` is newer. `moving`: the node has sent its clients to others.
     """
 
     account_id: int
@@ -121,6 +121,7 @@ class Here(Struct, array_like=True, frozen=True, gc=False):
     sessions: int = 0
     away_at: int = 0
     screens: bool = False
+    moving: bool = False
 
 
 class People(Struct, array_like=True, tag="p", frozen=True, gc=False):

@@ -102,7 +102,8 @@ class People:
         self._snapshots: IDelayedCall | None = None
         self._again = False  # another one is asked for
         # What it hears
-        self._due: dict[int, bool] = {}  # accounts whose state is to be taken over, and whether that is news
+        # Accounts whose state is to be taken over: whether that is news, and whether their clients are moving.
+        self._due: dict[int, tuple[bool, bool]] = {}
         self._hearing: IDelayedCall | None = None
         self._asking: IDelayedCall | None = None
 
@@ -175,7 +176,9 @@ class People:
             # An account that stays elsewhere keeps what it has said here last.
             at, text = self._texts.get(account_id, NO_TEXT)
             self._versions.pop(account_id, None)
-            yield Here(account_id, "", "", False, text, version=version, away_at=at)
+            yield Here(
+                account_id, "", "", False, text, version=version, away_at=at, moving=self._presence.moving()
+            )  # fmt: skip
             return
         heard = [session for session in sessions if not session.quiet]
         rooms = sorted({room.facts.id for session in heard for room in session.rooms.values()})
@@ -226,7 +229,7 @@ class People:
         silent = self._clock.seconds() < self._silent_until
         for boot in self._nodes.keys() - boots:
             for account_id in self._nodes.pop(boot).accounts:
-                self._touch(account_id, told=True)
+                self._touch(account_id, told=True, moving=True)
         for boot in boots - self._nodes.keys():
             self._nodes[boot] = Node(silent=silent)
         self._hear_soon()
@@ -288,7 +291,7 @@ class People:
             self._forget(node, account_id, here.version, now)
         if not here.online and here.away_at:
             self._left[account_id] = max((here.away_at, here.away), self._left.get(account_id, NO_TEXT))
-        self._touch(account_id, told=not (node.silent and snapshot))
+        self._touch(account_id, told=not (node.silent and snapshot), moving=here.moving)
 
     def _forget(self, node: Node, account_id: int, version: int, now: float) -> None:
         known = node.accounts.pop(account_id, None)
@@ -316,8 +319,9 @@ class People:
         if node.snapshot > node.least:
             node.wanted = node.silent = False
 
-    def _touch(self, account_id: int, *, told: bool) -> None:
-        self._due[account_id] = told or self._due.get(account_id, False)
+    def _touch(self, account_id: int, *, told: bool, moving: bool = False) -> None:
+        before = self._due.get(account_id, (False, False))
+        self._due[account_id] = told or before[0], moving or before[1]
 
     def _hear_soon(self) -> None:
         if self._due and self._hearing is None:
@@ -328,12 +332,13 @@ class People:
         self._hearing = None
         until = self._clock.seconds() + TURN_SECONDS
         for account_id in list(islice(self._due, SLICE)):
-            self._merge(account_id, told=self._due.pop(account_id))
+            told, moving = self._due.pop(account_id)
+            self._merge(account_id, told=told, moving=moving)
             if self._clock.seconds() > until:
                 break
         self._hear_soon()
 
-    def _merge(self, account_id: int, *, told: bool) -> None:
+    def _merge(self, account_id: int, *, told: bool, moving: bool) -> None:
         """What all nodes say of an account together."""
         known = self._known(account_id)
         online = [one for one in known if one.here.online]
@@ -343,7 +348,7 @@ class People:
             rooms = frozenset().union(*(one.rooms for one in online))
             remote = Remote(newest.name, newest.display, newest.bot, rooms)
         sessions = sum(one.here.sessions for one in known)
-        self._presence.elsewhere(account_id, remote, sessions, told=told)
+        self._presence.elsewhere(account_id, remote, sessions, told=told, moving=moving)
         self._merge_texts(account_id, [(one.here.away_at, one.here.away) for one in online], told=told)
 
     def screens_at(self, account_id: int) -> set[str]:

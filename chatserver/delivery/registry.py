@@ -138,6 +138,8 @@ class Registry:
             position = membership.seq
             if session.view is not None:
                 session.view.marks.know(membership.facts.id, membership.seen)
+            if membership.seq < room.base and self.elsewhere.origin:  # it may have left by what was passed over
+                self._missed(membership.facts.id)
             label = membership.facts.label(session.account_id).lower()
             if label in resume and not session.quiet:
                 position = max(min(resume[label], position), membership.allowed - 1)
@@ -293,7 +295,7 @@ class Registry:
         since = self.seconds()
         room = self._room(facts, entries[0].seq - 1)
         if not room.subscribers:  # nobody has heard the entries before these, so nobody waits for them
-            room.rest_at(entries[0].seq - 1)
+            self._rest_at(room, entries[0].seq - 1)
         if room.unsent or entries[0].seq > room.head + 1:
             room.wait(since, entries)
             if not room.unsent:
@@ -301,6 +303,13 @@ class Registry:
             return
         self._deliver(room, entries, since)
         self._deliver_early(room)
+
+    def _rest_at(self, room: Room, seq: int) -> None:
+        """Nobody hears a room, and its log goes at least up to here. Logins under way may have read who was in it
+        before an entry that is passed over."""
+        if seq > room.head:
+            self.doubt_logins()
+        room.rest_at(seq)
 
     def _deliver_early(self, room: Room) -> None:
         while room.early and not room.unsent:
@@ -445,7 +454,7 @@ class Registry:
                 del self._rooms[self._idle.popitem(last=False)[0]]
         elif not room.subscribers:
             if head > room.head:  # what this node did not hear of
-                room.rest_at(head)
+                self._rest_at(room, head)
             if facts.pair != room.facts.pair:  # nobody heard that somebody was renamed
                 former, room.facts = room.facts, facts
                 self._call_so(room, former)

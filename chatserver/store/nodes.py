@@ -26,7 +26,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     connections: int = 0
     rooms: int = 0  # that it hears
     lag: float | None = None  # of the bus, in seconds; None: it is not known
-    state: str = "serving"  # or "draining", "drained"
+    state: str = "serving"  # or "draining", "drained", "stopping"
     boot: str = ""  # of the process that says so
     speaks: int = 0  # the version of its frames; 0: it has no bus, and knows no other nodes
     held: bool = False  # systemd has its sockets, too

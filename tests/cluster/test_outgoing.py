@@ -74,8 +74,8 @@ def test_nobody_is_there() -> None:
 
 
 def test_channels() -> None:
-    """On a bus with a channel for each room, each has its own numbers; what concerns everybody has the common one. There
-    every node is told a moment later how far the rooms go."""
+    """On a bus with a channel for each room, each has its own numbers; what concerns everybody has the common one, on
+    which every node is told a moment later how far the rooms go."""
     post = Post(by_room=True)
     for _ in range(2):
         post.say(GENERAL, 1)

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from chatserver.cluster import frames
+from chatserver.presence import MOVING_SECONDS
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, QUIET, Client
 
@@ -214,9 +215,26 @@ def test_a_node_dies(town: Town) -> None:
     one.kill()
     two.passes(3)
     login(three, "cai")
-    two.passes(LAPSE - 3 + GRACE)
+    two.passes(LAPSE - 3 + GRACE + MOVING_SECONDS)
     assert (told(bob), who(bob)) == ([GONE], {"bob": "", "cai": ""})
     assert [hall.roster.remote(ana.session.account_id) for hall in (two, three)] == [None, None]
+
+
+def test_a_node_sends_its_clients_to_others(town: Town) -> None:
+    """Who is sent to another node and is there a little later than somebody who only lost their connection may be, was
+    online all the time for everybody; who does not come is gone."""
+    _, one, two, three = town
+    bob, at_three = two.program("bob"), three.program("cai")
+    ana, den = one.program("ana"), one.program("den")
+    one.passes(1)
+    told(bob), told(at_three)
+    one.cluster.state = "draining"
+    ana.cut()
+    den.cut()
+    one.passes(GRACE + MOVING_SECONDS / 2)
+    login(three, "ana")
+    one.passes(GRACE + MOVING_SECONDS)
+    assert [one[0] for one in told(bob)] == [one[0] for one in told(at_three)] == ["den"]
 
 
 def test_a_node_that_comes_later(tmp_path: Path) -> None:

@@ -164,6 +164,17 @@ def test_what_others_notify_of_is_not_taken(house: House, postgres_url: str) -> 
     assert one.heard == [b"[1]"]
 
 
+def test_the_channel_is_shown_to_nobody(house: House, postgres_url: str) -> None:
+    """Whoever may watch all connections of the database does not see the channel's name in what the bus does there."""
+    one = house.bus(postgres_url)
+    watched = "SELECT query FROM pg_stat_activity WHERE application_name = %s"
+    before = execute(postgres_url, watched, NAME)
+    house.reaches(one, b"[1]")
+    seen = [query for query, in [*before, *execute(postgres_url, watched, NAME)]]
+    assert len(seen) == 4
+    assert not [query for query in seen if SECRET in query]
+
+
 @pytest.mark.parametrize("which", ["listener", "sender"])
 def test_a_connection_that_is_ended(house: House, postgres_url: str, which: str) -> None:
     """If either connection is ended, the bus connects anew by itself, says so, and has the node's lock again. What was
