@@ -103,7 +103,7 @@ class Entrance:
                 resume = await self._with_present_labels(person, known.memberships, resume)
                 if session.stage is not Stage.BUSY:
                     return
-                if not login.stale:
+                if self._registry.is_current(login, known.memberships):
                     break
             account = known.account
             person = Person(person.id, account.name or person.name, account.kind, account.display or "")

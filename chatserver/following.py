@@ -22,14 +22,6 @@ REASONS = {TO_BE_ERASED: ERASED}
 DISABLED = ("disabled", "The operators of this server disabled your account.")
 
 
-def _ignore(_: int) -> None:
-    pass
-
-
-def _none() -> frozenset[str]:
-    return frozenset()
-
-
 class Following:
     """`reload_bans` reads anew which addresses are banned. `entered` is called with an account with sessions here that
     has entered a room elsewhere. `unrecorded` returns the ids of the sessions of which something is still to be
@@ -41,8 +33,8 @@ class Following:
         registry: Registry,
         roster: Roster,
         reload_bans: Callable[[], Awaitable[None]],
-        entered: Callable[[int], None] = _ignore,
-        unrecorded: Callable[[], Collection[str] | None] = _none,
+        entered: Callable[[int], None],
+        unrecorded: Callable[[], Collection[str] | None],
     ) -> None:
         self._store = store
         self._registry = registry

@@ -220,7 +220,7 @@ class Reconciler:
             while True:
                 login.stale = False
                 found = await self._store.read(memberships, who)
-                if not login.stale:
+                if self._registry.is_current(login, found):
                     break
             self._registry.hear_all(who.id, found)
             if left is not None and all(one.facts.id != left.facts.id for one in found):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatserver.errors import Unavailable
 from chatserver.reconcile import DOUBT_SECONDS
 from chatserver.store import rooms
 from chatserver.store.transactions import transact
@@ -75,6 +76,24 @@ def test_after_the_start(hall: Hall) -> None:
     bob = hall.client().come_in("bob")
     transact(hall.engine, lambda db: rooms.register(db, "cai", "x", ["general"], hall.now()))
     hall.passes(SOON)
+    assert last(bob)["name"] == "cai"
+
+
+def test_a_comparison_during_an_outage(hall: Hall) -> None:
+    """What is to be compared once is compared as soon as the database answers again."""
+    bob = hall.client().come_in("bob")
+    transact(hall.engine, lambda db: rooms.register(db, "cai", "x", ["general"], hall.now()))  # nobody announces it
+    read = hall.inline.read
+
+    async def away(work: Any, *args: Any, **options: Any) -> Any:
+        raise Unavailable()
+
+    hall.inline.read = away  # type: ignore[method-assign]
+    hall.reconciler.compare()
+    hall.passes(SOON)
+    hall.inline.read = read  # type: ignore[method-assign]
+    hall.passes(SOON)
+    assert last(bob)["event"] == "joined"
     assert last(bob)["name"] == "cai"
 
 

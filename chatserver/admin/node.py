@@ -50,8 +50,8 @@ def node() -> None:
 def listing(reach: Access, as_json: bool) -> None:
     """List the servers that run on this database.
 
-    For each: name, version, state (serving, draining, drained, stopping, dead), how long ago its last heartbeat was, its
-    connections, the rooms that are heard there, how long a frame takes over the bus, its host and its process.
+    For each: name, version, state (serving, draining, drained, stopping, dead), how long ago its last heartbeat was,
+    its connections, the rooms that are heard there, how long a frame takes over the bus, its host and its process.
     """
     say_list(map(_line, *_all(reach)), _row, WIDTHS, plain, as_json, HEADINGS)
 

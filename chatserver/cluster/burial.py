@@ -6,6 +6,7 @@ from typing import Final
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chatserver.errors import Unavailable
 from chatserver.events import Person
@@ -79,15 +80,13 @@ class Burial:
 
     def _start_tidying(self) -> None:
         self._next = None
-        ensureDeferred(self._tidy()).addErrback(
-            lambda failure: self.log.failure("What dead nodes have left was not tidied up.", failure)
-        )
+        ensureDeferred(self._tidy()).addErrback(self._failed)
 
     async def _tidy(self) -> None:
-        try:
-            guests = await self._store.write(tidy)
-        except (Unavailable, Conflict):
-            self._later()  # and then sessions have been recorded that waited for the database
-            return
-        for guest in guests:
+        for guest in await self._store.write(tidy):
             self._dismiss(guest)
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(Unavailable, Conflict):  # the store has logged that
+            self.log.failure("What dead nodes have left was not tidied up. This is tried again.", failure)
+        self._later()  # and then sessions have been recorded that waited for the database

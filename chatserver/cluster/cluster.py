@@ -42,6 +42,9 @@ FACTS_SECONDS: Final = 2.0
 """So often a node says anew how much it has to do."""
 COMPARE_SECONDS: Final = 10.0
 """So often heads are compared whatever happens."""
+MOST_AHEAD: Final = 10_000
+"""So many frames no node sends before it says in the database how many it has sent. A number that is further ahead is
+not its own, and would have all its frames taken for old ones."""
 DEAF_COMPARE_SECONDS: Final = 1.0
 """So often they are while a node is alive that hears no bus, and does not tell what it has stored."""
 
@@ -105,6 +108,7 @@ class Cluster(Elsewhere):
         """Called again and again with what `chatctl node` asks of this node."""
         self._back = 0.0  # when a frame came back, or there was no need for one
         self._silence = Outage(clock.seconds)
+        self._mute: dict[str, tuple[int, float]] = {}  # by boot: the last frame that came, since when no other one did
         self._rewound_at = float("-inf")  # when this node started over because the database was set back
         self._rewound_untold = False  # nobody was known then who could be told
         self._facts = Facts()
@@ -303,6 +307,7 @@ class Cluster(Elsewhere):
             self._rewound_untold = False
             self.outgoing.part(frames.Rewound())
         self.incoming.forget({node.boot for node in others})
+        self._mute.clear()
         if self.counts is not None:
             self.counts.peers({node.boot for node in others if node.version is not None})
         self.people.peers({node.boot for node in others if node.version is not None})
@@ -312,12 +317,27 @@ class Cluster(Elsewhere):
             self._compare_later()
 
     def _saw(self, node: NodeNow) -> None:
-        if node.frames > self.incoming.top(node.boot):
+        top = self.incoming.top(node.boot)
+        if node.frames > top:
             self._clock.callLater(UNDER_WAY_SECONDS, self._check_came, node)
+        elif top > node.frames + MOST_AHEAD:
+            self.incoming.begin_anew(node.boot)
 
     def _check_came(self, node: NodeNow) -> None:
-        if node.frames > self.incoming.top(node.boot):
-            self._reconciler.compare()
+        top, now = self.incoming.top(node.boot), self._clock.seconds()
+        if node.frames <= top:
+            return
+        self._reconciler.compare()
+        known, since = self._mute.get(node.boot, (-1, now))
+        if known != top or not self.bus.connected or self._silence.lasts:
+            self._mute[node.boot] = top, now
+        elif now - since > DEAD_SECONDS:
+            self._mute[node.boot] = top, float("inf")  # that is said once
+            self.log.warn(
+                "Node {name} is alive, and nothing of it comes over the bus: what is said there is heard late here. "
+                "Look whether both have the same bus.url.",
+                name=node.name,
+            )
 
     def _suspect(self) -> None:
         """What a node has stored and told nobody is found at once, and what comes later within a second."""

@@ -93,11 +93,13 @@ class Drain:
     async def _rebalance(self) -> None:
         surplus = too_many(self._open, [node.facts.connections for node in self._cluster.serving])
         if surplus:
-            self._cluster.sheds = True
             self.log.info("Rebalancing: {count} of {all} connections move.", count=surplus, all=self._open)
             newest = sorted(self._serving(), key=lambda connection: connection.began, reverse=True)
-            await self._shed(newest[:surplus])
-            self._cluster.sheds = False
+            self._cluster.sheds = True
+            try:
+                await self._shed(newest[:surplus])
+            finally:
+                self._cluster.sheds = False
         while not self._connections.closing:
             try:
                 await self._store.write(done, self._me(), REBALANCE)
@@ -119,8 +121,8 @@ class Drain:
         at = 0
         while at < len(which) and not self._connections.closing:
             plan = self._plan(len(which))
-            some = which[at : at + plan.count]
-            at += len(some)
+            some = [one for one in which[at : at + plan.count] if one in self._connections.open]
+            at += plan.count
             self._connections.moving.update(some)
             for connection in some:
                 connection.advance()  # which reads no further

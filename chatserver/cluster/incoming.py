@@ -60,6 +60,7 @@ class Incoming:
         self._own = own
         self._lost_of = lost_of
         self._numbers: dict[str, dict[str, Numbers]] = {}  # by channel and boot
+        self._failed: set[tuple[type[Part], type[Exception]]] = set()  # what was logged: these parts with these errors
         self.frames = 0  # of others, which were taken
         self.bytes = 0  # of others
         self.missing = 0  # how often there was a gap
@@ -75,7 +76,7 @@ class Incoming:
             self.bytes += len(data)
         try:
             frame = frames.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.unreadable += 1
             if self.unreadable == 1:
                 self.log.warn("The bus carries something that is no frame of this version. It is ignored.")
@@ -90,8 +91,9 @@ class Incoming:
     def _receive(self, frame: Frame) -> None:
         of_channel = self._numbers.setdefault(frame.channel, {})
         numbers = of_channel.get(frame.boot)
+        # What a process sent before it was heard is read from the store: of a room, once its channel is heard.
+        late = numbers is None and frame.number > 1 and frame.channel == frames.ALL
         if numbers is None:
-            # What it sent before this node heard it is known from the store.
             numbers = of_channel[frame.boot] = Numbers(frame.number)
         new, gap = numbers.take(frame.number)
         if not new:
@@ -101,11 +103,16 @@ class Incoming:
         for part in frame.parts:
             try:
                 self._take(frame.boot, frame.number, part)
-            except Exception:  # what is wrong with one part is not to be felt by the others
-                self.log.failure("A part of a frame was not taken.")
+            except Exception as error:  # what is wrong with one part is not to be felt by the others
+                what = type(part), type(error)
+                if what not in self._failed:
+                    self._failed.add(what)
+                    self.log.failure(
+                        "A part of a frame was not taken. Others that fail in the same way are not logged."
+                    )
                 self._lost(frame.channel)
-        if gap:
-            self.missing += 1
+        self.missing += gap
+        if gap or late:
             self._lost(frame.channel)
             if frame.channel == frames.ALL:
                 self._lost_of(frame.boot)
@@ -123,6 +130,10 @@ class Incoming:
                 self._numbers[channel] = kept
             else:
                 del self._numbers[channel]
+
+    def begin_anew(self, boot: str) -> None:
+        """What the channel of all has brought of this process is not to be relied on."""
+        self._numbers.get(frames.ALL, {}).pop(boot, None)
 
     def unheard(self, channel: str) -> None:
         """Nobody here needs this channel any more. The next frame that comes on it begins anew."""

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from chatserver.cluster import frames
 from chatserver.cluster.frames import AskPeople, Here
@@ -83,6 +84,8 @@ class Node:
 
 class People:
     """`tell` and `hear` are done in slices: there may be very many people."""
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime, outgoing: Outgoing, roster: Roster, presence: Presence) -> None:
         self._clock = clock
@@ -333,7 +336,10 @@ class People:
         until = self._clock.seconds() + TURN_SECONDS
         for account_id in list(islice(self._due, SLICE)):
             told, moving = self._due.pop(account_id)
-            self._merge(account_id, told=told, moving=moving)
+            try:
+                self._merge(account_id, told=told, moving=moving)
+            except Exception:  # the others are to be heard of all the same
+                self.log.failure("What other nodes say of account {id} was not taken over.", id=account_id)
             if self._clock.seconds() > until:
                 break
         self._hear_soon()

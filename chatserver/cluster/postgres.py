@@ -27,6 +27,8 @@ MOST_TOGETHER: Final = 200
 """So many frames are sent in one statement at most."""
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 1.0
+OPEN_SECONDS: Final = 15.0
+"""Whoever accepts a connection, and then answers nothing for so long, never will: a pooler that hangs, for example."""
 STOP_SECONDS: Final = 0.5
 
 
@@ -52,6 +54,7 @@ class PostgresBus:
         self._reader: Reader | None = None
         self._opened_before = False
         self._lost = False  # and that was logged
+        self._patience: IDelayedCall | None = None  # while the thread opens a line
         self._refusals = Outage(reactor.seconds)
         # What follows is shared with the thread, under this lock.
         self._changed = Condition()
@@ -99,7 +102,24 @@ class PostgresBus:
 
     # In the reactor
 
+    def _opening(self, line: Line) -> None:
+        self._be_patient()
+        if self._line is line and not self._stopping:
+            self._patience = self._reactor.callLater(OPEN_SECONDS, self._hangs, line)
+
+    def _hangs(self, line: Line) -> None:
+        """Has the thread fail, which waits for an answer. It may be about to wait on the next of the connections."""
+        self._patience = None
+        line.cut()
+        self._opening(line)
+
+    def _be_patient(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
     def _opened(self, line: Line) -> None:
+        self._be_patient()
         if self._stopping or self._line is not line:
             line.close()
             return
@@ -142,6 +162,7 @@ class PostgresBus:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
+        self._be_patient()
 
     # In the thread
 
@@ -154,6 +175,7 @@ class PostgresBus:
                 if self._stopping:
                     return
                 self._line = line
+            self._tell(self._opening, line)
             try:
                 line.open(self._node(), former)
             except Lost as problem:

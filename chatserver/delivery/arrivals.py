@@ -5,12 +5,14 @@ from contextlib import contextmanager
 
 
 class Arrival:
-    """A login under way. `stale`: what was read of its account has changed since; read it again."""
+    """A login under way. `stale`: what was read of its account has changed since; read it again. `passed`: see
+    `Registry.is_current`."""
 
-    __slots__ = ("stale",)
+    __slots__ = ("passed", "stale")
 
     def __init__(self) -> None:
         self.stale = False
+        self.passed: frozenset[tuple[int, int]] = frozenset()
 
 
 class Arrivals:

@@ -83,6 +83,7 @@ class Registry:
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
+        self._reached: OrderedDict[int, int] = OrderedDict()  # how far the logs of rooms that are not in memory go
         self._doubted: set[int] = set()  # rooms of which other nodes may not know what is found in the store
         self._logins = Arrivals()
         self._renames = Renames(clock.seconds, roster)
@@ -126,6 +127,24 @@ class Registry:
         """What logins of these accounts (without any: all logins) under way have read may be out of date: they read it
         again."""
         self._logins.changed(*(account_ids or self._logins.accounts()))
+
+    def is_current(self, login: Arrival, memberships: Sequence[Membership]) -> bool:
+        """Whether these memberships, which a login has read, still hold as far as is known. Else read them again."""
+        known, login.passed = login.passed, self._passed_over(memberships)
+        # What reading them again does not mend, since the database was set back, is no reason to do it once more.
+        return not login.stale and login.passed <= known
+
+    def _passed_over(self, memberships: Sequence[Membership]) -> frozenset[tuple[int, int]]:
+        """The rooms whose logs have gone on since then, as other nodes said, while nobody here followed them, each with
+        how far: by what was passed over the account may have left."""
+        found = set()
+        for membership in memberships if self.elsewhere.origin else ():
+            room_id = membership.facts.id
+            room = self._rooms.get(room_id)
+            base = self._reached.get(room_id, 0) if room is None else room.base
+            if base > membership.seq:
+                found.add((room_id, base))
+        return frozenset(found)
 
     def subscribe(self, session: Session, memberships: Sequence[Membership], resume: dict[str, int]) -> None:
         """Lets a session that is on the roster hear its rooms: from the seq in `memberships` on, or from the earlier
@@ -218,12 +237,15 @@ class Registry:
     def reaches(self, room_id: int, seq: int) -> None:
         """The log of a room goes at least up to `seq`, as another node says."""
         room = self._rooms.get(room_id)
-        if room is None or seq <= room.head:
-            return
-        if room.subscribers:
-            self._gaps.doubt(room)
-        else:
-            room.rest_at(seq)
+        if room is None:  # who is about to hear it has perhaps read from the store before that
+            self._reached[room_id] = max(seq, self._reached.pop(room_id, 0))
+            if len(self._reached) > MAX_IDLE_ROOMS:
+                self._reached.popitem(last=False)
+        elif seq > room.head:
+            if room.subscribers:
+                self._gaps.doubt(room)
+            else:
+                room.rest_at(seq)
 
     def _is_rewound(self, room: Room, entries: Sequence[Entry]) -> bool:
         """Whether one of these new entries has a number that was published already: the database has forgotten what it
@@ -242,6 +264,7 @@ class Registry:
         """Forgets all heads, once all sessions are removed."""
         self._rooms.clear()
         self._idle.clear()
+        self._reached.clear()
         self._doubted.clear()
 
     def doubt(self, room: Room, *, told: bool = False) -> None:
@@ -440,7 +463,7 @@ class Registry:
         room = self._rooms.get(facts.id)
         if room is None:
             facts = self._renames.present(facts)
-            room = self._rooms[facts.id] = Room(facts, head)
+            room = self._rooms[facts.id] = Room(facts, max(head, self._reached.pop(facts.id, 0)))
             self._idle[facts.id] = None
             if facts.kind == DIRECT and facts.pair is not None:
                 # Its first message made it: both people hear it from there on.

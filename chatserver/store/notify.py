@@ -39,9 +39,11 @@ _END: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE pid = %s AND backend_start = %s AND application_name = %s AND usename = current_user"
 )
+_NAME_CHANNEL: Final = "SELECT set_config('chatserver.channel', %s, false)"
+"""Both statements that name the channel are followed by another one at once: pg_stat_activity shows the last one to
+whoever watches all roles."""
 _HIDE: Final = "SELECT 1"
-"""pg_stat_activity shows the last statement to whoever watches all roles: not the one with the channel's name."""
-_SEND: Final = "SELECT pg_notify(%s, frame) FROM unnest(%s) AS frame"
+_SEND: Final = "SELECT pg_notify(current_setting('chatserver.channel'), frame) FROM unnest(%s) AS frame"
 
 
 class Lost(Exception):
@@ -88,6 +90,9 @@ class Line:
         the connection before, which may have it. Raises Lost."""
         try:
             self._sender, self._said = self._connect()
+            with self._sender.cursor() as cursor:
+                cursor.execute(_NAME_CHANNEL, (self._channel,))
+                cursor.execute(_HIDE)
             self._listener, self._heard = self._connect()
             with self._listener.cursor() as cursor:
                 cursor.execute(_PROCESS)
@@ -98,7 +103,7 @@ class Line:
                     self.backend = Backend(*row)
                     _lock(cursor, node, former)
                 # Else there is a pooler in between, which would keep the lock when the node is gone.
-        except (psycopg2.Error, OSError) as error:
+        except Exception as error:  # whatever it is, the next attempt may not have it
             raise Lost(_words(error)) from None
 
     def _connect(self) -> tuple[Any, socket.socket]:
@@ -110,13 +115,13 @@ class Line:
         """Sends frames, in this order. Raises Lost or Refused."""
         try:
             with self._sender.cursor() as cursor:
-                cursor.execute(_SEND, (self._channel, [frame.decode() for frame in frames]))
+                cursor.execute(_SEND, ([frame.decode() for frame in frames],))
         except (psycopg2.Error, OSError) as error:
             code = getattr(error, "pgcode", None)
             if self._sender.closed or not code or code.startswith(_MOVED):
                 raise Lost(_words(error)) from None
             raise Refused(_words(error)) from None
-        except ValueError as error:  # it is no UTF-8, or has a NUL
+        except Exception as error:  # such as a frame that is no UTF-8, or has a NUL
             raise Refused(type(error).__name__) from None
 
     def fileno(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 
+from chatserver.cluster import frames
 from chatserver.cluster.counts import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
 from chatserver.config import Limits, Server, Settings
 from chatserver.hourly import Hourly
@@ -111,6 +112,16 @@ def test_a_node_that_is_gone(open_nodes: OpenNodes) -> None:
     two.passes(1)
     assert login(other, "ana", "wrong-words")["error"] == "slow-down"
     assert not owner.wire.lost
+
+
+def test_a_node_that_is_not_known(open_nodes: OpenNodes) -> None:
+    """What comes from a process that is no living node, such as one that has just died, does not count."""
+    _, (_, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
+    counts = two.cluster.counts
+    assert counts is not None
+    counts.take("a stranger", frames.Counts("open", {THIEF: (9.0,)}, whole=True, first=True))
+    assert "too many" not in refused(come(two))
+    assert not two.connections.admission.open_elsewhere
 
 
 def test_lost_frames(open_nodes: OpenNodes) -> None:

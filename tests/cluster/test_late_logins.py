@@ -1,7 +1,12 @@
 """Logins that have read who is in a room before another node told that there is more."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from chatserver.store import logins
+from chatserver.store.visibility import memberships
 from tests.support.cluster import never, nodes
 from tests.support.hall import PASSWORD
 
@@ -25,11 +30,95 @@ def test_left_meanwhile(tmp_path: Path) -> None:
         two.registry.reaches(books.facts.id, 4)
         read(*arguments)  # type: ignore[arg-type]
 
-    two.registry.subscribe = late  # type: ignore[method-assign]
+    two.registry.subscribe = late  # type: ignore[assignment, method-assign]
     again = two.client().post("login", name="bob", password=PASSWORD)
     two.registry.subscribe = read  # type: ignore[method-assign]
     one.passes(0.3)
     ana.say("later", "books")
     one.passes(2)
     assert "later" not in again.said
+    one.close()
+
+
+def test_said_meanwhile_in_a_room_that_nobody_hears(tmp_path: Path) -> None:
+    """A login has read how far a room goes that is not in memory there. Then somebody says something at another node
+    that is too long for a frame: the session is sent it."""
+    _, (one, two) = nodes(tmp_path, "one", "two")
+    ana = one.program("ana").post("create", room="books")
+    one.program("bob").post("join", room="books")
+    one.passes(1)
+    two.registry.forget()
+    long, read = '"' * 4000, two.registry.subscribe
+
+    def late(*arguments: object) -> None:
+        two.registry.subscribe = read  # type: ignore[method-assign]
+        ana.say(long, "books")
+        one.passes(0.1)
+        read(*arguments)  # type: ignore[arg-type]
+
+    two.registry.subscribe = late  # type: ignore[assignment, method-assign]
+    bob = two.client().post("login", name="bob", password=PASSWORD)
+    assert bob.said == [long]
+    one.close()
+
+
+@pytest.mark.parametrize("command", [{"cmd": "leave"}, {"cmd": "kick", "name": "bob"}])
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_is_heard_behind_it(tmp_path: Path, command: dict[str, str], known: bool) -> None:
+    """An account leaves, or is kicked, right after a login has read its rooms, and another node tells no more than how
+    far the log goes: the session hears nothing of that room, whether or not it is in memory there."""
+    air, (one, two) = nodes(tmp_path, "one", "two")
+    ana = one.program("ana").post("create", room="books")
+    bob = one.program("bob").post("join", room="books")
+    one.passes(1)
+    two.client().post("login", name="bob", password=PASSWORD).cut()
+    one.passes(1)
+    if not known:
+        two.registry.forget()
+    air.fate = never
+    [books] = [room for room in one.registry.rooms if room.facts.name == "books"]
+    read = two.inline.read
+
+    async def late(work: Any, *args: Any, **options: Any) -> Any:
+        result = await read(work, *args, **options)
+        if work is logins.look_up:
+            two.inline.read = read  # type: ignore[method-assign]
+            (bob if command["cmd"] == "leave" else ana).post(command["cmd"], room="books", name=command.get("name"))
+            ana.say("behind his back", "books")
+            two.registry.reaches(books.facts.id, books.head)
+        return result
+
+    two.inline.read = late  # type: ignore[method-assign]
+    again = two.client().post("login", name="bob", password=PASSWORD)
+    one.passes(2)
+    assert books.head == 4
+    assert again.heard("books") == []
+    one.close()
+
+
+def test_kicked_right_after_joining(tmp_path: Path) -> None:
+    """Somebody joins a room at one node and is kicked while another one, where they have a session and nobody hears the
+    room, looks up what they are in: the session there hears nothing of the room."""
+    air, (one, two) = nodes(tmp_path, "one", "two")
+    ana = one.program("ana").post("create", room="books")
+    phone, laptop = one.program("bob"), two.client().post("login", name="bob", password=PASSWORD)
+    one.passes(1)
+    air.fate = never
+    [books] = [room for room in one.registry.rooms if room.facts.name == "books"]
+    read = two.inline.read
+
+    async def late(work: Any, *args: Any, **options: Any) -> Any:
+        result = await read(work, *args, **options)
+        if work is memberships:
+            two.inline.read = read  # type: ignore[method-assign]
+            ana.post("kick", room="books", name="bob").say("behind his back", "books")
+            two.registry.reaches(books.facts.id, books.head)
+        return result
+
+    two.inline.read = late  # type: ignore[method-assign]
+    phone.post("join", room="books")
+    one.passes(2)
+    assert two.inline.read == read
+    assert books.head == 4
+    assert laptop.heard("books") == []
     one.close()

@@ -26,6 +26,7 @@ from chatserver.store.transactions import transact
 from chatserver.watch import Watch
 from tests.support.cluster import Air, NodeHall, shared_file
 from tests.support.hall import QUIET, Client, Hall
+from tests.support.memory import logged_failures
 
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 ME = Process("one", "boot-one", "here", "kernel", 1, 1)
@@ -238,9 +239,10 @@ def test_what_came_late(cluster: list[NodeHall]) -> None:
     assert scalars(one, select(SessionRow.reason).where(SessionRow.id == "late")) == ["crash"]
 
 
-def test_tidying_up_during_an_outage() -> None:
+@pytest.mark.parametrize(("error", "logged"), [(Unavailable(), 0), (ValueError(), 1)])
+def test_tidying_up_fails(error: Exception, logged: int) -> None:
     """What dead nodes have left is tidied up once the database is back, and has been for long enough that all sessions
-    are recorded."""
+    are recorded. A bug does not end that either."""
     clock, dismissed, away = Clock(), list[Person](), [True, False]
     guest, another = Person(7, "~7", GUEST), Person(8, "~8", GUEST)
 
@@ -248,14 +250,16 @@ def test_tidying_up_during_an_outage() -> None:
         async def write(self, work: Any) -> list[Person]:
             assert work is tidy
             if away.pop(0):
-                raise Unavailable
+                raise error
             return [guest]
 
     store: Any = Away()
     burial = Burial(clock, store, dismissed.append)
     burial.start([another])
     assert dismissed == [another]
-    clock.advance(TIDY_SECONDS)
+    with logged_failures() as failures:
+        clock.advance(TIDY_SECONDS)
+    assert len(failures) == logged
     clock.advance(TIDY_SECONDS - 1)
     assert dismissed == [another]
     clock.advance(1)
@@ -369,3 +373,18 @@ def test_serving_anew(cluster: list[NodeHall]) -> None:
     one.passes(0.1)
     assert ana.said == bob.said == ["hello", "hello back"]
     assert {node.boot for node in one.cluster.peers.others} == {two.me.boot, "boot-three-2"}
+
+
+def test_set_back_and_fenced(cluster: list[NodeHall]) -> None:
+    """A node that lost its lease because the database was set back tells the others once it knows them again: they
+    start over, too."""
+    one, two, three = cluster
+    ana, bob = one.program("ana"), two.program("bob")
+    one.passes(20)
+    three.me = replace(three.me, boot="boot-three-2")
+    execute(one, update(NodeRow).where(NodeRow.name == "three").values(boot=three.me.boot))
+    three.cluster.restarted()
+    three.cluster.rewound()
+    assert not ana.closing
+    one.passes(1)
+    assert ana.closing == bob.closing == ["rewound"]

@@ -289,6 +289,29 @@ def test_half_of_the_frames_are_lost(town: Town, seed: int) -> None:
     assert (told(bob), set(who(bob))) == ([GONE], {"bob", "cai"})
 
 
+def test_what_comes_late_is_old(tmp_path: Path) -> None:
+    """Who went does not come back by a frame from before that, and who came during a snapshot does not go with it."""
+    air, (one, two) = nodes(tmp_path, "one", "two")
+    air.fate = never
+    people, boot = two.cluster.people, one.me.boot
+
+    def here(version: int, sessions: int = 1) -> frames.Here:
+        return frames.Here(1000, "zoe", "", bool(sessions), version=version, sessions=sessions)
+
+    for said, online in (
+        (frames.People([here(101)]), True),
+        (frames.People([here(103, sessions=0)]), False),
+        (frames.People([here(102)]), False),
+        (frames.People([here(202)]), True),
+        (frames.People([], snapshot=201, index=0, last=True), True),
+        (frames.People([], snapshot=203, index=0, last=True), False),
+    ):
+        people.heard(boot, said)
+        two.passes(0.1)
+        assert two.roster.is_online(1000) == online, said
+    one.close()
+
+
 def test_a_bot_in_very_many_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rooms of somebody who is in more than fit into a frame are all known."""
     monkeypatch.setattr("chatserver.cluster.people.MOST_ROOMS", 2)

@@ -14,6 +14,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
+from chatserver.cluster import postgres
 from chatserver.cluster.bus import Parcel
 from chatserver.cluster.frames import MOST_BYTES
 from chatserver.cluster.postgres import MOST_TOGETHER, MOST_WAITING, PostgresBus
@@ -170,7 +171,7 @@ def test_the_channel_is_shown_to_nobody(house: House, postgres_url: str) -> None
     watched = "SELECT query FROM pg_stat_activity WHERE application_name = %s"
     before = execute(postgres_url, watched, NAME)
     house.reaches(one, b"[1]")
-    seen = [query for query, in [*before, *execute(postgres_url, watched, NAME)]]
+    seen = [query for (query,) in [*before, *execute(postgres_url, watched, NAME)]]
     assert len(seen) == 4
     assert not [query for query in seen if SECRET in query]
 
@@ -254,6 +255,25 @@ def test_a_bus_that_is_silent(house: House, postgres_url: str) -> None:
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())", LOCKS,
         )  # fmt: skip
         assert found == [(backend.pid,)]
+    finally:
+        relay.close()
+
+
+def test_a_connection_that_answers_nothing(house: House, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is made, and on which no statement is answered, is given up. Once one is, the bus works."""
+    monkeypatch.setattr(postgres, "OPEN_SECONDS", 0.3)
+    relay = Relay(make_url(postgres_url).port or 5432)
+    try:
+        one = house.bus(make_url(postgres_url).set(host="127.0.0.1", port=relay.port).render_as_string(False))
+        relay.deaf_to = b"LISTEN"
+        one.bus.reconnect()
+        house.until(lambda: house.log, "the connection is given up")
+        relay.deaf_to = b""
+        house.reaches(one, b"[1]")
+        assert [line.partition(".")[0] for line in house.log] == [
+            "The bus has no connection to the database",
+            "The bus is connected again",
+        ]
     finally:
         relay.close()
 

@@ -7,8 +7,9 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
+from chatserver.cluster import frames
 from chatserver.cluster.postgres import PostgresBus
-from tests.support.cluster import nodes
+from tests.support.cluster import never, nodes
 
 
 @pytest.fixture
@@ -55,3 +56,35 @@ def test_a_silent_bus_is_noticed(tmp_path: Path, log: list[str]) -> None:
         assert one.bus.reconnects == 0
     finally:
         one.close()
+
+
+def test_nodes_on_different_buses(tmp_path: Path, log: list[str]) -> None:
+    """Nodes that hear themselves, and not each other, say so once; nobody misses a message."""
+    air, (one, two) = nodes(tmp_path, "one", "two")
+    try:
+        ana, bob = one.program("ana"), two.program("bob")
+        one.passes(3)
+        air.fate = never
+        one.passes(20)
+        mute = " is alive, and nothing of it comes over the bus"
+        assert sorted(line.partition(mute)[0] for line in log if mute in line) == ["Node one", "Node two"]
+        ana.say("hello")
+        one.passes(1.2)
+        assert bob.said == ["hello"]
+    finally:
+        one.close()
+
+
+def test_a_number_that_nobody_has_sent(tmp_path: Path) -> None:
+    """A frame in the name of a node, with a number that this is far from, silences it no longer than for a second."""
+    _, (one, two) = nodes(tmp_path, "one", "two")
+    ana, bob = one.program("ana"), two.program("bob")
+    one.passes(1)
+    two.cluster.incoming.received(frames.framed(one.me.boot, frames.ALL, 2**60, [frames.encode(frames.Changed())]))
+    ana.say("hello")
+    one.passes(1.2)
+    assert bob.said == ["hello"]
+    ana.say("hello again")
+    one.passes(0.1)
+    assert bob.said == ["hello", "hello again"]
+    one.close()

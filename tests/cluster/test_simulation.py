@@ -96,7 +96,7 @@ class Cluster(RuleBasedStateMachine):
                 first = self.stored.setdefault((who.account, id), answer["seq"])
                 if answer["seq"] != first:
                     raise Broken(f"{id} of {who} was acknowledged as {first} and later as {answer['seq']}")
-            elif answer["error"] not in ("unavailable", "not-a-member", "no-such-room"):
+            elif answer["error"] not in ("unavailable", "not-a-member", "no-such-room", "banned"):
                 raise Broken(f"{id} of {who} for {room} was refused: {answer}")
 
         who.post(said, cmd="say", room=room, text=text, id=id)

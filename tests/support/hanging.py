@@ -27,13 +27,15 @@ def stopped(server: PostgresServer) -> Iterator[None]:
 
 
 class Relay:
-    """Passes bytes between clients and a server, until `deaf`: then it takes them, and passes nothing on."""
+    """Passes bytes between clients and a server, until `deaf`: then it takes them, and passes nothing on. Nor does it
+    pass on what contains `deaf_to`."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.deaf = False
+        self.deaf_to = b""
         self._sockets: list[socket.socket] = [self._listener]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -59,7 +61,7 @@ class Relay:
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
         try:
             while data := one.recv(65536):
-                if not self.deaf:
+                if not (self.deaf or (self.deaf_to and self.deaf_to in data)):
                     other.sendall(data)
         except OSError:
             pass
