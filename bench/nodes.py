@@ -36,6 +36,8 @@ QUOTA = 0.25
 FAN = Load(clients=100, senders=4, window=16, seconds=3)
 ROOMS = Load(clients=500, rooms=50, senders=50, window=4, seconds=3)
 PACED = Load("paced", rate=100, seconds=5, quickack=False)
+TWENTIES = Load(clients=1000, rooms=50, senders=50, window=4, seconds=3)
+LOGINS = Load("idle", clients=1000, rooms=50, seconds=0.5)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ CASES = [
     Case("paced100, the sender's node", replace(PACED, spread="room"), 2, "postgres"),
     Case("paced100, the other node", replace(PACED, spread="sender"), 2, "postgres"),
 ]
+REACHED = [
+    Case("rooms of 20, one node", TWENTIES),
+    *(Case(f"logins, {nodes}", LOGINS, nodes, "postgres", quota=QUOTA) for nodes in (1, 2)),
+]
+"""What docs/scaling.md reckons with."""
 PLOTTED = {
     f"{how}, {nodes}": Case(f"{how}, {nodes}", replace(ROOMS, spread=spread), nodes, "postgres", quota=QUOTA)
     for how, spread in (("rooms together", "room"), ("members split", "client"))
@@ -125,9 +132,11 @@ def measure(workspace: Path, case: Case, base: Path | None) -> dict[str, Any]:
         server.start([case.load.people])
         result = load.run(server, case.load)
         result["faults"] += server.faults()
-        stored = server.stored()
-        if stored != result.get("sent"):
-            result["faults"].append(f"{stored} messages stored, {result.get('sent')} sent")
+        stored, sent = server.stored(), result.get("sent", 0)
+        if stored != sent:
+            result["faults"].append(f"{stored} messages stored, {sent} sent")
+        if stored:
+            result["bytes_per_entry"] = int(server.ask_database("SELECT pg_total_relation_size('entry')")) / stored
     except Exception as error:  # one failure must not end the other runs
         result = {"faults": [f"{type(error).__name__}: {error}"]}
     finally:
@@ -148,7 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unlimited:
         print(f"The plots are left out: {unlimited}.")
     cases = [case for case in CASES if options.base or not case.base]
-    cases += [] if unlimited or options.no_plot else PLOTTED.values()
+    more = [*REACHED, *([] if options.no_plot else PLOTTED.values())]
+    cases += [case for case in more if not (case.quota and unlimited)]
     workspace = Path(tempfile.mkdtemp(prefix="chatserver-bench-"))
     workspace.chmod(0o755)
     runs: list[dict[str, Any]] = []
@@ -177,9 +187,9 @@ def quote(raw: Path, page: Path) -> None:
     about = next(record["about"] for record in records if "about" in record)
     runs = [record for record in records if "about" not in record and not record["faults"]]
     rows = []
-    for case in [*CASES, *PLOTTED.values()]:
+    for case in [*CASES, *REACHED]:
         mine = [run for run in runs if run["case"] == case.name]
-        if mine and not case.quota:
+        if mine and case.load.mode != "idle":
             rows.append([case.name, *(_median(mine, figure, form) for figure, form in COLUMNS.values())])
     facts = about["machine"]
     intro = f"Measured {about['date'][:10]} on {facts['CPU']}, {facts['Kernel']}, {about['version']}; medians:\n"
@@ -235,6 +245,9 @@ def _median(runs: list[dict[str, Any]], figure: Any, form: str) -> str:
 def _brief(run: dict[str, Any]) -> str:
     if run["faults"]:
         return f"does not count: {'; '.join(run['faults'])}"
+    if run["mode"] == "idle":
+        size = sum(used["rss_kb_per_client"] for used in run["server"].values())
+        return f"{run['logins_per_s']:.0f} logins/s, {size:.1f} KB for each client"
     figures = [f"{name} {format(figure(run), form)}" for name, (figure, form) in COLUMNS.items()]
     return ", ".join(figures) + (" (disturbed)" if run["disturbed"] else "")
 
