@@ -83,6 +83,15 @@ def _line(node: NodeNow, now: datetime) -> NodeLine:
     )
 
 
+timeout_option = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0.1, 86400),
+    default=SECONDS,
+    help=f"How long to wait until it is done. Default: {SECONDS:g}.",
+)
+
+
 def _row(line: NodeLine) -> list[object]:
     beat = f"{line.beat:.1f}s" if line.beat < 60 else span(line.beat)
     lag = "" if line.lag is None else f"{line.lag * 1000:.1f}ms"
@@ -93,10 +102,7 @@ def _row(line: NodeLine) -> list[object]:
 @node.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also if no other node serves: nobody can connect then.")
-@click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0.1, 86400), default=SECONDS,
-    help=f"How long to wait until it is done. Default: {SECONDS:g}.",
-)  # fmt: skip
+@timeout_option
 @json_option
 @access
 def drain(reach: Access, name: str, force: bool, timeout: float, as_json: bool) -> None:
@@ -128,10 +134,7 @@ def drain(reach: Access, name: str, force: bool, timeout: float, as_json: bool) 
 
 
 @node.command()
-@click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(0.1, 86400), default=SECONDS,
-    help=f"How long to wait until it is done. Default: {SECONDS:g}.",
-)  # fmt: skip
+@timeout_option
 @json_option
 @access
 def rebalance(reach: Access, timeout: float, as_json: bool) -> None:
