@@ -24,7 +24,7 @@ from chatserver.cluster.outgoing import Outgoing
 from chatserver.presence import Presence
 from chatserver.roster import Remote, Roster
 
-PACE_SECONDS: Final = 0.05
+PACE_SECONDS: Final = 0.02
 """Between two times of telling what has changed: of what changes often the latest state is told."""
 SLICE: Final = 100
 """Accounts that are looked at in one turn of the reactor: about a millisecond."""

@@ -13,9 +13,9 @@ from chatserver.cluster.people import People
 from chatserver.marklog import MarkLog
 from chatserver.seen import Seen, merged
 
-WAIT_SECONDS: Final = 0.25
+WAIT_SECONDS: Final = 0.5
 """A node that has not answered by then is not waited for: what was seen there counts as unread for a few seconds."""
-SULK_SECONDS: Final = 5.0
+SULK_SECONDS: Final = 2.0
 """So long such a node is not asked again: it is dead, or the bus is."""
 MOST_ROOMS: Final = 30
 """In one part: each takes up to 220 bytes."""

@@ -380,7 +380,7 @@ def test_a_node_that_does_not_answer(town: Town) -> None:
     air.fate = never
     before = len(ana.answers)
     ana.post("unread")
-    one.passes(0.3)
+    one.passes(0.6)
     assert len(ana.answers) == before + 1
     ana.post("unread")  # it is not asked again
     assert len(ana.answers) == before + 2

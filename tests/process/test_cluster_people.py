@@ -50,7 +50,7 @@ def test_people_at_two_nodes(server: StartServer, postgres_url: str, connect: Co
     phone.login("ana")
     bob.say("general", "hello")
     phone.expect("bob: hello")
-    assert [room["unread"] for room in second.ok("unread")["rooms"]] == [0]
+    wait_until(lambda: second.ok("unread")["rooms"][0]["unread"] == 0, what="what the phone has shown is read")
     second.ok("quit")
     wait_until(lambda: who(bob) == {"ana": "", "bob": ""}, what="ana is still there")
     one.kill()
