@@ -1,4 +1,4 @@
-"""The bus over Valkey, on a real server, in a reactor of its own."""
+"""The bus over Valkey, in a reactor of its own: on a real server where there is one, else on one that stands in."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -84,7 +84,6 @@ def log() -> Iterator[Callable[[], str]]:
     globalLogPublisher.removeObserver(note)
 
 
-@needs_valkey
 def test_it_carries_frames(loop: Loop, open_ear: Open) -> None:
     """A frame reaches every node that hears its channel, also its sender, in the order in which they were sent; and no
     other node."""
@@ -98,7 +97,6 @@ def test_it_carries_frames(loop: Loop, open_ear: Open) -> None:
     assert one.frames == three.frames == [b"a", b"c"]
 
 
-@needs_valkey
 def test_many_rooms_are_one_subscription(loop: Loop, valkey: Valkey, open_ear: Open) -> None:
     """A login into many rooms is one SUBSCRIBE, and one call of `joined` once Valkey has answered all of it."""
     one = open_ear().ready()
@@ -121,7 +119,6 @@ def subscribes(valkey: Valkey) -> int:
     return int(found[0].partition("calls=")[2].partition(",")[0]) if found else 0
 
 
-@needs_valkey
 def test_rooms_that_nobody_hears_are_left_later(
     loop: Loop, valkey: Valkey, open_ear: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +141,6 @@ def test_rooms_that_nobody_hears_are_left_later(
     assert UNHEAR_SECONDS > 1
 
 
-@needs_valkey
 def test_valkey_is_killed(loop: Loop, valkey: Valkey, open_ear: Open, log: Callable[[], str]) -> None:
     """Once Valkey is back, a node hears all its channels again, is told so, and has logged one line for the outage.
     What was sent meanwhile is dropped, and counted."""
@@ -185,7 +181,6 @@ def test_valkey_is_silent(loop: Loop, valkey: Valkey, open_ear: Open) -> None:
     one.hears("hello")
 
 
-@needs_valkey
 @pytest.mark.parametrize(
     ("password", "words"),
     [("", "It says NOAUTH. It wants a password"), ("wr0ng-one", "It says WRONGPASS. Correct the password")],
@@ -223,7 +218,6 @@ def test_channels_that_are_not_allowed(loop: Loop, valkey: Valkey, open_ear: Ope
     assert log().count("refuses") == 1
 
 
-@needs_valkey
 def test_clusters_do_not_mix(open_ear: Open) -> None:
     """Nodes of different databases hear nothing of each other on the same Valkey."""
     one, other = open_ear("one").ready(), open_ear("other").ready()
@@ -237,7 +231,6 @@ def test_clusters_do_not_mix(open_ear: Open) -> None:
     assert one.frames == [b"of one"]
 
 
-@needs_valkey
 def test_the_last_frames_of_a_node(loop: Loop, open_ear: Open) -> None:
     """What a node says right before it stops is sent."""
     one, two = open_ear().ready(), open_ear().ready()

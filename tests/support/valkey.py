@@ -1,9 +1,11 @@
-"""A real Valkey server on a loopback port, and a reactor that runs while a test waits for a bus."""
+"""A Valkey server on a loopback port, the real one where there is one, and a reactor that runs while a test waits for a
+bus."""
 
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
@@ -18,6 +20,7 @@ from twisted.internet.selectreactor import SelectReactor
 from tests.support.process import die_with_parent
 
 PROGRAM = shutil.which("valkey-server") or shutil.which("redis-server")
+STAND_IN = [sys.executable, str(Path(__file__).with_name("standin.py"))]
 needs_valkey = pytest.mark.skipif(PROGRAM is None, reason="There is no valkey-server here (Debian: valkey-server).")
 
 
@@ -81,11 +84,10 @@ class Valkey:
             return client.recv(65_536)
 
     def _launch(self, port: int) -> bool:
-        assert PROGRAM is not None
         options = {"port": str(port), "bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(self._folder)}
         if self._password:
             options["requirepass"] = self._password
-        command = [PROGRAM]
+        command = [*STAND_IN] if PROGRAM is None else [PROGRAM]
         for name, value in options.items():
             command += [f"--{name}", value]
         with (self._folder / "log").open("ab") as log:
