@@ -109,7 +109,7 @@ def test_own_frames() -> None:
 def test_what_is_no_frame() -> None:
     """What is no frame is ignored, and logged once."""
     post = Post()
-    deep = b'[1,"x","",1,[%s%s]]' % (b"[" * 3000, b"]" * 3000)
+    deep = b'[1,"x","",1,[%s%s]]' % (b"[" * 100_000, b"]" * 100_000)
     with logged_warnings() as warnings:
         for data in (b"", b"hello", b"\xff", b'[9,"x","",1,[]]', b"[" * 100_000, deep):
             post.incoming.received(data)
