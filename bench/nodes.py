@@ -60,8 +60,8 @@ CASES = [
     Case("rooms50, the version before", ROOMS, base=True),
     Case("rooms50, one node, no bus", ROOMS),
     Case("rooms50, one node, bus on", ROOMS, bus="postgres"),
-    Case("rooms50, two nodes, members split", ROOMS, 2, "postgres"),
-    Case("rooms50, two nodes, rooms together", replace(ROOMS, spread="room"), 2, "postgres"),
+    Case("rooms50, two nodes, spread", ROOMS, 2, "postgres"),
+    Case("rooms50, two nodes, together", replace(ROOMS, spread="room"), 2, "postgres"),
     Case("paced100, the sender's node", replace(PACED, spread="room"), 2, "postgres"),
     Case("paced100, the other node", replace(PACED, spread="sender"), 2, "postgres"),
 ]
@@ -72,7 +72,7 @@ REACHED = [
 """What docs/scaling.md reckons with."""
 PLOTTED = {
     f"{how}, {nodes}": Case(f"{how}, {nodes}", replace(ROOMS, spread=spread), nodes, "postgres", quota=QUOTA)
-    for how, spread in (("rooms together", "room"), ("members split", "client"))
+    for how, spread in (("together", "room"), ("spread", "client"))
     for nodes in range(1, MOST_NODES + 1)
 }
 
@@ -202,7 +202,7 @@ def quote(raw: Path, page: Path) -> None:
         ("nodes-cpu.svg", "CPU of all nodes for one message, by nodes", "microseconds of CPU", nodes_cpu),
     ):
         lines = {}
-        for how in ("rooms together", "members split"):
+        for how in ("together", "spread"):
             points = []
             for nodes in range(1, MOST_NODES + 1):
                 values = [figure(run) for run in runs if run["case"] == f"{how}, {nodes}"]
