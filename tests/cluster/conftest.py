@@ -1,1 +1,0 @@
-"""Fixtures: clusters of halls on one database."""
