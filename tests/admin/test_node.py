@@ -33,6 +33,7 @@ def add_node(database: str, name: str, facts: dict[str, Any] | None = None, *, s
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_the_list(chatctl: Chatctl) -> None:
     """Each node with what it says of itself; one that says nothing has no numbers."""
     assert chatctl("node", "list") == ""
@@ -57,6 +58,7 @@ def test_a_dead_node(postgres_url: str) -> None:
     assert chatctl.fails("node", "drain", "a").startswith("No other node serves, so nobody could connect.")
 
 
+@pytest.mark.slow
 def test_a_node_that_does_not_answer(postgres_url: str) -> None:
     """The command ends in time, and says what is and what to do; what it has asked for stays asked."""
     chatctl = Chatctl(postgres_url)
@@ -73,6 +75,7 @@ def test_a_node_that_does_not_answer(postgres_url: str) -> None:
     assert chatctl.fails("node", "drain", "c") == "No node c is running. See: chatctl node list"
 
 
+@pytest.mark.slow
 def test_a_node_without_a_bus(chatctl: Chatctl) -> None:
     """Nobody can ask it for anything."""
     add_node(chatctl.database, "a", {})
@@ -104,6 +107,7 @@ def findings(clustered: tuple[str, Chatctl], item: str) -> list[tuple[bool, bool
     return [(one["ok"], one["warning"], one["text"]) for one in value["items"] if one["item"] == item]
 
 
+@pytest.mark.slow
 def test_whether_a_node_can_join(clustered: tuple[str, Chatctl]) -> None:
     """Beside nodes that understand it; one that has no bus is warned of, and other frames are wrong."""
     _, chatctl = clustered
@@ -122,6 +126,7 @@ def test_whether_a_node_can_join(clustered: tuple[str, Chatctl]) -> None:
     assert text.startswith("c (1.1.0) would not understand this version on the bus.")
 
 
+@pytest.mark.slow
 def test_whether_nodes_can_go_on(clustered: tuple[str, Chatctl]) -> None:
     """While the schema is migrated from the version before, as its migrations say."""
     _, chatctl = clustered

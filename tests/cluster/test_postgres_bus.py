@@ -194,6 +194,7 @@ def test_a_connection_that_is_ended(house: House, postgres_url: str, which: str)
     assert [line for line in house.log if "The bus" in line][1:] == ["The bus is connected again. "]
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server(house: House, postgres_server: PostgresServer) -> None:
     """While the server is away, the bus tries again and again, and logs one line. Its password is in none."""
     url = make_url(postgres_server.create_database()).set(password="s3cret-words")
@@ -213,6 +214,7 @@ def test_a_restart_of_the_server(house: House, postgres_server: PostgresServer) 
     assert "s3cret" not in "".join([*house.log, repr(one.bus), repr(one.bus._line), repr(vars(one.bus))])
 
 
+@pytest.mark.slow
 def test_a_database_that_hangs(house: House, postgres_server: PostgresServer) -> None:
     """While the database hangs, nobody waits for it: the oldest frames are dropped, and counted, beyond a number. Once
     it goes on, the newest come in order."""
@@ -295,6 +297,7 @@ def test_what_was_published_is_sent_before_the_end(house: House, postgres_url: s
     assert not one.bus.connected
 
 
+@pytest.mark.slow
 def test_stopping_while_the_database_hangs(house: House, postgres_server: PostgresServer) -> None:
     """The end of a server does not wait for a database that hangs."""
     one = house.bus(postgres_server.create_database())

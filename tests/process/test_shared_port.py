@@ -43,6 +43,7 @@ def test_both_get_clients(kind: str, server: StartServer, tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ["tcp:0:reuseport=maybe", "unix:socket:reuseport=yes"])
 def test_what_the_option_cannot_be(endpoint: str, tmp_path: Path) -> None:
     """Another value, or another kind of endpoint: one line names it."""
