@@ -10,7 +10,6 @@ from chatserver.store import Engine
 from chatserver.store.database import Unreachable
 from chatserver.store.secret import bus_secret
 
-POSTGRES: Final = "postgres"
 VALKEY: Final = "valkey"
 
 

@@ -159,7 +159,6 @@ def test_blocks_and_quiet_sessions(town: Town) -> None:
     bob, cai = two.program("bob"), three.program("cai")
     login(one, "cai", quiet=True).post("block", name="bob")
     one.passes(1)
-    print([h.roster._apart for h in (one, two, three)])
     cai.cut()
     one.passes(4)
     told(bob)
