@@ -80,8 +80,8 @@ class Processors:
         self._stopped = False
         self._seconds = registry.seconds
         self.results = Results()
-        self.effects = Effects(registry, online.roster, bans_changed)
-        self._consequences = Consequences(turn, registry, self.effects, suspect, self.results)
+        effects = Effects(registry, online.roster, bans_changed)
+        self._consequences = Consequences(turn, registry, effects, suspect, self.results)
         self.takes = Takes(
             turn, lanes, store, registry, online.now, self._consequences.announce, stored, suspect, may_serve,
             self._go_on, self.results,
