@@ -18,7 +18,7 @@ from chatserver.events import Person
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.outcome import Ask, Outcome
-from chatserver.handlers.shared import recorded
+from chatserver.handlers.shared import written
 from chatserver.histogram import Histogram
 from chatserver.kept import MESSAGES
 from chatserver.marklog import MarkLog
@@ -263,7 +263,4 @@ class Processors:
                 outcome = await self._store.read(READS[type(command)], ask, command)
             # In a lane for reading, it may be out of the room again by now.
             return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome
-        origin = self._registry.elsewhere.origin
-        if origin:
-            return await self._store.write(recorded, origin, WRITES[type(command)], ask, command)
-        return await self._store.write(WRITES[type(command)], ask, command)
+        return await written(self._store, self._registry.elsewhere.origin, WRITES[type(command)], ask, command)

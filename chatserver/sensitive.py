@@ -16,7 +16,7 @@ from chatserver.following import TO_BE_ERASED
 from chatserver.handlers.accounts import ERASED, change_password, forget, token
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_bot, forbid_guest
-from chatserver.handlers.shared import recorded
+from chatserver.handlers.shared import written
 from chatserver.prompts import Prompts
 from chatserver.roster import Roster
 from chatserver.session import Session
@@ -126,10 +126,7 @@ class Sensitive:
         self, work: Callable[Concatenate[Connection, Ask, P], Outcome], ask: Ask, *args: P.args, **kwargs: P.kwargs
     ) -> Outcome:
         """Does a command in a transaction, in which other nodes' part of it is noted, too."""
-        origin = self._registry.elsewhere.origin
-        if origin:
-            return await self._store.write(recorded, origin, work, ask, *args, **kwargs)
-        return await self._store.write(work, ask, *args, **kwargs)
+        return await written(self._store, self._registry.elsewhere.origin, work, ask, *args, **kwargs)
 
     def _wrong(self, session: Session) -> Refused:
         return self._prompts.wrong(session, WRONG_PASSWORD)

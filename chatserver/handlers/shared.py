@@ -25,6 +25,7 @@ from chatserver.handlers.outcome import (
 )
 from chatserver.store import Connection, changes
 from chatserver.store.schema import ChangeKind
+from chatserver.store.threads import Store
 
 P = ParamSpec("P")
 
@@ -124,6 +125,21 @@ def recorded(
         for note in notes(outcome):
             changes.note(db, note.kind, note.subject, ask.at, detail=note.detail, origin=origin)
     return outcome
+
+
+async def written(
+    store: Store,
+    origin: str,
+    work: Callable[Concatenate[Connection, Ask, P], Outcome],
+    ask: Ask,
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Outcome:
+    """The same in a transaction of its own. Raises Refused."""
+    if origin:
+        return await store.write(recorded, origin, work, ask, *args, **kwargs)
+    return await store.write(work, ask, *args, **kwargs)
 
 
 def is_noted(outcome: Outcome) -> bool:
