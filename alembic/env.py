@@ -4,8 +4,8 @@ import os
 
 from alembic import context
 
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import Base
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import Base
 
 
 def ours(name, kind, parent) -> bool:

@@ -37,7 +37,7 @@ def request_and_message() -> tuple[bytes, bytes]:
 
 
 def ours() -> Receive:
-    from chatserver.wire.websocket import WebSocket
+    from chatserver.wire.framing.websocket import WebSocket
 
     door = WebSocket(8192)
 

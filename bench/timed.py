@@ -17,10 +17,10 @@ from typing import Any
 from twisted.scripts.twistd import run
 
 from chatserver.delivery.registry import Registry
-from chatserver.net.line import LineDoor
-from chatserver.store import threads
-from chatserver.store.transactions import Statements, transact
-from chatserver.takes import Takes
+from chatserver.net.doors.line import LineDoor
+from chatserver.pipeline.takes import Takes
+from chatserver.store.db import threads
+from chatserver.store.db.transactions import Statements, transact
 
 SAMPLES: dict[str, list[tuple[float, float]]] = defaultdict(list)
 """By station: elapsed seconds, and seconds of the thread's own CPU time."""

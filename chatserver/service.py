@@ -22,37 +22,37 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.clock import Clock
-from chatserver.config import Settings, named
-from chatserver.endpoint import split_reuseport
-from chatserver.errors import Unavailable
-from chatserver.exits import MISCONFIGURED, CannotStart, ending
-from chatserver.guests import Guests
-from chatserver.lease import Lease
-from chatserver.net import doors
-from chatserver.net.connection import Connection
-from chatserver.net.connections import Connections
-from chatserver.net.endpoints import explained, opening
+from chatserver.background.maintenance import Upkeep
+from chatserver.background.session_rows import SessionLog
+from chatserver.login.guests import Guests
+from chatserver.login.hashing import Hasher
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.connections import Connections
+from chatserver.net.connection.parting import Parting
+from chatserver.net.doors import table
+from chatserver.net.doors.factory import ChatFactory
 from chatserver.net.exposure import OVERHEARD, plain
-from chatserver.net.factory import ChatFactory
-from chatserver.net.parting import Parting
-from chatserver.net.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
-from chatserver.net.tls import ForwardSecret
-from chatserver.net.withdrawal import restore, withdraw
+from chatserver.net.listening.endpoints import explained, opening
+from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
+from chatserver.net.listening.tls import ForwardSecret
+from chatserver.net.listening.withdrawal import restore, withdraw
 from chatserver.operation.companion import Companion
-from chatserver.passwords import Hasher
-from chatserver.processor import Processors
-from chatserver.reconcile import Reconciler
-from chatserver.sessionlog import SessionLog
-from chatserver.store.database import DatabaseProblem
-from chatserver.store.threads import Store
-from chatserver.turns import until
-from chatserver.upkeep import Upkeep
-from chatserver.watch import Watch
+from chatserver.pipeline.processor import Processors
+from chatserver.settings.endpoint import split_reuseport
+from chatserver.settings.tables import Settings, named
+from chatserver.store.db.engine import DatabaseProblem
+from chatserver.store.db.threads import Store
+from chatserver.sync.change_feed import Watch
+from chatserver.sync.lease import Lease
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.clock import Clock
+from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
+from chatserver.util.waiting import until
+from chatserver.values.errors import Unavailable
 from chatserver.wire.addresses import Listed
 
 if TYPE_CHECKING:
-    from chatserver.cluster.cluster import Cluster
+    from chatserver.cluster.node import Cluster
 
 T = TypeVar("T")
 
@@ -196,7 +196,7 @@ class ChatService(Service):
     def _listen(self, description: str) -> None:
         """Opens a port. Raises CannotStart if that fails at once; some endpoints fail later, when the reactor runs, and
         then the server stops with the same message and exit status."""
-        new_door, endpoint_string = doors.split(description)
+        new_door, endpoint_string = table.split(description)
         server = self._settings.server
         proxies = Listed(lambda: server.trusted_proxies)
         factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id, proxies)

@@ -10,50 +10,51 @@ import msgspec
 from twisted.application.service import IService
 from twisted.python import usage
 
-from chatserver import commands, settingsfile
-from chatserver.batcher import Batcher
-from chatserver.clock import Clock
-from chatserver.config import ConfigProblem, Log, Settings
+from chatserver.background.maintenance import Upkeep
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.retention import Removals
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
-from chatserver.endings import FENCED
-from chatserver.errors import Unavailable
-from chatserver.events import GUEST, Entry, Person
-from chatserver.exits import MISCONFIGURED, CannotStart, ending
-from chatserver.guests import Guests
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
-from chatserver.handshake import Handshake
-from chatserver.lease import Lease
-from chatserver.marklog import MarkLog
-from chatserver.net.connections import REWOUND, Connections
-from chatserver.net.ports import Inherited
+from chatserver.login.guests import Guests
+from chatserver.login.handshake import Handshake
+from chatserver.login.hashing import Hasher
+from chatserver.net.connection.connections import REWOUND, Connections
+from chatserver.net.listening.ports import Inherited
 from chatserver.operation.companion import Companion
-from chatserver.operation.control import Control
-from chatserver.operation.lag import Lag
-from chatserver.operation.logs import Logs
-from chatserver.operation.notify import SystemdNotify, notify
-from chatserver.operation.reload import Reload
+from chatserver.operation.control.control import Control
+from chatserver.operation.control.reload import Reload
+from chatserver.operation.log.logs import Logs
+from chatserver.operation.monitoring.lag import Lag
 from chatserver.operation.running import Running
-from chatserver.operation.watchdog import Watchdog
-from chatserver.passwords import Hasher
-from chatserver.presence import Presence
-from chatserver.processor import Processors
-from chatserver.queue import Lanes
-from chatserver.reconcile import Reconciler
-from chatserver.removals import Removals
-from chatserver.roster import Roster
-from chatserver.searches import Searches
+from chatserver.operation.systemd.notify import SystemdNotify, notify
+from chatserver.operation.systemd.watchdog import Watchdog
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.pipeline.search_slots import Searches
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
 from chatserver.service import ChatService, retries
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
+from chatserver.session.session import Session
+from chatserver.settings import file
+from chatserver.settings.tables import ConfigProblem, Log, Settings
 from chatserver.store import Engine, entries, people, quotes, sessions
-from chatserver.store.database import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
-from chatserver.store.lease import Held, awake_seconds, this_process
+from chatserver.store.db.engine import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
+from chatserver.store.db.threads import Store
 from chatserver.store.moderation import NetworkBan
-from chatserver.store.threads import Store
-from chatserver.turns import turns
-from chatserver.upkeep import Upkeep
-from chatserver.watch import Watch
+from chatserver.store.nodes.lease import Held, awake_seconds, this_process
+from chatserver.sync.change_feed import Watch
+from chatserver.sync.lease import Lease
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.batcher import Batcher
+from chatserver.util.clock import Clock
+from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
+from chatserver.util.waiting import turns
+from chatserver.values import commands
+from chatserver.values.endings import FENCED
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GUEST, Entry, Person
 
 CATCH_UP_ENTRIES = 200
 CATCH_UP_CHARACTERS = 64 * 1024
@@ -114,7 +115,7 @@ class Options(usage.Options):
     def settings(self) -> Settings:
         """All settings, from all their sources. Raises ConfigProblem."""
         log = {key: self[f"log-{key}"] for key in ("format", "level") if self[f"log-{key}"]}
-        return settingsfile.chosen(self["config"], self["database"], self["listen"], self["metrics"], log)
+        return file.chosen(self["config"], self["database"], self["listen"], self["metrics"], log)
 
 
 def makeService(options: Options) -> IService:
@@ -303,9 +304,9 @@ def wire(
     store.answers_again = connections.answered
     cluster = None
     if settings.bus.url:
-        from chatserver.cluster.buses import open_bus  # one node alone needs none of that
-        from chatserver.cluster.cluster import Cluster
-        from chatserver.cluster.counts import counts_of
+        from chatserver.cluster.bus.table import open_bus  # one node alone needs none of that
+        from chatserver.cluster.limits import counts_of
+        from chatserver.cluster.node import Cluster
 
         cluster = Cluster(
             reactor, open_bus(settings, reactor, engine, lambda: lease.me.node), store, lambda: lease.me, registry,
@@ -339,7 +340,7 @@ def companions(running: Running) -> list[Companion]:
         running.logs, SystemdNotify(running), Watchdog(running), reload, Control(running, reload.reload), Lag(running),
     ]  # fmt: skip
     if running.settings.server.metrics:
-        from chatserver.operation.web import Web  # without it, nobody needs an HTTP server in memory
+        from chatserver.operation.monitoring.web import Web  # without it, nobody needs an HTTP server in memory
 
         found.append(Web(running))
     return found

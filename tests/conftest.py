@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from chatserver.store.database import is_missing, parse_url
+from chatserver.store.db.engine import is_missing, parse_url
 from tests.support import postgres
 from tests.support.client import Raw
 from tests.support.postgres import PostgresServer

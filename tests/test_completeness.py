@@ -10,22 +10,22 @@ from typing import get_args
 
 import pytest
 
-from chatserver import commands as c
-from chatserver.errors import Rejected
-from chatserver.events import MESSAGE, MUTED, EntryKind
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.immediate import immediate
 from chatserver.handlers.rights import RIGHTS
-from chatserver.handshake import LEGAL
-from chatserver.stages import Stage
+from chatserver.login.handshake import LEGAL
+from chatserver.values import commands as c
+from chatserver.values.errors import Rejected
+from chatserver.values.events import MESSAGE, MUTED, EntryKind
+from chatserver.values.stages import Stage
+from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.jsonl.entries import FIELDS
-from chatserver.wire.lines import Undecodable
 from chatserver.wire.text import TEXT
-from chatserver.wire.text.entries import TOLD
-from chatserver.wire.text.help import PAGES
-from chatserver.wire.text.parse import BUILDERS, GREETINGS
+from chatserver.wire.text.shown.entries import TOLD
+from chatserver.wire.text.shown.help import PAGES
+from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 from tests.support.transcript import files
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,25 +11,25 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver import commands as c
-from chatserver.config import Limits, Settings, Shutdown
+from chatserver.background.read_marks import MarkLog
 from chatserver.delivery.registry import Registry
-from chatserver.events import Membership, RoomFacts
 from chatserver.handlers.immediate import Online
-from chatserver.marklog import MarkLog
-from chatserver.net.connections import Connections
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.processor import Processors
-from chatserver.queue import Lanes
-from chatserver.roster import Roster
-from chatserver.stages import Stage
+from chatserver.net.connection.connections import Connections
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.presence.roster import Roster
+from chatserver.settings.tables import Limits, Settings, Shutdown
 from chatserver.store.messages import Draft, Verdict
-from chatserver.turns import turns
+from chatserver.util.waiting import turns
+from chatserver.values import commands as c
+from chatserver.values.events import Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import PLAIN, Dialect
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT
-from tests.test_outbox import Link
+from tests.net.test_outbox import Link
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver import events
-from chatserver.commands import COMMANDS, CURRENT
-from chatserver.errors import RETRYABLE, ErrorWord
+from chatserver.values import events
+from chatserver.values.commands import COMMANDS, CURRENT
+from chatserver.values.errors import RETRYABLE, ErrorWord
 from chatserver.wire.jsonl.entries import FIELDS
-from chatserver.wire.text.help import ALIASES, PAGES
+from chatserver.wire.text.shown.help import ALIASES, PAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPTS = ROOT / "tests" / "transcripts"

@@ -18,13 +18,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from chatserver import service
-from chatserver.clock import Clock
-from chatserver.config import Pipeline, Server, Settings, Shutdown
-from chatserver.errors import Unavailable
-from chatserver.exits import CannotStart
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.net.websocket import WebSocketDoor
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
 from chatserver.service import (
     BACKLOG,
     SESSIONS_SECONDS,
@@ -34,8 +30,12 @@ from chatserver.service import (
     completed,
     retries,
 )
-from chatserver.store.database import DatabaseProblem
-from chatserver.turns import POLL_SECONDS
+from chatserver.settings.tables import Pipeline, Server, Settings, Shutdown
+from chatserver.store.db.engine import DatabaseProblem
+from chatserver.util.clock import Clock
+from chatserver.util.exits import CannotStart
+from chatserver.util.waiting import POLL_SECONDS
+from chatserver.values.errors import Unavailable
 from tests.support.memory import logged_warnings
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.commands import COMMANDS
-from chatserver.errors import ErrorWord
-from chatserver.events import MESSAGE
+from chatserver.values.commands import COMMANDS
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import MESSAGE
 from chatserver.wire.jsonl.entries import FIELDS
-from chatserver.wire.text.help import ALIASES, PAGES
+from chatserver.wire.text.shown.help import ALIASES, PAGES
 from tests.conftest import StartServer
 from tests.support import postgres
 from tests.support.transcript import Players, Transcript, files, read

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.admin.example import EXAMPLES
+from chatserver.chatctl.example import EXAMPLES
 from tests.support.client import Raw
 from tests.support.process import TWISTD, ChatServer, clean_environment
 

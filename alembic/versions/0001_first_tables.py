@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chatserver.store.schema import Instant
+from chatserver.store.db.schema import Instant
 
 revision = "0001"
 down_revision = None

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chatserver.store.schema import Instant
-from chatserver.wire.names import skeleton
+from chatserver.store.db.schema import Instant
+from chatserver.wire.hygiene.lookalikes import skeleton
 
 revision = "0004"
 down_revision = "0003"

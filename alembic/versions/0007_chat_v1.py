@@ -60,7 +60,7 @@ _VIEWS = {
     """,
 }
 
-# chatserver.wire.invisible and .hygiene in SQL. PostgreSQL's regular expressions know the same escapes.
+# chatserver.wire.hygiene.invisible and .hygiene in SQL. PostgreSQL's regular expressions know the same escapes.
 _EMOJI = (
     r"[\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf-\u23fa\u24c2\u25aa-\u25fe"
     r"\u2600-\u27bf\u2934\u2935\u2b05-\u2b55\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"

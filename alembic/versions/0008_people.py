@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from chatserver.store.schema import Id, Instant
+from chatserver.store.db.schema import Id, Instant
 
 revision = "0008"
 down_revision = "0007"

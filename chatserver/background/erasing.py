@@ -7,9 +7,9 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from chatserver.rounds import Rounds
+from chatserver.background.job import Rounds
 from chatserver.store import erasure
-from chatserver.store.threads import Store
+from chatserver.store.db.threads import Store
 
 POLL_SECONDS: Final = 5.0
 

@@ -7,8 +7,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.errors import Unavailable
-from chatserver.store.transactions import Conflict
+from chatserver.store.db.transactions import Conflict
+from chatserver.values.errors import Unavailable
 
 
 class Rounds:

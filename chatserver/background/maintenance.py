@@ -9,12 +9,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from chatserver.erasures import Erasures
-from chatserver.errors import Unavailable
-from chatserver.removals import Removals
+from chatserver.background.erasing import Erasures
+from chatserver.background.retention import Removals
 from chatserver.store import oldindex, search
+from chatserver.store.db.threads import Store
 from chatserver.store.erasure import PAUSE_SECONDS
-from chatserver.store.threads import Store
+from chatserver.values.errors import Unavailable
 
 TIDY_MESSAGES: Final = 8192
 """After so many messages the index of words is tidied: well before the database does it within a message's commit."""

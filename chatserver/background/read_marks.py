@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.roster import Roster
-from chatserver.seen import Seen, merged
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
+from chatserver.background.session_rows import SessionLog
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.values.seen import Seen, merged
 
 MOVED_SECONDS = 3.0
 """Marks that move are stored so often: no more than this is unread again after the server was killed."""

@@ -6,11 +6,11 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from chatserver.config import Retention
-from chatserver.rounds import Rounds
+from chatserver.background.job import Rounds
+from chatserver.settings.tables import Retention
 from chatserver.store import retention
+from chatserver.store.db.threads import Store
 from chatserver.store.retention import PAGE, Step
-from chatserver.store.threads import Store
 
 POLL_SECONDS: Final = 15.0
 """How often it looks for what has become old."""

@@ -5,11 +5,11 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.errors import Unavailable
-from chatserver.outage import Outage
-from chatserver.seen import Seen, merged
 from chatserver.store import sessions
-from chatserver.store.threads import Store
+from chatserver.store.db.threads import Store
+from chatserver.util.quiet_log import Outage
+from chatserver.values.errors import Unavailable
+from chatserver.values.seen import Seen, merged
 
 FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 2.0

@@ -7,16 +7,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from chatserver import settingsfile
-from chatserver.config import Settings
-from chatserver.errors import Refused
-from chatserver.events import GUEST, OPERATOR, Person
-from chatserver.store import Connection, Engine, clock, directory, names
-from chatserver.store.database import open_present, parse_url
+from chatserver.settings import file as settingsfile
+from chatserver.settings.tables import Settings
+from chatserver.store import Connection, Engine, directory, names
+from chatserver.store.db import clock
+from chatserver.store.db.engine import open_present, parse_url
+from chatserver.store.db.transactions import transact, transact_with_retry
 from chatserver.store.directory import AccountLine
-from chatserver.store.transactions import transact, transact_with_retry
 from chatserver.store.visibility import RoomAccess, find_room
-from chatserver.wire.hygiene import escaped, room_name
+from chatserver.values.errors import Refused
+from chatserver.values.events import GUEST, OPERATOR, Person
+from chatserver.wire.hygiene.text import escaped, room_name
 
 P = ParamSpec("P")
 T = TypeVar("T")

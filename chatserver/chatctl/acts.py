@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from chatserver.admin.access import Access, Problem
-from chatserver.admin.control import QUICK_SECONDS, ask
-from chatserver.operation.requests import Audit
+from chatserver.chatctl.access import Access, Problem
+from chatserver.chatctl.control import QUICK_SECONDS, ask
+from chatserver.operation.control.requests import Audit
 
 FIELDS: Final = {
     "name": "target",

@@ -2,11 +2,11 @@
 
 import click
 
-from chatserver.admin.access import Access, access
-from chatserver.admin.amounts import counted
-from chatserver.admin.control import ask
-from chatserver.admin.output import json_option, say
-from chatserver.operation.requests import Announce
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.amounts import counted
+from chatserver.chatctl.control import ask
+from chatserver.chatctl.output import json_option, say
+from chatserver.operation.control.requests import Announce
 
 
 @click.command()

@@ -10,13 +10,13 @@ from typing import IO, Any
 
 import click
 
-from chatserver.admin.access import Access, Problem, access
-from chatserver.admin.output import json_option, say
-from chatserver.admin.progress import bars
-from chatserver.store import backup as store
-from chatserver.store.backup import Made
-from chatserver.store.backup_file import NoBackup
-from chatserver.store.database import parse_url, shown_url
+from chatserver.chatctl.access import Access, Problem, access
+from chatserver.chatctl.output import json_option, say
+from chatserver.chatctl.progress import bars
+from chatserver.store.copies import backup as store
+from chatserver.store.copies.backup import Made
+from chatserver.store.copies.backup_file import NoBackup
+from chatserver.store.db.engine import parse_url, shown_url
 
 STREAM = "-"
 

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import click
 from click import Context, Parameter
 
-from chatserver.admin.access import (
+from chatserver.chatctl.access import (
     HOST,
     Access,
     Problem,
@@ -17,14 +17,15 @@ from chatserver.admin.access import (
     no_such_room,
     no_such_user,
 )
-from chatserver.admin.output import json_option, plain, say, say_list
-from chatserver.answers import BanLine
-from chatserver.events import OPERATOR
-from chatserver.store import Connection, changes, clock, directory, moderation, reach
-from chatserver.times import rfc3339
+from chatserver.chatctl.output import json_option, plain, say, say_list
+from chatserver.store import Connection, changes, directory, moderation, reach
+from chatserver.store.db import clock
+from chatserver.util.times import rfc3339
+from chatserver.values.answers import BanLine
+from chatserver.values.events import OPERATOR
 from chatserver.wire.addresses import address, is_address
-from chatserver.wire.hygiene import reason_text, room_name
-from chatserver.wire.text.words import Misused, seconds
+from chatserver.wire.hygiene.text import reason_text, room_name
+from chatserver.wire.text.typed.words import Misused, seconds
 
 
 def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:

@@ -5,11 +5,11 @@ from typing import Final
 
 import click
 
-from chatserver.admin.access import Access, Problem, access, find_person
-from chatserver.admin.output import json_option, say
-from chatserver.events import BOT, Person
+from chatserver.chatctl.access import Access, Problem, access, find_person
+from chatserver.chatctl.output import json_option, say
 from chatserver.store import Connection, bots, changes, rooms, tokens
 from chatserver.store.tokens import new_token, token_hash
+from chatserver.values.events import BOT, Person
 
 FIRST_LABEL: Final = "first"
 

@@ -10,11 +10,11 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from chatserver.admin.access import Access, Problem, access, find_person
-from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_list
+from chatserver.chatctl.access import Access, Problem, access, find_person
+from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.store import Connection, certificates
 from chatserver.store.certificates import CertificateLine
-from chatserver.wire.hygiene import label_text
+from chatserver.wire.hygiene.text import label_text
 
 _FINGERPRINT: Final = re.compile(r"(?:.*fingerprint=)?([0-9a-f]{64})", re.IGNORECASE)
 """A SHA-256 in hex without colons, perhaps with the words that openssl prints before it."""

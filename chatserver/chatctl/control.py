@@ -10,11 +10,11 @@ from typing import Any, Final, Literal, Self, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from chatserver.admin.access import Access, Problem
-from chatserver.config import SOCKET_PATH_BYTES
-from chatserver.operation import place
-from chatserver.operation.peer import is_trusted, uid_of
-from chatserver.operation.requests import MOST_BYTES, VERSION, Hello, Request
+from chatserver.chatctl.access import Access, Problem
+from chatserver.operation.control import place
+from chatserver.operation.control.peer import is_trusted, uid_of
+from chatserver.operation.control.requests import MOST_BYTES, VERSION, Hello, Request
+from chatserver.settings.tables import SOCKET_PATH_BYTES
 
 T = TypeVar("T")
 

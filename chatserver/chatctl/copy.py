@@ -3,11 +3,11 @@
 import click
 from msgspec import structs
 
-from chatserver.admin.access import Access, access
-from chatserver.admin.output import json_option, say
-from chatserver.admin.progress import bars
-from chatserver.store.copying import copy as copy_all
-from chatserver.store.database import parse_url, shown_url
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.output import json_option, say
+from chatserver.chatctl.progress import bars
+from chatserver.store.copies.copying import copy as copy_all
+from chatserver.store.db.engine import parse_url, shown_url
 
 
 @click.command()

@@ -6,10 +6,10 @@ from typing import Final
 
 import click
 
-from chatserver.admin.access import Access, access, find_account, find_person
-from chatserver.admin.output import json_option, output_option, print_json, printing_to, say
-from chatserver.events import Entry, RoomFacts
+from chatserver.chatctl.access import Access, access, find_account, find_person
+from chatserver.chatctl.output import json_option, output_option, print_json, printing_to, say
 from chatserver.store import Connection, changes, directory, erasure, export
+from chatserver.values.events import Entry, RoomFacts
 from chatserver.wire.jsonl.entries import lines_of
 
 PAGE = 500

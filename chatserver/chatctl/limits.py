@@ -6,10 +6,11 @@ from typing import Any
 import click
 from msgspec import structs
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.admin.access import Access, access, find_account
-from chatserver.admin.output import json_option, say_all
-from chatserver.store import Connection, account_limits, clock
+from chatserver.chatctl.access import Access, access, find_account
+from chatserver.chatctl.output import json_option, say_all
+from chatserver.store import Connection, account_limits
+from chatserver.store.db import clock
+from chatserver.values.account_limits import AS_SET, AccountLimits
 
 
 class Rate(click.FloatRange):

@@ -5,19 +5,19 @@ import stat
 from collections.abc import Iterator
 from datetime import datetime
 
-from chatserver.config import Server
-from chatserver.endpoint import parse
-from chatserver.net import doors
-from chatserver.net.endpoints import WrongEndpoint, examine
+from chatserver.net.doors import table
 from chatserver.net.exposure import OVERHEARD
-from chatserver.net.tls import Identity, shown
-from chatserver.store.health import Finding
+from chatserver.net.listening.endpoints import WrongEndpoint, examine
+from chatserver.net.listening.tls import Identity, shown
+from chatserver.settings.endpoint import parse
+from chatserver.settings.tables import Server
+from chatserver.store.db.health import Finding
 
 
 def findings(server: Server, now: datetime) -> Iterator[Finding]:
     """One for each endpoint, and one for each certificate."""
     for description in server.listen:
-        _, endpoint = doors.split(description)
+        _, endpoint = table.split(description)
         yield from _endpoint("listen", description, endpoint, now)
     if server.metrics:
         yield from _endpoint("metrics", server.metrics, server.metrics, now)

@@ -16,14 +16,14 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from chatserver import endpoint
-from chatserver.admin.access import Access, Problem
-from chatserver.admin.output import plain, print_json, say_all
-from chatserver.config import ConfigProblem
-from chatserver.times import now
+from chatserver.chatctl.access import Access, Problem
+from chatserver.chatctl.output import plain, print_json, say_all
+from chatserver.settings import endpoint
+from chatserver.settings.tables import ConfigProblem
+from chatserver.util.times import now
 from chatserver.wire.addresses import Networks
-from chatserver.wire.proxy import SIGNATURE
-from chatserver.wire.telnet import Telnet
+from chatserver.wire.framing.proxy import SIGNATURE
+from chatserver.wire.framing.telnet import Telnet
 
 FORMS: Final = "tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH, with ws: in front for WebSocket, telnet: for telnet"
 

@@ -7,27 +7,27 @@ import click
 from click import Context
 
 from chatserver import __version__
-from chatserver.admin.access import Access, Problem
-from chatserver.admin.acts import report
-from chatserver.admin.announce import announce
-from chatserver.admin.backup import backup, restore
-from chatserver.admin.ban import ban
-from chatserver.admin.cert import cert
-from chatserver.admin.copy import copy
-from chatserver.admin.example import example
-from chatserver.admin.node import node
-from chatserver.admin.room import room
-from chatserver.admin.session import session
-from chatserver.admin.stats import reload, stats
-from chatserver.admin.token import token
-from chatserver.admin.transfer import export_room, import_room
-from chatserver.admin.upkeep import check, migrate
-from chatserver.admin.user import user
-from chatserver.admin.verify import verify
-from chatserver.config import ConfigProblem
-from chatserver.errors import Refused, Unavailable
-from chatserver.store.database import DatabaseProblem
-from chatserver.store.transactions import Conflict
+from chatserver.chatctl.access import Access, Problem
+from chatserver.chatctl.acts import report
+from chatserver.chatctl.announce import announce
+from chatserver.chatctl.backup import backup, restore
+from chatserver.chatctl.ban import ban
+from chatserver.chatctl.cert import cert
+from chatserver.chatctl.copy import copy
+from chatserver.chatctl.example import example
+from chatserver.chatctl.node import node
+from chatserver.chatctl.room import room
+from chatserver.chatctl.session import session
+from chatserver.chatctl.stats import reload, stats
+from chatserver.chatctl.token import token
+from chatserver.chatctl.transfer import export_room, import_room
+from chatserver.chatctl.upkeep import check, migrate
+from chatserver.chatctl.user import user
+from chatserver.chatctl.verify import verify
+from chatserver.settings.tables import ConfigProblem
+from chatserver.store.db.engine import DatabaseProblem
+from chatserver.store.db.transactions import Conflict
+from chatserver.values.errors import Refused, Unavailable
 
 
 class Commands(click.Group):

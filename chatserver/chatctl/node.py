@@ -8,12 +8,13 @@ from typing import Any, Final
 import click
 from msgspec import Struct
 
-from chatserver.admin.access import Access, Problem, access
-from chatserver.admin.amounts import counted, span
-from chatserver.admin.output import json_option, plain, say, say_list
-from chatserver.store import Connection, clock
-from chatserver.store.lease import LAPSE_SECONDS, this_process
-from chatserver.store.nodes import DRAIN, REBALANCE, NodeNow, ask, present
+from chatserver.chatctl.access import Access, Problem, access
+from chatserver.chatctl.amounts import counted, span
+from chatserver.chatctl.output import json_option, plain, say, say_list
+from chatserver.store import Connection
+from chatserver.store.db import clock
+from chatserver.store.nodes.lease import LAPSE_SECONDS, this_process
+from chatserver.store.nodes.nodes import DRAIN, REBALANCE, NodeNow, ask, present
 
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 3.0

@@ -12,9 +12,9 @@ import click
 import msgspec
 from msgspec import Struct, structs
 
-from chatserver.times import rfc3339
-from chatserver.wire.hygiene import escaped
-from chatserver.wire.text.cells import cells
+from chatserver.util.times import rfc3339
+from chatserver.wire.hygiene.text import escaped
+from chatserver.wire.text.shown.cells import cells
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., object])

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chatserver.store.backup import Told
+from chatserver.store.copies.backup import Told
 
 SHOWN: int = 500
 """Rows after which a bar is drawn anew."""

@@ -4,13 +4,13 @@ from datetime import datetime
 
 import click
 
-from chatserver.admin.access import Access, Problem, access, find_person
-from chatserver.admin.output import json_option, say
-from chatserver.errors import Refused
+from chatserver.chatctl.access import Access, Problem, access, find_person
+from chatserver.chatctl.output import json_option, say
 from chatserver.store import Connection, changes, renames
 from chatserver.store.renames import Quota
-from chatserver.wire.hygiene import display_name, user_name
-from chatserver.wire.names import check_new
+from chatserver.values.errors import Refused
+from chatserver.wire.hygiene.lookalikes import check_new
+from chatserver.wire.hygiene.text import display_name, user_name
 
 
 @click.command()

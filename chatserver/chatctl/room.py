@@ -5,25 +5,17 @@ from datetime import datetime
 
 import click
 
-from chatserver.admin.access import HOST, Access, Problem, access, find_room_access, no_such_room
-from chatserver.admin.amounts import counted
-from chatserver.admin.leaving import confirmed
-from chatserver.admin.output import (
-    PAGE,
-    json_option,
-    pages,
-    plain,
-    say,
-    say_all,
-    say_list,
-)
-from chatserver.answers import MemberLine
-from chatserver.events import MEMBER
+from chatserver.chatctl.access import HOST, Access, Problem, access, find_room_access, no_such_room
+from chatserver.chatctl.amounts import counted
+from chatserver.chatctl.leaving import confirmed
+from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_all, say_list
 from chatserver.store import Connection, changes, directory, members, retention, rooms
 from chatserver.store.directory import RoomInfo
 from chatserver.store.retention import Standing
-from chatserver.times import rfc3339
-from chatserver.wire.hygiene import room_name
+from chatserver.util.times import rfc3339
+from chatserver.values.answers import MemberLine
+from chatserver.values.events import MEMBER
+from chatserver.wire.hygiene.text import room_name
 
 
 @click.group()

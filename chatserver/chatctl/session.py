@@ -6,12 +6,12 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from chatserver.admin.access import Access, access
-from chatserver.admin.amounts import counted, size, span
-from chatserver.admin.control import ask, ask_for_all
-from chatserver.admin.output import json_option, plain, say, say_list
-from chatserver.events import BOT
-from chatserver.operation.requests import Kick, SessionLine, Sessions
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.amounts import counted, size, span
+from chatserver.chatctl.control import ask, ask_for_all
+from chatserver.chatctl.output import json_option, plain, say, say_list
+from chatserver.operation.control.requests import Kick, SessionLine, Sessions
+from chatserver.values.events import BOT
 
 T = TypeVar("T")
 

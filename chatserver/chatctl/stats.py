@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from chatserver.admin.access import Access, access
-from chatserver.admin.amounts import counted, milliseconds, size, span
-from chatserver.admin.control import ask
-from chatserver.admin.output import json_option, say, say_all
-from chatserver.operation.requests import Reload, Stats
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.amounts import counted, milliseconds, size, span
+from chatserver.chatctl.control import ask
+from chatserver.chatctl.output import json_option, say, say_all
+from chatserver.operation.control.requests import Reload, Stats
 
 
 @click.command()

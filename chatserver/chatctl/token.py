@@ -7,16 +7,16 @@ import click
 from click import Context, Parameter
 from msgspec import structs
 
-from chatserver.admin.access import Access, Problem, access, find_person, no_such_room
-from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_list
-from chatserver.errors import Refused
-from chatserver.events import Person
+from chatserver.chatctl.access import Access, Problem, access, find_person, no_such_room
+from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.store import Connection, tokens
 from chatserver.store.tokens import Grant, IssuedToken, new_token, token_hash
 from chatserver.store.visibility import find_room
-from chatserver.times import rfc3339
-from chatserver.wire.hygiene import label_text, room_name
-from chatserver.wire.text.words import Misused, seconds
+from chatserver.util.times import rfc3339
+from chatserver.values.errors import Refused
+from chatserver.values.events import Person
+from chatserver.wire.hygiene.text import label_text, room_name
+from chatserver.wire.text.typed.words import Misused, seconds
 
 
 @click.group()

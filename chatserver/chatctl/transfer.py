@@ -10,14 +10,15 @@ from typing import IO
 
 import click
 
-from chatserver.admin.access import Access, Problem, access
-from chatserver.admin.output import PAGE, json_option, output_option, plain, print_json, printing_to, say
-from chatserver.admin.progress import bars
-from chatserver.admin.room import by_id, find_room_info, one_room
-from chatserver.store import entries, transfer
-from chatserver.store.backup import Told
-from chatserver.store.transfer import Authors, NameTaken, NoAccount
-from chatserver.wire.hygiene import room_name
+from chatserver.chatctl.access import Access, Problem, access
+from chatserver.chatctl.output import PAGE, json_option, output_option, plain, print_json, printing_to, say
+from chatserver.chatctl.progress import bars
+from chatserver.chatctl.room import by_id, find_room_info, one_room
+from chatserver.store import entries
+from chatserver.store.copies import transfer
+from chatserver.store.copies.backup import Told
+from chatserver.store.copies.transfer import Authors, NameTaken, NoAccount
+from chatserver.wire.hygiene.text import room_name
 from chatserver.wire.jsonl import exported
 from chatserver.wire.jsonl.entries import lines_of
 from chatserver.wire.jsonl.exported import EntryRead, Head, WrongLine

@@ -5,17 +5,17 @@ from collections.abc import Iterator
 import click
 from msgspec import structs
 
-from chatserver.admin import live
-from chatserver.admin.access import Access, access
-from chatserver.admin.output import json_option, say
+from chatserver.chatctl import live
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.output import json_option, say
 from chatserver.cluster import frames
-from chatserver.config import ConfigProblem
-from chatserver.store.database import DatabaseProblem, parse_url
-from chatserver.store.database import migrate as migrate_database
-from chatserver.store.health import Finding, examine
-from chatserver.store.rolling import rolling
-from chatserver.times import now
-from chatserver.wire.hygiene import escaped
+from chatserver.settings.tables import ConfigProblem
+from chatserver.store.db.engine import DatabaseProblem, parse_url
+from chatserver.store.db.engine import migrate as migrate_database
+from chatserver.store.db.health import Finding, examine
+from chatserver.store.nodes.rolling import rolling
+from chatserver.util.times import now
+from chatserver.wire.hygiene.text import escaped
 
 
 @click.command()
@@ -81,7 +81,7 @@ def _examine(reach: Access) -> Iterator[Finding]:
     except ConfigProblem as problem:
         yield Finding("settings", False, str(problem))
         return
-    from chatserver.admin import listening  # brings all of Twisted, which no other command needs
+    from chatserver.chatctl import listening  # brings all of Twisted, which no other command needs
 
     yield from listening.findings(server, now())
     try:

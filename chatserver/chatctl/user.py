@@ -7,21 +7,21 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from chatserver.admin import bots, leaving, limits, renaming
-from chatserver.admin.access import Access, Problem, access, find_account, find_person, unknown
-from chatserver.admin.output import PAGE, json_option, pages, plain, say, say_all, say_list
-from chatserver.answers import TokenLine
-from chatserver.config import Passwords
-from chatserver.errors import Refused
-from chatserver.events import BOT, GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
+from chatserver.chatctl import bots, leaving, limits, renaming
+from chatserver.chatctl.access import Access, Problem, access, find_account, find_person, unknown
+from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_all, say_list
+from chatserver.settings.tables import Passwords
 from chatserver.store import Connection, accounts, certificates, changes, directory, names, tokens
 from chatserver.store import bots as owned
 from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import memberships
-from chatserver.wire.hygiene import label_text, user_name
-from chatserver.wire.hygiene import password as clean_password
-from chatserver.wire.names import check_new
+from chatserver.values.answers import TokenLine
+from chatserver.values.errors import Refused
+from chatserver.values.events import BOT, GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
+from chatserver.wire.hygiene.lookalikes import check_new
+from chatserver.wire.hygiene.text import label_text, user_name
+from chatserver.wire.hygiene.text import password as clean_password
 
 
 @click.group()
@@ -52,7 +52,7 @@ def _ask_password(name: str, passwords: Passwords, from_stdin: bool) -> str:
     password = clean_password(typed)
     if len(password) < passwords.min_length:
         raise Problem(f"A password needs at least {passwords.min_length} characters. Choose a longer one.")
-    from chatserver.passwords import hash_with  # brings parts of Twisted, which other commands do without
+    from chatserver.login.hashing import hash_with  # brings parts of Twisted, which other commands do without
 
     return hash_with(passwords, password)
 

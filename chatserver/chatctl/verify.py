@@ -3,12 +3,12 @@
 import click
 from msgspec import structs
 
-from chatserver.admin.access import Access, access
-from chatserver.admin.output import json_option, say
-from chatserver.admin.progress import bars
-from chatserver.store.database import parse_url
-from chatserver.store.health import Finding
-from chatserver.wire.hygiene import escaped
+from chatserver.chatctl.access import Access, access
+from chatserver.chatctl.output import json_option, say
+from chatserver.chatctl.progress import bars
+from chatserver.store.db.engine import parse_url
+from chatserver.store.db.health import Finding
+from chatserver.wire.hygiene.text import escaped
 
 
 @click.command()
@@ -21,7 +21,7 @@ def verify(ctx: click.Context, reach: Access, as_json: bool) -> None:
     Numbers without a gap, the heads of rooms, references, the index of words, unique ids, open sessions, and the
     schema. Servers can keep running. The exit status is 1 if something is wrong.
     """
-    from chatserver.store.verify import verify as examine  # brings all of Alembic, which takes a while
+    from chatserver.store.copies.verify import verify as examine  # brings all of Alembic, which takes a while
 
     url = parse_url(reach.settings.server.database)
     with bars() as progress:

@@ -8,10 +8,11 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatserver.errors import Unavailable
-from chatserver.store import Connection, changes, clock
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
+from chatserver.store import Connection, changes
+from chatserver.store.db import clock
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.values.errors import Unavailable
 
 PACE_SECONDS: Final = 0.5
 """A room is named so often at most: they read the table no more often."""

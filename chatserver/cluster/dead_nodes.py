@@ -8,12 +8,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.errors import Unavailable
-from chatserver.events import Person
 from chatserver.store.burials import bury, tidy
-from chatserver.store.nodes import NodeNow
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.store.nodes.nodes import NodeNow
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Person
 
 TIDY_SECONDS: Final = 80.0
 """So long after a death, and after the start, the database is looked through for what came late: the last commit of a

@@ -10,17 +10,17 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.cluster.cluster import Cluster
+from chatserver.cluster.node import Cluster
 from chatserver.cluster.peers import EXCHANGE_SECONDS
-from chatserver.errors import Unavailable
-from chatserver.net.connection import Connection
-from chatserver.net.connections import MOVING, Connections
-from chatserver.stages import Stage
-from chatserver.store.lease import Process
-from chatserver.store.nodes import DRAIN, REBALANCE, done
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
-from chatserver.turns import pause, until
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.connections import MOVING, Connections
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.store.nodes.lease import Process
+from chatserver.store.nodes.nodes import DRAIN, REBALANCE, done
+from chatserver.util.waiting import pause, until
+from chatserver.values.errors import Unavailable
+from chatserver.values.stages import Stage
 
 SLICE_SECONDS: Final = 0.2
 """Between two times at which connections are ended."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from chatserver.events import MESSAGE, Entry, EntryKind, Invited, News, Presence, Quote, ReadMark, RoomFacts
+from chatserver.values.events import MESSAGE, Entry, EntryKind, Invited, News, Presence, Quote, ReadMark, RoomFacts
 
 VERSION: Final = 1
 

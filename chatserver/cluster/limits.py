@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver.cluster import frames
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.config import Limits
-from chatserver.net.connections import Connections
-from chatserver.tally import Shared
+from chatserver.net.connection.connections import Connections
+from chatserver.settings.tables import Limits
+from chatserver.util.tally import Shared
 
 TELL_SECONDS: Final = 1.0
 """So long a limit may be exceeded by what the other nodes do not know yet."""

@@ -7,28 +7,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chatserver import __version__
+from chatserver.background.read_marks import MarkLog
 from chatserver.cluster import frames
-from chatserver.cluster.burial import Burial
-from chatserver.cluster.bus import Bus
-from chatserver.cluster.counts import Counts
-from chatserver.cluster.deaf import Deaf
+from chatserver.cluster.bus.bus import Bus
+from chatserver.cluster.busless import Deaf
+from chatserver.cluster.dead_nodes import Burial
 from chatserver.cluster.incoming import Incoming
+from chatserver.cluster.limits import Counts
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.peers import Peers
-from chatserver.cluster.people import People
-from chatserver.cluster.screens import Screens
+from chatserver.cluster.presence import People
+from chatserver.cluster.read_marks import Screens
+from chatserver.delivery.other_nodes import NOWHERE, Elsewhere
 from chatserver.delivery.registry import Registry
-from chatserver.elsewhere import NOWHERE, Elsewhere
-from chatserver.events import Entry, News, Person, RoomFacts
-from chatserver.marklog import MarkLog
-from chatserver.outage import Outage
-from chatserver.presence import Presence
-from chatserver.reconcile import Reconciler
-from chatserver.roster import Roster
-from chatserver.store.lease import Process
-from chatserver.store.nodes import Facts, NodeNow, Said
-from chatserver.store.threads import Store
-from chatserver.watch import Watch
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.store.db.threads import Store
+from chatserver.store.nodes.lease import Process
+from chatserver.store.nodes.nodes import Facts, NodeNow, Said
+from chatserver.sync.change_feed import Watch
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.quiet_log import Outage
+from chatserver.values.events import Entry, News, Person, RoomFacts
 
 BEAT_SECONDS: Final = 1.0
 """While others are there, so often a frame is sent that comes back."""

@@ -9,8 +9,8 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver.cluster import frames
-from chatserver.cluster.bus import Bus, Parcel
-from chatserver.events import Entry, RoomFacts
+from chatserver.cluster.bus.bus import Bus, Parcel
+from chatserver.values.events import Entry, RoomFacts
 
 PACE_SECONDS: Final = 0.005
 """Between two times of sending: what is announced meanwhile shares frames."""

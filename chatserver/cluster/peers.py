@@ -13,11 +13,11 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatserver.errors import Unavailable
-from chatserver.store.lease import LAPSE_SECONDS, Process
-from chatserver.store.nodes import NodeNow, Said, exchange
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.store.nodes.lease import LAPSE_SECONDS, Process
+from chatserver.store.nodes.nodes import NodeNow, Said, exchange
+from chatserver.values.errors import Unavailable
 
 EXCHANGE_SECONDS: Final = 0.4
 """A node learns so soon of others that came or ended, and of frames that it was sent and did not get."""

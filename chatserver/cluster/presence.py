@@ -21,8 +21,8 @@ from twisted.logger import Logger
 from chatserver.cluster import frames
 from chatserver.cluster.frames import AskPeople, Here
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.presence import Presence
-from chatserver.roster import Remote, Roster
+from chatserver.presence.roster import Remote, Roster
+from chatserver.presence.telling import Presence
 
 PACE_SECONDS: Final = 0.02
 """Between two times of telling what has changed: of what changes often the latest state is told."""

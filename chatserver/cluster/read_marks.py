@@ -7,11 +7,11 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from chatserver.background.read_marks import MarkLog
 from chatserver.cluster.frames import AskSeen, SeenOf
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.cluster.people import People
-from chatserver.marklog import MarkLog
-from chatserver.seen import Seen, merged
+from chatserver.cluster.presence import People
+from chatserver.values.seen import Seen, merged
 
 WAIT_SECONDS: Final = 0.5
 """A node that has not answered by then is not waited for: what was seen there counts as unread for a few seconds."""

@@ -5,10 +5,10 @@ from itertools import accumulate, chain
 
 from msgspec import structs
 
-from chatserver.events import OWN_ID, Entry, RoomFacts
-from chatserver.ignoring import concealed, quotes
-from chatserver.mentions import Mentions
-from chatserver.session import Session
+from chatserver.session.session import Session
+from chatserver.values.events import OWN_ID, Entry, RoomFacts
+from chatserver.values.ignoring import concealed, quotes
+from chatserver.values.mentions import Mentions
 from chatserver.wire.dialect import EMPTY, NONE, PLAIN, Form, Rendered
 
 Picked = tuple[Form, frozenset[int], tuple[int, ...], tuple[int, ...]]

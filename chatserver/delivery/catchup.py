@@ -13,11 +13,11 @@ from twisted.logger import Logger
 
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.room import Room
-from chatserver.errors import Unavailable
-from chatserver.events import GAP, MESSAGE, Entry, Live, Person
-from chatserver.session import Session
-from chatserver.stages import Stage
-from chatserver.turns import pause
+from chatserver.session.session import Session
+from chatserver.util.waiting import pause
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GAP, MESSAGE, Entry, Live, Person
+from chatserver.values.stages import Stage
 
 ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
 """(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more. Entries that were

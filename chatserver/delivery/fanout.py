@@ -8,10 +8,10 @@ from twisted.logger import Logger
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.room import Room
-from chatserver.events import Entry
-from chatserver.histogram import Histogram
-from chatserver.link import FULL_BYTES, Link
-from chatserver.session import Session
+from chatserver.session.link import FULL_BYTES, Link
+from chatserver.session.session import Session
+from chatserver.util.histogram import Histogram
+from chatserver.values.events import Entry
 from chatserver.wire.dialect import EMPTY, Form, Rendered
 
 HUGE_SUBSCRIBERS = 1000

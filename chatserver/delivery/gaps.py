@@ -10,9 +10,9 @@ from twisted.logger import Logger
 
 from chatserver.delivery.catchup import RETRY_SECONDS, ReadPage
 from chatserver.delivery.room import Room
-from chatserver.errors import Unavailable
-from chatserver.events import GAP, Entry, RoomFacts
-from chatserver.turns import pause
+from chatserver.util.waiting import pause
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GAP, Entry, RoomFacts
 
 GAP_SECONDS = 0.2
 """Entries that are known to be stored may take so long to be announced; then they are read from the store."""

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from msgspec import Struct, structs
 
-from chatserver.events import RENAMED, Entry, RoomFacts
-from chatserver.renaming import parse_renaming
-from chatserver.roster import Roster
+from chatserver.presence.roster import Roster
+from chatserver.values.events import RENAMED, Entry, RoomFacts
+from chatserver.values.renaming import parse_renaming
 
 RECENT_SECONDS = 60.0
 """For so long after a rename, entries may come that were stored before it. Later ones are read from the database."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from chatserver.events import Entry, News, RoomFacts
+from chatserver.values.events import Entry, News, RoomFacts
 
 
 class Elsewhere:

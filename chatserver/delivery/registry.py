@@ -13,15 +13,18 @@ from msgspec import structs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.commands import CURRENT
-from chatserver.delivery.arrivals import Arrival, Arrivals
 from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, Quoted, ReadPage, unquoted
 from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, MAX_EARLY_BATCHES, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
-from chatserver.delivery.renames import Renames, relabelled
+from chatserver.delivery.names import Renames, relabelled
+from chatserver.delivery.other_nodes import NOWHERE, Elsewhere
+from chatserver.delivery.pending_logins import Arrival, Arrivals
 from chatserver.delivery.room import Room
-from chatserver.elsewhere import NOWHERE, Elsewhere
-from chatserver.events import (
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.util.histogram import Histogram
+from chatserver.values.commands import CURRENT
+from chatserver.values.events import (
     DELETED,
     DIRECT,
     ENTERING,
@@ -36,9 +39,6 @@ from chatserver.events import (
     Membership,
     RoomFacts,
 )
-from chatserver.histogram import Histogram
-from chatserver.roster import Roster
-from chatserver.session import Session
 
 MAX_FILLED = 1000
 """Of so many entries of a room it is remembered that they were read from the store before they were announced."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from chatserver.events import Entry, RoomFacts
-from chatserver.session import Session
+from chatserver.session.session import Session
+from chatserver.values.events import Entry, RoomFacts
 
 MOST_EARLIER = 4
 """For slow readers, who are told of each renaming only once they get there."""

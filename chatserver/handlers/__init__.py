@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from chatserver import commands as c
 from chatserver.handlers import (
     accounts,
     changes,
@@ -21,6 +20,7 @@ from chatserver.handlers import (
 )
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection
+from chatserver.values import commands as c
 
 Handler = Callable[[Connection, Ask, Any], Outcome]
 

@@ -1,8 +1,5 @@
 """The asker's own account: its tokens, exporting its data, and erasing it."""
 
-from chatserver import commands as c
-from chatserver.answers import Done, Exported, TokenList, TokenMade
-from chatserver.errors import ErrorWord, Refused, not_a_member
 from chatserver.handlers.messages import what_was_removed
 from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
@@ -10,6 +7,9 @@ from chatserver.store import Connection, accounts, certificates, erasure, remove
 from chatserver.store import export as exporting
 from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, Exported, TokenList, TokenMade
+from chatserver.values.errors import ErrorWord, Refused, not_a_member
 
 ERASED = ("erased", "Your account is erased. Goodbye.")
 """The reason and the text with which the connections of an erased account end."""

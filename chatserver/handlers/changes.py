@@ -1,14 +1,14 @@
 """Changes of messages that were said: replacing their text, replacing words in it, erasing it."""
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import ERASED, Entry
 from chatserver.handlers.messages import changed, find_message, no_message, room_to_change, unchanged
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.rights import require
 from chatserver.store import Connection, messages
 from chatserver.store.visibility import RoomAccess, find_room
-from chatserver.wire.hygiene import MAX_MESSAGE, message_text
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import ERASED, Entry
+from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
 
 SHOWN_CHARACTERS = 200
 """Of a message, so much is shown to whoever replaced or erased it: nearly always all, so that they can say it again."""

@@ -1,15 +1,15 @@
 """What a session is answered whose token is for one room: `Ask.only` names it, and no other room is there."""
 
-from chatserver import commands as c
-from chatserver.answers import RoomLine, RoomList, UnreadList
-from chatserver.errors import no_such_user
-from chatserver.events import DIRECT
 from chatserver.handlers import people
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.unread import standing, status
 from chatserver.store import Connection, accounts, members
 from chatserver.store import unread as counting
 from chatserver.store.visibility import find_room
+from chatserver.values import commands as c
+from chatserver.values.answers import RoomLine, RoomList, UnreadList
+from chatserver.values.errors import no_such_user
+from chatserver.values.events import DIRECT
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:

@@ -6,14 +6,14 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from chatserver import commands as c
-from chatserver.answers import Done, HelpText, UserLine, UserList, Whereabouts
-from chatserver.config import DEFAULT_LIMITS, Limits
 from chatserver.handlers.outcome import End, Outcome
-from chatserver.portion import Portion, user_size
-from chatserver.presence import Presence
-from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import DEFAULT_LIMITS, Limits
+from chatserver.values import commands as c
+from chatserver.values.answer_size import Portion, user_size
+from chatserver.values.answers import Done, HelpText, UserLine, UserList, Whereabouts
 from chatserver.wire.dialect import ASSUMED_COLUMNS, fitting
 
 MAX_USERS = 1000

@@ -1,15 +1,15 @@
 """Inviting people to a room, and withdrawing an invitation."""
 
-from chatserver import commands as c
-from chatserver.answers import Changed
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import PRIVATE, Invited, Person
 from chatserver.handlers.moderation import locked_room
 from chatserver.handlers.outcome import Ask, Outcome, Tell
 from chatserver.handlers.rights import forbid_guest, may
 from chatserver.store import Connection, invitations, members, moderation
 from chatserver.store.people import find_person, has_blocked
 from chatserver.store.visibility import RoomAccess
+from chatserver.values import commands as c
+from chatserver.values.answers import Changed
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import PRIVATE, Invited, Person
 
 SENDERS = 10
 """It takes so many accounts to use up the invitations that another one may have."""

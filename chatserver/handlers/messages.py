@@ -7,20 +7,20 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver import commands as c
-from chatserver.answers import Changed, Found, Log, Said, gap_between
-from chatserver.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
-from chatserver.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, RoomFacts
 from chatserver.handlers import quoting
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
 from chatserver.handlers.rights import Act, require
-from chatserver.portion import Portion, entry_size, found_size, removed_size
-from chatserver.since import EXAMPLES, instant
 from chatserver.store import Connection, entries, messages, removed, rooms
 from chatserver.store import search as searching
 from chatserver.store.messages import NOTHING, Draft, Judgement, Verdict
 from chatserver.store.statements import NO_MESSAGE
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
+from chatserver.util.time_words import EXAMPLES, instant
+from chatserver.values import commands as c
+from chatserver.values.answer_size import Portion, entry_size, found_size, removed_size
+from chatserver.values.answers import Changed, Found, Log, Said, gap_between
+from chatserver.values.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
+from chatserver.values.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, RoomFacts
 
 DIRECT_ROOMS = 10
 """For each other room that an account may create within an hour, so many people to whom it may write first: a row of

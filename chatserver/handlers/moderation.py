@@ -3,16 +3,17 @@
 from datetime import datetime
 from ipaddress import ip_network
 
-from chatserver import commands as c
-from chatserver.answers import BanList, Changed, Done
-from chatserver.errors import ErrorWord, Refused, banned_text, no_such_user
-from chatserver.events import OWNER, Entry, Person, Role
 from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, hears
 from chatserver.handlers.rights import Act, require, require_above, require_operator
-from chatserver.portion import ban_size
-from chatserver.store import Connection, clock, members, moderation, reach, rooms
+from chatserver.store import Connection, members, moderation, reach, rooms
+from chatserver.store.db import clock
 from chatserver.store.people import find_person
 from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.values import commands as c
+from chatserver.values.answer_size import ban_size
+from chatserver.values.answers import BanList, Changed, Done
+from chatserver.values.errors import ErrorWord, Refused, banned_text, no_such_user
+from chatserver.values.events import OWNER, Entry, Person, Role
 
 
 def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:

@@ -6,14 +6,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from chatserver.answers import Answer, Preferences
-from chatserver.commands import PAGE_LIMIT
-from chatserver.config import DEFAULT_LIMITS, Limits
-from chatserver.events import Entry, News, Person, RoomFacts
-from chatserver.portion import Portion
-from chatserver.seen import Seen
-from chatserver.since import PROGRAM_ZONE
+from chatserver.settings.tables import DEFAULT_LIMITS, Limits
 from chatserver.store.visibility import RoomAccess
+from chatserver.util.time_words import PROGRAM_ZONE
+from chatserver.values.answer_size import Portion
+from chatserver.values.answers import Answer, Preferences
+from chatserver.values.commands import PAGE_LIMIT
+from chatserver.values.events import Entry, News, Person, RoomFacts
+from chatserver.values.seen import Seen
 
 PEOPLE_LIMIT = 200
 """A page of names or rooms for people has no more lines than this, which is much to scroll already."""

@@ -1,11 +1,11 @@
 """Other people: who they are, blocking them, and ignoring what they say."""
 
-from chatserver import commands as c
-from chatserver.answers import Done, Ignoring, UserList
-from chatserver.errors import ErrorWord, Refused
 from chatserver.handlers.outcome import Apart, Ask, Ignored, Outcome
 from chatserver.store import Connection, accounts, ignoring, names, people
 from chatserver.store.people import find_person
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, Ignoring, UserList
+from chatserver.values.errors import ErrorWord, Refused
 
 MAX_BLOCKED = 1000
 """Accounts that one account may have blocked: everybody's blocks are in memory while they are online."""

@@ -1,13 +1,13 @@
 """Pinned messages."""
 
-from chatserver import commands as c
-from chatserver.answers import Found
 from chatserver.handlers import quoting
 from chatserver.handlers.messages import changed, find_message, readable_text, room_to_change, unchanged
 from chatserver.handlers.outcome import Ask, Outcome
-from chatserver.portion import found_size
 from chatserver.store import Connection, pins
 from chatserver.store.visibility import find_readable_room
+from chatserver.values import commands as c
+from chatserver.values.answer_size import found_size
+from chatserver.values.answers import Found
 
 
 def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:

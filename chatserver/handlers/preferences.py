@@ -2,11 +2,11 @@
 
 from msgspec.structs import replace
 
-from chatserver import commands as c
-from chatserver import zones
-from chatserver.answers import Preferences
 from chatserver.handlers.outcome import Ask, Outcome, Preferred
 from chatserver.store import Connection, preferences
+from chatserver.util import time_zones
+from chatserver.values import commands as c
+from chatserver.values.answers import Preferences
 
 DEFAULT = "default"
 """In place of a value: as if it had never been set."""
@@ -21,6 +21,6 @@ def prefer(db: Connection, ask: Ask, command: c.Prefer) -> Outcome:
         return Outcome(replace(known, now=ask.at))
     zone = chosen.get("timezone")
     if zone is not None:
-        chosen["timezone"] = zones.find(zone)
+        chosen["timezone"] = time_zones.find(zone)
     known = preferences.change(db, ask.who.id, chosen)
     return Outcome(replace(known, now=ask.at), effects=[Preferred(ask.who.id, known)])

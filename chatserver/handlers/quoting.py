@@ -1,8 +1,8 @@
 """Quotes of what replies answer, in answers to people. Programs look it up themselves, which costs them nothing."""
 
-from chatserver.events import Entry, RoomFacts
 from chatserver.handlers.outcome import Ask
 from chatserver.store import Connection, quotes
+from chatserver.values.events import Entry, RoomFacts
 
 
 def log(db: Connection, ask: Ask, facts: RoomFacts, entries: list[Entry]) -> list[Entry]:

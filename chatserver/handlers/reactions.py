@@ -1,9 +1,9 @@
 """Reactions to messages."""
 
-from chatserver import commands as c
 from chatserver.handlers.messages import changed, find_message, readable_text, room_to_change, unchanged
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection, reactions
+from chatserver.values import commands as c
 
 
 def react(db: Connection, ask: Ask, command: c.React) -> Outcome:

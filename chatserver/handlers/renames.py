@@ -1,14 +1,14 @@
 """What an account is called: its name and its display name."""
 
-from chatserver import commands as c
-from chatserver.answers import Renamed
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import BOT
 from chatserver.handlers.outcome import Announcement, Ask, Named, Outcome
 from chatserver.handlers.rights import forbid_guest
 from chatserver.store import Connection, accounts, renames
 from chatserver.store.renames import Quota
-from chatserver.wire.names import check_new
+from chatserver.values import commands as c
+from chatserver.values.answers import Renamed
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import BOT
+from chatserver.wire.hygiene.lookalikes import check_new
 
 ROOMS_AT_ONCE = 50
 """So many rooms are told at once, which takes some milliseconds; the others follow."""

@@ -2,9 +2,9 @@
 
 from typing import Final, Literal
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import BOT, GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
 from chatserver.store.visibility import RoomAccess
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import BOT, GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
 
 Act = Literal[
     "say", "read", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others", "kick",

@@ -5,8 +5,17 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver import commands as c
-from chatserver.answers import (
+from chatserver.handlers import quoting
+from chatserver.handlers.messages import last_of
+from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
+from chatserver.handlers.rights import forbid_guest, require
+from chatserver.handlers.unread import first_new
+from chatserver.store import Connection, entries, members, rejoining, rooms
+from chatserver.store import unread as counting
+from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
+from chatserver.values import commands as c
+from chatserver.values.answer_size import member_size, room_size
+from chatserver.values.answers import (
     Changed,
     Created,
     Joined,
@@ -19,17 +28,8 @@ from chatserver.answers import (
     TopicShown,
     gap_between,
 )
-from chatserver.errors import ErrorWord, Refused, muted
-from chatserver.events import MEMBER, OPERATOR, PRIVATE, Membership
-from chatserver.handlers import quoting
-from chatserver.handlers.messages import last_of
-from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
-from chatserver.handlers.rights import forbid_guest, require
-from chatserver.handlers.unread import first_new
-from chatserver.portion import member_size, room_size
-from chatserver.store import Connection, entries, members, rejoining, rooms
-from chatserver.store import unread as counting
-from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
+from chatserver.values.errors import ErrorWord, Refused, muted
+from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
 
 SHOWN_ON_JOINING = 20
 """Entries: what fits on a screen."""

@@ -10,7 +10,6 @@ from typing import Concatenate, Final, ParamSpec
 import msgspec
 from msgspec import Struct
 
-from chatserver.events import ENTERING
 from chatserver.handlers.outcome import (
     Apart,
     Ask,
@@ -24,8 +23,9 @@ from chatserver.handlers.outcome import (
     Tell,
 )
 from chatserver.store import Connection, changes
-from chatserver.store.schema import ChangeKind
-from chatserver.store.threads import Store
+from chatserver.store.db.schema import ChangeKind
+from chatserver.store.db.threads import Store
+from chatserver.values.events import ENTERING
 
 P = ParamSpec("P")
 

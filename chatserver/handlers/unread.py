@@ -7,20 +7,20 @@ from typing import Final
 
 from msgspec import Struct
 
-from chatserver import commands as c
-from chatserver.answers import Done, Found, Log, Marked, Missed, RoomStatus, UnreadList, gap_between
-from chatserver.events import DIRECT, Entry, Membership, Person, ReadMark, RoomFacts
 from chatserver.handlers import quoting
 from chatserver.handlers.messages import shortened, what_was_removed
 from chatserver.handlers.outcome import Ask, Effect, Outcome, Tell, hears
 from chatserver.handlers.rights import require
-from chatserver.mentions import mentions as is_mentioned
-from chatserver.portion import entry_size, found_size, status_size
-from chatserver.seen import Seen
 from chatserver.store import Connection, entries, members, names, quotes, removed, sessions, visibility
 from chatserver.store import search as searching
 from chatserver.store import unread as counting
 from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.values import commands as c
+from chatserver.values.answer_size import entry_size, found_size, status_size
+from chatserver.values.answers import Done, Found, Log, Marked, Missed, RoomStatus, UnreadList, gap_between
+from chatserver.values.events import DIRECT, Entry, Membership, Person, ReadMark, RoomFacts
+from chatserver.values.mentions import mentions as is_mentioned
+from chatserver.values.seen import Seen
 
 ALL_READ: Final = "You have read everything."
 

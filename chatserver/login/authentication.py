@@ -10,29 +10,29 @@ from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver import audit
-from chatserver import commands as c
-from chatserver.batcher import Batcher
-from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import Entry, Person, RoomFacts
-from chatserver.fairqueue import FairQueue
-from chatserver.guesses import Guesses, Kind
-from chatserver.guests import GuestPlaces
-from chatserver.hourly import Hourly
-from chatserver.inquiries import Inquiries
-from chatserver.passwords import Hasher
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.login.guess_delays import Guesses, Kind
+from chatserver.login.guests import GuestPlaces
+from chatserver.login.hashing import Hasher
+from chatserver.login.inquiries import Inquiries
+from chatserver.login.quotas import Hourly
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
 from chatserver.store import accounts, certificates, rooms, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
-from chatserver.store.threads import Store
-from chatserver.tally import Shared
-from chatserver.turns import pause, turns
-from chatserver.wire import names
+from chatserver.store.db.threads import Store
+from chatserver.util import audit_log
+from chatserver.util.batcher import Batcher
+from chatserver.util.fair_queue import FairQueue
+from chatserver.util.tally import Shared
+from chatserver.util.waiting import pause, turns
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.events import Entry, Person, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Listed, counted
+from chatserver.wire.hygiene import lookalikes
 
 MAX_LOGINS = 100
 """So many logins are looked up in one batch."""
@@ -155,7 +155,7 @@ class Authenticator:
     async def _claimed(self, name: str) -> Credentials | None:
         account = await self._store.read(accounts.claimed, name, self._now(), self._limits.former_name_days)
         if account is None:
-            names.check_new(name, self._server.reserved_names)
+            lookalikes.check_new(name, self._server.reserved_names)
         return account
 
     async def _inquire(self, session: Session) -> None:
@@ -163,7 +163,7 @@ class Authenticator:
         if session.address not in self._exempt:
             wait, often = self._inquiries.ask(counted(session.address), self._clock.seconds())
             if often:
-                audit.login_failed(session.address, "", "name")
+                audit_log.login_failed(session.address, "", "name")
             if wait > 0:
                 await pause(self._clock, wait)
 
@@ -184,7 +184,7 @@ class Authenticator:
 
         if not await self._is_right(session, "password", command.name, right) or account is None:
             # A name that is not registered may be a password, typed in the wrong place.
-            audit.login_failed(session.address, account.name if account else "", "password")
+            audit_log.login_failed(session.address, account.name if account else "", "password")
             raise WRONG
         if session.typed_name:
             self._settled(session)
@@ -204,7 +204,7 @@ class Authenticator:
         proved = await self.certified(session, name)
         if proved is None:  # it may be that of another account: that is not told
             await self._guesses.failed("certificate", session.address)
-            audit.login_failed(session.address, "", "certificate")
+            audit_log.login_failed(session.address, "", "certificate")
             raise WRONG_CERTIFICATE
         return proved
 
@@ -213,7 +213,7 @@ class Authenticator:
         found = await self._tokens.ask(tokens.token_hash(token))
         if found is None:
             await self._guesses.failed("token", session.address)
-            audit.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
+            audit_log.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
             raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown, revoked or expired. Create a new one.")
         token_id, person = found
         return Proved(person, token_id)
@@ -230,7 +230,7 @@ class Authenticator:
 
         which = await self._guesses.check("password", session.address, session.name, right, _wanted(session))
         if not which:
-            audit.login_failed(session.address, session.name, "password")
+            audit_log.login_failed(session.address, session.name, "password")
         return which
 
     async def _is_right(self, session: Session, kind: Kind, name: str, work: Callable[[], Awaitable[bool]]) -> bool:
@@ -315,7 +315,7 @@ class Authenticator:
             return compare_digest(code.encode(), self._server.registration_code.encode())
 
         if not await self._is_right(session, "code", "", right):
-            audit.login_failed(session.address, "", "code")
+            audit_log.login_failed(session.address, "", "code")
             raise Guessed(*wrong)
 
     async def _register_new(self, session: Session, command: c.Register) -> Person:
@@ -332,7 +332,7 @@ class Authenticator:
             if limited:
                 self._registrations.give_back(key, at)
             raise
-        audit.registered(session.address, person.name)
+        audit_log.registered(session.address, person.name)
         return person
 
     async def _register_again(self, session: Session, command: c.Register, known: Credentials | None) -> Person:
@@ -343,7 +343,7 @@ class Authenticator:
             raise taken
         right = partial(self._verify, session, known.password_hash, command.password)
         if not await self._is_right(session, "password", known.name, right):
-            audit.login_failed(session.address, known.name, "password")
+            audit_log.login_failed(session.address, known.name, "password")
             raise Guessed(taken.error, taken.text)
         return known.person
 

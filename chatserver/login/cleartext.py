@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from chatserver import commands as c
-from chatserver.config import Server
-from chatserver.endpoint import parse
-from chatserver.errors import ErrorWord, Refused
+from chatserver.settings.endpoint import parse
+from chatserver.settings.tables import Server
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused
 
 
 def carries_secret(command: c.Command) -> bool:

@@ -15,11 +15,11 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.config import Limits
-from chatserver.errors import ErrorWord, Refused
-from chatserver.fairqueue import Gone, Waiting, always
-from chatserver.tally import MOST_KEYS, Tally, note
-from chatserver.turns import pause
+from chatserver.settings.tables import Limits
+from chatserver.util.fair_queue import Gone, Waiting, always
+from chatserver.util.tally import MOST_KEYS, Tally, note
+from chatserver.util.waiting import pause
+from chatserver.values.errors import ErrorWord, Refused
 from chatserver.wire.addresses import Listed, counted, neighbourhood
 
 SILENT_SECONDS: Final = 4.0

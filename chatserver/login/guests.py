@@ -8,13 +8,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
-from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import GUEST, Person
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.session.session import Session
+from chatserver.store.db.threads import Store
 from chatserver.store.rooms import dismiss_guest, lost_guests
-from chatserver.store.threads import Store
-from chatserver.turns import pause, until
+from chatserver.util.waiting import pause, until
+from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.events import GUEST, Person
+from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks, counted
 
 RETRY_SECONDS = 1.0

@@ -7,25 +7,25 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver import commands as c
-from chatserver import plaintext
-from chatserver.answers import Done, HelpText
-from chatserver.authentication import Authenticator, Guessed, Login, Proved
-from chatserver.config import Settings
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
-from chatserver.entrance import Entrance
-from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected
-from chatserver.events import BOT, GUEST, Person
-from chatserver.marklog import MarkLog
-from chatserver.passwords import Hasher
-from chatserver.presence import Presence
-from chatserver.prompts import NAME, Prompts
-from chatserver.roster import Roster
-from chatserver.sensitive import Sensitive
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
-from chatserver.stages import Event, Stage
-from chatserver.store.threads import Store
+from chatserver.login import cleartext
+from chatserver.login.authentication import Authenticator, Guessed, Login, Proved
+from chatserver.login.hashing import Hasher
+from chatserver.login.password_commands import Sensitive
+from chatserver.login.prompts import NAME, Prompts
+from chatserver.login.welcome import Entrance
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
+from chatserver.store.db.threads import Store
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, HelpText
+from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected
+from chatserver.values.events import BOT, GUEST, Person
+from chatserver.values.stages import Event, Stage
 
 _LOGINS: Final = (c.Login, c.Register, c.Guest)
 
@@ -111,7 +111,7 @@ class Handshake:
         """Speaks first. Whoever should send no password is told so before anything else."""
         session.notice(self.greeting)
         if self._is_plain(session):
-            session.notice(plaintext.remedy(self._server, for_people=True).text)
+            session.notice(cleartext.remedy(self._server, for_people=True).text)
 
     def _is_plain(self, session: Session) -> bool:
         """Whether passwords are refused on this connection."""
@@ -119,8 +119,8 @@ class Handshake:
 
     def _guard(self, session: Session, command: c.Command) -> None:
         """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
-        if plaintext.carries_secret(command) and self._is_plain(session):
-            raise plaintext.remedy(self._server, for_people=session.dialect.for_people)
+        if cleartext.carries_secret(command) and self._is_plain(session):
+            raise cleartext.remedy(self._server, for_people=session.dialect.for_people)
 
     def receive(self, session: Session, parsed: c.Command | Rejected | None) -> Awaitable[None] | None:
         """Takes a parsed line of a client that is not logged in. Where that needs time, returns what to await."""

@@ -11,7 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from chatserver.config import Passwords
+from chatserver.settings.tables import Passwords
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@
 from math import inf
 from typing import Final
 
-from chatserver.config import Limits
-from chatserver.guesses import SILENT_SECONDS, slow_down
-from chatserver.tally import MOST_KEYS, Tally
+from chatserver.login.guess_delays import SILENT_SECONDS, slow_down
+from chatserver.settings.tables import Limits
+from chatserver.util.tally import MOST_KEYS, Tally
 
 FREE: Final = 20
 """So many names an address may ask for, and not log in with, before that takes longer: people mistype, and come in

@@ -6,23 +6,23 @@ from typing import Concatenate, Final, ParamSpec
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver import commands as c
-from chatserver.answers import Done
-from chatserver.authentication import WRONG_PASSWORD, Authenticator
-from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Refused
-from chatserver.following import TO_BE_ERASED
 from chatserver.handlers.accounts import ERASED, change_password, forget, token
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_bot, forbid_guest
 from chatserver.handlers.shared import written
-from chatserver.prompts import Prompts
-from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.login.authentication import WRONG_PASSWORD, Authenticator
+from chatserver.login.prompts import Prompts
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
 from chatserver.store import Connection, accounts, changes, erasure
-from chatserver.store.threads import Store
-from chatserver.turns import pause, until
+from chatserver.store.db.threads import Store
+from chatserver.sync.change_handlers import TO_BE_ERASED
+from chatserver.util.waiting import pause, until
+from chatserver.values import commands as c
+from chatserver.values.answers import Done
+from chatserver.values.errors import Refused
 
 P = ParamSpec("P")
 

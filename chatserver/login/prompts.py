@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
-from chatserver import commands as c
-from chatserver.config import Settings
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.session import Session
-from chatserver.stages import Event, Stage
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.stages import Event, Stage
 
 NAME: Final = "Type your name to log in, or /help."
 LEAVE: Final = "or press Enter to pick another name."

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
-from chatserver.guesses import slow_down
-from chatserver.tally import MOST_KEYS, note
+from chatserver.login.guess_delays import slow_down
+from chatserver.util.tally import MOST_KEYS, note
 
 HOUR: Final = 3600.0
 MOST_TOLD: Final = 200

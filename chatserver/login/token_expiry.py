@@ -5,10 +5,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.errors import Unavailable
-from chatserver.roster import Roster
+from chatserver.presence.roster import Roster
 from chatserver.store import tokens
-from chatserver.store.threads import Store
+from chatserver.store.db.threads import Store
+from chatserver.values.errors import Unavailable
 
 LOOK_SECONDS = 60.0
 """The database's clock decides, and is asked again after so long at most: clocks are set, and machines sleep."""

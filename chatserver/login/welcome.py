@@ -5,38 +5,31 @@ from datetime import datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver import audit
-from chatserver import commands as c
-from chatserver.answers import Welcome
-from chatserver.authentication import (
-    MAX_LOGINS,
-    WRONG,
-    WRONG_CERTIFICATE,
-    Authenticator,
-    Login,
-    Proved,
-)
-from chatserver.batcher import Batcher
-from chatserver.config import Settings
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
-from chatserver.errors import ErrorWord, Refused, banned_text
-from chatserver.events import Membership, Person
-from chatserver.expiry import Expiry
 from chatserver.handlers.messages import last_of
 from chatserver.handlers.unread import EMPTY_SCREEN, FirstScreen, first_screen, status
-from chatserver.marklog import MarkLog
-from chatserver.portion import Portion, invited_size, status_size
-from chatserver.presence import Presence
-from chatserver.prompts import Prompts
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
-from chatserver.stages import Event, Stage
+from chatserver.login.authentication import MAX_LOGINS, WRONG, WRONG_CERTIFICATE, Authenticator, Login, Proved
+from chatserver.login.prompts import Prompts
+from chatserver.login.token_expiry import Expiry
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
 from chatserver.store import logins, names, sessions
+from chatserver.store.db.threads import Store
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label
-from chatserver.store.threads import Store
-from chatserver.turns import turns
+from chatserver.util import audit_log
+from chatserver.util.batcher import Batcher
+from chatserver.util.waiting import turns
+from chatserver.values import commands as c
+from chatserver.values.answer_size import Portion, invited_size, status_size
+from chatserver.values.answers import Welcome
+from chatserver.values.errors import ErrorWord, Refused, banned_text
+from chatserver.values.events import Membership, Person
+from chatserver.values.stages import Event, Stage
 
 LINES_SHOWN = 10
 NAMES_SHOWN = 6
@@ -121,7 +114,7 @@ class Entrance:
             self._registry.subscribe(session, rooms, resume)
             if known.scope is not None and known.scope.seconds is not None:
                 self._expiry.add(session.token_id, known.scope.seconds)
-        audit.logged_in(session.address, person.name, _how(command, proved))
+        audit_log.logged_in(session.address, person.name, _how(command, proved))
         if session.view is not None and current is not None:
             session.view.current = current.facts.label(person.id)
         names = self._names(session) if session.view is not None and not quiet else []

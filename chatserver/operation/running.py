@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from chatserver.config import Settings
 from chatserver.delivery.registry import Registry
-from chatserver.histogram import Histogram
-from chatserver.lease import Lease
-from chatserver.net.connections import Connections
-from chatserver.operation.logs import Logs
-from chatserver.passwords import Hasher
-from chatserver.processor import Processors
-from chatserver.queue import Lanes
-from chatserver.roster import Roster
-from chatserver.store.threads import Store
-from chatserver.times import unix_now
+from chatserver.login.hashing import Hasher
+from chatserver.net.connection.connections import Connections
+from chatserver.operation.log.logs import Logs
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.presence.roster import Roster
+from chatserver.settings.tables import Settings
+from chatserver.store.db.threads import Store
+from chatserver.sync.lease import Lease
+from chatserver.util.histogram import Histogram
+from chatserver.util.times import unix_now
 
 if TYPE_CHECKING:
-    from chatserver.cluster.cluster import Cluster
+    from chatserver.cluster.node import Cluster
 
 
 class Running(Struct, frozen=True):

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from chatserver import commands as c
-from chatserver.errors import FAULT, Refused
+from chatserver.values import commands as c
+from chatserver.values.errors import FAULT, Refused
 
 OK: Final = "ok"
 BROKEN: Final = "fault"

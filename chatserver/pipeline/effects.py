@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.outcome import Apart, BansChanged, Effect, End, HangUp, Ignored, Named, Preferred, Tell
-from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 
 
 class Effects:

@@ -5,9 +5,9 @@ from zlib import crc32
 from msgspec import Struct
 from twisted.internet.defer import DeferredQueue
 
-from chatserver import commands as c
-from chatserver.session import Session
-from chatserver.turns import QUIET_TURNS, Turn, settle
+from chatserver.session.session import Session
+from chatserver.util.waiting import QUIET_TURNS, Turn, settle
+from chatserver.values import commands as c
 
 
 class Processor(Struct, eq=False):

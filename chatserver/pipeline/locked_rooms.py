@@ -11,7 +11,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from chatserver.session import Session
+from chatserver.session.session import Session
 
 MOST_ROOMS: Final = 2
 """Each room that is waited for occupies a thread of the store."""

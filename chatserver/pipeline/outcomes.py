@@ -5,21 +5,21 @@ from collections.abc import Callable
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from chatserver import audit
-from chatserver import commands as c
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.effects import Effects
-from chatserver.errors import FAULTY
-from chatserver.events import Entry, Person
 from chatserver.handlers import AUDITED, READS
 from chatserver.handlers.outcome import Announcement, Named, Outcome
 from chatserver.handlers.shared import is_noted
-from chatserver.link import collected
-from chatserver.results import Results
-from chatserver.session import Session
-from chatserver.turns import Turn
-from chatserver.view import View
+from chatserver.pipeline.command_counts import Results
+from chatserver.pipeline.effects import Effects
+from chatserver.session.link import collected
+from chatserver.session.session import Session
+from chatserver.session.view import View
+from chatserver.util import audit_log
+from chatserver.util.waiting import Turn
+from chatserver.values import commands as c
+from chatserver.values.errors import FAULTY
+from chatserver.values.events import Entry, Person
 
 
 class Consequences:
@@ -136,4 +136,4 @@ def _record(session: Session, command: c.Command) -> None:
         "target": getattr(command, "name", None) or getattr(command, "address", None) or "",
         "role": getattr(command, "role", ""),
     }
-    audit.acted(session.address, session.name, str(command.__struct_config__.tag), **what)
+    audit_log.acted(session.address, session.name, str(command.__struct_config__.tag), **what)

@@ -8,28 +8,28 @@ import msgspec
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from chatserver import commands as c
-from chatserver.config import DEFAULT_LIMITS, Limits
-from chatserver.consequences import Consequences
+from chatserver.background.read_marks import MarkLog
 from chatserver.delivery.registry import Registry
-from chatserver.effects import Effects
-from chatserver.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
-from chatserver.events import Person
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.shared import written
-from chatserver.histogram import Histogram
-from chatserver.kept import MESSAGES
-from chatserver.marklog import MarkLog
-from chatserver.queue import Lane, Lanes, Processor
-from chatserver.results import Results
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.since import PROGRAM_ZONE
-from chatserver.store.threads import Store
-from chatserver.takes import Spoken, Takes
-from chatserver.turns import Turn
+from chatserver.pipeline.command_counts import Results
+from chatserver.pipeline.effects import Effects
+from chatserver.pipeline.lanes import Lane, Lanes, Processor
+from chatserver.pipeline.outcomes import Consequences
+from chatserver.pipeline.takes import Spoken, Takes
+from chatserver.presence.roster import Roster
+from chatserver.session.retry import MESSAGES
+from chatserver.session.session import Session
+from chatserver.settings.tables import DEFAULT_LIMITS, Limits
+from chatserver.store.db.threads import Store
+from chatserver.util.histogram import Histogram
+from chatserver.util.time_words import PROGRAM_ZONE
+from chatserver.util.waiting import Turn
+from chatserver.values import commands as c
+from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
+from chatserver.values.events import Person
 from chatserver.wire.dialect import NONE
 
 READ_TAKE = 1

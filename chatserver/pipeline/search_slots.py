@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused
 
 T = TypeVar("T")
 

@@ -7,25 +7,25 @@ from itertools import groupby
 from msgspec import Struct
 from twisted.logger import Logger
 
-from chatserver import commands as c
-from chatserver.aside import Aside
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
-from chatserver.events import Entry, Person
 from chatserver.handlers.messages import as_entry, said
-from chatserver.histogram import MESSAGES as IN_A_TAKE
-from chatserver.histogram import Histogram
-from chatserver.kept import MESSAGES, Message
-from chatserver.link import collected
-from chatserver.queue import Lane, Lanes
-from chatserver.results import Results
-from chatserver.session import Session
+from chatserver.pipeline.command_counts import Results
+from chatserver.pipeline.lanes import Lane, Lanes
+from chatserver.pipeline.locked_rooms import Aside
+from chatserver.session.link import collected
+from chatserver.session.retry import MESSAGES, Message
+from chatserver.session.session import Session
 from chatserver.store import messages
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict, Locked
 from chatserver.store.messages import NOTHING, Draft, Verdict
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict, Locked
-from chatserver.turns import Turn
+from chatserver.util.histogram import MESSAGES as IN_A_TAKE
+from chatserver.util.histogram import Histogram
+from chatserver.util.waiting import Turn
+from chatserver.values import commands as c
+from chatserver.values.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
+from chatserver.values.events import Entry, Person
 
 
 class Spoken(Struct, frozen=True, gc=False):

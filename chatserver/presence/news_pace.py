@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.config import Limits
+from chatserver.settings.tables import Limits
 
 GATHER_SECONDS = 1.0
 """News of many accounts that comes within this time is told in one piece: after a restart hundreds come back at once.

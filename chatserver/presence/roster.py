@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from chatserver.events import BOT, News
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.session.session import Session
+from chatserver.values.events import BOT, News
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatserver import events
-from chatserver.config import Limits
-from chatserver.errors import Unavailable
-from chatserver.link import collected
-from chatserver.news import NewsPace
-from chatserver.roster import Remote, Roster
-from chatserver.session import Session
+from chatserver.presence.news_pace import NewsPace
+from chatserver.presence.roster import Remote, Roster
+from chatserver.session.link import collected
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
+from chatserver.values import events
+from chatserver.values.errors import Unavailable
 from chatserver.wire.dialect import NONE
 
 SLICE_RECIPIENTS = 20_000

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
-from chatserver.errors import Rejected
+from chatserver.values.errors import Rejected
 
 if TYPE_CHECKING:
-    from chatserver.session import Session
+    from chatserver.session.session import Session
 
 FULL_BYTES = 16384
 """Once more than this waits for a client, it is sent no more news until it has taken everything."""

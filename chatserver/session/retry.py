@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from chatserver import commands as c
-from chatserver.errors import FAULT, ErrorWord, Refused, Unavailable
-from chatserver.events import OWN_ID
+from chatserver.values import commands as c
+from chatserver.values.errors import FAULT, ErrorWord, Refused, Unavailable
+from chatserver.values.events import OWN_ID
 
 MOST_LINES: Final = 20
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.answers import Answer, Log, Preferences, Refusal, Said
-from chatserver.commands import CURRENT, Command, Tag
-from chatserver.errors import Refused, Rejected
-from chatserver.events import PERSON, AccountKind, Entry, News, Person, Turned
-from chatserver.ignoring import without
-from chatserver.link import NO_LINK, Link
-from chatserver.scope import Scope
-from chatserver.stages import SECRET, Event, Stage, next_stage
-from chatserver.times import now
-from chatserver.view import View
+from chatserver.session.link import NO_LINK, Link
+from chatserver.session.view import View
+from chatserver.util.times import now
+from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
+from chatserver.values.commands import CURRENT, Command, Tag
+from chatserver.values.errors import Refused, Rejected
+from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, Turned
+from chatserver.values.ignoring import without
+from chatserver.values.stages import SECRET, Event, Stage, next_stage
+from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
 from chatserver.wire.dialects import DIALECTS
 

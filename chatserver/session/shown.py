@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from chatserver.events import GAP, Entry
-from chatserver.seen import NOTHING, Seen
+from chatserver.values.events import GAP, Entry
+from chatserver.values.seen import NOTHING, Seen
 
 MOST_SENT: Final = 64
 """Once so many pieces are on their way, the network is asked which have arrived."""

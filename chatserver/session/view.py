@@ -6,17 +6,17 @@ from typing import Final
 
 from msgspec import structs
 
-from chatserver import commands as c
-from chatserver.answers import Said
-from chatserver.commands import CURRENT
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.events import BOT, GAP, GUEST, RENAMED, AccountKind, Entry
-from chatserver.ignoring import is_hidden
-from chatserver.kept import MESSAGES, Kept
-from chatserver.marks import Marks
-from chatserver.stages import Stage
-from chatserver.wire import secrets
+from chatserver.session.retry import MESSAGES, Kept
+from chatserver.session.shown import Marks
+from chatserver.values import commands as c
+from chatserver.values.answers import Said
+from chatserver.values.commands import CURRENT
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.events import BOT, GAP, GUEST, RENAMED, AccountKind, Entry
+from chatserver.values.ignoring import is_hidden
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import NONE, Dialect
+from chatserver.wire.hygiene import secrets
 
 MAX_SECRETS = 8
 """So many of the passwords and tokens that were typed last are not posted."""

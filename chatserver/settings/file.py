@@ -9,10 +9,10 @@ from typing import Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from chatserver.config import MAIN, NAME_CHARACTERS, SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
-from chatserver.errors import Refused
-from chatserver.wire.hygiene import room_name
-from chatserver.wire.websocket import normal_origin
+from chatserver.settings.tables import MAIN, NAME_CHARACTERS, SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
+from chatserver.values.errors import Refused
+from chatserver.wire.framing.websocket import normal_origin
+from chatserver.wire.hygiene.text import room_name
 
 MOST_BYTES: Final = 1 << 20
 """No settings file is larger: what is named by mistake, a device for example, is not read to its end."""

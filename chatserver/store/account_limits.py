@@ -6,9 +6,9 @@ from datetime import datetime
 from msgspec import structs
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from chatserver.accountlimits import AccountLimits
 from chatserver.store import changes
-from chatserver.store.schema import AccountRow
+from chatserver.store.db.schema import AccountRow
+from chatserver.values.account_limits import AccountLimits
 
 _COLUMNS = (AccountRow.commands_per_second, AccountRow.bytes_per_second, AccountRow.connections)
 _FIND = select(AccountRow.id, *_COLUMNS).where(

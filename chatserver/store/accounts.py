@@ -8,11 +8,11 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import GUEST, PERSON, AccountKind, Person
 from chatserver.store import changes, names
-from chatserver.store.schema import AccountRow
-from chatserver.wire.names import given_up, looks_taken, skeleton
+from chatserver.store.db.schema import AccountRow
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import GUEST, PERSON, AccountKind, Person
+from chatserver.wire.hygiene.lookalikes import given_up, looks_taken, skeleton
 
 ERASED_NAME = "erased-"
 """An erased account is shown as this and its id."""

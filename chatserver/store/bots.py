@@ -4,10 +4,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import BOT, OPERATOR, PERSON, Person
 from chatserver.store import accounts, changes
-from chatserver.store.schema import AccountRow
+from chatserver.store.db.schema import AccountRow
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import BOT, OPERATOR, PERSON, Person
 
 
 def create(db: Connection, name: str, owner_id: int, at: datetime, *, alike: bool = False) -> Person:

@@ -2,9 +2,11 @@
 
 from sqlalchemy import Connection
 
-from chatserver.events import Person
-from chatserver.store import clock, lease, rooms, sessions
-from chatserver.store.nodes import NodeNow
+from chatserver.store import rooms, sessions
+from chatserver.store.db import clock
+from chatserver.store.nodes import lease
+from chatserver.store.nodes.nodes import NodeNow
+from chatserver.values.events import Person
 
 
 def bury(db: Connection, dead: NodeNow) -> list[Person] | None:

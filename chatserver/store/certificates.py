@@ -6,10 +6,10 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person
 from chatserver.store import changes
-from chatserver.store.schema import AccountRow, CertificateRow
+from chatserver.store.db.schema import AccountRow, CertificateRow
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Person
 
 _OWNERS = (
     select(

@@ -8,11 +8,9 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text
 
-from chatserver.events import PERSON, AccountKind
-from chatserver.store import clock, nodes
-from chatserver.store.clock import lasts
-from chatserver.store.lease import LAPSE_SECONDS
-from chatserver.store.schema import (
+from chatserver.store.db import clock
+from chatserver.store.db.clock import lasts
+from chatserver.store.db.schema import (
     AccountRow,
     BanRow,
     BlockRow,
@@ -25,6 +23,9 @@ from chatserver.store.schema import (
     PreferenceRow,
     TokenRow,
 )
+from chatserver.store.nodes import nodes
+from chatserver.store.nodes.lease import LAPSE_SECONDS
+from chatserver.values.events import PERSON, AccountKind
 
 PRUNED_AT_ONCE: Final = 1_000
 KEPT: Final = timedelta(hours=1)

@@ -8,8 +8,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, Select, func, select
 from sqlalchemy.orm import aliased
 
-from chatserver.events import DIRECT, GUEST, AccountKind, Person, RoomFacts, RoomKind
-from chatserver.store.schema import AccountRow, MembershipRow, RoomRow, SessionRow
+from chatserver.store.db.schema import AccountRow, MembershipRow, RoomRow, SessionRow
+from chatserver.values.events import DIRECT, GUEST, AccountKind, Person, RoomFacts, RoomKind
 
 
 class AccountLine(Struct, frozen=True):

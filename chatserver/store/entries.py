@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from chatserver.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
-from chatserver.store.schema import AccountRow, EntryRow, FormerNameRow, MessageState, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MessageState, RoomRow
+from chatserver.values.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
 
 PAGE_CHARACTERS = 1 << 20
 """A page ends early once its texts are this long, so that no answer can exhaust the memory."""

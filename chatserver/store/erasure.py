@@ -15,23 +15,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, text, tuple_, update
 
-from chatserver.events import (
-    BOT,
-    DIRECT,
-    EDITED,
-    ERASED,
-    MESSAGE,
-    PERSON,
-    REACTED,
-    RENAMED,
-    UNREACTED,
-    EntryKind,
-    Person,
-)
-from chatserver.store import accounts, changes, clock, ignoring, names, reactions, rooms
+from chatserver.store import accounts, changes, ignoring, names, reactions, rooms
 from chatserver.store.accounts import ERASED_NAME
-from chatserver.store.messages import ERASED_VALUES
-from chatserver.store.schema import (
+from chatserver.store.db import clock
+from chatserver.store.db.schema import (
     AccountRow,
     BlockRow,
     CertificateRow,
@@ -43,6 +30,20 @@ from chatserver.store.schema import (
     RoomRow,
     SessionRow,
     TokenRow,
+)
+from chatserver.store.messages import ERASED_VALUES
+from chatserver.values.events import (
+    BOT,
+    DIRECT,
+    EDITED,
+    ERASED,
+    MESSAGE,
+    PERSON,
+    REACTED,
+    RENAMED,
+    UNREACTED,
+    EntryKind,
+    Person,
 )
 
 STEP_ROOMS: Final = 10

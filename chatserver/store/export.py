@@ -3,14 +3,14 @@
 from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.orm import aliased
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import DIRECT, Entry, Person, RoomFacts
-from chatserver.portion import WHOLE, Portion, found_size
 from chatserver.store import bots, names, preferences
+from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
-from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.visibility import facts_of, is_own_entry, open_membership
-from chatserver.times import rfc3339
+from chatserver.util.times import rfc3339
+from chatserver.values.answer_size import WHOLE, Portion, found_size
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import DIRECT, Entry, Person, RoomFacts
 
 
 def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whom an account ignores: see `chatserver.ignoring`."""
+"""Whom an account ignores: see `chatserver.values.ignoring`."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.events import Person
-from chatserver.store.schema import AccountRow, IgnoreRow
+from chatserver.store.db.schema import AccountRow, IgnoreRow
+from chatserver.values.events import Person
 
 _IGNORED = select(IgnoreRow.account_id, IgnoreRow.ignored_id).where(
     IgnoreRow.account_id.in_(bindparam("ids", expanding=True))

@@ -6,9 +6,9 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select
 
-from chatserver.events import Invited, Person
-from chatserver.store.schema import AccountRow, InvitationRow, RoomRow
+from chatserver.store.db.schema import AccountRow, InvitationRow, RoomRow
 from chatserver.store.visibility import RoomAccess, open_membership
+from chatserver.values.events import Invited, Person
 
 
 def create(db: Connection, who: Person, access: RoomAccess, target: Person, at: datetime) -> None:

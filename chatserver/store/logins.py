@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 from sqlalchemy import Connection
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.answers import Preferences
-from chatserver.events import Invited, Membership, Person
-from chatserver.scope import Scope
 from chatserver.store import account_limits, changes, ignoring, invitations, people, preferences, tokens
 from chatserver.store.visibility import memberships_of
+from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.answers import Preferences
+from chatserver.values.events import Invited, Membership, Person
+from chatserver.values.token_scope import Scope
 
 
 class LoginFacts(Struct, frozen=True):

@@ -2,10 +2,7 @@
 
 from sqlalchemy import Connection, func, select, update
 
-from chatserver.answers import MemberLine
-from chatserver.events import BOT, DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
-from chatserver.seen import as_seen
-from chatserver.store.schema import AccountRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import AccountRow, MembershipRow, RoomRow
 from chatserver.store.visibility import (
     FIRST_ALLOWED,
     FIRST_READABLE,
@@ -14,6 +11,9 @@ from chatserver.store.visibility import (
     is_apart,
     open_membership,
 )
+from chatserver.values.answers import MemberLine
+from chatserver.values.events import BOT, DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
+from chatserver.values.seen import as_seen
 
 _IS_BOT = AccountRow.kind == BOT
 

@@ -9,10 +9,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from chatserver.events import EDITED, ERASED, MESSAGE, Entry, Person, Quote
 from chatserver.store import quotes
+from chatserver.store.db.schema import EntryRow, RoomRow, as_sqlite
 from chatserver.store.entries import append_event
-from chatserver.store.schema import EntryRow, RoomRow, as_sqlite
 from chatserver.store.statements import (
     AGAIN,
     JUDGE_SQLITE,
@@ -23,6 +22,7 @@ from chatserver.store.statements import (
     STORE_SQLITE,
 )
 from chatserver.store.visibility import RoomAccess
+from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, Quote
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 

@@ -7,15 +7,15 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.answers import BanLine
-from chatserver.events import BANNED, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
 from chatserver.store import bots, changes, members
-from chatserver.store.clock import NOW, lasts
+from chatserver.store.db.clock import NOW, lasts
+from chatserver.store.db.schema import AccountRow, BanRow, InvitationRow, MembershipRow
 from chatserver.store.entries import append_event
 from chatserver.store.rooms import end_membership
-from chatserver.store.schema import AccountRow, BanRow, InvitationRow, MembershipRow
 from chatserver.store.visibility import RoomAccess, active_ban, open_membership
-from chatserver.times import rfc3339
+from chatserver.util.times import rfc3339
+from chatserver.values.answers import BanLine
+from chatserver.values.events import BANNED, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
 
 FOREVER = datetime.max.replace(microsecond=0, tzinfo=UTC)
 """The stored end of a mute that has none: null means not muted."""

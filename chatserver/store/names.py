@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.errors import ErrorWord, Refused, no_such_user
-from chatserver.events import MODERATOR, OPERATOR, OWNER, Person
-from chatserver.store.schema import AccountRow, FormerNameRow, MembershipRow
+from chatserver.store.db.schema import AccountRow, FormerNameRow, MembershipRow
+from chatserver.values.errors import ErrorWord, Refused, no_such_user
+from chatserver.values.events import MODERATOR, OPERATOR, OWNER, Person
 
 FORMER_NAME_DAYS = 90.0
 """What `limits.former_name_days` is unless it is set."""

@@ -14,9 +14,9 @@ from typing import Any, Final
 from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Connection, exists, func, literal_column, select
 
-from chatserver.events import EDITED, ERASED
-from chatserver.store.schema import AccountRow, EntryRow, ErasureRow, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, RoomRow
 from chatserver.store.search import SECURE_DELETE
+from chatserver.values.events import EDITED, ERASED
 
 PAGES: Final = 60
 """What one step merges: one or two hundredths of a second."""

@@ -6,14 +6,14 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.answers import UserLine
-from chatserver.errors import no_such_user
-from chatserver.events import BOT, Person
 from chatserver.store import accounts
-from chatserver.store.clock import NOW
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
-from chatserver.store.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.visibility import direct_name, is_called, open_membership
+from chatserver.values.answers import UserLine
+from chatserver.values.errors import no_such_user
+from chatserver.values.events import BOT, Person
 
 
 def find_person(db: Connection, who: Person, name: str) -> Person:

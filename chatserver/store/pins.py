@@ -5,11 +5,11 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select, update
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import ERASED, PINNED, UNPINNED, Entry, Person
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, append_event, as_entry
-from chatserver.store.schema import EntryRow
 from chatserver.store.visibility import RoomAccess
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import ERASED, PINNED, UNPINNED, Entry, Person
 
 MOST: Final = 50
 """Pinned messages in a room."""

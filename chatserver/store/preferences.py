@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from chatserver import zones
-from chatserver.answers import Preferences
-from chatserver.store.schema import AccountRow, PreferenceRow
+from chatserver.store.db.schema import AccountRow, PreferenceRow
+from chatserver.util import time_zones
+from chatserver.values.answers import Preferences
 
 NAMES: Final = ("timezone", "clock", "bell")
 
@@ -25,7 +25,7 @@ def find(db: Connection, ids: Collection[int]) -> dict[int, Preferences]:
     for account_id, name, value in db.execute(_FIND, {"ids": list(ids)}):
         found.setdefault(account_id, {})[name] = value
         if name == "timezone":
-            zones.zone(value)  # its file is read here, in a thread
+            time_zones.zone(value)  # its file is read here, in a thread
     return {account_id: Preferences(**chosen) for account_id, chosen in found.items()}
 
 

@@ -10,10 +10,10 @@ from msgspec import structs
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
-from chatserver.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
+from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import DISPLAY_THEN, NAME_THEN
-from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.visibility import is_entry_readable, open_membership
+from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
 
 CHARACTERS: Final = 120
 """Of a message that are quoted: more than fits on a line."""

@@ -6,8 +6,8 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Connection, or_, select
 
-from chatserver.events import OPERATOR
-from chatserver.store.schema import AccountRow, SessionRow
+from chatserver.store.db.schema import AccountRow, SessionRow
+from chatserver.values.events import OPERATOR
 from chatserver.wire.addresses import canonical
 
 NAMES_SHOWN = 5

@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, case, func, select, update
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import ERASED, MESSAGE, REACTED, UNREACTED, Entry, Person
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.entries import append_event
-from chatserver.store.schema import EntryRow
 from chatserver.store.visibility import RoomAccess
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED, Entry, Person
 
 MOST_KINDS: Final = 20
 """Different reactions that a message may have."""

@@ -5,10 +5,10 @@ from math import ceil
 
 from sqlalchemy import Connection, and_, select
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person
-from chatserver.store.schema import EntryRow, MembershipRow
+from chatserver.store.db.schema import EntryRow, MembershipRow
 from chatserver.store.visibility import RoomAccess
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Person
 
 MINUTE = timedelta(minutes=1)
 

@@ -2,9 +2,9 @@
 
 from sqlalchemy import Connection, select
 
-from chatserver.events import Person
-from chatserver.store.schema import MembershipRow, RoomRow
+from chatserver.store.db.schema import MembershipRow, RoomRow
 from chatserver.store.visibility import facts_of, memberships
+from chatserver.values.events import Person
 
 
 def readable(db: Connection, who: Person) -> dict[str, int]:

@@ -13,13 +13,13 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.errors import ErrorWord, Refused, no_such_user
-from chatserver.events import BOT, RENAMED, AccountKind, Entry, Person, RoomFacts
-from chatserver.renaming import Renaming, recorded
 from chatserver.store import accounts, names
-from chatserver.store.schema import AccountRow, EntryRow, FormerNameRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MembershipRow, RoomRow
 from chatserver.store.visibility import facts_of, open_membership
-from chatserver.wire.names import skeleton
+from chatserver.values.errors import ErrorWord, Refused, no_such_user
+from chatserver.values.events import BOT, RENAMED, AccountKind, Entry, Person, RoomFacts
+from chatserver.values.renaming import Renaming, recorded
+from chatserver.wire.hygiene.lookalikes import skeleton
 
 MOST_ROOMS = 500
 """All of them are locked, which takes some tenths of a second."""

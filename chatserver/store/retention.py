@@ -20,10 +20,11 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from chatserver.config import Retention
-from chatserver.events import ERASED
-from chatserver.store import clock, oldindex
-from chatserver.store.schema import EntryRow, RoomRow, SessionRow
+from chatserver.settings.tables import Retention
+from chatserver.store import oldindex
+from chatserver.store.db import clock
+from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
+from chatserver.values.events import ERASED
 
 LEAST_AGE: Final = timedelta(minutes=1)
 """No entry is removed sooner. By then every node has published it, and joining again counts no more."""

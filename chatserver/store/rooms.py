@@ -9,9 +9,16 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
-from chatserver.answers import RoomLine
-from chatserver.errors import ErrorWord, Refused, blocked
-from chatserver.events import (
+from chatserver.store import accounts, ignoring, members
+from chatserver.store.db import clock
+from chatserver.store.db.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
+from chatserver.store.entries import append_event
+from chatserver.store.names import FORMER_NAME_DAYS
+from chatserver.store.people import has_blocked, hold_pair
+from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
+from chatserver.values.answers import RoomLine
+from chatserver.values.errors import ErrorWord, Refused, blocked
+from chatserver.values.events import (
     CREATED,
     DELETED,
     DIRECT,
@@ -31,13 +38,7 @@ from chatserver.events import (
     RoomFacts,
     RoomKind,
 )
-from chatserver.roomsettings import PACE, recorded
-from chatserver.store import accounts, clock, ignoring, members
-from chatserver.store.entries import append_event
-from chatserver.store.names import FORMER_NAME_DAYS
-from chatserver.store.people import has_blocked, hold_pair
-from chatserver.store.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
-from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
+from chatserver.values.recorded import PACE, recorded
 
 SERVER = Person(0, "")
 """The author of entries that nobody wrote."""

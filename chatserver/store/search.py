@@ -10,13 +10,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, func, literal_column, select
 from sqlalchemy.exc import OperationalError
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import MESSAGE, Entry, Person, RoomFacts
+from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow
+from chatserver.store.db.transactions import is_canceled
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
-from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
-from chatserver.store.transactions import is_canceled
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
 from chatserver.store.walk import INDEX, SEQ_BITS, Walk, newest_first, phrase
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import MESSAGE, Entry, Person, RoomFacts
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"\w+")

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, or_, select, text, update
 
-from chatserver.seen import Seen, as_seen
-from chatserver.store.schema import NodeRow, SessionRow, as_sqlite
+from chatserver.store.db.schema import NodeRow, SessionRow, as_sqlite
+from chatserver.values.seen import Seen, as_seen
 
 
 class Opened(Struct, frozen=True):

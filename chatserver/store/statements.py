@@ -3,8 +3,8 @@ Those for takes with replies are others, so that a message costs no more for the
 
 from typing import Final
 
-from chatserver.events import ERASED, MESSAGE, PRIVATE
-from chatserver.store.clock import POSTGRES_NOW, SQLITE_NOW
+from chatserver.store.db.clock import POSTGRES_NOW, SQLITE_NOW
+from chatserver.values.events import ERASED, MESSAGE, PRIVATE
 
 NO_MESSAGE: Final = "no-message"
 """The outcome of a reply to something that is no message, or none that its author may read, or none any more."""

@@ -8,14 +8,15 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
-from chatserver.answers import TokenLine
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person
-from chatserver.scope import Scope
-from chatserver.store import changes, clock
-from chatserver.store.clock import NOW, lasts
-from chatserver.store.schema import AccountRow, TokenRow
+from chatserver.store import changes
+from chatserver.store.db import clock
+from chatserver.store.db.clock import NOW, lasts
+from chatserver.store.db.schema import AccountRow, TokenRow
 from chatserver.store.visibility import facts_of
+from chatserver.values.answers import TokenLine
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Person
+from chatserver.values.token_scope import Scope
 
 TOKEN_BYTES = 32
 

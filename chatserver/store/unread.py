@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, text
 
-from chatserver.events import Membership, Person
-from chatserver.ignoring import HIDDEN
-from chatserver.seen import Run
+from chatserver.values.events import Membership, Person
+from chatserver.values.ignoring import HIDDEN
+from chatserver.values.seen import Run
 
 MOST_OF_ROOM: Final = 1000
 """So many of the newest unread entries of a room are looked at: who wrote them. All others count."""

@@ -36,13 +36,24 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
 
-from chatserver.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
-from chatserver.events import DIRECT, GUEST, MEMBER, OPERATOR, PRIVATE, PUBLIC, Membership, Person, Role, RoomFacts
-from chatserver.seen import Run, Seen, as_seen
 from chatserver.store.accounts import find_shown
-from chatserver.store.clock import NOW, lasts
+from chatserver.store.db.clock import NOW, lasts
+from chatserver.store.db.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
-from chatserver.store.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.values.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
+from chatserver.values.events import (
+    DIRECT,
+    GUEST,
+    MEMBER,
+    OPERATOR,
+    PRIVATE,
+    PUBLIC,
+    Membership,
+    Person,
+    Role,
+    RoomFacts,
+)
+from chatserver.values.seen import Run, Seen, as_seen
 
 
 class RoomAccess(Struct, frozen=True):

@@ -9,11 +9,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, case, column, func, literal_column, select, table
 from sqlalchemy.exc import OperationalError
 
-from chatserver.events import MESSAGE, Person
+from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow
+from chatserver.store.db.transactions import is_canceled
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS
-from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
-from chatserver.store.transactions import is_canceled
 from chatserver.store.visibility import FIRST_READABLE, is_readable, open_membership
+from chatserver.values.events import MESSAGE, Person
 
 INDEX = table("entry_search", column("rowid"), column("entry_search"))
 """SQLite's index of words. Its rowid combines an entry's room and seq (see the first migration)."""

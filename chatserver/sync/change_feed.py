@@ -15,15 +15,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.following import Following
-from chatserver.outage import Outage
-from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 from chatserver.store import changes, moderation
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
-from chatserver.turns import pause
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.sync.change_handlers import Following
+from chatserver.util.quiet_log import Outage
+from chatserver.util.waiting import pause
+from chatserver.values.errors import Unavailable
 
 POLL_SECONDS = 0.5
 """Whoever posts through SQL (`chat_v1.post`) is promised that others see it within a second."""

@@ -3,17 +3,17 @@ it is now is read from the store, so that it does not matter how late a change c
 
 from collections.abc import Awaitable, Callable, Collection
 
-from chatserver.accountlimits import AS_SET
-from chatserver.answers import Preferences
 from chatserver.delivery.registry import Registry
-from chatserver.errors import banned_text
 from chatserver.handlers.accounts import ERASED
 from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
-from chatserver.roster import Roster
-from chatserver.session import Session
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 from chatserver.store import account_limits, changes, ignoring, people, preferences
 from chatserver.store.changes import Change
-from chatserver.store.threads import Store
+from chatserver.store.db.threads import Store
+from chatserver.values.account_limits import AS_SET
+from chatserver.values.answers import Preferences
+from chatserver.values.errors import banned_text
 
 TO_BE_ERASED = "erased"
 """The `detail` of a change of an account whose owner has it erased."""

@@ -25,8 +25,9 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatserver.errors import Unavailable
-from chatserver.store.lease import (
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import Conflict
+from chatserver.store.nodes.lease import (
     BEAT_SECONDS,
     KEPT,
     LAPSE_SECONDS,
@@ -40,9 +41,8 @@ from chatserver.store.lease import (
     release,
     this_process,
 )
-from chatserver.store.threads import Store
-from chatserver.store.transactions import Conflict
-from chatserver.turns import pause, until
+from chatserver.util.waiting import pause, until
+from chatserver.values.errors import Unavailable
 
 ASK_SECONDS = 0.25
 RELEASE_SECONDS = 1.0

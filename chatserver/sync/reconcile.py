@@ -15,13 +15,13 @@ from twisted.python.failure import Failure
 
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.errors import Unavailable
-from chatserver.events import Person
-from chatserver.roster import Roster
+from chatserver.presence.roster import Roster
 from chatserver.store import invitations, members
+from chatserver.store.db.threads import Store
 from chatserver.store.heads import heads
-from chatserver.store.threads import Store
 from chatserver.store.visibility import memberships
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Person
 
 POLL_SECONDS = 1.0
 COMPARE_SECONDS = 0.1

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-_log = Logger()
+_log = Logger(namespace="chatserver.audit")  # administrators filter for this name, so it does not follow the module
 
 
 def logged_in(address: str, name: str, how: str) -> None:

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver.turns import Turn, settle
+from chatserver.util.waiting import Turn, settle
 
 Asked = TypeVar("Asked")
 Known = TypeVar("Known")

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 from twisted.logger import Logger
 
-from chatserver import times
+from chatserver.util import times
 
 LOGGED: Final = timedelta(seconds=1)
 """A clock that is further back than this is logged."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused
 
 RETRY_SECONDS = 5
 """A full queue of 1,024 passwords takes about twice as long on two cores."""

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
-from chatserver import zones
+from chatserver.util import time_zones
 
 PROGRAM_ZONE: Final = "UTC"
 """The zone in which programs name times."""
@@ -28,7 +28,7 @@ def instant(words: str, now: datetime, zone: str = "") -> datetime | None:
     are, too.
     """
     typed = words.strip().lower()
-    where = zones.zone(zone)
+    where = time_zones.zone(zone)
     try:
         return _span(typed, now) or _day(typed, now, where) or _stamp(typed, where)
     except (ValueError, OverflowError):  # 2026-02-30, 25:00, the year 1

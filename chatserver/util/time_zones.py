@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused
 
 NOT_PLACES = frozenset({"localtime", "Factory"})
 """Names that some systems have, and that mean another zone on each of them."""

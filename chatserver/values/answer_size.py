@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from chatserver.answers import BanLine, MemberLine, RoomLine, RoomStatus, UserLine
-from chatserver.events import Entry, Invited, RoomFacts
+from chatserver.values.answers import BanLine, MemberLine, RoomLine, RoomStatus, UserLine
+from chatserver.values.events import Entry, Invited, RoomFacts
 
 T = TypeVar("T")
 

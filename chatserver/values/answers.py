@@ -5,8 +5,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from chatserver.errors import ErrorWord
-from chatserver.events import Entry, Invited, RoomFacts
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import Entry, Invited, RoomFacts
 
 
 class Gap(Struct, frozen=True):

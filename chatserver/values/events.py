@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, structs
 
-from chatserver.seen import Run, Seen
+from chatserver.values.seen import Run, Seen
 
 EntryKind = Literal[
     "message", "joined", "left", "topic", "created", "deleted", "set", "kicked", "banned", "unbanned", "muted",

@@ -9,8 +9,8 @@ from typing import Final
 
 from msgspec import structs
 
-from chatserver.answers import Answer, Found, Joined, Log, Looked, Missed, Welcome
-from chatserver.events import (
+from chatserver.values.answers import Answer, Found, Joined, Log, Looked, Missed, Welcome
+from chatserver.values.events import (
     EDITED,
     ERASED,
     JOINED,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from chatserver.events import EDITED, MESSAGE, Entry
+from chatserver.values.events import EDITED, MESSAGE, Entry
 
 _SPOKEN = (MESSAGE, EDITED)
 _WORD = re.compile(r"[\w~-]+")

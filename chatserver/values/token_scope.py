@@ -9,9 +9,9 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused, no_such_room
-from chatserver.events import Live, News, ReadMark
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, no_such_room
+from chatserver.values.events import Live, News, ReadMark
 
 Kinds = frozenset[type[c.Command]]
 

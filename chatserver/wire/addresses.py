@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused
 
 CUSTOMER_BITS = 64
 """Leading bits of an IPv6 address that identify the customer or the machine."""

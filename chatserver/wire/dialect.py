@@ -13,11 +13,11 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct, structs
 
-from chatserver.answers import Answer, Preferences
-from chatserver.commands import Command, Tag
-from chatserver.errors import Rejected
-from chatserver.events import Entry, News, RoomFacts
-from chatserver.stages import Stage
+from chatserver.values.answers import Answer, Preferences
+from chatserver.values.commands import Command, Tag
+from chatserver.values.errors import Rejected
+from chatserver.values.events import Entry, News, RoomFacts
+from chatserver.values.stages import Stage
 
 NONE: Final[frozenset[Any]] = frozenset()
 """An empty set that everybody shares: one for each session would take 216 bytes."""

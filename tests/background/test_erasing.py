@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.erasures import POLL_SECONDS, Erasures
+from chatserver.background.erasing import POLL_SECONDS, Erasures
 from chatserver.store import erasure
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
 from tests.support.hall import START, Hall
 
 

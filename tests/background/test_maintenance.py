@@ -6,9 +6,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from chatserver.errors import Unavailable
+from chatserver.background.maintenance import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Upkeep
 from chatserver.store import search
-from chatserver.upkeep import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Upkeep
+from chatserver.values.errors import Unavailable
 from tests.support.hall import START
 
 

@@ -9,14 +9,14 @@ from msgspec.structs import force_setattr
 from sqlalchemy import func, select, update
 from twisted.internet.task import Clock
 
-from chatserver import removals
-from chatserver.config import Retention
-from chatserver.errors import Unavailable
-from chatserver.removals import LEAST_PAUSE_SECONDS, MOST_SIZE, POLL_SECONDS, STEPS, Removals
+from chatserver.background import retention as removals
+from chatserver.background.retention import LEAST_PAUSE_SECONDS, MOST_SIZE, POLL_SECONDS, STEPS, Removals
+from chatserver.settings.tables import Retention
 from chatserver.store import retention
+from chatserver.store.db.schema import EntryRow, RoomRow
+from chatserver.store.db.transactions import transact
 from chatserver.store.retention import Step
-from chatserver.store.schema import EntryRow, RoomRow
-from chatserver.store.transactions import transact
+from chatserver.values.errors import Unavailable
 from tests.support.hall import START, Hall
 
 

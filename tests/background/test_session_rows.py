@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from chatserver.errors import Unavailable
-from chatserver.seen import Seen
-from chatserver.sessionlog import FLUSH_SECONDS, MAX_ATTEMPTS, MAX_FAILED_WRITES, RETRY_SECONDS, SessionLog
+from chatserver.background.session_rows import FLUSH_SECONDS, MAX_ATTEMPTS, MAX_FAILED_WRITES, RETRY_SECONDS, SessionLog
 from chatserver.store import sessions
+from chatserver.store.db.transactions import Conflict
 from chatserver.store.sessions import Closed, Opened
-from chatserver.store.transactions import Conflict
+from chatserver.values.errors import Unavailable
+from chatserver.values.seen import Seen
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from chatserver.admin.main import main
+from chatserver.chatctl.main import main
 from tests.support.process import migrate
 
 PASSWORD = "s3cret-words"

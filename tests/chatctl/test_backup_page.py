@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.verify import REPAIRS
+from chatserver.store.copies.verify import REPAIRS
+from chatserver.store.db.engine import open_ready, parse_url
 from tests.support.contents import fill
 from tests.support.process import clean_environment
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from chatserver.store import backup
-from chatserver.store.database import open_ready, parse_url
-from tests.admin.conftest import Chatctl
+from chatserver.store.copies import backup
+from chatserver.store.db.engine import open_ready, parse_url
+from tests.chatctl.conftest import Chatctl
 from tests.support.contents import fill
 from tests.support.process import clean_environment
 

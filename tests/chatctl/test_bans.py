@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import insert
 
 from chatserver.store import accounts, tokens
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.schema import SessionRow
-from tests.admin.conftest import Chatctl
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import SessionRow
+from tests.chatctl.conftest import Chatctl
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 

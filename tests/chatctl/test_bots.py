@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from chatserver.store.database import open_ready, parse_url
-from tests.admin.conftest import PASSWORD, Chatctl
+from chatserver.store.db.engine import open_ready, parse_url
+from tests.chatctl.conftest import PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient
 from tests.support.process import migrate

@@ -8,8 +8,8 @@ from ssl import PEM_cert_to_DER_cert
 import pytest
 
 from chatserver.store import certificates
-from chatserver.store.database import open_ready, parse_url
-from tests.admin.conftest import Chatctl
+from chatserver.store.db.engine import open_ready, parse_url
+from tests.chatctl.conftest import Chatctl
 from tests.support.certificate import write_certificate
 
 ONE, TWO = "0f" * 32, "a1" * 32
@@ -89,8 +89,8 @@ def test_whom_a_certificate_lets_in(chatctl: Chatctl) -> None:
 
 def test_a_long_list(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list is read in pages, and is complete."""
-    monkeypatch.setattr("chatserver.admin.cert.PAGE", 2)
-    monkeypatch.setattr("chatserver.admin.token.PAGE", 2)
+    monkeypatch.setattr("chatserver.chatctl.cert.PAGE", 2)
+    monkeypatch.setattr("chatserver.chatctl.token.PAGE", 2)
     chatctl.add("ana")
     engine = open_ready(parse_url(chatctl.database))
     with engine.begin() as db:

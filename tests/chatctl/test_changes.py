@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
-from chatserver.events import DELETED, JOINED, Entry, Membership, RoomFacts
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.values.events import DELETED, JOINED, Entry, Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 

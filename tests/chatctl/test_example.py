@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chatserver.admin.example import EXAMPLES
-from chatserver.admin.main import main
+from chatserver.chatctl.example import EXAMPLES
+from chatserver.chatctl.main import main
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -76,9 +76,9 @@ def test_commented_settings(tmp_path: Path) -> None:
     text = re.sub(r"^(\s*)# (?=\w+ = |\")", r"\1", example("config"), flags=re.MULTILINE)
     path = tmp_path / "chatserver.toml"
     path.write_text(text, encoding="utf-8")
-    from chatserver import settingsfile
+    from chatserver.settings import file
 
-    settings = settingsfile.load(path)
+    settings = file.load(path)
     assert len(settings.server.listen) == 3
     assert settings.server.metrics
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from chatserver.admin.main import main
+from chatserver.chatctl.main import main
 
 MARGINS = 2 + 6
 """Cells of a line in a list of commands that hold neither the name nor the sentence."""

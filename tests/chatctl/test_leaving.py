@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from chatserver.admin import leaving
+from chatserver.chatctl import leaving
 from chatserver.store import erasure, messages
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import EntryRow
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.store.conftest import AT
 
 TEXTS = 20

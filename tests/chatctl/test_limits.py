@@ -2,11 +2,11 @@
 
 import pytest
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.events import Person
 from chatserver.store import logins
-from chatserver.store.database import open_ready, parse_url
-from tests.admin.conftest import CHEAP, PASSWORD, Chatctl
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.events import Person
+from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient
 from tests.support.process import wait_until

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.support.certificate import write_certificate
 
 On = Callable[[str], Chatctl]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.admin.output import PAGE, WIDEST, say_list
-from tests.admin.conftest import Chatctl
+from chatserver.chatctl.output import PAGE, WIDEST, say_list
+from tests.chatctl.conftest import Chatctl
 from tests.support.process import clean_environment, migrate
 
 CHATCTL = Path(sys.executable).with_name("chatctl")

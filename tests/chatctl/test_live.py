@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chatserver.admin.live import Place, Unanswered, place
-from chatserver.admin.main import main
+from chatserver.chatctl.live import Place, Unanswered, place
+from chatserver.chatctl.main import main
 from tests.conftest import StartServer
 from tests.process.load import QUICK
 from tests.support.certificate import write_certificate

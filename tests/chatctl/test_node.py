@@ -9,8 +9,8 @@ from sqlalchemy import create_engine, text
 
 from chatserver.cluster import frames
 from chatserver.cluster.drain import TOLERATED, too_many
-from chatserver.store.database import known_migrations, migrate_to, open_engine, parse_url
-from tests.admin.conftest import Chatctl
+from chatserver.store.db.engine import known_migrations, migrate_to, open_engine, parse_url
+from tests.chatctl.conftest import Chatctl
 
 FIRST_ROLLING = "0009"
 """Migrations before it are of versions that had no rolling upgrades."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from chatserver.admin.main import main
-from chatserver.config import AT_START, Settings
-from tests.admin.conftest import CHEAP, PASSWORD, Chatctl
+from chatserver.chatctl.main import main
+from chatserver.settings.tables import AT_START, Settings
+from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient
 

@@ -1,6 +1,6 @@
 """`chatctl user rename`: another name for an account, also while a server runs."""
 
-from tests.admin.conftest import PASSWORD, Chatctl
+from tests.chatctl.conftest import PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from chatserver.config import Retention
-from chatserver.events import PRIVATE, PUBLIC, Person
+from chatserver.settings.tables import Retention
 from chatserver.store import retention, rooms
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.schema import EntryRow
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.visibility import find_room
-from tests.admin.conftest import Chatctl
+from chatserver.values.events import PRIVATE, PUBLIC, Person
+from tests.chatctl.conftest import Chatctl
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 
@@ -83,7 +83,7 @@ def test_deleting(housed: Chatctl) -> None:
 
 def test_exporting(housed: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export has the room, then its whole log, in however many pages."""
-    monkeypatch.setattr("chatserver.admin.transfer.PAGE", 2)
+    monkeypatch.setattr("chatserver.chatctl.transfer.PAGE", 2)
     housed.add(*[f"guest{n}" for n in range(5)])
     room, *log = housed.lines("room", "export", "general")
     assert (room["room"]["id"], room["room"]["entries"]) == (1, 7)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.admin.conftest import CHEAP, PASSWORD, Chatctl
+from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw, TextClient
 from tests.support.process import ChatServer, wait_until

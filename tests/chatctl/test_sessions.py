@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.admin.conftest import CHEAP, PASSWORD, Chatctl
+from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.certificate import write_certificate
 from tests.support.client import JsonClient, TextClient
@@ -245,7 +245,7 @@ def test_somebody_elses_socket(sqlite_url: str, monkeypatch: pytest.MonkeyPatch)
         living.bind(os.fspath(path))
         living.listen()
         monkeypatch.setattr("os.geteuid", lambda: 4711)
-        monkeypatch.setattr("chatserver.admin.control.uid_of", lambda _: 4712)
+        monkeypatch.setattr("chatserver.chatctl.control.uid_of", lambda _: 4712)
         assert Chatctl(sqlite_url).fails("stats").startswith(f"The socket {path} is not the server's: user 4712 ")
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import update
 
-from chatserver.scope import Scope
 from chatserver.store import rooms, tokens
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.schema import TokenRow
-from tests.admin.conftest import Chatctl
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import TokenRow
+from chatserver.values.token_scope import Scope
+from tests.chatctl.conftest import Chatctl
 
 
 def scope(chatctl: Chatctl, token: str) -> Scope | None:

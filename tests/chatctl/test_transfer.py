@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from chatserver.admin import transfer as command
-from chatserver.events import Person
-from chatserver.store import messages, search, transfer
-from chatserver.store.database import open_ready, parse_url
+from chatserver.chatctl import transfer as command
+from chatserver.store import messages, search
+from chatserver.store.copies import transfer
+from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
-from tests.admin.conftest import Chatctl
+from chatserver.values.events import Person
+from tests.chatctl.conftest import Chatctl
 from tests.support.contents import AT, HOSTILE, fill
 from tests.support.process import migrate
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
-from chatserver.admin.main import main
-from tests.admin.conftest import PASSWORD, Chatctl
+from chatserver.chatctl.main import main
+from tests.chatctl.conftest import PASSWORD, Chatctl
 from tests.support.postgres import PostgresServer
 from tests.support.process import clean_environment, migrate
 

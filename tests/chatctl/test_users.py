@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from chatserver.store import accounts, entries, messages
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
-from tests.admin.conftest import PASSWORD, Chatctl
+from tests.chatctl.conftest import PASSWORD, Chatctl
 
 
 def hash_of(chatctl: Chatctl, name: str) -> str:
@@ -98,7 +98,7 @@ def test_listing(chatctl: Chatctl) -> None:
 
 def test_long_lists(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that is read in several pages is complete."""
-    monkeypatch.setattr("chatserver.admin.user.PAGE", 2)
+    monkeypatch.setattr("chatserver.chatctl.user.PAGE", 2)
     names = ["ana", "bob", "cai", "dan", "eve"]
     chatctl.add(*names)
     assert [one["name"] for one in chatctl.json("user", "list")] == names
@@ -173,7 +173,7 @@ def test_erasing(chatctl: Chatctl, messages: str) -> None:
 
 def test_exporting(chatctl: Chatctl, monkeypatch: pytest.MonkeyPatch) -> None:
     """An export has the account, then all its entries, in however many pages; and no control characters."""
-    monkeypatch.setattr("chatserver.admin.leaving.PAGE", 3)
+    monkeypatch.setattr("chatserver.chatctl.leaving.PAGE", 3)
     chatctl.add("ana", "bob")
     texts = [f"number {n}" for n in range(7)] + ["\x9b2Jé\x7f"]
     say(chatctl, 1, *texts)

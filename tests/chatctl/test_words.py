@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 
 UNDECODED = "a\udcff"
 """What Python makes of a byte that is not UTF-8."""
@@ -38,11 +38,11 @@ def test_bytes_that_are_no_text(chatctl: Chatctl, words: tuple[str, ...]) -> Non
 def test_starting() -> None:
     """`chatctl` starts without what only few of its commands need, and what takes long to load."""
     found = subprocess.run(
-        [sys.executable, "-c", "import chatserver.admin.main, sys; print(*sorted(sys.modules))"],
+        [sys.executable, "-c", "import chatserver.chatctl.main, sys; print(*sorted(sys.modules))"],
         capture_output=True,
         text=True,
         check=True,
     )
     loaded = set(found.stdout.split())
-    assert "chatserver.admin.upkeep" in loaded
+    assert "chatserver.chatctl.upkeep" in loaded
     assert not loaded & {"twisted", "twisted.internet", "OpenSSL", "argon2", "alembic"}

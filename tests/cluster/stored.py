@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from chaos.log import Broken
 from chatserver.delivery.room import Room
-from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from tests.cluster.devices import Program, Terminal
 from tests.support.cluster import NodeHall
 

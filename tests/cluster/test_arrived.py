@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import events
 from chatserver.delivery.fanout import MAX_EARLY_BATCHES
 from chatserver.delivery.gaps import GAP_SECONDS
-from chatserver.elsewhere import Elsewhere
-from chatserver.events import Entry, RoomFacts
-from tests.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry
+from chatserver.delivery.other_nodes import Elsewhere
+from chatserver.values import events
+from chatserver.values.events import Entry, RoomFacts
+from tests.delivery.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry
 
 
 class Others(Elsewhere):

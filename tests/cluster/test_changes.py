@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from chatserver.store import changes, clock
-from chatserver.store.database import open_engine, open_ready, parse_url
-from chatserver.store.schema import ChangeRow
-from chatserver.store.transactions import transact
-from chatserver.watch import MISSING_SECONDS, Watch
+from chatserver.store import changes
+from chatserver.store.db import clock
+from chatserver.store.db.engine import open_engine, open_ready, parse_url
+from chatserver.store.db.schema import ChangeRow
+from chatserver.store.db.transactions import transact
+from chatserver.sync.change_feed import MISSING_SECONDS, Watch
 from tests.support.hall import START, Hall
 
 MANY = 300

@@ -29,7 +29,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(len(room_ids))
         return heads(db, room_ids)
 
-    monkeypatch.setattr("chatserver.reconcile.heads", counting)
+    monkeypatch.setattr("chatserver.sync.reconcile.heads", counting)
     return found
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from chatserver.cluster import drain as module
 from chatserver.cluster.drain import SLICE_SECONDS, Drain
-from chatserver.config import Shutdown
 from chatserver.service import retries
-from chatserver.store.nodes import DRAIN, REBALANCE, ask, present
-from chatserver.store.transactions import transact
+from chatserver.settings.tables import Shutdown
+from chatserver.store.db.transactions import transact
+from chatserver.store.nodes.nodes import DRAIN, REBALANCE, ask, present
 from tests.support.cluster import NodeHall, nodes
 from tests.support.hall import Client
 

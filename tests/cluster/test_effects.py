@@ -10,17 +10,17 @@ import pytest
 from sqlalchemy import Engine, select
 from twisted.internet.defer import Deferred
 
-from chatserver.admin import leaving
-from chatserver.config import Server, Settings
-from chatserver.effects import Effects
+from chatserver.chatctl import leaving
 from chatserver.handlers.outcome import Effect
 from chatserver.handlers.shared import BUS, HERE, NOTED
+from chatserver.pipeline.effects import Effects
+from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, bots, certificates, changes, erasure, tokens
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import AccountRow, EntryRow, ErasureRow, SessionRow
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, SessionRow
+from chatserver.store.db.transactions import transact
 from chatserver.store.tokens import new_token, token_hash
-from chatserver.store.transactions import transact
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.support.cluster import Fate, NodeHall, at_once, never, nodes
 from tests.support.hall import PASSWORD, QUIET, START, Client
 from tests.support.memory import logged_failures
@@ -109,7 +109,7 @@ def test_a_new_password(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     made = ana.post("token", label="bot", password=PASSWORD).answers[-1]["token"]
     bot = pair.two.client().post("login", token=made)
     pair.do(certificates.create, ana.session.account_id, "laptop", "0f" * 32, START)
-    monkeypatch.setattr("chatserver.net.connection.fingerprint", lambda transport: "0f" * 32)
+    monkeypatch.setattr("chatserver.net.connection.connection.fingerprint", lambda transport: "0f" * 32)
     laptop = pair.two.client().post("login", name="ana")
     assert laptop.answers[-1]["ok"]
     pair.passes(3)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.cluster import frames
-from chatserver.events import MESSAGE, OWN_ID, Entry, Invited, Presence, Quote, ReadMark, RoomFacts
+from chatserver.values.events import MESSAGE, OWN_ID, Entry, Invited, Presence, Quote, ReadMark, RoomFacts
 
 ROOMS = [RoomFacts(7, "general"), RoomFacts(2**62, "@1:2", "direct", ((1, "Ana"), (2, "bob")))]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

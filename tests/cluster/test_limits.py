@@ -8,11 +8,11 @@ import pytest
 from twisted.internet.address import IPv4Address
 
 from chatserver.cluster import frames
-from chatserver.cluster.counts import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
-from chatserver.config import Limits, Server, Settings
-from chatserver.hourly import Hourly
-from chatserver.net.rates import Rate
-from chatserver.tally import Tally
+from chatserver.cluster.limits import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
+from chatserver.login.quotas import Hourly
+from chatserver.net.limits.address_rates import Rate
+from chatserver.settings.tables import Limits, Server, Settings
+from chatserver.util.tally import Tally
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, Client
 

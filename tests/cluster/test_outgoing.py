@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from chatserver.cluster import frames
 from chatserver.cluster.outgoing import HEADS_SECONDS, PACE_SECONDS, Outgoing
-from chatserver.events import MESSAGE, Entry, RoomFacts
+from chatserver.values.events import MESSAGE, Entry, RoomFacts
 from tests.support.cluster import Air, MemoryBus
 
 GENERAL, BOOKS = RoomFacts(1, "general"), RoomFacts(2, "books")

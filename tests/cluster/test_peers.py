@@ -10,20 +10,21 @@ from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, update
 from twisted.internet.task import Clock
 
-from chatserver.cluster.burial import TIDY_SECONDS, Burial
-from chatserver.cluster.deaf import PACE_SECONDS
+from chatserver.cluster.busless import PACE_SECONDS
+from chatserver.cluster.dead_nodes import TIDY_SECONDS, Burial
 from chatserver.cluster.peers import EXCHANGE_SECONDS, OUTAGE_SECONDS, Peers
-from chatserver.config import Server, Settings
-from chatserver.errors import Unavailable
-from chatserver.events import GUEST, Person
-from chatserver.store import changes, lease, sessions
+from chatserver.settings.tables import Server, Settings
+from chatserver.store import changes, sessions
 from chatserver.store.burials import bury, tidy
-from chatserver.store.clock import NOW
-from chatserver.store.lease import LAPSE_SECONDS, Process, heartbeat
-from chatserver.store.nodes import Facts, NodeNow, Said
-from chatserver.store.schema import AccountRow, ChangeRow, NodeRow, SessionRow
-from chatserver.store.transactions import transact
-from chatserver.watch import Watch
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.schema import AccountRow, ChangeRow, NodeRow, SessionRow
+from chatserver.store.db.transactions import transact
+from chatserver.store.nodes import lease
+from chatserver.store.nodes.lease import LAPSE_SECONDS, Process, heartbeat
+from chatserver.store.nodes.nodes import Facts, NodeNow, Said
+from chatserver.sync.change_feed import Watch
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GUEST, Person
 from tests.support.cluster import Air, NodeHall, shared_file
 from tests.support.hall import QUIET, Client, Hall
 from tests.support.memory import logged_failures

@@ -14,13 +14,13 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver.cluster import postgres
-from chatserver.cluster.bus import Parcel
+from chatserver.cluster.bus import postgres
+from chatserver.cluster.bus.bus import Parcel
+from chatserver.cluster.bus.postgres import MOST_TOGETHER, MOST_WAITING, PostgresBus
 from chatserver.cluster.frames import MOST_BYTES
-from chatserver.cluster.postgres import MOST_TOGETHER, MOST_WAITING, PostgresBus
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.nodes import LOCKS
-from chatserver.store.notify import CHANNEL, NAME
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.nodes.nodes import LOCKS
+from chatserver.store.nodes.notify import CHANNEL, NAME
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer
 

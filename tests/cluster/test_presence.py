@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from chatserver.cluster import frames
-from chatserver.presence import MOVING_SECONDS
+from chatserver.presence.telling import MOVING_SECONDS
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, QUIET, Client
 
@@ -313,7 +313,7 @@ def test_what_comes_late_is_old(tmp_path: Path) -> None:
 
 def test_a_bot_in_very_many_rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rooms of somebody who is in more than fit into a frame are all known."""
-    monkeypatch.setattr("chatserver.cluster.people.MOST_ROOMS", 2)
+    monkeypatch.setattr("chatserver.cluster.presence.MOST_ROOMS", 2)
     _, (one, two) = nodes(tmp_path, "one", "two", limits=LIMITS)
     ana, bob = one.program("ana"), two.program("bob")
     for number in range(7):

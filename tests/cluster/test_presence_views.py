@@ -17,14 +17,14 @@ from twisted.internet.task import Clock
 from chatserver.cluster import frames
 from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.cluster.people import People
-from chatserver.config import Limits
+from chatserver.cluster.presence import People
 from chatserver.delivery.registry import Registry
-from chatserver.events import Membership, RoomFacts
-from chatserver.presence import Presence
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
+from chatserver.values.events import Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.cluster import Air, MemoryBus
 from tests.support.link import MemoryLink

@@ -8,7 +8,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import provider
 
 from chatserver.cluster import frames
-from chatserver.cluster.postgres import PostgresBus
+from chatserver.cluster.bus.postgres import PostgresBus
 from tests.support.cluster import never, nodes
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from msgspec import structs
 
 from chaos.log import Broken
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
 from tests.cluster.devices import Program, Terminal
 from tests.cluster.stored import Stored
 from tests.support.client import Message

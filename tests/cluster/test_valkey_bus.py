@@ -7,9 +7,9 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from chatserver.cluster.bus import Parcel
-from chatserver.cluster.resp import Failed, NotResp, Replies, command
-from chatserver.cluster.valkey import UNHEAR_SECONDS, ValkeyBus, place
+from chatserver.cluster.bus.bus import Parcel
+from chatserver.cluster.bus.resp import Failed, NotResp, Replies, command
+from chatserver.cluster.bus.valkey import UNHEAR_SECONDS, ValkeyBus, place
 from tests.support.valkey import Loop, Valkey, needs_valkey
 
 
@@ -123,7 +123,7 @@ def test_rooms_that_nobody_hears_are_left_later(
     loop: Loop, valkey: Valkey, open_ear: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A room that nobody hears any more is unsubscribed after a while; whoever comes back before costs nothing."""
-    monkeypatch.setattr("chatserver.cluster.valkey.UNHEAR_SECONDS", 0.3)
+    monkeypatch.setattr("chatserver.cluster.bus.valkey.UNHEAR_SECONDS", 0.3)
     one = open_ear().ready()
     one.hear("7", "8")
     before = subscribes(valkey)

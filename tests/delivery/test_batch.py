@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver import events
 from chatserver.delivery.batch import Batch
-from chatserver.events import Entry, RoomFacts
-from chatserver.mentions import mentions
-from chatserver.session import Session, form_of
+from chatserver.session.session import Session, form_of
+from chatserver.values import events
+from chatserver.values.events import Entry, RoomFacts
+from chatserver.values.mentions import mentions
 from chatserver.wire.dialect import PLAIN, Dialect, Form, Rendered, Screen
 from chatserver.wire.jsonl import JsonLines
 from chatserver.wire.text import Text

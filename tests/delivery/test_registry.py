@@ -14,17 +14,17 @@ from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from chatserver import events
 from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.gaps import GAP_SECONDS
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.events import GAP, Entry, Membership, RoomFacts
-from chatserver.link import FULL_BYTES, takes_nothing
-from chatserver.roster import Roster
-from chatserver.scope import Scope
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.session.link import FULL_BYTES, takes_nothing
+from chatserver.session.session import Session
+from chatserver.values import events
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GAP, Entry, Membership, RoomFacts
+from chatserver.values.stages import Stage
+from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import Dialect, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT, Text

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, select, update
 
-from chatserver.config import Retention
-from chatserver.seen import Seen
+from chatserver.settings.tables import Retention
 from chatserver.store import entries, messages, retention, rooms
+from chatserver.store.db.schema import EntryRow, RoomRow
+from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
-from chatserver.store.schema import EntryRow, RoomRow
-from chatserver.store.transactions import transact
 from chatserver.store.visibility import find_room
+from chatserver.values.seen import Seen
 from tests.support.hall import PASSWORD, START, Client, Hall
 
 Line = tuple[str, int, int]

@@ -1,6 +1,6 @@
 """Commands that people may try in a room."""
 
-from chatserver import commands as c
+from chatserver.values import commands as c
 
 MINUTE = 60
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from chatserver.store import accounts
-from chatserver.store.database import open_engine, open_ready, parse_url
+from chatserver.store.db.engine import open_engine, open_ready, parse_url
 from tests.support import postgres
 from tests.support.client import JsonClient, Raw
 from tests.support.process import ChatServer, migrate

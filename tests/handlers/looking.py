@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from sqlalchemy import select
 
-from chatserver import commands as c
 from chatserver.store import invitations, quotes
-from chatserver.store.schema import EntryRow, MembershipRow, RoomRow
-from tests.rooms.model import Message, ModelRoom
-from tests.rooms.world import World
+from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow
+from chatserver.values import commands as c
+from tests.handlers.model import Message, ModelRoom
+from tests.handlers.world import World
 
 
 class Looking:

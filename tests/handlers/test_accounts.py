@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import select
 
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import AccountRow, EntryRow
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import AccountRow, EntryRow
 from tests.conftest import Connect, StartServer
+from tests.handlers.conftest import House
 from tests.process.load import QUICK
-from tests.rooms.conftest import House
 from tests.support.client import JsonClient, Message
 from tests.support.process import wait_until
 

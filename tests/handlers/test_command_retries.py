@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from chatserver import commands as c
-from chatserver.config import Server, Settings
-from chatserver.events import OPERATOR
-from chatserver.stages import Stage
+from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, rooms, sessions
-from chatserver.store.schema import EntryRow
-from chatserver.store.transactions import transact
+from chatserver.store.db.schema import EntryRow
+from chatserver.store.db.transactions import transact
+from chatserver.values import commands as c
+from chatserver.values.events import OPERATOR
+from chatserver.values.stages import Stage
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 

@@ -7,13 +7,13 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Engine, insert, update
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import GUEST, OPERATOR
 from chatserver.handlers.people import MAX_BLOCKED
 from chatserver.store import rooms
-from chatserver.store.schema import AccountRow, BlockRow, RoomRow
-from tests.rooms.world import OFF, World, undone
+from chatserver.store.db.schema import AccountRow, BlockRow, RoomRow
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import GUEST, OPERATOR
+from tests.handlers.world import OFF, World, undone
 
 
 @pytest.fixture

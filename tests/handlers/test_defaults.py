@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord
-from chatserver.events import GUEST, OPERATOR, PUBLIC
 from chatserver.handlers.accounts import forget
 from chatserver.handlers.outcome import Ask
 from chatserver.store import rooms
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import GUEST, OPERATOR, PUBLIC
+from tests.handlers.world import World, undone
 
 GENERAL = "general"
 

@@ -16,11 +16,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Engine
 
-from chatserver import commands as c
 from chatserver.store.accounts import RETRY_WINDOW
-from tests.rooms.looking import Looking
-from tests.rooms.model import Message, ModelRoom
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from tests.handlers.looking import Looking
+from tests.handlers.model import Message, ModelRoom
+from tests.handlers.world import World, undone
 
 PEOPLE = ("ana", "bob", "cai", "dan")
 ROOMS = {"hall": False, "den": True, "vault": True}

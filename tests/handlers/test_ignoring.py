@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.config import Limits
 from chatserver.handlers.people import MAX_IGNORED
+from chatserver.settings.tables import Limits
 from chatserver.store import accounts
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
 from tests.support.hall import PASSWORD, START, Client, Hall
 
 WORDS = "unwanted words"

@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, event
 
-from chatserver import commands as c
-from chatserver.events import EDITED, ERASED, MESSAGE, Entry
 from chatserver.handlers import changes
 from chatserver.store import entries, messages, statements
-from tests.rooms.world import START, World, undone
+from chatserver.values import commands as c
+from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry
+from tests.handlers.world import START, World, undone
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """The lifecycle of rooms and messages, as members see it on the wire, at once and later."""
 
 from tests.conftest import Connect, StartServer
+from tests.handlers.conftest import House, Resident
 from tests.process.load import QUICK
-from tests.rooms.conftest import House, Resident
 from tests.support.client import JsonClient, Message
 
 

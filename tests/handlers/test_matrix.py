@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from chatserver import commands as c
-from chatserver.events import GUEST, OPERATOR, PERSON
 from chatserver.handlers import READS, WRITES
-from chatserver.handshake import misplaced
-from chatserver.stages import Stage
+from chatserver.login.handshake import misplaced
 from chatserver.store import erasure
-from tests.rooms.acts import acts
-from tests.rooms.town import Town
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.events import GUEST, OPERATOR, PERSON
+from chatserver.values.stages import Stage
+from tests.handlers.acts import acts
+from tests.handlers.town import Town
+from tests.handlers.world import World, undone
 
 EVERYBODY = "outsider invited banned operator guest member muted blocked moderator owner"
 GROUPS = {

@@ -1,6 +1,6 @@
 """Invitations, blocks and presence, as people see them on the wire."""
 
-from tests.rooms.conftest import House, Resident
+from tests.handlers.conftest import House, Resident
 from tests.support.client import Message
 from tests.support.process import wait_until
 

@@ -7,14 +7,14 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.answers import Done, Missed
-from chatserver.events import ReadMark
 from chatserver.handlers import READS
 from chatserver.handlers.outcome import Ask, Tell
-from chatserver.seen import Seen
 from chatserver.store import entries
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, Missed
+from chatserver.values.events import ReadMark
+from chatserver.values.seen import Seen
+from tests.handlers.world import World, undone
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import OPERATOR
-from tests.rooms.acts import acts
-from tests.rooms.town import Town
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import OPERATOR
+from tests.handlers.acts import acts
+from tests.handlers.town import Town
+from tests.handlers.world import World, undone
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.answers import Joined, Looked
-from chatserver.events import CREATED, DELETED, JOINED, LEFT, MESSAGE, ROLE, TOPIC
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers import accounts as handlers_accounts
 from chatserver.handlers.accounts import forget
 from chatserver.handlers.outcome import Ask, HangUp, Hears, Outcome, TurnTo
-from chatserver.seen import Seen
 from chatserver.store import accounts, erasure
 from chatserver.store.visibility import memberships
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.answers import Joined, Looked
+from chatserver.values.events import CREATED, DELETED, JOINED, LEFT, MESSAGE, ROLE, TOPIC
+from chatserver.values.seen import Seen
+from tests.handlers.world import World, undone
 
 
 @pytest.fixture

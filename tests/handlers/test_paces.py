@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.events import OPERATOR
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.events import OPERATOR
+from tests.handlers.world import World, undone
 from tests.support.hall import Hall
 
 

@@ -9,16 +9,16 @@ import pytest
 from msgspec import structs
 from sqlalchemy import Engine, insert, text
 
-from chatserver import commands as c
-from chatserver.config import DEFAULT_LIMITS, Limits
-from chatserver.events import OPERATOR, Person
 from chatserver.handlers import READS
 from chatserver.handlers.outcome import Ask
+from chatserver.settings.tables import DEFAULT_LIMITS, Limits
+from chatserver.store.db.schema import AccountRow, MembershipRow, RoomRow
 from chatserver.store.messages import Draft, append
-from chatserver.store.schema import AccountRow, MembershipRow, RoomRow
+from chatserver.values import commands as c
+from chatserver.values.events import OPERATOR, Person
 from chatserver.wire.dialect import Asked
 from chatserver.wire.dialects import DIALECTS
-from tests.rooms.world import START, World, undone
+from tests.handlers.world import START, World, undone
 from tests.support.hall import QUIET, Hall
 
 TEXTS = ('"' * 4096, "\\" * 4096, "日" * 2700, "🙂" * 2000, "\n".join("x" * 80 for _ in range(100)), "words " * 600)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chatserver import zones
-from chatserver.errors import Refused
+from chatserver.util import time_zones
+from chatserver.values.errors import Refused
 from chatserver.wire.dialect import SCREEN
 from tests.support.hall import Client, Hall
 
@@ -133,10 +133,10 @@ def test_zones_that_are_none(hall: Hall, typed: str, suggested: str) -> None:
 def test_the_servers_own_zone() -> None:
     """Where nothing is set, the server's zone is named by what is usual there and by its difference from UTC."""
     at = datetime(2026, 3, 2, tzinfo=UTC)
-    assert zones.described("", zones.zone("Europe/Berlin"), at) == "CET (UTC+01:00)"
-    assert zones.described("", zones.zone("America/St_Johns"), at) == "NST (UTC-03:30)"
-    assert zones.described("", zones.zone("America/Sao_Paulo"), at) == "UTC-03:00"
-    assert zones.described("", UTC, at) == "UTC"
-    assert zones.described("Europe/Berlin", None, at) == "Europe/Berlin"
+    assert time_zones.described("", time_zones.zone("Europe/Berlin"), at) == "CET (UTC+01:00)"
+    assert time_zones.described("", time_zones.zone("America/St_Johns"), at) == "NST (UTC-03:30)"
+    assert time_zones.described("", time_zones.zone("America/Sao_Paulo"), at) == "UTC-03:00"
+    assert time_zones.described("", UTC, at) == "UTC"
+    assert time_zones.described("Europe/Berlin", None, at) == "Europe/Berlin"
     with pytest.raises(Refused):
-        zones.find("Factory")
+        time_zones.find("Factory")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserver import commands as c
+from chatserver.values import commands as c
 from tests.support.hall import PASSWORD, Client, Hall
 
 

@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from chatserver import commands as c
-from chatserver.errors import Refused
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.outcome import Ask
-from chatserver.store.database import open_ready, parse_url
-from tests.rooms.whole import check_whole
-from tests.rooms.world import World
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.values import commands as c
+from chatserver.values.errors import Refused
+from tests.handlers.whole import check_whole
+from tests.handlers.world import World
 
 ROUNDS = 8
 THREADS = 4

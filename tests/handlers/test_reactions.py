@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select, update
 
-from chatserver import commands as c
-from chatserver.errors import Refused
-from chatserver.events import PERSON, Entry, Person
 from chatserver.store import entries, erasure, pins, reactions, retention
-from chatserver.store.schema import EntryRow
-from tests.rooms.world import World, undone
+from chatserver.store.db.schema import EntryRow
+from chatserver.values import commands as c
+from chatserver.values.errors import Refused
+from chatserver.values.events import PERSON, Entry, Person
+from tests.handlers.world import World, undone
 
 
 class Square(World):

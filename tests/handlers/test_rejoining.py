@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import Engine
 
-from chatserver import commands as c
-from chatserver.config import DEFAULT_LIMITS
-from chatserver.errors import ErrorWord, Refused
-from tests.rooms.world import World, undone
+from chatserver.settings.tables import DEFAULT_LIMITS
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused
+from tests.handlers.world import World, undone
 
 
 def test_joining_too_often(engine: Engine) -> None:

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from chatserver.config import Limits, Server, Settings
-from chatserver.events import DIRECT, MESSAGE, RENAMED, Entry, RoomFacts
-from chatserver.renaming import Renaming, recorded
+from chatserver.settings.tables import Limits, Server, Settings
+from chatserver.values.events import DIRECT, MESSAGE, RENAMED, Entry, RoomFacts
+from chatserver.values.renaming import Renaming, recorded
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
-from chatserver import commands as c
-from chatserver.events import Person
 from chatserver.store.logins import look_up
 from chatserver.store.messages import Draft, append
-from tests.rooms.world import START, World, undone
+from chatserver.values import commands as c
+from chatserver.values.events import Person
+from tests.handlers.world import START, World, undone
 
 MANY = 5000
 EACH = 4

@@ -5,10 +5,10 @@ from threading import Thread
 
 from sqlalchemy import func, select
 
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import EntryRow
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import EntryRow
 from tests.conftest import Connect, StartServer
-from tests.rooms.whole import check_whole
+from tests.handlers.whole import check_whole
 from tests.support.client import JsonClient, Message
 
 CONFIG = """

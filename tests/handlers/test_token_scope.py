@@ -10,11 +10,11 @@ import pytest
 from msgspec import structs
 from sqlalchemy import select, text, update
 
-from chatserver import commands as c
-from chatserver.config import Server, Settings
 from chatserver.handlers import WRITES
-from chatserver.scope import ABOUT_ROOMS, ALWAYS, IN_A_ROOM, READING
-from chatserver.store.schema import Base, TokenRow
+from chatserver.settings.tables import Server, Settings
+from chatserver.store.db.schema import Base, TokenRow
+from chatserver.values import commands as c
+from chatserver.values.token_scope import ABOUT_ROOMS, ALWAYS, IN_A_ROOM, READING
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 

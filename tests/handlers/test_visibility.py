@@ -7,14 +7,14 @@ from typing import Final
 import pytest
 from sqlalchemy import Connection, Engine, update
 
-from chatserver import commands as c
-from chatserver.errors import Refused
-from chatserver.events import GUEST, MESSAGE, OPERATOR, Person
 from chatserver.handlers.outcome import Replay
 from chatserver.store import accounts, erasure, invitations
-from chatserver.store.schema import BanRow
+from chatserver.store.db.schema import BanRow
 from chatserver.store.visibility import find_room, memberships
-from tests.rooms.world import World, undone
+from chatserver.values import commands as c
+from chatserver.values.errors import Refused
+from chatserver.values.events import GUEST, MESSAGE, OPERATOR, Person
+from tests.handlers.world import World, undone
 
 ROOMS: Final = ("hall", "den", "club", "gone")
 """A public room, a private one, a private one whose past is open, and a deleted one."""

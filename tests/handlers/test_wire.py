@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from chatserver import commands as c
-from tests.rooms.acts import acts
-from tests.rooms.conftest import House
+from chatserver.values import commands as c
+from tests.handlers.acts import acts
+from tests.handlers.conftest import House
 from tests.support.client import JsonClient, Message
 
 

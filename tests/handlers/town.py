@@ -4,8 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from chatserver import commands as c
-from tests.rooms.world import START, World
+from chatserver.values import commands as c
+from tests.handlers.world import START, World
 
 ROOMS = {"hall": "public", "den": "private"}
 CROWD = ("member", "muted", "blocked", "moderator", "prey", "deputy")

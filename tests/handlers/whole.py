@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, select
 
-from chatserver.events import BANNED, CREATED, DELETED, DIRECT, JOINED, KICKED, LEFT, MESSAGE, ROLE
-from chatserver.store.schema import BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
+from chatserver.values.events import BANNED, CREATED, DELETED, DIRECT, JOINED, KICKED, LEFT, MESSAGE, ROLE
 
 
 def check_whole(db: Connection) -> None:

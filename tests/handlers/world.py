@@ -7,14 +7,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from chatserver import commands as c
-from chatserver.answers import Answer
-from chatserver.config import NO_LIMITS, Limits
-from chatserver.errors import Refused
-from chatserver.events import GUEST, PERSON, AccountKind, Person
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store import accounts, rooms
+from chatserver.values import commands as c
+from chatserver.values.answers import Answer
+from chatserver.values.errors import Refused
+from chatserver.values.events import GUEST, PERSON, AccountKind, Person
 
 OFF = Limits(**NO_LIMITS)
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatserver.config import NO_LIMITS, Limits
+from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store import accounts, certificates, moderation
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
 from tests.support.hall import PASSWORD, START, Client, Hall
 
 LAPTOP, STRANGE = "0f" * 32, "a1" * 32
@@ -20,7 +20,9 @@ class Club(Hall):
         quiet: Any = {"handshake_seconds": 0, "typing_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
         super().__init__(folder, Limits(**(quiet | limits)))
         self.shown: dict[object, str] = {}
-        monkeypatch.setattr("chatserver.net.connection.fingerprint", lambda transport: self.shown.get(transport, ""))
+        monkeypatch.setattr(
+            "chatserver.net.connection.connection.fingerprint", lambda transport: self.shown.get(transport, "")
+        )
         self.ana = self.client().come_in("ana")
         self.do(certificates.create, self.ana.session.account_id, "laptop", LAPTOP, START)
 

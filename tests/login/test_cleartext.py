@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import force_setattr
 
-from chatserver import commands as c
-from chatserver.config import NO_LIMITS, Limits, Server, Settings
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.plaintext import carries_secret, remedy
+from chatserver.login.cleartext import carries_secret, remedy
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.settings.tables import NO_LIMITS, Limits, Server, Settings
+from chatserver.values import commands as c
 from chatserver.wire.addresses import Networks
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
 from tests.support.proxy import v1, v2

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from chatserver.config import Limits, Passwords, Server, Settings
-from chatserver.net.connection import Connection
-from chatserver.stages import Stage
-from chatserver.store.transactions import transact
+from chatserver.net.connection.connection import Connection
+from chatserver.settings.tables import Limits, Passwords, Server, Settings
+from chatserver.store.db.transactions import transact
+from chatserver.values.stages import Stage
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
 NAME = "* Type your name to log in, or /help."

@@ -7,13 +7,13 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver.config import Limits
-from chatserver.errors import Refused
-from chatserver.guesses import AHEAD, SILENT_SECONDS, SOFT_SECONDS, Guesses, Kind
-from chatserver.hourly import HOUR, Hourly
-from chatserver.inquiries import FREE, MOST_SECONDS, Inquiries
-from chatserver.tally import HALF_LIFE_SECONDS, Tally
-from chatserver.turns import pause
+from chatserver.login.guess_delays import AHEAD, SILENT_SECONDS, SOFT_SECONDS, Guesses, Kind
+from chatserver.login.inquiries import FREE, MOST_SECONDS, Inquiries
+from chatserver.login.quotas import HOUR, Hourly
+from chatserver.settings.tables import Limits
+from chatserver.util.tally import HALF_LIFE_SECONDS, Tally
+from chatserver.util.waiting import pause
+from chatserver.values.errors import Refused
 
 THIEF, OWNER = "192.0.2.1", "198.51.100.1"
 HASH_SECONDS = 0.03

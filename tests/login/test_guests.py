@@ -7,14 +7,14 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Refused, Unavailable
-from chatserver.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
-from chatserver.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, GuestPlaces, Guests
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.login.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, GuestPlaces, Guests
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 from chatserver.store.rooms import dismiss_guest, lost_guests
-from chatserver.turns import POLL_SECONDS
+from chatserver.util.waiting import POLL_SECONDS
+from chatserver.values.errors import Refused, Unavailable
+from chatserver.values.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink

@@ -10,32 +10,32 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver import commands as c
-from chatserver.answers import Done, Log
-from chatserver.authentication import MAX_LOGINS
-from chatserver.config import Limits, Passwords, Server, Settings
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.session_rows import FLUSH_SECONDS, SessionLog
 from chatserver.delivery.registry import Registry
-from chatserver.entrance import LINES_SHOWN, NAMES_SHOWN
-from chatserver.errors import ErrorWord, Refused, Rejected, Unavailable
-from chatserver.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
-from chatserver.guests import Guests
 from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
 from chatserver.handlers.unread import FirstScreen, first_screen
-from chatserver.handshake import Handshake
-from chatserver.marklog import MarkLog
-from chatserver.presence import Presence
-from chatserver.roster import Roster
-from chatserver.seen import Seen
-from chatserver.session import Session
-from chatserver.sessionlog import FLUSH_SECONDS, SessionLog
-from chatserver.stages import Event, Stage
+from chatserver.login.authentication import MAX_LOGINS
+from chatserver.login.guests import Guests
+from chatserver.login.handshake import Handshake
+from chatserver.login.welcome import LINES_SHOWN, NAMES_SHOWN
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits, Passwords, Server, Settings
 from chatserver.store import accounts, logins, rooms, sessions, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.changes import AccountNow
 from chatserver.store.logins import LoginFacts
 from chatserver.store.sessions import Opened
-from chatserver.turns import POLL_SECONDS
+from chatserver.util.waiting import POLL_SECONDS
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, Log
+from chatserver.values.errors import ErrorWord, Refused, Rejected, Unavailable
+from chatserver.values.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
+from chatserver.values.seen import Seen
+from chatserver.values.stages import Event, Stage
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT

@@ -10,10 +10,10 @@ from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from chatserver.config import Limits, Server, Settings
-from chatserver.guesses import AHEAD
-from chatserver.inquiries import FREE
-from chatserver.store.transactions import transact
+from chatserver.login.guess_delays import AHEAD
+from chatserver.login.inquiries import FREE
+from chatserver.settings.tables import Limits, Server, Settings
+from chatserver.store.db.transactions import transact
 from tests.support import hall as support
 from tests.support.hall import PASSWORD, Client, Hall
 

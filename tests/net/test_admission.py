@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from chatserver.config import NO_LIMITS, Limits
-from chatserver.net.admission import LOG_LINES, SPARED_SECONDS, THINNING_SECONDS, Admission
-from chatserver.net.crowd import Rank
-from chatserver.net.rates import MANY, MOST_KEYS, STEP_SECONDS, Rate
+from chatserver.net.limits.address_rates import MANY, MOST_KEYS, STEP_SECONDS, Rate
+from chatserver.net.limits.admission import LOG_LINES, SPARED_SECONDS, THINNING_SECONDS, Admission
+from chatserver.net.limits.crowd import Rank
+from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.wire.addresses import neighbourhood
 
 ONE, TWO, ELSEWHERE = "192.0.2.1", "192.0.2.2", "198.51.100.1"

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.accountlimits import AccountLimits
-from chatserver.link import FULL_BYTES
-from chatserver.net.allowance import RETRY_SECONDS
+from chatserver.net.limits.account_share import RETRY_SECONDS
+from chatserver.session.link import FULL_BYTES
 from chatserver.store import account_limits
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
+from chatserver.values.account_limits import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 

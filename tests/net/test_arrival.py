@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from chatserver.config import NO_LIMITS, Limits
-from chatserver.net import connections, factory
-from chatserver.net.admission import SPARED_SECONDS
-from chatserver.net.arrival import HEADER_SECONDS, ProxyGate, Waiting
-from chatserver.net.connections import CROWDED, CROWDED_SECONDS
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.net.rates import STEP_SECONDS
-from chatserver.net.websocket import WebSocketDoor
-from chatserver.stages import Stage
+from chatserver.net.connection import connections
+from chatserver.net.connection.before_door import HEADER_SECONDS, ProxyGate, Waiting
+from chatserver.net.connection.connections import CROWDED, CROWDED_SECONDS
+from chatserver.net.doors import factory
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.net.limits.address_rates import STEP_SECONDS
+from chatserver.net.limits.admission import SPARED_SECONDS
+from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store.moderation import NetworkBan
+from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
 from tests.support.memory import logged_warnings

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.config import Limits, Settings
-from chatserver.events import Entry, RoomFacts
-from chatserver.link import FULL_BYTES, collected
-from chatserver.net.connection import Connection
-from chatserver.net.factory import FAREWELL_SECONDS
-from chatserver.net.line import LineDoor
-from chatserver.net.lingering import DISCARDED_BYTES, LINGER_SECONDS
-from chatserver.net.outbox import Outbox
-from chatserver.net.refusals import STRIKE_SECONDS
-from chatserver.net.websocket import WebSocketDoor
-from chatserver.session import Session
-from chatserver.stages import Peer, Stage
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.lingering import DISCARDED_BYTES, LINGER_SECONDS
+from chatserver.net.connection.outbox import Outbox
+from chatserver.net.connection.refusals import STRIKE_SECONDS
+from chatserver.net.doors.factory import FAREWELL_SECONDS
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.session.link import FULL_BYTES, collected
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits, Settings
 from chatserver.store.moderation import NetworkBan
+from chatserver.values.events import Entry, RoomFacts
+from chatserver.values.stages import Peer, Stage
 from chatserver.wire.dialect import PLAIN, Form, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.config import NO_LIMITS, Limits, Server, Settings
-from chatserver.link import FULL_BYTES
-from chatserver.net import doors
-from chatserver.net.line import LineDoor
-from chatserver.net.lingering import LINGER_SECONDS
-from chatserver.net.websocket import WebSocketDoor
-from chatserver.stages import Stage
-from chatserver.wire import websocket
+from chatserver.net.connection.lingering import LINGER_SECONDS
+from chatserver.net.doors import table
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.session.link import FULL_BYTES
+from chatserver.settings.tables import NO_LIMITS, Limits, Server, Settings
+from chatserver.values.stages import Stage
+from chatserver.wire.framing import websocket
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Hall, WebSocketClient
 
@@ -53,7 +53,7 @@ def masked(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 )
 def test_prefixes(description: str, door: Any, endpoint: str) -> None:
     """A prefix of the table names a door and is taken off; every other endpoint is left alone, for Twisted to judge."""
-    assert doors.split(description) == (door, endpoint)
+    assert table.split(description) == (door, endpoint)
 
 
 # Refused connections

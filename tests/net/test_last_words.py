@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from chatserver import endings
-from chatserver.config import Limits, Server, Settings
-from chatserver.endings import FENCED
-from chatserver.errors import FAULTY, ErrorWord, Refused, Rejected
-from chatserver.net.connections import CROWDED, REWOUND
+from chatserver.net.connection.connections import CROWDED, REWOUND
 from chatserver.net.counts import ENDINGS
 from chatserver.service import RESTARTING
-from chatserver.stages import Stage
+from chatserver.settings.tables import Limits, Server, Settings
+from chatserver.values import endings
+from chatserver.values.endings import FENCED
+from chatserver.values.errors import FAULTY, ErrorWord, Refused, Rejected
+from chatserver.values.stages import Stage
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
 UNDECODABLE = Refused(ErrorWord.UNDECODABLE, "This makes no sense.")

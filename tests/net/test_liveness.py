@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 from twisted.internet.task import Clock
 
-from chatserver.net.liveness import RECHECK_SECONDS, Liveness
+from chatserver.net.connection.liveness import RECHECK_SECONDS, Liveness
 from tests.net.conftest import OpenHall
 from tests.support.hall import QUIET, Hall
 

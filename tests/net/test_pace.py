@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver.accountlimits import AccountLimits
-from chatserver.net.allowance import rates_of_account, rates_of_connection
-from chatserver.net.pace import UNLIMITED, Pace, Rates
+from chatserver.net.limits.account_share import rates_of_account, rates_of_connection
+from chatserver.net.limits.token_bucket import UNLIMITED, Pace, Rates
+from chatserver.values.account_limits import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 

@@ -7,7 +7,7 @@ import pytest
 from twisted.internet import tcp
 from twisted.internet.task import Clock
 
-from chatserver.net.parting import LINES, LINGER_SECONDS, Parting
+from chatserver.net.connection.parting import LINES, LINGER_SECONDS, Parting
 from tests.support.process import wait_until
 
 

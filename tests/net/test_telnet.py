@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 from msgspec import structs
 
-from chatserver.link import FULL_BYTES
-from chatserver.net import doors
-from chatserver.net.telnet import TelnetDoor
-from chatserver.stages import Stage
+from chatserver.net.doors import table
+from chatserver.net.doors.telnet import TelnetDoor
+from chatserver.session.link import FULL_BYTES
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import MOST_COLUMNS, SCREEN
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
@@ -36,7 +36,7 @@ def heard(client: Client, data: bytes) -> bytes:
 
 def test_the_table_of_doors() -> None:
     """`--listen telnet:…` names the door at which the server speaks telnet first."""
-    assert doors.split("telnet:ssl:4023:privateKey=key.pem") == (TelnetDoor, "ssl:4023:privateKey=key.pem")
+    assert table.split("telnet:ssl:4023:privateKey=key.pem") == (TelnetDoor, "ssl:4023:privateKey=key.pem")
 
 
 def test_speaking_telnet_first(hall: Hall) -> None:

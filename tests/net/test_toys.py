@@ -15,17 +15,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatserver import commands as c
-from chatserver.answers import Answer, Refusal
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.events import Closing, Entry, News, RoomFacts
-from chatserver.link import FULL_BYTES
-from chatserver.net import doors
-from chatserver.net.door import Door
-from chatserver.stages import Stage
+from chatserver.net.doors import table
+from chatserver.net.doors.base import Door
+from chatserver.session.link import FULL_BYTES
+from chatserver.values import commands as c
+from chatserver.values.answers import Answer, Refusal
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.events import Closing, Entry, News, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Framing, Rendered, Screen
 from chatserver.wire.dialects import DIALECTS
-from chatserver.wire.lines import Undecodable
+from chatserver.wire.framing.lines import Undecodable
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, Client, Hall
 
@@ -252,8 +252,8 @@ def test_refused_connections(hall: Hall) -> None:
 def test_the_table_of_doors(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in the table of doors makes it available to `--listen`."""
     new_door: Any = lambda settings: ToyDoor()  # noqa: E731
-    monkeypatch.setitem(doors.DOORS, "toy", new_door)
-    found, endpoint = doors.split("toy:tcp:4090")
+    monkeypatch.setitem(table.DOORS, "toy", new_door)
+    found, endpoint = table.split("toy:tcp:4090")
     assert endpoint == "tcp:4090"
     factory = hall.factory(partial(found, hall.settings))
     assert ToyClient(hall, factory.buildProtocol(None)).type(f"hi ana {PASSWORD}").lines[-1] == "+"

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.net.door import Door
-from chatserver.net.intake import PIECE_BYTES
-from chatserver.net.line import LineDoor
-from chatserver.net.websocket import WebSocketDoor
+from chatserver.net.connection.intake import PIECE_BYTES
+from chatserver.net.doors.base import Door
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 

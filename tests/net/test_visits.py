@@ -10,10 +10,10 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver.net.line import LineDoor
-from chatserver.net.visits import BURST, PER_SECOND, way
-from chatserver.net.websocket import WebSocketDoor
-from chatserver.unlogged import SUMMARY_SECONDS, Bounded
+from chatserver.net.connection.visits import BURST, PER_SECOND, way
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.util.unlogged import SUMMARY_SECONDS, Bounded
 from tests.net.conftest import OpenHall
 from tests.support.hall import Hall
 

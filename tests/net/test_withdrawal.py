@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from chatserver.net.ports import listen_again
-from chatserver.net.withdrawal import _drop_newcomers
+from chatserver.net.listening.ports import listen_again
+from chatserver.net.listening.withdrawal import _drop_newcomers
 
 
 def knocks(address: tuple[str, int]) -> bool:

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 
-from chatserver.config import Limits, Settings
-from chatserver.operation.reload import Reload, Reloaded
-from chatserver.settingsfile import load
+from chatserver.operation.control.reload import Reload, Reloaded
+from chatserver.settings.file import load
+from chatserver.settings.tables import Limits, Settings
 from tests.support.hall import QUIET, Client, Hall
 
 

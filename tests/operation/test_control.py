@@ -11,12 +11,12 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chatserver.operation.caller import ANSWER_SECONDS, REQUEST_SECONDS, Caller
-from chatserver.operation.control import MOST_CALLERS, Control
-from chatserver.operation.online import SLICE
-from chatserver.operation.out import FAULT
-from chatserver.operation.reload import Reloaded
-from chatserver.operation.requests import MOST_BYTES
+from chatserver.operation.control.caller import ANSWER_SECONDS, REQUEST_SECONDS, Caller
+from chatserver.operation.control.connections import SLICE
+from chatserver.operation.control.control import MOST_CALLERS, Control
+from chatserver.operation.control.out import FAULT
+from chatserver.operation.control.reload import Reloaded
+from chatserver.operation.control.requests import MOST_BYTES
 from tests.operation.parts import running
 from tests.support.hall import Hall
 from tests.support.memory import logged_failures

@@ -13,10 +13,10 @@ import pytest
 from msgspec import structs
 from twisted.internet.defer import Deferred
 
-from chatserver.histogram import MESSAGES, Histogram
 from chatserver.net.counts import ENDINGS, OTHER, ConnectionCounts
-from chatserver.operation.counters import Behind
-from chatserver.operation.lag import PROBE_SECONDS, Lag
+from chatserver.operation.monitoring.counters import Behind
+from chatserver.operation.monitoring.lag import PROBE_SECONDS, Lag
+from chatserver.util.histogram import MESSAGES, Histogram
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall, PlainHasher
 from tests.support.observed import running, seen
@@ -308,7 +308,7 @@ def counters(hall: Hall) -> dict[Any, float]:
 
 def test_many_connections_are_looked_at_in_several_turns(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reactor does other things while a server with many connections is looked at."""
-    monkeypatch.setattr("chatserver.operation.counters.SLICE", 2)
+    monkeypatch.setattr("chatserver.operation.monitoring.counters.SLICE", 2)
     for number in range(5):
         hall.program(f"user{number}")
     with_turns = count_turns(hall)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from chatserver.operation.loglines import FIELD_CHARACTERS, as_json, as_text
-from chatserver.operation.tracebacks import traceback
+from chatserver.operation.log.lines import FIELD_CHARACTERS, as_json, as_text
+from chatserver.operation.log.tracebacks import traceback
 
 
 class Unprintable:

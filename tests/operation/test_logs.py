@@ -11,9 +11,9 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher
 
-from chatserver.config import Log
-from chatserver.operation.destinations import LogFile, StandardOutput, Syslog, chosen
-from chatserver.operation.logs import Logs
+from chatserver.operation.log.destinations import LogFile, StandardOutput, Syslog, chosen
+from chatserver.operation.log.logs import Logs
+from chatserver.settings.tables import Log
 
 
 class Reactor(Clock):
@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def unsignalled(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
     handlers: dict[int, Any] = {}
-    monkeypatch.setattr("chatserver.operation.logs.signal.signal", handlers.__setitem__)
+    monkeypatch.setattr("chatserver.operation.log.logs.signal.signal", handlers.__setitem__)
     return handlers
 
 
@@ -106,7 +106,7 @@ def test_moved_files(path: Path, unsignalled: dict[int, Any]) -> None:
 def test_a_file_that_cannot_be_reopened(path: Path, unsignalled: dict[int, Any]) -> None:
     """The log goes on in the old file, and says so."""
     desk = Desk(path, unsignalled)
-    desk.logs.log = desk.logger("chatserver.operation.logs")
+    desk.logs.log = desk.logger("chatserver.operation.log.logs")
     moved = path.with_suffix(".1")
     path.rename(moved)
     path.mkdir()
@@ -202,7 +202,7 @@ def test_syslog(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each line of an event is a message with its priority, without a second time in front."""
     sent: list[tuple[int, str]] = []
     monkeypatch.setattr(syslog, "syslog", lambda priority, line: sent.append((priority, line)))
-    monkeypatch.setattr("chatserver.operation.logs.signal.signal", lambda *_: None)
+    monkeypatch.setattr("chatserver.operation.log.logs.signal.signal", lambda *_: None)
     for form in ("text", "json"):
         logs = Logs(Log(format=form), Reactor())
         logs.attach(Application(), {"syslog": True, "prefix": "chat"})

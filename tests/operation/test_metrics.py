@@ -12,13 +12,13 @@ from msgspec import structs
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from chatserver.errors import ErrorWord
-from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
-from chatserver.operation.counters import FATES, BusNumbers
-from chatserver.operation.metrics import Situation, exposition
-from chatserver.results import BROKEN, OK
-from chatserver.store.threads import ERRORS
+from chatserver.net.limits.admission import REFUSALS
+from chatserver.operation.monitoring.counters import FATES, BusNumbers
+from chatserver.operation.monitoring.metrics import Situation, exposition
+from chatserver.pipeline.command_counts import BROKEN, OK
+from chatserver.store.db.threads import ERRORS
+from chatserver.values.errors import ErrorWord
 from tests.support.hall import Hall
 from tests.support.observed import seen
 

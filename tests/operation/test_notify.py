@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.config import Settings, Shutdown
-from chatserver.operation.notify import STATUS_SECONDS, SystemdNotify, address_from_environment, notify
+from chatserver.operation.systemd.notify import STATUS_SECONDS, SystemdNotify, address_from_environment, notify
+from chatserver.settings.tables import Settings, Shutdown
 from tests.support.systemd import Systemd
 
 

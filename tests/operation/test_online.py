@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver import audit
-from chatserver.operation.announcement import SLICE as ANNOUNCED_AT_ONCE
-from chatserver.operation.announcement import announce
-from chatserver.operation.online import MOST_BEHIND, SLICE, kick, list_sessions
-from chatserver.operation.out import CannotDo
-from chatserver.operation.requests import SessionLine
-from chatserver.turns import pause, turns
+from chatserver.operation.control.announcement import SLICE as ANNOUNCED_AT_ONCE
+from chatserver.operation.control.announcement import announce
+from chatserver.operation.control.connections import MOST_BEHIND, SLICE, kick, list_sessions
+from chatserver.operation.control.out import CannotDo
+from chatserver.operation.control.requests import SessionLine
+from chatserver.util import audit_log
+from chatserver.util.waiting import pause, turns
 from tests.net.conftest import OpenHall
 from tests.operation.parts import running
 from tests.support.hall import PASSWORD, Client, Hall
@@ -55,7 +55,7 @@ def listed(hall: Hall) -> list[SessionLine]:
 
 
 def log(act: str, **what: str) -> None:
-    audit.acted("local", "", act, by="root", uid="0", **what)
+    audit_log.acted("local", "", act, by="root", uid="0", **what)
 
 
 def kicked(hall: Hall, who: str, reason: str = "") -> Any:

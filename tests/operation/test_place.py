@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chatserver.config import ConfigProblem, Server
-from chatserver.operation import place
-from chatserver.operation.place import Unsafe, database_mark, listened, tried
-from chatserver.settingsfile import load
+from chatserver.operation.control import place
+from chatserver.operation.control.place import Unsafe, database_mark, listened, tried
+from chatserver.settings.file import load
+from chatserver.settings.tables import ConfigProblem, Server
 
 POSTGRES = "postgresql+psycopg2://chat:s3cret@db1/chat"
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from twisted.logger import LogLevel
 
-from chatserver.config import AT_START, Limits, Settings
-from chatserver.errors import Unavailable
-from chatserver.operation import reload as module
-from chatserver.operation.reload import READ_SECONDS, STOPPING, Reloaded
+from chatserver.operation.control import reload as module
+from chatserver.operation.control.reload import READ_SECONDS, STOPPING, Reloaded
+from chatserver.settings.tables import AT_START, Limits, Settings
+from chatserver.values.errors import Unavailable
 from tests.operation.reloading import Town, toml
 from tests.support.certificate import write_certificate
 from tests.support.memory import logged

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.logger import LogLevel
 
-from chatserver.net.endpoints import WrongEndpoint, examine
-from chatserver.net.tls import Identity, Shown
-from chatserver.operation.reload import CERTIFICATES, Reloaded
-from chatserver.times import now
+from chatserver.net.listening.endpoints import WrongEndpoint, examine
+from chatserver.net.listening.tls import Identity, Shown
+from chatserver.operation.control.reload import CERTIFICATES, Reloaded
+from chatserver.util.times import now
 from tests.operation.reloading import Town
 from tests.support.certificate import write_certificate
 from tests.support.memory import logged

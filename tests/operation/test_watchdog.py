@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatserver.config import Pipeline, Settings
-from chatserver.operation import watchdog
-from chatserver.operation.watchdog import Watchdog
+from chatserver.operation.systemd import watchdog
+from chatserver.operation.systemd.watchdog import Watchdog
+from chatserver.settings.tables import Pipeline, Settings
 from tests.support.hall import Hall
 
 WAITS = 30.0

@@ -2,10 +2,10 @@
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver import commands as c
-from chatserver.queue import Lane, Lanes
-from chatserver.session import Session
-from chatserver.turns import MOST_TURNS
+from chatserver.pipeline.lanes import Lane, Lanes
+from chatserver.session.session import Session
+from chatserver.util.waiting import MOST_TURNS
+from chatserver.values import commands as c
 
 
 def session(name: str) -> Session:

@@ -5,10 +5,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chatserver.aside import MOST_ROOMS, Aside
-from chatserver.session import Session
+from chatserver.pipeline.locked_rooms import MOST_ROOMS, Aside
+from chatserver.session.session import Session
 from chatserver.store import messages
-from chatserver.store.transactions import Conflict, Locked
+from chatserver.store.db.transactions import Conflict, Locked
 from tests.support.hall import Hall
 
 

@@ -11,21 +11,21 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from chatserver import commands as c
-from chatserver.answers import Done, Log
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.events import Entry, Membership, RoomFacts
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
-from chatserver.processor import Processors
-from chatserver.queue import Lanes
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.store.db.transactions import Conflict
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.transactions import Conflict
-from chatserver.turns import turns
+from chatserver.util.waiting import turns
+from chatserver.values import commands as c
+from chatserver.values.answers import Done, Log
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Entry, Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 

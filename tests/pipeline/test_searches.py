@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.searches import MOST_OF_ACCOUNT, Searches
+from chatserver.pipeline.search_slots import MOST_OF_ACCOUNT, Searches
+from chatserver.values.errors import ErrorWord, Refused
 
 
 class Scene:

@@ -8,8 +8,8 @@ import pytest
 from msgspec import structs
 from twisted.internet.task import Clock
 
-from chatserver.config import Limits
-from chatserver.news import GATHER_SECONDS, NewsPace
+from chatserver.presence.news_pace import GATHER_SECONDS, NewsPace
+from chatserver.settings.tables import Limits
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
 SECONDS = 5.0

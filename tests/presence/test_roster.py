@@ -6,11 +6,11 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
-from chatserver.events import Membership, Presence, RoomFacts
-from chatserver.roster import Roster
-from chatserver.scope import Scope
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.values.events import Membership, Presence, RoomFacts
+from chatserver.values.stages import Stage
+from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import SCREEN, Dialect, Rendered, Screen
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT

@@ -9,14 +9,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from chatserver.config import Limits
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.events import Membership, RoomFacts
-from chatserver.presence import Presence
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 
@@ -350,7 +350,7 @@ def test_a_mass_return(paced: Town) -> None:
 
 def test_a_mass_return_takes_several_turns(paced: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is written in one turn of the reactor is bounded; the rest follows in the next turns."""
-    monkeypatch.setattr("chatserver.presence.SLICE_RECIPIENTS", 29)
+    monkeypatch.setattr("chatserver.presence.telling.SLICE_RECIPIENTS", 29)
     paced.arrive(BOB)
     everybody = [paced.arrive(account) for account in range(10, 20)]
     paced.clock.advance(1)

@@ -6,7 +6,7 @@ from typing import Self
 
 from sqlalchemy import text
 
-from chatserver.store.database import open_engine, parse_url
+from chatserver.store.db.engine import open_engine, parse_url
 from tests.support.client import Ended, JsonClient, Message, Raw
 from tests.support.process import wait_until
 

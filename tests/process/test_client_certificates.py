@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.sync.client import connect as connect_websocket
 
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import StartServer
 from tests.process.load import QUICK
 from tests.support.certificate import write_certificate

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from chatserver.store import accounts, moderation
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chatserver.exits import MISCONFIGURED
-from chatserver.store.notify import NAME
-from tests.admin.conftest import Chatctl
+from chatserver.store.nodes.notify import NAME
+from chatserver.util.exits import MISCONFIGURED
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker
 from tests.support.client import JsonClient, Message, TextClient
@@ -353,9 +353,9 @@ def test_a_server_without_a_bus(server: StartServer, connect: Connect) -> None:
         assert "INSERT INTO entry" in served
         for word in ("pg_notify", "LISTEN", NAME, "pg_locks"):
             assert word not in served, word
-        assert "chatserver.store.threads" in one.log
+        assert "chatserver.store.db.threads" in one.log
         assert "chatserver.cluster" not in one.log
-        assert "chatserver.store.notify" not in one.log
+        assert "chatserver.store.nodes.notify" not in one.log
 
 
 def test_a_server_on_a_file_loads_nothing_of_it(server: StartServer, connect: Connect) -> None:
@@ -363,7 +363,7 @@ def test_a_server_on_a_file_loads_nothing_of_it(server: StartServer, connect: Co
     one = server(config=QUICK, env=IMPORTS)
     talk(connect, one)
     assert one.stop() == 0
-    assert "chatserver.store.threads" in one.log
+    assert "chatserver.store.db.threads" in one.log
     assert not re.findall(r"chatserver\.cluster\S*|chatserver\.store\.notify", one.log)
 
 

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.process.test_activation import START

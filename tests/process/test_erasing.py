@@ -3,8 +3,8 @@
 from sqlalchemy import func, select
 
 from chatserver.store import erasure
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import EntryRow
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import EntryRow
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw
-from tests.test_audit import FILTER, failed_address
+from tests.util.test_audit_log import FILTER, failed_address
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from chatserver.guesses import AHEAD
+from chatserver.login.guess_delays import AHEAD
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw
 from tests.support.elsewhere import connected_from

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.admin.conftest import Chatctl
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import StartServer
 from tests.process.load import query
 from tests.process.test_drain import config, free_port, ready, together

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.store.database import open_engine, parse_url
+from chatserver.store.db.engine import open_engine, parse_url
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw
 from tests.support.process import LOOPBACK, TWISTD, clean_environment, wait_until

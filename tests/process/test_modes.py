@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.store.database import parse_url
+from chatserver.store.db.engine import parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from chaos.relay import Relay
-from chatserver.store.lease import LAPSE_SECONDS
+from chatserver.store.nodes.lease import LAPSE_SECONDS
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, query, wait_for_load
 from tests.support.client import JsonClient, Message

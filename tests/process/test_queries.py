@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, text
 
-from chatserver.store.database import open_engine, parse_url
+from chatserver.store.db.engine import open_engine, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.client import JsonClient

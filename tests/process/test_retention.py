@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import select, update
 
 from chatserver.store import directory, sessions
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.schema import EntryRow, SessionRow
-from tests.admin.conftest import Chatctl
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import EntryRow, SessionRow
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, TextClient
 from tests.support.process import wait_until

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from chatserver import commands
-from chatserver.commands import Command
-from chatserver.store.database import open_engine, parse_url
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.values import commands
+from chatserver.values.commands import Command
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, Raw
 

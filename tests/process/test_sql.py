@@ -12,8 +12,8 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
-from chatserver.store.database import open_engine, parse_url
-from chatserver.watch import Watch
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.sync.change_feed import Watch
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, TextClient
 from tests.support.hall import Hall

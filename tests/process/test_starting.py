@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from chatserver.store.database import open_engine, open_ready, parse_url
+from chatserver.store.db.engine import open_engine, open_ready, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
 from tests.support.certificate import write_certificate

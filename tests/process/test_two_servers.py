@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.store.lease import LAPSE_SECONDS
+from chatserver.store.nodes.lease import LAPSE_SECONDS
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
 from tests.support.client import JsonClient

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from chatserver.store.database import open_engine, parse_url
+from chatserver.store.db.engine import open_engine, parse_url
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.support.certificate import write_certificate

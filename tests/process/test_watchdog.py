@@ -19,8 +19,8 @@ WAITS = 3.0
 
 FAULTS = {
     "the reactor": "import time; time.sleep(1000)",
-    "the store's threads": "from chatserver.store.workers import Workers; Workers.submit = lambda self, call: None",
-    "a lane": "from chatserver.queue import Lane; Lane.put = lambda self, session: None",
+    "the store's threads": "from chatserver.store.db.workers import Workers; Workers.submit = lambda self, call: None",
+    "a lane": "from chatserver.pipeline.lanes import Lane; Lane.put = lambda self, session: None",
 }
 """What stops, and the Python that stops it in the server when it gets SIGUSR2."""
 

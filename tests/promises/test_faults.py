@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from chatserver import commands as c
-from chatserver.config import Server, Settings
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
-from chatserver.effects import Effects
-from chatserver.errors import Unavailable
-from chatserver.net.connection import Connection
-from chatserver.net.outbox import Outbox
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.outbox import Outbox
+from chatserver.pipeline.effects import Effects
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
+from chatserver.settings.tables import Server, Settings
+from chatserver.values import commands as c
+from chatserver.values.errors import Unavailable
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 from tests.support.memory import logged_failures

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from chatserver.store import retention
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.schema import RoomRow
-from chatserver.store.transactions import transact
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import RoomRow
+from chatserver.store.db.transactions import transact
 from tests.support.hall import PASSWORD, Client, Hall
 
 ACTS = 120

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused, Unavailable
-from chatserver.events import OWN_ID
-from chatserver.kept import MOST_LINES, Kept
+from chatserver.session.retry import MOST_LINES, Kept
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.events import OWN_ID
 from tests.support.hall import PASSWORD, Client, Hall
 
 AWAY = "! The server cannot reach its database. Try again in a moment. Your line is kept: /retry sends it again."

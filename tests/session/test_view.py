@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from chatserver.events import MESSAGE, Entry
-from chatserver.seen import Seen
-from chatserver.view import View
+from chatserver.session.view import View
+from chatserver.values.events import MESSAGE, Entry
+from chatserver.values.seen import Seen
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 BOOKS, CARDS = 1, 2

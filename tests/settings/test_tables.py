@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.config import FOLLOWING, ConfigProblem, Limits, Settings, adopt, named
-from chatserver.settingsfile import MOST_BYTES, chosen, load
+from chatserver.settings.file import MOST_BYTES, chosen, load
+from chatserver.settings.tables import FOLLOWING, ConfigProblem, Limits, Settings, adopt, named
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:

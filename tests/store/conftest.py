@@ -12,12 +12,12 @@ from msgspec import structs
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.events import PERSON, PUBLIC, AccountKind, Entry, Person, RoomFacts
 from chatserver.store import accounts, entries, messages, rooms
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.schema import EntryRow
 from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.values.events import PERSON, PUBLIC, AccountKind, Entry, Person, RoomFacts
 from tests.support import postgres
 from tests.support.process import wait_until
 

@@ -10,15 +10,16 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from chatserver.errors import Unavailable
-from chatserver.events import Person
-from chatserver.store import backup, backup_file, messages, rows, search
-from chatserver.store.backup_file import NoBackup
-from chatserver.store.database import DatabaseProblem, check_schema, open_engine, open_ready, parse_url
-from chatserver.store.lease import Claim, this_process
+from chatserver.store import messages, search
+from chatserver.store.copies import backup, backup_file, rows
+from chatserver.store.copies.backup_file import NoBackup
+from chatserver.store.copies.snapshot import snapshot
+from chatserver.store.copies.verify import verify
+from chatserver.store.db.engine import DatabaseProblem, check_schema, open_engine, open_ready, parse_url
 from chatserver.store.messages import Draft
-from chatserver.store.snapshot import snapshot
-from chatserver.store.verify import verify
+from chatserver.store.nodes.lease import Claim, this_process
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Person
 from tests.support.contents import AT, fill
 
 Rows = dict[str, list[list[Any]]]

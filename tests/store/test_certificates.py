@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from chatserver.errors import Refused
 from chatserver.store import certificates, changes, sessions
 from chatserver.store.sessions import Opened
+from chatserver.values.errors import Refused
 from tests.store.conftest import AT, Tables
 
 ONE, TWO = "0f" * 32, "a1" * 32

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from chatserver.errors import Refused
-from chatserver.events import JOINED, Person, RoomFacts
-from chatserver.store import accounts, changes, clock, entries, moderation, rooms
-from chatserver.store.clock import NOW
+from chatserver.store import accounts, changes, entries, moderation, rooms
+from chatserver.store.db import clock
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.schema import BanRow, MembershipRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import BanRow, MembershipRow
 from chatserver.store.visibility import find_room
+from chatserver.values.errors import Refused
+from chatserver.values.events import JOINED, Person, RoomFacts
 from tests.store.conftest import AT, Tables
 
 HOST = Person(0, "")

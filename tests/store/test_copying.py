@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from chatserver.store import copying, rows
-from chatserver.store.backup import Told
-from chatserver.store.clock import NOW
-from chatserver.store.copying import copy
-from chatserver.store.database import (
+from chatserver.store.copies import copying, rows
+from chatserver.store.copies.backup import Told
+from chatserver.store.copies.copying import copy
+from chatserver.store.copies.snapshot import snapshot, writing
+from chatserver.store.copies.verify import verify
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.engine import (
     DatabaseProblem,
     check_schema,
     migrate,
@@ -18,9 +20,7 @@ from chatserver.store.database import (
     open_ready,
     parse_url,
 )
-from chatserver.store.schema import NodeRow, RoomRow
-from chatserver.store.snapshot import snapshot, writing
-from chatserver.store.verify import verify
+from chatserver.store.db.schema import NodeRow, RoomRow
 from tests.store.test_backup import everything
 from tests.support.contents import fill
 

@@ -7,10 +7,10 @@ import psycopg2.extensions
 import pytest
 from sqlalchemy import event
 
-from chatserver.config import Retention
-from chatserver.events import GAP
+from chatserver.settings.tables import Retention
 from chatserver.store import entries, logins, retention, search
 from chatserver.store.messages import Draft
+from chatserver.values.events import GAP
 from tests.store.conftest import AT, Tables
 
 

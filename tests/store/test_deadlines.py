@@ -15,10 +15,10 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatserver.errors import TooSlow, Unavailable
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.threads import Store
-from chatserver.store.transactions import transact
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import transact
+from chatserver.values.errors import TooSlow, Unavailable
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from chatserver.errors import Unavailable
-from chatserver.store.database import DatabaseProblem, open_engine, open_ready, open_statements, parse_url, shown_url
-from chatserver.store.durability import durability, durability_warnings, file_system, warnings
-from chatserver.store.health import examine
+from chatserver.store.db.durability import durability, durability_warnings, file_system, warnings
+from chatserver.store.db.engine import DatabaseProblem, open_engine, open_ready, open_statements, parse_url, shown_url
+from chatserver.store.db.health import examine
+from chatserver.store.db.transactions import Statements, transact
 from chatserver.store.messages import Draft
-from chatserver.store.transactions import Statements, transact
+from chatserver.values.errors import Unavailable
 from tests.store.conftest import Tables
 from tests.support.postgres import DURABLE_SETTINGS, PostgresServer
 from tests.support.process import wait_until

@@ -5,11 +5,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from chatserver.events import Person
-from chatserver.store import accounts, changes, clock, erasure, rooms, tokens
+from chatserver.store import accounts, changes, erasure, rooms, tokens
+from chatserver.store.db import clock
+from chatserver.store.db.schema import EntryRow, MembershipRow, SessionRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import EntryRow, MembershipRow, SessionRow
 from chatserver.store.sessions import Opened, record
+from chatserver.values.events import Person
 from tests.store.conftest import AT, Tables
 
 TEXTS = 100

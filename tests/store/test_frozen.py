@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import InternalError
 
-from chatserver.errors import Unavailable
-from chatserver.events import MESSAGE, TOPIC
 from chatserver.store import messages
-from chatserver.store.database import IDLE_MILLISECONDS, open_engine, parse_url
+from chatserver.store.copies.snapshot import writing
+from chatserver.store.db.engine import IDLE_MILLISECONDS, open_engine, parse_url
+from chatserver.store.db.transactions import IDLE, Errors, transact
 from chatserver.store.messages import Draft
-from chatserver.store.snapshot import writing
-from chatserver.store.transactions import IDLE, Errors, transact
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import MESSAGE, TOPIC
 from tests.store.conftest import AT, Tables
 from tests.support.process import die_with_parent, wait_until
 
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True
 
 OTHER = """
 import sys
-from chatserver.errors import Unavailable
-from chatserver.events import TOPIC, Person
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import TOPIC, Person
 from chatserver.store import entries
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.transactions import IDLE, Errors, transact
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.transactions import IDLE, Errors, transact
 from tests.store.conftest import AT
 
 engine = open_engine(parse_url(sys.argv[1]), 1)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.events import Person, RoomFacts
 from chatserver.store import accounts, erasure, messages, oldindex, rooms, search, tokens
-from chatserver.store.checkpoint import empty_log, is_log_empty
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.checkpoint import empty_log, is_log_empty
+from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened, record
 from chatserver.store.visibility import find_room
+from chatserver.values.events import Person, RoomFacts
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
 from tests.store.conftest import AT, Tables

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
-from chatserver.errors import ErrorWord, Refused
 from chatserver.store.visibility import find_room
+from chatserver.values.errors import ErrorWord, Refused
 from tests.store.conftest import Tables
 
 

@@ -12,14 +12,15 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, Insert, insert, select, text, update
 
 from chatserver import __version__
-from chatserver.events import Person
-from chatserver.store import lease, nodes, rooms, sessions
-from chatserver.store.clock import NOW
-from chatserver.store.lease import LAPSE_SECONDS, Beat, Claim, Held, Process, is_running, this_process
-from chatserver.store.nodes import Facts, Said
-from chatserver.store.schema import AccountRow, NodeRow, SessionRow
+from chatserver.store import rooms, sessions
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow
+from chatserver.store.nodes import lease, nodes
+from chatserver.store.nodes.lease import LAPSE_SECONDS, Beat, Claim, Held, Process, is_running, this_process
+from chatserver.store.nodes.nodes import Facts, Said
 from chatserver.store.sessions import Closed, Opened
 from chatserver.store.visibility import find_room
+from chatserver.values.events import Person
 from tests.store.conftest import AT, Tables
 
 LATER = AT + timedelta(minutes=5)

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Connection
 
 from chatserver.store import messages
-from chatserver.store.database import open_statements
+from chatserver.store.db.engine import open_statements
+from chatserver.store.db.transactions import Locked, Statements
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.statements import LOCK_FIRST
-from chatserver.store.transactions import Locked, Statements
 from tests.store.conftest import AT, Tables, seqs
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has one server

@@ -6,11 +6,11 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection, select, update
 
-from chatserver.events import JOINED, LEFT, MESSAGE, PRIVATE
 from chatserver.store import entries, messages, moderation, rooms
+from chatserver.store.db.schema import MembershipRow, RoomRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import MembershipRow, RoomRow
 from chatserver.store.visibility import find_room
+from chatserver.values.events import JOINED, LEFT, MESSAGE, PRIVATE
 from tests.store.conftest import AT, Tables, seqs
 
 MINUTE = timedelta(minutes=1)

@@ -6,11 +6,12 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from chatserver.errors import Refused
-from chatserver.store import accounts, database
-from chatserver.store.database import open_engine, parse_url, upgrade
-from chatserver.store.schema import AccountRow
-from tests.admin.conftest import PASSWORD, Chatctl
+from chatserver.store import accounts
+from chatserver.store.db import engine as database
+from chatserver.store.db.engine import open_engine, parse_url, upgrade
+from chatserver.store.db.schema import AccountRow
+from chatserver.values.errors import Refused
+from tests.chatctl.conftest import PASSWORD, Chatctl
 from tests.store.conftest import AT, Tables
 
 

@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person, RoomFacts
-from chatserver.seen import Seen
-from chatserver.store import accounts, clock, members, moderation, people, rooms, sessions, visibility
+from chatserver.store import accounts, members, moderation, people, rooms, sessions, visibility
 from chatserver.store import unread as unread_of
-from chatserver.store.schema import AccountRow, IgnoreRow, SessionRow
+from chatserver.store.db import clock
+from chatserver.store.db.schema import AccountRow, IgnoreRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Person, RoomFacts
+from chatserver.values.seen import Seen
 from chatserver.wire.dialect import NONE
 from tests.store.conftest import AT, Tables
 

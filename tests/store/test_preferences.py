@@ -4,12 +4,12 @@ from typing import Any
 
 from sqlalchemy import event, func, select
 
-from chatserver import commands as c
-from chatserver.answers import Preferences
 from chatserver.handlers.outcome import Ask
 from chatserver.handlers.preferences import prefer
 from chatserver.store import erasure, export, logins, preferences
-from chatserver.store.schema import PreferenceRow
+from chatserver.store.db.schema import PreferenceRow
+from chatserver.values import commands as c
+from chatserver.values.answers import Preferences
 from tests.store.conftest import AT, Tables
 
 

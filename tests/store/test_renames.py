@@ -7,28 +7,17 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, delete, insert, select
 
-from chatserver.errors import Refused
-from chatserver.events import KICKED, MEMBER, MESSAGE, OPERATOR, RENAMED, Entry, Person
-from chatserver.renaming import parse_renaming
-from chatserver.store import (
-    accounts,
-    entries,
-    erasure,
-    export,
-    ignoring,
-    moderation,
-    names,
-    renames,
-    rooms,
-    search,
-    transfer,
-)
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store import accounts, entries, erasure, export, ignoring, moderation, names, renames, rooms, search
+from chatserver.store.copies import transfer
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import AccountRow, Base, FormerNameRow, IgnoreRow, MembershipRow, RoomRow
 from chatserver.store.messages import Draft
 from chatserver.store.people import find_person
 from chatserver.store.renames import MOST_KEPT, MOST_ROOMS, Quota, Renamed
-from chatserver.store.schema import AccountRow, Base, FormerNameRow, IgnoreRow, MembershipRow, RoomRow
 from chatserver.store.visibility import find_room, memberships
+from chatserver.values.errors import Refused
+from chatserver.values.events import KICKED, MEMBER, MESSAGE, OPERATOR, RENAMED, Entry, Person
+from chatserver.values.renaming import parse_renaming
 from tests.store.conftest import AT, Tables
 from tests.support import postgres
 

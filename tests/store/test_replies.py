@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, update
 
-from chatserver.events import Person, Quote, RoomFacts
 from chatserver.store import messages, quotes, retention, rooms
+from chatserver.store.db.schema import MembershipRow, RoomRow
 from chatserver.store.messages import NOTHING, Draft, Verdict
-from chatserver.store.schema import MembershipRow, RoomRow
 from chatserver.store.visibility import find_room
+from chatserver.values.events import Person, Quote, RoomFacts
 from tests.store.conftest import AT, Tables
 from tests.store.test_costs import Statements
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, func, select, text, update
 
-from chatserver.config import Retention
-from chatserver.events import Person, RoomFacts
+from chatserver.settings.tables import Retention
 from chatserver.store import accounts, entries, erasure, export, messages, oldindex, retention, rooms, search, sessions
-from chatserver.store.checkpoint import empty_log
+from chatserver.store.db.checkpoint import empty_log
+from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import EntryRow, RoomRow, SessionRow
 from chatserver.store.visibility import find_room
+from chatserver.values.events import Person, RoomFacts
 from tests.store.conftest import Tables, seqs
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import Connection, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import CREATED, JOINED, LEFT, PRIVATE, PUBLIC, TOPIC, Person, RoomFacts
 from chatserver.store import members, rooms, visibility
-from chatserver.store.schema import AccountRow
+from chatserver.store.db.schema import AccountRow
 from chatserver.store.visibility import find_room
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import CREATED, JOINED, LEFT, PRIVATE, PUBLIC, TOPIC, Person, RoomFacts
 from tests.store.conftest import AT, Tables, seqs
 
 

@@ -8,8 +8,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
-from chatserver.store import database
-from chatserver.store.database import (
+from chatserver.store.db import engine as database
+from chatserver.store.db.engine import (
     DatabaseProblem,
     check_schema,
     newest_revision,
@@ -18,7 +18,7 @@ from chatserver.store.database import (
     parse_url,
     upgrade,
 )
-from chatserver.store.schema import Base
+from chatserver.store.db.schema import Base
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Person, RoomFacts
 from chatserver.store import search, walk
+from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import EntryRow
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Person, RoomFacts
 from tests.store.conftest import AT, Tables
 
 SAID = 60

@@ -8,11 +8,11 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from chatserver.cluster.buses import open_bus
-from chatserver.config import Bus, Settings
-from chatserver.exits import CannotStart
-from chatserver.store.database import open_engine
-from chatserver.store.secret import bus_secret
+from chatserver.cluster.bus.table import open_bus
+from chatserver.settings.tables import Bus, Settings
+from chatserver.store.db.engine import open_engine
+from chatserver.store.nodes.secret import bus_secret
+from chatserver.util.exits import CannotStart
 from tests.support import postgres
 
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.errors import Refused
-from chatserver.events import DIRECT, OPERATOR, PRIVATE
 from chatserver.store import accounts, changes, erasure, messages, moderation, rooms
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.schema import Base, MembershipRow, RoomRow
 from chatserver.store.messages import Draft
-from chatserver.store.schema import Base, MembershipRow, RoomRow
 from chatserver.store.search import search
 from chatserver.store.visibility import find_room
-from chatserver.wire.hygiene import message_text
+from chatserver.values.errors import Refused
+from chatserver.values.events import DIRECT, OPERATOR, PRIVATE
+from chatserver.wire.hygiene.text import message_text
 from tests.store.conftest import AT, Tables
 
 DOCS = Path(__file__).parents[2] / "docs/sql.md"

@@ -13,15 +13,15 @@ import pytest
 from sqlalchemy import Connection, Engine
 from twisted.internet.task import Clock
 
-from chatserver.clock import Clock as ServerClock
-from chatserver.errors import Unavailable
 from chatserver.store import messages
-from chatserver.store.database import open_engine, open_ready, parse_url
-from chatserver.store.database_file import DatabaseFile, watched_file
-from chatserver.store.lease import this_process
+from chatserver.store.db.database_file import DatabaseFile, watched_file
+from chatserver.store.db.engine import open_engine, open_ready, parse_url
+from chatserver.store.db.threads import Store
+from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
-from chatserver.store.threads import Store
-from chatserver.store.transactions import transact
+from chatserver.store.nodes.lease import this_process
+from chatserver.util.clock import Clock as ServerClock
+from chatserver.values.errors import Unavailable
 from tests.conftest import Connect, StartServer
 from tests.store.conftest import AT, Tables
 from tests.support.client import JsonClient

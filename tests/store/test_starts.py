@@ -11,13 +11,13 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select
 
-from chatserver import times
-from chatserver.clock import Clock
-from chatserver.store.clock import now
-from chatserver.store.database import check_schema, open_engine, open_ready, parse_url
-from chatserver.store.lease import Claim, this_process
-from chatserver.store.schema import NodeRow, RoomRow
-from chatserver.store.threads import Store
+from chatserver.store.db.clock import now
+from chatserver.store.db.engine import check_schema, open_engine, open_ready, parse_url
+from chatserver.store.db.schema import NodeRow, RoomRow
+from chatserver.store.db.threads import Store
+from chatserver.store.nodes.lease import Claim, this_process
+from chatserver.util import times
+from chatserver.util.clock import Clock
 from tests.store.conftest import Tables
 
 NODES = 4

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.errors import ErrorWord, Refused, TooSlow
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.transactions import Conflict
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.transactions import Conflict
+from chatserver.values.errors import ErrorWord, Refused, TooSlow
 from tests.store.test_deadlines import DEADLINE, Bench
 from tests.support.process import wait_until
 

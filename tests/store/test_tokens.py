@@ -6,12 +6,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from chatserver.errors import Refused
-from chatserver.events import Membership
-from chatserver.scope import Scope
-from chatserver.store import changes, clock, logins, tokens
-from chatserver.store.schema import TokenRow
+from chatserver.store import changes, logins, tokens
+from chatserver.store.db import clock
+from chatserver.store.db.schema import TokenRow
 from chatserver.store.tokens import Grant
+from chatserver.values.errors import Refused
+from chatserver.values.events import Membership
+from chatserver.values.token_scope import Scope
 from tests.store.conftest import AT, Tables
 
 

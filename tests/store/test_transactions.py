@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, text
 
-from chatserver.errors import Unavailable
 from chatserver.store import messages
-from chatserver.store.database import open_statements
+from chatserver.store.db.engine import open_statements
+from chatserver.store.db.transactions import Conflict, Statements, transact
 from chatserver.store.messages import Draft
-from chatserver.store.transactions import Conflict, Statements, transact
+from chatserver.values.errors import Unavailable
 from tests.store.conftest import AT, Tables
 
 # SQLite has no connections to lose.

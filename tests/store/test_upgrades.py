@@ -11,9 +11,11 @@ from typing import Final
 import pytest
 from sqlalchemy import Engine, text
 
-from chatserver.events import OPERATOR, Person
-from chatserver.store import accounts, backup, directory, entries, members, messages, rows, search, tokens, visibility
-from chatserver.store.database import (
+from chatserver.store import accounts, directory, entries, members, messages, search, tokens, visibility
+from chatserver.store.copies import backup, rows
+from chatserver.store.copies.snapshot import snapshot
+from chatserver.store.copies.verify import verify
+from chatserver.store.db.engine import (
     check_schema,
     known_revisions,
     migrate,
@@ -23,8 +25,7 @@ from chatserver.store.database import (
     parse_url,
 )
 from chatserver.store.messages import Draft
-from chatserver.store.snapshot import snapshot
-from chatserver.store.verify import verify
+from chatserver.values.events import OPERATOR, Person
 from tests.support.contents import AT
 
 FOLDER: Final = Path(__file__).parent / "upgrades"

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.errors import Unstorable
 from chatserver.store import accounts, entries, export, messages, search, sessions
-from chatserver.store.database import open_statements
+from chatserver.store.db.engine import open_statements
+from chatserver.store.db.transactions import Conflict, Statements, transact
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened
-from chatserver.store.transactions import Conflict, Statements, transact
+from chatserver.values.errors import Unstorable
 from tests.store.conftest import AT, Tables
 
 HUGE = 10**30

@@ -6,11 +6,12 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Connection, Engine
 
-from chatserver.store import retention, rows, verify_seen, verify_words
-from chatserver.store import verify as verifying
-from chatserver.store.database import open_ready, parse_url
-from chatserver.store.snapshot import snapshot
-from chatserver.store.verify import REPAIRS, verify
+from chatserver.store import retention
+from chatserver.store.copies import rows, verify_seen, verify_words
+from chatserver.store.copies import verify as verifying
+from chatserver.store.copies.snapshot import snapshot
+from chatserver.store.copies.verify import REPAIRS, verify
+from chatserver.store.db.engine import open_ready, parse_url
 from tests.support.contents import fill
 
 ROW: Final = "(1 << 36) | {0}"

@@ -8,19 +8,19 @@ from typing import Any
 from sqlalchemy import Engine, delete, event, insert
 from twisted.internet.task import Clock
 
-from chatserver.cluster.bus import Parcel, Received
-from chatserver.cluster.cluster import Cluster
-from chatserver.cluster.counts import counts_of
-from chatserver.config import named
-from chatserver.guests import Guests
-from chatserver.net.connections import REWOUND
-from chatserver.session import Session
-from chatserver.store.clock import NOW
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.lease import BEAT_SECONDS, Process, heartbeat
-from chatserver.store.schema import NodeRow
-from chatserver.store.transactions import transact
-from chatserver.watch import Watch
+from chatserver.cluster.bus.bus import Parcel, Received
+from chatserver.cluster.limits import counts_of
+from chatserver.cluster.node import Cluster
+from chatserver.login.guests import Guests
+from chatserver.net.connection.connections import REWOUND
+from chatserver.session.session import Session
+from chatserver.settings.tables import named
+from chatserver.store.db.clock import NOW
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.schema import NodeRow
+from chatserver.store.db.transactions import transact
+from chatserver.store.nodes.lease import BEAT_SECONDS, Process, heartbeat
+from chatserver.sync.change_feed import Watch
 from tests.support.hall import Hall
 from tests.support.migrated import migrated
 

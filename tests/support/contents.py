@@ -5,10 +5,8 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, update
 
-from chatserver.events import OPERATOR, PERSON, PRIVATE, PUBLIC, AccountKind, Person
 from chatserver.store import accounts, entries, erasure, messages, pins, reactions, rooms, search
-from chatserver.store.messages import Draft
-from chatserver.store.schema import (
+from chatserver.store.db.schema import (
     AccountRow,
     BanRow,
     BlockRow,
@@ -24,7 +22,9 @@ from chatserver.store.schema import (
     SessionRow,
     TokenRow,
 )
+from chatserver.store.messages import Draft
 from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.values.events import OPERATOR, PERSON, PRIVATE, PUBLIC, AccountKind, Person
 
 AT: Final = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 

@@ -20,32 +20,32 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from chatserver import commands as c
-from chatserver.batcher import Batcher
-from chatserver.config import NO_LIMITS, Limits, Settings
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
-from chatserver.errors import Unavailable
-from chatserver.events import Entry, Person
 from chatserver.handlers.immediate import Online
-from chatserver.handshake import Handshake
-from chatserver.marklog import MarkLog
-from chatserver.net.connection import Connection
-from chatserver.net.connections import Connections
-from chatserver.net.door import Door
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.net.websocket import WebSocketDoor
-from chatserver.presence import Presence
-from chatserver.processor import Processors
-from chatserver.queue import Lanes
-from chatserver.reconcile import Reconciler
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.sessionlog import SessionLog
+from chatserver.login.handshake import Handshake
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.connections import Connections
+from chatserver.net.doors.base import Door
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import NO_LIMITS, Limits, Settings
 from chatserver.store import entries, people, quotes, rooms
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.transactions import transact
-from chatserver.turns import turns
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.transactions import transact
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.batcher import Batcher
+from chatserver.util.waiting import turns
+from chatserver.values import commands as c
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import Entry, Person
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 from tests.support.client import NOT_ENTRIES, Message

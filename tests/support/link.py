@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from chatserver.errors import Rejected
-from chatserver.link import takes_nothing
-from chatserver.session import Session
+from chatserver.session.link import takes_nothing
+from chatserver.session.session import Session
+from chatserver.values.errors import Rejected
 
 
 class MemoryLink:

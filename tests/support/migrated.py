@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chatserver.store.database import open_ready, parse_url
+from chatserver.store.db.engine import open_ready, parse_url
 
 
 @cache

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred
 
-from chatserver.operation.counters import Snapshot, snapshot
+from chatserver.operation.monitoring.counters import Snapshot, snapshot
 from chatserver.operation.running import Running
 from tests.support.hall import Hall
 

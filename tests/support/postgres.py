@@ -23,7 +23,7 @@ from typing import Any, Self
 import psycopg2
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from chatserver.store.database import open_ready
+from chatserver.store.db.engine import open_ready
 from tests.support.process import die_with_parent
 
 DRIVER = "postgresql+psycopg2"

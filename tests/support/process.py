@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from chatserver.config import NO_LIMITS
-from chatserver.store.database import is_missing, open_ready, parse_url
+from chatserver.settings.tables import NO_LIMITS
+from chatserver.store.db.engine import is_missing, open_ready, parse_url
 from tests.support.migrated import migrated
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"

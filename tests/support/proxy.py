@@ -2,7 +2,7 @@
 
 import socket
 
-from chatserver.wire.proxy import SIGNATURE
+from chatserver.wire.framing.proxy import SIGNATURE
 
 
 def v1(source: str, destination: str = "", family: str = "") -> bytes:

@@ -26,10 +26,10 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from chatserver.admin.main import main
+from chatserver.chatctl.main import main
 from chatserver.store import Connection, directory, retention
-from chatserver.store.database import open_engine, parse_url
-from chatserver.store.transactions import transact
+from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db.transactions import transact
 from tests.support.client import Raw
 
 Address = tuple[str, int]

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.accountlimits import AS_SET, AccountLimits
+from chatserver.delivery.other_nodes import Elsewhere
 from chatserver.delivery.registry import Registry
-from chatserver.elsewhere import Elsewhere
-from chatserver.errors import Unavailable
-from chatserver.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
-from chatserver.roster import Roster
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 from chatserver.store import account_limits, changes, moderation
 from chatserver.store.changes import AccountNow
+from chatserver.store.db.schema import ChangeKind
 from chatserver.store.moderation import NetworkBan
-from chatserver.store.schema import ChangeKind
-from chatserver.watch import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
+from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
+from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
+from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures

@@ -9,16 +9,16 @@ import pytest
 from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 
-from chatserver.accountlimits import AccountLimits
-from chatserver.config import Passwords
-from chatserver.link import FULL_BYTES
-from chatserver.net import connections
-from chatserver.net.allowance import Allowance
-from chatserver.net.arrival import ProxyGate
-from chatserver.net.connection import Connection
-from chatserver.net.factory import ChatFactory
-from chatserver.net.line import LineDoor
-from chatserver.passwords import Hasher, hash_nobody
+from chatserver.login.hashing import Hasher, hash_nobody
+from chatserver.net.connection import connections
+from chatserver.net.connection.before_door import ProxyGate
+from chatserver.net.connection.connection import Connection
+from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.limits.account_share import Allowance
+from chatserver.session.link import FULL_BYTES
+from chatserver.settings.tables import Passwords
+from chatserver.values.account_limits import AccountLimits
 from chatserver.wire.addresses import Listed
 from tests.operation.reloading import Town
 from tests.support.hall import PASSWORD, Client

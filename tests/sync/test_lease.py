@@ -8,9 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver.errors import Unavailable
-from chatserver.lease import RELEASE_SECONDS, Lease
-from chatserver.store.lease import (
+from chatserver.store.nodes.lease import (
     BEAT_SECONDS,
     KEPT,
     LAPSE_SECONDS,
@@ -21,6 +19,8 @@ from chatserver.store.lease import (
     release,
     this_process,
 )
+from chatserver.sync.lease import RELEASE_SECONDS, Lease
+from chatserver.values.errors import Unavailable
 from tests.store.conftest import AT
 from tests.support.memory import logged_failures, outcome
 

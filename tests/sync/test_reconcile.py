@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chatserver.errors import Unavailable
-from chatserver.reconcile import DOUBT_SECONDS
 from chatserver.store import rooms
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
+from chatserver.sync.reconcile import DOUBT_SECONDS
+from chatserver.values.errors import Unavailable
 from tests.support.hall import Client, Hall
 
 SOON = 2.0

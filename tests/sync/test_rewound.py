@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from chatserver.events import Entry, RoomFacts
-from chatserver.store.transactions import transact
+from chatserver.store.db.transactions import transact
+from chatserver.values.events import Entry, RoomFacts
 from tests.support.hall import Hall
 from tests.support.memory import logged_failures
 

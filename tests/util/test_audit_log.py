@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver import audit
+from chatserver.util import audit_log
 
-FILTER = Path(__file__).parents[1] / "deploy/fail2ban/filter.d/chatserver.conf"
+FILTER = Path(__file__).parents[2] / "deploy/fail2ban/filter.d/chatserver.conf"
 ADDRESS = "198.51.100.7"
 
 logged: list[str] = []
@@ -47,23 +47,23 @@ def written() -> str:
 
 def test_lines() -> None:
     """Each event is one line with the address first; a field without a value is left out."""
-    audit.logged_in(ADDRESS, "ana", "password")
+    audit_log.logged_in(ADDRESS, "ana", "password")
     assert written() == "[chatserver.audit#info] audit: login address=198.51.100.7 name=ana how=password"
-    audit.login_failed(ADDRESS, "ana", "password")
+    audit_log.login_failed(ADDRESS, "ana", "password")
     assert written() == "[chatserver.audit#info] audit: failed-login address=198.51.100.7 name=ana why=password"
-    audit.ended("2001:db8::1", "", "strikes")
+    audit_log.ended("2001:db8::1", "", "strikes")
     assert written() == "[chatserver.audit#info] audit: ended address=2001:db8::1 reason=strikes"
 
 
 def test_what_fail2ban_counts() -> None:
     """fail2ban counts failed logins and offences against their address, and nothing else."""
-    audit.login_failed("2001:db8::1", "ana", "token")
-    audit.offence(ADDRESS, "http")
+    audit_log.login_failed("2001:db8::1", "ana", "token")
+    audit_log.offence(ADDRESS, "http")
     assert [failed_address(line) for line in logged] == ["2001:db8::1", ADDRESS]
     logged.clear()
-    audit.logged_in(ADDRESS, "ana", "password")
-    audit.ended(ADDRESS, "ana", "quit")
-    audit.registered(ADDRESS, "ana")
+    audit_log.logged_in(ADDRESS, "ana", "password")
+    audit_log.ended(ADDRESS, "ana", "quit")
+    audit_log.registered(ADDRESS, "ana")
     assert [failed_address(line) for line in logged] == [None] * 3
     logged.clear()
 
@@ -71,7 +71,7 @@ def test_what_fail2ban_counts() -> None:
 @given(name=st.text(), why=st.text())
 def test_hostile_values(name: str, why: str) -> None:
     """Whatever a value contains, the line stays one line whose fields are told apart by blanks."""
-    audit.login_failed(ADDRESS, name, why)
+    audit_log.login_failed(ADDRESS, name, why)
     line = written()
     assert line.isascii()
     assert line.isprintable()

@@ -4,8 +4,8 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver.batcher import Batcher
-from chatserver.turns import turns
+from chatserver.util.batcher import Batcher
+from chatserver.util.waiting import turns
 
 MOST = 3
 

@@ -15,10 +15,10 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 import chatserver
-from chatserver.clock import Clock
-from chatserver.config import Limits
-from chatserver.net.admission import Admission
+from chatserver.net.limits.admission import Admission
+from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
+from chatserver.util.clock import Clock
 from tests.support.hall import START, Hall
 
 HOUR = timedelta(hours=1)

@@ -3,8 +3,8 @@
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver.errors import Refused
-from chatserver.fairqueue import FairQueue
+from chatserver.util.fair_queue import FairQueue
+from chatserver.values.errors import Refused
 
 SLOTS, MOST = 2, 6
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import answers
-from chatserver.events import EDITED, MESSAGE, MUTED, REACTED, SET, TOPIC, Entry, Invited, Quote, RoomFacts
-from chatserver.portion import (
+from chatserver.values import answers
+from chatserver.values.answer_size import (
     FRAME_BYTES,
     WHOLE,
     Portion,
@@ -24,6 +23,7 @@ from chatserver.portion import (
     status_size,
     user_size,
 )
+from chatserver.values.events import EDITED, MESSAGE, MUTED, REACTED, SET, TOPIC, Entry, Invited, Quote, RoomFacts
 from chatserver.wire.dialect import Asked
 from chatserver.wire.dialects import DIALECTS
 

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from chatserver.stages import NOT_LOGGED_IN, SECRET, STAGES, Event, IllegalTransition, Stage, next_stage
+from chatserver.values.stages import NOT_LOGGED_IN, SECRET, STAGES, Event, IllegalTransition, Stage, next_stage
 
 
 @pytest.mark.parametrize(("stage", "event"), list(product(Stage, Event)))

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver import commands as c
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.stages import Stage
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Dialect
-from chatserver.wire.hygiene import clean_line
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.text import clean_line
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.lines import Undecodable
 from chatserver.wire.text import TEXT
-from chatserver.wire.text.parse import BUILDERS, GREETINGS
+from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 
 NASTY = st.sampled_from([
     "a", "Z", "7", "-", "_", "@", "#", "~", ":", ".", "/", "%", " ", "\t", "\n", "\r", "\x00", "\x1b", "\x7f", "\x85",

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import answers, events
-from chatserver import commands as c
-from chatserver.commands import COMMANDS, Command
-from chatserver.errors import ErrorWord, Rejected
-from chatserver.stages import Stage
+from chatserver.values import answers, events
+from chatserver.values import commands as c
+from chatserver.values.commands import COMMANDS, Command
+from chatserver.values.errors import ErrorWord, Rejected
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.dialects import DIALECTS
-from chatserver.wire.hygiene import clean_line, presentable
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.text import clean_line, presentable
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.jsonl.entries import FIELDS
-from chatserver.wire.lines import Undecodable
 from chatserver.wire.text import TEXT, Text
-from chatserver.wire.text.entries import TOLD
+from chatserver.wire.text.shown.entries import TOLD
 from tests.wire.values import CLEAN, CONTROL, HOSTILE, values
 
 SAME: list[tuple[str, dict[str, Any], Command]] = [

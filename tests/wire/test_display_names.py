@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.errors import Refused
-from chatserver.events import MESSAGE, Entry, RoomFacts
+from chatserver.values.errors import Refused
+from chatserver.values.events import MESSAGE, Entry, RoomFacts
 from chatserver.wire.dialect import PLAIN, Form
-from chatserver.wire.hygiene import MAX_DISPLAY, display_name
+from chatserver.wire.hygiene.text import MAX_DISPLAY, display_name
 from chatserver.wire.text import Text
 from tests.wire.screen import Screen
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatserver.wire.foreign import foreign
+from chatserver.wire.framing.foreign import foreign
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.hygiene import (
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.text import (
     away_text,
     clean_line,
     label_text,
@@ -24,7 +25,6 @@ from chatserver.wire.hygiene import (
     topic_text,
     user_name,
 )
-from chatserver.wire.lines import Undecodable
 
 CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0))]
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.stages import Stage
-from chatserver.wire import hygiene, invisible
-from chatserver.wire.hygiene import (
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.stages import Stage
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene import invisible
+from chatserver.wire.hygiene import text as hygiene
+from chatserver.wire.hygiene.invisible import MOST_MARKS
+from chatserver.wire.hygiene.text import (
     MAX_LINES,
     MAX_MESSAGE,
     away_text,
@@ -30,9 +33,7 @@ from chatserver.wire.hygiene import (
     secret,
     topic_text,
 )
-from chatserver.wire.invisible import MOST_MARKS
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.lines import Undecodable
 from chatserver.wire.text import TEXT
 from tests.support.hall import Hall
 

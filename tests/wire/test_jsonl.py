@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver import commands
-from chatserver.commands import COMMANDS, Command, Tag
-from chatserver.errors import ErrorWord, Rejected
-from chatserver.stages import Stage
-from chatserver.wire.hygiene import clean_line, message_text
+from chatserver.values import commands
+from chatserver.values.commands import COMMANDS, Command, Tag
+from chatserver.values.errors import ErrorWord, Rejected
+from chatserver.values.stages import Stage
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.text import clean_line, message_text
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.check import CHECKS
-from chatserver.wire.lines import Undecodable
 
 
 def parse(line: str) -> Command | Rejected | None:

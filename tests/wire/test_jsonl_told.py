@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver import answers, events
-from chatserver.answers import Answer
-from chatserver.commands import Tag
-from chatserver.errors import RETRYABLE, ErrorWord, Refused
-from chatserver.events import Entry, News, RoomFacts
+from chatserver.values import answers, events
+from chatserver.values.answers import Answer
+from chatserver.values.commands import Tag
+from chatserver.values.errors import RETRYABLE, ErrorWord, Refused
+from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form
-from chatserver.wire.hygiene import message_text
+from chatserver.wire.hygiene.text import message_text
 from chatserver.wire.jsonl import JSONL
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.errors import Refused
-from chatserver.wire.lines import Undecodable
-from chatserver.wire.typed import typed_line
+from chatserver.values.errors import Refused
+from chatserver.wire.framing.line_editing import typed_line
+from chatserver.wire.framing.lines import Undecodable
 
 
 def read(line: str) -> str:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chatserver.wire.lines import Lines, TooLong, Undecodable
-from chatserver.wire.telnet import MAX_SUBNEGOTIATION
+from chatserver.wire.framing.lines import Lines, TooLong, Undecodable
+from chatserver.wire.framing.telnet import MAX_SUBNEGOTIATION
 
 MAX_LINE, MAX_UNENDED = 12, 40
 TOO_LONG = TooLong(MAX_LINE)

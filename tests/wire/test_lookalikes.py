@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.errors import Refused
-from chatserver.wire.names import RESERVED, check_new, skeleton
+from chatserver.values.errors import Refused
+from chatserver.wire.hygiene.lookalikes import RESERVED, check_new, skeleton
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.wire.proxy import SIGNATURE, Malformed, ProxyHeader
+from chatserver.wire.framing.proxy import SIGNATURE, Malformed, ProxyHeader
 from tests.support.proxy import v1, v2
 
 ONE = "192.0.2.7"

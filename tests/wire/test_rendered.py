@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver import events
+from chatserver.values import events
 from chatserver.wire.dialect import PLAIN, Form, Rendered
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import Text

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import answers, events
-from chatserver.errors import ErrorWord, Refused
-from chatserver.events import Entry, Quote, RoomFacts
+from chatserver.values import answers, events
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.events import Entry, Quote, RoomFacts
 from chatserver.wire import dialect
 from chatserver.wire.dialect import PLAIN, Asked, Form
-from chatserver.wire.hygiene import away_text, message_text, reason_text, topic_text
+from chatserver.wire.hygiene.text import away_text, message_text, reason_text, topic_text
 from chatserver.wire.text import Text
-from chatserver.wire.text.entries import TOLD
+from chatserver.wire.text.shown.entries import TOLD
 from tests.support.hall import Hall
 from tests.wire.screen import Screen
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatserver.wire.secrets import is_bare, normal, shows
+from chatserver.wire.hygiene.secrets import is_bare, normal, shows
 
 TOKEN = "ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFcVd3zqT0yqYb2h5s"
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver.wire.lines import Lines
-from chatserver.wire.telnet import (
+from chatserver.wire.framing.lines import Lines
+from chatserver.wire.framing.telnet import (
     BINARY,
     DO,
     DONT,

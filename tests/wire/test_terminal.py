@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import answers, events
-from chatserver.answers import Answer
-from chatserver.errors import ErrorWord
-from chatserver.events import Entry, RoomFacts
+from chatserver.values import answers, events
+from chatserver.values.answers import Answer
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import Entry, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
 from chatserver.wire.text import Text
-from chatserver.wire.text.cells import broken, cells, cut, folded, most_cells
-from chatserver.wire.text.columns import beside, table
-from chatserver.wire.text.help import PAGES
-from chatserver.wire.text.terminal import Terminal
+from chatserver.wire.text.shown.cells import broken, cells, cut, folded, most_cells
+from chatserver.wire.text.shown.columns import beside, table
+from chatserver.wire.text.shown.help import PAGES
+from chatserver.wire.text.shown.terminal import Terminal
 
 AT = datetime(2026, 3, 2, 14, 5, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -240,7 +240,7 @@ def test_few_layouts_do_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
         laid_out.append(text)
         return broken(text, *rest)
 
-    monkeypatch.setattr("chatserver.wire.text.layout.broken", counting)
+    monkeypatch.setattr("chatserver.wire.text.shown.layout.broken", counting)
     text = "本 counted " * 300
     zones = ["UTC", "Asia/Tokyo", "America/New_York", "Europe/Berlin"]
     screens = [Screen(columns, zone, hours) for columns in range(1, 400) for zone in zones for hours in (12, 24)]

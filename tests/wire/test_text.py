@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatserver import commands as c
-from chatserver.commands import (
+from chatserver.values import commands as c
+from chatserver.values.commands import (
     CURRENT,
     Amend,
     Away,
@@ -61,13 +61,13 @@ from chatserver.commands import (
     Unread,
     Who,
 )
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.stages import Stage
-from chatserver.wire.hygiene import clean_line
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.stages import Stage
+from chatserver.wire.hygiene.text import clean_line
 from chatserver.wire.text import TEXT
-from chatserver.wire.text.help import ALIASES, PAGES
-from chatserver.wire.text.suggestions import ELSEWHERE, KNOWN_ELSEWHERE
-from chatserver.wire.text.words import NEWEST
+from chatserver.wire.text.shown.help import ALIASES, PAGES
+from chatserver.wire.text.typed.suggestions import ELSEWHERE, KNOWN_ELSEWHERE
+from chatserver.wire.text.typed.words import NEWEST
 
 
 def refusal(line: str, stage: Stage = Stage.IN) -> Refused:

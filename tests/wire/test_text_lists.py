@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chatserver import answers
-from chatserver.answers import Answer
-from chatserver.errors import Rejected
-from chatserver.stages import Stage
+from chatserver.values import answers
+from chatserver.values.answers import Answer
+from chatserver.values.errors import Rejected
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Asked, Screen
 from chatserver.wire.text import Text
-from chatserver.wire.text.cells import cells, cut, folded
-from chatserver.wire.text.help import ALIASES, GREETING, GROUPS, OVERVIEW, PAGES, Outline
-from chatserver.wire.text.parse import BUILDERS, GREETINGS
+from chatserver.wire.text.shown.cells import cells, cut, folded
+from chatserver.wire.text.shown.help import ALIASES, GREETING, GROUPS, OVERVIEW, PAGES, Outline
+from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 TEXT = Text(UTC)

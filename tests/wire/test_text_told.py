@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver import answers, events
-from chatserver.answers import Answer
-from chatserver.errors import ErrorWord
-from chatserver.events import Entry, News, RoomFacts
-from chatserver.mentions import Mentions, mentions, words_said
+from chatserver.values import answers, events
+from chatserver.values.answers import Answer
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import Entry, News, RoomFacts
+from chatserver.values.mentions import Mentions, mentions, words_said
 from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
 from chatserver.wire.text import Text
-from chatserver.wire.text.layout import date_line
-from chatserver.wire.text.terminal import Terminal
+from chatserver.wire.text.shown.layout import date_line
+from chatserver.wire.text.shown.terminal import Terminal
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")

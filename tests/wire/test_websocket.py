@@ -18,8 +18,8 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from chatserver.wire.dialect import Rendered
-from chatserver.wire.lines import Undecodable
-from chatserver.wire.websocket import (
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.framing.websocket import (
     FRAME_BYTES,
     MAX_CONTROL_BYTES,
     MAX_REQUEST_BYTES,

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from chatserver.errors import ErrorWord
+from chatserver.values.errors import ErrorWord
 
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 """Categories of characters that must not reach a terminal."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.application.service import ServiceMaker
 
-from chatserver.signals import exit_on_signals
+from chatserver.util.signals import exit_on_signals
 
 
 class ChatServiceMaker(ServiceMaker):

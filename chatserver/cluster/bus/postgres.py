@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatserver.cluster import frames
-from chatserver.cluster.bus import Parcel, Received
-from chatserver.outage import Outage
+from chatserver.cluster.bus.bus import Parcel, Received
 from chatserver.store import Engine
-from chatserver.store.notify import Backend, Line, Lost, Refused
-from chatserver.turns import until
+from chatserver.store.nodes.notify import Backend, Line, Lost, Refused
+from chatserver.util.quiet_log import Outage
+from chatserver.util.waiting import until
 
 MOST_WAITING: Final = 1_000
 """So many frames wait at most, 8 MB: beyond that the oldest ones are dropped."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from chatserver.cluster.bus import Bus
-from chatserver.config import Settings
-from chatserver.exits import CannotStart
+from chatserver.cluster.bus.bus import Bus
+from chatserver.settings.tables import Settings
 from chatserver.store import Engine
-from chatserver.store.database import Unreachable
-from chatserver.store.secret import bus_secret
+from chatserver.store.db.engine import Unreachable
+from chatserver.store.nodes.secret import bus_secret
+from chatserver.util.exits import CannotStart
 
 VALKEY: Final = "valkey"
 
@@ -21,9 +21,9 @@ def open_bus(settings: Settings, reactor: Any, engine: Engine, node: Callable[[]
     except Unreachable as problem:
         raise CannotStart(str(problem)) from None
     if settings.bus.url.partition(":")[0] == VALKEY:
-        from chatserver.cluster.valkey import ValkeyBus
+        from chatserver.cluster.bus.valkey import ValkeyBus
 
         return ValkeyBus(reactor, settings.bus.url, secret)
-    from chatserver.cluster.postgres import PostgresBus
+    from chatserver.cluster.bus.postgres import PostgresBus
 
     return PostgresBus(reactor, engine, node, secret)

@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatserver.cluster import frames
-from chatserver.cluster.bus import Parcel, Received
-from chatserver.cluster.resp import Failed, Reply, command
-from chatserver.cluster.valkeyline import Place, ValkeyLine
-from chatserver.turns import until
+from chatserver.cluster.bus.bus import Parcel, Received
+from chatserver.cluster.bus.resp import Failed, Reply, command
+from chatserver.cluster.bus.valkey_connection import Place, ValkeyLine
+from chatserver.util.waiting import until
 
 MOST_WAITING_BYTES: Final = 4 << 20
 """Of frames that Valkey has not answered: beyond that they are dropped, and read from the database later."""

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from chatserver.cluster.resp import Failed, NotResp, Replies, Reply, command
+from chatserver.cluster.bus.resp import Failed, NotResp, Replies, Reply, command
 
 READY_SECONDS: Final = 2.0
 """Valkey takes less to accept a connection and to answer the first command on it."""

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from chatserver.net.crowd import Rank
-from chatserver.wire.proxy import Malformed, ProxyHeader
+from chatserver.net.limits.crowd import Rank
+from chatserver.wire.framing.proxy import Malformed, ProxyHeader
 
 if TYPE_CHECKING:
-    from chatserver.net.factory import ChatFactory
+    from chatserver.net.doors.factory import ChatFactory
 
 HEADER_SECONDS: Final = 5.0
 """A proxy sends its header with the first packet; the specification recommends at least 3 s for one that is lost."""

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING
 
 from twisted.python.failure import Failure
 
-from chatserver import endings
-from chatserver.errors import FAULTY, Rejected
-from chatserver.events import Closing, Pinged
-from chatserver.link import NO_LINK, takes_nothing
 from chatserver.net.acknowledged import has_ended, socket_beneath
 from chatserver.net.certificates import fingerprint, secured
-from chatserver.net.deadline import Deadline
+from chatserver.net.connection.deadline import Deadline
+from chatserver.net.connection.intake import Intake
+from chatserver.net.connection.lingering import LINGER_SECONDS, Lingering, patience
+from chatserver.net.connection.liveness import Liveness
+from chatserver.net.connection.outbox import Outbox
+from chatserver.net.connection.reader import Reader
+from chatserver.net.connection.visits import way
 from chatserver.net.doorway import Doorway
 from chatserver.net.exposure import exposed, is_loopback
-from chatserver.net.intake import Intake
-from chatserver.net.lingering import LINGER_SECONDS, Lingering, patience
-from chatserver.net.liveness import Liveness
-from chatserver.net.outbox import Outbox
-from chatserver.net.pace import NO_RATES
-from chatserver.net.reader import Reader
-from chatserver.net.visits import way
-from chatserver.session import Session
-from chatserver.stages import NOT_LOGGED_IN, Event, Peer, Stage
+from chatserver.net.limits.token_bucket import NO_RATES
+from chatserver.session.link import NO_LINK, takes_nothing
+from chatserver.session.session import Session
+from chatserver.values import endings
+from chatserver.values.errors import FAULTY, Rejected
+from chatserver.values.events import Closing, Pinged
+from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage
 
 if TYPE_CHECKING:
-    from chatserver.net.connections import Connections
+    from chatserver.net.connection.connections import Connections
 
 
 class Connection:

@@ -9,25 +9,25 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.config import Limits, Shutdown
+from chatserver.background.read_marks import MarkLog
 from chatserver.delivery.registry import Registry
-from chatserver.handshake import Handshake
-from chatserver.marklog import MarkLog
+from chatserver.login.handshake import Handshake
 from chatserver.net.acknowledged import waiting
-from chatserver.net.admission import Admission
-from chatserver.net.allowance import Allowance, Allowances
-from chatserver.net.arrival import Arrival
-from chatserver.net.connection import Connection
-from chatserver.net.crowd import Rank
-from chatserver.net.parting import Parting
-from chatserver.net.refusals import Refusals
-from chatserver.net.tls import Shown
-from chatserver.net.visits import Visits
-from chatserver.processor import Processors
-from chatserver.session import Session
-from chatserver.stages import Peer, Stage
+from chatserver.net.connection.before_door import Arrival
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.parting import Parting
+from chatserver.net.connection.refusals import Refusals
+from chatserver.net.connection.visits import Visits
+from chatserver.net.limits.account_share import Allowance, Allowances
+from chatserver.net.limits.admission import Admission
+from chatserver.net.limits.crowd import Rank
+from chatserver.net.listening.tls import Shown
+from chatserver.pipeline.processor import Processors
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits, Shutdown
 from chatserver.store.moderation import NetworkBan
-from chatserver.turns import pause
+from chatserver.util.waiting import pause
+from chatserver.values.stages import Peer, Stage
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 

@@ -4,10 +4,10 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.config import Limits
 from chatserver.net.doorway import Doorway
-from chatserver.session import Session
-from chatserver.stages import Stage
+from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
+from chatserver.values.stages import Stage
 
 CHECKING_SECONDS: Final = 1.0
 """How often a connection whose time to log in is over is looked at while its login is being checked."""

@@ -3,10 +3,10 @@
 from random import uniform
 from typing import Final
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.config import Limits
-from chatserver.net.allowance import Allowance, rates_of_connection
-from chatserver.net.pace import UNLIMITED, Pace, Rates
+from chatserver.net.limits.account_share import Allowance, rates_of_connection
+from chatserver.net.limits.token_bucket import UNLIMITED, Pace, Rates
+from chatserver.settings.tables import Limits
+from chatserver.values.account_limits import AS_SET, AccountLimits
 
 PIECE_BYTES: Final = 1024
 """Input is split into lines in pieces of this size, so that no piece, whatever is in it, takes more than a millisecond

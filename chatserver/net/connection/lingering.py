@@ -9,7 +9,7 @@ from chatserver.net.acknowledged import queued, socket_beneath
 from chatserver.net.doorway import Doorway
 
 if TYPE_CHECKING:
-    from chatserver.net.connections import Connections
+    from chatserver.net.connection.connections import Connections
 
 LINGER_SECONDS = 2.0
 """Time for the peer to take the last words, where nothing else says how long it may take."""

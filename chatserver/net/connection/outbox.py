@@ -8,10 +8,10 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from chatserver.config import Limits
-from chatserver.link import FULL_BYTES, Link, NoLink, takes_nothing
 from chatserver.net.acknowledged import INTERNET, acknowledged, is_over, missing, queued, socket_beneath, waiting
-from chatserver.net.allowance import Unsent
+from chatserver.net.limits.account_share import Unsent
+from chatserver.session.link import FULL_BYTES, Link, NoLink, takes_nothing
+from chatserver.settings.tables import Limits
 
 UNSENT_BYTES = 131072
 """At most so much waits in the kernel beyond the peer's window. Otherwise the kernel would take megabytes for a client

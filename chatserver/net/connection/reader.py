@@ -7,24 +7,24 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from chatserver.answers import Refusal
-from chatserver.commands import Command
-from chatserver.endings import FENCED
-from chatserver.errors import ErrorWord, Refused, Rejected
-from chatserver.handshake import misplaced
-from chatserver.net.deadline import Deadline
+from chatserver.login.handshake import misplaced
+from chatserver.net.connection.deadline import Deadline
+from chatserver.net.connection.intake import Intake
+from chatserver.net.connection.outbox import Outbox
 from chatserver.net.doorway import Doorway
-from chatserver.net.intake import Intake
-from chatserver.net.outbox import Outbox
-from chatserver.stages import NOT_LOGGED_IN, Event, Peer, Stage
-from chatserver.wire.foreign import foreign
-from chatserver.wire.hygiene import clean_line
-from chatserver.wire.lines import TooLong, Undecodable
-from chatserver.wire.typed import typed_line
+from chatserver.values.answers import Refusal
+from chatserver.values.commands import Command
+from chatserver.values.endings import FENCED
+from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage
+from chatserver.wire.framing.foreign import foreign
+from chatserver.wire.framing.line_editing import typed_line
+from chatserver.wire.framing.lines import TooLong, Undecodable
+from chatserver.wire.hygiene.text import clean_line
 
 if TYPE_CHECKING:
-    from chatserver.net.connection import Connection
-    from chatserver.net.connections import Connections
+    from chatserver.net.connection.connection import Connection
+    from chatserver.net.connection.connections import Connections
 
 EDITING: Final = "To edit what you type, connect with: "
 

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Final
 
-from chatserver import audit, endings
-from chatserver.errors import BLAMELESS, FAULT, ErrorWord, Rejected, Unavailable
-from chatserver.stages import NOT_LOGGED_IN
+from chatserver.util import audit_log
+from chatserver.values import endings
+from chatserver.values.errors import BLAMELESS, FAULT, ErrorWord, Rejected, Unavailable
+from chatserver.values.stages import NOT_LOGGED_IN
 
 if TYPE_CHECKING:
-    from chatserver.net.connection import Connection
-    from chatserver.net.connections import Connections
+    from chatserver.net.connection.connection import Connection
+    from chatserver.net.connection.connections import Connections
 
 STRIKE_SECONDS: Final = 60.0
 
@@ -22,7 +23,7 @@ class Refusals:
     def offend(self, address: str, what: str) -> None:
         """Counts something against the address that no chat client does."""
         self._shared.admission.offence(address)
-        audit.offence(address, what)
+        audit_log.offence(address, what)
 
     def refuse(self, connection: "Connection", rejected: Rejected) -> None:
         """Answers with an error. Too many of them, or a fatal one, end the connection."""

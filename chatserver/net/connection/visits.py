@@ -7,14 +7,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-from chatserver import audit
 from chatserver.net.acknowledged import socket_beneath
 from chatserver.net.traffic import traffic
-from chatserver.stages import Stage
-from chatserver.unlogged import Unlogged
+from chatserver.util import audit_log
+from chatserver.util.unlogged import Unlogged
+from chatserver.values.stages import Stage
 
 if TYPE_CHECKING:
-    from chatserver.net.connection import Connection
+    from chatserver.net.connection.connection import Connection
     from chatserver.net.doorway import Doorway
 
 BURST: Final = 500
@@ -46,7 +46,7 @@ class Visits:
             return False
         self._left -= 1
         session = connection.session
-        audit.began(session.address, session.id, connection.way)
+        audit_log.began(session.address, session.id, connection.way)
         return True
 
     def ended(self, connection: "Connection", reason: str) -> None:
@@ -60,7 +60,7 @@ class Visits:
             if carried is not None:
                 facts |= {"received": carried.received, "sent": carried.sent}
             facts["seconds"] = round(self._clock.seconds() - connection.began, 1)
-            audit.ended(session.address, session.name, reason, session=session.id, **facts)
+            audit_log.ended(session.address, session.name, reason, session=session.id, **facts)
 
     def _tell(self, count: int) -> None:
         self.log.warn("{count} more connections began than the log has lines for.", count=count)

@@ -12,9 +12,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatserver.net.connection import Connection
+from chatserver.net.connection.connection import Connection
 from chatserver.wire.dialect import Dialect, Framing
-from chatserver.wire.lines import TooLong
+from chatserver.wire.framing.lines import TooLong
 
 
 class Splitter(Protocol):

@@ -9,13 +9,13 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from chatserver.endings import for_programs
-from chatserver.net.arrival import ProxyGate, Waiting
 from chatserver.net.certificates import Bounded
-from chatserver.net.connection import Connection
-from chatserver.net.connections import MOVING, Connections
-from chatserver.net.door import Door
-from chatserver.session import Session
+from chatserver.net.connection.before_door import ProxyGate, Waiting
+from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.connections import MOVING, Connections
+from chatserver.net.doors.base import Door
+from chatserver.session.session import Session
+from chatserver.values.endings import for_programs
 from chatserver.wire.addresses import Networks
 
 FAREWELL_SECONDS = 2.0

@@ -5,15 +5,15 @@ from typing import Any, Final
 from msgspec import structs
 from twisted.protocols.basic import LineReceiver
 
-from chatserver import endings
-from chatserver.answers import Refusal
-from chatserver.config import Settings
-from chatserver.errors import ErrorWord
-from chatserver.net.door import Door
+from chatserver.net.doors.base import Door
+from chatserver.settings.tables import Settings
+from chatserver.values import endings
+from chatserver.values.answers import Refusal
+from chatserver.values.errors import ErrorWord
 from chatserver.wire.dialect import PLAIN, Asked, fitting
 from chatserver.wire.dialects import DIALECTS
-from chatserver.wire.lines import Lines
-from chatserver.wire.telnet import Negotiation
+from chatserver.wire.framing.lines import Lines
+from chatserver.wire.framing.telnet import Negotiation
 
 NC_EDITOR: Final = "rlwrap -H /dev/null nc HOST PORT"
 """Without a history in a file: rlwrap cannot know which lines are passwords, unless telnet says so."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
-from chatserver.config import Settings
-from chatserver.net.door import Door
-from chatserver.net.line import LineDoor
-from chatserver.net.telnet import TelnetDoor
-from chatserver.net.websocket import WebSocketDoor
+from chatserver.net.doors.base import Door
+from chatserver.net.doors.line import LineDoor
+from chatserver.net.doors.telnet import TelnetDoor
+from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.settings.tables import Settings
 
 NewDoor = Callable[[Settings], Door]
 

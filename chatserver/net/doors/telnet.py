@@ -1,6 +1,6 @@
 """The door for people with telnet: the door for lines, at which the server speaks telnet first."""
 
-from chatserver.net.line import LineDoor
+from chatserver.net.doors.line import LineDoor
 
 
 class TelnetDoor(LineDoor):

@@ -1,9 +1,9 @@
 """The door for programs in browsers: JSON Lines in the text frames of a WebSocket (RFC 6455)."""
 
-from chatserver.config import Settings
-from chatserver.net.door import Door
+from chatserver.net.doors.base import Door
+from chatserver.settings.tables import Settings
+from chatserver.wire.framing.websocket import TEXT_FRAMES, WebSocket
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.websocket import TEXT_FRAMES, WebSocket
 
 
 class WebSocketDoor(Door):

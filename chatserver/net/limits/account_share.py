@@ -6,9 +6,9 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.accountlimits import AS_SET, AccountLimits
-from chatserver.config import Limits
-from chatserver.net.pace import Pace, Rates
+from chatserver.net.limits.token_bucket import Pace, Rates
+from chatserver.settings.tables import Limits
+from chatserver.values.account_limits import AS_SET, AccountLimits
 
 NONE: Final[Mapping[str, int]] = {}
 BURST_SECONDS: Final = 10

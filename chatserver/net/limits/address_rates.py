@@ -5,7 +5,7 @@ from itertools import islice
 from math import ceil
 from typing import Final
 
-from chatserver.tally import note
+from chatserver.util.tally import note
 
 MINUTE_SECONDS: Final = 60.0
 MANY: Final = 10.0

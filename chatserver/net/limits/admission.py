@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
-from chatserver import audit
-from chatserver.config import Limits
-from chatserver.errors import banned_text
 from chatserver.net.counts import ConnectionCounts
-from chatserver.net.crowd import Crowd, Rank
-from chatserver.net.rates import Rate
+from chatserver.net.limits.address_rates import Rate
+from chatserver.net.limits.crowd import Crowd, Rank
+from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
-from chatserver.unlogged import Unlogged
+from chatserver.util import audit_log
+from chatserver.util.unlogged import Unlogged
+from chatserver.values.errors import banned_text
 from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
 
 SPARED_SECONDS: Final = 1.0
@@ -288,7 +288,7 @@ class Admission:
 
     def _log(self, address: str, why: str) -> None:
         if self._may_log(address):
-            audit.refused(address, why)
+            audit_log.refused(address, why)
         else:
             self._unlogged.add()
 

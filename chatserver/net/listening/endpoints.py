@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from chatserver.endpoint import parse, split_reuseport
 from chatserver.net.exposure import exposed
-from chatserver.net.tls import Identity, shown
+from chatserver.net.listening.tls import Identity, shown
+from chatserver.settings.endpoint import parse, split_reuseport
 
 FROM_SYSTEMD: Final = "systemd:"
 _PROTECTED: Final = re.compile(rb"^(-----BEGIN |Proc-Type: 4,)ENCRYPTED", re.MULTILINE)

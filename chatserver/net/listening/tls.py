@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnection
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 from zope.interface import implementer
 
-from chatserver.endpoint import parse
 from chatserver.net.certificates import ask
-from chatserver.net.ports import Around
+from chatserver.net.listening.ports import Around
+from chatserver.settings.endpoint import parse
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2, as OpenSSL names them. All ciphers of TLS 1.3, which is preferred, have forward secrecy."""

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 
-from chatserver.net.ports import SO_DETACH_FILTER, closed, listen_again
-from chatserver.turns import pause
+from chatserver.net.listening.ports import SO_DETACH_FILTER, closed, listen_again
+from chatserver.util.waiting import pause
 
 HANDSHAKE_SECONDS: Final = 0.3
 """Handshakes that have begun are completed in this time: longer than a packet takes around the world, and shorter than

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from chatserver.errors import Refused
-from chatserver.operation.out import CannotDo
+from chatserver.operation.control.out import CannotDo
 from chatserver.operation.running import Running
-from chatserver.stages import Stage
-from chatserver.turns import Turn
+from chatserver.util.waiting import Turn
+from chatserver.values.errors import Refused
+from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Dialect, Framing, Screen
-from chatserver.wire.hygiene import message_text
+from chatserver.wire.hygiene.text import message_text
 
 MOST_CHARACTERS: Final = 1_000
 """Of an announcement: it waits in memory for whoever reads nothing."""

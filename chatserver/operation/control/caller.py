@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatserver import __version__
-from chatserver.operation import requests
-from chatserver.operation.out import FAULT, CannotDo, Gone, Out
-from chatserver.operation.peer import is_trusted, uid_of
-from chatserver.operation.requests import Asked, Done, Failed, Hello, Item
+from chatserver.operation.control import requests
+from chatserver.operation.control.out import FAULT, CannotDo, Gone, Out
+from chatserver.operation.control.peer import is_trusted, uid_of
+from chatserver.operation.control.requests import Asked, Done, Failed, Hello, Item
 
 REQUEST_SECONDS: Final = 5.0
 """From connecting to the end of the request."""

@@ -5,17 +5,17 @@ from datetime import timedelta
 from heapq import nlargest
 from typing import Any, Final
 
-from chatserver.errors import Refused, because
-from chatserver.net.connection import Connection
+from chatserver.net.connection.connection import Connection
 from chatserver.net.traffic import traffic
-from chatserver.operation.out import CannotDo, Out
-from chatserver.operation.requests import SessionLine
+from chatserver.operation.control.out import CannotDo, Out
+from chatserver.operation.control.requests import SessionLine
 from chatserver.operation.running import Running
-from chatserver.session import Session
-from chatserver.stages import Stage
-from chatserver.times import now, rfc3339
-from chatserver.turns import Turn
-from chatserver.wire.hygiene import reason_text
+from chatserver.session.session import Session
+from chatserver.util.times import now, rfc3339
+from chatserver.util.waiting import Turn
+from chatserver.values.errors import Refused, because
+from chatserver.values.stages import Stage
+from chatserver.wire.hygiene.text import reason_text
 
 SLICE: Final = 50
 """Connections that are described in one turn of the reactor: about a millisecond."""

@@ -20,19 +20,20 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from chatserver import __version__, audit
-from chatserver.config import SOCKET_PATH_BYTES
-from chatserver.net.ports import closed
-from chatserver.operation import place, requests
-from chatserver.operation.announcement import announce
-from chatserver.operation.caller import Caller, ControlSocket
+from chatserver import __version__
+from chatserver.net.listening.ports import closed
 from chatserver.operation.companion import Quiet
-from chatserver.operation.figures import figures
-from chatserver.operation.online import kick, list_sessions
-from chatserver.operation.out import CannotDo, Out
-from chatserver.operation.reload import STOPPING, Reloaded
-from chatserver.operation.requests import Asked, Hello
+from chatserver.operation.control import place, requests
+from chatserver.operation.control.announcement import announce
+from chatserver.operation.control.caller import Caller, ControlSocket
+from chatserver.operation.control.connections import kick, list_sessions
+from chatserver.operation.control.figures import figures
+from chatserver.operation.control.out import CannotDo, Out
+from chatserver.operation.control.reload import STOPPING, Reloaded
+from chatserver.operation.control.requests import Asked, Hello
 from chatserver.operation.running import Running
+from chatserver.settings.tables import SOCKET_PATH_BYTES
+from chatserver.util import audit_log
 
 MODE: Final = 0o600
 MOST_CALLERS: Final = 16
@@ -125,7 +126,7 @@ class Control(Quiet):
         running = self._running
 
         def log(act: str, **what: str) -> None:
-            audit.acted("local", "", act, by=asked.by[:64], uid=str(uid), **what)
+            audit_log.acted("local", "", act, by=asked.by[:64], uid=str(uid), **what)
 
         match asked:
             case requests.Sessions():

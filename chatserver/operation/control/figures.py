@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from chatserver import __version__
-from chatserver.operation.counters import BusNumbers, snapshot
+from chatserver.operation.monitoring.counters import BusNumbers, snapshot
 from chatserver.operation.running import Running
-from chatserver.times import rfc3339, unix_now
+from chatserver.util.times import rfc3339, unix_now
 
 STATM: Final = Path("/proc/self/statm")
 """proc(5): memory in pages. The kernel answers at once."""

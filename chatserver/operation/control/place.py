@@ -11,9 +11,9 @@ from tempfile import gettempdir
 from typing import Final
 from urllib.parse import quote
 
-from chatserver.config import Server
-from chatserver.store.database import parse_url
-from chatserver.store.lease import names
+from chatserver.settings.tables import Server
+from chatserver.store.db.engine import parse_url
+from chatserver.store.nodes.lease import names
 
 AUTO: Final = "auto"
 SYSTEMD: Final = Path("/run/chatserver")

@@ -18,19 +18,19 @@ from twisted.internet.defer import TimeoutError as Overdue
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.config import ConfigProblem, Passwords, Settings, adopt
-from chatserver.errors import Unavailable
-from chatserver.net import doors
-from chatserver.net.endpoints import WrongEndpoint, examine
-from chatserver.net.tls import Identity
+from chatserver.login.hashing import hash_nobody
+from chatserver.net.doors import table
+from chatserver.net.listening.endpoints import WrongEndpoint, examine
+from chatserver.net.listening.tls import Identity
 from chatserver.operation.companion import Quiet
-from chatserver.operation.notify import notify
-from chatserver.operation.out import FAULT
+from chatserver.operation.control.out import FAULT
 from chatserver.operation.running import Running
-from chatserver.passwords import hash_nobody
+from chatserver.operation.systemd.notify import notify
+from chatserver.settings.tables import ConfigProblem, Passwords, Settings, adopt
 from chatserver.store import rooms
-from chatserver.store.database import DatabaseProblem, parse_url
-from chatserver.times import now
+from chatserver.store.db.engine import DatabaseProblem, parse_url
+from chatserver.util.times import now
+from chatserver.values.errors import Unavailable
 
 CERTIFICATES: Final = "certificates"
 """Stands among the names of settings for what TLS endpoints show."""
@@ -156,7 +156,7 @@ class Reload(Quiet):
         settings = self._running.read_settings()
         parse_url(settings.server.database)
         open_now = [one.identity.endpoint for one in self._running.connections.identities]
-        new = [doors.split(description)[1] for description in settings.server.listen]
+        new = [table.split(description)[1] for description in settings.server.listen]
         if settings.server.metrics:
             new.append(settings.server.metrics)
         found = {endpoint: examine(endpoint).identity for endpoint in {*open_now, *new}}  # the next start needs all

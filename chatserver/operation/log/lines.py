@@ -11,8 +11,8 @@ from typing import Any, Final
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
-from chatserver.operation.tracebacks import traceback
-from chatserver.times import unix_now
+from chatserver.operation.log.tracebacks import traceback
+from chatserver.util.times import unix_now
 
 MESSAGE_CHARACTERS: Final = 8_000
 TRACEBACK_CHARACTERS: Final = 24_000

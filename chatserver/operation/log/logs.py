@@ -9,13 +9,13 @@ from typing import Any, Final
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
 from zope.interface import implementer
 
-from chatserver.config import Log
-from chatserver.exits import MISCONFIGURED, CannotStart, ending
-from chatserver.operation import destinations
 from chatserver.operation.companion import Quiet
-from chatserver.operation.destinations import Destination
-from chatserver.operation.loglines import FORMATS, level_of, without_time
-from chatserver.times import unix_now
+from chatserver.operation.log import destinations
+from chatserver.operation.log.destinations import Destination
+from chatserver.operation.log.lines import FORMATS, level_of, without_time
+from chatserver.settings.tables import Log
+from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
+from chatserver.util.times import unix_now
 
 _RANKS: Final = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 SECURITY: Final = "chatserver.audit"

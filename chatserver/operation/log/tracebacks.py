@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from twisted.python.failure import Failure
 
-from chatserver.store import faults
+from chatserver.store.db import faults
 
 _SHOWN: Final = (ArithmeticError, AttributeError, ImportError, NameError, OSError, SystemExit, TypeError)
-_SHOWN_MODULES: Final = ("chatserver.config", "chatserver.store.", "twisted.internet.error", "OpenSSL.")
+_SHOWN_MODULES: Final = ("chatserver.settings.tables", "chatserver.store.", "twisted.internet.error", "OpenSSL.")
 _MOST_CHARACTERS: Final = 300
 _MOST_FRAMES: Final = 60
 _MOST_CAUSES: Final = 5

@@ -11,14 +11,14 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-from chatserver.commands import Command
 from chatserver.delivery.room import Room
-from chatserver.histogram import Distribution
-from chatserver.net.connection import Connection
-from chatserver.net.doors import DOORS
-from chatserver.net.tls import shown
+from chatserver.net.connection.connection import Connection
+from chatserver.net.doors.table import DOORS
+from chatserver.net.listening.tls import shown
 from chatserver.operation.running import Running
-from chatserver.turns import pause
+from chatserver.util.histogram import Distribution
+from chatserver.util.waiting import pause
+from chatserver.values.commands import Command
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from chatserver.operation.companion import Quiet
 from chatserver.operation.running import Running
-from chatserver.store.lease import BEAT_SECONDS
+from chatserver.store.nodes.lease import BEAT_SECONDS
 
 PATIENCE_SECONDS: Final = 3 * BEAT_SECONDS
 """For a heartbeat to be answered; then the database is taken to be away. A busy one takes tenths of a second."""

@@ -12,15 +12,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from chatserver import __version__
-from chatserver.commands import COMMANDS
-from chatserver.errors import ErrorWord
-from chatserver.histogram import Distribution
-from chatserver.net.admission import REFUSALS
 from chatserver.net.counts import ENDINGS, OTHER
-from chatserver.operation.counters import DOOR_NAMES, FATES, LOGIN, BusNumbers, Snapshot
-from chatserver.results import BROKEN, OK
-from chatserver.stages import Stage
-from chatserver.store.threads import ERRORS
+from chatserver.net.limits.admission import REFUSALS
+from chatserver.operation.monitoring.counters import DOOR_NAMES, FATES, LOGIN, BusNumbers, Snapshot
+from chatserver.pipeline.command_counts import BROKEN, OK
+from chatserver.store.db.threads import ERRORS
+from chatserver.util.histogram import Distribution
+from chatserver.values.commands import COMMANDS
+from chatserver.values.errors import ErrorWord
+from chatserver.values.stages import Stage
 from chatserver.wire.dialects import DIALECTS
 
 Words = TypeVar("Words", bound=tuple[str, ...])

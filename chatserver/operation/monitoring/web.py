@@ -12,18 +12,18 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from chatserver.batcher import Batcher
-from chatserver.exits import MISCONFIGURED, CannotStart
-from chatserver.net.endpoints import explained, opening
-from chatserver.net.ports import closed
-from chatserver.net.tls import ForwardSecret
+from chatserver.net.listening.endpoints import explained, opening
+from chatserver.net.listening.ports import closed
+from chatserver.net.listening.tls import ForwardSecret
 from chatserver.operation.companion import Quiet
-from chatserver.operation.counters import snapshot
-from chatserver.operation.health import Health
-from chatserver.operation.metrics import CONTENT_TYPE, Situation, exposition
+from chatserver.operation.monitoring.counters import snapshot
+from chatserver.operation.monitoring.health import Health
+from chatserver.operation.monitoring.metrics import CONTENT_TYPE, Situation, exposition
+from chatserver.operation.monitoring.site import Visitors
 from chatserver.operation.running import Running
-from chatserver.operation.site import Visitors
-from chatserver.turns import pause, turns
+from chatserver.util.batcher import Batcher
+from chatserver.util.exits import MISCONFIGURED, CannotStart
+from chatserver.util.waiting import pause, turns
 
 T = TypeVar("T")
 

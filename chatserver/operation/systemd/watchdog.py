@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from chatserver.operation.companion import Quiet
-from chatserver.operation.notify import notify
 from chatserver.operation.running import Running
-from chatserver.queue import Lane, Processor
-from chatserver.session import Session
-from chatserver.store.threads import Store
+from chatserver.operation.systemd.notify import notify
+from chatserver.pipeline.lanes import Lane, Processor
+from chatserver.session.session import Session
+from chatserver.store.db.threads import Store
 from chatserver.wire.dialect import PLAIN
 from chatserver.wire.dialects import DIALECTS
 

@@ -8,10 +8,12 @@ from typing import IO, Final
 from sqlalchemy import URL, Connection, inspect, text
 
 from chatserver import __version__
-from chatserver.errors import Unavailable
-from chatserver.store import rows, search
-from chatserver.store.backup_file import FORMAT, Header, NoBackup, Reader, Writer, parts, table_of
-from chatserver.store.database import (
+from chatserver.store import search
+from chatserver.store.copies import rows
+from chatserver.store.copies.backup_file import FORMAT, Header, NoBackup, Reader, Writer, parts, table_of
+from chatserver.store.copies.snapshot import filled, open_whole, refuse_used, snapshot, writing
+from chatserver.store.db.database_file import COMPANIONS
+from chatserver.store.db.engine import (
     DatabaseProblem,
     is_missing,
     known_revisions,
@@ -20,11 +22,10 @@ from chatserver.store.database import (
     revision_of,
     shown_url,
 )
-from chatserver.store.database_file import COMPANIONS
-from chatserver.store.schema import Base, as_sqlite
-from chatserver.store.snapshot import filled, open_whole, refuse_used, snapshot, writing
-from chatserver.store.transactions import Errors
-from chatserver.times import now
+from chatserver.store.db.schema import Base, as_sqlite
+from chatserver.store.db.transactions import Errors
+from chatserver.util.times import now
+from chatserver.values.errors import Unavailable
 
 RESTORED: Final = "restored"
 """The reason with which sessions end that were open when the backup was made."""

@@ -14,7 +14,7 @@ from typing import IO, Any, Final, Literal, cast
 import msgspec
 from msgspec import Struct
 
-from chatserver.store.rows import Kind, Row, Table, encoded
+from chatserver.store.copies.rows import Kind, Row, Table, encoded
 
 FORMAT: Final = 1
 LEVEL: Final = 3

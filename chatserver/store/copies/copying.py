@@ -14,9 +14,12 @@ from msgspec import Struct
 from sqlalchemy import URL, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store import rows, search
-from chatserver.store.backup import Progress, silent
-from chatserver.store.database import (
+from chatserver.store import search
+from chatserver.store.copies import rows
+from chatserver.store.copies.backup import Progress, silent
+from chatserver.store.copies.rows import Digest, Table
+from chatserver.store.copies.snapshot import filled, open_whole, refuse_used, snapshot, writing
+from chatserver.store.db.engine import (
     REMEDIES,
     UNFINISHED,
     DatabaseProblem,
@@ -27,8 +30,6 @@ from chatserver.store.database import (
     revision_of,
     shown_url,
 )
-from chatserver.store.rows import Digest, Table
-from chatserver.store.snapshot import filled, open_whole, refuse_used, snapshot, writing
 
 BATCH: Final = 20_000
 """Entries in a transaction: what an interruption costs."""

@@ -15,8 +15,8 @@ from msgspec import Struct
 from sqlalchemy import Boolean, Connection, DateTime, Float, Integer, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.store.database import DatabaseProblem
-from chatserver.store.schema import Base
+from chatserver.store.db.engine import DatabaseProblem
+from chatserver.store.db.schema import Base
 from chatserver.store.walk import SEQ_BITS
 
 Kind = Literal["int", "float", "text", "time", "bool"]

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store import rows
-from chatserver.store.database import (
+from chatserver.store.copies import rows
+from chatserver.store.db.engine import (
     REMEDIES,
     DatabaseProblem,
     SchemaState,
@@ -19,9 +19,9 @@ from chatserver.store.database import (
     revision_of,
     shown_url,
 )
-from chatserver.store.lease import Held, holders
-from chatserver.store.schema import Base
-from chatserver.store.transactions import Errors
+from chatserver.store.db.schema import Base
+from chatserver.store.db.transactions import Errors
+from chatserver.store.nodes.lease import Held, holders
 
 _READ_ONLY: Final[dict[str, dict[str, Any]]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},

@@ -12,12 +12,23 @@ from typing import Final, Literal
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.errors import Refused
-from chatserver.events import BOT, ERASED, GUEST, MESSAGE, PERSON, PINNED, REACTED, UNPINNED, UNREACTED, AccountKind
 from chatserver.store import accounts, changes, names, reactions
 from chatserver.store.accounts import ERASED_NAME
-from chatserver.store.schema import AccountRow, EntryRow, MembershipRow, RoomRow
-from chatserver.wire.hygiene import user_name
+from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
+from chatserver.values.errors import Refused
+from chatserver.values.events import (
+    BOT,
+    ERASED,
+    GUEST,
+    MESSAGE,
+    PERSON,
+    PINNED,
+    REACTED,
+    UNPINNED,
+    UNREACTED,
+    AccountKind,
+)
+from chatserver.wire.hygiene.text import user_name
 from chatserver.wire.jsonl.exported import EntryRead, Head, WrongLine, moment
 
 STEP: Final = 500

@@ -8,15 +8,15 @@ from typing import Any, Final, get_args
 
 from sqlalchemy import URL, Connection, UniqueConstraint
 
-from chatserver.events import EntryKind
-from chatserver.store import rows, verify_reactions, verify_seen, verify_words
-from chatserver.store.backup import Progress, silent
-from chatserver.store.database import REMEDIES, check_schema, shown_url
-from chatserver.store.health import Finding
+from chatserver.store.copies import rows, verify_reactions, verify_seen, verify_words
+from chatserver.store.copies.backup import Progress, silent
+from chatserver.store.copies.snapshot import open_whole, serving, snapshot
+from chatserver.store.copies.verify_schema import index_problems, schema_problems
+from chatserver.store.db.engine import REMEDIES, check_schema, shown_url
+from chatserver.store.db.health import Finding
+from chatserver.store.db.schema import Base
 from chatserver.store.retention import SPENT
-from chatserver.store.schema import Base
-from chatserver.store.snapshot import open_whole, serving, snapshot
-from chatserver.store.verify_schema import index_problems, schema_problems
+from chatserver.values.events import EntryKind
 
 SHOWN: Final = 3
 """Problems of one kind that are named. The others are counted."""

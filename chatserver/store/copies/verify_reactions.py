@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chatserver.events import ERASED, MESSAGE, REACTED, UNREACTED
+from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED
 
 Stream = Callable[[str, str], Iterator[tuple[Any, ...]]]
 """(query, name) -> its rows, a page at a time."""

@@ -7,8 +7,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine
 
-from chatserver.store.database import migrate_to
-from chatserver.store.schema import Base
+from chatserver.store.db.engine import migrate_to
+from chatserver.store.db.schema import Base
 
 _WORDS: Final = "SELECT name, sql FROM sqlite_master WHERE name LIKE 'entry_search%' OR tbl_name LIKE 'entry_search%'"
 _INDEX: Final = """

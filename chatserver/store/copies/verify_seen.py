@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chatserver.seen import MOST_RUNS, Run
+from chatserver.values.seen import MOST_RUNS, Run
 
 Stream = Callable[[str, str], Iterator[tuple[Any, ...]]]
 """(query, name) -> its rows, a page at a time."""

@@ -13,8 +13,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from chatserver.store import rows
-from chatserver.store.backup import Progress
+from chatserver.store.copies import rows
+from chatserver.store.copies.backup import Progress
 from chatserver.store.walk import SEQ_BITS
 
 AT_ONCE: Final = 5000

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Engine
 
-from chatserver.store.database_file import watched_file
+from chatserver.store.db.database_file import watched_file
 
 PATIENCE_SECONDS: Final = 0.1
 """Writers wait while the log is emptied. A reader may still need it: then emptying it is given up, and tried later."""

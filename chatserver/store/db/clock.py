@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, or_, select
 from sqlalchemy.ext.compiler import compiles
 
-from chatserver.store.schema import Instant
-from chatserver.times import whole_milliseconds
+from chatserver.store.db.schema import Instant
+from chatserver.util.times import whole_milliseconds
 
 POSTGRES_NOW: Final = "statement_timestamp()"
 """Not clock_timestamp(), which differs from row to row, and keeps the planner from moving a subquery; nor now(), the

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from chatserver.store.database_file import watched_file
+from chatserver.store.db.database_file import watched_file
 
 NETWORK: Final = frozenset(
     {

@@ -13,10 +13,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import QueuePool
 
-from chatserver.store.database_file import DatabaseFile
-from chatserver.store.durability import durability_warnings as durability_warnings
-from chatserver.store.in_use import end_left_behind, note
-from chatserver.store.notices import Notices
+from chatserver.store.db.database_file import DatabaseFile
+from chatserver.store.db.durability import durability_warnings as durability_warnings
+from chatserver.store.db.in_use import end_left_behind, note
+from chatserver.store.db.notices import Notices
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -256,7 +256,7 @@ def _file(url: URL) -> DatabaseFile | None:
 
 def _migrations() -> Path:
     inside = files("chatserver") / "migrations"
-    return Path(str(inside)) if inside.is_dir() else Path(__file__).parents[2] / "alembic"
+    return Path(str(inside)) if inside.is_dir() else Path(__file__).parents[3] / "alembic"
 
 
 def newest_revision() -> str:

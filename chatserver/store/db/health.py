@@ -6,16 +6,9 @@ from msgspec import Struct
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store.database import (
-    REMEDIES,
-    cannot_open,
-    check_schema,
-    is_missing,
-    open_engine,
-    shown_url,
-)
-from chatserver.store.database_file import watched_file
-from chatserver.store.durability import durability, warnings
+from chatserver.store.db.database_file import watched_file
+from chatserver.store.db.durability import durability, warnings
+from chatserver.store.db.engine import REMEDIES, cannot_open, check_schema, is_missing, open_engine, shown_url
 
 
 class Finding(Struct, frozen=True):

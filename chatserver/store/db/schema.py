@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from chatserver.events import AccountKind, EntryKind, Role, RoomKind
+from chatserver.values.events import AccountKind, EntryKind, Role, RoomKind
 
 MessageState = Literal["edited", "erased"]
 ChangeKind = Literal["room", "account", "token", "certificate", "bans", "membership", "effect"]

@@ -10,16 +10,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.clock import Clock
-from chatserver.errors import Refused, TooSlow, Unavailable
-from chatserver.events import Person
-from chatserver.store import changes, entries, lease, rooms, search, sessions
-from chatserver.store import clock as database_clock
-from chatserver.store.checkpoint import empty_log, is_log_empty
-from chatserver.store.database import open_reading, open_statements
-from chatserver.store.database_file import Displaced, watched_file
-from chatserver.store.durability import durability_warnings
-from chatserver.store.transactions import (
+from chatserver.store import changes, entries, rooms, search, sessions
+from chatserver.store.db import clock as database_clock
+from chatserver.store.db.checkpoint import empty_log, is_log_empty
+from chatserver.store.db.database_file import Displaced, watched_file
+from chatserver.store.db.durability import durability_warnings
+from chatserver.store.db.engine import open_reading, open_statements
+from chatserver.store.db.transactions import (
     FREE_SPACE,
     START,
     Conflict,
@@ -29,8 +26,12 @@ from chatserver.store.transactions import (
     transact,
     transact_with_retry,
 )
-from chatserver.store.workers import Call, Workers
-from chatserver.unlogged import Bounded
+from chatserver.store.db.workers import Call, Workers
+from chatserver.store.nodes import lease
+from chatserver.util.clock import Clock
+from chatserver.util.unlogged import Bounded
+from chatserver.values.errors import Refused, TooSlow, Unavailable
+from chatserver.values.events import Person
 
 P = ParamSpec("P")
 T = TypeVar("T")

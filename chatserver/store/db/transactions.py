@@ -18,11 +18,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chatserver.errors import TooSlow, Unavailable, Unstorable
-from chatserver.store.database_file import watched_file
-from chatserver.store.faults import shown
-from chatserver.store.in_use import IN_USE, use
-from chatserver.store.notices import take_unconfirmed
+from chatserver.store.db.database_file import watched_file
+from chatserver.store.db.faults import shown
+from chatserver.store.db.in_use import IN_USE, use
+from chatserver.store.db.notices import take_unconfirmed
+from chatserver.values.errors import TooSlow, Unavailable, Unstorable
 
 DEADLOCK: Final = "40P01"
 """PostgreSQL's code for the transaction that it rolled back to end a deadlock."""

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatserver.store.in_use import cut
+from chatserver.store.db.in_use import cut
 
 
 class Call:

@@ -28,10 +28,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from chatserver import __version__
-from chatserver.config import NAME_CHARACTERS
-from chatserver.store.clock import NOW, now
-from chatserver.store.schema import NodeRow, SessionRow
-from chatserver.times import rfc3339
+from chatserver.settings.tables import NAME_CHARACTERS
+from chatserver.store.db.clock import NOW, now
+from chatserver.store.db.schema import NodeRow, SessionRow
+from chatserver.util.times import rfc3339
 
 BEAT_SECONDS: Final = 1.0
 LAPSE_SECONDS: Final = 5.0

@@ -8,8 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, Row, select, text, update
 
-from chatserver.store.lease import Process, has_ended
-from chatserver.store.schema import NodeRow
+from chatserver.store.db.schema import NodeRow
+from chatserver.store.nodes.lease import Process, has_ended
 
 LOCKS = 4001
 """The first key of the advisory locks by which nodes show on PostgreSQL that they are connected; the second one is the

@@ -10,8 +10,8 @@ import psycopg2
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from chatserver.store.database import APPLICATION, DEAD_PEERS
-from chatserver.store.nodes import LOCKS
+from chatserver.store.db.engine import APPLICATION, DEAD_PEERS
+from chatserver.store.nodes.nodes import LOCKS
 
 CHANNEL: Final = "chatserver_"
 """How the channel's name begins. The rest is secret: see `store/secret.py`."""

@@ -8,9 +8,9 @@ from msgspec import Struct
 from sqlalchemy import URL, Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store.database import is_missing, known_migrations, open_engine, revision_of
-from chatserver.store.health import Finding
-from chatserver.store.lease import LAPSE_SECONDS
+from chatserver.store.db.engine import is_missing, known_migrations, open_engine, revision_of
+from chatserver.store.db.health import Finding
+from chatserver.store.nodes.lease import LAPSE_SECONDS
 
 # The columns that there are, whatever the version of the schema is.
 _NODES = text(

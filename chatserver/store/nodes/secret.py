@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store.database import Unreachable, cannot_open, open_engine
-from chatserver.store.schema import SecretRow
+from chatserver.store.db.engine import Unreachable, cannot_open, open_engine
+from chatserver.store.db.schema import SecretRow
 
 _KNOWN = select(SecretRow.value).where(SecretRow.name == "bus")
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final
 from unicodedata import category
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.hygiene import clean_text, control_character, not_utf8
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.hygiene.text import clean_text, control_character, not_utf8
 
 _SEQUENCE: Final = (
     r"\[\[[A-E]"  # function keys of the Linux console

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from chatserver.wire.telnet import IAC, Telnet
+from chatserver.wire.framing.telnet import IAC, Telnet
 
 START: Final = 16
 """How many bytes are enough to recognize a dialect or a foreign protocol."""

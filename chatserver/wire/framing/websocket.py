@@ -21,7 +21,7 @@ from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from chatserver.wire.dialect import Rendered
-from chatserver.wire.lines import Undecodable
+from chatserver.wire.framing.lines import Undecodable
 
 MAX_REQUEST_BYTES: Final = 16384
 """The upgrade request with all its headers: enough for a browser's cookies. The limits of `websockets`, 8192 bytes a
@@ -437,5 +437,5 @@ def _response(status: HTTPStatus, content_type: str, text: str) -> bytes:
     return "\r\n".join([*headers, "", ""]).encode("ascii") + body
 
 
-SILENT: Final = Logger("chatserver.wire.websocket", CRITICAL + 1)
+SILENT: Final = Logger("chatserver.wire.framing.websocket", CRITICAL + 1)
 """At debug level, `websockets` logs headers and messages, passwords included. No setting can enable this logger."""

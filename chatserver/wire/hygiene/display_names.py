@@ -18,9 +18,9 @@ from unicodedata import category, normalize
 
 from wcwidth import wcswidth
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.invisible import is_right_to_left
-from chatserver.wire.names import is_reserved
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.hygiene.invisible import is_right_to_left
+from chatserver.wire.hygiene.lookalikes import is_reserved
 
 MOST_CELLS: Final = 32
 """As wide as the longest name of an account."""

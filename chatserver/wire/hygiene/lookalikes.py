@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused
 
 RESERVED: Final = (
     "abuse", "admin", "administrator", "administrators", "admins", "all", "chatctl", "chatserver", "everybody",

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Final
 from unicodedata import category, normalize
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.displaynames import check_display_name
-from chatserver.wire.invisible import MOST_MARKS, cleared, is_right_to_left, overloaded, unstacked
-from chatserver.wire.lines import Undecodable
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.display_names import check_display_name
+from chatserver.wire.hygiene.invisible import MOST_MARKS, cleared, is_right_to_left, overloaded, unstacked
 
 MAX_MESSAGE = 4096
 MAX_LINES = 100

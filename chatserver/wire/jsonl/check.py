@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from chatserver import commands as c
-from chatserver.commands import CURRENT, Command
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values import commands as c
+from chatserver.values.commands import CURRENT, Command
+from chatserver.values.errors import ErrorWord, Refused
 from chatserver.wire.addresses import address
-from chatserver.wire.hygiene import (
+from chatserver.wire.hygiene.text import (
     away_text,
     display_name,
     label_text,

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from chatserver import events
-from chatserver.events import Entry, EntryKind, RoomFacts
-from chatserver.renaming import parse_renaming
-from chatserver.roomsettings import parse_pace, parse_recorded
-from chatserver.times import parse_rfc3339, rfc3339
+from chatserver.util.times import parse_rfc3339, rfc3339
+from chatserver.values import events
+from chatserver.values.events import Entry, EntryKind, RoomFacts
+from chatserver.values.recorded import parse_pace, parse_recorded
+from chatserver.values.renaming import parse_renaming
 
 
 class _Message(Struct, gc=False, tag_field="event", tag=events.MESSAGE):

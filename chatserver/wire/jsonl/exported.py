@@ -7,12 +7,12 @@ from typing import Final, Literal, TypeVar, get_args
 import msgspec
 from msgspec import Struct, field
 
-from chatserver import events, renaming
-from chatserver.events import EntryKind, Role, RoomKind
-from chatserver.renaming import Renaming
-from chatserver.roomsettings import PACE, recorded
-from chatserver.times import parse_rfc3339, rfc3339
-from chatserver.wire.hygiene import MAX_FIELD
+from chatserver.util.times import parse_rfc3339, rfc3339
+from chatserver.values import events, renaming
+from chatserver.values.events import EntryKind, Role, RoomKind
+from chatserver.values.recorded import PACE, recorded
+from chatserver.values.renaming import Renaming
+from chatserver.wire.hygiene.text import MAX_FIELD
 
 LONGEST_TEXT: Final = 16_384
 """Characters. No version of the server takes more."""

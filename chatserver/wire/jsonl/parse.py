@@ -6,13 +6,13 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Raw, structs
 
-from chatserver.commands import COMMANDS, Command, Tag
-from chatserver.errors import Refused, Rejected
-from chatserver.stages import Stage
-from chatserver.wire.alike import alike
-from chatserver.wire.hygiene import one_line
+from chatserver.values.commands import COMMANDS, Command, Tag
+from chatserver.values.errors import Refused, Rejected
+from chatserver.values.stages import Stage
+from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.hygiene.text import one_line
 from chatserver.wire.jsonl.check import bad, checked, missing
-from chatserver.wire.lines import Undecodable
+from chatserver.wire.typos import alike
 
 MAX_TAG = 64
 """In characters."""

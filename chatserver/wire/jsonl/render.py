@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from chatserver import answers, events
-from chatserver.answers import Answer, Refusal
-from chatserver.commands import COMMANDS, Tag
-from chatserver.errors import RETRYABLE
-from chatserver.events import Entry, News, RoomFacts
-from chatserver.times import rfc3339
+from chatserver.util.times import rfc3339
+from chatserver.values import answers, events
+from chatserver.values.answers import Answer, Refusal
+from chatserver.values.commands import COMMANDS, Tag
+from chatserver.values.errors import RETRYABLE
+from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.wire.dialect import SCREEN, Asked, Form, Rendered, Screen
 from chatserver.wire.jsonl.entries import lines_of
 

@@ -4,16 +4,22 @@ from collections.abc import Sequence
 from datetime import date, datetime, tzinfo
 from typing import Final
 
-from chatserver.answers import Answer, Preferences
-from chatserver.commands import Command
-from chatserver.errors import Refused, Rejected
-from chatserver.events import Entry, News, RoomFacts
-from chatserver.stages import SECRET, Stage
+from chatserver.values.answers import Answer, Preferences
+from chatserver.values.commands import Command
+from chatserver.values.errors import Refused, Rejected
+from chatserver.values.events import Entry, News, RoomFacts
+from chatserver.values.stages import SECRET, Stage
 from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen, preferred
-from chatserver.wire.text import layout, render
-from chatserver.wire.text.entries import rendered
-from chatserver.wire.text.parse import parse, parse_answer, parse_greeting, parse_password, parse_password_or_token
-from chatserver.wire.text.terminal import terminal
+from chatserver.wire.text.shown import layout, render
+from chatserver.wire.text.shown.entries import rendered
+from chatserver.wire.text.shown.terminal import terminal
+from chatserver.wire.text.typed.parse import (
+    parse,
+    parse_answer,
+    parse_greeting,
+    parse_password,
+    parse_password_or_token,
+)
 
 
 class Text:

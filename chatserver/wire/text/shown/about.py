@@ -6,10 +6,10 @@ The words of others in it have no bracket that could end it early, so it is plai
 from functools import lru_cache
 from unicodedata import category
 
-from chatserver.events import Entry
-from chatserver.wire.invisible import is_right_to_left
-from chatserver.wire.text.cells import cut, most_cells
-from chatserver.wire.text.terminal import Terminal
+from chatserver.values.events import Entry
+from chatserver.wire.hygiene.invisible import is_right_to_left
+from chatserver.wire.text.shown.cells import cut, most_cells
+from chatserver.wire.text.shown.terminal import Terminal
 
 BOT = "bot"
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from chatserver.wire.text.cells import cells, folded, most_cells
-from chatserver.wire.text.terminal import Terminal
+from chatserver.wire.text.shown.cells import cells, folded, most_cells
+from chatserver.wire.text.shown.terminal import Terminal
 
 GAP = "  "
 LEAST = 20

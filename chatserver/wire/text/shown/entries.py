@@ -4,17 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, groupby
 from typing import Final
 
-from chatserver import events
-from chatserver.events import Entry, EntryKind, RoomFacts
-from chatserver.mentions import answers, mentions
-from chatserver.renaming import parse_renaming
-from chatserver.roomsettings import parse_pace, parse_recorded
-from chatserver.times import parse_rfc3339
+from chatserver.util.times import parse_rfc3339
+from chatserver.values import events
+from chatserver.values.events import Entry, EntryKind, RoomFacts
+from chatserver.values.mentions import answers, mentions
+from chatserver.values.recorded import parse_pace, parse_recorded
+from chatserver.values.renaming import parse_renaming
 from chatserver.wire.dialect import Form, Rendered
-from chatserver.wire.text.about import BOT, called, quoted, reacted
-from chatserver.wire.text.cells import cut, most_cells
-from chatserver.wire.text.layout import date_line, notice, said
-from chatserver.wire.text.terminal import Terminal
+from chatserver.wire.text.shown.about import BOT, called, quoted, reacted
+from chatserver.wire.text.shown.cells import cut, most_cells
+from chatserver.wire.text.shown.layout import date_line, notice, said
+from chatserver.wire.text.shown.terminal import Terminal
 
 MARK = "» "
 """Precedes an entry that mentions its reader, or answers them."""

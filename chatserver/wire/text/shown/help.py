@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.text import suggestions
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.text.typed import suggestions
 
 FIRST = "first"
 """The topic of `help` before login."""

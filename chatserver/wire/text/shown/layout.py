@@ -9,9 +9,9 @@ import re
 from datetime import date
 from functools import lru_cache
 
-from chatserver.wire.hygiene import presentable
-from chatserver.wire.text.cells import broken, most_cells
-from chatserver.wire.text.terminal import Terminal, date_words
+from chatserver.wire.hygiene.text import presentable
+from chatserver.wire.text.shown.cells import broken, most_cells
+from chatserver.wire.text.shown.terminal import Terminal, date_words
 
 GOES_ON = "\r\n   | "
 MOST_BLANKS = 2

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from chatserver import answers
-from chatserver.times import now
-from chatserver.wire.text import help as pages
-from chatserver.wire.text.about import BOT, called
-from chatserver.wire.text.cells import cut, folded
-from chatserver.wire.text.columns import GAP, beside, names, table, wrapped
-from chatserver.wire.text.terminal import Terminal
+from chatserver.util.times import now
+from chatserver.values import answers
+from chatserver.wire.text.shown import help as pages
+from chatserver.wire.text.shown.about import BOT, called
+from chatserver.wire.text.shown.cells import cut, folded
+from chatserver.wire.text.shown.columns import GAP, beside, names, table, wrapped
+from chatserver.wire.text.shown.terminal import Terminal
 
 NAME_COLUMN = 32
 NUMBER_COLUMN = 6

@@ -3,19 +3,19 @@
 import re
 from collections.abc import Iterator
 
-from chatserver import answers, events
-from chatserver.answers import Answer
-from chatserver.errors import ErrorWord
-from chatserver.events import News
-from chatserver.times import now
+from chatserver.util.times import now
+from chatserver.values import answers, events
+from chatserver.values.answers import Answer
+from chatserver.values.errors import ErrorWord
+from chatserver.values.events import News
 from chatserver.wire.dialect import Asked
-from chatserver.wire.text import lists
-from chatserver.wire.text.about import called
-from chatserver.wire.text.cells import most_cells
-from chatserver.wire.text.columns import listed, names, wrapped
-from chatserver.wire.text.entries import log, removed
-from chatserver.wire.text.layout import line, notice, squeezed, unbroken
-from chatserver.wire.text.terminal import Terminal
+from chatserver.wire.text.shown import lists
+from chatserver.wire.text.shown.about import called
+from chatserver.wire.text.shown.cells import most_cells
+from chatserver.wire.text.shown.columns import listed, names, wrapped
+from chatserver.wire.text.shown.entries import log, removed
+from chatserver.wire.text.shown.layout import line, notice, squeezed, unbroken
+from chatserver.wire.text.shown.terminal import Terminal
 
 MOST_NAMED = 5
 """If a room has more members than this besides you, it says how many rather than who."""

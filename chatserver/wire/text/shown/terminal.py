@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from chatserver import zones
+from chatserver.util import time_zones
 from chatserver.wire.dialect import ASSUMED_COLUMNS, SCREEN, Screen, fitting
 
 # English in every locale, unlike strftime.
@@ -66,14 +66,14 @@ class Terminal(Struct, frozen=True):
 
     def zone_words(self, at: datetime) -> str:
         """The name of its zone; for the server's local time, what is usual there."""
-        return zones.described(self.zone_name, self.zone, at)
+        return time_zones.described(self.zone_name, self.zone, at)
 
 
 @lru_cache(maxsize=1024)
 def terminal(screen: Screen = SCREEN, own: tzinfo | None = None) -> Terminal:
     """`own`: the server's time zone, for people who have not chosen one; None for the system's local time."""
     columns = fitting(screen.columns or ASSUMED_COLUMNS)
-    chosen = zones.zone(screen.zone)
+    chosen = time_zones.zone(screen.zone)
     name = "" if chosen is None else screen.zone
     return Terminal(columns, screen.columns > 0, chosen or own, name, screen.hours)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from chatserver.commands import (
+from chatserver.values.commands import (
     Command,
     Export,
     Forget,
@@ -17,10 +17,10 @@ from chatserver.commands import (
     Register,
     Token,
 )
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire.hygiene import label_text, password, secret, user_name
-from chatserver.wire.text import help as pages
-from chatserver.wire.text import words as w
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.hygiene.text import label_text, password, secret, user_name
+from chatserver.wire.text.shown import help as pages
+from chatserver.wire.text.typed import words as w
 
 SECRET_LENGTH = 24
 """In characters. A word that begins like a token and is at least this long is taken for one."""

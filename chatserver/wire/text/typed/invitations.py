@@ -1,7 +1,7 @@
 """Typed commands about invitations."""
 
-from chatserver.commands import Command, Invite, Uninvite
-from chatserver.wire.text import words as w
+from chatserver.values.commands import Command, Invite, Uninvite
+from chatserver.wire.text.typed import words as w
 
 
 def invite(rest: str) -> Command:

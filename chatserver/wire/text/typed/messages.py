@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from chatserver.commands import (
+from chatserver.values.commands import (
     CURRENT,
     Amend,
     Command,
@@ -25,8 +25,8 @@ from chatserver.commands import (
     Unpin,
     Unread,
 )
-from chatserver.wire.hygiene import message_text, reaction_text, search_text
-from chatserver.wire.text import words as w
+from chatserver.wire.hygiene.text import message_text, reaction_text, search_text
+from chatserver.wire.text.typed import words as w
 
 _AMENDED = re.compile(r"\s*s/((?:\\.|[^/\\])+)/((?:\\.|[^/\\])*)/(g?)\s*")
 _ESCAPED = re.compile(r"\\([/\\])")

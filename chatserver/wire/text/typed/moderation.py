@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from chatserver.commands import Ban, Bans, Command, Kick, Mute, Role, Unban, Unmute
-from chatserver.errors import ErrorWord, Refused
+from chatserver.values.commands import Ban, Bans, Command, Kick, Mute, Role, Unban, Unmute
+from chatserver.values.errors import ErrorWord, Refused
 from chatserver.wire.addresses import address, is_address
-from chatserver.wire.hygiene import reason_text
-from chatserver.wire.text import words as w
+from chatserver.wire.hygiene.text import reason_text
+from chatserver.wire.text.typed import words as w
 
 SERVER = "server"
 """In place of a room's name, the whole server. A room with that name is typed as #server."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from chatserver.commands import (
+from chatserver.values.commands import (
     CURRENT,
     Command,
     Guest,
@@ -15,12 +15,12 @@ from chatserver.commands import (
     TypedName,
     TypedPassword,
 )
-from chatserver.errors import ErrorWord, Refused
-from chatserver.wire import secrets
-from chatserver.wire.hygiene import message_text, password, user_name
-from chatserver.wire.text import accounts, invitations, messages, moderation, people, rooms
-from chatserver.wire.text import help as pages
-from chatserver.wire.text.words import Misused
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.wire.hygiene import secrets
+from chatserver.wire.hygiene.text import message_text, password, user_name
+from chatserver.wire.text.shown import help as pages
+from chatserver.wire.text.typed import accounts, invitations, messages, moderation, people, rooms
+from chatserver.wire.text.typed.words import Misused
 
 
 def parse(line: str) -> Command | None:

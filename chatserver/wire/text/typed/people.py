@@ -1,9 +1,9 @@
 """Typed commands about people: who is online, what you are called, and whom you hear from."""
 
-from chatserver.commands import Away, Block, Command, Ignore, Rename, Unblock, Unignore, Who
-from chatserver.wire.hygiene import away_text, display_name, user_name
-from chatserver.wire.text import words as w
-from chatserver.wire.text.rooms import NONE
+from chatserver.values.commands import Away, Block, Command, Ignore, Rename, Unblock, Unignore, Who
+from chatserver.wire.hygiene.text import away_text, display_name, user_name
+from chatserver.wire.text.typed import words as w
+from chatserver.wire.text.typed.rooms import NONE
 
 
 def who(rest: str) -> Command:

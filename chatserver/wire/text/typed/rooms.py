@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from chatserver import events
-from chatserver.commands import (
+from chatserver.values import events
+from chatserver.values.commands import (
     SLOWEST_PACE,
     Command,
     Create,
@@ -19,10 +19,10 @@ from chatserver.commands import (
     Set,
     Topic,
 )
-from chatserver.errors import ErrorWord, Refused
-from chatserver.roomsettings import PACE, ROOM_SETTINGS
-from chatserver.wire.hygiene import topic_text
-from chatserver.wire.text import words as w
+from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.recorded import PACE, ROOM_SETTINGS
+from chatserver.wire.hygiene.text import topic_text
+from chatserver.wire.text.typed import words as w
 
 NONE = "-"
 """In place of a topic or a display name: there is to be none."""

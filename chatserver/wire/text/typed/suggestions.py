@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from chatserver.wire.alike import alike
+from chatserver.wire.typos import alike
 
 KNOWN_ELSEWHERE: Final[dict[str, str]] = {
     word: command

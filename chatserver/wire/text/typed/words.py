@@ -2,8 +2,8 @@
 
 import re
 
-from chatserver.commands import CURRENT
-from chatserver.wire.hygiene import MAX_FIELD, one_line, person_name, room_name
+from chatserver.values.commands import CURRENT
+from chatserver.wire.hygiene.text import MAX_FIELD, one_line, person_name, room_name
 
 NEWEST = 2**53
 """A seq beyond every entry of every room."""

@@ -1,0 +1,1 @@
+"""From the first line of a connection to a session that is logged in: handshake, passwords, guests, tokens."""

@@ -1,0 +1,1 @@
+"""One connection and its life: reading, writing, limits of time, and its end."""

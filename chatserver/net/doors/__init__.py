@@ -1,0 +1,1 @@
+"""Doors: what turns the bytes of a connection into lines and back."""

@@ -1,0 +1,1 @@
+"""Limits of connections, of addresses and of accounts."""

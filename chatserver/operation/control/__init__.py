@@ -1,0 +1,1 @@
+"""The control socket: what `chatctl` asks of a running server."""

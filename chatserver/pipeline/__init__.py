@@ -1,0 +1,1 @@
+"""From a command in a lane to its answer: batches, handlers, outcomes."""

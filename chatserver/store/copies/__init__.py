@@ -1,0 +1,1 @@
+"""Copies of a database: backup, restore, export, import, verification."""

@@ -1,0 +1,1 @@
+"""Engine, threads and transactions: how the store reaches its database."""

@@ -1,0 +1,1 @@
+"""Nodes of one database: leases, notifications, and which versions may serve together."""

@@ -1,0 +1,1 @@
+"""Bytes to lines and back: plain lines, telnet, WebSocket, the PROXY header."""

@@ -1,0 +1,1 @@
+"""What text, names and secrets may consist of."""
