@@ -275,10 +275,10 @@ def test_a_delay_that_is_over_before_its_call(street: Street) -> None:
     assert (street.guesses._lines, street.clock.getDelayedCalls()) == ({}, [])
 
 
-@pytest.mark.parametrize("module", ["guesses", "hourly", "inquiries"])
+@pytest.mark.parametrize("module", ["guess_delays", "quotas", "inquiries"])
 def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses come, only the last ones are remembered."""
-    monkeypatch.setattr(f"chatserver.{module}.MOST_KEYS", 3)
+    monkeypatch.setattr(f"chatserver.login.{module}.MOST_KEYS", 3)
     street, hourly, inquiries = Street(), Hourly("accounts were registered", lambda: 1), Inquiries(Limits())
     for number in range(5):
         street.guess(f"192.0.2.{number}", right=True)
@@ -286,8 +286,8 @@ def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -
         for _ in range(FREE + 1):
             inquiries.ask(f"{number}", 0)
     sizes = {
-        "guesses": len(street.guesses._trusted),
-        "hourly": len(hourly._times),
+        "guess_delays": len(street.guesses._trusted),
+        "quotas": len(hourly._times),
         "inquiries": len(inquiries._free_at),
     }
     assert sizes.pop(module) == 3

@@ -19,7 +19,7 @@ from tests.operation.reloading import Town, toml
 from tests.support.certificate import write_certificate
 from tests.support.memory import logged
 
-SOURCE: Final = Path(module.__file__).parents[1]
+SOURCE: Final = Path(module.__file__).parents[2]
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 
 
@@ -80,7 +80,7 @@ COPIES: Final = {
     ("line.py", "max_line_bytes"),  # for connections that come from then on
     ("websocket.py", "max_line_bytes"),
     ("websocket.py", "origins"),
-    ("news.py", "news_seconds"),  # compared with what it is now
+    ("news_pace.py", "news_seconds"),  # compared with what it is now
     ("tap.py", "slow_seconds"),  # set by the reload
 }
 """Where a setting that follows a reload may be read when something is made."""

@@ -24,10 +24,10 @@ NODES = 4
 
 MIGRATE = """
 import sys
-from chatserver.store import database
+from chatserver.store.db import engine
 print("ready", flush=True)
 sys.stdin.readline()
-database.open_ready(database.parse_url(sys.argv[1]), migrate=True).dispose()
+engine.open_ready(engine.parse_url(sys.argv[1]), migrate=True).dispose()
 print("migrated", flush=True)
 """
 
