@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from threading import Thread
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, maybeDeferred
@@ -22,12 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.background.maintenance import Upkeep
-from chatserver.background.session_rows import SessionLog
-from chatserver.login.guests import Guests
-from chatserver.login.hashing import Hasher
 from chatserver.net.connection.connection import Connection
-from chatserver.net.connection.connections import Connections
 from chatserver.net.connection.parting import Parting
 from chatserver.net.doors import table
 from chatserver.net.doors.factory import ChatFactory
@@ -37,22 +32,14 @@ from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInsi
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.net.listening.withdrawal import restore, withdraw
 from chatserver.operation.companion import Companion
-from chatserver.pipeline.processor import Processors
+from chatserver.operation.running import Running
 from chatserver.settings.endpoint import split_reuseport
-from chatserver.settings.tables import Settings, named
+from chatserver.settings.tables import named
 from chatserver.store.db.engine import DatabaseProblem
-from chatserver.store.db.threads import Store
-from chatserver.sync.change_feed import Watch
-from chatserver.sync.lease import Lease
-from chatserver.sync.reconcile import Reconciler
-from chatserver.util.clock import Clock
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.util.waiting import until
 from chatserver.values.errors import Unavailable
 from chatserver.wire.addresses import Listed
-
-if TYPE_CHECKING:
-    from chatserver.cluster.node import Cluster
 
 T = TypeVar("T")
 
@@ -84,41 +71,28 @@ class ChatService(Service):
 
     def __init__(
         self,
-        reactor: Any,
-        settings: Settings,
-        store: Store,
-        hasher: Hasher,
-        session_log: SessionLog,
-        watch: Watch,
-        processors: Processors,
-        connections: Connections,
-        lease: Lease,
-        reconciler: Reconciler,
-        guests: Guests,
-        upkeep: Upkeep,
+        running: Running,
         new_id: Callable[[], str],
-        now: Clock,
         companions: Sequence[Companion] = (),
         inherited: Inherited | None = None,
-        cluster: "Cluster | None" = None,
     ) -> None:
-        self._reactor = reactor
-        self._settings = settings
-        self._store = store
-        self._hasher = hasher
-        self._session_log = session_log
-        self._watch = watch
-        self._processors = processors
-        self._connections = connections
-        self._lease = lease
-        self._reconciler = reconciler
-        self._guests = guests
-        self._upkeep = upkeep
+        self._reactor = running.reactor
+        self._settings = running.settings
+        self._store = running.store
+        self._hasher = running.hasher
+        self._session_log = running.session_log
+        self._watch = running.watch
+        self._processors = running.processors
+        self._connections = running.connections
+        self._lease = running.lease
+        self._reconciler = running.reconciler
+        self._guests = running.guests
+        self._upkeep = running.upkeep
         self._new_id = new_id
-        self._now = now
+        self._now = running.now
         self._companions = companions
         self._inherited = inherited or Inherited()
-        self._cluster = cluster
+        self._cluster = running.cluster
         self.adopted: Callable[[Any], None] | None = None
         """Called with the application that the service is put into: twistd opens its log right after that."""
         self._opening: list[Deferred[IListeningPort]] = []
@@ -127,6 +101,7 @@ class ChatService(Service):
         self._serving = False
         self._stop_requested = False  # by a signal
         self._sweep_call: IDelayedCall | None = None
+        self._lease.lost.addCallback(lambda held: self.fail(CannotStart(str(held))))
 
     def setServiceParent(self, parent: Any) -> None:
         if self.adopted is not None:

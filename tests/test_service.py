@@ -183,27 +183,29 @@ class Town:
         self.store.run = None
         self.held: Exception | None = None
         lease = journal.part("lease", "start", "stop")
+        lease.lost = Deferred()
         lease.me = SimpleNamespace(node="one")
         lease.acquire_blocking = lambda run: self.held
         guests = journal.part("guests", "stop")
         guests.idle = True
         monkeypatch.setattr(service, "_tune_process", lambda: journal.add("tune"))
-        self.service = ChatService(
-            self.reactor,
-            settings,
-            self.store,
-            journal.part("hasher", "start", "stop"),
-            session_log,
-            journal.part("watch", "start", "stop"),
-            journal.part("processors", "start", "stop"),
-            connections,
-            lease,
-            journal.part("reconciler", "suspect", "stop"),
-            guests,
-            journal.part("upkeep", "start", "stop"),
-            lambda: "s1",
-            Clock(lambda: AT, lambda: 0.0),
+        running: Any = SimpleNamespace(
+            reactor=self.reactor,
+            settings=settings,
+            store=self.store,
+            hasher=journal.part("hasher", "start", "stop"),
+            session_log=session_log,
+            watch=journal.part("watch", "start", "stop"),
+            processors=journal.part("processors", "start", "stop"),
+            connections=connections,
+            lease=lease,
+            reconciler=journal.part("reconciler", "suspect", "stop"),
+            guests=guests,
+            upkeep=journal.part("upkeep", "start", "stop"),
+            now=Clock(lambda: AT, lambda: 0.0),
+            cluster=None,
         )
+        self.service = ChatService(running, lambda: "s1")
         self.stopped: list[object] = []
 
     def _prepare(self, me: Any, rooms: list[str], clock: Clock, *, together: bool) -> int:

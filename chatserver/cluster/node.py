@@ -188,7 +188,19 @@ class Cluster(Elsewhere):
     def suspected(self) -> None:
         self.outgoing.part(frames.Doubt())
 
+    def database_rewound(self, *, told: bool) -> None:
+        """See `sync.rewind.Follower`."""
+        if self.outgoing.boot != self.origin:
+            self.restarted()
+        if not told:
+            self.rewound()
+
+    def lease_lost(self) -> None:
+        """See `sync.rewind.Follower`."""
+        self.restarted()
+
     def rewound(self) -> None:
+        """Tells other nodes that the database was set back."""
         self._rewound_at = self._clock.seconds()
         self._rewound_untold = not self.outgoing.open
         self.outgoing.part(frames.Rewound())

@@ -33,8 +33,5 @@ class Elsewhere:
         """The fate of something that this process wrote is unknown: it may be stored, or be stored later, and nobody
         tells of it."""
 
-    def rewound(self) -> None:
-        """The database was set back."""
-
 
 NOWHERE = Elsewhere()

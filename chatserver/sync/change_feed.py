@@ -4,9 +4,7 @@ Each change is followed once. Ids are given out before the commit, so a lower on
 many others are between them: an id that is left out is looked for until no transaction is left that may have it.
 """
 
-from collections.abc import Callable, Collection
-from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import ensureDeferred
@@ -14,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
@@ -21,6 +20,8 @@ from chatserver.store import changes, moderation
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import Conflict
 from chatserver.sync.change_handlers import Following
+from chatserver.sync.reconcile import Reconciler
+from chatserver.sync.rewind import Rewind
 from chatserver.util.quiet_log import Outage
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Unavailable
@@ -43,14 +44,6 @@ PAUSE_SECONDS: Final = 0.05
 """Between two steps of that, for others."""
 
 
-def _ignore(_: int) -> None:
-    pass
-
-
-def _none() -> frozenset[str]:
-    return frozenset()
-
-
 class Missing(Struct):
     """An id that was left out: since when, by the reactor's clock, and the number of a transaction that began later
     than the one which may have it; 0: that is not known yet."""
@@ -59,9 +52,15 @@ class Missing(Struct):
     until: int = 0
 
 
+class Banning(Protocol):
+    """The part that keeps banned networks out."""
+
+    def set_bans(self, bans: list[moderation.NetworkBan]) -> None:
+        """These networks are banned from now on, and no others."""
+
+
 class Watch:
-    """Reads the table `change` twice a second. `banned` is called with the banned networks whenever they change;
-    `entered`, `unrecorded`: see `Following`."""
+    """Reads the table `change` twice a second, and has each change followed (see `Following`)."""
 
     log = Logger()
 
@@ -71,17 +70,15 @@ class Watch:
         store: Store,
         registry: Registry,
         roster: Roster,
-        now: Callable[[], datetime],
-        banned: Callable[[list[moderation.NetworkBan]], None],
-        entered: Callable[[int], None] = _ignore,
-        unrecorded: Callable[[], Collection[str] | None] = _none,
+        reconciler: Reconciler,
+        session_log: SessionLog,
+        rewind: Rewind,
     ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
-        self._now = now
-        self._banned = banned
-        self._following = Following(store, registry, roster, self._reload_bans, entered, unrecorded)
+        self._banning: list[Banning] = []
+        self._following = Following(store, registry, roster, reconciler, session_log)
         self._last: int | None = None
         self._missing: dict[int, Missing] = {}  # in ascending order
         self._unapplied: dict[int, changes.Change] = {}
@@ -92,6 +89,11 @@ class Watch:
         self._pruned = clock.seconds()
         self._bans_due = False  # they could not be read
         self._outage = Outage(clock.seconds)
+        rewind.follow(self)
+
+    def follow_bans(self, part: Banning) -> None:
+        """Hands a part the banned networks from now on, whenever they change."""
+        self._banning.append(part)
 
     def start(self) -> None:
         self._running = True
@@ -114,8 +116,11 @@ class Watch:
             if self._next.getTime() > self._clock.seconds() + wait:
                 self._next.reset(wait)
 
-    def start_over(self) -> None:
-        """The database was set back, and all connections end: changes are followed from the present one on."""
+    def lease_lost(self) -> None:
+        """See `Follower`: changes are numbered, so that none is missed."""
+
+    def database_rewound(self, *, told: bool) -> None:
+        """See `Follower`. Changes are followed from the present one on."""
         self._last = None
         self._missing.clear()
         self._unapplied.clear()
@@ -138,8 +143,10 @@ class Watch:
 
     async def _reload_bans(self) -> None:
         self._bans_due = True
-        self._banned(await self._store.read(moderation.banned_networks))
+        bans = await self._store.read(moderation.banned_networks)
         self._bans_due = False
+        for part in self._banning:
+            part.set_bans(bans)
 
     def _poll(self) -> None:
         self._next = None
@@ -202,6 +209,8 @@ class Watch:
         for id, change in sorted(self._unapplied.items()):
             try:
                 if change.origin is None or change.origin != self._registry.elsewhere.origin:
+                    if change.kind == "bans":
+                        await self._reload_bans()
                     await self._following.follow(change)
             except Unavailable:
                 raise

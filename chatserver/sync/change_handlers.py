@@ -1,8 +1,7 @@
 """What follows here from changes that other processes made in the database. Each change only says what has changed: how
 it is now is read from the store, so that it does not matter how late a change comes, and how often."""
 
-from collections.abc import Awaitable, Callable, Collection
-
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import ERASED
 from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
@@ -11,6 +10,7 @@ from chatserver.session.session import Session
 from chatserver.store import account_limits, changes, ignoring, people, preferences
 from chatserver.store.changes import Change
 from chatserver.store.db.threads import Store
+from chatserver.sync.reconcile import Reconciler
 from chatserver.values.account_limits import AS_SET
 from chatserver.values.answers import Preferences
 from chatserver.values.errors import banned_text
@@ -23,25 +23,19 @@ DISABLED = ("disabled", "The operators of this server disabled your account.")
 
 
 class Following:
-    """`reload_bans` reads anew which addresses are banned. `entered` is called with an account with sessions here that
-    has entered a room elsewhere. `unrecorded` returns the ids of the sessions of which something is still to be
-    recorded; None: it is being recorded just now."""
-
     def __init__(
         self,
         store: Store,
         registry: Registry,
         roster: Roster,
-        reload_bans: Callable[[], Awaitable[None]],
-        entered: Callable[[int], None],
-        unrecorded: Callable[[], Collection[str] | None],
+        reconciler: Reconciler,
+        session_log: SessionLog,
     ) -> None:
         self._store = store
         self._registry = registry
         self._roster = roster
-        self._reload_bans = reload_bans
-        self._entered = entered
-        self._unrecorded = unrecorded
+        self._reconciler = reconciler
+        self._session_log = session_log
         self._ended: list[tuple[int, str, Session]] = []  # by changes with these ids
         self._left: list[Session] = []  # those that have left and whose last commands are still being served
 
@@ -54,7 +48,7 @@ class Following:
         """The lowest id of a change by which sessions have ended that had sent something which is not stored yet."""
         if not self._ended:
             return None
-        unrecorded = self._unrecorded()
+        unrecorded = self._session_log.unrecorded()
         self._ended = [
             (id, name, session)
             for id, name, session in self._ended
@@ -70,7 +64,7 @@ class Following:
             self._registry.doubt_logins()
         match change.kind:
             case "membership" if not self._hears(subject, change.detail):
-                self._entered(subject)
+                self._reconciler.entered(subject)
             case "effect":
                 match decoded(change.detail):
                     case Reset(reason, text):
@@ -85,8 +79,6 @@ class Following:
                 room = self._registry.room(subject)
                 if room is not None:
                     self._registry.doubt(room, told=True)
-            case "bans":
-                await self._reload_bans()
             case "token":
                 for session in self._roster.all_sessions():
                     if session.token_id == subject:

@@ -17,11 +17,9 @@ decides whether a process that wants the lease may take it.
 
 import time
 from collections.abc import Callable
-from datetime import datetime
-from functools import partial
 
 from msgspec.structs import replace
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -41,6 +39,8 @@ from chatserver.store.nodes.lease import (
     release,
     this_process,
 )
+from chatserver.sync.rewind import Rewind
+from chatserver.util.clock import Clock as WallClock
 from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Unavailable
 
@@ -49,14 +49,11 @@ RELEASE_SECONDS = 1.0
 
 
 class Lease:
-    """`fenced` is called when the lease is lost: end all connections and forget what is known. The process then
-    acquires the lease anew; `lost` is called, once, if another process has it: stop.
+    """Takes and keeps the lease. Tells `rewind` when it is lost, and when it shows that the database was set back. A
+    lost lease is acquired anew.
 
-    `rewound` is called with the last beat that was committed and the lower one that the database has now; end all
-    connections and forget what is known, as for `fenced`, which is not called then.
-
-    `seconds` is a monotonic clock that runs while the process does not. `follow` is called with the database's time,
-    and when by that clock it was asked and answered.
+    `seconds` is a monotonic clock that runs while the process does not. `now` is set by the database's time where
+    there are other nodes.
     """
 
     log = Logger()
@@ -66,20 +63,18 @@ class Lease:
         clock: IReactorTime,
         store: Store,
         me: Process,
-        fenced: Callable[[], None],
-        rewound: Callable[[int, int], None],
-        lost: Callable[[Held], None],
+        rewind: Rewind,
         seconds: Callable[[], float] = awake_seconds,
-        follow: Callable[[datetime, float, float], None] | None = None,
+        now: WallClock | None = None,
     ) -> None:
         self._clock = clock
         self._store = store
         self._me = me
-        self._fenced = fenced
-        self._rewound = rewound
-        self._lost = lost
+        self._rewind = rewind
         self._seconds = seconds
-        self._follow = follow
+        self._now = now
+        self.lost: Deferred[Held] = Deferred()
+        """Fires with the holder when another process has the lease: this one has to stop."""
         self._beat = 0
         self._held = False
         self._ran = 0.0
@@ -87,6 +82,7 @@ class Lease:
         self._answered: float | None = None  # when the last heartbeat was answered, by the reactor's clock
         self._next: IDelayedCall | None = None
         self._stopped = False
+        rewind.follow(self)
 
     @property
     def me(self) -> Process:
@@ -138,9 +134,12 @@ class Lease:
         self._beat, self._held = found, True
         return True
 
-    def forget_beat(self) -> None:
-        """The database was set back, as others have noticed: the next heartbeat shows only what happens after that."""
+    def database_rewound(self, *, told: bool) -> None:
+        """See `Follower`. The next heartbeat shows only what happens after that."""
         self._beat = 0
+
+    def lease_lost(self) -> None:
+        """See `Follower`. The lease is acquired anew by the next tick."""
 
     def start(self) -> None:
         """Begins to send heartbeats."""
@@ -151,7 +150,7 @@ class Lease:
     def check(self) -> bool:
         """Whether this process may serve. Call this before it reads a command, and before it begins to do one.
 
-        The first call after a stop of the process finds it out and calls `fenced`: timers and sockets that are ready
+        The first call after a stop of the process finds it out, and loses the lease: timers and sockets that are ready
         come in any order then. It costs one look at a clock.
         """
         if self._held and not self._stopped and self._seconds() - self._ran > LAPSE_SECONDS:
@@ -160,7 +159,7 @@ class Lease:
                 seconds=self._seconds() - self._ran,
             )
             self._ran = self._seconds()
-            self._lose(self._fenced)
+            self._lose(self._rewind.lease_lost)
         return self._held
 
     async def stop(self) -> None:
@@ -198,8 +197,8 @@ class Lease:
         except (Unavailable, Conflict):  # the store has logged that
             return
         away, self._answered = self.unanswered_seconds, self._clock.seconds()
-        if self._follow is not None and beat.now is not None:
-            self._follow(beat.now, asked, self._seconds())
+        if self._now is not None and beat.now is not None:
+            self._now.follow(beat.now, asked, self._seconds())
         if self._stopped or not self._held or me is not self._me:
             return
         known, self._beat = self._beat, beat.beat
@@ -210,14 +209,13 @@ class Lease:
                 "are closed.",
                 known=known, found=beat.beat,
             )  # fmt: skip
-            rewound = partial(self._rewound, known, beat.beat)
             if beat.ours:
-                rewound()
+                self._rewind.database_rewound()
             else:
-                self._lose(rewound)
+                self._lose(self._rewind.database_rewound)
         elif not beat.ours:
             self.log.error("Others took this process for dead, and its lease is gone. All connections are closed.")
-            self._lose(self._fenced)
+            self._lose(self._rewind.lease_lost)
 
     def _lose(self, tell: Callable[[], None]) -> None:
         self._held = False
@@ -240,7 +238,7 @@ class Lease:
             return
         if held is not None:
             self._stopped = True
-            self._lost(held)
+            self.lost.callback(held)
         else:
             self._answered = self._clock.seconds()
             self.log.info("This process has the lease again, and serves.")

@@ -5,7 +5,7 @@ server that was killed. So for a while after each such moment, and after the sta
 compared with the database once a second.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from twisted.internet.defer import ensureDeferred
@@ -20,6 +20,8 @@ from chatserver.store import invitations, members
 from chatserver.store.db.threads import Store
 from chatserver.store.heads import heads
 from chatserver.store.visibility import memberships
+from chatserver.sync.rewind import Rewind
+from chatserver.util.clock import Clock
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 
@@ -37,9 +39,6 @@ INVITED_SECONDS = 60.0
 
 
 class Reconciler:
-    """`rewound` is called with a room's id, the head known here and the lower one of the database: the database has
-    lost entries that were delivered."""
-
     log = Logger()
 
     def __init__(
@@ -48,15 +47,15 @@ class Reconciler:
         store: Store,
         registry: Registry,
         roster: Roster,
-        now: Callable[[], datetime],
-        rewound: Callable[[int, int, int], None],
+        now: Clock,
+        rewind: Rewind,
     ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
         self._roster = roster
         self._now = now
-        self._rewound = rewound
+        self._rewind = rewind
         self._until = 0.0
         self._people: dict[int, tuple[Person, datetime]] = {}
         self._missed: set[int] = set()  # rooms
@@ -194,7 +193,7 @@ class Reconciler:
             last = stored.get(room_id, 0)
             room = self._registry.room(room_id)
             if last < head:
-                self._rewound(room_id, head, last)
+                self._rewind.room_rewound(room_id, head, last)
                 return
             if room is not None and last > room.head:
                 self._registry.doubt(room, told=self._clock.seconds() >= self._until)

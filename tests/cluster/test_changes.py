@@ -27,7 +27,9 @@ class Library(Hall):
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder, engine=open_engine(parse_url(url)))
         store: Any = self.inline
-        self.watch = Watch(self.clock, store, self.registry, self.roster, self.now, lambda bans: None)
+        self.watch = Watch(
+            self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
+        )
         self.followed: list[int] = []
 
         async def follow(change: changes.Change) -> None:

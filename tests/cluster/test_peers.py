@@ -337,7 +337,9 @@ def test_a_hint_at_a_node_without_a_bus(cluster: list[NodeHall], tmp_path: Path)
     one = cluster[0]
     former = Former(tmp_path, one)
     store: Any = former.inline
-    watch = Watch(former.clock, store, former.registry, former.roster, former.now, lambda bans: None)
+    watch = Watch(
+        former.clock, store, former.registry, former.roster, former.reconciler, former.session_log, former.rewind
+    )
     watch.start()
     one.passes(1)
     ana, cai = one.program("ana"), former.program("cai")

@@ -130,7 +130,7 @@ def test_within_a_second(postgres_url: str, shop: Shop, server: StartServer, con
     engine = open_engine(parse_url(postgres_url))
     hall = Hall(tmp_path, engine=engine)
     store: Any = hall.inline
-    watch = Watch(hall.clock, store, hall.registry, hall.roster, hall.now, lambda bans: None)
+    watch = Watch(hall.clock, store, hall.registry, hall.roster, hall.reconciler, hall.session_log, hall.rewind)
     watch.start()
     eve = hall.program("eve")
     for number in range(5):

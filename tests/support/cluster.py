@@ -12,7 +12,6 @@ from chatserver.cluster.bus.bus import Parcel, Received
 from chatserver.cluster.limits import counts_of
 from chatserver.cluster.node import Cluster
 from chatserver.login.guests import Guests
-from chatserver.net.connection.connections import REWOUND
 from chatserver.session.session import Session
 from chatserver.settings.tables import named
 from chatserver.store.db.clock import NOW
@@ -125,16 +124,17 @@ class NodeHall(Hall):
         self.bus = MemoryBus(air, name)
         store: Any = self.inline
         self.watch = Watch(
-            self.clock, store, self.registry, self.roster, self.now, self.connections.set_bans,
-            self.reconciler.entered, self.session_log.unrecorded,
-        )  # fmt: skip
+            self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
+        )
+        self.watch.follow_bans(self.connections)
         self.guests = Guests(self.clock, store, self.registry, self.now, self.reconciler.suspect)
         self.cluster = Cluster(
             self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.presence,
-            self.marks, self.reconciler, self.watch, self._start_over, lambda: len(self.connections.open),
+            self.marks, self.reconciler, self.watch, self.rewind.node_rewound, lambda: len(self.connections.open),
             dismiss=self.guests.not_admitted,
         )  # fmt: skip
         self.cluster.counts = counts_of(self.clock, self.cluster.outgoing, self.limits, self.connections)
+        self.rewind.follow(self.cluster)
         self.alive = True
         transact(engine, lambda db: _join(db, self.me))
         self.watch.start()
@@ -152,15 +152,6 @@ class NodeHall(Hall):
     def _left(self, session: Session, reason: str) -> None:
         super()._left(session, reason)
         self.watch.left(session)
-
-    def _rewound(self, room_id: int, head: int, last: int) -> None:
-        super()._rewound(room_id, head, last)
-        self.watch.start_over()
-        self.cluster.rewound()
-
-    def _start_over(self) -> None:
-        self.connections.start_over(*REWOUND)
-        self.watch.start_over()
 
     def kill(self) -> None:
         """The process is gone, with everything that it has not told anybody. Its clients are cut off."""

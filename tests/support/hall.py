@@ -41,6 +41,7 @@ from chatserver.store import entries, people, quotes, rooms
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.transactions import transact
 from chatserver.sync.reconcile import Reconciler
+from chatserver.sync.rewind import Rewind
 from chatserver.util.batcher import Batcher
 from chatserver.util.waiting import turns
 from chatserver.values import commands as c
@@ -483,17 +484,19 @@ class Hall:
         self.inline = InlineStore(self.engine)
         store: Any = self.inline
         hasher: Any = PlainHasher()
+        now: Any = self.now
         self.roster = Roster()
         self.holes: list[int] = []
         """For each read of what was not announced, of how many rooms."""
         filling: Batcher[tuple[int, int], tuple[list[Entry], bool]] = Batcher(
             self._fill_pages, 100, turns(self.clock)
         )  # fmt: skip
+        self.rewind = Rewind()
         self.registry = Registry(
-            self.clock, self._read_page, self.roster, self._rewound, missed=self._missed, quoted=self._quoted,
-            fill_page=lambda room_id, seq: filling.ask((room_id, seq)),
+            self.clock, self._read_page, self.roster, self.rewind.room_rewound, missed=self._missed,
+            quoted=self._quoted, fill_page=lambda room_id, seq: filling.ask((room_id, seq)),
         )  # fmt: skip
-        self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, self.now, self._rewound)
+        self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         self.session_log = session_log = SessionLog(self.clock, store)
         self.marks = MarkLog(self.clock, self.roster, session_log)
@@ -514,6 +517,7 @@ class Hall:
             self.clock, self.limits, self.settings.shutdown, handshake, self.processors, self.registry, self.now,
             self._left, self.marks, dialects,
         )  # fmt: skip
+        self.rewind.follow(self.connections)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -551,9 +555,6 @@ class Hall:
 
     def _missed(self, room_id: int) -> None:
         self.reconciler.missed(room_id)
-
-    def _rewound(self, room_id: int, head: int, last: int) -> None:
-        self.connections.rewound(room_id, head, last)
 
     def settle(self) -> None:
         """Lets everything happen that needs no time."""

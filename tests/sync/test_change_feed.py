@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
+from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.other_nodes import Elsewhere
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
@@ -17,6 +18,8 @@ from chatserver.store.changes import AccountNow
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.moderation import NetworkBan
 from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
+from chatserver.sync.reconcile import Reconciler
+from chatserver.sync.rewind import Rewind
 from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
@@ -54,9 +57,17 @@ class Town:
         )
         self.roster = Roster()
         self.registry = Registry(self.clock, self._read_page, self.roster)
-        self.set_bans: list[list[NetworkBan]] = []
+        self.bans_set: list[list[NetworkBan]] = []
         store: Any = self.store
-        self.watch = Watch(self.clock, store, self.registry, self.roster, lambda: AT, self.set_bans.append)
+        self.rewind = Rewind()
+        now: Any = lambda: AT  # noqa: E731
+        reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
+        session_log = SessionLog(self.clock, store)
+        self.watch = Watch(self.clock, store, self.registry, self.roster, reconciler, session_log, self.rewind)
+        self.watch.follow_bans(self)
+
+    def set_bans(self, bans: list[NetworkBan]) -> None:
+        self.bans_set.append(bans)
 
     def _look(self, last: int, missing: Collection[int] = ()) -> changes.Look:
         found = [id for id in sorted(self.changes) if id > last or id in missing]
@@ -112,7 +123,7 @@ def test_what_was_before_the_start(town: Town) -> None:
     ana = town.arrive(ANA)
     town.watch.start()
     town.poll()
-    assert (ana.ended, town.set_bans) == ([], [[BAN]])
+    assert (ana.ended, town.bans_set) == ([], [[BAN]])
 
 
 def test_bans_of_addresses(town: Town) -> None:
@@ -124,7 +135,7 @@ def test_bans_of_addresses(town: Town) -> None:
     town.bans = [BAN, OTHER_BAN]
     town.watch.reload_bans()
     town.poll()
-    assert town.set_bans == [[], [BAN], [BAN, OTHER_BAN]]
+    assert town.bans_set == [[], [BAN], [BAN, OTHER_BAN]]
 
 
 def test_limits_of_an_account(town: Town) -> None:
@@ -210,7 +221,7 @@ def test_a_lower_id_committed_later(town: Town) -> None:
     for _ in range(3):
         town.poll()
     assert (ana.ended, bob.ended) == (["token-revoked"], ["token-revoked"])
-    assert len(town.set_bans) == 2  # at the start, and once for the change
+    assert len(town.bans_set) == 2  # at the start, and once for the change
     town.numbers = 110, 120
     town.poll()
     town.poll()
@@ -248,7 +259,7 @@ def test_each_change_is_followed_once(town: Town) -> None:
             town.poll()
     town.poll()
     town.poll()
-    assert len(town.set_bans) == 300
+    assert len(town.bans_set) == 300
     assert town.store.called(changes.look)[-1] == (299, [])
 
 
@@ -274,7 +285,7 @@ def test_the_database_is_set_back(town: Town) -> None:
     town.change(5, "bans")
     town.watch.start()
     town.changes.clear()
-    town.watch.start_over()
+    town.rewind.database_rewound()
     town.poll()
     town.change(3, "token", 7)
     town.poll()
@@ -290,7 +301,7 @@ def test_a_change_during_the_first_look(town: Town) -> None:
     town.change(2, "token", 7)
     town.store.release(changes.newest)
     town.poll()
-    assert (ana.ended, len(town.set_bans)) == (["token-revoked"], 1)
+    assert (ana.ended, len(town.bans_set)) == (["token-revoked"], 1)
 
 
 def test_the_store_is_away(town: Town) -> None:
@@ -302,9 +313,9 @@ def test_the_store_is_away(town: Town) -> None:
     with logged_failures() as failures:
         town.watch.start()
         town.poll()
-        assert town.set_bans == []
+        assert town.bans_set == []
         town.poll()
-        assert town.set_bans == [[]]  # those that could not be read at the start
+        assert town.bans_set == [[]]  # those that could not be read at the start
         town.poll()
         town.change(1, "account", ANA)
         town.change(2, "bans")
@@ -312,9 +323,9 @@ def test_the_store_is_away(town: Town) -> None:
         town.store.fail(changes.accounts, Unavailable())
         town.poll()
         town.poll()
-        assert (ana.ended, town.set_bans) == ([], [[]])
+        assert (ana.ended, town.bans_set) == ([], [[]])
         town.poll()
-    assert (ana.ended, len(town.set_bans)) == (["disabled"], 2)
+    assert (ana.ended, len(town.bans_set)) == (["disabled"], 2)
     assert failures == []  # the store has logged that it is away
 
 

@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel
 
 from chatserver.store.nodes.lease import (
     BEAT_SECONDS,
@@ -20,9 +22,10 @@ from chatserver.store.nodes.lease import (
     this_process,
 )
 from chatserver.sync.lease import RELEASE_SECONDS, Lease
+from chatserver.sync.rewind import Rewind
 from chatserver.values.errors import Unavailable
 from tests.store.conftest import AT
-from tests.support.memory import logged_failures, outcome
+from tests.support.memory import logged, logged_failures, outcome
 
 HELD = Held("main", "elsewhere", 7, AT, alive=True, one_file=False)
 
@@ -41,16 +44,19 @@ class Host:
         self.asleep = 0.0
         self.times: list[tuple[object, float, float]] = []  # the database's, and when it was asked and answered
         store: Any = self
+        rewind = Rewind()
+        rewind.follow(self)
+        now: Any = SimpleNamespace(follow=lambda *reading: self.times.append(reading))
         self.lease = Lease(
-            self.clock,
-            store,
-            this_process(node),
-            lambda: self.told.append("fenced"),
-            lambda known, found: self.told.append((known, found)),
-            self.told.append,
-            lambda: self.clock.seconds() + self.asleep,
-            lambda *reading: self.times.append(reading),
+            self.clock, store, this_process(node), rewind, lambda: self.clock.seconds() + self.asleep, now
         )
+        self.lease.lost.addCallback(self.told.append)
+
+    def database_rewound(self, *, told: bool) -> None:
+        self.told.append("rewound")
+
+    def lease_lost(self) -> None:
+        self.told.append("fenced")
 
     async def write(self, work: Callable[..., Any], *args: Any) -> Any:
         if self.away:
@@ -230,8 +236,11 @@ def test_a_database_that_was_set_back(host: Host, boot: str) -> None:
     known, host.beat = host.beat, 3
     if boot == "older":
         host.boot = "older"
-    host.run(BEAT_SECONDS)
-    assert host.told == [(known, 4 if boot == "same" else 3)]
+    with logged(LogLevel.error) as lines:
+        host.run(BEAT_SECONDS)
+    assert host.told == ["rewound"]
+    found = 4 if boot == "same" else 3
+    assert f"heartbeat {known} was committed, and it has {found} now" in lines[0]
     host.run(10)
     assert len(host.told) == 1
     assert host.lease.check()

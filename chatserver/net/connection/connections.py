@@ -27,6 +27,7 @@ from chatserver.session.session import Session
 from chatserver.settings.tables import Limits, Shutdown
 from chatserver.store.moderation import NetworkBan
 from chatserver.util.waiting import pause
+from chatserver.values.endings import FENCED
 from chatserver.values.stages import Peer, Stage
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
@@ -128,14 +129,13 @@ class Connections:
             if banned is not None:
                 connection.hang_up("banned", banned)
 
-    def rewound(self, room_id: int, head: int, last: int) -> None:
-        """The database has lost entries that were delivered: a room's log went up to `head`, and goes to `last` now."""
-        self.log.error(
-            "The database was set back: room {room} went up to entry {head}, and goes to {last} now. All connections "
-            "are closed, so that clients read it anew.",
-            room=room_id, head=head, last=last,
-        )  # fmt: skip
+    def database_rewound(self, *, told: bool) -> None:
+        """See `sync.rewind.Follower`."""
         self.start_over(*REWOUND)
+
+    def lease_lost(self) -> None:
+        """See `sync.rewind.Follower`."""
+        self.start_over(*FENCED)
 
     def start_over(self, reason: str, text: str) -> None:
         """Ends all connections, and forgets what was known of the rooms: clients come anew, and read from the store."""

@@ -1,0 +1,246 @@
+"""Makes every part of the server, and hands it the parts that it uses: one function for each group of parts."""
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from chatserver.background.maintenance import Upkeep
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.retention import Removals
+from chatserver.background.session_rows import SessionLog
+from chatserver.delivery.pages import Pages
+from chatserver.delivery.registry import Registry
+from chatserver.handlers.immediate import Online
+from chatserver.handlers.outcome import Outcome
+from chatserver.login.guests import Guests
+from chatserver.login.handshake import Handshake
+from chatserver.login.hashing import Hasher
+from chatserver.net.connection.connections import Connections
+from chatserver.operation.companion import Companion
+from chatserver.operation.control.control import Control
+from chatserver.operation.control.reload import Reload
+from chatserver.operation.log.logs import Logs
+from chatserver.operation.monitoring.lag import Lag
+from chatserver.operation.running import Running
+from chatserver.operation.systemd.notify import SystemdNotify
+from chatserver.operation.systemd.watchdog import Watchdog
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.pipeline.search_slots import Searches
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.session.session import Session
+from chatserver.settings.tables import Settings
+from chatserver.store import Engine, people, sessions
+from chatserver.store.db.threads import Store
+from chatserver.store.nodes.lease import awake_seconds, this_process
+from chatserver.sync.change_feed import Watch
+from chatserver.sync.lease import Lease
+from chatserver.sync.reconcile import Reconciler
+from chatserver.sync.rewind import Rewind
+from chatserver.util.clock import Clock
+from chatserver.util.waiting import turns
+from chatserver.values import commands
+from chatserver.values.errors import Unavailable
+from chatserver.values.events import GUEST
+
+SPARE_THREADS = 2
+"""Number of threads of each pool for logging in and catching up."""
+
+
+class StoreParts(Struct, frozen=True):
+    """What all others use."""
+
+    reactor: Any
+    settings: Settings
+    now: Clock
+    store: Store
+    session_log: SessionLog
+
+
+class DeliveryParts(Struct, frozen=True):
+    rewind: Rewind
+    registry: Registry
+    roster: Roster
+    presence: Presence
+    marks: MarkLog
+    reconciler: Reconciler
+    lease: Lease
+    watch: Watch
+
+
+class LoginParts(Struct, frozen=True):
+    hasher: Hasher
+    guests: Guests
+    handshake: Handshake
+
+
+class PipelineParts(Struct, frozen=True):
+    lanes: Lanes
+    processors: Processors
+    upkeep: Upkeep
+
+
+def wire(
+    reactor: Any, settings: Settings, engine: Engine, logs: Logs, read_settings: Callable[[], Settings]
+) -> Running:
+    """Makes every part."""
+    base = wire_store(reactor, settings, engine)
+    delivery = wire_delivery(base)
+    login = wire_login(base, delivery)
+    pipeline = wire_pipeline(base, delivery, login)
+    connections = wire_net(base, delivery, login, pipeline)
+    cluster = wire_cluster(base, delivery, login, connections, engine) if settings.bus.url else None
+    return Running(
+        reactor=reactor, settings=settings, store=base.store, registry=delivery.registry, roster=delivery.roster,
+        hasher=login.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
+        lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_log=base.session_log,
+        watch=delivery.watch, reconciler=delivery.reconciler, guests=login.guests, upkeep=pipeline.upkeep,
+        cluster=cluster,
+    )  # fmt: skip
+
+
+def wire_store(reactor: Any, settings: Settings, engine: Engine) -> StoreParts:
+    pipeline = settings.pipeline
+    store = Store(
+        engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds,
+        settings.log.slow_seconds,
+    )  # fmt: skip
+    return StoreParts(reactor, settings, Clock(seconds=awake_seconds), store, SessionLog(reactor, store))
+
+
+def wire_delivery(base: StoreParts) -> DeliveryParts:
+    reactor, settings, store, now = base.reactor, base.settings, base.store, base.now
+    rewind, roster, pages = Rewind(), Roster(), Pages(reactor, store)
+
+    def missed(room_id: int) -> None:
+        reconciler.missed(room_id)
+
+    async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
+        return await store.read(people.mutes, account_ids)
+
+    registry = Registry(
+        reactor, pages.read, roster, rewind.room_rewound, missed=missed, quoted=pages.quoted, fill_page=pages.read_gap
+    )
+    reconciler = Reconciler(reactor, store, registry, roster, now, rewind)
+    lease = Lease(reactor, store, this_process(settings.server.node), rewind, now=now if settings.bus.url else None)
+    watch = Watch(reactor, store, registry, roster, reconciler, base.session_log, rewind)
+    presence = Presence(reactor, roster, settings.limits, mutes)
+    return DeliveryParts(
+        rewind, registry, roster, presence, MarkLog(reactor, roster, base.session_log), reconciler, lease, watch
+    )
+
+
+def wire_login(base: StoreParts, delivery: DeliveryParts) -> LoginParts:
+    suspect = delivery.reconciler.suspect
+    hasher = Hasher(base.reactor, base.settings.passwords)
+    guests = Guests(base.reactor, base.store, delivery.registry, base.now, suspect)
+    handshake = Handshake(
+        base.settings, base.reactor, base.now, base.store, hasher, delivery.registry, delivery.roster,
+        delivery.presence, base.session_log, delivery.marks, guests.not_admitted, guests.lost, suspect,
+    )  # fmt: skip
+    return LoginParts(hasher, guests, handshake)
+
+
+def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) -> PipelineParts:
+    reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
+    lanes, searches = Lanes(settings.pipeline.write_lanes), Searches(search_count(settings))
+    upkeep = Upkeep(reactor, store, base.now, Removals(reactor, store, settings.retention))
+
+    async def search(session: Session, command: commands.Search | commands.Mentions) -> Outcome:
+        async def work() -> Outcome:
+            if not delivery.lease.check():  # all connections are being ended
+                raise Unavailable()
+            return await processors.ask(session, command)
+
+        return await searches.run(session.account_id, work)
+
+    processors = Processors(
+        turns(reactor), lanes, store, delivery.registry,
+        Online(delivery.roster, delivery.presence, base.now, settings.limits), settings.pipeline.take,
+        {
+            commands.Password: sensitive.change_password, commands.Token: sensitive.token,
+            commands.Forget: sensitive.forget, commands.Search: search, commands.Mentions: search,
+        },
+        delivery.watch.reload_bans, upkeep.stored, delivery.reconciler.suspect, delivery.lease.check, settings.limits,
+        reserved=lambda: settings.server.reserved_names, marks=delivery.marks,
+    )  # fmt: skip
+    return PipelineParts(lanes, processors, upkeep)
+
+
+def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipeline: PipelineParts) -> Connections:
+    def left(session: Session, reason: str) -> None:
+        if connections.parting is None:  # else nobody is left who could be told
+            delivery.presence.going(session)
+        delivery.registry.remove(session)
+        delivery.roster.remove(session)
+        delivery.watch.left(session)
+        delivery.marks.ended(session)
+        base.session_log.add(sessions.Closed(session.id, session.account_id, base.now(), reason))
+        if session.kind == GUEST:
+            login.guests.dismiss(session)
+
+    connections = Connections(
+        base.reactor, base.settings.limits, base.settings.shutdown, login.handshake, pipeline.processors,
+        delivery.registry, base.now, left, delivery.marks, may_serve=delivery.lease.check,
+    )  # fmt: skip
+    base.store.answers_again = connections.answered
+    delivery.rewind.follow(connections)
+    delivery.watch.follow_bans(connections)
+    return connections
+
+
+def wire_cluster(
+    base: StoreParts, delivery: DeliveryParts, login: LoginParts, connections: Connections, engine: Engine
+) -> Any:
+    """Imports here, since one node alone needs none of that in memory."""
+    from chatserver.cluster.bus.table import open_bus
+    from chatserver.cluster.limits import counts_of
+    from chatserver.cluster.node import Cluster
+
+    lease = delivery.lease
+    cluster = Cluster(
+        base.reactor, open_bus(base.settings, base.reactor, engine, lambda: lease.me.node), base.store,
+        lambda: lease.me, delivery.registry, delivery.roster, delivery.presence, delivery.marks, delivery.reconciler,
+        delivery.watch, delivery.rewind.node_rewound, lambda: len(connections.open), login.guests.not_admitted,
+    )  # fmt: skip
+    cluster.counts = counts_of(base.reactor, cluster.outgoing, base.settings.limits, connections)
+    delivery.rewind.follow(cluster)
+    return cluster
+
+
+def connection_count(settings: Settings) -> int:
+    """Number of database connections: one for each of the store's threads."""
+    return sum(thread_counts(settings))
+
+
+def thread_counts(settings: Settings) -> tuple[int, int]:
+    """Number of threads for writing and for reading: one for each lane and search, and spare ones."""
+    pipeline = settings.pipeline
+    return pipeline.write_lanes + SPARE_THREADS, pipeline.read_lanes + search_count(settings) + SPARE_THREADS
+
+
+def search_count(settings: Settings) -> int:
+    """Maximum number of searches at the same time: half as many as there are lanes for other reading."""
+    return max(settings.pipeline.read_lanes // 2, 1)
+
+
+def companions(running: Running) -> list[Companion]:
+    """In the order in which they are started and stopped."""
+    reload = Reload(running)
+    found: list[Companion] = [
+        running.logs, SystemdNotify(running), Watchdog(running), reload, Control(running, reload.reload), Lag(running),
+    ]  # fmt: skip
+    if running.settings.server.metrics:
+        from chatserver.operation.monitoring.web import Web  # without it, nobody needs an HTTP server in memory
+
+        found.append(Web(running))
+    return found
+
+
+def new_id() -> str:
+    """A session's id: rises with time, as UUIDv7 (RFC 9562) does, so that rows of one time lie together."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
