@@ -81,7 +81,7 @@ COPIES: Final = {
     ("websocket.py", "max_line_bytes"),
     ("websocket.py", "origins"),
     ("news_pace.py", "news_seconds"),  # compared with what it is now
-    ("tap.py", "slow_seconds"),  # set by the reload
+    ("wiring.py", "slow_seconds"),  # set by the reload
 }
 """Where a setting that follows a reload may be read when something is made."""
 
@@ -92,7 +92,9 @@ def test_nobody_keeps_a_copy() -> None:
     found = set()
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "wire", "_listen"):
+            if isinstance(node, ast.FunctionDef) and (
+                node.name in ("__init__", "_listen") or node.name.startswith("wire")
+            ):
                 found |= {(path.name, key) for table, key in _read_at_once(node) if (table, key) in live}
     assert found == COPIES
 
