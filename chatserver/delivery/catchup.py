@@ -3,7 +3,7 @@
 Resuming, joining with `since` and catching up after a full link work in the same way.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -36,18 +36,21 @@ RETRY_SECONDS = 1.0
 
 
 class CatchUp:
-    """`left` is called once a session that is out of a room has been sent everything up to that."""
+    """`rooms`: by id, those that have subscribers. `left` is called once a session that is out of a room has been sent
+    everything up to that."""
 
     log = Logger()
 
     def __init__(
         self,
         clock: IReactorTime,
+        rooms: Mapping[int, Room],
         read_page: ReadPage,
         left: Callable[[Session, Room], None],
         quoted: Quoted = unquoted,
     ) -> None:
         self._clock = clock
+        self._rooms = rooms
         self._read_page = read_page
         self._quoted = quoted
         self._left = left
@@ -72,21 +75,22 @@ class CatchUp:
                 if not behind:
                     return
                 for room in behind:  # a page of each in turn
-                    await self._send_page(session, room)
+                    await self._send_page(session, room.facts.id)
                     if not session.link.writable:
                         return
         finally:
             session.pumping = False
             session.link.more()
 
-    async def _send_page(self, session: Session, room: Room) -> None:
-        if not room.is_behind(session):
+    async def _send_page(self, session: Session, room_id: int) -> None:
+        room = self._rooms.get(room_id)
+        if room is None or not room.is_behind(session):
             return
         position = room.behind[session]
         try:
-            entries, _ = await self._read_page(room.facts.id, position)
+            entries, _ = await self._read_page(room_id, position)
             if session.view is not None and any(entry.of and entry.kind == MESSAGE for entry in entries):
-                entries = await self._quoted(session.person, room.facts.id, entries)
+                entries = await self._quoted(session.person, room_id, entries)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
@@ -97,7 +101,7 @@ class CatchUp:
         if entries and entries[-1].seq > last:  # what was removed goes on behind what this session gets
             entries[-1] = structs.replace(entries[-1], seq=last)
         if not entries or entries[0].begin != position + 1:
-            self.log.error("Room {room} has no entry {seq}.", room=room.facts.id, seq=position + 1)
+            self.log.error("Room {room} has no entry {seq}.", room=room_id, seq=position + 1)
             await pause(self._clock, RETRY_SECONDS)
             return
         facts, until = (room.facts, None) if room in session.replays else room.facts_behind(position)

@@ -21,7 +21,7 @@ from chatserver.delivery.other_nodes import NOWHERE, Elsewhere
 from chatserver.delivery.pending_logins import Arrival, Arrivals
 from chatserver.delivery.room import Room
 from chatserver.presence.roster import Roster
-from chatserver.session.session import Session
+from chatserver.session.session import HeardRoom, Session
 from chatserver.util.histogram import Histogram
 from chatserver.values.commands import CURRENT
 from chatserver.values.events import (
@@ -76,12 +76,12 @@ class Registry:
         self._roster = roster
         self._rewound = rewound
         self._missed = missed
-        self._catch_up = CatchUp(clock, read_page, self._caught_up_and_left, quoted)
+        self._rooms: dict[int, Room] = {}
+        self._catch_up = CatchUp(clock, self._rooms, read_page, self._caught_up_and_left, quoted)
         self._gaps = Gaps(clock, fill_page or read_page, self._fill)
         self.elsewhere: Elsewhere = NOWHERE
         """The other nodes, which are told what this one has committed."""
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
-        self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
         self._reached: OrderedDict[int, int] = OrderedDict()  # how far the logs of rooms that are not in memory go
         self._doubted: set[int] = set()  # rooms of which other nodes may not know what is found in the store
@@ -267,12 +267,14 @@ class Registry:
         self._reached.clear()
         self._doubted.clear()
 
-    def doubt(self, room: Room, *, told: bool = False) -> None:
+    def doubt(self, heard: HeardRoom, *, told: bool = False) -> None:
         """Entries of a room may have been stored that nobody announced: reads what the store has, and publishes it.
         Other nodes learn that there is something to read, unless they have been `told`."""
         if not told:
-            self._doubted.add(room.facts.id)
-        self._gaps.doubt(room)
+            self._doubted.add(heard.facts.id)
+        room = self._rooms.get(heard.facts.id)
+        if room is not None:
+            self._gaps.doubt(room)
 
     @property
     def sending(self) -> bool:
@@ -519,14 +521,16 @@ class Registry:
         self._leave_view(session, room.facts.label(session.account_id).lower())
         self._forget(session, room)
 
-    def _forget(self, session: Session, room: Room) -> None:
-        room.remove(session)
-        session.replays -= {room}
-        label = room.facts.label(session.account_id).lower()
+    def _forget(self, session: Session, heard: HeardRoom) -> None:
+        room = self._rooms.get(heard.facts.id)
+        if room is not None:
+            room.remove(session)
+        session.replays -= {heard}
+        label = heard.facts.label(session.account_id).lower()
         known = session.rooms.get(label)
-        if known is not None and known.facts.id == room.facts.id:  # a deleted room's name may be another one's by now
+        if known is not None and known.facts.id == heard.facts.id:  # a deleted room's name may be another one's by now
             del session.rooms[label]
         self._roster.changed(session.account_id)
-        if not room.subscribers and self._rooms.get(room.facts.id) is room:
+        if room is not None and not room.subscribers:
             self._idle[room.facts.id] = None
             self.elsewhere.heard(room.facts.id, here=False)

@@ -6,14 +6,13 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
-from chatserver.delivery.room import Room
 from chatserver.handlers import AUDITED, READS
 from chatserver.handlers.outcome import Announcement, Named, Outcome
 from chatserver.handlers.shared import is_noted
 from chatserver.pipeline.command_counts import Results
 from chatserver.pipeline.effects import Effects
 from chatserver.session.link import collected
-from chatserver.session.session import Session
+from chatserver.session.session import HeardRoom, Session
 from chatserver.session.view import View
 from chatserver.util import audit_log
 from chatserver.util.waiting import Turn
@@ -62,7 +61,7 @@ class Consequences:
     def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> None:
         """See `Outcome` for the order."""
         registry = self._registry
-        with collected([session]):
+        with collected([session.link]):
             if outcome.replay is not None:
                 registry.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
                 session.answer(command.tag, outcome.answer)
@@ -96,7 +95,7 @@ class Consequences:
             if room is not None:
                 self.announce(room, announced.entries)
 
-    def announce(self, room: Room, entries: list[Entry]) -> None:
+    def announce(self, room: HeardRoom, entries: list[Entry]) -> None:
         """Whatever fails here, the entries are stored: their senders are answered, and the room is read again."""
         try:
             self._registry.announce(room.facts, entries)

@@ -8,14 +8,13 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
-from chatserver.delivery.room import Room
 from chatserver.handlers.messages import as_entry, said
 from chatserver.pipeline.command_counts import Results
 from chatserver.pipeline.lanes import Lane, Lanes
 from chatserver.pipeline.locked_rooms import Aside
 from chatserver.session.link import collected
 from chatserver.session.retry import MESSAGES, Message
-from chatserver.session.session import Session
+from chatserver.session.session import HeardRoom, Session
 from chatserver.store import messages
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import Conflict, Locked
@@ -33,7 +32,7 @@ class Spoken(Struct, frozen=True, gc=False):
     served."""
 
     session: Session
-    room: Room
+    room: HeardRoom
     tag: c.Tag | None
     draft: Draft
     since: float
@@ -68,7 +67,7 @@ class Takes:
         store: Store,
         registry: Registry,
         now: Callable[[], datetime],
-        announce: Callable[[Room, list[Entry]], None],
+        announce: Callable[[HeardRoom, list[Entry]], None],
         stored: Callable[[int], None],
         suspect: Callable[[Person], None],
         may_serve: Callable[[], bool],
@@ -204,9 +203,9 @@ class Takes:
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
         once."""
-        stored: dict[Room, list[Entry]] = {}
+        stored: dict[HeardRoom, list[Entry]] = {}
         answered = len(spoken)
-        with collected({one.session: None for one in spoken}):
+        with collected({one.session.link: None for one in spoken}):
             for one, verdict in zip(spoken, verdicts, strict=True):
                 if verdict.outcome == "stored":
                     session = one.session
@@ -271,7 +270,7 @@ class Takes:
             self.refuse(session, message, refused)
 
 
-def _kept(session: Session, message: Message, room: Room | None, refused: Refused) -> Refused:
+def _kept(session: Session, message: Message, room: HeardRoom | None, refused: Refused) -> Refused:
     """The refusal of a message, which is kept if its sender is a person who can send it again."""
     view = session.view
     if view is None or session.quiet:

@@ -2,17 +2,13 @@
 other nodes it knows what they say of their accounts; by itself there are none."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from chatserver.session.session import Session
+from chatserver.session.session import HeardRoom, Session
 from chatserver.values.events import BOT, News
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
-
-if TYPE_CHECKING:
-    from chatserver.delivery.room import Room
 
 
 class Remote(Struct, frozen=True, gc=False):
@@ -49,7 +45,7 @@ class Roster:
     def __init__(self) -> None:
         self.mutes_changed: Callable[[int], None] = _ignore
         self.changed: Callable[[int], None] = _ignore
-        self.room: Callable[[int], Room | None] = _ignore
+        self.room: Callable[[int], HeardRoom | None] = _ignore
         self._sessions: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self._quiet: set[int] = set()  # those of these accounts that have quiet sessions only
         self._away: dict[int, Away] = {}
@@ -212,7 +208,7 @@ class Roster:
 
     def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
         """The same of an account that is online, here or at other nodes."""
-        rooms: dict[int, Room] = {}
+        rooms: dict[int, HeardRoom] = {}
         # A session whose token is for one room hears no other one.
         for session in sorted(self._sessions.get(account_id, ()), key=lambda one: len(one.rooms))[-1:]:
             rooms = {room.facts.id: room for room in session.rooms.values()}
@@ -224,7 +220,7 @@ class Roster:
         return self._near(account_id, rooms.values(), max_subscribers, but)
 
     def _near(
-        self, account_id: int, rooms: Iterable["Room"], max_subscribers: int, but: frozenset[int]
+        self, account_id: int, rooms: Iterable[HeardRoom], max_subscribers: int, but: frozenset[int]
     ) -> set[Session]:
         near: set[Session] = set()
         for room in rooms:
@@ -235,7 +231,7 @@ class Roster:
             return {one for one in near if account_id not in self._apart.get(one.account_id, NONE)}
         return {other for other in near if other.account_id not in hidden and other.account_id != account_id}
 
-    def _hearers(self, room: "Room") -> int:
+    def _hearers(self, room: HeardRoom) -> int:
         """How many hear a room: sessions here, and accounts at other nodes."""
         return room.subscribers + (len(self._remote_in.get(room.facts.id, NONE)) if self._remote_in else 0)
 
@@ -266,7 +262,7 @@ class Roster:
                     near[account_id] = self._remote[account_id].name
         return near, False
 
-    def names(self, room: "Room", viewer: Session) -> set[str]:
+    def names(self, room: HeardRoom, viewer: Session) -> set[str]:
         """The names of others who hear a room, as far as this viewer may know that they are online."""
         hidden = self._apart.get(viewer.account_id, NONE) | {viewer.account_id}
         names = {other.name for other in room if other.account_id not in hidden}

@@ -210,7 +210,7 @@ class Presence:
             taken[account_id] = count > 0
             recipients += count
         try:
-            with collected({session: None for _, sessions in pieces for session in sessions}):
+            with collected({session.link: None for _, sessions in pieces for session in sessions}):
                 for news, sessions in pieces:
                     self._roster.tell(sessions, news)
         except Exception:  # those who were not told see it in the answer to `who`

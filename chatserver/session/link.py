@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from chatserver.values.errors import Rejected
-
-if TYPE_CHECKING:
-    from chatserver.session.session import Session
 
 FULL_BYTES = 16384
 """Once more than this waits for a client, it is sent no more news until it has taken everything."""
@@ -131,18 +128,18 @@ NO_LINK: Final = NoLink()
 
 
 class collected:
-    """Scope: what is written to these sessions within it goes out in one piece for each, at its end.
+    """Scope: what is written to these links within it goes out in one piece for each, at its end.
 
     It ends however the block is left, and an inner scope leaves to the outer one what that collects.
     """
 
-    __slots__ = ("_held", "_sessions")
+    __slots__ = ("_held", "_links")
 
-    def __init__(self, sessions: Iterable["Session"]) -> None:
-        self._sessions = sessions
+    def __init__(self, links: Iterable[Link]) -> None:
+        self._links = links
 
     def __enter__(self) -> None:
-        self._held = [session.link for session in self._sessions if session.link.hold()]
+        self._held = [link for link in self._links if link.hold()]
 
     def __exit__(self, _: type | None, __: BaseException | None, ___: TracebackType | None) -> None:
         try:

@@ -1,8 +1,8 @@
 """One client: its stage, its inbox, and its position in each room. Knows no sockets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from chatserver.session.link import NO_LINK, Link
 from chatserver.session.view import View
@@ -11,15 +11,12 @@ from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
 from chatserver.values.errors import Refused, Rejected
-from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, Turned
+from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, RoomFacts, Turned
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
 from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
 from chatserver.wire.dialects import DIALECTS
-
-if TYPE_CHECKING:
-    from chatserver.delivery.room import Room
 
 _FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
 MOST_FORMS = 1024
@@ -34,6 +31,31 @@ def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen
             _FORMS.clear()
         form = _FORMS[dialect, framing, day, screen] = Form(dialect, framing, day, screen=screen)
     return form
+
+
+class HeardRoom(Protocol):
+    """A room (`delivery/room.py`), as its subscribers and the roster know it."""
+
+    facts: RoomFacts
+    head: int
+    """The number of the last entry published."""
+
+    @property
+    def subscribers(self) -> int:
+        """How many sessions hear it."""
+        ...
+
+    def position(self, session: "Session") -> int | None:
+        """The number of the last entry written to a session; None if it does not hear this room."""
+        ...
+
+    def is_behind(self, session: "Session") -> bool:
+        """Whether entries are published that have not been sent to this session."""
+        ...
+
+    def __iter__(self) -> "Iterator[Session]": ...
+
+    def __contains__(self, session: "Session") -> bool: ...
 
 
 class Session:
@@ -93,8 +115,8 @@ class Session:
         self.waiting = False  # in a lane, or being served
         self.due_since = 0.0  # when its next command could have been served, by the reactor's clock; 0: there is none
         self.strikes: list[float] = []  # seconds, of the last minute
-        self.rooms: dict[str, Room] = {}  # by label in lower case
-        self.replays: frozenset[Room] = NONE  # rooms of which it is told `live` once it has caught up
+        self.rooms: dict[str, HeardRoom] = {}  # by label in lower case
+        self.replays: frozenset[HeardRoom] = NONE  # rooms of which it is told `live` once it has caught up
         self.pumping = False  # being sent what it has missed
         self.quiet = False  # it hears nothing but answers, and nobody is told that it is here
 
@@ -148,7 +170,7 @@ class Session:
         """The label of the room that its person looks at; "" where there is none, and for programs."""
         return self.view.current if self.view is not None else CURRENT
 
-    def room_called(self, label: str) -> "Room | None":
+    def room_called(self, label: str) -> HeardRoom | None:
         """The room that this client means, if it hears it; "" is the current one."""
         return self.rooms.get(label) or self.rooms.get((label or self.current).lower())
 

@@ -582,9 +582,9 @@ def test_collected(hall: Hall) -> None:
     """What is written within the scope goes out in one piece at its end; an inner scope ends nothing."""
     ana = hall.program("ana")
     before, sends = len(ana.lines), ana.wire.sends
-    with collected([ana.session]):
+    with collected([ana.session.link]):
         ana.session.notice("one")
-        with collected([ana.session]):
+        with collected([ana.session.link]):
             ana.session.notice("two")
         ana.session.notice("three")
         assert len(ana.lines) == before
@@ -598,7 +598,7 @@ def test_collected_and_an_exception(hall: Hall) -> None:
     before = len(ana.lines)
 
     def fails() -> None:
-        with collected([ana.session]):
+        with collected([ana.session.link]):
             ana.session.notice("one")
             raise ZeroDivisionError
 
@@ -611,7 +611,7 @@ def test_collected_and_an_exception(hall: Hall) -> None:
 def test_collected_and_the_end(hall: Hall) -> None:
     """A connection that ends within the scope has sent all of it before its last words."""
     ana = hall.program("ana")
-    with collected([ana.session]):
+    with collected([ana.session.link]):
         ana.session.notice("one")
         ana.session.link.hang_up("kicked", "Go away.")
         ana.session.notice("discarded")
