@@ -31,4 +31,5 @@ def test_a_message(server: StartServer, connect: Connect, postgres_url: str, tmp
     assert len(found) == WALKS
     files = min(found, key=len)
     packages = {name.partition("/")[0] for name in files}
-    assert len(files) <= FILES and len(packages) <= PACKAGES, f"{len(files)}, {len(packages)}: {sorted(files)}"
+    assert len(files) <= FILES, f"{len(files)} files: {sorted(files)}"
+    assert len(packages) <= PACKAGES, f"{len(packages)} packages: {sorted(packages)}"

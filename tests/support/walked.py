@@ -1,14 +1,15 @@
 """Put on a server's path as `sitecustomize.py`: writes down which of its files a message walks through.
 
-A walk begins with the call of `dataReceived` that brings a line with `"tag":"walk-N"`, and ends when the socket is handed
-the answer. Everything that this process calls meanwhile counts, in all threads. Each walk is a line in the file that
-WALKS names: the files in the order in which they were entered.
+A walk begins with the call of `dataReceived` that brings a line with `"tag":"walk-N"`, and ends when the answer is sent.
+Everything that this process calls meanwhile counts, in all threads. Each walk is a line in the file that WALKS names:
+the files in the order in which they were entered.
 """
 
 import json
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 _TAG = b'"walk-'
@@ -21,7 +22,7 @@ def _hook(frame: Any, event: str, what: Any) -> None:
     global _answered, _folder, _walk
     if event == "c_call":
         if _answered and what.__name__ == "send":
-            with open(os.environ["WALKS"], "a", encoding="utf-8") as file:
+            with Path(os.environ["WALKS"]).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_walk) + "\n")
             _walk, _answered = None, False
         return
