@@ -44,28 +44,33 @@ from chatserver.wire.addresses import Listed
 T = TypeVar("T")
 
 SWEEP_SECONDS = 60.0
+"""Interval between sweeps of addresses that no longer count."""
 SIGNAL_SECONDS = 0.05
-"""A signal while the database is prepared is noticed after so long."""
+"""How long a signal may go unnoticed while the database is prepared."""
 STEP_SECONDS = 2.0
-"""No step of stopping is waited for longer than this, except those for which the settings give a time."""
+"""How long stopping waits for each step that has no limit in the settings."""
 SESSIONS_SECONDS = 1.0
-"""The last rows of `session` may take so long. Those that are not written are closed by the next start."""
+"""How long stopping waits for the last rows of `session`. The next start closes those that were not written."""
 JOIN_SECONDS = 0.1
+"""How long a step in a thread blocks the reactor before stopping waits for it without blocking."""
 BACKLOG = 1024
+"""Maximum number of connections that the kernel holds until they are accepted."""
 SOCKET_MODE = "660"
+"""Permissions of a Unix socket: for the server's user and group."""
 RESTARTING = "The server is restarting; nothing is lost."
 FIRST_RETRY_SECONDS = 2
-"""A restart takes less."""
+"""How long after a restart the first clients come back. A restart takes less."""
 RETURNS_PER_SECOND = 500
-"""So many clients at most are told to come back in the same second: a server logs in more than that, by token."""
+"""Maximum number of clients that come back in the same second. A server can log in more, by token."""
 GC_THRESHOLDS = (2000, 10, 100)
+"""Numbers of new objects and of younger collections before the garbage collector runs, for each generation."""
 SWITCH_SECONDS = 0.001
-"""A thread with a page of rows may not keep the reactor waiting for Python's usual 5 ms."""
+"""How long a thread runs until it yields the interpreter to the reactor, in place of Python's 5 ms."""
 
 
 class ChatService(Service):
-    """Prepares the database, listens, starts threads and processors. Stops listening, then reading; serves what has
-    arrived; then ends connections and threads."""
+    """Starts: prepares the database, listens, starts threads and processors. Stops in this order: listening, reading,
+    serving what has arrived, connections, threads."""
 
     log = Logger()
 
@@ -94,7 +99,7 @@ class ChatService(Service):
         self._inherited = inherited or Inherited()
         self._cluster = running.cluster
         self.adopted: Callable[[Any], None] | None = None
-        """Called with the application that the service is put into: twistd opens its log right after that."""
+        """Called with the application that the service is added to. twistd opens its log right after that."""
         self._opening: list[Deferred[IListeningPort]] = []
         self._ports: list[IListeningPort] = []
         self._ports_closed = False
@@ -209,7 +214,7 @@ class ChatService(Service):
         fail = self.fail
 
     def _name_unwanted(self) -> None:
-        """Who connects to a socket that no endpoint takes is never answered."""
+        """Warns of sockets that no endpoint takes: clients that connect to them are never answered."""
         for sock in self._inherited.left:
             self.log.warn(
                 "systemd passes the socket {where} on, which no endpoint in server.listen has: nobody is answered "
@@ -456,8 +461,8 @@ def _exit_with(status: int) -> None:
 
 
 def retries(connections: int, others: int = 0) -> tuple[int, int]:
-    """When the first and the last of so many clients are to come back, in seconds. They are spread over the time
-    between, so that they do not all come at once. Where `others` serve, nobody has to wait for this server."""
+    """The seconds after which the first and the last of `connections` clients come back: they are spread over the time
+    between. Where `others` serve (number of nodes), nobody has to wait for this one."""
     if others:
         return 0, max(2, math.ceil(connections / (RETURNS_PER_SECOND * others)))
     return FIRST_RETRY_SECONDS, FIRST_RETRY_SECONDS + max(3, math.ceil(connections / RETURNS_PER_SECOND))

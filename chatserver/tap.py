@@ -26,7 +26,8 @@ _DATABASE = (
 
 
 def log_choice(key: str) -> Callable[[str], str]:
-    """What twistd calls with a value for `--log-KEY`. Raises ValueError, whose text twistd shows."""
+    """Returns the function with which twistd checks a value of `--log-KEY`. It raises ValueError, whose text twistd
+    shows."""
 
     def choose(value: str) -> str:
         return str(getattr(msgspec.convert({key: value}, Log), key))
@@ -35,7 +36,8 @@ def log_choice(key: str) -> Callable[[str], str]:
 
 
 class Options(usage.Options):
-    """What `twistd chatserver` can be told. Command line over environment over settings file over defaults."""
+    """The options of `twistd chatserver`. The command line overrides the environment, which overrides the settings
+    file."""
 
     synopsis = (
         "twistd [-n] chatserver [--listen ENDPOINT]... [--database URL] [--config FILE] [--metrics ENDPOINT] "

@@ -52,7 +52,7 @@ SPARE_THREADS = 2
 
 
 class StoreParts(Struct, frozen=True):
-    """What all others use."""
+    """The parts that all groups use."""
 
     reactor: Any
     settings: Settings

@@ -1,7 +1,7 @@
-"""Follows changes that other processes make in the database while the server runs: `chatctl` and other nodes.
+"""Polls the table `change` for changes that other processes make while the server runs: `chatctl` and other nodes.
 
-Each change is followed once. Ids are given out before the commit, so a lower one may come after a higher one, however
-many others are between them: an id that is left out is looked for until no transaction is left that may have it.
+Each change is handled once. Ids are assigned before the commit, so a lower id may become visible after a higher one.
+The feed looks for a skipped id until no transaction is left that may have it.
 """
 
 from typing import Final, Protocol
@@ -27,26 +27,26 @@ from chatserver.util.waiting import pause
 from chatserver.values.errors import Unavailable
 
 POLL_SECONDS = 0.5
-"""Whoever posts through SQL (`chat_v1.post`) is promised that others see it within a second."""
+"""Interval between polls: others see a post through SQL (`chat_v1.post`) within a second."""
 HURRY_SECONDS = 0.1
-"""However often other nodes say that there is something new, two polls are so far apart."""
+"""Minimum interval between polls, however often other nodes announce changes."""
 LOOK_BACK = 1_000
-"""Changes before the start that may still be about to commit."""
+"""Maximum number of ids before the start that may belong to transactions still about to commit."""
 MOST_MISSING: Final = 10_000
-"""So many ids are looked for at most; then the lowest ones are given up."""
+"""Maximum number of skipped ids to look for. Beyond it, the lowest ones are given up."""
 DRAWN_SECONDS: Final = 0.2
-"""A transaction that has an id for a change writes the change at once: so long afterwards it has a number of its own
-for certain."""
+"""How long after taking an id a transaction has certainly written its change, and so has a transaction number."""
 MISSING_SECONDS: Final = 75.0
-"""And by then it has ended (see `reconcile.DOUBT_SECONDS`), whatever other transactions there are on the server."""
+"""How long until that transaction has certainly ended (see `reconcile.DOUBT_SECONDS`)."""
 PRUNE_SECONDS: Final = 600.0
+"""Interval between deletions of old changes."""
 PAUSE_SECONDS: Final = 0.05
-"""Between two steps of that, for others."""
+"""How long a deletion pauses between two steps."""
 
 
 class Missing(Struct):
-    """An id that was left out: since when, by the reactor's clock, and the number of a transaction that began later
-    than the one which may have it; 0: that is not known yet."""
+    """A skipped id. `since`: when it was noticed, by the reactor's clock. `until`: the number of a transaction that
+    began after the one that may have the id; 0 while that is unknown."""
 
     since: float
     until: int = 0
@@ -101,14 +101,14 @@ class Watch:
         self._poll()
 
     def stop(self) -> None:
-        """A poll that is under way is finished, and is the last one."""
+        """Makes the poll that is running the last one."""
         self._running = False
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def hurry(self) -> None:
-        """There is something new, as another node says."""
+        """Polls soon: another node has announced changes."""
         if self._next is None:
             self._hurried = True  # the poll that is under way may have been too early
         else:
@@ -127,18 +127,18 @@ class Watch:
         self.reload_bans()
 
     def left(self, session: Session) -> None:
-        """A session has left. What it had sent may still be stored."""
+        """A session has ended. Commands that it had sent may still be stored."""
         self._following.left(session)
 
     @property
     def applied(self) -> int:
-        """Every change up to this id is applied here, and what sessions that ended by it had sent is stored."""
+        """The id up to which all changes are applied, and the last commands of the sessions they ended are stored."""
         first = [*self._unapplied, *(next(iter(self._missing), None),), self._following.unfinished()]
         known = [id for id in first if id is not None]
         return min(known) - 1 if known else self._last or 0
 
     def reload_bans(self) -> None:
-        """Reads which addresses are banned. If that fails, each poll tries again."""
+        """Reads the banned networks. If that fails, each poll tries again."""
         ensureDeferred(self._reload_bans()).addErrback(self._failed)
 
     async def _reload_bans(self) -> None:
@@ -186,7 +186,7 @@ class Watch:
             ensureDeferred(self._prune()).addErrback(self._failed)
 
     def _take(self, look: changes.Look, last: int) -> None:
-        """Notes what has come, and what is missing behind `last`, the last id known before."""
+        """Records new changes, and ids skipped after `last`, the highest id known before."""
         found = {change.id: change for change in look.changes}
         now = self._clock.seconds()
         for id in list(self._missing):
@@ -222,7 +222,7 @@ class Watch:
             self.log.info("Changes from the database are applied again.")
 
     async def _prune(self) -> None:
-        """Deletes old changes, since nodes that work together are never all restarted."""
+        """Deletes old changes: the nodes of a cluster are never all restarted at once."""
         try:
             while self._running and await self._store.write(changes.prune_some):
                 await pause(self._clock, PAUSE_SECONDS)

@@ -1,5 +1,7 @@
-"""What follows here from changes that other processes made in the database. Each change only says what has changed: how
-it is now is read from the store, so that it does not matter how late a change comes, and how often."""
+"""Applies changes that other processes made in the database to the sessions here.
+
+A change names what has changed; its present state is read from the store. So a change may arrive late, or twice.
+"""
 
 from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
@@ -40,12 +42,13 @@ class Following:
         self._left: list[Session] = []  # those that have left and whose last commands are still being served
 
     def left(self, session: Session) -> None:
-        """A session has left. What it had sent may still be stored."""
+        """A session has ended. Commands that it had sent may still be stored."""
         if session.waiting and self._registry.elsewhere.origin:
             self._left = [one for one in self._left if one.waiting] + [session]
 
     def unfinished(self) -> int | None:
-        """The lowest id of a change by which sessions have ended that had sent something which is not stored yet."""
+        """The lowest id of a change that ended sessions whose last commands are not stored yet; None if there is
+        none."""
         if not self._ended:
             return None
         unrecorded = self._session_log.unrecorded()
@@ -94,12 +97,11 @@ class Following:
                 await self._account(change)
 
     def _is_known(self, change: Change) -> bool:
-        """Whether the bus tells what the change says: it is for nodes that hear no bus."""
+        """Whether the bus brings this news, so that the change is for nodes without a bus."""
         return change.detail == changes.ON_THE_BUS and bool(self._registry.elsewhere.origin)
 
     def _hears(self, account_id: int, room_id: str | None) -> bool:
-        """Whether there is nothing to do about an account that has entered a room: it has no sessions here, or they all
-        hear the room already."""
+        """Whether all sessions of an account here subscribe to this room already, or there are none."""
         id = int(room_id or 0)
         sessions = [session for session in self._roster.sessions(account_id) if session.hears(id)]
         room = self._registry.room(id) if sessions else None
@@ -128,8 +130,8 @@ class Following:
         session.link.hang_up(reason, text)
 
     async def _reset(self, change: Change, reason: str, text: str) -> None:
-        """Ends those sessions whose password or certificate is not valid any more; of tokens there are changes of their
-        own. Whoever has logged in with the new password by now stays."""
+        """Ends the sessions of an account whose password or certificate is no longer valid; sessions that logged in
+        with the new password stay. Tokens have changes of their own."""
         sessions = self._roster.sessions(change.subject)
         if not sessions:
             return

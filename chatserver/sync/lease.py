@@ -1,18 +1,19 @@
-"""Keeps this process's lease (`store/lease.py`): sends a heartbeat each second, and notices when the lease is gone.
+"""Keeps this process's lease (see `store.nodes.lease`): sends a heartbeat each second, and notices when the lease is
+lost.
 
 There are three ways to lose it:
 
-- *Another process has it*, or another node has taken it away, which the next heartbeat finds. This process was dead to
-  the other.
+- *Another process has it*, or another node has taken it away, which the next heartbeat finds. The other one took
+  this process for dead.
 - *This process was stopped* (SIGSTOP, a suspended machine) for longer than a lease lasts. It finds that out by itself,
   before it serves anything (`check`), because what it knows may be stale in every respect.
 - *The database was set back* to before the last heartbeat, or to before this process started.
 
-A database that does not answer is no such way, however long it is away: this process ran and asked all the time, and
-once a heartbeat is answered and finds our boot in the row, nobody has served as this node in between, since nobody can
-without changing the boot. So it goes on with what it knows. (Among nodes that watch each other, one that alone does not
-reach the database is dead to them after a while.) Nor is a step of a wall clock a reason: the database's clock only
-decides whether a process that wants the lease may take it.
+A database that does not answer is not one of them, however long it is away. This process keeps running and asking, and
+nobody can serve as this node without changing the boot in the row: once a heartbeat is answered and finds our boot, the
+process goes on with what it knows. (In a cluster, the others take a node that alone does not reach the database for
+dead after a while.) Nor does a step of a wall clock matter: the database's clock only decides whether a process that
+requests the lease may take it.
 """
 
 import time
@@ -45,7 +46,9 @@ from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Unavailable
 
 ASK_SECONDS = 0.25
+"""Interval between requests for a lease that another process has."""
 RELEASE_SECONDS = 1.0
+"""How long stopping waits until the lease is released."""
 
 
 class Lease:

@@ -1,8 +1,8 @@
-"""After the fate of a write became unknown: finds what was stored all the same, and has it delivered.
+"""Finds entries that were stored although the answer of the database was lost, and has them delivered.
 
-The database may commit although its answer was lost, and even some time later: a backend finishes the statement of a
-server that was killed. So for a while after each such moment, and after the start, the heads of all rooms in memory are
-compared with the database once a second.
+The database may commit even some time after the answer was lost: a backend finishes the statement of a server that was
+killed. For DOUBT_SECONDS after each lost answer, and after the start, the heads of all rooms in memory are compared
+with the database once a second.
 """
 
 from collections.abc import Collection
@@ -26,16 +26,17 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 
 POLL_SECONDS = 1.0
+"""Interval between comparisons while a write is in doubt."""
 COMPARE_SECONDS = 0.1
-"""Between two comparisons, however often they are asked for."""
+"""Minimum interval between comparisons, however often they are requested."""
 RETRY_SECONDS = 0.25
-"""After a read that failed: the first ones after an outage may still meet connections that are lost."""
+"""How long to wait after a failed read: the first reads after an outage may still use lost connections."""
 TOLD_SECONDS = 1.0
-"""While the database is away, each command that fails is a reason to doubt: other nodes are told so often at most."""
+"""Minimum interval between notices to other nodes: during an outage each failed command is a reason for one."""
 DOUBT_SECONDS = 75.0
-"""How long a commit may still come: a little longer than a statement may take (`statement_timeout` in the store)."""
+"""How long a commit may still happen: a little longer than the store's `statement_timeout`."""
 INVITED_SECONDS = 60.0
-"""Invitations that are this much older than the doubt are told again: the clocks of several threads stamp them."""
+"""How much older than the doubt an invitation may be to be sent again: the clocks of several threads stamp them."""
 
 
 class Reconciler:
@@ -71,8 +72,8 @@ class Reconciler:
         self._stopped = False
 
     def suspect(self, who: Person | None = None) -> None:
-        """The fate of a write is unknown. `who` sent it: their memberships and invitations are looked at, too. Other
-        nodes may hear rooms that nobody hears here, so that they look at theirs."""
+        """A write may or may not be committed. If `who` sent it, their memberships and invitations are compared, too.
+        Other nodes are asked to compare: they may have subscribers of rooms that have none here."""
         if who is not None:
             self._people.setdefault(who.id, (who, self._now()))
         self.expect()
@@ -81,19 +82,19 @@ class Reconciler:
             self._registry.elsewhere.suspected()
 
     def expect(self) -> None:
-        """Something may have been committed elsewhere, or be about to be, that nobody tells of."""
+        """Another process may have committed something, or be about to, that nobody announces."""
         self._until = self._clock.seconds() + DOUBT_SECONDS
         self._soon()
 
     def entered(self, account_id: int) -> None:
-        """An account with sessions here has entered a room at another node, of which they perhaps do not hear: its
-        memberships are compared, once, together with those of others."""
+        """An account with sessions here has entered a room at another node: its memberships are compared, once,
+        together with those of other such accounts."""
         self._entered[account_id] = None
         self._soon()
 
     def compare(self, room_ids: Collection[int] | None = None) -> None:
-        """Another node may have committed something that did not come: the heads of these rooms, or of all, are
-        compared, once. However often this is called, that happens no more often than ten times a second."""
+        """Entries of another node may not have arrived: compares the heads of these rooms, or of all, once, and at most
+        ten times a second."""
         if room_ids is None:
             self._due = True
         else:
@@ -101,13 +102,13 @@ class Reconciler:
         self._soon()
 
     def missed(self, room_id: int) -> None:
-        """Entries of a room were removed before they were published here: who came and who left is looked up."""
+        """Entries of a room were removed before they were published here: its members are read again."""
         self._missed.add(room_id)
         self._soon()
 
     @property
     def _pressing(self) -> bool:
-        """Whether the next look is not only one of many."""
+        """Whether a comparison was requested, besides the periodic ones."""
         return bool(self._due or self._some or self._entered)
 
     def _soon(self) -> None:
@@ -199,7 +200,7 @@ class Reconciler:
                 self._registry.doubt(room, told=self._clock.seconds() >= self._until)
 
     async def _compare_members(self, room_id: int) -> None:
-        """Those who entered a room, or left it, while nobody here heard of it."""
+        """Compares a room's members in the database with its subscribers here."""
         room = self._registry.room(room_id)
         if room is None:
             return
@@ -213,8 +214,8 @@ class Reconciler:
             await self._compare_memberships(who, room)
 
     async def _compare_memberships(self, who: Person, left: Room | None = None) -> None:
-        """A room that the account joined, or a direct room that it opened, and of which its sessions hear nothing; and
-        `left`, if it is not in that room any more."""
+        """Subscribes an account's sessions to the rooms that it has joined or opened, and unsubscribes them from `left`
+        unless it is still a member."""
         with self._registry.pending_login(who.id) as login:
             while True:
                 login.stale = False

@@ -1,11 +1,11 @@
-"""What the server does once it cannot trust what it has read: the database was set back, or its lease is lost.
+"""Makes all parts forget what they have read once the database was set back, or the lease was lost.
 
-A restored backup, or a standby that lacked the last commits, sets the database back to an earlier state. It is noticed
-in one of four ways: a room's number is given out again (`room_rewound`, by the registry or the reconciler), the
-heartbeat of this process is lower than the last one that was committed (`database_rewound`), or another node has
-noticed it (`node_rewound`). Without the lease (`lease_lost`) another process may have served meanwhile.
+A restored backup, or a standby that lacked the last commits, sets the database back to an earlier state. That shows in
+one of three ways: a room's log ends before an entry that was delivered (`room_rewound`), the heartbeat is lower than
+the last one committed (`database_rewound`), or another node has noticed it (`node_rewound`). Once the lease is lost
+(`lease_lost`), another process may have served meanwhile.
 
-All parts that keep what they have read follow a `Rewind`, and forget it then: clients come anew, and read from the
+Each part that keeps what it has read follows a `Rewind`. All connections end then: clients reconnect, and read from the
 database as it is now.
 """
 
@@ -18,7 +18,7 @@ class Follower(Protocol):
     """A part that keeps what it has read from the database."""
 
     def database_rewound(self, *, told: bool) -> None:
-        """The database was set back. `told`: another node has noticed it, so that it need not be told."""
+        """The database was set back. `told`: another node has sent that news, so that the others know it."""
 
     def lease_lost(self) -> None:
         """Another process may have served as this node."""
