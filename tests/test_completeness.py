@@ -13,11 +13,10 @@ import pytest
 from chatserver.handlers import READS, WRITES
 from chatserver.handlers.immediate import immediate
 from chatserver.handlers.rights import RIGHTS
-from chatserver.login.handshake import LEGAL
 from chatserver.values import commands as c
 from chatserver.values.errors import Rejected
 from chatserver.values.events import MESSAGE, MUTED, EntryKind
-from chatserver.values.stages import Stage
+from chatserver.values.stages import LEGAL, Stage
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.check import CHECKS
@@ -75,7 +74,7 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
     has_room = "room" in kind.__struct_fields__
     wanted = {
         "handlers/: a function, in exactly one of WRITES, READS, IMMEDIATE": before_login or served(kind),
-        "handshake.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
+        "stages.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
         "wire/jsonl/check.py: CHECKS": kind in CHECKS,
         "handlers/rights.py: RIGHTS": kind not in WRITES
         or not has_room

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -25,30 +24,7 @@ from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText
 from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected
 from chatserver.values.events import BOT, GUEST, Person
-from chatserver.values.stages import Event, Stage
-
-_LOGINS: Final = (c.Login, c.Register, c.Guest)
-
-LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
-    Stage.GREETING: frozenset({*_LOGINS, c.TypedName, c.Help, c.Ping, c.Quit}),
-    Stage.CONFIRM: frozenset({c.TypedAnswer, c.Help, c.Quit}),
-    Stage.PASSWORD: frozenset({c.TypedPassword, c.Login}),
-    Stage.NEW_PASSWORD: frozenset({c.TypedPassword}),
-    Stage.AGAIN: frozenset({c.TypedPassword}),
-    Stage.IN: frozenset[type[c.Command]]({*c.FOR_PEOPLE, *c.COMMANDS}).difference(_LOGINS),
-}
-"""The commands that each stage takes. At the others nothing is read."""
-
-
-def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
-    """The refusal of a command that this stage does not take."""
-    if type(command) in LEGAL[stage]:
-        return None
-    if stage is Stage.IN:
-        refused = Refused(ErrorWord.BAD_COMMAND, "You are already logged in. Log out first to use another account.")
-    else:
-        refused = Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
-    return Rejected(refused, command.tag)
+from chatserver.values.stages import Event, Stage, misplaced
 
 
 def _ignore(_: object) -> None:

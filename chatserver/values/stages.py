@@ -1,10 +1,14 @@
 """The life of a connection as two small state machines: how far the client has come, and what its side still sends.
 
 Each machine is a table of legal transitions, as in h11: an event that the table does not name is a bug here, never the
-client's fault, and raises `IllegalTransition`.
+client's fault, and raises `IllegalTransition`. A command that its stage does not take (`LEGAL`) is refused.
 """
 
 from enum import Enum, auto
+from typing import Final
+
+from chatserver.values import commands as c
+from chatserver.values.errors import ErrorWord, Refused, Rejected
 
 
 class Stage(Enum):
@@ -91,3 +95,27 @@ def next_stage(stage: Stage, event: Event) -> Stage:
         return STAGES[stage, event]
     except KeyError:
         raise IllegalTransition(f"{event.name} at {stage.name}") from None
+
+
+_LOGINS: Final = (c.Login, c.Register, c.Guest)
+
+LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
+    Stage.GREETING: frozenset({*_LOGINS, c.TypedName, c.Help, c.Ping, c.Quit}),
+    Stage.CONFIRM: frozenset({c.TypedAnswer, c.Help, c.Quit}),
+    Stage.PASSWORD: frozenset({c.TypedPassword, c.Login}),
+    Stage.NEW_PASSWORD: frozenset({c.TypedPassword}),
+    Stage.AGAIN: frozenset({c.TypedPassword}),
+    Stage.IN: frozenset[type[c.Command]]({*c.FOR_PEOPLE, *c.COMMANDS}).difference(_LOGINS),
+}
+"""The commands that each stage takes. At the others nothing is read."""
+
+
+def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
+    """The refusal of a command that this stage does not take."""
+    if type(command) in LEGAL[stage]:
+        return None
+    if stage is Stage.IN:
+        refused = Refused(ErrorWord.BAD_COMMAND, "You are already logged in. Log out first to use another account.")
+    else:
+        refused = Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
+    return Rejected(refused, command.tag)

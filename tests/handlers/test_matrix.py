@@ -9,11 +9,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from chatserver.handlers import READS, WRITES
-from chatserver.login.handshake import misplaced
 from chatserver.store import erasure
 from chatserver.values import commands as c
 from chatserver.values.events import GUEST, OPERATOR, PERSON
-from chatserver.values.stages import Stage
+from chatserver.values.stages import Stage, misplaced
 from tests.handlers.acts import acts
 from tests.handlers.town import Town
 from tests.handlers.world import World, undone

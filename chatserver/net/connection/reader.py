@@ -7,7 +7,6 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from chatserver.login.handshake import misplaced
 from chatserver.net.connection.deadline import Deadline
 from chatserver.net.connection.intake import Intake
 from chatserver.net.connection.outbox import Outbox
@@ -16,7 +15,7 @@ from chatserver.values.answers import Refusal
 from chatserver.values.commands import Command
 from chatserver.values.endings import FENCED
 from chatserver.values.errors import ErrorWord, Refused, Rejected
-from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage
+from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage, misplaced
 from chatserver.wire.framing.foreign import foreign
 from chatserver.wire.framing.line_editing import typed_line
 from chatserver.wire.framing.lines import TooLong, Undecodable
