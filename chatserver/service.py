@@ -31,8 +31,7 @@ from chatserver.net.listening.endpoints import explained, opening
 from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.net.listening.withdrawal import restore, withdraw
-from chatserver.operation.companion import Companion
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Companion, Running
 from chatserver.settings.endpoint import split_reuseport
 from chatserver.settings.tables import named
 from chatserver.store.db.engine import DatabaseProblem

@@ -19,12 +19,11 @@ from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.hashing import Hasher
 from chatserver.net.connection.connections import Connections
-from chatserver.operation.companion import Companion
+from chatserver.operation.companion import Companion, Running
 from chatserver.operation.control.control import Control
 from chatserver.operation.control.reload import Reload
 from chatserver.operation.log.logs import Logs
-from chatserver.operation.monitoring.lag import Lag
-from chatserver.operation.running import Running
+from chatserver.operation.monitoring.counters import Lag
 from chatserver.operation.systemd.notify import SystemdNotify
 from chatserver.operation.systemd.watchdog import Watchdog
 from chatserver.pipeline.lanes import Lanes
@@ -232,7 +231,7 @@ def companions(running: Running) -> list[Companion]:
     """In the order in which they are started and stopped."""
     reload = Reload(running)
     found: list[Companion] = [
-        running.logs, SystemdNotify(running), Watchdog(running), reload, Control(running, reload.reload), Lag(running),
+        running.logs, SystemdNotify(running), Watchdog(running), reload, Control(running, reload), Lag(running),
     ]  # fmt: skip
     if running.settings.server.metrics:
         from chatserver.operation.monitoring.web import Web  # without it, nobody needs an HTTP server in memory

@@ -11,8 +11,7 @@ from typing import IO, Any
 import click
 
 from chatserver.chatctl.access import Access, Problem, access
-from chatserver.chatctl.output import json_option, say
-from chatserver.chatctl.progress import bars
+from chatserver.chatctl.output import bars, json_option, say
 from chatserver.store.copies import backup as store
 from chatserver.store.copies.backup import Made
 from chatserver.store.copies.backup_file import NoBackup

@@ -12,8 +12,8 @@ from msgspec import Struct, field
 
 from chatserver.chatctl.access import Access, Problem
 from chatserver.operation.control import place
-from chatserver.operation.control.peer import is_trusted, uid_of
-from chatserver.operation.control.requests import MOST_BYTES, VERSION, Hello, Request
+from chatserver.operation.control.place import is_trusted, uid_of
+from chatserver.operation.control.requests import MOST_BYTES, VERSION, Audit, Hello, Request
 from chatserver.settings.tables import SOCKET_PATH_BYTES
 
 T = TypeVar("T")
@@ -23,6 +23,21 @@ SECONDS: Final = 60.0
 HELLO_SECONDS: Final = 5.0
 QUICK_SECONDS: Final = 1.0
 """For what nobody waits for."""
+
+
+FIELDS: Final = {
+    "name": "target",
+    "whom": "target",
+    "room": "room",
+    "label": "label",
+    "id": "id",
+    "off": "off",
+    "messages": "messages",
+    "span": "seconds",
+    "expires": "seconds",
+    "which": "label",
+}
+"""Fields of the audit log, by the parameter of a command. Other parameters are not logged: texts and secrets."""
 
 
 class _Line(Struct):
@@ -49,6 +64,23 @@ def ask_for_all(
         raise Problem("That is too long for the server. Shorten it.")
     with _connected(reach, min(seconds, HELLO_SECONDS)) as line:
         return line.ask(encoded, item, seconds)
+
+
+def report(reach: Access, *, failed: bool) -> None:
+    """Tells the running server, if there is one on this host, what this command has changed. A command that has failed
+    may have changed something before. Whether the server hears it changes nothing for the command."""
+    acts, reach.acts = reach.acts, {}
+    for path, parameters in acts.items():
+        what = {field: _word(parameters[name]) for name, field in FIELDS.items() if parameters.get(name)}
+        act = Audit(act="-".join(path.split()[1:]), what=what | ({"outcome": "failed"} if failed else {}))
+        try:
+            ask(reach, act, QUICK_SECONDS)
+        except Problem:
+            return
+
+
+def _word(value: object) -> str:
+    return "yes" if value is True else str(value)
 
 
 def user_name() -> str:

@@ -4,8 +4,7 @@ import click
 from msgspec import structs
 
 from chatserver.chatctl.access import Access, access
-from chatserver.chatctl.output import json_option, say
-from chatserver.chatctl.progress import bars
+from chatserver.chatctl.output import bars, json_option, say
 from chatserver.store.copies.copying import copy as copy_all
 from chatserver.store.db.engine import parse_url, shown_url
 

@@ -8,16 +8,15 @@ from click import Context
 
 from chatserver import __version__
 from chatserver.chatctl.access import Access, Problem
-from chatserver.chatctl.acts import report
-from chatserver.chatctl.announce import announce
 from chatserver.chatctl.backup import backup, restore
 from chatserver.chatctl.ban import ban
 from chatserver.chatctl.cert import cert
+from chatserver.chatctl.control import report
 from chatserver.chatctl.copy import copy
 from chatserver.chatctl.example import example
 from chatserver.chatctl.node import node
 from chatserver.chatctl.room import room
-from chatserver.chatctl.session import session
+from chatserver.chatctl.session import announce, session
 from chatserver.chatctl.stats import reload, stats
 from chatserver.chatctl.token import token
 from chatserver.chatctl.transfer import export_room, import_room

@@ -9,8 +9,7 @@ import click
 from msgspec import Struct
 
 from chatserver.chatctl.access import Access, Problem, access
-from chatserver.chatctl.amounts import counted, span
-from chatserver.chatctl.output import json_option, plain, say, say_list
+from chatserver.chatctl.output import counted, json_option, plain, say, say_list, span
 from chatserver.store import Connection
 from chatserver.store.db import clock
 from chatserver.store.nodes.lease import LAPSE_SECONDS, this_process

@@ -1,17 +1,20 @@
-"""What `chatctl` prints: lines for people, or JSON. Control characters from the database are escaped here."""
+"""Output of `chatctl`: lines for people or JSON, counts and times in words, progress bars. Control characters from the
+database are escaped here."""
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 from msgspec import Struct, structs
 
+from chatserver.store.copies.backup import Told
 from chatserver.util.times import rfc3339
 from chatserver.wire.hygiene.text import escaped
 from chatserver.wire.text.shown.cells import cells
@@ -20,10 +23,13 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., object])
 Row = Sequence[object]
 
-PAGE = 1000
-"""Items of a list read at a time. Never more are in memory at once."""
-WIDEST = 64
-"""Cells of the widest column on a terminal. What is wider moves the rest of its line to the right."""
+PAGE: Final = 1000
+"""Maximum number of items of a list that are read at a time, and in memory at once."""
+WIDEST: Final = 64
+"""Maximum width of a column on a terminal, in cells. A wider value moves the rest of its line to the right."""
+BAR_ROWS: Final = 500
+"""Number of rows after which a progress bar is drawn again."""
+_UNITS: Final = (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10))
 
 _encode = msgspec.json.Encoder().encode
 
@@ -143,3 +149,73 @@ def _shown(value: object) -> str:
     if value is None:
         return ""
     return rfc3339(value) if isinstance(value, datetime) else escaped(str(value))
+
+
+# Amounts in words
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A count with its noun: `1 entry`, `1,200 entries`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes, in powers of 1024: `812`, `1.5K`, `118.4M`."""
+    for unit, bytes_ in _UNITS:
+        if count >= bytes_:
+            return f"{count / bytes_:.1f}{unit}"
+    return str(count)
+
+
+def span(seconds: float) -> str:
+    """The two largest units: `12s`, `3m05s`, `2h08m`, `9d04h`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02}h"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:g} ms"
+
+
+# Progress
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int], Told]]:
+    """Yields a function that ends the progress bar before and begins one, given its label and its number of rows. Bars
+    are on standard error, and only if that is a terminal."""
+    with ExitStack() as open_bar:
+
+        def begin(label: str, total: int) -> Told:
+            open_bar.close()
+            if not sys.stderr.isatty():
+                return lambda _rows: None
+            return open_bar.enter_context(_bar(label, total))
+
+        yield begin
+
+
+@contextmanager
+def _bar(label: str, total: int) -> Iterator[Told]:
+    began, done = monotonic(), 0
+
+    def rate(_item: Any) -> str:
+        seconds = monotonic() - began
+        return f"{done / seconds:,.0f}/s" if seconds > 0.1 else ""
+
+    with click.progressbar(
+        length=total, label=label, file=sys.stderr, item_show_func=rate, update_min_steps=BAR_ROWS
+    ) as bar:
+
+        def told(rows: int) -> None:
+            nonlocal done
+            done += rows
+            bar.update(rows, done)
+
+        yield told

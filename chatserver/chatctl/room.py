@@ -6,9 +6,8 @@ from datetime import datetime
 import click
 
 from chatserver.chatctl.access import HOST, Access, Problem, access, find_room_access, no_such_room
-from chatserver.chatctl.amounts import counted
 from chatserver.chatctl.leaving import confirmed
-from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_all, say_list
+from chatserver.chatctl.output import PAGE, counted, json_option, pages, plain, say, say_all, say_list
 from chatserver.store import Connection, changes, directory, members, retention, rooms
 from chatserver.store.directory import RoomInfo
 from chatserver.store.retention import Standing

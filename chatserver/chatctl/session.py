@@ -1,4 +1,4 @@
-"""`chatctl session`: who is connected to the running server."""
+"""`chatctl session` and `announce`: connections of the running server, and a notice to all of them."""
 
 from collections.abc import Callable
 from operator import attrgetter
@@ -7,10 +7,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from chatserver.chatctl.access import Access, access
-from chatserver.chatctl.amounts import counted, size, span
 from chatserver.chatctl.control import ask, ask_for_all
-from chatserver.chatctl.output import json_option, plain, say, say_list
-from chatserver.operation.control.requests import Kick, SessionLine, Sessions
+from chatserver.chatctl.output import counted, json_option, plain, say, say_list, size, span
+from chatserver.operation.control.requests import Announce, Kick, SessionLine, Sessions
 from chatserver.values.events import BOT
 
 T = TypeVar("T")
@@ -91,3 +90,13 @@ def kick(reach: Access, who: str, reason: str, as_json: bool) -> None:
     """
     result = ask(reach, Kick(who=who, reason=reason))
     say(f"Ended {counted(len(result['ended']), 'connection')} of {result['name'] or who}.", result, as_json)
+
+
+@click.command()
+@click.argument("text")
+@json_option
+@access
+def announce(reach: Access, text: str, as_json: bool) -> None:
+    """Send a notice to everybody on the running server."""
+    result = ask(reach, Announce(text=text))
+    say(f"Told {counted(result['told'], 'connection')}.", result, as_json)

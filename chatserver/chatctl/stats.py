@@ -5,9 +5,8 @@ from typing import Any
 import click
 
 from chatserver.chatctl.access import Access, access
-from chatserver.chatctl.amounts import counted, milliseconds, size, span
 from chatserver.chatctl.control import ask
-from chatserver.chatctl.output import json_option, say, say_all
+from chatserver.chatctl.output import counted, json_option, milliseconds, say, say_all, size, span
 from chatserver.operation.control.requests import Reload, Stats
 
 

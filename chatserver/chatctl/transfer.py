@@ -11,8 +11,7 @@ from typing import IO
 import click
 
 from chatserver.chatctl.access import Access, Problem, access
-from chatserver.chatctl.output import PAGE, json_option, output_option, plain, print_json, printing_to, say
-from chatserver.chatctl.progress import bars
+from chatserver.chatctl.output import PAGE, bars, json_option, output_option, plain, print_json, printing_to, say
 from chatserver.chatctl.room import by_id, find_room_info, one_room
 from chatserver.store import entries
 from chatserver.store.copies import transfer

@@ -1,7 +1,30 @@
-"""What accompanies the server through its life, without being part of serving."""
+"""Companions: what runs beside the server for its whole life without being part of serving, and the parts they see."""
 
-from collections.abc import Awaitable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
+
+from chatserver.background.maintenance import Upkeep
+from chatserver.background.session_rows import SessionLog
+from chatserver.delivery.registry import Registry
+from chatserver.login.guests import Guests
+from chatserver.login.hashing import Hasher
+from chatserver.net.connection.connections import Connections
+from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.processor import Processors
+from chatserver.presence.roster import Roster
+from chatserver.settings.tables import Settings
+from chatserver.store.db.threads import Store
+from chatserver.sync.change_feed import Watch
+from chatserver.sync.lease import Lease
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.clock import Clock
+from chatserver.util.histogram import Histogram
+from chatserver.util.times import unix_now
+
+if TYPE_CHECKING:
+    from chatserver.cluster.node import Cluster  # which one node alone need not have in memory
 
 
 class Companion(Protocol):
@@ -23,6 +46,13 @@ class Companion(Protocol):
         """Every connection is closed and everything is stored. The service waits for the result."""
 
 
+class AdjustableLog(Companion, Protocol):
+    """The server's log, as a companion and for a reload."""
+
+    def set_level(self, level: str) -> None:
+        """Logs from now on what is at least as important: debug, info, warn or error."""
+
+
 class Quiet:
     """A companion that does nothing, to override a part of."""
 
@@ -34,3 +64,31 @@ class Quiet:
 
     def stopped(self) -> Awaitable[None] | None:
         return None
+
+
+class Running(Struct, frozen=True):
+    """The parts of a running server, for the service, which starts and stops them, and for its companions."""
+
+    reactor: Any
+    settings: Settings
+    store: Store
+    registry: Registry
+    roster: Roster
+    hasher: Hasher
+    processors: Processors
+    lanes: Lanes
+    connections: Connections
+    lease: Lease
+    logs: AdjustableLog
+    now: Clock  # by which entries are stamped
+    read_settings: Callable[[], Settings]  # anew, from all their sources; blocks, and raises ConfigProblem
+    session_log: SessionLog
+    watch: Watch
+    reconciler: Reconciler
+    guests: Guests
+    upkeep: Upkeep
+    cluster: "Cluster | None" = None  # with other nodes
+    started: float = field(default_factory=unix_now)  # seconds since 1970
+    lag: Histogram = field(
+        default_factory=Histogram
+    )  # see `Lag` in monitoring/counters.py

@@ -4,18 +4,17 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chatserver.operation.control.caller import ANSWER_SECONDS, REQUEST_SECONDS, Caller
+from chatserver.operation.control.caller import ANSWER_SECONDS, FAULT, REQUEST_SECONDS, Caller
 from chatserver.operation.control.connections import SLICE
 from chatserver.operation.control.control import MOST_CALLERS, Control
-from chatserver.operation.control.out import FAULT
-from chatserver.operation.control.reload import Reloaded
+from chatserver.operation.control.reload import Reload, Reloaded
 from chatserver.operation.control.requests import MOST_BYTES
 from tests.operation.parts import running
 from tests.support.hall import Hall
@@ -101,9 +100,24 @@ async def nothing() -> Reloaded:
     return Reloaded([], [])
 
 
+class FakeReload(Reload):
+    """Does what it is given in place of a reload."""
+
+    def __init__(self, hall: Hall, reload: Callable[[], Awaitable[Reloaded]]) -> None:
+        super().__init__(running(hall))
+        self._given = reload
+
+    async def reload(self) -> Reloaded:
+        return await self._given()
+
+
 @pytest.fixture
 def control(hall: Hall) -> Control:
-    return Control(running(hall), nothing)
+    return control_with(hall, nothing)
+
+
+def control_with(hall: Hall, reload: Callable[[], Awaitable[Reloaded]]) -> Control:
+    return Control(running(hall), FakeReload(hall, reload))
 
 
 def test_sessions(hall: Hall, control: Control) -> None:
@@ -231,7 +245,7 @@ def test_reloading(hall: Hall, audited: list[str]) -> None:
     async def reload() -> Reloaded:
         return results.pop(0)
 
-    control = Control(running(hall), reload)
+    control = control_with(hall, reload)
     done = Asking(hall, control).ask("reload", by="ana")
     assert done == {"end": "done", "result": {"changed": ["limits.window"], "kept": ["server.node"]}}
     assert Asking(hall, control).ask("reload") == {"end": "failed", "problem": "Correct that key."}
@@ -245,7 +259,7 @@ def test_a_fault(hall: Hall) -> None:
         raise ZeroDivisionError
 
     with logged_failures() as failures:
-        assert Asking(hall, Control(running(hall), reload)).ask("reload") == {"end": "failed", "problem": FAULT}
+        assert Asking(hall, control_with(hall, reload)).ask("reload") == {"end": "failed", "problem": FAULT}
     assert [type(failure) for failure in failures] == [ZeroDivisionError]
 
 
@@ -256,7 +270,7 @@ def test_stopping(hall: Hall) -> None:
     async def reload() -> Reloaded:
         return await waiting
 
-    control = Control(running(hall), reload)
+    control = control_with(hall, reload)
     asking = Asking(hall, control)
     asking.send(b'{"do":"reload"}\n')
     control.stopping()

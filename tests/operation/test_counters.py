@@ -14,8 +14,7 @@ from msgspec import structs
 from twisted.internet.defer import Deferred
 
 from chatserver.net.counts import ENDINGS, OTHER, ConnectionCounts
-from chatserver.operation.monitoring.counters import Behind
-from chatserver.operation.monitoring.lag import PROBE_SECONDS, Lag
+from chatserver.operation.monitoring.counters import PROBE_SECONDS, Behind, Lag
 from chatserver.util.histogram import MESSAGES, Histogram
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall, PlainHasher

@@ -5,10 +5,15 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver.operation.control.announcement import SLICE as ANNOUNCED_AT_ONCE
-from chatserver.operation.control.announcement import announce
-from chatserver.operation.control.connections import MOST_BEHIND, SLICE, kick, list_sessions
-from chatserver.operation.control.out import CannotDo
+from chatserver.operation.control.caller import CannotDo
+from chatserver.operation.control.connections import (
+    ANNOUNCE_SLICE,
+    MOST_BEHIND,
+    SLICE,
+    announce,
+    kick,
+    list_sessions,
+)
 from chatserver.operation.control.requests import SessionLine
 from chatserver.util import audit_log
 from chatserver.util.waiting import pause, turns
@@ -227,13 +232,13 @@ def test_announcing_to_the_slow(hall: Hall) -> None:
 def test_announcing_takes_turns(open_hall: OpenHall) -> None:
     """No turn of the reactor writes to more than so many."""
     hall = open_hall()
-    clients = [hall.program(f"u{number}") for number in range(ANNOUNCED_AT_ONCE + 1)]
+    clients = [hall.program(f"u{number}") for number in range(ANNOUNCE_SLICE + 1)]
     work: Deferred[Any] = ensureDeferred(announce(running(hall), "hello", log, turns(hall.clock)))
 
     def told() -> int:
         return sum(client.events[-1]["event"] == "notice" for client in clients)
 
-    assert told() == ANNOUNCED_AT_ONCE
+    assert told() == ANNOUNCE_SLICE
     hall.settle()
-    assert told() == ANNOUNCED_AT_ONCE + 1
+    assert told() == ANNOUNCE_SLICE + 1
     assert work.called

@@ -4,8 +4,8 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred
 
+from chatserver.operation.companion import Running
 from chatserver.operation.monitoring.counters import Snapshot, snapshot
-from chatserver.operation.running import Running
 from tests.support.hall import Hall
 
 

@@ -17,8 +17,7 @@ from zope.interface import implementer
 
 from chatserver import __version__
 from chatserver.operation.control import requests
-from chatserver.operation.control.out import FAULT, CannotDo, Gone, Out
-from chatserver.operation.control.peer import is_trusted, uid_of
+from chatserver.operation.control.place import is_trusted, uid_of
 from chatserver.operation.control.requests import Asked, Done, Failed, Hello, Item
 
 REQUEST_SECONDS: Final = 5.0
@@ -26,7 +25,29 @@ REQUEST_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 60.0
 """Nobody who reads nothing stays longer."""
 
+FAULT: Final = "Something went wrong in the server; its log has the details."
+
 _encode: Final = msgspec.json.Encoder().encode
+
+
+class CannotDo(Exception):
+    """The command cannot be done; the text is one line that says what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Gone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Out(Protocol):
+    def item(self, value: object) -> None:
+        """Sends one item of a list. Raises Gone."""
+
+    async def turn(self) -> None:
+        """Lets the reactor do other things, and waits until the client takes more. Raises Gone."""
 
 
 class Receiver(Protocol):

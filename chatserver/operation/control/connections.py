@@ -7,15 +7,16 @@ from typing import Any, Final
 
 from chatserver.net.connection.connection import Connection
 from chatserver.net.traffic import traffic
-from chatserver.operation.control.out import CannotDo, Out
+from chatserver.operation.companion import Running
+from chatserver.operation.control.caller import CannotDo, Out
 from chatserver.operation.control.requests import SessionLine
-from chatserver.operation.running import Running
 from chatserver.session.session import Session
 from chatserver.util.times import now, rfc3339
 from chatserver.util.waiting import Turn
 from chatserver.values.errors import Refused, because
 from chatserver.values.stages import Stage
-from chatserver.wire.hygiene.text import reason_text
+from chatserver.wire.dialect import Dialect, Framing, Screen
+from chatserver.wire.hygiene.text import message_text, reason_text
 
 SLICE: Final = 50
 """Connections that are described in one turn of the reactor: about a millisecond."""
@@ -25,6 +26,10 @@ QUICK_SLICE: Final = 1_000
 """Connections that are only compared with a name."""
 MOST_BEHIND: Final = 5
 """Rooms that are named of those in which a session is behind."""
+MOST_CHARACTERS: Final = 1_000
+"""Maximum length of an announcement: it waits in memory for clients that do not read."""
+ANNOUNCE_SLICE: Final = 100
+"""Maximum number of connections that are written to in one turn of the reactor: each costs a system call."""
 
 Log = Callable[..., None]
 
@@ -107,3 +112,28 @@ async def _called(running: Running, who: str, turn: Turn) -> AsyncIterator[Conne
             yield connection
         if number % QUICK_SLICE == QUICK_SLICE - 1:
             await turn()
+
+
+async def announce(running: Running, text: str, log: Log, turn: Turn) -> dict[str, Any]:
+    """Tells everybody, behind whatever they were sent before; somebody who reads slowly is told later. Those who log in
+    meanwhile may not be told. Raises CannotDo."""
+    if len(text) > MOST_CHARACTERS:
+        raise CannotDo(f"An announcement can have at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
+    try:
+        text = message_text(text)
+    except Refused as refused:
+        raise CannotDo(refused.text) from None
+    log("announce")
+    framed: dict[tuple[Dialect, Framing, Screen], bytes] = {}
+    told = 0
+    for number, connection in enumerate(list(running.connections.open)):
+        session = connection.session
+        if session.stage is Stage.IN and not session.quiet:
+            dialect, framing, screen = key = session.form.dialect, session.form.framing, session.form.screen
+            if key not in framed:
+                framed[key] = framing.lines(dialect.notice(text, screen))
+            session.link.write(framed[key])
+            told += 1
+        if number % ANNOUNCE_SLICE == ANNOUNCE_SLICE - 1:
+            await turn()
+    return {"told": told}

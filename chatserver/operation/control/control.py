@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +22,13 @@ from twisted.logger import Logger
 
 from chatserver import __version__
 from chatserver.net.listening.ports import closed
-from chatserver.operation.companion import Quiet
+from chatserver.operation.companion import Quiet, Running
 from chatserver.operation.control import place, requests
-from chatserver.operation.control.announcement import announce
-from chatserver.operation.control.caller import Caller, ControlSocket
-from chatserver.operation.control.connections import kick, list_sessions
+from chatserver.operation.control.caller import Caller, CannotDo, ControlSocket, Out
+from chatserver.operation.control.connections import announce, kick, list_sessions
 from chatserver.operation.control.figures import figures
-from chatserver.operation.control.out import CannotDo, Out
-from chatserver.operation.control.reload import STOPPING, Reloaded
+from chatserver.operation.control.reload import STOPPING, Reload
 from chatserver.operation.control.requests import Asked, Hello
-from chatserver.operation.running import Running
 from chatserver.settings.tables import SOCKET_PATH_BYTES
 from chatserver.util import audit_log
 
@@ -42,14 +39,11 @@ BACKLOG: Final = 64
 
 
 class Control(Quiet):
-    """Listens while the server serves. A server that cannot listen there serves all the same, and says so in the log.
-
-    `reload` is what a reload does.
-    """
+    """Listens while the server serves. A server that cannot listen there logs that, and serves all the same."""
 
     log = Logger()
 
-    def __init__(self, running: Running, reload: Callable[[], Awaitable[Reloaded]]) -> None:
+    def __init__(self, running: Running, reload: Reload) -> None:
         self._running = running
         self._reload = reload
         self._port: IListeningPort | None = None
@@ -140,7 +134,7 @@ class Control(Quiet):
                 return found
             case requests.Reload():
                 log("reload")
-                done = await self._reload()
+                done = await self._reload.reload()
                 if done.problem is not None:
                     raise CannotDo(done.problem)
                 return {"changed": done.changed, "kept": done.kept}

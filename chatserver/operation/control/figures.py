@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from chatserver import __version__
+from chatserver.operation.companion import Running
 from chatserver.operation.monitoring.counters import BusNumbers, snapshot
-from chatserver.operation.running import Running
 from chatserver.util.times import rfc3339, unix_now
 
 STATM: Final = Path("/proc/self/statm")

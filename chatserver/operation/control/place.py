@@ -1,14 +1,16 @@
-"""Where the control socket is: the server and `chatctl` find it from the same settings."""
+"""The path of the control socket, as the server and `chatctl` derive it from the same settings, and its peer's user."""
 
 import os
+import socket
 import stat
+import struct
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from tempfile import gettempdir
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from chatserver.settings.tables import Server
@@ -20,6 +22,8 @@ SYSTEMD: Final = Path("/run/chatserver")
 """What $RUNTIME_DIRECTORY is under the unit that we ship: `chatctl` is not told."""
 TRIED: Final = 9
 """Of the names that a node of this host may have taken, `chatctl` tries so many."""
+_CREDENTIALS: Final = struct.Struct("3i")
+"""`struct ucred` of unix(7): process, user, group."""
 
 
 class Unsafe(Exception):
@@ -103,3 +107,14 @@ def _check_own(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise Unsafe(f"{directory} is not a directory of your own with mode 700. Remove it, or set server.control.")
+
+
+def uid_of(peer: Any) -> int:
+    """The user whose process connected, or listens. Raises OSError."""
+    found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[1])
+
+
+def is_trusted(uid: int) -> bool:
+    """Whether that user may do what this process's may: it is the same, or root."""
+    return uid in (0, os.geteuid())

@@ -22,9 +22,8 @@ from chatserver.login.hashing import hash_nobody
 from chatserver.net.doors import table
 from chatserver.net.listening.endpoints import WrongEndpoint, examine
 from chatserver.net.listening.tls import Identity
-from chatserver.operation.companion import Quiet
-from chatserver.operation.control.out import FAULT
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Quiet, Running
+from chatserver.operation.control.caller import FAULT
 from chatserver.operation.systemd.notify import notify
 from chatserver.settings.tables import ConfigProblem, Passwords, Settings, adopt
 from chatserver.store import rooms

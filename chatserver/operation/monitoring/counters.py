@@ -10,12 +10,13 @@ from math import nan
 from typing import Final, TypeVar
 
 from msgspec import Struct
+from twisted.internet.interfaces import IDelayedCall
 
 from chatserver.delivery.room import Room
 from chatserver.net.connection.connection import Connection
 from chatserver.net.doors.table import DOORS
 from chatserver.net.listening.tls import shown
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Quiet, Running
 from chatserver.util.histogram import Distribution
 from chatserver.util.waiting import pause
 from chatserver.values.commands import Command
@@ -23,7 +24,9 @@ from chatserver.values.commands import Command
 T = TypeVar("T")
 
 SLICE: Final = 250
-"""So many connections are looked at in one turn of the reactor: less than a millisecond."""
+"""Maximum number of connections that are looked at in one turn of the reactor: less than a millisecond."""
+PROBE_SECONDS: Final = 0.25
+"""Interval between measurements of the reactor's lag: short enough to see what a person would feel, and cheap."""
 LINE: Final = "line"
 """The door of an endpoint without a prefix."""
 LOGIN: Final = "login"
@@ -221,3 +224,27 @@ def _commands(
 ) -> dict[tuple[str, str], int]:
     found = {(str(kind.__struct_config__.tag), outcome): count for (kind, outcome), count in outcomes.items()}
     return found | {(LOGIN, outcome): count for outcome, count in logins.items()}
+
+
+class Lag(Quiet):
+    """Measures how late the reactor calls: anything due waits while the reactor is busy."""
+
+    def __init__(self, running: Running) -> None:
+        self._clock = running.reactor
+        self._seen = running.lag
+        self._call: IDelayedCall | None = None
+
+    def started(self) -> None:
+        self._wait()
+
+    def _wait(self) -> None:
+        self._call = self._clock.callLater(PROBE_SECONDS, self._probe, self._clock.seconds() + PROBE_SECONDS)
+
+    def _probe(self, due: float) -> None:
+        self._seen.observe(max(self._clock.seconds() - due, 0.0))
+        self._wait()
+
+    def stopped(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None

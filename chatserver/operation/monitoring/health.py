@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from chatserver.operation.companion import Quiet
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Quiet, Running
 from chatserver.store.nodes.lease import BEAT_SECONDS
 
 PATIENCE_SECONDS: Final = 3 * BEAT_SECONDS

@@ -15,12 +15,11 @@ from twisted.web.server import NOT_DONE_YET
 from chatserver.net.listening.endpoints import explained, opening
 from chatserver.net.listening.ports import closed
 from chatserver.net.listening.tls import ForwardSecret
-from chatserver.operation.companion import Quiet
+from chatserver.operation.companion import Quiet, Running
 from chatserver.operation.monitoring.counters import snapshot
 from chatserver.operation.monitoring.health import Health
 from chatserver.operation.monitoring.metrics import CONTENT_TYPE, Situation, exposition
 from chatserver.operation.monitoring.site import Visitors
-from chatserver.operation.running import Running
 from chatserver.util.batcher import Batcher
 from chatserver.util.exits import MISCONFIGURED, CannotStart
 from chatserver.util.waiting import pause, turns

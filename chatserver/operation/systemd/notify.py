@@ -10,8 +10,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from chatserver.operation.companion import Quiet
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Quiet, Running
 
 STATUS_SECONDS: Final = 5.0
 STOPPING_SECONDS: Final = 10.0

@@ -13,8 +13,7 @@ from typing import Any, Final, Protocol, cast
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatserver.operation.companion import Quiet
-from chatserver.operation.running import Running
+from chatserver.operation.companion import Quiet, Running
 from chatserver.operation.systemd.notify import notify
 from chatserver.pipeline.lanes import Lane, Processor
 from chatserver.session.session import Session

@@ -1,6 +1,6 @@
 """How `chatctl` shows amounts to people."""
 
-from chatserver.chatctl.amounts import counted, size, span
+from chatserver.chatctl.output import counted, size, span
 
 
 def test_amounts() -> None:
