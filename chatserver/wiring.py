@@ -155,7 +155,7 @@ def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) 
                 raise Unavailable()
             return await processors.ask(session, command)
 
-        return await searches.run(session.account_id, work)
+        return await searches.run(session.who.account_id, work)
 
     processors = Processors(
         turns(reactor), lanes, store, delivery.registry,
@@ -178,8 +178,8 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipel
         delivery.roster.remove(session)
         delivery.watch.left(session)
         delivery.marks.ended(session)
-        base.session_log.add(sessions.Closed(session.id, session.account_id, base.now(), reason))
-        if session.kind == GUEST:
+        base.session_log.add(sessions.Closed(session.id, session.who.account_id, base.now(), reason))
+        if session.who.kind == GUEST:
             login.guests.dismiss(session)
 
     connections = Connections(

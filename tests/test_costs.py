@@ -20,6 +20,7 @@ from chatserver.net.doors.line import LineDoor
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.settings.tables import Limits, Settings, Shutdown
 from chatserver.store.messages import Draft, Verdict
 from chatserver.util.waiting import turns
@@ -116,7 +117,7 @@ class Hall:
         door.makeConnection(link)
         session = door.connection.session
         session.speak(self.dialect, PLAIN)
-        session.account_id, session.name, session.stage = number + 1, f"user{number}", Stage.IN
+        session.who, session.stage = Identity(number + 1, f"user{number}"), Stage.IN
         self.registry.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
         session.link.admitted()
         link.sends = 0
@@ -169,7 +170,7 @@ def test_calls_for_each_person_named() -> None:
     """A message that names everybody in a room costs a handful of calls more for each of them, to find their names, and
     nothing else: it is rendered twice, with the mark and without it."""
     hall = Hall(200, TEXT)
-    names = " ".join(door.connection.session.name for door in hall.doors)
+    names = " ".join(door.connection.session.who.name for door in hall.doors)
     nobody = names.replace("user", "nobody")
     hall.says(1, names)
     spoken = calls(lambda: hall.says(1, nobody))

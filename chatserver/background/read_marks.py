@@ -64,7 +64,7 @@ class MarkLog:
             return False
         marks = session.view.marks
         marks.settle(session.link.taken())
-        self._session_log.mark(session.account_id, marks.take_changed())
+        self._session_log.mark(session.who.account_id, marks.take_changed())
         return marks.unsettled
 
     def known(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:

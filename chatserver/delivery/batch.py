@@ -54,8 +54,8 @@ class Batch:
 
     def rendered_for(self, session: Session) -> Rendered:
         form, view = session.form, session.view
-        if session.account_id in self.personal:
-            form = structs.replace(form, viewer=session.account_id)
+        if session.who.account_id in self.personal:
+            form = structs.replace(form, viewer=session.who.account_id)
             if len(self.entries) > FEW_ENTRIES and self.facts.pair is None and view is None:
                 return self._rendered.get(form) or self._with_own(session.form, form)
         if view is None:
@@ -69,14 +69,14 @@ class Batch:
         mentions = self._mentions
         if mentions is None:
             mentions = self._mentions = Mentions(self.entries)
-        marked = mentions.of(session.name, session.account_id)
+        marked = mentions.of(session.who.name, session.who.account_id)
         current = view.current
         if current and current != (self.facts.name if self.facts.pair is None else self.facts.label(form.viewer)):
             if form is not self._straight:
                 self._straight, self._aside = form, self._aside_of(form)
             form = self._aside
         if form.screen.bell != "off":
-            silent = self._own_of(session.account_id)
+            silent = self._own_of(session.who.account_id)
             if silent:
                 return self._pick(form, hidden, marked, silent)
         if hidden or marked:

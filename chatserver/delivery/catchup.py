@@ -90,7 +90,7 @@ class CatchUp:
         try:
             entries, _ = await self._read_page(room_id, position)
             if session.view is not None and any(entry.of and entry.kind == MESSAGE for entry in entries):
-                entries = await self._quoted(session.person, room_id, entries)
+                entries = await self._quoted(session.who.person, room_id, entries)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
@@ -121,4 +121,4 @@ class CatchUp:
             return
         for room in [r for r in session.rooms.values() if r in session.replays and not r.is_behind(session)]:
             session.replays -= {room}
-            session.tell(Live(room.facts.label(session.account_id), room.position(session) or 0))
+            session.tell(Live(room.facts.label(session.who.account_id), room.position(session) or 0))

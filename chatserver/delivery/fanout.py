@@ -91,7 +91,7 @@ class Fanout:
             if not link.writable:
                 behind.append((session, before))
                 continue
-            if session.form is common_form and session.account_id not in personal:
+            if session.form is common_form and session.who.account_id not in personal:
                 rendered = common
             else:
                 try:
@@ -101,7 +101,7 @@ class Fanout:
                     behind.append((session, before))
                     self._clock.callLater(RETRY_SECONDS, self._catch_up, session)
                     continue
-                if session.view is None and session.account_id not in personal:
+                if session.view is None and session.who.account_id not in personal:
                     common_form, common = session.form, rendered
             data = rendered.data
             if session.view is not None:

@@ -54,9 +54,9 @@ class Renames:
             return False
         former_display = ""
         for session in self._roster.sessions(account_id):
-            if session.named_at is None or session.named_at < at:
-                former_display = session.display
-                session.name, session.display, session.named_at = name, display, at
+            if session.who.named_at is None or session.who.named_at < at:
+                former_display = session.who.display
+                session.who = structs.replace(session.who, name=name, display=display, named_at=at)
                 self._roster.changed(account_id)
         self._recent[account_id] = (*known, Rename(at, former, former_display, name, display))
         self._until = self._seconds() + RECENT_SECONDS

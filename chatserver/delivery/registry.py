@@ -159,12 +159,12 @@ class Registry:
                 session.view.marks.know(membership.facts.id, membership.seen)
             if membership.seq < room.base and self.elsewhere.origin:  # it may have left by what was passed over
                 self._missed(membership.facts.id)
-            label = membership.facts.label(session.account_id).lower()
+            label = membership.facts.label(session.who.account_id).lower()
             if label in resume and not session.quiet:
                 position = max(min(resume[label], position), membership.allowed - 1)
                 session.replays |= {room}
             self._hear(session, room, position)
-        self.hear_all(session.account_id, memberships)
+        self.hear_all(session.who.account_id, memberships)
 
     def hear_all(self, account_id: int, memberships: Sequence[Membership]) -> None:
         """Lets all sessions of an account hear all its rooms. The account has joined those that they do not hear just
@@ -409,7 +409,7 @@ class Registry:
 
     def _left(self, room: Room, entry: Entry) -> None:
         if entry.kind == DELETED:
-            gone = {session.account_id for session in room} | self._logins.accounts()
+            gone = {session.who.account_id for session in room} | self._logins.accounts()
         else:
             gone = {entry.author_id if entry.kind == LEFT else entry.target_id}
         for account_id in gone:
@@ -506,8 +506,8 @@ class Registry:
             room.leaving.pop(session, None)
             room.returning.pop(session, None)
             self._idle.pop(room.facts.id, None)
-        session.rooms[room.facts.label(session.account_id).lower()] = room
-        self._roster.changed(session.account_id)
+        session.rooms[room.facts.label(session.who.account_id).lower()] = room
+        self._roster.changed(session.who.account_id)
 
     def _leave_view(self, session: Session, label: str) -> None:
         """A room is gone from a person's rooms. If they look at it, they are told where they look now: once the command
@@ -518,7 +518,7 @@ class Registry:
             self._clock.callLater(0, session.settle)
 
     def _unhear(self, session: Session, room: Room) -> None:
-        self._leave_view(session, room.facts.label(session.account_id).lower())
+        self._leave_view(session, room.facts.label(session.who.account_id).lower())
         self._forget(session, room)
 
     def _forget(self, session: Session, heard: HeardRoom) -> None:
@@ -526,11 +526,11 @@ class Registry:
         if room is not None:
             room.remove(session)
         session.replays -= {heard}
-        label = heard.facts.label(session.account_id).lower()
+        label = heard.facts.label(session.who.account_id).lower()
         known = session.rooms.get(label)
         if known is not None and known.facts.id == heard.facts.id:  # a deleted room's name may be another one's by now
             del session.rooms[label]
-        self._roster.changed(session.account_id)
+        self._roster.changed(session.who.account_id)
         if room is not None and not room.subscribers:
             self._idle[room.facts.id] = None
             self.elsewhere.heard(room.facts.id, here=False)

@@ -42,7 +42,7 @@ def help(online: Online, session: Session, command: c.Help) -> Outcome:
 def whereabouts(online: Online, session: Session, command: c.Look) -> Outcome:
     """Where what a person types goes, and the other rooms that they are in."""
     current = session.current
-    others = [room.facts.label(session.account_id) for room in session.rooms.values()]
+    others = [room.facts.label(session.who.account_id) for room in session.rooms.values()]
     return Outcome(Whereabouts(current, sorted([label for label in others if label != current], key=str.lower)))
 
 
@@ -63,7 +63,7 @@ def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
 
 def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
     """What was kept is served next, before anything that was typed behind this command."""
-    labels = {room.facts.id: room.facts.label(session.account_id) for room in session.rooms.values()}
+    labels = {room.facts.id: room.facts.label(session.who.account_id) for room in session.rooms.values()}
     kept = session.view.kept.take(labels) if session.view is not None else []
     session.inbox[:0] = kept
     if not kept:

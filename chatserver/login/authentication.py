@@ -192,14 +192,14 @@ class Authenticator:
 
     async def certified(self, session: Session, name: str) -> Proved | None:
         """Who somebody is by their certificate alone, if it belongs to the account of this name. Counts as no guess."""
-        shown = session.link.certificate()
+        shown = session.peer.certificate()
         found = await self._certificates.ask(shown) if shown else None
         if found is None or found.person.name.lower() != name.lower():
             return None
         return Proved(found.person, certificate=found)
 
     async def _certificate(self, session: Session, name: str) -> Proved:
-        if not session.link.certificate():
+        if not session.peer.certificate():
             raise Refused(ErrorWord.BAD_COMMAND, "The field password is missing, and you showed no certificate.")
         proved = await self.certified(session, name)
         if proved is None:  # it may be that of another account: that is not told
@@ -222,15 +222,15 @@ class Authenticator:
         """Which of these is the password of the account that the session is logged in to, from 1; 0: none of them."""
 
         async def right() -> int:
-            account: Credentials | None = await self._store.read(accounts.get, session.account_id)
+            account: Credentials | None = await self._store.read(accounts.get, session.who.account_id)
             for number, password in enumerate(passwords, 1):
                 if await self._verify(session, account.password_hash if account else None, password):
                     return number
             return 0
 
-        which = await self._guesses.check("password", session.address, session.name, right, _wanted(session))
+        which = await self._guesses.check("password", session.address, session.who.name, right, _wanted(session))
         if not which:
-            audit_log.login_failed(session.address, session.name, "password")
+            audit_log.login_failed(session.address, session.who.name, "password")
         return which
 
     async def _is_right(self, session: Session, kind: Kind, name: str, work: Callable[[], Awaitable[bool]]) -> bool:

@@ -77,7 +77,7 @@ class Guests:
 
     async def _dismiss_later(self, guest: Session) -> None:
         await until(self._clock, lambda: not guest.waiting)  # what it sent last is stored first
-        self.not_admitted(guest.person)
+        self.not_admitted(guest.who.person)
 
     def not_admitted(self, guest: Person) -> None:
         """A guest's account was created, and the guest is not there (any more)."""
@@ -179,5 +179,5 @@ def _still_there(sessions: list[Session], other_than: Session | None = None) -> 
     return [
         one
         for one in sessions
-        if one is not other_than and (one.stage is Stage.BUSY or (one.stage is Stage.IN and one.kind == GUEST))
+        if one is not other_than and (one.stage is Stage.BUSY or (one.stage is Stage.IN and one.who.kind == GUEST))
     ]

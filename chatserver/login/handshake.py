@@ -91,7 +91,7 @@ class Handshake:
 
     def _is_plain(self, session: Session) -> bool:
         """Whether passwords are refused on this connection."""
-        return not self._server.plaintext_login and session.link.exposed()
+        return not self._server.plaintext_login and session.peer.exposed()
 
     def _guard(self, session: Session, command: c.Command) -> None:
         """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
@@ -185,11 +185,10 @@ class Handshake:
 
     async def _enter(self, session: Session, command: Login, proved: Proved) -> None:
         """Admits somebody who is known now. Raises Refused."""
-        person, session.token_id, session.proof = proved.person, proved.token_id, proved.proof
-        session.certificate_id = proved.certificate.id if proved.certificate else 0
+        person = proved.person
         try:
             if session.stage is Stage.BUSY:  # still there
                 await self._entrance.admit(session, proved, command)
         finally:
-            if person.kind == GUEST and session.account_id != person.id:
+            if person.kind == GUEST and session.who.account_id != person.id:
                 self._not_admitted(person)

@@ -59,7 +59,7 @@ class Sensitive:
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
-        forbid_bot(session.person)
+        forbid_bot(session.who.person)
         self._guard(session, command)
         self._authenticator.check_length(command.new)
         which = await self._authenticator.matching(session, command.old, command.new)
@@ -67,7 +67,7 @@ class Sensitive:
             raise self._wrong(session)
         # If it is the new one, this is a retry: it was changed, and the answer was lost.
         hash = await self._authenticator.hash(session, command.new) if which == 1 else None
-        ask = Ask(session.person, self._now())
+        ask = Ask(session.who.person, self._now())
         return await self._write(change_password, ask, hash, others=command.others)
 
     async def token(self, session: Session, command: c.Token) -> Outcome:
@@ -78,32 +78,32 @@ class Sensitive:
             if session.view is not None:
                 session.view.cancel()
             raise
-        forbid_guest(session.person)
+        forbid_guest(session.who.person)
         if command.label is not None:
-            forbid_bot(session.person)
+            forbid_bot(session.who.person)
             if not command.password:  # what a person types next is taken for it: see `View`
                 return Outcome(Done("Type your password to create the token, or press Enter to leave it."))
             if not await self._authenticator.matching(session, command.password):
                 raise self._wrong(session)
-        ask = Ask(session.person, self._now(), limits=self._limits)
+        ask = Ask(session.who.person, self._now(), limits=self._limits)
         return await self._write(token, ask, command)
 
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
-        forbid_bot(session.person)
+        forbid_bot(session.who.person)
         self._guard(session, command)
-        account = await self._store.read(accounts.get, session.account_id)
+        account = await self._store.read(accounts.get, session.who.account_id)
         if account is not None and account.erased:  # a retry: the answer was lost
-            return Outcome(Done("Your account is erased."), effects=[HangUp(session.account_id, *ERASED)])
+            return Outcome(Done("Your account is erased."), effects=[HangUp(session.who.account_id, *ERASED)])
         if not await self._authenticator.matching(session, command.password):
             raise self._wrong(session)
-        others = [other for other in self._roster.sessions(session.account_id) if other is not session]
+        others = [other for other in self._roster.sessions(session.who.account_id) if other is not session]
         for other in others:
             other.link.hang_up(*ERASED)
         await until(
             self._clock, lambda: not any(other.waiting for other in others)
         )  # what they sent before is stored first, and erased too
-        ask, messages = Ask(session.person, self._now()), command.messages == "erase"
+        ask, messages = Ask(session.who.person, self._now()), command.messages == "erase"
         if self._registry.elsewhere.origin:
             await self._disable(ask, messages=messages)
         return await self._write(forget, ask, messages=messages)

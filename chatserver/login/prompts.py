@@ -32,7 +32,7 @@ class Prompts:
     def ask(self, session: Session) -> None:
         """Says what a person is to type next. A script that has sent everything is not asked: its last line is to say
         what became of that."""
-        if session.view is not None and not session.link.has_sent_all() and not self._is_plain(session):
+        if session.view is not None and not session.peer.has_sent_all() and not self._is_plain(session):
             words = self._question(session)
             if words:
                 session.notice(words)

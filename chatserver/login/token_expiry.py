@@ -48,14 +48,14 @@ class Expiry:
         ensureDeferred(self._look()).addErrback(self._failed)
 
     async def _look(self) -> None:
-        self._token_ids &= {session.token_id for session in self._roster.all_sessions()}
+        self._token_ids &= {session.who.token_id for session in self._roster.all_sessions()}
         if not self._token_ids:
             return
         scopes = await self._store.read(tokens.scopes, frozenset(self._token_ids))
         left = {id: scope.seconds for id, scope in scopes.items() if scope.seconds is not None}
         over = {id for id, seconds in left.items() if seconds <= 0}
         for session in self._roster.all_sessions():
-            if session.token_id in over:
+            if session.who.token_id in over:
                 session.link.hang_up(*EXPIRED)
         self._token_ids -= over
         if self._token_ids:

@@ -15,6 +15,7 @@ from chatserver.login.prompts import Prompts
 from chatserver.login.token_expiry import Expiry
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.store import logins, names, sessions
@@ -79,8 +80,7 @@ class Entrance:
             while True:
                 login.stale, screen = False, EMPTY_SCREEN
                 seen = await self._marks.known_everywhere(person.id)  # what is stored meanwhile is read
-                known = await self._logins.ask((person, session.token_id))
-                session.scope = known.scope
+                known = await self._logins.ask((person, proved.token_id))
                 if known.account.gone:  # since the password was checked
                     raise WRONG
                 if proved.proof and known.account.proof not in (0, proved.proof):  # changed meanwhile
@@ -100,9 +100,10 @@ class Entrance:
                     break
             account = known.account
             person = Person(person.id, account.name or person.name, account.kind, account.display or "")
-            session.account_id, session.name, session.kind = person.id, person.name, person.kind
-            session.display, session.named_at = person.display, account.named_at
-            session.limits = known.limits
+            session.who = Identity(
+                person.id, person.name, person.display, account.named_at, person.kind, known.limits, proved.token_id,
+                proved.certificate.id if proved.certificate else 0, proved.proof, known.scope,
+            )  # fmt: skip
             if session.view is not None:
                 session.view.ignored = known.ignored
             if known.preferences is not None:
@@ -113,7 +114,7 @@ class Entrance:
             self._roster.add(session, known.apart)
             self._registry.subscribe(session, rooms, resume)
             if known.scope is not None and known.scope.seconds is not None:
-                self._expiry.add(session.token_id, known.scope.seconds)
+                self._expiry.add(session.who.token_id, known.scope.seconds)
         audit_log.logged_in(session.address, person.name, _how(command, proved))
         if session.view is not None and current is not None:
             session.view.current = current.facts.label(person.id)
@@ -123,7 +124,7 @@ class Entrance:
         session.answer(command.tag, self._greeted(person, known, rooms, session.current, names, screen))
         if self._server.motd and not quiet:
             session.notice(self._server.motd)
-        proof = (session.token_id, session.certificate_id)
+        proof = (session.who.token_id, session.who.certificate_id)
         self._session_log.add(
             sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), *proof)
         )
@@ -154,7 +155,7 @@ class Entrance:
         if isinstance(command, c.Login) and command.quiet:
             return True
         by_token = isinstance(command, c.Login) and bool(command.token)
-        return session.view is not None and (by_token or session.link.has_sent_all())
+        return session.view is not None and (by_token or session.peer.has_sent_all())
 
     async def _with_present_labels(
         self, person: Person, memberships: list[Membership], resume: dict[str, int]

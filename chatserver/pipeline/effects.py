@@ -26,7 +26,7 @@ class Effects:
                 if spare:
                     self._registry.doubt_logins(account_id)  # which have perhaps given the former password
                 for other in self._roster.sessions(account_id):
-                    if (not token_id or other.token_id == token_id) and not (spare and other is asker):
+                    if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
                         other.link.hang_up(reason, text)
             case Apart((one, other_id), apart):
                 self._roster.set_apart(one, other_id, apart=apart)

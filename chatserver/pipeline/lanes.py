@@ -59,7 +59,7 @@ class Lanes:
         """The lane of the room with this label; without a room, the lane of the session itself."""
         if room.startswith("@"):
             # The two people of a direct room call it by each other's names: both must come to the same lane.
-            room = "@" + ":".join(sorted((session.name.lower(), room[1:].lower())))
+            room = "@" + ":".join(sorted((session.who.name.lower(), room[1:].lower())))
         return self.writes[crc32((room or session.id).encode()) % len(self.writes)]
 
     def next_lane(self, session: Session, *, writes: bool) -> Lane:

@@ -55,7 +55,7 @@ class Consequences:
                 if room is not None:
                     self._registry.doubt(room)
             if type(command) not in READS:
-                self._suspect(session.person)
+                self._suspect(session.who.person)
             session.link.hang_up(*FAULTY)
 
     def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> None:
@@ -108,7 +108,7 @@ def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: An
     """Hides from the person who sent a command what they know already."""
     if outcome.echo == "always" or session.quiet:
         return
-    if outcome.echo == "elsewhere" and session.current.lower() != announced.facts.label(session.account_id).lower():
+    if outcome.echo == "elsewhere" and session.current.lower() != announced.facts.label(session.who.account_id).lower():
         return
     view.suppress(announced.facts.id, announced.entries)
 
@@ -117,10 +117,10 @@ def _move_view(session: Session, view: View, command: c.Command, outcome: Outcom
     """Sets the room to which what the person types goes from now on."""
     if outcome.turn_to is not None:
         facts = outcome.turn_to.facts
-        session.turn_to(facts.label(session.account_id), said=isinstance(command, c.Look))
+        session.turn_to(facts.label(session.who.account_id), said=isinstance(command, c.Look))
         return
     gone = outcome.left or outcome.closed
-    if gone is not None and gone.label(session.account_id) == view.current:
+    if gone is not None and gone.label(session.who.account_id) == view.current:
         view.is_adrift = True
     session.settle(asked=True)
 
@@ -135,4 +135,4 @@ def _record(session: Session, command: c.Command) -> None:
         "target": getattr(command, "name", None) or getattr(command, "address", None) or "",
         "role": getattr(command, "role", ""),
     }
-    audit_log.acted(session.address, session.name, str(command.__struct_config__.tag), **what)
+    audit_log.acted(session.address, session.who.name, str(command.__struct_config__.tag), **what)

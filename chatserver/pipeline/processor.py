@@ -229,7 +229,7 @@ class Processors:
             self.log.failure("The command {command} failed.", command=type(command).__name__)
             error = FAULT
         if isinstance(error, Unavailable) and type(command) not in READS:
-            self._suspect(session.person)
+            self._suspect(session.who.person)
         if not isinstance(command, MESSAGES):
             self.results.count(type(command), error)
             session.link.refuse(Rejected(error, command.tag))
@@ -244,12 +244,14 @@ class Processors:
             if not session.current:
                 raise Refused(ErrorWord.BAD_COMMAND, "You are not in any room. Join one first: /join ROOM")
             command = msgspec.structs.replace(command, room=session.current)
-        marked = await self._marks.known_everywhere(session.account_id, session) if type(command) in SEES_MARKS else {}
+        marked = (
+            await self._marks.known_everywhere(session.who.account_id, session) if type(command) in SEES_MARKS else {}
+        )
         sees = type(command) in SEES_ONLINE
         ask = Ask(
-            session.person,
+            session.who.person,
             self._now(),
-            self._roster.visible_to(session.account_id) if sees else NONE,
+            self._roster.visible_to(session.who.account_id) if sees else NONE,
             self._roster.away_texts() if sees else {},
             marked,
             self._limits,
@@ -259,7 +261,7 @@ class Processors:
             for_people=session.view is not None,
         )
         if type(command) in READS:
-            with self._registry.pending_login(session.account_id) as seen:
+            with self._registry.pending_login(session.who.account_id) as seen:
                 outcome = await self._store.read(READS[type(command)], ask, command)
             # In a lane for reading, it may be out of the room again by now.
             return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome

@@ -44,7 +44,7 @@ class Spoken(Struct, frozen=True, gc=False):
     @property
     def message(self) -> Message:
         """The command, with the room that it was meant for."""
-        label, draft = self.room.facts.label(self.session.account_id), self.draft
+        label, draft = self.room.facts.label(self.session.who.account_id), self.draft
         if draft.of:
             return c.Reply(room=label, seq=max(draft.of, 0), text=draft.text, id=draft.client_id)
         return c.Say(room=label, text=draft.text, id=draft.client_id)
@@ -100,7 +100,7 @@ class Takes:
                 break
             inbox.pop(0)
             of = say.seq or NOTHING if type(say) is c.Reply else 0
-            draft = Draft(room.facts.id, session.account_id, say.text, say.id, of)
+            draft = Draft(room.facts.id, session.who.account_id, say.text, say.id, of)
             spoken.append(Spoken(session, room, say.tag, draft, session.due_since))
         return spoken
 
@@ -198,7 +198,7 @@ class Takes:
     def _doubt(self, one: Spoken) -> None:
         """A message may have been stored although that failed: then everybody is to see it once the store is back."""
         self._registry.doubt(one.room)
-        self._suspect(one.session.person)
+        self._suspect(one.session.who.person)
 
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
@@ -209,7 +209,7 @@ class Takes:
             for one, verdict in zip(spoken, verdicts, strict=True):
                 if verdict.outcome == "stored":
                     session = one.session
-                    entry = as_entry(one.draft, session.person, verdict)
+                    entry = as_entry(one.draft, session.who.person, verdict)
                     stored.setdefault(one.room, []).append(entry)
                     if (
                         session.view is not None
@@ -226,7 +226,7 @@ class Takes:
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
-                    session.answer(one.tag, said(one.room.facts.label(session.account_id), verdict))
+                    session.answer(one.tag, said(one.room.facts.label(session.who.account_id), verdict))
                     if session.view is not None:
                         session.view.kept.stored(one.draft.room_id)
                     if one.draft.of:
@@ -277,4 +277,4 @@ def _kept(session: Session, message: Message, room: HeardRoom | None, refused: R
         return refused
     if room is None:
         return view.kept.refused(message, 0, message.room or session.current, refused)
-    return view.kept.refused(message, room.facts.id, room.facts.label(session.account_id), refused)
+    return view.kept.refused(message, room.facts.id, room.facts.label(session.who.account_id), refused)

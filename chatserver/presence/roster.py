@@ -61,20 +61,20 @@ class Roster:
 
     def add(self, session: Session, apart: frozenset[int] = NONE) -> None:
         """`apart`: the accounts that this one has blocked or is blocked by."""
-        self._sessions.setdefault(session.account_id, []).append(session)
-        self._count(session.account_id)
-        self._apart[session.account_id] = apart or NONE
-        self.changed(session.account_id)
+        self._sessions.setdefault(session.who.account_id, []).append(session)
+        self._count(session.who.account_id)
+        self._apart[session.who.account_id] = apart or NONE
+        self.changed(session.who.account_id)
 
     def remove(self, session: Session) -> None:
-        sessions = self._sessions.get(session.account_id, [])
+        sessions = self._sessions.get(session.who.account_id, [])
         if session in sessions:
             sessions.remove(session)
         if not sessions:
-            self._sessions.pop(session.account_id, None)
-            self._apart.pop(session.account_id, None)
-        self._count(session.account_id)
-        self.changed(session.account_id)
+            self._sessions.pop(session.who.account_id, None)
+            self._apart.pop(session.who.account_id, None)
+        self._count(session.who.account_id)
+        self.changed(session.who.account_id)
 
     def _count(self, account_id: int) -> None:
         """Notes whether an account is online. Whoever is not is not away either."""
@@ -95,7 +95,7 @@ class Roster:
 
     def has(self, session: Session) -> bool:
         """Whether a session is online. What a lost one had sent is still done, but it no longer hears anything."""
-        return session in self._sessions.get(session.account_id, ())
+        return session in self._sessions.get(session.who.account_id, ())
 
     def sessions(self, account_id: int) -> list[Session]:
         """An account's sessions now."""
@@ -111,7 +111,7 @@ class Roster:
     def called(self, account_id: int) -> tuple[str, str, bool]:
         """The name and the display name of an account that is online, and whether it is a bot."""
         for session in self._sessions.get(account_id, ()):
-            return session.name, session.display, session.kind == BOT
+            return session.who.name, session.who.display, session.who.kind == BOT
         remote = self._remote.get(account_id)
         return ("", "", False) if remote is None else (remote.name, remote.display, remote.bot)
 
@@ -163,7 +163,7 @@ class Roster:
         """What an account that is near a session says about being away, as far as that may be shown to this session:
         "" if the account is muted in all rooms that they share."""
         away = self._away.get(account_id)
-        if away is None or account_id == session.account_id or away.muted_in == NONE:
+        if away is None or account_id == session.who.account_id or away.muted_in == NONE:
             return self.away_text(account_id)
         if away.muted_in is None:
             return ""
@@ -204,7 +204,7 @@ class Roster:
     def nearby(self, session: Session, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
         """The sessions here of others in the same rooms, but for those apart. Rooms with more subscribers than
         `max_subscribers`, at all nodes, do not count (0: all do), nor do the rooms `but`."""
-        return self._near(session.account_id, session.rooms.values(), max_subscribers, but)
+        return self._near(session.who.account_id, session.rooms.values(), max_subscribers, but)
 
     def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
         """The same of an account that is online, here or at other nodes."""
@@ -228,8 +228,8 @@ class Roster:
                 near.update(room)
         hidden = self._apart.get(account_id)
         if hidden is None:  # it has no session here: its blocks are known of those who are here
-            return {one for one in near if account_id not in self._apart.get(one.account_id, NONE)}
-        return {other for other in near if other.account_id not in hidden and other.account_id != account_id}
+            return {one for one in near if account_id not in self._apart.get(one.who.account_id, NONE)}
+        return {other for other in near if other.who.account_id not in hidden and other.who.account_id != account_id}
 
     def _hearers(self, room: HeardRoom) -> int:
         """How many hear a room: sessions here, and accounts at other nodes."""
@@ -247,14 +247,14 @@ class Roster:
     def some_nearby(self, session: Session, most: int) -> tuple[dict[int, str], bool]:
         """The names of at most so many accounts in the rooms of a session, itself included, by id, and whether there
         are more. Looks at no more than it returns, and at those whom it must not know."""
-        hidden = self._apart.get(session.account_id, NONE)
-        near = {session.account_id: session.name} if self.is_online(session.account_id) else {}
+        hidden = self._apart.get(session.who.account_id, NONE)
+        near = {session.who.account_id: session.who.name} if self.is_online(session.who.account_id) else {}
         for room in session.rooms.values():
             for other in room:
-                if other.account_id not in hidden and other.account_id not in near:
+                if other.who.account_id not in hidden and other.who.account_id not in near:
                     if len(near) == most:
                         return near, True
-                    near[other.account_id] = other.name
+                    near[other.who.account_id] = other.who.name
             for account_id in self._remote_in.get(room.facts.id, NONE):
                 if account_id not in hidden and account_id not in near:
                     if len(near) == most:
@@ -264,8 +264,8 @@ class Roster:
 
     def names(self, room: HeardRoom, viewer: Session) -> set[str]:
         """The names of others who hear a room, as far as this viewer may know that they are online."""
-        hidden = self._apart.get(viewer.account_id, NONE) | {viewer.account_id}
-        names = {other.name for other in room if other.account_id not in hidden}
+        hidden = self._apart.get(viewer.who.account_id, NONE) | {viewer.who.account_id}
+        names = {other.who.name for other in room if other.who.account_id not in hidden}
         remote = self._remote_in.get(room.facts.id, NONE)
         return names | {self._remote[account_id].name for account_id in remote if account_id not in hidden}
 

@@ -62,10 +62,10 @@ class Presence:
         """A session has logged in. Others are told, unless its account was online a moment ago, or it is quiet."""
         if session.quiet:
             return
-        if self._back(session.account_id):
-            self._pace.add(session.account_id)  # it was away perhaps, and is away no longer
-        elif len(self._heard(session.account_id)) == 1 and self._roster.remote(session.account_id) is None:
-            self._changed(events.Presence(session.name, False, display=session.display), session.account_id)
+        if self._back(session.who.account_id):
+            self._pace.add(session.who.account_id)  # it was away perhaps, and is away no longer
+        elif len(self._heard(session.who.account_id)) == 1 and self._roster.remote(session.who.account_id) is None:
+            self._changed(events.Presence(session.who.name, False, display=session.who.display), session.who.account_id)
 
     def _heard(self, account_id: int) -> list[Session]:
         """An account's sessions that are not quiet."""
@@ -81,19 +81,21 @@ class Presence:
     def going(self, session: Session) -> None:
         """A session is about to leave the roster. If it is the account's last one, others are told, unless the account
         is back soon."""
-        account_id = session.account_id
+        account_id = session.who.account_id
         if self._heard(account_id) != [session]:  # others stay, or it is quiet, or failed to log in
             return
         if self._roster.remote(account_id) is not None:
             return
         near = self._roster.nearby(session, self._limits.presence_members)
-        self._goes(self._state(session.name, session.display, account_id), account_id, near, moving=self.moving())
+        self._goes(
+            self._state(session.who.name, session.who.display, account_id), account_id, near, moving=self.moving()
+        )
 
     def _goes(
         self, before: events.Presence, account_id: int, near: Collection[Session], *, moving: bool = False
     ) -> None:
         """An account's last session ends; these are near it. `moving`: its client is on the way to another node."""
-        self._near[account_id] = frozenset(other.account_id for other in near)
+        self._near[account_id] = frozenset(other.who.account_id for other in near)
         self._told.setdefault(account_id, before)
 
         def gone() -> None:
@@ -106,7 +108,7 @@ class Presence:
 
     def away(self, session: Session, text: str) -> None:
         """An account is away, for this reason, or (without a text) back. Others are told."""
-        self._set_away(session.account_id, text)
+        self._set_away(session.who.account_id, text)
 
     def _set_away(self, account_id: int, text: str) -> None:
         if not self._roster.is_online(account_id):  # quiet sessions alone

@@ -1,4 +1,4 @@
-"""What a session may do with its connection."""
+"""What a session may do with its connection, and what it knows of the client's side of it."""
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -53,6 +53,13 @@ class Link(Protocol):
     def admitted(self) -> None:
         """The session is logged in."""
 
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
+
+
+class Peer(Protocol):
+    """The client's side of a connection, as its session knows it."""
+
     def exposed(self) -> bool:
         """Whether somebody on the way could read what the client sends."""
         ...
@@ -64,9 +71,6 @@ class Link(Protocol):
     def has_sent_all(self) -> bool:
         """Whether the client has closed its sending side: `nc -N` does so at the end of a script."""
         ...
-
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
 
 
 def takes_nothing(data: bytes) -> int:
@@ -111,6 +115,13 @@ class NoLink:
     def admitted(self) -> None:
         pass
 
+    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+        pass
+
+
+class NoPeer:
+    """There is no connection, or none any more."""
+
     def exposed(self) -> bool:
         return False
 
@@ -120,11 +131,9 @@ class NoLink:
     def has_sent_all(self) -> bool:
         return False
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        pass
-
 
 NO_LINK: Final = NoLink()
+NO_PEER: Final = NoPeer()
 
 
 class collected:

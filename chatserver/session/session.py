@@ -1,20 +1,19 @@
 """One client: its stage, its inbox, and its position in each room. Knows no sockets."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Protocol
 
-from chatserver.session.link import NO_LINK, Link
+from chatserver.session.identity import NOBODY
+from chatserver.session.link import NO_LINK, NO_PEER, Link, Peer
 from chatserver.session.view import View
 from chatserver.util.times import now
-from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
 from chatserver.values.errors import Refused, Rejected
-from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, RoomFacts, Turned
+from chatserver.values.events import Entry, News, RoomFacts, Turned
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
-from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
 from chatserver.wire.dialects import DIALECTS
 
@@ -62,52 +61,36 @@ class Session:
     """Belongs to the reactor; no thread sees it."""
 
     __slots__ = (
-        "account_id",
         "address",
-        "certificate_id",
-        "display",
         "due_since",
         "failed_logins",
         "form",
         "id",
         "inbox",
-        "kind",
-        "limits",
         "link",
-        "name",
-        "named_at",
-        "proof",
+        "peer",
         "pumping",
         "quiet",
         "replays",
         "rooms",
-        "scope",
         "stage",
         "strikes",
-        "token_id",
         "typed_name",
         "view",
         "waiting",
+        "who",
     )
 
     def __init__(self, id: str, address: str, dialect: Dialect = DIALECTS[-1], framing: Framing = PLAIN) -> None:
         self.id = id
         self.address = address
         self.link: Link = NO_LINK
+        self.peer: Peer = NO_PEER
         self.stage = Stage.NEW
         self.view: View | None
         self.form: Form
         self.speak(dialect, framing)
-        self.account_id = 0
-        self.name = ""
-        self.display = ""
-        self.named_at: datetime | None = None  # since when the account has these two names; None: from the beginning
-        self.kind: AccountKind = PERSON
-        self.limits: AccountLimits = AS_SET
-        self.token_id = 0  # the token it logged in with, or 0
-        self.certificate_id = 0  # likewise
-        self.proof = 0  # likewise of a password: see `store.changes.proof_of`
-        self.scope: Scope | None = None  # what that token is good for
+        self.who = NOBODY
         self.typed_name = ""  # at the name prompt
         self.failed_logins = 0
         # A list, though taken from in front: it is short, and an empty deque takes ten times the memory.
@@ -161,11 +144,6 @@ class Session:
         self.link.staged()
 
     @property
-    def person(self) -> Person:
-        """Who it is, once logged in."""
-        return Person(self.account_id, self.name, self.kind, self.display)
-
-    @property
     def current(self) -> str:
         """The label of the room that its person looks at; "" where there is none, and for programs."""
         return self.view.current if self.view is not None else CURRENT
@@ -183,11 +161,12 @@ class Session:
         if view is None:
             parsed = self.form.dialect.parse(line, self.stage)
         else:
-            parsed = view.parse(self.form.dialect, line, self.stage, self.name, self.kind)
-        if self.scope is None or self.stage is not Stage.IN or not isinstance(parsed, Command):
+            parsed = view.parse(self.form.dialect, line, self.stage, self.who.name, self.who.kind)
+        scope = self.who.scope
+        if scope is None or self.stage is not Stage.IN or not isinstance(parsed, Command):
             return parsed
         try:
-            return self.scope.confined(parsed, self.only, self._room_id)
+            return scope.confined(parsed, self.only, self._room_id)
         except Refused as refused:
             if view is not None:
                 view.cancel()
@@ -197,10 +176,12 @@ class Session:
 
     def hears(self, room_id: int) -> bool:
         """Whether this room is there for it."""
-        return self.scope is None or self.scope.hears(room_id)
+        scope = self.who.scope
+        return scope is None or scope.hears(room_id)
 
     def is_told(self, item: News) -> bool:
-        return not self.quiet and (self.scope is None or self.scope.is_told(item, self._room_id))
+        scope = self.who.scope
+        return not self.quiet and (scope is None or scope.is_told(item, self._room_id))
 
     def ignores(self, account_id: int) -> bool:
         return self.view is not None and account_id in self.view.ignored
@@ -208,10 +189,11 @@ class Session:
     @property
     def only(self) -> str:
         """If its token is for one room, the label of that room, if it hears it; else ""."""
-        if self.scope is None or not self.scope.room_id:
+        scope = self.who.scope
+        if scope is None or not scope.room_id:
             return ""
-        ours = (room for room in self.rooms.values() if room.facts.id == self.scope.room_id)
-        return next((room.facts.label(self.account_id) for room in ours), "")
+        ours = (room for room in self.rooms.values() if room.facts.id == scope.room_id)
+        return next((room.facts.label(self.who.account_id) for room in ours), "")
 
     def _room_id(self, label: str) -> int:
         room = self.room_called(label)
@@ -238,14 +220,14 @@ class Session:
         if self.room_called(CURRENT) is None:
             # Rather to a room than to one person, who is not to hear by mistake what was meant for many.
             rooms = sorted(self.rooms.values(), key=lambda room: room.facts.pair is not None)
-            self.turn_to(rooms[0].facts.label(self.account_id) if rooms else CURRENT, said=self.quiet and not asked)
+            self.turn_to(rooms[0].facts.label(self.who.account_id) if rooms else CURRENT, said=self.quiet and not asked)
 
     @property
     def laid_out_for(self) -> Screen:
         """The terminal that answers and news are laid out for. For a script, and for a client of which nothing is known
         yet, it has no width: the server's own words then stay on one line, where a program finds them."""
         screen = self.form.screen
-        if screen.columns or self.view is None or self.quiet or self.stage is Stage.NEW or self.link.has_sent_all():
+        if screen.columns or self.view is None or self.quiet or self.stage is Stage.NEW or self.peer.has_sent_all():
             return screen
         return assumed(screen)
 
@@ -260,7 +242,7 @@ class Session:
         form, view = self.form, self.view
         seen = answer if view is None or not view.ignored else without(answer, view.ignored)
         screen = form.screen if view is None else self.laid_out_for
-        lines = form.dialect.answer(Asked(tag, self.account_id, self.name, screen, self.quiet), seen)
+        lines = form.dialect.answer(Asked(tag, self.who.account_id, self.who.name, screen, self.quiet), seen)
         if lines:
             self.link.write(form.framing.lines(lines))
         if view is not None and not self.quiet:
@@ -273,7 +255,7 @@ class Session:
         if isinstance(log, Log) and log.entries:
             view.marks.show(log.facts.id, log.entries, self.link.written)
             self.link.showed()
-            room = self.rooms.get(log.facts.label(self.account_id).lower())
+            room = self.rooms.get(log.facts.label(self.who.account_id).lower())
             if room is not None and log.entries[-1].seq > room.head:  # stored, but not published here yet
                 view.suppress(log.facts.id, [entry for entry in log.entries if entry.seq > room.head])
 
@@ -282,7 +264,9 @@ class Session:
         was stored."""
         if self.view is not None and self.view.said is not None:
             form, said, self.view.said = self.form, self.view.said, None
-            self.write(form.dialect.answer(Asked(None, self.account_id, self.name, form.screen, quiet=True), said))
+            self.write(
+                form.dialect.answer(Asked(None, self.who.account_id, self.who.name, form.screen, quiet=True), said)
+            )
 
     def answer_refusal(self, rejected: Rejected) -> None:
         """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""

@@ -3,6 +3,8 @@
 A change names what has changed; its present state is read from the store. So a change may arrive late, or twice.
 """
 
+from msgspec import structs
+
 from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import ERASED
@@ -84,11 +86,11 @@ class Following:
                     self._registry.doubt(room, told=True)
             case "token":
                 for session in self._roster.all_sessions():
-                    if session.token_id == subject:
+                    if session.who.token_id == subject:
                         session.link.hang_up("token-revoked", "The token that you logged in with was revoked.")
             case "certificate":
                 for session in self._roster.all_sessions():
-                    if session.certificate_id == subject:
+                    if session.who.certificate_id == subject:
                         session.link.hang_up(
                             "certificate-removed",
                             "The certificate that you logged in with was removed.",
@@ -109,16 +111,16 @@ class Following:
 
     async def _account(self, change: Change) -> None:
         account_id = change.subject
-        self._ended += [(change.id, "", session) for session in self._left if session.account_id == account_id]
+        self._ended += [(change.id, "", session) for session in self._left if session.who.account_id == account_id]
         if not self._roster.sessions(account_id):
             return
         (account,) = await self._store.read(changes.accounts, [(account_id, 0)])
         limits = (await self._store.read(account_limits.find, [account_id])).get(account_id, AS_SET)
         for session in self._roster.sessions(account_id):
             named_at = account.named_at
-            if named_at is not None and session.named_at != named_at and not account.gone:
-                self._registry.renamed(account_id, session.name, account.name, account.display or "", named_at)
-            session.kind, session.limits = account.kind, limits
+            if named_at is not None and session.who.named_at != named_at and not account.gone:
+                self._registry.renamed(account_id, session.who.name, account.name, account.display or "", named_at)
+            session.who = structs.replace(session.who, kind=account.kind, limits=limits)
             if account.ban is not None:
                 self._end(change, session, "banned", banned_text(account.ban))
             elif account.gone:
@@ -135,13 +137,13 @@ class Following:
         sessions = self._roster.sessions(change.subject)
         if not sessions:
             return
-        certificate_ids = {session.certificate_id for session in sessions} - {0}
+        certificate_ids = {session.who.certificate_id for session in sessions} - {0}
         valid = await self._store.read(changes.proofs, change.subject, certificate_ids)
         for session in sessions:
-            if session.certificate_id:
-                stays = session.certificate_id in valid.certificates
+            if session.who.certificate_id:
+                stays = session.who.certificate_id in valid.certificates
             else:
-                stays = bool(session.token_id) or session.proof == valid.password
+                stays = bool(session.who.token_id) or session.who.proof == valid.password
             if not stays and self._roster.has(session):
                 self._end(change, session, reason, text)
 

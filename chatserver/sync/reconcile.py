@@ -179,7 +179,7 @@ class Reconciler:
         try:
             for account_id in list(entered):
                 for session in self._roster.sessions(account_id)[:1]:
-                    await self._compare_memberships(session.person)
+                    await self._compare_memberships(session.who.person)
                 del entered[account_id]
         except Unavailable:
             self._entered = entered | self._entered
@@ -205,13 +205,13 @@ class Reconciler:
         if room is None:
             return
         inside = await self._store.read(members.accounts, room_id)
-        people = {session.account_id: session.person for session in room if session.account_id not in inside}
+        people = {who.account_id: who.person for who in (one.who for one in room) if who.account_id not in inside}
         for account_id in inside:
             for session in self._roster.sessions(account_id):
                 if session not in room:
-                    people[account_id] = session.person
-        for who in people.values():
-            await self._compare_memberships(who, room)
+                    people[account_id] = session.who.person
+        for person in people.values():
+            await self._compare_memberships(person, room)
 
     async def _compare_memberships(self, who: Person, left: Room | None = None) -> None:
         """Subscribes an account's sessions to the rooms that it has joined or opened, and unsubscribes them from `left`

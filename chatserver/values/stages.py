@@ -50,7 +50,7 @@ class Event(Enum):
     ENDED = auto()
 
 
-class Peer(Enum):
+class PeerState(Enum):
     """What may still come from the client. HALF_CLOSED: it has ended its side and may still read. LOST: it is gone."""
 
     OPEN = auto()

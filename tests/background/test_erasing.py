@@ -19,7 +19,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hall:
     ana = hall.program("ana")
     for n in range(10):
         ana.say(f"secret{n}")
-    transact(hall.engine, lambda db: erasure.erase(db, ana.session.person, START, messages=True))
+    transact(hall.engine, lambda db: erasure.erase(db, ana.session.who.person, START, messages=True))
     return hall
 
 

@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.values.events import DELETED, JOINED, Entry, Membership, RoomFacts
 from chatserver.values.stages import Stage
@@ -36,7 +37,7 @@ def test_a_change_while_reading() -> None:
     store, roster = Store(), Roster()
     registry = Registry(Clock(), store.read_page, roster)
     ana = Session("1", "192.0.2.1", JSONL)
-    ana.account_id, ana.name, ana.stage = 7, "ana", Stage.IN
+    ana.who, ana.stage = Identity(7, "ana"), Stage.IN
     link = MemoryLink(ana)
     roster.add(ana)
     registry.subscribe(ana, [Membership(BOOKS, 1, 1, "member")], {})

@@ -66,7 +66,7 @@ class Pair:
 
     def operator(self, hall: NodeHall) -> Client:
         client = hall.program(OPERATOR)
-        self.do(accounts.set_kind, client.session.account_id, "operator", START)
+        self.do(accounts.set_kind, client.session.who.account_id, "operator", START)
         self.passes()
         return client
 
@@ -108,7 +108,7 @@ def test_a_new_password(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     ana, other = pair.one.program("ana"), pair.again(pair.two, "ana")
     made = ana.post("token", label="bot", password=PASSWORD).answers[-1]["token"]
     bot = pair.two.client().post("login", token=made)
-    pair.do(certificates.create, ana.session.account_id, "laptop", "0f" * 32, START)
+    pair.do(certificates.create, ana.session.who.account_id, "laptop", "0f" * 32, START)
     monkeypatch.setattr("chatserver.net.connection.connection.fingerprint", lambda transport: "0f" * 32)
     laptop = pair.two.client().post("login", name="ana")
     assert laptop.answers[-1]["ok"]
@@ -161,7 +161,7 @@ def test_a_token(pair: Pair) -> None:
 def test_a_bot_and_its_owner(pair: Pair) -> None:
     """Whoever disables a person ends their connections, and those of their bots, at all nodes."""
     ana, also = pair.one.program("ana"), pair.again(pair.two, "ana")
-    owner, made = ana.session.account_id, new_token()
+    owner, made = ana.session.who.account_id, new_token()
     bot = pair.do(bots.create, "robot", owner, START)
     pair.do(tokens.create, bot.id, "first", token_hash(made), START)
     robots = [hall.client().post("login", token=made) for hall in (pair.one, pair.two)]
@@ -195,7 +195,7 @@ def test_blocks(pair: Pair) -> None:
     also.post("unblock", name="bob")
     pair.passes()
     assert seen()[1:] == [True, True]
-    assert bob.session.account_id not in pair.one.roster._apart[ana.session.account_id]
+    assert bob.session.who.account_id not in pair.one.roster._apart[ana.session.who.account_id]
 
 
 def test_what_a_person_is_shown(pair: Pair) -> None:
@@ -237,7 +237,7 @@ def test_a_rename(pair: Pair) -> None:
     pair.passes(3)
     ana.post("rename", name="anna", display="Anna B.")
     pair.passes()
-    assert (also.session.name, also.session.display) == ("anna", "Anna B.")
+    assert (also.session.who.name, also.session.who.display) == ("anna", "Anna B.")
     bob.say("still there?", "@anna")
     also.say("yes", "@bob")
     pair.passes()
@@ -414,7 +414,7 @@ def test_what_was_on_its_way_is_erased_too(either: Pair, gone: bool) -> None:
     """What an account had sent at another node before it was erased is stored first, however long that takes there, and
     erased with the rest; its addresses, too. Nobody logs in meanwhile."""
     ana, also, bob = either.one.program("ana"), either.again(either.two, "ana"), either.one.program("bob")
-    account = ana.session.account_id
+    account = ana.session.who.account_id
     bob.say("hello", "@ana")
     either.passes(3)
     fresh = either.again(either.two, "ana", address=SimpleNamespace(host="192.0.2.7", port=5))
@@ -444,7 +444,7 @@ def check_erased(pair: Pair, account_id: int) -> None:
 def test_chatctl_waits_too(lossy: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """So does `chatctl user erase` while nodes work together."""
     ana, also, bob = lossy.one.program("ana"), lossy.again(lossy.two, "ana"), lossy.one.program("bob")
-    account = ana.session.account_id
+    account = ana.session.who.account_id
     bob.say("hello", "@ana")
     lossy.passes(3)
     slow = Slow(lossy.two)
@@ -471,7 +471,7 @@ def test_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """The same on a real cluster's database."""
     pair = Pair(tmp_path, never, engine=open_engine(parse_url(postgres_url)))
     ana, also, bob = pair.one.program("ana"), pair.again(pair.two, "ana"), pair.one.program("bob")
-    account = ana.session.account_id
+    account = ana.session.who.account_id
     pair.passes(3)
     ana.post("password", old=PASSWORD, new=NEW_PASSWORD, others=True)
     new = pair.again(pair.two, "ana", NEW_PASSWORD)
@@ -479,7 +479,7 @@ def test_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     pair.passes()
     assert (also.closing, new.closing) == (["password"], [])
     assert "books" in new.session.rooms
-    assert pair.two.roster._apart[account] == {bob.session.account_id}
+    assert pair.two.roster._apart[account] == {bob.session.who.account_id}
     slow = Slow(pair.two)
     new.say("a secret on its way")
     ana.post("forget", password=NEW_PASSWORD, messages="erase")
@@ -513,7 +513,7 @@ def test_a_node_that_does_not_answer(lossy: Pair) -> None:
 def test_a_node_dies_while_it_erases(lossy: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """An erasure that was only begun is done by another node."""
     ana = lossy.one.program("ana")
-    account = ana.session.account_id
+    account = ana.session.who.account_id
     ana.say("a secret")
     lossy.passes(3)
     lossy.two.inline.hold()  # so that the other one waits for it
@@ -566,10 +566,15 @@ def test_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, fa
     bob.post("create", room="books").post("create", room="club")
     pair.passes(3)
     acts: list[tuple[Client, str, dict[str, Any], Callable[[], bool]]] = [
-        (ana, "rename", {"display": "Ana B."}, lambda: also.session.display == "Ana B."),
+        (ana, "rename", {"display": "Ana B."}, lambda: also.session.who.display == "Ana B."),
         (ana, "join", {"room": "club"}, lambda: "club" in also.session.rooms),
         (ana, "say", {"room": "@bob", "text": "hello"}, lambda: bob.said == ["hello"]),
-        (ana, "block", {"name": "bob"}, lambda: bob.session.account_id in two.roster._apart[also.session.account_id]),
+        (
+            ana,
+            "block",
+            {"name": "bob"},
+            lambda: bob.session.who.account_id in two.roster._apart[also.session.who.account_id],
+        ),
         (olga, "delete", {"room": "books"}, lambda: "books" not in bob.session.rooms),
         (olga, "ban", {"name": "ana"}, lambda: also.closing == ["banned"]),
     ]

@@ -173,8 +173,8 @@ def test_blocks_and_quiet_sessions(town: Town) -> None:
     login(one, "cai", quiet=True).post("unblock", name="bob")
     one.passes(1)
     assert (who(script), who(again)) == ({"cai": "lunch"}, {"cai": "lunch"})
-    assert one.roster.sessions_elsewhere(script.session.account_id) == 0
-    assert three.roster.sessions_elsewhere(script.session.account_id) == 1
+    assert one.roster.sessions_elsewhere(script.session.who.account_id) == 0
+    assert three.roster.sessions_elsewhere(script.session.who.account_id) == 1
 
 
 def test_a_script_sets_away_elsewhere(town: Town) -> None:
@@ -216,7 +216,7 @@ def test_a_node_dies(town: Town) -> None:
     login(three, "cai")
     two.passes(LAPSE - 3 + GRACE + MOVING_SECONDS)
     assert (told(bob), who(bob)) == ([GONE], {"bob": "", "cai": ""})
-    assert [hall.roster.remote(ana.session.account_id) for hall in (two, three)] == [None, None]
+    assert [hall.roster.remote(ana.session.who.account_id) for hall in (two, three)] == [None, None]
 
 
 def test_a_node_sends_its_clients_to_others(town: Town) -> None:

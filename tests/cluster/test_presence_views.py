@@ -21,6 +21,7 @@ from chatserver.cluster.presence import People
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
 from chatserver.values.events import Membership, RoomFacts
@@ -87,7 +88,7 @@ class Station:
 
     def login(self, account: int, rooms: Sequence[RoomFacts], apart: frozenset[int], *, quiet: bool) -> Session:
         session = Session("s", "::1", JSONL)
-        session.account_id, session.name = account, f"user{account}"
+        session.who = Identity(account, f"user{account}")
         session.stage, session.quiet = Stage.IN, quiet
         MemoryLink(session)
         self.roster.add(session, apart)
@@ -177,9 +178,9 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions)
     @rule(which=st.integers(0, 100), at=st.integers(0, 2))
     def reconnect(self, which: int, at: int) -> None:
-        account = self.sessions[which % len(self.sessions)][1].account_id
+        account = self.sessions[which % len(self.sessions)][1].who.account_id
         for station, session in self.sessions:
-            if session.account_id == account:
+            if session.who.account_id == account:
                 station.logout(session)
         self.login(at, account - 1, 1)
 
@@ -224,7 +225,7 @@ class Lives(RuleBasedStateMachine):
         passes(self.air.clock, HEALED, 0.05)
         self.check()
         for account in range(1, 6):  # whatever two nodes thought: the next word is heard everywhere
-            mine = [(station, session) for station, session in self.sessions if session.account_id == account]
+            mine = [(station, session) for station, session in self.sessions if session.who.account_id == account]
             if mine:
                 station, session = self.chance.choice(mine)
                 station.presence.away(session, self.chance.choice(TEXTS))
@@ -237,12 +238,12 @@ class Lives(RuleBasedStateMachine):
         for station in self.stations:
             elsewhere = [session for other, session in self.sessions if other is not station]
             for account in range(1, 6):
-                heard = [one for one in elsewhere if one.account_id == account and not one.quiet]
+                heard = [one for one in elsewhere if one.who.account_id == account and not one.quiet]
                 online = bool(heard) or any(
-                    session.account_id == account and not session.quiet for session in station.sessions
+                    session.who.account_id == account and not session.quiet for session in station.sessions
                 )
                 roster, remote = station.roster, station.roster.remote(account)
-                count = sum(session.account_id == account for session in elsewhere)
+                count = sum(session.who.account_id == account for session in elsewhere)
                 assert (account, roster.is_online(account)) == (account, online)
                 assert roster.sessions_elsewhere(account) == count
                 assert (remote is not None) == bool(heard)
@@ -256,18 +257,18 @@ class Lives(RuleBasedStateMachine):
     def check_told(self, station: Station, session: Session) -> None:
         """Of those who share a room with it, and with whom it was never kept apart."""
         near, _ = station.roster.some_nearby(session, 100)
-        mine = set(INSIDE[session.account_id - 1])
+        mine = set(INSIDE[session.who.account_id - 1])
         online = {
-            other.account_id
+            other.who.account_id
             for _, other in self.sessions
             if not other.quiet
-            and mine.intersection(INSIDE[other.account_id - 1])
-            and frozenset((other.account_id, session.account_id)) not in self.apart
+            and mine.intersection(INSIDE[other.who.account_id - 1])
+            and frozenset((other.who.account_id, session.who.account_id)) not in self.apart
         }
-        assert set(near) == online | {session.account_id}
+        assert set(near) == online | {session.who.account_id}
         for name, (is_online, text) in told(session).items():
             account = int(name.removeprefix("user"))
-            if frozenset((account, session.account_id)) not in self.once_apart:
+            if frozenset((account, session.who.account_id)) not in self.once_apart:
                 roster = station.roster
                 assert (name, is_online, text) == (name, roster.is_online(account), roster.away_text(account))
 

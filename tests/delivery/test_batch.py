@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatserver.delivery.batch import Batch
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session, form_of
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts
@@ -49,7 +50,7 @@ class CountingJson(JsonLines):
 
 def session_of(dialect: Dialect, number: int, name: str, day: date | None) -> Session:
     session = Session(f"s{number}", "192.0.2.1", dialect)
-    session.account_id, session.name, session.form = number, name, form_of(dialect, PLAIN, day)
+    session.who, session.form = Identity(number, name), form_of(dialect, PLAIN, day)
     return session
 
 
@@ -69,10 +70,10 @@ def one_by_one(session: Session, entries: Sequence[Entry]) -> list[bytes]:
         if entry.seq in hidden:
             shown.append(b"")
             continue
-        marked = mentions(session.name, entry)
+        marked = mentions(session.who.name, entry)
         aside = session.current not in ("", BOOKS.name)
         screen = (
-            session.screen if entry.author_id != session.account_id else structs.replace(session.screen, bell="off")
+            session.screen if entry.author_id != session.who.account_id else structs.replace(session.screen, bell="off")
         )
         form = Form(session.dialect, PLAIN, day, marked=marked, aside=aside, screen=screen)
         shown.append(session.dialect.entries(BOOKS, [entry], form).data)
@@ -114,7 +115,7 @@ def test_each_form_is_rendered_once(messages: int) -> None:
     without it, for a room of any size."""
     dialect = CountingText()
     people = [person(dialect, number, f"user{number}") for number in range(10, 210)]
-    everybody = " ".join(session.name for session in people)
+    everybody = " ".join(session.who.name for session in people)
     # Each person is mentioned by other messages than the next one.
     texts = [everybody] if messages == 1 else [everybody[number * 7 :] for number in range(messages)]
     batch = Batch(BOOKS, [says(text, seq) for seq, text in enumerate(texts, 5)])
@@ -130,7 +131,7 @@ def test_those_who_typed_are_no_form_of_their_own() -> None:
     """Neither is an entry rendered again for each of those who typed something in this batch."""
     dialect = CountingText()
     people = [person(dialect, number, f"user{number}") for number in range(10, 60)]
-    log = [says("hi", seq, session.name) for seq, session in enumerate(people, 5)]
+    log = [says("hi", seq, session.who.name) for seq, session in enumerate(people, 5)]
     for session, entry in zip(people, log, strict=True):
         assert session.view is not None
         session.view.suppress(BOOKS.id, [entry])
@@ -146,7 +147,7 @@ def test_only_its_sender_sees_an_id(messages: int) -> None:
     dialect = CountingJson()
     programs = [session_of(dialect, number, f"user{number}", None) for number in range(10, 10 + messages // 2 + 1)]
     log = [
-        Entry(seq, events.MESSAGE, author.account_id, author.name, AT, "hi", f"id-{seq}")
+        Entry(seq, events.MESSAGE, author.who.account_id, author.who.name, AT, "hi", f"id-{seq}")
         for seq, author in enumerate((programs * 2)[:messages], 5)
     ]
     batch = Batch(BOOKS, log)
@@ -156,7 +157,7 @@ def test_only_its_sender_sees_an_id(messages: int) -> None:
         read = [json.loads(rendered.data[start:end]) for start, end in pairwise([0, *rendered.ends])]
         assert [message["seq"] for message in read] == [entry.seq for entry in log]
         assert [message.get("id") for message in read] == [
-            entry.client_id if entry.author_id == session.account_id else None for entry in log
+            entry.client_id if entry.author_id == session.who.account_id else None for entry in log
         ]
     assert max(dialect.renders.values()) == 2 or messages < 10
 

@@ -18,6 +18,7 @@ from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.gaps import GAP_SECONDS
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.link import FULL_BYTES, takes_nothing
 from chatserver.session.session import Session
 from chatserver.values import events
@@ -46,7 +47,7 @@ class Listener:
 
     def __init__(self, town: "Town", account: int, dialect: Dialect) -> None:
         self.session = Session(f"s{len(town.listeners)}", "::1", dialect)
-        self.session.account_id, self.session.name = account, f"user{account}"
+        self.session.who = Identity(account, f"user{account}")
         self.session.stage = Stage.IN
         self.link = MemoryLink(self.session)
         self._town = town
@@ -503,11 +504,11 @@ def test_a_session_ends(town: Town) -> None:
     """A session that has ended hears nothing, and its account no longer counts as online with it."""
     ana, other = town.login(ANA), town.login(ANA)
     town.remove(ana.session)
-    assert town.roster.sessions(ana.session.account_id) == [other.session]
+    assert town.roster.sessions(ana.session.who.account_id) == [other.session]
     town.say()
     assert (ana.heard(), other.heard()) == ([], [1])
     town.remove(other.session)
-    assert town.roster.sessions(ana.session.account_id) == []
+    assert town.roster.sessions(ana.session.who.account_id) == []
     town.say()
     assert other.heard() == [1]
     assert town.login(BOB, seq=2).heard() == []
@@ -537,7 +538,7 @@ def test_a_change_makes_a_pending_login_stale(town: Town) -> None:
 def test_a_token_for_one_room(town: Town) -> None:
     """A session whose token is for one room hears no other room that its account is in, or comes into."""
     ana, bound = town.login(ANA), town.login(ANA)
-    bound.session.scope = Scope(room_id=BOOKS.id)
+    bound.session.who = structs.replace(bound.session.who, scope=Scope(room_id=BOOKS.id))
     town.publish(entry(1))
     town.publish(entry(1, author=BOB), facts=DIRECT)
     assert (ana.heard("@bob"), ana.heard()) == ([1], [1])

@@ -259,7 +259,7 @@ def test_removed_before_it_was_published(hall: Hall) -> None:
     head = ana.heard("books")[-1]
 
     def elsewhere(db: Connection) -> int:
-        people = {client.session.name: client.session.person for client in (ana, bob, cai)}
+        people = {client.session.who.name: client.session.who.person for client in (ana, bob, cai)}
         rooms.leave(db, people["bob"], "books", START)
         access = find_room(db, people["cai"], "books", lock=True)
         rooms.join(db, people["cai"], access, START)

@@ -273,7 +273,7 @@ def test_forgetting_on_another_connection(hall: Hall) -> None:
 def test_bans_from_the_server(hall: Hall) -> None:
     """Repeating a ban from the server bans once more what is banned already; lifting it again is refused."""
     town = Town(hall, "server")
-    transact(hall.engine, lambda db: accounts.set_kind(db, town.ana.session.account_id, OPERATOR, START))
+    transact(hall.engine, lambda db: accounts.set_kind(db, town.ana.session.who.account_id, OPERATOR, START))
     ana = hall.client().post("login", **town.fields("login"))
     network = {"address": "192.0.2.7"}
     for cmd, second in (("ban", "ok"), ("unban", "no-such-user")):

@@ -69,7 +69,7 @@ def test_all_sessions(hall: Hall) -> None:
     assert bob.events[-1]["from"] == "anna"
     bob.post("who")
     assert [line["name"] for line in bob.answers[-1]["users"]] == ["anna", "bob"]
-    assert {session.name for session in hall.roster.all_sessions()} == {"anna", "bob"}
+    assert {session.who.name for session in hall.roster.all_sessions()} == {"anna", "bob"}
 
 
 def test_a_direct_room(hall: Hall) -> None:
@@ -136,7 +136,7 @@ def test_entries_on_their_way(hall: Hall) -> None:
     books = {"room": "books"}
     ana.post("create", **books)
     bob.post("join", **books)
-    id, at = ana.session.account_id, START + timedelta(hours=1)
+    id, at = ana.session.who.account_id, START + timedelta(hours=1)
     facts, general = (ana.session.rooms[name].facts for name in ("books", "general"))
     before = Entry(3, MESSAGE, id, "ana", at - MILLISECOND, "before")
     after = Entry(5, MESSAGE, id, "ana", at, "after")
@@ -150,7 +150,7 @@ def test_entries_on_their_way(hall: Hall) -> None:
     ]  # fmt: skip
     older = Entry(4, RENAMED, id, "ann", at - timedelta(hours=1), recorded(Renaming("anya", "ann")))
     hall.registry.announce(general, [older])
-    assert ana.session.name == "anna"
+    assert ana.session.who.name == "anna"
 
 
 def test_a_lost_answer(hall: Hall) -> None:
@@ -162,12 +162,12 @@ def test_a_lost_answer(hall: Hall) -> None:
     assert ana.answers[-1]["error"] == "unavailable"
     hall.passes(3)
     assert described(bob.events[-1:], "event", "to") == [("renamed", "anna")]
-    assert ana.session.name == "anna"
+    assert ana.session.who.name == "anna"
     ana.post("leave", room="general")
     hall.inline.lost_answers = 1
     ana.post("rename", name="annie")
     ana.post("rename", name="annie")
-    assert (ana.answers[-1]["ok"], ana.session.name) == (True, "annie")
+    assert (ana.answers[-1]["ok"], ana.session.who.name) == (True, "annie")
 
 
 def test_the_former_name(hall: Hall) -> None:
@@ -178,7 +178,7 @@ def test_the_former_name(hall: Hall) -> None:
     assert hall.client().post("register", name="ana", password=PASSWORD).answers[-1]["error"] == "bad-name"
     assert any("until lately" in line for line in hall.client().type("ana").lines)
     assert hall.client().post("login", name="ANNA", password=PASSWORD).answers[-1]["name"] == "anna"
-    assert ana.session.name == "anna"
+    assert ana.session.who.name == "anna"
 
 
 def test_who_may_not(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_direct_room_that_begins_meanwhile(hall: Hall) -> None:
     """A direct room of which the first message was on its way is called by the new name, as nothing in it says that
     there was another one."""
     ana, bob = hall.program("ana"), hall.program("bob")
-    one, other = (client.session.account_id for client in (ana, bob))
+    one, other = (client.session.who.account_id for client in (ana, bob))
     ana.post("rename", name="anna")
     facts = RoomFacts(99, f"@{one}:{other}", DIRECT, ((one, "ana"), (other, "bob")))
     hall.registry.announce(facts, [Entry(1, MESSAGE, other, "bob", START + timedelta(hours=1), "psst")])
@@ -273,7 +273,7 @@ def test_what_was_heard_is_the_history(hall: Hall, seed: int) -> None:
             case 1:
                 one.post("rename", display=chance.choice(["", "Eins", "Zwei"]))
             case 2:
-                one.say(f"psst {number}", f"@{other.session.name}")
+                one.say(f"psst {number}", f"@{other.session.who.name}")
             case 3:
                 one.post("topic", room="general", text=str(number))
             case _:

@@ -68,7 +68,7 @@ class Town:
         self.ana, self.bob, self.cai = (hall.program(name) for name in ("ana", "bob", "cai"))
         for room, other in (("den", self.cai), ("books", self.bob)):
             self.ana.post("create", room=room, visibility="private")
-            self.ana.post("invite", room=room, name=other.session.name)
+            self.ana.post("invite", room=room, name=other.session.who.name)
             other.post("join", room=room)
             other.say(f"words in {room}", room)
         for member in (self.ana, self.bob, self.cai):

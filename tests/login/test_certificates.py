@@ -24,7 +24,7 @@ class Club(Hall):
             "chatserver.net.connection.connection.fingerprint", lambda transport: self.shown.get(transport, "")
         )
         self.ana = self.client().come_in("ana")
-        self.do(certificates.create, self.ana.session.account_id, "laptop", LAPTOP, START)
+        self.do(certificates.create, self.ana.session.who.account_id, "laptop", LAPTOP, START)
 
     def do(self, work: Any, *args: Any) -> Any:
         return transact(self.engine, lambda db: work(db, *args))
@@ -93,7 +93,7 @@ def test_guesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_who_may_not_log_in(club: Club) -> None:
     """Neither who is banned from the server, nor who is disabled; to the latter the certificate says nothing."""
-    who = club.ana.session.person
+    who = club.ana.session.who.person
     club.do(lambda db: accounts.set_disabled(db, who.id, START, disabled=True))
     assert club.showing(LAPTOP).type("ana").lines[-1].startswith("* Hello ana. Type your password")
     assert club.showing(LAPTOP).post("login", name="ana").answers[0]["error"] == "bad-credentials"
@@ -105,7 +105,7 @@ def test_who_may_not_log_in(club: Club) -> None:
 
 def test_one_that_is_removed_during_the_login(club: Club) -> None:
     """What was removed while the login was under way lets nobody in."""
-    reads = iter((None, lambda: club.do(certificates.remove, club.ana.session.account_id, "laptop", START)))
+    reads = iter((None, lambda: club.do(certificates.remove, club.ana.session.who.account_id, "laptop", START)))
     looked = club.inline.read
 
     async def read(work: Any, *args: Any, **kwargs: Any) -> Any:

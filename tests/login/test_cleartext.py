@@ -65,9 +65,9 @@ def test_a_program_is_refused(tmp_path: Path, door: str) -> None:
 
 def test_who_is_not_concerned(tmp_path: Path) -> None:
     """From this host passwords are accepted as ever, and from everywhere where the setting is on."""
-    assert hall(tmp_path).client(address=at(HERE)).come_in("ana").session.name == "ana"
-    assert hall(tmp_path).client().come_in("ana").session.name == "ana"  # a Unix socket
-    assert hall(tmp_path, allowed=True).client(address=at(AWAY)).come_in("ana").session.name == "ana"
+    assert hall(tmp_path).client(address=at(HERE)).come_in("ana").session.who.name == "ana"
+    assert hall(tmp_path).client().come_in("ana").session.who.name == "ana"  # a Unix socket
+    assert hall(tmp_path, allowed=True).client(address=at(AWAY)).come_in("ana").session.who.name == "ana"
 
 
 def test_a_changed_setting(tmp_path: Path) -> None:

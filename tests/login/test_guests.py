@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, GuestPlaces, Guests
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.util.waiting import POLL_SECONDS
@@ -52,7 +54,7 @@ class Town:
 
     def _session(self, person: Person) -> Session:
         session = Session("s", "::1", JSONL)
-        session.account_id, session.name, session.kind = person.id, person.name, person.kind
+        session.who = Identity(person.id, person.name, kind=person.kind)
         session.stage = Stage.IN
         return session
 
@@ -180,7 +182,7 @@ def test_places() -> None:
     places.take(two)
     with pytest.raises(Refused, match="slow-down"):
         places.take(three)
-    one.stage, one.kind = Stage.IN, GUEST
+    one.stage, one.who = Stage.IN, structs.replace(one.who, kind=GUEST)
     with pytest.raises(Refused, match="slow-down"):
         places.take(three)
     two.stage = Stage.GREETING  # it was refused for another reason

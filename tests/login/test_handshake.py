@@ -308,10 +308,10 @@ def test_a_person_who_is_known(town: Town) -> None:
     """Name, password, in: greeted by the name as it was registered."""
     ana = town.client(TEXT)
     assert "ana" in ana.types("ANA")
-    assert (ana.stage, ana.session.name) == (Stage.PASSWORD, "")
+    assert (ana.stage, ana.session.who.name) == (Stage.PASSWORD, "")
     screen = ana.types(WORDS)
     assert ("ana" in screen, "general" in screen) == (True, True)
-    assert (ana.stage, ana.session.name, ana.link.admissions) == (Stage.IN, "ana", 1)
+    assert (ana.stage, ana.session.who.name, ana.link.admissions) == (Stage.IN, "ana", 1)
 
 
 def test_a_person_who_is_new(town: Town) -> None:
@@ -336,7 +336,7 @@ def test_an_empty_line_goes_back(town: Town) -> None:
     assert (ana.stage, town.hasher.calls) == (Stage.GREETING, [])
     ana.types("ana")
     ana.types(WORDS)
-    assert ana.session.name == "ana"
+    assert ana.session.who.name == "ana"
 
 
 @pytest.mark.parametrize(("registration", "takes_a_code"), [("closed", False), ("code", True)])
@@ -348,7 +348,7 @@ def test_an_unknown_name_where_not_everybody_may_register(registration: str, tak
     assert ("/register" in cai.screen, cai.stage) == (takes_a_code, Stage.GREETING)
     cai.types("ana")
     cai.types(WORDS)
-    assert cai.session.name == "ana"
+    assert cai.session.who.name == "ana"
 
 
 def test_a_name_that_is_taken_meanwhile(town: Town) -> None:
@@ -390,7 +390,7 @@ def test_a_program_registers(town: Town) -> None:
     assert (client.stage, town.hasher.calls) == (Stage.GREETING, [])
     assert client.sends("register", name="cai", password="short")["error"] == "bad-password"
     assert client.sends("register", name="cai", password=WORDS)["name"] == "cai"
-    assert client.session.person == Person(3, "cai")
+    assert client.session.who.person == Person(3, "cai")
 
 
 # Retries of which the first answer was lost
@@ -420,8 +420,8 @@ def test_registering_on_two_connections(town: Town) -> None:
     first.begins(line)
     town.store.fail(rooms.register, accounts.name_taken("cai"))
     town.release(accounts.claimed)
-    assert (first.session.name, again.session.name) == ("cai", "cai")
-    assert first.session.account_id == again.session.account_id
+    assert (first.session.who.name, again.session.who.name) == ("cai", "cai")
+    assert first.session.who.account_id == again.session.who.account_id
     assert (len(town.store.called(rooms.register)), again.session.failed_logins) == (2, 0)
 
 
@@ -542,7 +542,7 @@ def test_a_token(town: Town) -> None:
     town.tokens[tokens.token_hash(TOKEN)] = (7, ANA)
     ana = town.client()
     assert ana.sends("login", token=TOKEN)["name"] == "ana"
-    assert (ana.session.token_id, town.hasher.calls) == (7, [])
+    assert (ana.session.who.token_id, town.hasher.calls) == (7, [])
     assert [args[0] for args in town.store.called(logins.look_up)] == [[(ANA, 7)]]
     assert [(row.account_id, row.token_id) for row in town.rows] == [(ANA.id, 7)]
 
@@ -553,7 +553,7 @@ def test_a_guest() -> None:
     town = town_with(guests=True)
     bob, client = town.logged_in(BOB), town.client()
     assert client.sends("guest")["name"] == "~3"
-    assert client.session.kind == GUEST
+    assert client.session.who.kind == GUEST
     assert [(line["event"], line["name"]) for line in bob.told] == [("joined", "~3"), ("presence", "~3")]
 
 
@@ -687,7 +687,7 @@ def test_the_store_is_away_during_a_login(town: Town, work: Any, failures: list[
     assert ana.is_refused(WORDS) == "unavailable"
     assert (ana.stage, ana.session.failed_logins, town.roster.all_sessions()) == (Stage.PASSWORD, 0, [])
     ana.types(WORDS)
-    assert ana.session.name == "ana"
+    assert ana.session.who.name == "ana"
     assert (failures, ana.failures) == ([], [])
 
 
@@ -745,7 +745,7 @@ def test_a_bug_at_the_prompts(town: Town, failures: list[Exception]) -> None:
     assert ana.is_refused(WORDS) == "unavailable"
     assert ana.stage is Stage.PASSWORD
     ana.types(WORDS)
-    assert ana.session.name == "ana"
+    assert ana.session.who.name == "ana"
     assert failures == [error, error]
 
 
@@ -973,7 +973,7 @@ def test_what_a_login_leaves(town: Town) -> None:
 def test_the_kind_it_is_by_now(town: Town) -> None:
     """Somebody who was made an operator while their password was checked is one."""
     town.now[ANA.id] = AccountNow("operator", gone=False, ban=None)
-    assert town.logged_in(ANA).session.person == Person(ANA.id, "ana", "operator")
+    assert town.logged_in(ANA).session.who.person == Person(ANA.id, "ana", "operator")
 
 
 def test_the_greeting() -> None:

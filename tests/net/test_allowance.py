@@ -51,10 +51,10 @@ def test_an_account_with_a_number_of_its_own(open_hall: OpenHall) -> None:
     anas = [hall.program("ana"), logged_in(hall, "ana")]
 
     def set_limit(connections: int) -> None:
-        own, id = AccountLimits(connections=connections), anas[0].session.account_id
+        own, id = AccountLimits(connections=connections), anas[0].session.who.account_id
         transact(hall.engine, lambda db: account_limits.change(db, id, own, START))
         for one in hall.roster.sessions(id):  # as the watch does
-            one.limits = own
+            one.who = structs.replace(one.who, limits=own)
         for ana in anas:
             ana.post("ping")
 
@@ -73,9 +73,9 @@ def test_limits_at_login(open_hall: OpenHall) -> None:
     ana = hall.program("ana")
     ana.cut()
     own = AccountLimits(commands_per_second=7, connections=2)
-    transact(hall.engine, lambda db: account_limits.change(db, ana.session.account_id, own, START))
+    transact(hall.engine, lambda db: account_limits.change(db, ana.session.who.account_id, own, START))
     anas = [logged_in(hall, "ana") for _ in range(3)]
-    assert [one.session.limits for one in anas] == [own] * 3
+    assert [one.session.who.limits for one in anas] == [own] * 3
     assert [bool(one.closing) for one in anas] == [True, False, False]
 
 

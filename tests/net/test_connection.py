@@ -22,7 +22,7 @@ from chatserver.session.session import Session
 from chatserver.settings.tables import Limits, Settings
 from chatserver.store.moderation import NetworkBan
 from chatserver.values.events import Entry, RoomFacts
-from chatserver.values.stages import Peer, Stage
+from chatserver.values.stages import PeerState, Stage
 from chatserver.wire.dialect import PLAIN, Form, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT
@@ -338,7 +338,7 @@ def test_half_close(hall: Hall) -> None:
         b'{"cmd":"say","room":"general","text":"one","tag":1}\n{"cmd":"say","room":"general","text":"two","tag":2}'
     )
     ana.half_close()
-    assert (ana.connection.peer, ana.wire.lost) == (Peer.HALF_CLOSED, False)
+    assert (ana.connection.peer, ana.wire.lost) == (PeerState.HALF_CLOSED, False)
     hall.inline.release()
     hall.settle()
     assert [answer["tag"] for answer in ana.answers[1:]] == [1, 2]
@@ -644,12 +644,12 @@ def test_an_exception_while_a_take_is_announced(failing: int, hall: Hall) -> Non
     hall.inline.release()
     hall.settle()
     for client in clients:
-        assert room.position(client.session) == (client.heard() or [3])[-1], client.session.name
+        assert room.position(client.session) == (client.heard() or [3])[-1], client.session.who.name
     clients[2].say("and on")
     hall.passes(5)
     for client in clients:
         heard = client.heard()
-        assert heard == list(range(heard[0], room.head + 1)), client.session.name
+        assert heard == list(range(heard[0], room.head + 1)), client.session.who.name
     assert clients[2].said == ["two messages", "in one take", "and on"]
 
 

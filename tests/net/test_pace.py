@@ -266,11 +266,11 @@ def test_limits_that_are_changed(open_hall: OpenHall) -> None:
         **limits(commands_per_second=1, command_burst=2, account_commands_per_second=1, account_command_burst=2)
     )
     ana = hall.program("ana")
-    ana.session.limits = AccountLimits(commands_per_second=100)
+    ana.session.who = structs.replace(ana.session.who, limits=AccountLimits(commands_per_second=100))
     hall.passes(1)
     ana.send(PING * 1000)
     assert len(ana.answers) == 1001
-    ana.session.limits = AccountLimits(commands_per_second=0)
+    ana.session.who = structs.replace(ana.session.who, limits=AccountLimits(commands_per_second=0))
     hall.passes(1)
     ana.send(PING * 5000)
     assert len(ana.answers) == 6001

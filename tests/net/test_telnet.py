@@ -166,7 +166,7 @@ def test_editing_without_a_terminal(hall: Hall) -> None:
     """Backspace and arrow keys edit what `nc` sends, names and passwords too, and rlwrap is recommended once."""
     ana, bob = hall.client(), hall.program("bob")
     ana.send(f"am\x7fna\nyes\n{PASSWORD}x\x7f\n\x1b[D{PASSWORD}\n".encode())
-    assert ana.session.name == "ana"
+    assert ana.session.who.name == "ana"
     ana.send("hellp\x7fo\x1b[A\n\x15\nnot this\x15\n/quot\x7f\x7fx\x15ça\n".encode())
     assert bob.said == ["hello", "ça"]
     assert [line for line in ana.lines if "rlwrap" in line] == [

@@ -3,6 +3,7 @@
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from chatserver.pipeline.lanes import Lane, Lanes
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.util.waiting import MOST_TURNS
 from chatserver.values import commands as c
@@ -10,7 +11,7 @@ from chatserver.values import commands as c
 
 def session(name: str) -> Session:
     one = Session(f"id of {name}", "::1")
-    one.name = name
+    one.who = Identity(name=name)
     return one
 
 
@@ -124,7 +125,7 @@ def test_a_room_is_in_one_lane() -> None:
         assert lanes.write_lane(ana, room) is lanes.write_lane(bob, room)
     others = [session(f"user{n}") for n in range(50)]
     for other in others:
-        assert lanes.write_lane(ana, f"@{other.name.upper()}") is lanes.write_lane(other, "@ana")
+        assert lanes.write_lane(ana, f"@{other.who.name.upper()}") is lanes.write_lane(other, "@ana")
     assert {id(lanes.write_lane(ana, f"room{n}")) for n in range(50)} == {id(lane) for lane in lanes.writes}
     assert {id(lanes.write_lane(ana, f"@user{n}")) for n in range(50)} == {id(lane) for lane in lanes.writes}
 

@@ -17,6 +17,7 @@ from chatserver.handlers.outcome import Outcome
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.store.db.transactions import Conflict
 from chatserver.store.messages import Draft, Verdict
@@ -96,7 +97,7 @@ class HeldStore:
 class Client:
     def __init__(self, town: "Town", account: int, facts: tuple[RoomFacts, ...]) -> None:
         self.session = session = Session(f"s{account}", "::1", JSONL)
-        session.account_id, session.name, session.stage = account, f"user{account}", Stage.IN
+        session.who, session.stage = Identity(account, f"user{account}"), Stage.IN
         self.link = MemoryLink(session)
         self._town = town
         town.roster.add(session)

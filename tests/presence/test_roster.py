@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+from msgspec import structs
 from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.values.events import Membership, Presence, RoomFacts
 from chatserver.values.stages import Stage
@@ -33,7 +35,7 @@ class Town:
         self, account: int, *rooms: RoomFacts, dialect: Dialect = JSONL, apart: frozenset[int] = frozenset()
     ) -> Session:
         session = Session("s", "::1", dialect)
-        session.account_id, session.stage = account, Stage.IN
+        session.who, session.stage = Identity(account), Stage.IN
         MemoryLink(session)
         self.roster.add(session, apart)
         self.registry.subscribe(session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
@@ -142,7 +144,7 @@ def test_news_and_tokens() -> None:
     """A session whose token is for one room is told nothing of people."""
     town = Town()
     ana, bob = town.arrive(ANA, BOOKS), town.arrive(BOB, BOOKS)
-    bob.scope = Scope(room_id=BOOKS.id)
+    bob.who = structs.replace(bob.who, scope=Scope(room_id=BOOKS.id))
     town.roster.tell([ana, bob], NEWS)
     assert (written(ana), written(bob)) == (JSONL.news(NEWS), b"")
 

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
 from chatserver.values.errors import Unavailable
@@ -34,7 +35,7 @@ class Person:
     def __init__(self, town: "Town", account: int, rooms: tuple[RoomFacts, ...], apart: frozenset[int]) -> None:
         self._town = town
         self.session = Session("s", "::1", JSONL)
-        self.session.account_id, self.session.name = account, NAMES.get(account, f"user{account}")
+        self.session.who = Identity(account, NAMES.get(account, f"user{account}"))
         self.session.stage = Stage.IN
         self.link = MemoryLink(self.session)
         town.roster.add(self.session, apart)
@@ -54,7 +55,7 @@ class Person:
     def shown(self) -> dict[str, str]:
         """The away texts in the list of those who are near."""
         town, me = self._town, self.session
-        near = {other.account_id: other.name for other in town.roster.nearby(me)}
+        near = {other.who.account_id: other.who.name for other in town.roster.nearby(me)}
         return {name: text for id, name in near.items() if (text := town.roster.away_text_shown(me, id))}
 
     @property

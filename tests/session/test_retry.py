@@ -126,7 +126,7 @@ def test_a_line_that_came_too_early(hall: Hall) -> None:
     hall.passes(31)
     bob.type("four")
     assert told(bob, "/retry") == ["* There is nothing to send again."]
-    assert ana.session.name == "ana"
+    assert ana.session.who.name == "ana"
 
 
 def test_the_database_is_back(hall: Hall) -> None:

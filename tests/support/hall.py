@@ -547,7 +547,7 @@ class Hall:
         return muted_in
 
     def _left(self, session: Session, reason: str) -> None:
-        self.left.append((session.name, reason))
+        self.left.append((session.who.name, reason))
         self.presence.going(session)
         self.registry.remove(session)
         self.roster.remove(session)

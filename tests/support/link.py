@@ -21,7 +21,7 @@ class MemoryLink:
         self.is_exposed = False
         self.shown = ""  # the fingerprint of a certificate
         self.sent_all = False
-        session.link = self
+        session.link = session.peer = self
 
     def write(self, data: bytes) -> None:
         self.calls.append("write")

@@ -12,6 +12,7 @@ from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.other_nodes import Elsewhere
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
+from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.store import account_limits, changes, moderation
 from chatserver.store.changes import AccountNow
@@ -78,7 +79,7 @@ class Town:
 
     def arrive(self, account: int, token_id: int = 0) -> MemoryLink:
         session = Session("s", "::1", JSONL)
-        session.account_id, session.token_id, session.stage = account, token_id, Stage.IN
+        session.who, session.stage = Identity(account, token_id=token_id), Stage.IN
         link = MemoryLink(session)
         self.roster.add(session)
         self.registry.subscribe(session, [Membership(BOOKS, len(self.log), 0, "member")], {})
@@ -146,11 +147,11 @@ def test_limits_of_an_account(town: Town) -> None:
     town.limits[ANA] = AccountLimits(commands_per_second=100)
     town.change(1, "account", ANA)
     town.poll()
-    assert [session.limits for session in (ana, also, bob)] == [town.limits[ANA]] * 2 + [AS_SET]
+    assert [session.who.limits for session in (ana, also, bob)] == [town.limits[ANA]] * 2 + [AS_SET]
     del town.limits[ANA]
     town.change(2, "account", ANA)
     town.poll()
-    assert ana.limits == also.limits == AS_SET
+    assert ana.who.limits == also.who.limits == AS_SET
 
 
 def test_a_token_that_is_revoked(town: Town) -> None:
@@ -179,8 +180,8 @@ def test_an_account_that_changed(town: Town, account: AccountNow, ended: list[st
     town.change(1, "account", ANA)
     town.poll()
     assert [link.ended for link in people] == [ended, ended]
-    assert [link.session.kind for link in people] == [account.kind, account.kind]
-    assert (bob.ended, bob.session.kind) == ([], PERSON)
+    assert [link.session.who.kind for link in people] == [account.kind, account.kind]
+    assert (bob.ended, bob.session.who.kind) == ([], PERSON)
 
 
 def test_an_account_that_is_not_here(town: Town) -> None:

@@ -135,7 +135,7 @@ def test_rates(town: Town) -> None:
 def test_rates_of_an_account_with_limits_of_its_own(town: Town) -> None:
     """What an operator has set for an account stays, whatever the settings say."""
     ana = town.hall.program("ana")
-    ana.session.limits = AccountLimits(commands_per_second=1)
+    ana.session.who = structs.replace(ana.session.who, limits=AccountLimits(commands_per_second=1))
     assert pings(ana, 50) == 10
     town.limits(commands_per_second=30, command_burst=40)
     town.hall.passes(100)

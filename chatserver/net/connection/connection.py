@@ -17,12 +17,12 @@ from chatserver.net.connection.visits import way
 from chatserver.net.doorway import Doorway
 from chatserver.net.exposure import exposed, is_loopback
 from chatserver.net.limits.token_bucket import NO_RATES
-from chatserver.session.link import NO_LINK, takes_nothing
+from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
 from chatserver.session.session import Session
 from chatserver.values import endings
 from chatserver.values.errors import FAULTY, Rejected
 from chatserver.values.events import Closing, Pinged
-from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage
+from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
 
 if TYPE_CHECKING:
     from chatserver.net.connection.connections import Connections
@@ -37,7 +37,7 @@ class Connection:
 
     def __init__(self, session: Session, shared: "Connections", door: Doorway) -> None:
         self.session = session
-        self.peer = Peer.OPEN
+        self.peer = PeerState.OPEN
         self.encrypted: bool | None = None  # whether the client speaks TLS with the proxy that it came through, if any
         self.began = 0.0  # by the reactor's clock
         self.way = ""  # see `visits.way`
@@ -73,7 +73,7 @@ class Connection:
         self.reader = Reader(self, self._shared, self._door, self._outbox, intake, self._deadline)
         self.way = way(self._door)
         self.logged = self._shared.visits.began(self)
-        self.session.link = self
+        self.session.link = self.session.peer = self
         self._deadline.renew()
 
     def opened(self) -> None:
@@ -86,8 +86,8 @@ class Connection:
     def peer_ended(self) -> None:
         """The framing says that the peer has ended its side: what it sent is done and answered, then the connection
         ends. To be called while lines are taken."""
-        if self.peer is Peer.OPEN:
-            self.peer = Peer.HALF_CLOSED
+        if self.peer is PeerState.OPEN:
+            self.peer = PeerState.HALF_CLOSED
 
     def half_closed(self) -> None:
         """The peer has ended its side."""
@@ -106,7 +106,7 @@ class Connection:
 
     def lost(self) -> None:
         """There is no transport any more."""
-        self.peer = Peer.LOST
+        self.peer = PeerState.LOST
         session = self.session
         if session.stage is not Stage.ENDING:
             self._log_end("lost")
@@ -184,7 +184,7 @@ class Connection:
     def more(self) -> None:
         self.staged()
         if self.session.stage is not Stage.ENDING and (
-            not self._outbox.reading or self.peer is not Peer.OPEN or self._door.pending
+            not self._outbox.reading or self.peer is not PeerState.OPEN or self._door.pending
         ):
             self.reader.turn_soon()
 
@@ -228,7 +228,7 @@ class Connection:
         return fingerprint(self._door.transport)
 
     def has_sent_all(self) -> bool:
-        return self.peer is not Peer.OPEN or has_ended(socket_beneath(self._door.transport))
+        return self.peer is not PeerState.OPEN or has_ended(socket_beneath(self._door.transport))
 
     # Logged in
 
@@ -237,8 +237,8 @@ class Connection:
         self._shared.admission.logged_in(self.session.address, self)
         self._shared.admission.counts.logins["ok"] += 1
         if not self._exempt:
-            account = self._shared.allowances.join(self.session.account_id, self)
-            self.reader.intake.share(account, self.session.limits)
+            account = self._shared.allowances.join(self.session.who.account_id, self)
+            self.reader.intake.share(account, self.session.who.limits)
             self._outbox.share(account.unsent)
         self._watch()
 
@@ -263,7 +263,7 @@ class Connection:
             if not self._exempt:
                 self.reader.intake.reload(self._shared.allowances.rates)
             self._outbox.reload()
-            if self.session.account_id and self.session.stage is not Stage.ENDING:
+            if self.session.who.account_id and self.session.stage is not Stage.ENDING:
                 self._watch()
         except Exception:
             self.failed(Failure())
@@ -316,7 +316,7 @@ class Connection:
         self.session.move(Event.ENDED)
         self.session.inbox.clear()
         self._door.backlog = b""
-        if self.peer is Peer.LOST:
+        if self.peer is PeerState.LOST:
             self._let_go()
             return
         self.lingering = lingering = Lingering(self._clock, self._door, for_people=self.session.dialect.for_people)
@@ -330,9 +330,9 @@ class Connection:
         if self._outbox.direct and self._shared.part(self, self._door.transport):
             return
         self._outbox.read(True)
-        lingering.wait(patience(self._shared, logged_in=bool(self.session.account_id)), self.abort)
+        lingering.wait(patience(self._shared, logged_in=bool(self.session.who.account_id)), self.abort)
         # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does so too.
-        if self.peer is Peer.HALF_CLOSED or not self._outbox.direct:
+        if self.peer is PeerState.HALF_CLOSED or not self._outbox.direct:
             self._door.transport.loseConnection()
         else:
             self._door.transport.loseWriteConnection()
@@ -358,6 +358,6 @@ class Connection:
         would find it only now and then, and stop everything to look for it."""
         if self.reader.intake.account is not None:
             self._shared.allowances.gone(self.reader.intake.account, self)
-        self.session.link = NO_LINK
+        self.session.link, self.session.peer = NO_LINK, NO_PEER
         self._door.forget()
         del self.reader

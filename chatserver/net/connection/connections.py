@@ -28,7 +28,7 @@ from chatserver.settings.tables import Limits, Shutdown
 from chatserver.store.moderation import NetworkBan
 from chatserver.util.waiting import pause
 from chatserver.values.endings import FENCED
-from chatserver.values.stages import Peer, Stage
+from chatserver.values.stages import PeerState, Stage
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 
@@ -163,13 +163,13 @@ class Connections:
     def ended(self, connection: Connection, reason: str) -> None:
         """The server has nothing more to say on a connection, or it is lost. May be called twice."""
         session = connection.session
-        if session.account_id and session.id:
+        if session.who.account_id and session.id:
             self._left(session, reason)
             session.id = ""
 
     def part(self, connection: Connection, transport: Any) -> bool:
         """Ends a connection that has said everything the short way, if the server is about to end."""
-        if self.parting is None or connection.peer is not Peer.OPEN or waiting(transport):
+        if self.parting is None or connection.peer is not PeerState.OPEN or waiting(transport):
             return False
         self.parting.take(transport)
         self.open.discard(connection)
@@ -182,7 +182,7 @@ class Connections:
         self.unserved.discard(connection)
         self.moving.discard(connection)
         self._leaving.pop(connection, None)
-        self.admission.closed(session.address, connection, pending=not session.account_id)
+        self.admission.closed(session.address, connection, pending=not session.who.account_id)
         self.ended(connection, "lost")
         self.marks.ended(session)  # what arrived meanwhile
 

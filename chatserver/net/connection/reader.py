@@ -15,7 +15,7 @@ from chatserver.values.answers import Refusal
 from chatserver.values.commands import Command
 from chatserver.values.endings import FENCED
 from chatserver.values.errors import ErrorWord, Refused, Rejected
-from chatserver.values.stages import NOT_LOGGED_IN, Event, Peer, Stage, misplaced
+from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage, misplaced
 from chatserver.wire.framing.foreign import foreign
 from chatserver.wire.framing.line_editing import typed_line
 from chatserver.wire.framing.lines import TooLong, Undecodable
@@ -128,8 +128,8 @@ class Reader:
 
     def _advance(self) -> None:
         session, intake = self._session, self.intake
-        if session.limits is not intake.own:
-            intake.follow(session.limits)
+        if session.who.limits is not intake.own:
+            intake.follow(session.who.limits)
         if not intake.limited:
             self._take_lines(intake)
         elif seconds := intake.begin(self._clock.seconds()):
@@ -155,7 +155,7 @@ class Reader:
                 break
             try:
                 # A line that a lost connection cut off is none.
-                if door.deliver(last=self._connection.peer is Peer.HALF_CLOSED):
+                if door.deliver(last=self._connection.peer is PeerState.HALF_CLOSED):
                     if intake.limited:
                         intake.took(1)
                     continue
@@ -237,10 +237,10 @@ class Reader:
             return
         full = session.stage is Stage.BUSY or len(session.inbox) >= self._shared.limits.window
         ending = self._shared.closing or self._connection in self._shared.moving
-        if self._connection.peer is not Peer.OPEN:
+        if self._connection.peer is not PeerState.OPEN:
             idle = not (session.inbox or session.waiting or session.replays or full)
             if idle and self._turn is None:  # while there are further lines, a turn is due
-                if self._connection.peer is Peer.HALF_CLOSED:
+                if self._connection.peer is PeerState.HALF_CLOSED:
                     session.confirm()
                 self._connection.end("eof")
         else:

@@ -51,7 +51,7 @@ class Visits:
 
     def ended(self, connection: "Connection", reason: str) -> None:
         session = connection.session
-        if connection.logged or session.account_id:
+        if connection.logged or session.who.account_id:
             facts: dict[str, Any] = {"door": connection.way}
             if session.stage is not Stage.NEW:
                 facts["dialect"] = session.dialect.name
@@ -60,7 +60,7 @@ class Visits:
             if carried is not None:
                 facts |= {"received": carried.received, "sent": carried.sent}
             facts["seconds"] = round(self._clock.seconds() - connection.began, 1)
-            audit_log.ended(session.address, session.name, reason, session=session.id, **facts)
+            audit_log.ended(session.address, session.who.name, reason, session=session.id, **facts)
 
     def _tell(self, count: int) -> None:
         self.log.warn("{count} more connections began than the log has lines for.", count=count)

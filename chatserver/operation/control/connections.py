@@ -59,14 +59,14 @@ def line(connection: Connection, seconds: float) -> SessionLine:
     carried = traffic(connection.door.transport)
     return SessionLine(
         session.id,
-        session.name if session.account_id else "",
+        session.who.name if session.who.account_id else "",
         session.address,
         connection.way,
         "" if session.stage is Stage.NEW else session.dialect.name,
         session.stage.name.lower(),
         rfc3339(now() - timedelta(seconds=seconds - connection.began)),
         connection.commands,
-        session.kind if session.account_id else "",
+        session.who.kind if session.who.account_id else "",
         None if carried is None else carried.idle,
         None if carried is None else carried.received,
         None if carried is None else carried.sent,
@@ -80,7 +80,7 @@ def behind(session: Session) -> dict[str, int]:
     for room in session.rooms.values():
         position = room.position(session)
         if position is not None and position < room.head:
-            lacking.append((room.head - position, room.facts.label(session.account_id)))
+            lacking.append((room.head - position, room.facts.label(session.who.account_id)))
     return {label: entries for entries, label in nlargest(MOST_BEHIND, lacking)}
 
 
@@ -95,7 +95,7 @@ async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) ->
     name = ""
     async for connection in _called(running, who, turn):
         session = connection.session
-        name = session.name if session.account_id else ""
+        name = session.who.name if session.who.account_id else ""
         ended.append(session.id)
         log("kick", target=name, id=session.id)
         connection.hang_up("kicked", f"An administrator ended your connection{because(reason)}")
@@ -107,7 +107,7 @@ async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) ->
 async def _called(running: Running, who: str, turn: Turn) -> AsyncIterator[Connection]:
     for number, connection in enumerate(list(running.connections.open)):
         session = connection.session
-        by_name = session.account_id and session.name.lower() == who.lower()
+        by_name = session.who.account_id and session.who.name.lower() == who.lower()
         if (by_name or session.id == who) and _is_open(running, connection):
             yield connection
         if number % QUICK_SLICE == QUICK_SLICE - 1:
