@@ -212,8 +212,21 @@ class Registry:
 
     # What happens in a room
 
-    def announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
-        """The one door for entries that this process has committed: in ascending order, without a gap."""
+    def announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> bool:
+        """The one door for entries that this process has committed: in ascending order, without a gap.
+
+        Never raises, since the entries are stored. Returns False if they could not be delivered: then the room is read
+        again, if it has subscribers here."""
+        try:
+            self._announce(facts, entries)
+        except Exception:
+            self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+            if facts.id in self._rooms:
+                self.doubt(self._rooms[facts.id])
+            return False
+        return True
+
+    def _announce(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         room = self._rooms.get(facts.id)
         if room is not None and entries[0].seq <= room.head and self._is_rewound(room, entries):
             self._rewound(room.facts.id, room.head, entries[0].seq - 1)

@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
 from chatserver.login.guess_delays import Guesses, Kind
@@ -68,8 +67,6 @@ class Authenticator:
 
     `guest_lost` and `suspect`: see `Handshake`.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -274,10 +271,7 @@ class Authenticator:
             self._suspect(None)
             raise
         for facts, new in joined:
-            try:
-                self._registry.announce(facts, new)
-            except Exception:  # the account exists: its login goes on, and the room is read again
-                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+            if not self._registry.announce(facts, new):  # the account exists: its login goes on
                 self._suspect(person)
         return person
 

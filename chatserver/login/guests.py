@@ -132,10 +132,7 @@ class Guests:
             return False
         self._faulty.discard(guest.id)
         for facts, entries in left:
-            try:
-                self._registry.announce(facts, entries)
-            except Exception:
-                self.log.failure("Entries of room {room} could not be announced.", room=facts.id)
+            if not self._registry.announce(facts, entries):
                 self._suspect(guest)
         return True
 

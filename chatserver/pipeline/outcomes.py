@@ -1,28 +1,60 @@
 """What follows from a command that is committed: news, entries for others, the answer, and effects."""
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
 from chatserver.handlers import AUDITED, READS
-from chatserver.handlers.outcome import Announcement, Named, Outcome
+from chatserver.handlers.outcome import (
+    Announcement,
+    Apart,
+    BansChanged,
+    Effect,
+    End,
+    HangUp,
+    Ignored,
+    Named,
+    Outcome,
+    Preferred,
+    Tell,
+)
 from chatserver.handlers.shared import is_noted
-from chatserver.pipeline.command_counts import Results
-from chatserver.pipeline.effects import Effects
+from chatserver.presence.roster import Roster
 from chatserver.session.link import collected
-from chatserver.session.session import HeardRoom, Session
+from chatserver.session.session import Session
 from chatserver.session.view import View
 from chatserver.util import audit_log
 from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
-from chatserver.values.errors import FAULTY
-from chatserver.values.events import Entry, Person
+from chatserver.values.errors import FAULT, FAULTY, Refused
+from chatserver.values.events import Person
+
+OK: Final = "ok"
+BROKEN: Final = "fault"
+"""Results of commands; the others are error words."""
+
+
+class CommandCounts:
+    """How many commands came to what end, for /metrics and `chatctl stats`."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[type[c.Command], str], int] = {(c.Say, OK): 0}
+
+    def count(self, kind: type[c.Command], refused: Refused | None = None, times: int = 1) -> None:
+        """Counts the end of commands. Messages come by the take: `times` counts them together."""
+        key = (kind, OK if refused is None else BROKEN if refused is FAULT else refused.error.value)
+        self._counts[key] = self._counts.get(key, 0) + times
+
+    def all(self) -> dict[tuple[type[c.Command], str], int]:
+        """Number of commands by kind, and OK, BROKEN or an error word."""
+        return dict(self._counts)
 
 
 class Consequences:
-    """Does what outcomes say. `suspect` is told who sent a write whose consequences failed."""
+    """Does what outcomes say: each kind of effect in one place, and the order of everything around it."""
 
     log = Logger()
 
@@ -30,26 +62,30 @@ class Consequences:
         self,
         turn: Turn,
         registry: Registry,
-        effects: Effects,
+        roster: Roster,
+        bans_changed: Callable[[], None],
         suspect: Callable[[Person], None],
-        results: Results,
+        counts: CommandCounts,
     ) -> None:
         self._turn = turn
         self._registry = registry
-        self._effects = effects
+        self._roster = roster
+        self._bans_changed = bans_changed
         self._suspect = suspect
-        self._results = results
+        self._counts = counts
 
     def conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
         """Does all that follows from a command that is committed. Whatever fails there, others are told what is stored,
         and the sender's connection ends with a reason."""
-        self._results.count(type(command))
+        self._counts.count(type(command))
         if type(command) in AUDITED:
             _record(session, command)
         try:
-            self._follow(session, command, outcome)
+            done = self._follow(session, command, outcome)
         except Exception:
             self.log.failure("What follows from the command {command} failed.", command=type(command).__name__)
+            done = False
+        if not done:
             for announced in outcome.announced:
                 room = self._registry.room(announced.facts.id)
                 if room is not None:
@@ -58,8 +94,8 @@ class Consequences:
                 self._suspect(session.who.person)
             session.link.hang_up(*FAULTY)
 
-    def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> None:
-        """See `Outcome` for the order."""
+    def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> bool:
+        """See `Outcome` for the order. Returns False where entries could not be delivered: then nothing follows."""
         registry = self._registry
         with collected([session.link]):
             if outcome.replay is not None:
@@ -70,7 +106,8 @@ class Consequences:
             for announced in outcome.announced:
                 if session.view is not None:
                     _suppress_echo(session, session.view, outcome, announced)
-                registry.announce(announced.facts, announced.entries)
+                if not registry.announce(announced.facts, announced.entries):
+                    return False
             if outcome.left is not None:
                 registry.unsubscribe(session, outcome.left)
             if outcome.replay is None:
@@ -78,12 +115,13 @@ class Consequences:
             if session.view is not None:
                 _move_view(session, session.view, command, outcome)
         for effect in outcome.effects:
-            self._effects.apply(effect, session)
+            self._apply(effect, session)
             if isinstance(effect, Named) and effect.rest:
                 ensureDeferred(self._announce_rest(session, effect.rest))
         if registry.elsewhere.origin and is_noted(outcome):
             registry.elsewhere.changed()
         registry.catch_up(session)
+        return True
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
         """So many rooms take some time: others get a turn in between."""
@@ -93,15 +131,40 @@ class Consequences:
                 session.view.suppress(announced.facts.id, announced.entries)
             room = self._registry.room(announced.facts.id)
             if room is not None:
-                self.announce(room, announced.entries)
+                self._registry.announce(room.facts, announced.entries)
 
-    def announce(self, room: HeardRoom, entries: list[Entry]) -> None:
-        """Whatever fails here, the entries are stored: their senders are answered, and the room is read again."""
-        try:
-            self._registry.announce(room.facts, entries)
-        except Exception:
-            self.log.failure("Entries of room {room} could not be announced.", room=room.facts.id)
-            self._registry.doubt(room)
+    def _apply(self, effect: Effect, asker: Session) -> None:
+        """`asker`: the session whose command it follows from. Other nodes have it from `handlers.shared`."""
+        registry, roster = self._registry, self._roster
+        match effect:
+            case Tell(account_id, news):
+                roster.tell([one for one in roster.sessions(account_id) if one is not asker], news)
+                registry.elsewhere.tell(account_id, news)
+            case HangUp(account_id, reason, text, token_id, spare):
+                if spare:
+                    registry.doubt_logins(account_id)  # which have perhaps given the former password
+                for other in roster.sessions(account_id):
+                    if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
+                        other.link.hang_up(reason, text)
+            case Apart((one, other_id), apart):
+                roster.set_apart(one, other_id, apart=apart)
+                registry.doubt_logins(one, other_id)
+            case Named(account_id, former, name, display, at):
+                registry.renamed(account_id, former, name, display, at)
+            case Ignored(account_id, other_id, ignored):
+                registry.doubt_logins(account_id)
+                for other in roster.sessions(account_id):
+                    if other.view is not None:
+                        known = other.view.ignored
+                        other.view.ignored = known | {other_id} if ignored else known - {other_id}
+            case Preferred(account_id, preferences):
+                registry.doubt_logins(account_id)
+                for other in roster.sessions(account_id):
+                    other.prefer(preferences)
+            case BansChanged():
+                self._bans_changed()
+            case End(reason, text):
+                asker.link.hang_up(reason, text)
 
 
 def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: Announcement) -> None:

@@ -14,10 +14,8 @@ from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
 from chatserver.handlers.immediate import Immediate, Online, immediate
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.shared import written
-from chatserver.pipeline.command_counts import Results
-from chatserver.pipeline.effects import Effects
 from chatserver.pipeline.lanes import Lane, Lanes, Processor
-from chatserver.pipeline.outcomes import Consequences
+from chatserver.pipeline.outcomes import CommandCounts, Consequences
 from chatserver.pipeline.takes import Spoken, Takes
 from chatserver.presence.roster import Roster
 from chatserver.session.retry import MESSAGES
@@ -79,17 +77,16 @@ class Processors:
         self._marks = marks
         self._stopped = False
         self._seconds = registry.seconds
-        self.results = Results()
-        effects = Effects(registry, online.roster, bans_changed)
-        self._consequences = Consequences(turn, registry, effects, suspect, self.results)
+        self.counts = CommandCounts()
+        self._consequences = Consequences(turn, registry, online.roster, bans_changed, suspect, self.counts)
         self.takes = Takes(
-            turn, lanes, store, registry, online.now, self._consequences.announce, stored, suspect, may_serve,
-            self._go_on, self.results,
+            turn, lanes, store, registry, online.now, stored, suspect, may_serve,
+            self._go_on, self.counts,
         )  # fmt: skip
         self._aside = self.takes.aside
         self.waits = {lane: Histogram() for lane in ("write", "read")}  # seconds in the queue
 
-    def queued(self) -> dict[str, int]:
+    def queue_lengths(self) -> dict[str, int]:
         """How many sessions wait to be served, by lane."""
         writes = sum(map(len, self._lanes.writes)) + len(self._aside.sessions)
         return {"write": writes, "read": len(self._lanes.reads)}
@@ -231,7 +228,7 @@ class Processors:
         if isinstance(error, Unavailable) and type(command) not in READS:
             self._suspect(session.who.person)
         if not isinstance(command, MESSAGES):
-            self.results.count(type(command), error)
+            self.counts.count(type(command), error)
             session.link.refuse(Rejected(error, command.tag))
             return
         self.takes.refuse(session, command, error)

@@ -9,9 +9,9 @@ from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.messages import as_entry, said
-from chatserver.pipeline.command_counts import Results
 from chatserver.pipeline.lanes import Lane, Lanes
 from chatserver.pipeline.locked_rooms import Aside
+from chatserver.pipeline.outcomes import CommandCounts
 from chatserver.session.link import collected
 from chatserver.session.retry import MESSAGES, Message
 from chatserver.session.session import HeardRoom, Session
@@ -19,8 +19,7 @@ from chatserver.store import messages
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import Conflict, Locked
 from chatserver.store.messages import NOTHING, Draft, Verdict
-from chatserver.util.histogram import MESSAGES as IN_A_TAKE
-from chatserver.util.histogram import Histogram
+from chatserver.util.histogram import TAKE_SIZES, Histogram
 from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
 from chatserver.values.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
@@ -53,7 +52,7 @@ class Spoken(Struct, frozen=True, gc=False):
 class Takes:
     """Stores messages, delivers them, and answers who sent them.
 
-    `announce` hands on entries, and never raises. `stored` is told how many messages have been stored, once their
+    `stored` is told how many messages have been stored, once their
     senders have been answered; `suspect` is told who sent a message whose fate is unknown; `resume` is given each
     session whose messages had to wait for a room.
     """
@@ -67,27 +66,25 @@ class Takes:
         store: Store,
         registry: Registry,
         now: Callable[[], datetime],
-        announce: Callable[[HeardRoom, list[Entry]], None],
         stored: Callable[[int], None],
         suspect: Callable[[Person], None],
         may_serve: Callable[[], bool],
         resume: Callable[[Session], None],
-        results: Results,
+        counts: CommandCounts,
     ) -> None:
         self._turn = turn
         self._lanes = lanes
         self._store = store
         self._registry = registry
         self._now = now
-        self._announce = announce
         self._stored = stored
         self._suspect = suspect
         self._may_serve = may_serve
-        self._results = results
+        self._counts = counts
         self._seconds = registry.seconds
         self.aside = Aside(self._serve_aside, resume)
         self.stored_messages = 0
-        self.sizes = Histogram(IN_A_TAKE)
+        self.sizes = Histogram(TAKE_SIZES)
         self.commits = Histogram()  # seconds from when a message could have been served to its commit
 
     def leading(self, lane: Lane, session: Session) -> list[Spoken]:
@@ -222,7 +219,7 @@ class Takes:
                     self._registry.doubt(one.room)  # its first answer was lost, and so was its announcement
             for room, entries in stored.items():
                 self.stored_messages += len(entries)
-                self._announce(room, entries)
+                self._registry.announce(room.facts, entries)
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
@@ -231,19 +228,19 @@ class Takes:
                         session.view.kept.stored(one.draft.room_id)
                     if one.draft.of:
                         answered -= 1
-                        self._results.count(c.Reply)
+                        self._counts.count(c.Reply)
                 except Refused as refused:
                     answered -= 1
                     self._refuse(one, refused)
                 except Exception:
                     self.log.failure("The sender of a message could not be answered.")
                     session.link.hang_up(*FAULTY)
-        self._results.says += answered
+        self._counts.count(c.Say, times=answered)
 
     # Refusals
 
     def _refuse(self, one: Spoken, refused: Refused) -> None:
-        self._results.count(one.kind, refused)
+        self._counts.count(one.kind, refused)
         refused = _kept(one.session, one.message, one.room, refused)
         one.session.link.refuse(Rejected(refused, one.tag))
 
@@ -256,7 +253,7 @@ class Takes:
 
     def refuse(self, session: Session, message: Message, refused: Refused) -> None:
         """Refuses a message that was in no take."""
-        self._results.count(type(message), refused)
+        self._counts.count(type(message), refused)
         kept = _kept(session, message, session.room_called(message.room), refused)
         session.link.refuse(Rejected(kept, message.tag))
 

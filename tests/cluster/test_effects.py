@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from chatserver.chatctl import leaving
 from chatserver.handlers.outcome import Effect
 from chatserver.handlers.shared import BUS, HERE, NOTED
-from chatserver.pipeline.effects import Effects
+from chatserver.pipeline.outcomes import Consequences
 from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, bots, certificates, changes, erasure, tokens
 from chatserver.store.db.engine import open_engine, parse_url
@@ -536,8 +536,8 @@ def test_a_node_dies_while_it_erases(lossy: Pair, monkeypatch: pytest.MonkeyPatc
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch, NodeHall], None]] = {
     "the answer is lost": lambda patch, hall: setattr(hall.inline, "lost_answers", 1),
-    "an exception before the effects": lambda patch, hall: _fails_once(patch, Effects, "apply"),
-    "an exception before the entries": lambda patch, hall: _fails_once(patch, type(hall.registry), "announce"),
+    "an exception before the effects": lambda patch, hall: _fails_once(patch, Consequences, "_apply"),
+    "an exception before the entries": lambda patch, hall: _fails_once(patch, type(hall.registry), "_announce"),
     "an exception at the end": lambda patch, hall: _fails_once(patch, type(hall.cluster), "changed"),
 }
 

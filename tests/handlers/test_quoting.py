@@ -107,7 +107,7 @@ def test_what_came_of_replies(hall: Hall) -> None:
     ana.type(*lines)
     assert [answer.get("error", "ok") for answer in ana.answers[-3:]] == ["ok", "ok", "bad-command"]
     assert hall.inline.appends == before + 1
-    counts = hall.processors.results.all()
+    counts = hall.processors.counts.all()
     assert (counts[c.Say, "ok"], counts[c.Reply, "ok"], counts[c.Reply, "bad-command"]) == (2, 1, 1)
 
 

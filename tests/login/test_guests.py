@@ -140,10 +140,13 @@ def test_what_cannot_be_announced(town: Town, monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(town.registry, "announce", fail)
+    doubted: list[int] = []
+    monkeypatch.setattr(town.registry, "_announce", fail)
+    monkeypatch.setattr(town.registry, "doubt", lambda room: doubted.append(room.facts.id))
     with logged_failures() as failures:
         town.guests.dismiss(town.guest)
     assert (failures, town.suspected, town.guests.idle) == ([error, error], [GUEST_7, GUEST_7], True)
+    assert doubted == [room.facts.id for room in town.registry.rooms]
 
 
 def test_a_guest_whose_creation_was_not_answered(town: Town) -> None:

@@ -500,7 +500,7 @@ def test_an_account_that_cannot_be_announced(cmd: str, failures: list[Exception]
     """The account exists, so its login goes on; the room is read again."""
     town = town_with(guests=True)
     client, error = town.client(), RuntimeError("a bug")
-    monkeypatch.setattr(town.registry, "announce", raising(error))
+    monkeypatch.setattr(town.registry, "_announce", raising(error))
     fields = {"name": "cai", "password": WORDS} if cmd == "register" else {}
     assert client.sends(cmd, **fields)["ok"]
     assert (failures, [who.id for who in town.suspected if who is not None]) == ([error], [3])

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from chatserver.net.counts import ENDINGS, OTHER, ConnectionCounts
 from chatserver.operation.monitoring.counters import PROBE_SECONDS, Behind, Lag
-from chatserver.util.histogram import MESSAGES, Histogram
+from chatserver.util.histogram import TAKE_SIZES, Histogram
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall, PlainHasher
 from tests.support.observed import running, seen
@@ -191,7 +191,7 @@ def test_messages_of_a_take_are_counted_together(hall: Hall) -> None:
     hall.inline.release()
     hall.settle()
     takes = seen(hall).takes
-    assert takes.bounds == MESSAGES
+    assert takes.bounds == TAKE_SIZES
     assert (takes.count, takes.total) == (2, 6)
 
 

@@ -16,7 +16,7 @@ from chatserver.net.counts import ENDINGS, OTHER
 from chatserver.net.limits.admission import REFUSALS
 from chatserver.operation.monitoring.counters import FATES, BusNumbers
 from chatserver.operation.monitoring.metrics import Situation, exposition
-from chatserver.pipeline.command_counts import BROKEN, OK
+from chatserver.pipeline.outcomes import BROKEN, OK
 from chatserver.store.db.threads import ERRORS
 from chatserver.values.errors import ErrorWord
 from tests.support.hall import Hall

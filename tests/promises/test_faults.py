@@ -15,7 +15,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.outbox import Outbox
-from chatserver.pipeline.effects import Effects
+from chatserver.pipeline.outcomes import Consequences
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
 from chatserver.settings.tables import Server, Settings
@@ -108,7 +108,7 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "a bug after the commit": lambda fault: fault.in_store(Injected(), committed=True),
     "unavailable before the commit": lambda fault: fault.in_store(Unavailable(), committed=False),
     "unavailable after the commit": lambda fault: fault.in_store(Unavailable(), committed=True),
-    "Registry.announce": lambda fault: fault.before(Registry, "announce"),
+    "Registry.announce": lambda fault: fault.before(Registry, "_announce"),
     "Registry.replay": lambda fault: fault.before(Registry, "replay"),
     "Registry.unsubscribe": lambda fault: fault.before(Registry, "unsubscribe"),
     "Registry._publish": lambda fault: fault.before(Registry, "_publish"),
@@ -129,7 +129,7 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "Session.answer": lambda fault: fault.before(Session, "answer", fault.is_of("ana")),
     "Session.tell": lambda fault: fault.before(Session, "tell"),
     "Roster.tell": lambda fault: fault.before(Roster, "tell"),
-    "Effects.apply": lambda fault: fault.before(Effects, "apply"),
+    "Consequences._apply": lambda fault: fault.before(Consequences, "_apply"),
     "Registry.renamed": lambda fault: fault.before(Registry, "renamed"),
     "Registry.renamed, done": lambda fault: fault.after(Registry, "renamed"),
     "Session.prefer": lambda fault: fault.before(Session, "prefer"),
@@ -244,7 +244,7 @@ REACHED: dict[str, list[str]] = {
     "Outbox.write, other": ["away"],
     "Session.tell": ["join since", "forget"],
     "Roster.tell": ["invite", "away", "read", "read-all"],
-    "Effects.apply": [
+    "Consequences._apply": [
         "invite",
         "read",
         "read-all",

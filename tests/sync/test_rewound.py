@@ -59,12 +59,12 @@ def test_what_was_read_from_the_store_first(hall: Hall) -> None:
     ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
     room = hall.registry.room(1)
     assert room is not None
-    announce = hall.registry.announce
+    announce = hall.registry._announce
     held: list[tuple[RoomFacts, Sequence[Entry]]] = []
     for _ in range(3):
-        hall.registry.announce = lambda facts, entries: held.append((facts, entries))  # type: ignore[method-assign]
+        hall.registry._announce = lambda facts, entries: held.append((facts, entries))  # type: ignore[method-assign]
         ana.say("late")
-        hall.registry.announce = announce  # type: ignore[method-assign]
+        hall.registry._announce = announce  # type: ignore[method-assign]
         hall.registry.doubt(room)
         hall.settle()
         hall.client().post("login", name="bob", password="s3cret-words")

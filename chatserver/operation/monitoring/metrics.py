@@ -15,7 +15,7 @@ from chatserver import __version__
 from chatserver.net.counts import ENDINGS, OTHER
 from chatserver.net.limits.admission import REFUSALS
 from chatserver.operation.monitoring.counters import DOOR_NAMES, FATES, LOGIN, BusNumbers, Snapshot
-from chatserver.pipeline.command_counts import BROKEN, OK
+from chatserver.pipeline.outcomes import BROKEN, OK
 from chatserver.store.db.threads import ERRORS
 from chatserver.util.histogram import Distribution
 from chatserver.values.commands import COMMANDS
