@@ -125,7 +125,8 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
         reactor, pages.read, roster, rewind.room_rewound, missed=missed, quoted=pages.quoted, fill_page=pages.read_gap
     )
     reconciler = Reconciler(reactor, store, registry, roster, now, rewind)
-    lease = Lease(reactor, store, this_process(settings.server.node), rewind, now=now if settings.bus.url else None)
+    me = this_process(settings.server.node, bus=bool(settings.bus.url))
+    lease = Lease(reactor, store, me, rewind, now=now if me.bus else None)
     watch = Watch(reactor, store, registry, roster, reconciler, base.session_log, rewind)
     presence = Presence(reactor, roster, settings.limits, mutes)
     return DeliveryParts(

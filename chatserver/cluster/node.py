@@ -10,7 +10,6 @@ from chatserver import __version__
 from chatserver.background.read_marks import MarkLog
 from chatserver.cluster import frames
 from chatserver.cluster.bus.bus import Bus
-from chatserver.cluster.busless import Deaf
 from chatserver.cluster.dead_nodes import Burial
 from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.limits import Counts
@@ -45,8 +44,6 @@ COMPARE_SECONDS: Final = 10.0
 MOST_AHEAD: Final = 10_000
 """So many frames no node sends before it says in the database how many it has sent. A number that is further ahead is
 not its own, and would have all its frames taken for old ones."""
-DEAF_COMPARE_SECONDS: Final = 1.0
-"""So often they are while a node is alive that hears no bus, and does not tell what it has stored."""
 
 
 def _ignore(_: object) -> None:
@@ -92,7 +89,6 @@ class Cluster(Elsewhere):
         self.incoming = Incoming(lambda: me().boot, self._take, self._lost, self._came_back, self.people.want)
         self.peers = Peers(clock, store, me, self._say, self._peers_changed, self._saw, self._suspect, self._lapsed)
         self._burial = Burial(clock, store, dismiss)
-        self._deaf = Deaf(clock, store, lambda: me().boot)
         self.counts: Counts | None = None
         """What the limits count over all nodes; None: each counts for itself."""
         self.lag: float | None = None
@@ -143,7 +139,6 @@ class Cluster(Elsewhere):
             self.counts.stop()
         self.outgoing.stop()
         self._registry.elsewhere = NOWHERE
-        await self._deaf.stop()
         await self.bus.stop()
 
     def restarted(self) -> None:
@@ -163,13 +158,9 @@ class Cluster(Elsewhere):
 
     def announced(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self.outgoing.entries(facts, entries)
-        if self.peers.deaf:
-            self._deaf.grown(facts.id)
 
     def found(self, room_id: int, seq: int) -> None:
         self.outgoing.part(frames.Head(room_id, seq), str(room_id))
-        if self.peers.deaf:
-            self._deaf.grown(room_id)
 
     def heard(self, room_id: int, *, here: bool) -> None:
         if self.bus.by_room:
@@ -284,9 +275,7 @@ class Cluster(Elsewhere):
         self._reconciler.compare()
 
     def _compare_later(self) -> None:
-        self._compares = self._clock.callLater(
-            DEAF_COMPARE_SECONDS if self.peers.deaf else COMPARE_SECONDS, self._compare
-        )
+        self._compares = self._clock.callLater(COMPARE_SECONDS, self._compare)
 
     # The other nodes
 
@@ -306,6 +295,7 @@ class Cluster(Elsewhere):
                 rooms=sum(1 for room in self._registry.rooms if room.subscribers),
                 lag=None if self.lag is None else round(self.lag, 3),
                 state=self.state,
+                bus=True,
                 speaks=frames.VERSION,
                 held=self.held,
             )

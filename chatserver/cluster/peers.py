@@ -73,12 +73,6 @@ class Peers:
         """Those that are alive, as far as is known."""
         return [watched.now for watched in self._others.values()]
 
-    @property
-    def deaf(self) -> bool:
-        """Whether one of them hears no bus: it has none in its settings, is of a version that knows none, or starts
-        just now."""
-        return any(not watched.now.facts.speaks for watched in self._others.values())
-
     def start(self) -> None:
         self._running = True
         self._exchange()
@@ -125,7 +119,7 @@ class Peers:
         now = self._clock.seconds()
         passed = 0.0 if self._looked is None else min(now - self._looked, COUNTED_SECONDS)
         self._looked = now
-        doubtful = False
+        doubtful = started = False
         known, self._others = self._others, {}
         for node in found:
             if node.name == me.node:
@@ -135,8 +129,9 @@ class Peers:
                 self._others[node.boot] = Watched(node)
             else:
                 self._others[node.boot] = Watched(node, before.still + passed)
-            if before is not None and before.now.connected and not node.connected:
-                doubtful = True
+            if before is not None:
+                doubtful |= before.now.connected and not node.connected
+                started |= node.facts.speaks > before.now.facts.speaks
         gone = [watched.now for boot, watched in known.items() if boot not in self._others]
         came = [watched.now for boot, watched in self._others.items() if boot not in known]
         for node in gone:
@@ -146,7 +141,7 @@ class Peers:
         dead = [one.now for one in self._others.values() if one.now.ended or one.still > LAPSE_SECONDS]
         if gone or dead or doubtful:
             self._suspect()
-        if gone or came:
+        if gone or came or started:  # what a node stored before it first looked here, it told nobody
             self._changed()
         for watched in list(self._others.values()):
             self._saw(watched.now)

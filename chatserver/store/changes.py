@@ -32,9 +32,6 @@ KEPT: Final = timedelta(hours=1)
 """While nodes work together: all have read a change within seconds, and one that cannot has lost its lease."""
 _PRUNING: Final = text("SELECT pg_try_advisory_xact_lock(4003)")
 
-ON_THE_BUS = "bus"
-"""The `detail` of a change that only nodes which hear no bus need to follow."""
-
 
 class AccountNow(Struct, frozen=True):
     """The present state of an account.

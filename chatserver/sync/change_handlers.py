@@ -65,7 +65,7 @@ class Following:
         subject = change.subject
         if change.kind in ("membership", "effect"):
             self._registry.doubt_logins(subject)
-        elif not self._is_known(change):
+        else:
             self._registry.doubt_logins()
         match change.kind:
             case "membership" if not self._hears(subject, change.detail):
@@ -80,7 +80,7 @@ class Following:
                         await self._ignore(subject)
                     case Preferring():
                         await self._prefer(subject)
-            case "room" if not self._is_known(change):
+            case "room":
                 room = self._registry.room(subject)
                 if room is not None:
                     self._registry.doubt(room, told=True)
@@ -97,10 +97,6 @@ class Following:
                         )
             case "account":
                 await self._account(change)
-
-    def _is_known(self, change: Change) -> bool:
-        """Whether the bus brings this news, so that the change is for nodes without a bus."""
-        return change.detail == changes.ON_THE_BUS and bool(self._registry.elsewhere.origin)
 
     def _hears(self, account_id: int, room_id: str | None) -> bool:
         """Whether all sessions of an account here subscribe to this room already, or there are none."""

@@ -120,14 +120,14 @@ class Lease:
         given = self._me.node
         held: Held | None = None
         for name in [given] if given else names(self._me.host):
-            self._me = this_process(name)  # twistd may have forked since this object was made
+            self._me = this_process(name, bus=self._me.bus)  # twistd may have forked since this object was made
             claim = Claim(self._me, self._seconds)
             while not self._settled(found := run(claim)):
-                if not given and isinstance(found, Held) and found.here:
+                if not given and isinstance(found, Held) and found.here and all(found.with_bus):
                     break
                 time.sleep(ASK_SECONDS)
             held = found if isinstance(found, Held) else None
-            if held is None:
+            if held is None or not all(held.with_bus):  # else another name helps
                 break
         return held
 

@@ -109,18 +109,18 @@ def findings(clustered: tuple[str, Chatctl], item: str) -> list[tuple[bool, bool
 
 @pytest.mark.slow
 def test_whether_a_node_can_join(clustered: tuple[str, Chatctl]) -> None:
-    """Beside nodes that understand it; one that has no bus is warned of, and other frames are wrong."""
+    """Beside nodes that understand it; one that has no bus is wrong, and so are other frames."""
     _, chatctl = clustered
     assert findings(clustered, "nodes") == []
-    add_node(chatctl.database, "a", {"speaks": frames.VERSION})
+    add_node(chatctl.database, "a", {"bus": True, "speaks": frames.VERSION})
     [(ok, warning, text)] = findings(clustered, "nodes")
     assert (ok, warning) == (True, False)
     assert "a (1.1.0) running" in text
     add_node(chatctl.database, "b", {})
     [(ok, warning, text)] = findings(clustered, "nodes")
-    assert (ok, warning) == (True, True)
-    assert text.startswith("b (1.1.0) without a bus.")
-    add_node(chatctl.database, "c", {"speaks": frames.VERSION + 1})
+    assert not ok
+    assert text.startswith("b (1.1.0) without a bus, so that no other node starts.")
+    add_node(chatctl.database, "c", {"bus": True, "speaks": frames.VERSION + 1})
     [(ok, _, text)] = findings(clustered, "nodes")
     assert not ok
     assert text.startswith("c (1.1.0) would not understand this version on the bus.")

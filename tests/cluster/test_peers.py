@@ -10,19 +10,16 @@ from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, update
 from twisted.internet.task import Clock
 
-from chatserver.cluster.busless import PACE_SECONDS
 from chatserver.cluster.dead_nodes import TIDY_SECONDS, Burial
 from chatserver.cluster.peers import EXCHANGE_SECONDS, OUTAGE_SECONDS, Peers
 from chatserver.settings.tables import Server, Settings
-from chatserver.store import changes, sessions
+from chatserver.store import sessions
 from chatserver.store.burials import bury, tidy
-from chatserver.store.db.clock import NOW
-from chatserver.store.db.schema import AccountRow, ChangeRow, NodeRow, SessionRow
+from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow
 from chatserver.store.db.transactions import transact
 from chatserver.store.nodes import lease
 from chatserver.store.nodes.lease import LAPSE_SECONDS, Process, heartbeat
 from chatserver.store.nodes.nodes import Facts, NodeNow, Said
-from chatserver.sync.change_feed import Watch
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import GUEST, Person
 from tests.support.cluster import Air, NodeHall, shared_file
@@ -293,69 +290,6 @@ def test_old_rows_of_nodes(cluster: list[NodeHall]) -> None:
     names = {"held", "one", "open", "three", "two"}
     assert set(scalars(one, select(NodeRow.name))) == names
     assert ana.answers
-
-
-class Former(Hall):
-    """A server of the version before, which knows no other nodes: it has a row, and sends heartbeats."""
-
-    def __init__(self, folder: Path, beside: NodeHall) -> None:
-        super().__init__(folder, engine=beside.engine, clock=beside.clock)
-        self.me = Process("former", "boot-former", "here", "", 0, 0)
-        row = {"name": "former", "boot": self.me.boot, "host": "here", "machine": "", "pid": 0, "started": 0, "beat": 1,
-               "acquired_at": NOW, "heartbeat_at": NOW, "version": "1.0", "facts": '{"boot": "another"}'}  # fmt: skip
-        execute(self, insert(NodeRow).values(row))
-        self._beat()
-
-    def _beat(self) -> None:
-        transact(self.engine, lambda db: heartbeat(db, self.me))
-        self.clock.callLater(1, self._beat)
-
-
-def test_a_node_that_hears_no_bus(cluster: list[NodeHall], tmp_path: Path) -> None:
-    """While a node of the version before is alive, the others find within a little more than a second what it stores,
-    and name each room that they write to in the table that it reads: at most every half second."""
-    one, two, _ = cluster
-    former = Former(tmp_path, one)
-    one.passes(1)
-    ana, bob, cai = one.program("ana"), two.program("bob"), former.program("cai")
-    one.passes(11)
-    cai.say("from the version before")
-    one.passes(1.3)
-    assert ana.said == bob.said == ["from the version before"]
-    hints = select(ChangeRow.subject).where(ChangeRow.kind == "room", ChangeRow.detail == changes.ON_THE_BUS)
-    before = len(scalars(one, hints))
-    for n in range(30):
-        ana.say(f"{n}")
-        one.passes(0.1)
-    one.passes(PACE_SECONDS)
-    assert 4 <= len(scalars(one, hints)) - before <= 8
-    assert bob.said[1:] == [f"{n}" for n in range(30)]
-
-
-def test_a_hint_at_a_node_without_a_bus(cluster: list[NodeHall], tmp_path: Path) -> None:
-    """A node of this version that has no bus follows the hints; those that have one do not need to."""
-    one = cluster[0]
-    former = Former(tmp_path, one)
-    store: Any = former.inline
-    watch = Watch(
-        former.clock, store, former.registry, former.roster, former.reconciler, former.session_log, former.rewind
-    )
-    watch.start()
-    one.passes(1)
-    ana, cai = one.program("ana"), former.program("cai")
-    one.passes(1)
-    ana.say("hello")
-    one.passes(1.2)
-    assert cai.said == ["hello"]
-    watch.stop()
-
-
-def test_no_hints_among_nodes_that_hear(cluster: list[NodeHall]) -> None:
-    """Where all nodes hear the bus, nobody writes rows for those who do not."""
-    one = cluster[0]
-    one.program("ana").say("hello")
-    one.passes(2)
-    assert scalars(one, select(ChangeRow.subject).where(ChangeRow.kind == "room")) == []
 
 
 def test_serving_anew(cluster: list[NodeHall]) -> None:

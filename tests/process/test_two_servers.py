@@ -11,7 +11,7 @@ from chatserver.store.nodes.lease import LAPSE_SECONDS
 from tests.conftest import Connect, StartServer
 from tests.process.load import query
 from tests.support.client import JsonClient
-from tests.support.process import LOOPBACK, ChatServer, run_chatserver, wait_until
+from tests.support.process import LOOPBACK, ChatServer, run_chatserver
 
 pytestmark = pytest.mark.slow
 
@@ -49,21 +49,17 @@ def test_any_second_server_on_a_file(server: StartServer, tmp_path: Path) -> Non
     assert f"SQLite file as node main (process {chat.pid} on " in refusal(chat.database, tmp_path, SECOND)
 
 
-def test_another_node(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """On PostgreSQL another node may start: guests and sessions of the first stay as they are."""
-    first = server(postgres_url, config=GUESTS)
-    guest, ana = connect(first, JsonClient), connect(first, JsonClient)
-    name = guest.ok("guest")["name"]
-    ana.register("ana")
-    opened = "SELECT count(*) FROM session WHERE disconnected_at IS NULL"
-    wait_until(lambda: query(postgres_url, opened) == [(2,)], what="both sessions are recorded")
-    second = server(postgres_url, config=SECOND)
-    bob = connect(second, JsonClient)
-    bob.register("bob")
-    assert query(postgres_url, "SELECT count(*) FROM session WHERE reason = 'crash'") == [(0,)]
-    assert name in str(bob.ok("members", room="general"))
-    guest.say("general", "I am still here")
-    assert ana.hears("I am still here")["from"] == name
+@pytest.mark.parametrize("bus", ["", '[bus]\nurl = "postgres"\n'])
+def test_nodes_that_cannot_hear_each_other(bus: str, postgres_url: str, server: StartServer, tmp_path: Path) -> None:
+    """On PostgreSQL, a server without a bus does not start beside another one, nor another one beside it: one line says
+    what to do."""
+    first = server(postgres_url, config=bus)
+    message = refusal(postgres_url, tmp_path, SECOND)
+    assert f"(process {first.pid} on " in message
+    assert ("set bus.url here as it is there" if bus else "set bus.url for both") in message
+    if not bus:
+        with_bus = SECOND + '[bus]\nurl = "postgres"\n'
+        assert refusal(postgres_url, tmp_path, with_bus).endswith("or set bus.url there, too.")
 
 
 def test_a_start_after_a_crash(database_url: str, server: StartServer, connect: Connect) -> None:

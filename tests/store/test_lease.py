@@ -133,6 +133,38 @@ def test_a_lapsed_lease(tables: Tables, me: Process, neighbour: Process) -> None
     assert isinstance(tables(Claim(me)), Held)
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "advice"),
+    [
+        (False, True, "or set bus.url here as it is there."),
+        (True, False, "or set bus.url there, too."),
+        (False, False, "or set bus.url for both, and server.node to another name for this one."),
+    ],
+)
+def test_nodes_that_cannot_hear_each_other(tables: Tables, me: Process, mine: bool, theirs: bool, advice: str) -> None:
+    """Unless both have a bus, a node does not join another one that is alive. Once that one is dead, it does, and the
+    dead one has no lease to come back to."""
+    if not tables.postgres:
+        pytest.skip("A file has one node.")
+    me, other = replace(me, bus=mine), replace(ELSEWHERE, node="other", bus=theirs)
+    seconds = Seconds()
+    acquire(tables, other)
+    claim = Claim(me, seconds)
+    first = tables(claim)
+    assert isinstance(first, Held)
+    assert not first.alive
+    tables(lease.heartbeat, other)
+    held = tables(claim)
+    assert isinstance(held, Held)
+    assert (held.alive, held.node) == (True, "other")
+    assert str(held).endswith(advice)
+    claim = Claim(me, seconds)
+    tables(claim)
+    seconds.now += LAPSE_SECONDS + 0.1
+    assert tables(claim) == 1
+    assert not beat(tables, other).ours
+
+
 @pytest.mark.parametrize("step", [0, -3600, 3600])
 def test_a_heartbeat_that_stands_still(tables: Tables, me: Process, neighbour: Process, step: float) -> None:
     """A holder whose heartbeat does not advance for as long as a lease lasts is dead, whatever the clocks say."""
@@ -160,9 +192,9 @@ def test_a_released_lease(tables: Tables, me: Process) -> None:
 
 
 def test_another_node(tables: Tables, me: Process) -> None:
-    """On PostgreSQL a second node may run; on a SQLite file no second server may."""
-    acquire(tables, ELSEWHERE)
-    second = replace(me, node="second")
+    """On PostgreSQL a second node may run if both have a bus; on a SQLite file no second server may."""
+    acquire(tables, replace(ELSEWHERE, bus=True))
+    second = replace(me, node="second", bus=True)
     found = tables(Claim(second))
     if tables.postgres:
         assert found == 1

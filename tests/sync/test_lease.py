@@ -139,6 +139,16 @@ def test_a_node_without_a_name() -> None:
     assert host.lease.me.node == f"{name}-3"
 
 
+def test_no_name_helps() -> None:
+    """Beside a node that has no bus, it tries no further names, and waits until that shows that it lives."""
+    host = Host("")
+    first, alive = (
+        Held("x", "h", 7, AT, alive=alive, one_file=False, here=True, with_bus=(True, False)) for alive in (False, True)
+    )
+    answers: list[Any] = [first, alive]
+    assert host.lease.acquire_blocking(lambda claim: answers.pop(0)) == alive
+
+
 def test_a_process_that_was_stopped(host: Host) -> None:
     """It is fenced before it serves anything, once, and goes on with another boot."""
     host.run(3)

@@ -38,6 +38,8 @@ LAPSE_SECONDS: Final = 5.0
 """A holder without a heartbeat for so long is dead: several heartbeats must fail, not one slow commit."""
 KEPT: Final = timedelta(days=1)
 """The row of a node that has no process is removed after so long: names that are made up come and go."""
+JOINING: Final = 4004
+"""The advisory lock of a process that acquires a lease on PostgreSQL."""
 PREPARING: Final = 4002
 """The advisory lock of whoever prepares the database for serving."""
 MOST_NAMES: Final = 99
@@ -49,7 +51,8 @@ class Process(Struct, frozen=True):
 
     `boot` is random. `machine` identifies the running kernel and the namespace of `pid`: two containers on one host may
     both have a process 1. `started`: when the process started, in ticks of the kernel, because pids are reused. Without
-    /proc `machine` is empty and `started` is 0; then only heartbeats tell whether the process is running.
+    /proc `machine` is empty and `started` is 0; then only heartbeats tell whether the process is running. `bus`: it has
+    a bus, and so can serve beside other nodes that have one.
     """
 
     node: str
@@ -58,12 +61,13 @@ class Process(Struct, frozen=True):
     machine: str
     pid: int
     started: int
+    bus: bool = False
 
 
 class Held(Struct, frozen=True):
     """The lease is another process's. `alive`: its heartbeat has advanced while we watched. `one_file`: the database is
     a SQLite file, on which no second server may run, whatever its node. `here`: it is running on this machine, as the
-    kernel says."""
+    kernel says. `with_bus`: the servers that have a bus, (this one, the other one)."""
 
     node: str
     host: str
@@ -72,12 +76,29 @@ class Held(Struct, frozen=True):
     alive: bool
     one_file: bool
     here: bool = False
+    with_bus: tuple[bool, bool] = (True, True)
 
     def __str__(self) -> str:
         who = f"as node {self.node} (process {self.pid} on {self.host}, since {rfc3339(self.since)}). Stop that server"
         if self.one_file:
             return f"Another server is running on this SQLite file {who}; only one can use the file."
-        return f"Another server is running on this database {who}, or set server.node to another name for this one."
+        return f"Another server is running on this database {who}, or {INSTEAD[self.with_bus]}."
+
+
+INSTEAD: Final = {
+    (True, True): "set server.node to another name for this one",
+    (True, False): "set bus.url there, too",
+    (False, True): "set bus.url here as it is there",
+    (False, False): "set bus.url for both, and server.node to another name for this one",
+}
+"""What makes it possible to serve beside another server, by `Held.with_bus`."""
+
+
+class _Joins(Struct, frozen=True):
+    """Fields of `nodes.Facts`."""
+
+    boot: str = ""
+    bus: bool = False
 
 
 class Beat(Struct, frozen=True):
@@ -89,10 +110,10 @@ class Beat(Struct, frozen=True):
     now: datetime | None = None
 
 
-def this_process(node: str) -> Process:
+def this_process(node: str, *, bus: bool = False) -> Process:
     """The present process, with a new boot."""
     pid = os.getpid()
-    return Process(node, secrets.token_hex(16), socket.gethostname(), _machine(), pid, _started(pid) or 0)
+    return Process(node, secrets.token_hex(16), socket.gethostname(), _machine(), pid, _started(pid) or 0, bus)
 
 
 def names(host: str) -> Iterator[str]:
@@ -111,7 +132,9 @@ class Claim:
     """Acquires a lease: call it in a transaction, each BEAT_SECONDS / 4 or so, until it returns a beat (the lease is
     ours) or a Held that is `alive`.
 
-    It takes over from a live-looking holder if its beat stays the same for LAPSE_SECONDS from the first call.
+    It takes over from a live-looking holder if its beat stays the same for LAPSE_SECONDS from the first call. A process
+    without a bus cannot hear other nodes, nor they it: it acquires a lease only if no other node is alive, and none is
+    acquired while such a process is.
     """
 
     def __init__(self, me: Process, seconds: Callable[[], float] = awake_seconds) -> None:
@@ -123,12 +146,25 @@ class Claim:
         """Raises IntegrityError (Conflict) if another process inserts the node's first row at the same moment."""
         me = self._me
         one_file = db.dialect.name == "sqlite"
-        query = select(NodeRow.__table__, NOW.label("now")).with_for_update()
-        rows = db.execute(query if one_file else query.where(NodeRow.name == me.node)).all()
+        query = select(NodeRow.__table__, NOW.label("now"))
+        if one_file:
+            rows = list(db.execute(query.with_for_update()))
+        else:
+            db.execute(select(func.pg_advisory_xact_lock(JOINING)))
+            rows = list(db.execute(query.where(NodeRow.name == me.node).with_for_update()))
+            others = db.execute(query.where(NodeRow.name != me.node, NodeRow.boot != ""))
+            rows += [row for row in others if not (me.bus and _has_bus(row))]
         for row in rows:
-            if not (_is_free(row, me) or self._is_still(row)):
-                alive = self._watched[row.name][:2] != (row.boot, row.beat)
-                return Held(row.name, row.host, row.pid, row.acquired_at, alive, one_file, _is_here(row, me))
+            is_dead = _is_free(row, me) or self._is_still(row)
+            if is_dead and not one_file and row.name != me.node:
+                is_dead = take_away(db, row.name, row.boot, row.beat)
+            if not is_dead:
+                boot, beat, _ = self._watched.get(row.name, (row.boot, row.beat, 0.0))
+                alive = (boot, beat) != (row.boot, row.beat)
+                return Held(
+                    row.name, row.host, row.pid, row.acquired_at, alive, one_file, _is_here(row, me),
+                    (me.bus, _has_bus(row)),
+                )  # fmt: skip
         beat = next((row.beat for row in rows if row.name == me.node), 0) + 1
         values = {
             "boot": me.boot, "host": me.host, "machine": me.machine, "pid": me.pid, "started": me.started,
@@ -222,7 +258,16 @@ def holders(db: Connection) -> list[Held]:
 def facts_of(me: Process) -> str:
     """What the column `facts` has before a process has said anything. Its boot marks what the process itself has
     written: one of a version that knows no such column leaves there what another one said."""
-    return msgspec.json.encode({"boot": me.boot}).decode()
+    return msgspec.json.encode(_Joins(me.boot, me.bus)).decode()
+
+
+def _has_bus(row: Row[Any]) -> bool:
+    """Whether the process that a row names has a bus."""
+    try:
+        said = msgspec.json.decode(row.facts or "{}", type=_Joins)
+    except msgspec.DecodeError:
+        return False
+    return said.bus and said.boot == row.boot
 
 
 def _is_free(row: Row[Any], me: Process) -> bool:

@@ -28,7 +28,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     lag: float | None = None  # of the bus, in seconds; None: it is not known
     state: str = "serving"  # or "draining", "drained", "stopping"
     boot: str = ""  # of the process that says so
-    speaks: int = 0  # the version of its frames; 0: it has no bus, and knows no other nodes
+    bus: bool = False  # it has a bus
+    speaks: int = 0  # the version of its frames; 0: it has no bus, or has just started
     held: bool = False  # systemd has its sockets, too
 
 

@@ -23,6 +23,7 @@ class _Facts(Struct, frozen=True):
     """As far as they matter here: see `nodes.Facts`."""
 
     boot: str = ""
+    bus: bool = False
     speaks: int = 0
 
 
@@ -33,10 +34,9 @@ class _Node(Struct, frozen=True):
     facts: str | None = None
 
     @property
-    def speaks(self) -> int:
-        """The version of its frames; 0: it has no bus."""
+    def said(self) -> _Facts:
         facts = msgspec.json.decode(self.facts or "{}", type=_Facts)
-        return facts.speaks if facts.boot == self.boot else 0
+        return facts if facts.boot == self.boot else _Facts()
 
     def __str__(self) -> str:
         return f"{self.name} ({self.version or 'of an earlier version'})"
@@ -65,24 +65,25 @@ def rolling(url: URL, speaks: int, *, bus: bool) -> Iterator[Finding]:
     elif migrations:
         text = f"{named} can go on while you migrate. Then start them anew with this version, one after another."
         yield Finding("upgrade", True, text)
-    yield _company(nodes, named, speaks if bus else 0)
+    yield _company(nodes, named, speaks, bus)
 
 
-def _company(nodes: list[_Node], named: str, speaks: int) -> Finding:
-    other = [node for node in nodes if node.speaks and speaks and node.speaks != speaks]
-    alone = [node for node in nodes if bool(node.speaks) != bool(speaks)]
+def _company(nodes: list[_Node], named: str, speaks: int, bus: bool) -> Finding:
+    other = [node for node in nodes if bus and node.said.speaks not in (0, speaks)]
+    alone = [node for node in nodes if node.said.bus != bus]
     those = ", ".join(map(str, other or alone))
     if other:
         text = f"{those} would not understand this version on the bus. Stop all nodes, then start all."
         return Finding("nodes", False, text)
     if alone:
         here = (
-            "without a bus. What is said there is heard late here. Set bus.url there, too."
-            if speaks
+            "without a bus, so that no other node starts. Set bus.url there, too."
+            if bus
             else "with a bus, and bus.url is not set here. Set it as it is there."
         )
-        return Finding("nodes", True, f"{those} {here}", warning=True)
-    return Finding("nodes", True, f"{named} running, and a node of this version can join")
+        return Finding("nodes", False, f"{those} {here}")
+    join = "and a node of this version can join" if bus else "and another node can join once both have bus.url"
+    return Finding("nodes", True, f"{named} running, {join}")
 
 
 def _running(db: Connection) -> list[_Node]:
