@@ -35,9 +35,11 @@ from chatserver.operation.companion import Companion, Running
 from chatserver.settings.endpoint import split_reuseport
 from chatserver.settings.tables import named
 from chatserver.store.db.engine import DatabaseProblem
+from chatserver.store.starting import prepare
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.util.waiting import until
 from chatserver.values.errors import Unavailable
+from chatserver.values.events import Person
 from chatserver.wire.addresses import Listed
 
 T = TypeVar("T")
@@ -105,6 +107,7 @@ class ChatService(Service):
         self._serving = False
         self._stop_requested = False  # by a signal
         self._sweep_call: IDelayedCall | None = None
+        self._left_behind: list[Person] = []
         self._lease.lost.addCallback(lambda held: self.fail(CannotStart(str(held))))
 
     def setServiceParent(self, parent: Any) -> None:
@@ -137,9 +140,9 @@ class ChatService(Service):
             if held is not None:
                 raise CannotStart(str(held))
             named(self._settings, self._lease.me.node)
-            left_open = self._unless_stopped(
-                lambda: self._store.prepare(
-                    self._lease.me, server.default_rooms, self._now, together=self._cluster is not None
+            prepared = self._unless_stopped(
+                lambda: prepare(
+                    self._store, self._lease.me, server.default_rooms, self._now, together=self._cluster is not None
                 )
             )
         except Unavailable as problem:
@@ -148,8 +151,11 @@ class ChatService(Service):
             ) from None
         except DatabaseProblem as problem:
             raise CannotStart(str(problem), MISCONFIGURED) from None
-        if left_open:
-            self.log.warn("Closed {count} sessions that a crash had left open.", count=left_open)
+        if prepared is None:
+            return  # stopped
+        self._left_behind = prepared.left_behind
+        if prepared.closed:
+            self.log.warn("Closed {count} sessions that a crash had left open.", count=prepared.closed)
 
     def _unless_stopped(self, work: Callable[[], T]) -> T | None:
         """Runs `work` in a thread and waits for it, but no longer than until a signal asks the server to stop: a driver
@@ -241,7 +247,7 @@ class ChatService(Service):
         self._upkeep.start()
         if self._cluster is not None:
             self._cluster.held = bool(self._inherited.taken)
-            self._cluster.start(self._store.left_behind)
+            self._cluster.start(self._left_behind)
         self._reconciler.suspect()  # a commit of the run before may still come
         self._sweep()
         self._serving = True

@@ -35,12 +35,12 @@ from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.store import Engine, people, sessions
 from chatserver.store.db.threads import Store
-from chatserver.store.nodes.lease import awake_seconds, this_process
+from chatserver.store.nodes.lease import this_process
 from chatserver.sync.change_feed import Watch
 from chatserver.sync.lease import Lease
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
-from chatserver.util.clock import Clock
+from chatserver.util.clock import Clock, awake_seconds
 from chatserver.util.waiting import turns
 from chatserver.values import commands
 from chatserver.values.errors import Unavailable
@@ -187,7 +187,7 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipel
         base.reactor, base.settings.limits, base.settings.shutdown, login.handshake, pipeline.processors,
         delivery.registry, base.now, left, delivery.marks, may_serve=delivery.lease.check,
     )  # fmt: skip
-    base.store.answers_again = connections.answered
+    base.store.notify(connections)
     delivery.rewind.follow(connections)
     delivery.watch.follow_bans(connections)
     return connections

@@ -32,6 +32,7 @@ from chatserver.service import (
 )
 from chatserver.settings.tables import Pipeline, Server, Settings, Shutdown
 from chatserver.store.db.engine import DatabaseProblem
+from chatserver.store.starting import Prepared
 from chatserver.util.clock import Clock
 from chatserver.util.exits import CannotStart
 from chatserver.util.waiting import POLL_SECONDS
@@ -179,7 +180,6 @@ class Town:
         session_log: Any = self.session_log
         self.left_open: int | Exception = 0
         self.store = journal.part("store", "hurry", "stop")
-        self.store.prepare = self._prepare
         self.store.run = None
         self.held: Exception | None = None
         lease = journal.part("lease", "start", "stop")
@@ -188,6 +188,7 @@ class Town:
         lease.acquire_blocking = lambda run: self.held
         guests = journal.part("guests", "stop")
         guests.idle = True
+        monkeypatch.setattr(service, "prepare", lambda *found, **how: self.prepare(*found, **how))
         monkeypatch.setattr(service, "_tune_process", lambda: journal.add("tune"))
         running: Any = SimpleNamespace(
             reactor=self.reactor,
@@ -208,12 +209,12 @@ class Town:
         self.service = ChatService(running, lambda: "s1")
         self.stopped: list[object] = []
 
-    def _prepare(self, me: Any, rooms: list[str], clock: Clock, *, together: bool) -> int:
+    def prepare(self, _store: Any, me: Any, rooms: list[str], clock: Clock, *, together: bool) -> Prepared:
         assert not together
         self.journal.add(f"store prepare {me.node} {rooms} {clock():%H:%M}")
         if isinstance(self.left_open, Exception):
             raise self.left_open
-        return self.left_open
+        return Prepared(self.left_open, [])
 
     def peer(self, gone_by: Literal["hang up", "abort", "never"] = "hang up") -> Peer:
         return Peer(self.journal, self.connections.open, gone_by)
@@ -488,17 +489,19 @@ def test_signals(town: Town, handlers: Handlers) -> None:
     assert town.reactor.hasStopped
 
 
-def test_a_signal_while_the_database_is_prepared(town: Town, handlers: Handlers) -> None:
+def test_a_signal_while_the_database_is_prepared(
+    town: Town, handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server does not wait for the database: it opens no port, starts nothing, and stops once the reactor runs."""
     answered = threading.Event()
 
-    def prepare(*_: object, **__: object) -> int:
+    def prepare(*_: object, **__: object) -> Prepared:
         town.journal.add("store prepare")
         handlers[signal.SIGTERM](signal.SIGTERM, None)
         answered.wait(30)
-        return 0
+        return Prepared(0, [])
 
-    town.store.prepare = prepare
+    monkeypatch.setattr(town, "prepare", prepare)
     town.service.privilegedStartService()
     town.service.startService()
     answered.set()

@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.store.db.transactions import Conflict
+from chatserver.store.db.faults import Conflict
 from chatserver.values.errors import Unavailable
 
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from chatserver.background.erasing import Erasures
 from chatserver.background.retention import Removals
-from chatserver.store import oldindex, search
+from chatserver.store import search
 from chatserver.store.db.threads import Store
 from chatserver.store.erasure import PAUSE_SECONDS
 from chatserver.values.errors import Unavailable
@@ -40,7 +40,7 @@ class Upkeep:
         self._tidying = False
         self._running = False
         self._next: IDelayedCall | None = None
-        self._mark = oldindex.Mark()
+        self._mark = search.MergeMark()
 
     def start(self) -> None:
         self._running = True
@@ -93,10 +93,10 @@ class Upkeep:
             self._next = self._clock.callLater(LOG_SECONDS if empty else AGAIN_SECONDS, self._empty_log)
 
     async def _drop_words(self) -> None:
-        """Does nothing on PostgreSQL; on SQLite, what `store/oldindex.py` says."""
-        erased, mark = await self._store.read(oldindex.anything_erased, self._mark)
+        """Does nothing on PostgreSQL; on SQLite, what `store/search.py` says."""
+        erased, mark = await self._store.read(search.anything_erased, self._mark)
         first = True
-        while erased and self._running and await self._store.write(oldindex.merge, first=first):
+        while erased and self._running and await self._store.write(search.merge_index, first=first):
             first = False
             await deferLater(self._clock, PAUSE_SECONDS)
         self._mark = mark

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from chatserver.chatctl.access import Access, access, find_account
 from chatserver.chatctl.output import json_option, say_all
-from chatserver.store import Connection, account_limits
+from chatserver.store import Connection, accounts
 from chatserver.store.db import clock
 from chatserver.values.account_limits import AS_SET, AccountLimits
 
@@ -75,12 +75,12 @@ def _shown(own: float | None, setting: float) -> str:
 
 def _look_up(db: Connection, name: str) -> tuple[str, AccountLimits]:
     found = find_account(db, name)
-    return found.name, account_limits.find(db, [found.id]).get(found.id, AS_SET)
+    return found.name, accounts.limits_of(db, [found.id]).get(found.id, AS_SET)
 
 
 def _set(db: Connection, name: str, chosen: AccountLimits, default: bool) -> tuple[str, AccountLimits]:
     found = find_account(db, name)
-    before = AS_SET if default else account_limits.find(db, [found.id]).get(found.id, AS_SET)
+    before = AS_SET if default else accounts.limits_of(db, [found.id]).get(found.id, AS_SET)
     own = structs.replace(before, **{key: value for key, value in structs.asdict(chosen).items() if value is not None})
-    account_limits.change(db, found.id, own, clock.now(db))
+    accounts.set_limits(db, found.id, own, clock.now(db))
     return found.name, own

@@ -25,7 +25,7 @@ from chatserver.chatctl.user import user
 from chatserver.chatctl.verify import verify
 from chatserver.settings.tables import ConfigProblem
 from chatserver.store.db.engine import DatabaseProblem
-from chatserver.store.db.transactions import Conflict
+from chatserver.store.db.faults import Conflict
 from chatserver.values.errors import Refused, Unavailable
 
 

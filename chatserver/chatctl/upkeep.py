@@ -13,7 +13,7 @@ from chatserver.settings.tables import ConfigProblem
 from chatserver.store.db.engine import DatabaseProblem, parse_url
 from chatserver.store.db.engine import migrate as migrate_database
 from chatserver.store.db.health import Finding, examine
-from chatserver.store.nodes.rolling import rolling
+from chatserver.store.nodes.compatibility import rolling
 from chatserver.util.times import now
 from chatserver.wire.hygiene.text import escaped
 

@@ -8,10 +8,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.store.burials import bury, tidy
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict
 from chatserver.store.nodes.nodes import NodeNow
+from chatserver.store.sessions import bury, tidy
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 

@@ -14,8 +14,8 @@ from chatserver.cluster.node import Cluster
 from chatserver.cluster.peers import EXCHANGE_SECONDS
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.connections import MOVING, Connections
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict
 from chatserver.store.nodes.lease import Process
 from chatserver.store.nodes.nodes import DRAIN, REBALANCE, done
 from chatserver.util.waiting import pause, until

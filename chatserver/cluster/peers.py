@@ -13,8 +13,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict
 from chatserver.store.nodes.lease import LAPSE_SECONDS, Process
 from chatserver.store.nodes.nodes import NodeNow, Said, exchange
 from chatserver.values.errors import Unavailable

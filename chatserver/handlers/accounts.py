@@ -3,8 +3,9 @@
 from chatserver.handlers.messages import what_was_removed
 from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_guest
-from chatserver.store import Connection, accounts, certificates, erasure, removed, rooms, tokens
+from chatserver.store import Connection, accounts, certificates, erasure, rooms, tokens
 from chatserver.store import export as exporting
+from chatserver.store.entries import removed_before_own
 from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
 from chatserver.values import commands as c
@@ -80,7 +81,7 @@ def export(db: Connection, ask: Ask, command: c.Export) -> Outcome:
     portion = ask.portion
     account = None if command.after else exporting.account(db, ask.who, portion)
     entries, after = exporting.page(db, ask.who, command.after, min(command.limit, c.PAGE_LIMIT), portion)
-    gone = {} if after is not None else what_was_removed(portion, removed.own(db, ask.who))
+    gone = {} if after is not None else what_was_removed(portion, removed_before_own(db, ask.who))
     return Outcome(Exported(account, entries, after, gone))
 
 

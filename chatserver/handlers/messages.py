@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from chatserver.handlers import quoting
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
 from chatserver.handlers.rights import Act, require
-from chatserver.store import Connection, entries, messages, removed, rooms
+from chatserver.store import Connection, entries, messages, rooms
 from chatserver.store import search as searching
 from chatserver.store.messages import NOTHING, Draft, Judgement, Verdict
 from chatserver.store.statements import NO_MESSAGE
@@ -207,7 +207,7 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     if before is not None:
         return Outcome(Found(shown, True, before))
     if access is None:
-        return Outcome(Found(shown, False, removed=what_was_removed(portion, removed.readable(db, ask.who))))
+        return Outcome(Found(shown, False, removed=what_was_removed(portion, entries.removed_before(db, ask.who))))
     gap = gap_between(access.allowed, access.floor)
     return Outcome(Found(shown, False, where=access.facts.label(ask.who.id), gap=gap))
 

@@ -10,7 +10,7 @@ from chatserver.handlers.messages import last_of
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.handlers.unread import first_new
-from chatserver.store import Connection, entries, members, rejoining, rooms
+from chatserver.store import Connection, entries, members, rooms
 from chatserver.store import unread as counting
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.values import commands as c
@@ -91,7 +91,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
             ErrorWord.INVITE_ONLY,
             f"{facts.name} is by invitation only, even for operators. Ask a member to invite you.",
         )
-    rejoining.check(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
+    rooms.check_rejoining(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
     new = rooms.join(db, ask.who, access, ask.at)
     seq = access.seq + len(new)
     replay = None

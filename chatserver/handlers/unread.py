@@ -1,6 +1,5 @@
 """What is unread: counting it, showing it, marking it as read, and finding where somebody is mentioned."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -11,10 +10,11 @@ from chatserver.handlers import quoting
 from chatserver.handlers.messages import shortened, what_was_removed
 from chatserver.handlers.outcome import Ask, Effect, Outcome, Tell, hears
 from chatserver.handlers.rights import require
-from chatserver.store import Connection, entries, members, names, quotes, removed, sessions, visibility
+from chatserver.store import Connection, entries, members, names, quotes, sessions, visibility
 from chatserver.store import search as searching
 from chatserver.store import unread as counting
 from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.store.walk import Deadline
 from chatserver.values import commands as c
 from chatserver.values.answer_size import entry_size, found_size, status_size
 from chatserver.values.answers import Done, Found, Log, Marked, Missed, RoomStatus, UnreadList, gap_between
@@ -153,7 +153,7 @@ def mentions(db: Connection, ask: Ask, command: c.Mentions) -> Outcome:
     shown = portion.head(known[:limit], found_size(ask.who.id))
     if len(shown) < len(known):
         shown, before = shortened(known, len(shown), one_room=False)
-    gone = {} if before is not None else what_was_removed(portion, removed.readable(db, ask.who))
+    gone = {} if before is not None else what_was_removed(portion, entries.removed_before(db, ask.who))
     return Outcome(Found(shown, before is not None, before, command="mentions", removed=gone))
 
 
@@ -164,15 +164,15 @@ def _saying(
     inside: set[int],
     before: int | None,
     limit: int,
-    spent: Callable[[], bool],
+    until: Deadline,
 ) -> tuple[list[tuple[RoomFacts, Entry]], int | None]:
     """The messages of others that say a name, and the `before` with which to go on. The index knows words, of which a
     name may have several: what it finds is looked at."""
     found: list[tuple[RoomFacts, Entry]] = []
     while True:
-        page, before = searching.search(db, ask.who, None, searching.words(name), before, limit, spent)
+        page, before = searching.search(db, ask.who, None, searching.words(name), before, limit, until)
         found += [pair for pair in page if pair[0].id in inside and _is_for(ask.who, name, pair[1])]
-        if before is None or len(found) >= limit or spent():
+        if before is None or len(found) >= limit or until.passed():
             return found, before
 
 

@@ -16,8 +16,8 @@ from chatserver.session.link import collected
 from chatserver.session.retry import MESSAGES, Message
 from chatserver.session.session import HeardRoom, Session
 from chatserver.store import messages
+from chatserver.store.db.faults import Conflict, Locked
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict, Locked
 from chatserver.store.messages import NOTHING, Draft, Verdict
 from chatserver.util.histogram import TAKE_SIZES, Histogram
 from chatserver.util.waiting import Turn

@@ -1,15 +1,17 @@
 """Accounts: who may log in, and with what password."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from secrets import token_hex
 from typing import Any
 
-from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select, update
+from msgspec import Struct, structs
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chatserver.store import changes, names
 from chatserver.store.db.schema import AccountRow
+from chatserver.values.account_limits import AccountLimits
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import GUEST, PERSON, AccountKind, Person
 from chatserver.wire.hygiene.lookalikes import given_up, looks_taken, skeleton
@@ -181,3 +183,23 @@ def disable_bots(db: Connection, owner_id: int, at: datetime) -> None:
 def _set_disabled_at(db: Connection, which: ColumnElement[bool], at: datetime, since: datetime | None) -> None:
     for id in db.scalars(update(AccountRow).where(which).values(disabled_at=since).returning(AccountRow.id)).all():
         changes.note(db, "account", id, at)
+
+
+_LIMITS = (AccountRow.commands_per_second, AccountRow.bytes_per_second, AccountRow.connections)
+_FIND_LIMITS = select(AccountRow.id, *_LIMITS).where(
+    AccountRow.id.in_(bindparam("ids", expanding=True)), func.coalesce(*_LIMITS).is_not(None)
+)
+
+
+def limits_of(db: Connection, ids: Collection[int]) -> dict[int, AccountLimits]:
+    """Those of each of these accounts that has any."""
+    if not ids:
+        return {}
+    rows = db.execute(_FIND_LIMITS, {"ids": list(ids)})
+    return {row.id: AccountLimits(row.commands_per_second, row.bytes_per_second, row.connections) for row in rows}
+
+
+def set_limits(db: Connection, account_id: int, limits: AccountLimits, at: datetime) -> None:
+    """Replaces all limits of an account. Running servers follow."""
+    db.execute(update(AccountRow).where(AccountRow.id == account_id).values(structs.asdict(limits)))
+    changes.note(db, "account", account_id, at)

@@ -1,6 +1,7 @@
-"""Entries of a room's log: adding those that are not messages, and reading any of them in pages."""
+"""Entries of a room's log: adding those that are not messages, reading any of them in pages, and where logs begin and
+end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -16,13 +17,15 @@ from sqlalchemy import (
     insert,
     outerjoin,
     select,
+    text,
     true,
     update,
     values,
 )
 from sqlalchemy.orm import aliased
 
-from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MessageState, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MembershipRow, MessageState, RoomRow
+from chatserver.store.visibility import facts_of, memberships
 from chatserver.values.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
 
 PAGE_CHARACTERS = 1 << 20
@@ -252,3 +255,38 @@ def as_entry(
         seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0,
         state or "", display or "", author_kind == BOT, given,
     )  # fmt: skip
+
+
+# One JSON text instead of a parameter for each of perhaps thousands of rooms.
+_HEADS = {
+    "postgresql": text(
+        "SELECT id, last_seq FROM room WHERE id IN "
+        "(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)))"
+    ),
+    "sqlite": text("SELECT id, last_seq FROM room WHERE id IN (SELECT value FROM json_each(:ids))"),
+}
+
+
+def heads(db: Connection, room_ids: Collection[int]) -> dict[int, int]:
+    """By room id, the seq of the last entry. Rooms that the database does not have are left out."""
+    rows = db.execute(_HEADS[db.dialect.name], {"ids": msgspec.json.encode(list(room_ids)).decode()})
+    return {row.id: row.last_seq for row in rows}
+
+
+def removed_before(db: Connection, who: Person) -> dict[str, int]:
+    """By label, the first entry left of each room that a person is in, if they could have read one before it."""
+    return {one.facts.label(who.id): one.floor for one in memberships(db, who) if one.allowed < one.floor}
+
+
+def removed_before_own(db: Connection, who: Person) -> dict[str, int]:
+    """By label, the first entry left of each room that an account is or was in, if it could have written one before
+    it."""
+    rows = db.execute(
+        select(RoomRow.id, RoomRow.name, RoomRow.first_seq)
+        .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
+        .where(MembershipRow.account_id == who.id, RoomRow.first_seq > 1, MembershipRow.joined_seq < RoomRow.first_seq)
+        .distinct()
+        .order_by(RoomRow.name, RoomRow.id)
+    ).all()
+    facts = facts_of(db, who, {row.id for row in rows})
+    return {facts[row.id].label(who.id): row.first_seq for row in rows}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 from sqlalchemy import Connection
 
-from chatserver.store import account_limits, changes, ignoring, invitations, people, preferences, tokens
+from chatserver.store import accounts, changes, ignoring, invitations, people, preferences, tokens
 from chatserver.store.visibility import memberships_of
 from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Preferences
@@ -30,17 +30,17 @@ class LoginFacts(Struct, frozen=True):
 
 def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
     """The facts for each person, given with the id of the token that they logged in with, or 0."""
-    accounts = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving])
+    known = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving])
     named = {
         person.id: structs.replace(person, name=account.name or person.name, display=account.display or "")
-        for (person, _), account in zip(arriving, accounts, strict=True)
+        for (person, _), account in zip(arriving, known, strict=True)
     }  # it may have been renamed since it gave its password
     memberships = memberships_of(db, named)
-    both = [(person.id, account) for (person, _), account in zip(arriving, accounts, strict=True)]
+    both = [(person.id, account) for (person, _), account in zip(arriving, known, strict=True)]
     invited = invitations.pending(db, {id for id, account in both if account.invited})  # most have none
     apart = people.blocks(db, {id for id, account in both if account.apart})
     scopes = tokens.scopes(db, {token_id for _, token_id in arriving if token_id})
-    limits = account_limits.find(db, {id for id, account in both if account.limited})
+    limits = accounts.limits_of(db, {id for id, account in both if account.limited})
     ignored = ignoring.find(db, {id for id, account in both if account.ignores})
     preferred = preferences.find(db, {id for id, account in both if account.prefers})
     facts = [

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_,
 from sqlalchemy.exc import OperationalError
 
 from chatserver.settings.tables import Retention
-from chatserver.store import oldindex
+from chatserver.store import search
 from chatserver.store.db import clock
 from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
 from chatserver.values.events import ERASED
@@ -195,7 +195,7 @@ def remove(db: Connection, room_id: int, first: int, stays: int) -> None:
     """Removes the entries of a room from `first`, its first one, to before `stays`, whatever the rules are."""
     gone = (EntryRow.room_id == room_id, EntryRow.seq >= first, EntryRow.seq < stays)
     spent = {"room_id": -room_id, "kind": SPENT, "text": "", "state": ERASED, "reactions": None, "pinned": None}
-    with oldindex.noted(db):
+    with search.noting_removals(db):
         db.execute(update(EntryRow).where(*gone, EntryRow.client_id.is_not(None)).values(spent))
         db.execute(delete(EntryRow).where(*gone))
     moved = update(RoomRow).where(RoomRow.id == room_id, RoomRow.first_seq == first).values(first_seq=stays)

@@ -43,6 +43,8 @@ from chatserver.values.recorded import PACE, recorded
 SERVER = Person(0, "")
 """The author of entries that nobody wrote."""
 
+MINUTE = timedelta(minutes=1)
+
 ARRIVING_SECONDS = 60.0
 """How long after its creation the session of a guest may still be unrecorded, if the database was away meanwhile."""
 
@@ -240,6 +242,28 @@ def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[
     _enter(db, room_id, who.id, role, entry.seq, read, muted)
     db.execute(sql_delete(InvitationRow).where(InvitationRow.room_id == room_id, InvitationRow.account_id == who.id))
     return [entry]
+
+
+def check_rejoining(db: Connection, who: Person, access: RoomAccess, per_minute: int, at: datetime) -> None:
+    """Raises Refused(slow-down) if a person who is not in a room has joined it so often within the last minute.
+    `per_minute` 0: as often as they like."""
+    if not per_minute or access.role is not None:
+        return
+    earliest = db.scalar(
+        select(EntryRow.at)
+        .join(MembershipRow, and_(MembershipRow.room_id == EntryRow.room_id, MembershipRow.joined_seq == EntryRow.seq))
+        .where(MembershipRow.room_id == access.facts.id, MembershipRow.account_id == who.id)
+        .order_by(MembershipRow.id.desc())
+        .offset(per_minute - 1)
+        .limit(1)
+    )
+    if earliest is not None and earliest > at - MINUTE:
+        seconds = min(ceil((earliest + MINUTE - at).total_seconds()), 60)
+        raise Refused(
+            ErrorWord.SLOW_DOWN,
+            f"You have joined {access.facts.name} too often. Join it again in {seconds} s.",
+            seconds,
+        )
 
 
 def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:

@@ -1,22 +1,30 @@
-"""Searching messages by words: a GIN index on PostgreSQL, FTS5 on SQLite; newest first, and for a limited time."""
+"""Searching messages by words: a GIN index on PostgreSQL, FTS5 on SQLite; newest first, and for a limited time.
+
+SQLite's index keeps words of messages that were erased or removed: SQLite only notes that they do not count any more,
+and drops them when it merges the segments of the index. Before version 3.42 that is so for all words. Later versions
+delete erased words from the index; those of old entries that retention removes are noted, too, because deleting them
+takes a hundred times as long.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from sqlite3 import sqlite_version_info
 from time import monotonic
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, literal_column, select
+from msgspec import Struct, structs
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select
 from sqlalchemy.exc import OperationalError
 
-from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow
-from chatserver.store.db.transactions import is_canceled
+from chatserver.store.db.faults import is_canceled
+from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, MembershipRow, RoomRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
-from chatserver.store.walk import INDEX, SEQ_BITS, Walk, newest_first, phrase
+from chatserver.store.walk import INDEX, SEQ_BITS, Deadline, Walk, newest_first, phrase
 from chatserver.values.errors import ErrorWord, Refused
-from chatserver.values.events import MESSAGE, Entry, Person, RoomFacts
+from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, RoomFacts
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"\w+")
@@ -51,23 +59,22 @@ def search(
     wanted: list[str],
     before: int | None,
     limit: int,
-    spent: Callable[[], bool] | None = None,
+    until: Deadline | None = None,
 ) -> Found:
     """Messages that contain all the words, newest first, in one room or (None) in all that the person may read; and the
     `before` of the next page, None if there is none: a seq in one room, milliseconds since 1970 over all rooms.
 
-    Ends as soon as `spent`, by default after half of the connection's limit for reading. Then the page may be short or
+    Ends at the deadline `until`, by default half of the connection's limit for reading. Then the page may be short or
     empty although there is a next one. Raises Refused(slow-down) if nothing at all could be looked at in that time.
     """
     seconds = db.get_execution_options().get("read_seconds", 0)
-    spent = spent or deadline(db)
     end_at = None if before is None else EPOCH + timedelta(milliseconds=min(before, 10**14))
     # Within one room, SQLite's index is in the order of the log.
     if access is None or db.dialect.name == "postgresql":
         rows = _by_index(db, who, access, wanted, before, end_at, seconds)
         if rows is not None:
             return _page(db, who, access, rows, limit)
-    walk = Walk(db, wanted, limit + 1, spent)
+    walk = Walk(db, wanted, limit + 1, until or deadline(db))
     if access is not None:
         rows, rest = walk.room(
             access.facts.id, access.floor, access.seq if before is None else min(access.seq, before - 1)
@@ -84,11 +91,10 @@ def search(
     return _named(db, who, rows), stop
 
 
-def deadline(db: Connection, searches: int = 1) -> Callable[[], bool]:
-    """Says whether the time is spent that a search which begins now may take, if it is one of so many."""
+def deadline(db: Connection, searches: int = 1) -> Deadline:
+    """When a search that begins now has to end, if it is one of this many."""
     seconds = db.get_execution_options().get("read_seconds", 0)
-    end = monotonic() + seconds * SHARE / searches
-    return (lambda: monotonic() > end) if seconds else (lambda: False)
+    return Deadline(seconds * SHARE / searches)
 
 
 def _check_progress(progress: bool) -> None:
@@ -185,3 +191,68 @@ def tidy(db: Connection) -> None:
     a tenth of a second for the merge."""
     if db.dialect.name == "postgresql":
         db.exec_driver_sql(_TIDY)
+
+
+MERGE_PAGES: Final = 60
+"""What one step merges: one or two hundredths of a second."""
+
+MERGE_SECONDS: Final = 3600.0
+"""Retention goes on all the time: for what it has removed the index is merged only so often, and for an erasure at
+once."""
+
+
+class MergeMark(Struct, frozen=True):
+    """Up to where the log of erasures was looked at: SQLite's number of the last entry, and how many accounts were
+    erased; and how many entries retention had removed when the index was merged, at `merged` by the monotonic clock."""
+
+    row: int = -1
+    accounts: int = 0
+    removed: int = 0
+    merged: float = 0.0
+
+
+def anything_erased(db: Connection, since: MergeMark) -> tuple[bool, MergeMark]:
+    """Whether words were erased, replaced or removed since the mark that an earlier call has returned, which the index
+    still has, so that it is to be merged now; and the new mark."""
+    if db.dialect.name != "sqlite":
+        return False, since
+    removed = db.scalar(select(func.sum(RoomRow.first_seq - 1))) or 0
+    now = structs.replace(since, removed=removed, merged=monotonic())
+    erased = False
+    if sqlite_version_info < SECURE_DELETE:
+        row: ColumnElement[int] = literal_column("entry.rowid")
+        accounts = db.scalar(select(func.count()).where(AccountRow.erased_at.is_not(None))) or 0
+        now = structs.replace(now, row=db.scalar(select(func.max(row)).select_from(EntryRow)) or 0, accounts=accounts)
+        changed = exists().where(row > since.row, EntryRow.kind.in_((EDITED, ERASED)))
+        if since.row >= 0:
+            erased = accounts > since.accounts or bool(db.scalar(select(changed | exists(select(ErasureRow)))))
+    if not since.merged:  # what was removed before the start may not be merged yet
+        return erased, structs.replace(now, removed=0)
+    if erased or (removed > since.removed and now.merged - since.merged > MERGE_SECONDS):
+        return True, now
+    return False, structs.replace(now, removed=since.removed, merged=since.merged)
+
+
+@contextmanager
+def noting_removals(db: Connection) -> Iterator[None]:
+    """A block of a transaction in which the words of what is removed are only noted in SQLite's index."""
+    lazy = db.dialect.name == "sqlite" and sqlite_version_info >= SECURE_DELETE
+    if lazy:
+        db.exec_driver_sql(_SECURE_DELETE, (0,))
+    yield
+    if lazy:
+        with db.begin_nested():
+            pass  # a savepoint makes SQLite write its notes now
+        db.exec_driver_sql(_SECURE_DELETE, (1,))
+
+
+_SECURE_DELETE: Final = "INSERT INTO entry_search (entry_search, rank) VALUES ('secure-delete', ?)"
+
+
+def merge_index(db: Connection, *, first: bool) -> bool:
+    """One step of merging the whole index. Returns whether another one is needed."""
+    driver: Any = db.connection.dbapi_connection
+    before = driver.total_changes
+    pages = -MERGE_PAGES if first else MERGE_PAGES  # FTS5: a negative number makes it merge all parts
+    db.exec_driver_sql("INSERT INTO entry_search (entry_search, rank) VALUES ('merge', ?)", (pages,))
+    return bool(driver.total_changes - before >= 2)

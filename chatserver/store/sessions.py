@@ -1,4 +1,4 @@
-"""Sessions: logins, from where, from when to when, and how they ended."""
+"""Sessions: logins, from where, from when to when, and how they ended, at the latest with their node."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,7 +8,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, or_, select, text, update
 
+from chatserver.store import rooms
+from chatserver.store.db import clock
 from chatserver.store.db.schema import NodeRow, SessionRow, as_sqlite
+from chatserver.store.nodes import lease
+from chatserver.store.nodes.nodes import NodeNow
+from chatserver.values.events import Person
 from chatserver.values.seen import Seen, as_seen
 
 
@@ -125,6 +130,25 @@ def close_of_dead(db: Connection, at: datetime) -> int:
     """Closes the sessions of nodes that have no process. Returns how many there were."""
     dead = select(NodeRow.name).where(NodeRow.boot == "")
     return _close(db, SessionRow.node.in_(dead), at)
+
+
+def bury(db: Connection, dead: NodeNow) -> list[Person] | None:
+    """Takes the lease of a dead process away, closes its sessions, and returns the guests that only it had: the caller
+    dismisses them. None if it sent another heartbeat, another node was faster, or its row is locked: ask again."""
+    if not lease.take_away(db, dead.name, dead.boot, dead.beat):
+        return None
+    guests = rooms.guests_of_dead(db, dead.name)
+    close_of_dead(db, clock.now(db))
+    lease.remove_old(db)
+    return guests
+
+
+def tidy(db: Connection) -> list[Person]:
+    """Closes the sessions, and returns the guests, of which the database learned only after the death of their node, or
+    whose dismissal ended with another one. The caller dismisses them."""
+    now = clock.now(db)
+    close_of_dead(db, now)
+    return rooms.stray_guests(db, now)
 
 
 def _close(db: Connection, theirs: ColumnElement[bool], at: datetime) -> int:

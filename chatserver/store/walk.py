@@ -1,16 +1,16 @@
 """Searching from the end of the logs backwards: the newest messages with a common word, without looking at the rest."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
 from sqlalchemy import Connection, and_, case, column, func, literal_column, select, table
 from sqlalchemy.exc import OperationalError
 
+from chatserver.store.db.faults import is_canceled
 from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow
-from chatserver.store.db.transactions import is_canceled
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS
 from chatserver.store.visibility import FIRST_READABLE, is_readable, open_membership
 from chatserver.values.events import MESSAGE, Person
@@ -34,14 +34,24 @@ def phrase(wanted: list[str]) -> str:
     return " ".join(f'"{word}"' for word in wanted)
 
 
-class Walk:
-    """Looks for up to `most` messages with these words, step by step, until `spent`."""
+class Deadline:
+    """When a search ends with what it has found: `seconds` from now. With 0 it has no limit."""
 
-    def __init__(self, db: Connection, wanted: list[str], most: int, spent: Callable[[], bool]) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds if seconds else inf
+
+    def passed(self) -> bool:
+        return monotonic() > self._end
+
+
+class Walk:
+    """Looks for up to `most` messages with these words, step by step, until the deadline."""
+
+    def __init__(self, db: Connection, wanted: list[str], most: int, deadline: Deadline) -> None:
         self._db = db
         self._postgres = db.dialect.name == "postgresql"
         self._most = most
-        self._spent = spent
+        self._deadline = deadline
         self._step, self._most_step = STEPS[db.dialect.name]
         query = select(EntryRow.room_id, *ENTRY_COLUMNS)
         if self._postgres:
@@ -66,7 +76,7 @@ class Walk:
                 return rows, rest
             rows += step[0]
             rest = step[1]
-            if rest is not None and len(rows) < self._most and self._spent():
+            if rest is not None and len(rows) < self._most and self._deadline.passed():
                 return rows, rest
         return rows, None
 
@@ -86,7 +96,7 @@ class Walk:
             newest = _EPOCH - timedelta(microseconds=ago)
             # Pages begin at whole milliseconds: what has the time of this one's first entry is looked at in any case.
             progress = before is None or newest < before - timedelta(milliseconds=1)
-            if step is None or (progress and self._spent()):
+            if step is None or (progress and self._deadline.passed()):
                 return [row for row in rows if row.at > newest], newest
             step = self._look(room_id, floor, seq, self._most)
             if step is None:

@@ -17,8 +17,8 @@ from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
 from chatserver.store import changes, moderation
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict
 from chatserver.sync.change_handlers import Following
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind

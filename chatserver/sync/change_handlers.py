@@ -11,7 +11,7 @@ from chatserver.handlers.accounts import ERASED
 from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
-from chatserver.store import account_limits, changes, ignoring, people, preferences
+from chatserver.store import accounts, changes, ignoring, people, preferences
 from chatserver.store.changes import Change
 from chatserver.store.db.threads import Store
 from chatserver.sync.reconcile import Reconciler
@@ -111,7 +111,7 @@ class Following:
         if not self._roster.sessions(account_id):
             return
         (account,) = await self._store.read(changes.accounts, [(account_id, 0)])
-        limits = (await self._store.read(account_limits.find, [account_id])).get(account_id, AS_SET)
+        limits = (await self._store.read(accounts.limits_of, [account_id])).get(account_id, AS_SET)
         for session in self._roster.sessions(account_id):
             named_at = account.named_at
             if named_at is not None and session.who.named_at != named_at and not account.gone:

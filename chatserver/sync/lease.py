@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict
 from chatserver.store.nodes.lease import (
     BEAT_SECONDS,
     KEPT,
@@ -34,7 +34,6 @@ from chatserver.store.nodes.lease import (
     Claim,
     Held,
     Process,
-    awake_seconds,
     heartbeat,
     names,
     release,
@@ -42,6 +41,7 @@ from chatserver.store.nodes.lease import (
 )
 from chatserver.sync.rewind import Rewind
 from chatserver.util.clock import Clock as WallClock
+from chatserver.util.clock import awake_seconds
 from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Unavailable
 

@@ -18,7 +18,7 @@ from chatserver.delivery.room import Room
 from chatserver.presence.roster import Roster
 from chatserver.store import invitations, members
 from chatserver.store.db.threads import Store
-from chatserver.store.heads import heads
+from chatserver.store.entries import heads
 from chatserver.store.visibility import memberships
 from chatserver.sync.rewind import Rewind
 from chatserver.util.clock import Clock

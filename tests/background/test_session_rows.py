@@ -11,7 +11,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from chatserver.background.session_rows import FLUSH_SECONDS, MAX_ATTEMPTS, MAX_FAILED_WRITES, RETRY_SECONDS, SessionLog
 from chatserver.store import sessions
-from chatserver.store.db.transactions import Conflict
+from chatserver.store.db.faults import Conflict
 from chatserver.store.sessions import Closed, Opened
 from chatserver.values.errors import Unavailable
 from chatserver.values.seen import Seen

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chatserver.cluster import frames
-from chatserver.store.heads import heads
+from chatserver.store.entries import heads
 from tests.support.cluster import Air, NodeHall, nodes
 
 Cluster = tuple[Air, list[NodeHall]]

@@ -14,12 +14,12 @@ from chatserver.cluster.dead_nodes import TIDY_SECONDS, Burial
 from chatserver.cluster.peers import EXCHANGE_SECONDS, OUTAGE_SECONDS, Peers
 from chatserver.settings.tables import Server, Settings
 from chatserver.store import sessions
-from chatserver.store.burials import bury, tidy
 from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow
 from chatserver.store.db.transactions import transact
 from chatserver.store.nodes import lease
 from chatserver.store.nodes.lease import LAPSE_SECONDS, Process, heartbeat
 from chatserver.store.nodes.nodes import Facts, NodeNow, Said
+from chatserver.store.sessions import bury, tidy
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import GUEST, Person
 from tests.support.cluster import Air, NodeHall, shared_file

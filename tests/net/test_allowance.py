@@ -7,7 +7,7 @@ from msgspec import structs
 
 from chatserver.net.limits.account_share import RETRY_SECONDS
 from chatserver.session.link import FULL_BYTES
-from chatserver.store import account_limits
+from chatserver.store import accounts
 from chatserver.store.db.transactions import transact
 from chatserver.values.account_limits import AccountLimits
 from tests.net.conftest import OpenHall
@@ -52,7 +52,7 @@ def test_an_account_with_a_number_of_its_own(open_hall: OpenHall) -> None:
 
     def set_limit(connections: int) -> None:
         own, id = AccountLimits(connections=connections), anas[0].session.who.account_id
-        transact(hall.engine, lambda db: account_limits.change(db, id, own, START))
+        transact(hall.engine, lambda db: accounts.set_limits(db, id, own, START))
         for one in hall.roster.sessions(id):  # as the watch does
             one.who = structs.replace(one.who, limits=own)
         for ana in anas:
@@ -73,7 +73,7 @@ def test_limits_at_login(open_hall: OpenHall) -> None:
     ana = hall.program("ana")
     ana.cut()
     own = AccountLimits(commands_per_second=7, connections=2)
-    transact(hall.engine, lambda db: account_limits.change(db, ana.session.who.account_id, own, START))
+    transact(hall.engine, lambda db: accounts.set_limits(db, ana.session.who.account_id, own, START))
     anas = [logged_in(hall, "ana") for _ in range(3)]
     assert [one.session.who.limits for one in anas] == [own] * 3
     assert [bool(one.closing) for one in anas] == [True, False, False]

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from chatserver.pipeline.locked_rooms import MOST_ROOMS, Aside
 from chatserver.session.session import Session
 from chatserver.store import messages
-from chatserver.store.db.transactions import Conflict, Locked
+from chatserver.store.db.faults import Conflict, Locked
 from tests.support.hall import Hall
 
 

@@ -19,7 +19,7 @@ from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
-from chatserver.store.db.transactions import Conflict
+from chatserver.store.db.faults import Conflict
 from chatserver.store.messages import Draft, Verdict
 from chatserver.util.waiting import turns
 from chatserver.values import commands as c

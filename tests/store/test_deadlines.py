@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
 
     store, clock = bench.store, bench.reactor
     ends: list[float] = []
-    store.answers_again = lambda: ends.append(clock.seconds())
+    store.notify(SimpleNamespace(answered=lambda: ends.append(clock.seconds())))
     hung = [bench.begin(store.read(hang)) for _ in range(3)]
     wait_until(lambda: len(begun) == 2)
     clock.advance(4)

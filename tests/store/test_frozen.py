@@ -17,7 +17,8 @@ from sqlalchemy.exc import InternalError
 from chatserver.store import messages
 from chatserver.store.copies.snapshot import writing
 from chatserver.store.db.engine import IDLE_MILLISECONDS, open_engine, parse_url
-from chatserver.store.db.transactions import IDLE, Errors, transact
+from chatserver.store.db.faults import IDLE, Errors
+from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import MESSAGE, TOPIC
@@ -32,7 +33,8 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import TOPIC, Person
 from chatserver.store import entries
 from chatserver.store.db.engine import open_engine, parse_url
-from chatserver.store.db.transactions import IDLE, Errors, transact
+from chatserver.store.db.faults import IDLE, Errors
+from chatserver.store.db.transactions import transact
 from tests.store.conftest import AT
 
 engine = open_engine(parse_url(sys.argv[1]), 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from chatserver.store import accounts, erasure, messages, oldindex, rooms, search, tokens
-from chatserver.store.db.checkpoint import empty_log, is_log_empty
+from chatserver.store import accounts, erasure, messages, rooms, search, tokens
+from chatserver.store.db.database_file import empty_log, is_log_empty
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened, record
@@ -123,25 +123,24 @@ def test_accounts(files: Files) -> None:
 
 def test_an_old_sqlite(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before version 3.42 the index of words keeps erased ones; merging it step by step drops them."""
-    for module in (search, oldindex):
-        monkeypatch.setattr(module, "SECURE_DELETE", (99,))
-    monkeypatch.setattr(oldindex, "PAGES", 5)
+    monkeypatch.setattr(search, "SECURE_DELETE", (99,))
+    monkeypatch.setattr(search, "MERGE_PAGES", 5)
     engine = open_ready(parse_url(sqlite_url))
     with ThreadPoolExecutor(1) as threads:
         files = Files(Tables(engine, threads))
         tables = files.tables
         ana = tables.person("ana")
         said = say(files, tables.room("books", ana), ana)
-        _, mark = tables(oldindex.anything_erased, oldindex.Mark())
-        assert tables(oldindex.anything_erased, mark) == (False, mark)
+        _, mark = tables(search.anything_erased, search.MergeMark())
+        assert tables(search.anything_erased, mark) == (False, mark)
         erased = list(said)[::2]
         for seq in erased:
             tables(lambda db, s=seq: messages.erase(db, ana, find_room(db, ana, "books", lock=True), s, AT))  # type: ignore[misc]
-        assert tables(oldindex.anything_erased, mark)[0]
+        assert tables(search.anything_erased, mark)[0]
         gone = [one for seq in erased for one in said[seq]]
         assert files.found(gone) > 0
         steps = 1
-        while tables(oldindex.merge, first=steps == 1):
+        while tables(search.merge_index, first=steps == 1):
             steps += 1
         assert files.found(gone) == 0
         kept = [one for seq in list(said)[1::2] for one in said[seq]]

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from chatserver.store import messages
 from chatserver.store.db.engine import open_statements
-from chatserver.store.db.transactions import Locked, Statements
+from chatserver.store.db.faults import Locked
+from chatserver.store.db.transactions import Statements
 from chatserver.store.messages import Draft, Verdict
 from chatserver.store.statements import LOCK_FIRST
 from tests.store.conftest import AT, Tables, seqs

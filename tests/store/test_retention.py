@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, event, func, select, text, update
 
 from chatserver.settings.tables import Retention
-from chatserver.store import accounts, entries, erasure, export, messages, oldindex, retention, rooms, search, sessions
-from chatserver.store.db.checkpoint import empty_log
+from chatserver.store import accounts, entries, erasure, export, messages, retention, rooms, search, sessions
+from chatserver.store.db.database_file import empty_log
 from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
 from chatserver.store.messages import Draft
 from chatserver.store.visibility import find_room
@@ -296,21 +296,21 @@ def test_the_index_is_merged_now_and_then(tables: Tables, books: RoomFacts, monk
     if tables.postgres:
         pytest.skip("There, vacuum does it.")
     now = 1000.0
-    monkeypatch.setattr(oldindex, "monotonic", lambda: now)
-    merged, mark = tables(oldindex.anything_erased, oldindex.Mark())
+    monkeypatch.setattr(search, "monotonic", lambda: now)
+    merged, mark = tables(search.anything_erased, search.MergeMark())
     tables(retention.step, books.id, Retention(entries=10), WHOLE)
     for seconds in (0, 1800, 1700):
         now += seconds
-        merged, mark = tables(oldindex.anything_erased, mark)
+        merged, mark = tables(search.anything_erased, mark)
         assert not merged
     now += 200
-    merged, after = tables(oldindex.anything_erased, mark)
+    merged, after = tables(search.anything_erased, mark)
     assert merged
     now += 4000
-    assert not tables(oldindex.anything_erased, after)[0]
-    _, restarted = tables(oldindex.anything_erased, oldindex.Mark())
+    assert not tables(search.anything_erased, after)[0]
+    _, restarted = tables(search.anything_erased, search.MergeMark())
     now += 4000
-    assert tables(oldindex.anything_erased, restarted)[0]
+    assert tables(search.anything_erased, restarted)[0]
 
 
 def test_the_first_text_is_gone_from_the_file(tables: Tables, ana: Person, books: RoomFacts) -> None:
@@ -321,7 +321,7 @@ def test_the_first_text_is_gone_from_the_file(tables: Tables, ana: Person, books
     tables(search.tune)
     tables(retention.step, books.id, Retention(days=1), WHOLE)
     first = True
-    while tables(oldindex.merge, first=first):
+    while tables(search.merge_index, first=first):
         first = False
     assert empty_log(tables.engine)
     file = tables(lambda db: db.scalar(text("SELECT file FROM pragma_database_list WHERE name = 'main'")))

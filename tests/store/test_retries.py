@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import ensureDeferred
 
+from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.db.transactions import Conflict, transact, transact_with_retry
+from chatserver.store.db.transactions import transact, transact_with_retry
 from tests.store.conftest import Tables
 from tests.support.process import wait_until
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import event, func, select
 from chatserver.store import search, walk
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft
+from chatserver.store.walk import Deadline
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import Person, RoomFacts
 from tests.store.conftest import AT, Tables
@@ -23,6 +23,16 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two messages are too many for the index, and a step covers four entries."""
     monkeypatch.setattr(search, "RARE", 1)
     monkeypatch.setattr(walk, "STEPS", {"postgresql": (4, 4), "sqlite": (4, 4)})
+
+
+class Steps(Deadline):
+    """A deadline that passes after a number of steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = iter(range(steps))
+
+    def passed(self) -> bool:
+        return next(self._left, None) is None
 
 
 class Library:
@@ -49,9 +59,6 @@ class Library:
             if n % step == 0 and self.rooms[n % 5 % 3] in ([room] if room else readable)
         ]
 
-    def _is_spent(self, left: Iterator[int]) -> bool:
-        return next(left, None) is None
-
     def pages(
         self, who: Person, words: list[str], room: RoomFacts | None, limit: int, steps: int
     ) -> Iterator[tuple[list[int], bool]]:
@@ -59,8 +66,7 @@ class Library:
         before: int | None = None
         while True:
             access = None if room is None else self.tables.find(who, room.name)
-            spent = partial(self._is_spent, iter(range(steps)))
-            found, before = self.tables(search.search, who, access, words, before, limit, spent)
+            found, before = self.tables(search.search, who, access, words, before, limit, Steps(steps))
             yield [int(entry.text.split()[1]) for _, entry in found], before is not None
             if before is None:
                 return

@@ -20,6 +20,7 @@ from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
 from chatserver.store.nodes.lease import this_process
+from chatserver.store.starting import prepare
 from chatserver.util.clock import Clock as ServerClock
 from chatserver.values.errors import Unavailable
 from tests.conftest import Connect, StartServer
@@ -180,7 +181,7 @@ def test_a_file_that_vanishes_before_the_start(sqlite_url: str) -> None:
     reactor: Any = Clock()
     engine = open_engine(parse_url(sqlite_url))
     with pytest.raises(Unavailable):
-        Store(engine, reactor, 1, 1).prepare(this_process("main"), ["general"], ServerClock())
+        prepare(Store(engine, reactor, 1, 1), this_process("main"), ["general"], ServerClock())
     assert not path.exists()
 
 

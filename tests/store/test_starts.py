@@ -16,6 +16,7 @@ from chatserver.store.db.engine import check_schema, open_engine, open_ready, pa
 from chatserver.store.db.schema import NodeRow, RoomRow
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import Claim, this_process
+from chatserver.store.starting import prepare
 from chatserver.util import times
 from chatserver.util.clock import Clock
 from tests.store.conftest import Tables
@@ -48,7 +49,7 @@ def test_nodes_that_start_at_once(tables: Tables) -> None:
         assert isinstance(store.run(Claim(me)), int)
         for names in rounds:
             barrier.wait(20)
-            store.prepare(me, names, Clock(), together=True)
+            prepare(store, me, names, Clock(), together=True)
         store.stop()
 
     tables.at_once(*(lambda name=f"node{n}": start(name) for n in range(NODES)))
@@ -66,7 +67,7 @@ def test_whose_time_it_is(tables: Tables, together: bool) -> None:
     reactor: Any = None
     clock = Clock(lambda: times.now() + ahead)
     store = Store(tables.engine, reactor, 1, 1)
-    store.prepare(this_process("main"), ["general"], clock, together=together)
+    prepare(store, this_process("main"), ["general"], clock, together=together)
     created = tables(lambda db: db.scalar(select(RoomRow.created_at)))
     assert created is not None
     for at in (created, clock()):

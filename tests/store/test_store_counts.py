@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection
 
 from chatserver.store.db.engine import open_engine, parse_url
-from chatserver.store.db.transactions import Conflict
+from chatserver.store.db.faults import Conflict
 from chatserver.values.errors import ErrorWord, Refused, TooSlow
 from tests.store.test_deadlines import DEADLINE, Bench
 from tests.support.process import wait_until

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from chatserver.store import messages
 from chatserver.store.db.engine import open_statements
-from chatserver.store.db.transactions import Conflict, Statements, transact
+from chatserver.store.db.faults import Conflict
+from chatserver.store.db.transactions import Statements, transact
 from chatserver.store.messages import Draft
 from chatserver.values.errors import Unavailable
 from tests.store.conftest import AT, Tables

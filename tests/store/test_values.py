@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from chatserver.store import accounts, entries, export, messages, search, sessions
 from chatserver.store.db.engine import open_statements
-from chatserver.store.db.transactions import Conflict, Statements, transact
+from chatserver.store.db.faults import Conflict
+from chatserver.store.db.transactions import Statements, transact
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened
 from chatserver.values.errors import Unstorable

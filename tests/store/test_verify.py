@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from chatserver.store import retention
-from chatserver.store.copies import rows, verify_seen, verify_words
+from chatserver.store.copies import rows, verify_words
 from chatserver.store.copies import verify as verifying
 from chatserver.store.copies.snapshot import snapshot
 from chatserver.store.copies.verify import REPAIRS, verify
@@ -97,7 +97,8 @@ def test_what_was_seen(filled: Engine) -> None:
     for seen, right in {**wanted, **dict.fromkeys(cannot_be, False)}.items():
         with filled.begin() as db:
             db.exec_driver_sql(SEEN.format(seen))
-        found = list(verify_seen.problems(lambda query, _: read(filled, query)))
+        with snapshot(filled) as db:
+            found = list(verifying.seen_problems(db))
         assert found == ([] if right else ["what account 1 has seen of room general (id 1) cannot be"]), seen
 
 

@@ -18,7 +18,10 @@ class Pool:
 
     def __init__(self) -> None:
         self.results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-        self.workers = Workers(2, "testers", lambda _call, *result: self.results.put(result))
+        self.workers = Workers(2, "testers", self)
+
+    def finished(self, _call: Call, well: bool, result: Any) -> None:
+        self.results.put((well, result))
 
     def __call__(self, work: Callable[[], Any]) -> Call:
         call = Call(lambda do: do(), work)

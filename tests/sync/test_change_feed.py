@@ -14,7 +14,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
-from chatserver.store import account_limits, changes, moderation
+from chatserver.store import accounts, changes, moderation
 from chatserver.store.changes import AccountNow
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.moderation import NetworkBan
@@ -52,7 +52,7 @@ class Town:
                 changes.newest: lambda: max(self.changes, default=0),
                 changes.look: self._look,
                 changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
-                account_limits.find: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
+                accounts.limits_of: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
                 moderation.banned_networks: lambda: list(self.bans),
             }
         )

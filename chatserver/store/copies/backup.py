@@ -22,8 +22,8 @@ from chatserver.store.db.engine import (
     revision_of,
     shown_url,
 )
+from chatserver.store.db.faults import Errors
 from chatserver.store.db.schema import Base, as_sqlite
-from chatserver.store.db.transactions import Errors
 from chatserver.util.times import now
 from chatserver.values.errors import Unavailable
 

@@ -19,8 +19,8 @@ from chatserver.store.db.engine import (
     revision_of,
     shown_url,
 )
+from chatserver.store.db.faults import Errors
 from chatserver.store.db.schema import Base
-from chatserver.store.db.transactions import Errors
 from chatserver.store.nodes.lease import Held, holders
 
 _READ_ONLY: Final[dict[str, dict[str, Any]]] = {

@@ -6,9 +6,10 @@ It reads one snapshot, a page at a time, and changes nothing.
 from collections.abc import Iterator
 from typing import Any, Final, get_args
 
+import msgspec
 from sqlalchemy import URL, Connection, UniqueConstraint
 
-from chatserver.store.copies import rows, verify_reactions, verify_seen, verify_words
+from chatserver.store.copies import rows, verify_words
 from chatserver.store.copies.backup import Progress, silent
 from chatserver.store.copies.snapshot import open_whole, serving, snapshot
 from chatserver.store.copies.verify_schema import index_problems, schema_problems
@@ -16,7 +17,8 @@ from chatserver.store.db.engine import REMEDIES, check_schema, shown_url
 from chatserver.store.db.health import Finding
 from chatserver.store.db.schema import Base
 from chatserver.store.retention import SPENT
-from chatserver.values.events import EntryKind
+from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED, EntryKind
+from chatserver.values.seen import MOST_RUNS, Run
 
 SHOWN: Final = 3
 """Problems of one kind that are named. The others are counted."""
@@ -76,12 +78,12 @@ def verify(url: URL, progress: Progress = silent) -> Iterator[Finding]:
             for room_id, seq in _stream(db, _REMOVED, "removed"):
                 found.add("references", f"the id that is kept of entry {seq} of room {room_id} is wrong")
             _memberships(db, found)
-            for text in verify_seen.problems(lambda query, name: _stream(db, query, name)):
+            for text in seen_problems(db):
                 found.add("heads", text)
             yield found.finding("numbers", f"{counts['entry']:,} entries in {counts['room']:,} rooms, without a gap")
             yield found.finding("heads", "each room knows its first and last entry")
             yield found.finding("references", "everything that is referred to is there")
-            for text in verify_reactions.problems(lambda query, name: _stream(db, query, name)):
+            for text in reaction_problems(db):
                 found.add("reactions", text)
             yield found.finding("reactions", "each message has the sums of its reactions")
             for text in index_problems(db):
@@ -273,3 +275,99 @@ def _sessions(db: Connection, found: Problems) -> None:
     for node, times in db.exec_driver_sql(query).all():
         if node not in alive:
             found.add("sessions", f"{times} of node {node} are open, but no server runs as that node", times)
+
+
+_SEEN: Final = """
+SELECT m.account_id, r.name, r.id, r.last_seq, m.seen FROM membership AS m JOIN room AS r ON r.id = m.room_id
+WHERE m.seen IS NOT NULL ORDER BY m.id
+"""
+
+
+def seen_problems(db: Connection) -> Iterator[str]:
+    """Whether what is stored of the entries that people have seen behind their read marks is what `values/seen.py`
+    reads.
+
+    A stretch may lie before the read mark: the command `read` moves the mark over it, and the next reading leaves it
+    out.
+    """
+    for account_id, name, room_id, last, stored in _stream(db, _SEEN, "seen"):
+        if not _is_seen_right(stored, last):
+            yield f"what account {account_id} has seen of room {name} (id {room_id}) cannot be"
+
+
+def _is_seen_right(stored: str, last: int) -> bool:
+    """Whether these are stretches up to the room's last entry, in ascending order, that do not touch each other."""
+    try:
+        runs = msgspec.json.decode(stored, type=list[Run])
+    except (msgspec.MsgspecError, UnicodeEncodeError):
+        return False
+    ends = [0, *(end for _, end in runs)]
+    return (
+        0 < len(runs) <= MOST_RUNS
+        and all(before + 1 < begin <= end for before, (begin, end) in zip(ends, runs, strict=False))
+        and ends[-1] <= last
+    )
+
+
+_TIMES: Final = f"sum(CASE e.kind WHEN '{REACTED}' THEN 1 ELSE -1 END)"
+_GIVEN: Final = f"""
+SELECT e.room_id, e.target_seq, e.text, {_TIMES} FROM entry AS e
+JOIN entry AS m ON m.room_id = e.room_id AND m.seq = e.target_seq AND m.kind = '{MESSAGE}'
+AND m.state IS DISTINCT FROM '{ERASED}'
+WHERE e.kind IN ('{REACTED}', '{UNREACTED}') AND e.text <> ''
+GROUP BY e.room_id, e.target_seq, e.text HAVING {_TIMES} > 0 ORDER BY e.room_id, e.target_seq
+"""
+_KEPT: Final = f"""
+SELECT e.room_id, e.seq, e.reactions, e.kind = '{MESSAGE}' AND e.state IS DISTINCT FROM '{ERASED}'
+FROM entry AS e WHERE e.reactions IS NOT NULL OR e.pinned ORDER BY e.room_id, e.seq
+"""
+
+
+def reaction_problems(db: Connection) -> Iterator[str]:
+    """Whether each message has the sums of the reactions in its log, and only messages have any or are pinned."""
+    given = _sums(_stream(db, _GIVEN, "given"))
+    place, counts = next(given, _END)
+    for room_id, seq, known, is_message in _stream(db, _KEPT, "kept"):
+        if not is_message:
+            yield f"entry {seq} of room {room_id} has reactions or is pinned, but is no message that is there"
+            continue
+        while place < (room_id, seq):
+            yield _wrong(place)
+            place, counts = next(given, _END)
+        right: dict[str, int] = {}
+        if place == (room_id, seq):
+            right = counts
+            place, counts = next(given, _END)
+        if _decoded(known) != right:
+            yield _wrong((room_id, seq))
+    while place != _END[0]:
+        yield _wrong(place)
+        place, counts = next(given, _END)
+
+
+_END: Final[tuple[tuple[int, int], dict[str, int]]] = ((1 << 63, 0), {})
+
+
+def _wrong(place: tuple[int, int]) -> str:
+    return f"the sums of entry {place[1]} of room {place[0]} are not those of its reactions"
+
+
+def _sums(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[tuple[int, int], dict[str, int]]]:
+    """The rows of a message together."""
+    place, counts = _END
+    for room_id, seq, reaction, times in rows:
+        if (room_id, seq) != place:
+            if counts:
+                yield place, counts
+            place, counts = (room_id, seq), {}
+        counts[reaction] = int(times)
+    if counts:
+        yield place, counts
+
+
+def _decoded(known: str | None) -> dict[str, int] | None:
+    """None for what is no sum at all."""
+    try:
+        return msgspec.json.decode(known, type=dict[str, int]) if known is not None else {}
+    except msgspec.MsgspecError:
+        return None

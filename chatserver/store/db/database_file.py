@@ -14,6 +14,9 @@ from sqlalchemy import Engine
 COMPANIONS: Final = ("-wal", "-shm")
 """The write-ahead log and its index: SQLite removes them when the last connection of all processes closes."""
 
+PATIENCE_SECONDS: Final = 0.1
+"""Writers wait while the log is emptied. A reader may still need it: then emptying it is given up, and tried later."""
+
 Identity = tuple[int, int]
 
 
@@ -136,6 +139,35 @@ def watched_file(engine: Engine) -> DatabaseFile | None:
     """The file of an engine. None for PostgreSQL, and for a database in memory."""
     file: DatabaseFile | None = engine.get_execution_options().get("file")
     return file
+
+
+def is_log_empty(engine: Engine) -> bool:
+    """Also if the database has none, as on PostgreSQL."""
+    file = watched_file(engine)
+    return file is None or not file.log_size()
+
+
+def empty_log(engine: Engine) -> bool:
+    """Copies the log of an SQLite database into its file, then truncates it. Returns whether that was possible now."""
+    file = watched_file(engine)
+    if file is None:
+        return True
+    connection = engine.raw_connection()
+    try:
+        driver: Any = connection.dbapi_connection
+        file.check(driver)
+        cursor = driver.cursor()
+        [(patience,)] = cursor.execute("PRAGMA busy_timeout").fetchall()
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # nearly everything, while nobody waits
+            cursor.execute(f"PRAGMA busy_timeout = {round(PATIENCE_SECONDS * 1000)}").fetchall()
+            [(busy, _, _)] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience}").fetchall()
+            cursor.close()
+    finally:
+        connection.close()
+    return not busy
 
 
 def _has_size(connection: Any, size: int) -> bool:

@@ -15,8 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from chatserver.store.db.database_file import DatabaseFile
 from chatserver.store.db.durability import durability_warnings as durability_warnings
-from chatserver.store.db.in_use import end_left_behind, note
-from chatserver.store.db.notices import Notices
+from chatserver.store.db.transactions import Notices, end_left_behind, note
 
 if TYPE_CHECKING:
     from alembic.config import Config

@@ -3,39 +3,24 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.store import changes, entries, rooms, search, sessions
-from chatserver.store.db import clock as database_clock
-from chatserver.store.db.checkpoint import empty_log, is_log_empty
-from chatserver.store.db.database_file import Displaced, watched_file
+from chatserver.store.db.database_file import Displaced, empty_log, is_log_empty, watched_file
 from chatserver.store.db.durability import durability_warnings
 from chatserver.store.db.engine import open_reading, open_statements
-from chatserver.store.db.transactions import (
-    FREE_SPACE,
-    START,
-    Conflict,
-    Errors,
-    Locked,
-    Statements,
-    transact,
-    transact_with_retry,
-)
-from chatserver.store.db.workers import Call, Workers
-from chatserver.store.nodes import lease
-from chatserver.util.clock import Clock
+from chatserver.store.db.faults import FREE_SPACE, START, Conflict, Errors, Locked
+from chatserver.store.db.transactions import Statements, transact, transact_with_retry
+from chatserver.store.db.workers import Call, Run, Workers
 from chatserver.util.unlogged import Bounded
 from chatserver.values.errors import Refused, TooSlow, Unavailable
-from chatserver.values.events import Person
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Run = Callable[[Callable[[Any], Any]], Any]
 
 OUTAGE_SECONDS = 10.0
 """If other kinds of calls succeed and none has failed for this long, an outage is over."""
@@ -51,6 +36,13 @@ to be refused."""
 
 ERRORS: Final = ("conflict", "fault", "too-slow", "unavailable")
 """What can be wrong with a call: another transaction got in between, a bug, `read_seconds`, the database."""
+
+
+class Recovering(Protocol):
+    """A part that was refused as `unavailable`, and may try again after the outage."""
+
+    def answered(self) -> None:
+        """The database answers again."""
 
 
 class Store:
@@ -88,8 +80,8 @@ class Store:
         self._reactor = reactor
         # Two pools, so that a message never waits for a read.
         self._threads = writers, readers
-        self._writers = Workers(writers, "writers", self._finished)
-        self._readers = Workers(readers, "readers", self._finished)
+        self._writers = Workers(writers, "writers", self)
+        self._readers = Workers(readers, "readers", self)
         self._deadline = deadline
         self._patience = {self._writers: deadline, self._readers: deadline}
         self._waiting: dict[Call, Workers] = {}
@@ -104,12 +96,13 @@ class Store:
         self.slow_seconds = slow_seconds
         """Calls that take this long in their thread are logged; 0: none."""
         self._slow = Bounded(reactor, SLOW_LINES, self._tell_slow)
-        self.answers_again: Callable[[], None] = lambda: None
-        """Called at the end of each outage: whoever was refused as `unavailable` may try again."""
-        self.left_behind: list[Person] = []
-        """The guests that `prepare` has found and not dismissed."""
+        self._recovering: list[Recovering] = []
         self.errors: Counter[str] = Counter()
         """Calls that failed, by what went wrong: one of ERRORS."""
+
+    def notify(self, part: Recovering) -> None:
+        """Has `part` notified at the end of each outage."""
+        self._recovering.append(part)
 
     def load(self) -> dict[str, tuple[int, int, int]]:
         """Of each pool of threads: their number at most, how many have a call, and how many calls wait for one."""
@@ -124,39 +117,20 @@ class Store:
         """Runs `work` in a transaction, in this thread: for the start, before the reactor runs."""
         return transact_with_retry(self._engine, work)
 
-    def prepare(self, me: lease.Process, rooms_to_have: list[str], clock: Clock, *, together: bool = False) -> int:
-        """Prepares the database for serving. Blocks.
+    def open(self) -> None:
+        """Watches the file of SQLite from now on, and logs a warning for each setting that makes the database unsafe.
 
-        Closes the sessions that a crash of this node left open, dismisses their guests, creates the default rooms, and
-        logs a warning for each setting that makes the database unsafe. `together`: nodes watch each other, and have the
-        database's time. Returns the number of sessions closed.
+        Blocks. Raises Unavailable if the file has vanished.
         """
+        exposed = ""
         if self._file is not None:
             try:
                 self._file.watch()
             except Displaced as error:
                 raise Unavailable() from error
-        exposed = self._file.exposed() if self._file is not None else ""
+            exposed = self._file.exposed()
         for warning in [*durability_warnings(self._engine), *filter(None, [exposed])]:
             self.log.warn("{warning}", warning=warning)
-
-        def work(db: Connection) -> int:
-            if together:
-                lease.one_at_a_time(db)
-            search.tune(db)
-            if together:
-                clock.ask(lambda: database_clock.now(db))
-            clock.start_at(entries.newest_at(db))
-            at = clock()
-            rooms.ensure(db, rooms_to_have, at)
-            lease.release_dead(db, me, believe_clocks=not together)
-            self.left_behind = rooms.dismiss_guests(db, at, me.node, together=together)
-            changes.prune(db, at)
-            if together:
-                lease.remove_old(db)
-            return sessions.close_left_open(db, me.node, at)
-
-        return transact_with_retry(self._engine, work)  # another server may start at the same moment
 
     def stop(self) -> None:
         """Ends the threads and closes the connections. Does not wait for calls that the database does not answer: their
@@ -284,10 +258,11 @@ class Store:
             if self._told_away:
                 seconds = round(self._reactor.seconds() - self._away_since, 1)
                 self.log.info("The database answers again. It was away for {seconds} s.", seconds=seconds)
-            self.answers_again()
+            for part in self._recovering:
+                part.answered()
 
-    def _finished(self, call: Call, well: bool, result: Any) -> None:
-        """In the thread."""
+    def finished(self, call: Call, well: bool, result: Any) -> None:
+        """Called in the thread that has run `call`."""
         self._reactor.callFromThread(self._answer, call, well, result)
 
     def _answer(self, call: Call, well: bool, result: Any) -> None:

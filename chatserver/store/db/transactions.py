@@ -1,69 +1,42 @@
-"""Running functions of a Connection: one transaction each, with the database's errors translated into ours."""
+"""Running functions of a Connection: one transaction each, with the database's errors translated into ours.
 
+A connection that a thread uses is noted, so that the reactor can cut it if the database does not answer.
+"""
+
+import os
 import select
+import socket
 from collections.abc import Callable
-from sqlite3 import (
-    SQLITE_CONSTRAINT_CHECK,
-    SQLITE_CONSTRAINT_FOREIGNKEY,
-    SQLITE_CONSTRAINT_NOTNULL,
-    SQLITE_FULL,
-    SQLITE_INTERRUPT,
-    SQLITE_MISMATCH,
-)
 from threading import get_ident
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from chatserver.store.db.database_file import watched_file
-from chatserver.store.db.faults import shown
-from chatserver.store.db.in_use import IN_USE, use
-from chatserver.store.db.notices import take_unconfirmed
-from chatserver.values.errors import TooSlow, Unavailable, Unstorable
-
-DEADLOCK: Final = "40P01"
-"""PostgreSQL's code for the transaction that it rolled back to end a deadlock."""
-
-READ_ONLY: Final = "25006"
-"""PostgreSQL's code for a write on a standby: the primary is another server now."""
-
-IDLE: Final = "25P03"
-"""PostgreSQL's code for a connection that it ended because its transaction was left alone for too long."""
-
-START: Final = "Start the database."
-FREE_SPACE: Final = "Free some space on the database's disk."
-COMMIT: Final = "Another transaction holds a lock for too long: look for it in pg_stat_activity."
-
-LOCK_TIMEOUT: Final = "55P03"
-"""PostgreSQL's code for a statement that has waited for a lock for too long."""
-
-DISK_FULL: Final = "53100"
-"""PostgreSQL's code."""
-
-CANCELED: Final = "57014"
-"""PostgreSQL's code for a statement that ran into statement_timeout, or that an operator has canceled."""
-
-BROKEN: Final = (
-    *("23502", "23503", "23514"),
-    *(SQLITE_CONSTRAINT_NOTNULL, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_CHECK, SQLITE_MISMATCH),
-)
-"""The codes of both databases for a constraint that a value breaks by itself. Other constraints are broken together
-with a row that another transaction has inserted."""
+from chatserver.store.db.faults import Cause, Conflict, Errors
+from chatserver.values.errors import Unavailable
 
 T = TypeVar("T")
 Kept = tuple[Connection, select.poll, Any]
 """A connection, a poll object that says whether there is something to read from it, and the driver's connection."""
 
+REPLICATION: Final = (
+    "synchron",
+    "synkron",
+    "senkron",
+    "sincr",
+    "síncr",
+    "синхрон",
+    "同步",
+    "同期",
+    "동기",
+)
+"""A part of the word "synchronous" in each language of PostgreSQL's messages. The driver hands over a warning's text
+without its code, and only a superuser may choose the language."""
 
-class Locked(Exception):
-    """Another transaction holds a room, and does not end soon. Nothing was stored."""
-
-
-class Conflict(Exception):
-    """Another transaction did the same thing at the same moment. This one was rolled back; a retry sees the other."""
+IN_USE: dict[int, Any] = {}
+"""By the id of the thread: the driver's connection that its current call uses, or None before it has one. `cut` removes
+the item, so that the thread knows not to use the connection again. Getting, setting and removing an item are atomic."""
 
 
 def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -176,77 +149,95 @@ def _check_commit(driver: Any) -> None:
     """Raises Unavailable if PostgreSQL has committed only locally: its wait for a synchronous standby was cancelled,
     which it reports by a warning. A failover may lose what was committed."""
     if unconfirmed := take_unconfirmed(driver):
-        raise Unavailable() from _Cause(Exception(unconfirmed))
+        raise Unavailable() from Cause(Exception(unconfirmed))
 
 
-def is_canceled(error: BaseException) -> bool:
-    """Whether a statement was ended because it took too long."""
-    return _code(getattr(error, "orig", error)) in (CANCELED, SQLITE_INTERRUPT)
+class Notices:
+    """Takes the place of the list in which psycopg2 keeps notices, and keeps only this one.
+
+    The warning comes if the wait for the standby is cancelled: the transaction is committed, but only locally.
+    """
+
+    __slots__ = ("unconfirmed",)
+
+    def __init__(self) -> None:
+        self.unconfirmed = ""
+
+    def append(self, notice: str) -> None:
+        """Called by the driver, in the thread that executes the statement."""
+        if any(word in notice.lower() for word in REPLICATION):
+            self.unconfirmed = notice
 
 
-def _is_not_sent(error: BaseException) -> bool:
-    """Whether the driver could not even send a value: a number that is too large for SQLite, half of a surrogate pair,
-    or for PostgreSQL a text with NUL."""
-    return isinstance(error, (OverflowError, UnicodeEncodeError)) or (
-        isinstance(error, ValueError) and "NUL (0x00)" in str(error)
-    )
+def take_unconfirmed(connection: Any) -> str:
+    """The warning about the last commit on a connection of the driver; nearly always empty."""
+    notices = getattr(connection, "notices", None)
+    if notices is None or not notices.unconfirmed:
+        return ""
+    unconfirmed: str = notices.unconfirmed
+    notices.unconfirmed = ""
+    return unconfirmed
 
 
-def _code(error: BaseException) -> str | int | None:
-    """The code that PostgreSQL or SQLite gives an error."""
-    return getattr(error, "pgcode", None) or getattr(error, "sqlite_errorcode", None)
+def note(connection: Any) -> None:
+    """Call this for a new connection, in the thread that has opened it: setting it up is a part of the call."""
+    me = get_ident()
+    if me in IN_USE:
+        IN_USE[me] = connection
 
 
-class Errors:
-    """A context in which errors of the database, SQLAlchemy's or the driver's, become Conflict and Unavailable."""
+class Abandoned(Exception):
+    """Nobody waits for this call any more."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        driver = engine.dialect.loaded_dbapi
-        # SQLAlchemy does not wrap the driver's error if the connection is lost while it returns to the pool.
-        self._lost = (OperationalError, InterfaceError, PoolTimeout, driver.OperationalError, driver.InterfaceError)
-        self._database_error = driver.DatabaseError
-        self._limited = bool(engine.get_execution_options().get("read_seconds"))
-        self._data_errors = (DataError, driver.DataError)
-        hasty = engine.get_execution_options().get("hasty")
-        self._locked: tuple[type[Exception], ...] = (driver.errors.LockNotAvailable,) if hasty else ()
-        self.harmless = (IntegrityError, *self._data_errors, *self._locked, ValueError, OverflowError)
-        """Errors of one statement: the connection is as good as before."""
 
-    def __enter__(self) -> None:
-        pass
+def use(connection: Any) -> None:
+    """Call this before the first statement. Raises Abandoned if the call has waited for the connection for too long."""
+    me = get_ident()
+    if me not in IN_USE:
+        raise Abandoned()
+    IN_USE[me] = connection
 
-    def __exit__(self, _: type | None, error: BaseException | None, __: TracebackType | None) -> None:
-        if error is None or isinstance(error, Unavailable):
+
+def cut(thread: int) -> None:
+    """Makes the statement that a thread is waiting for fail, and returns at once. Can be called from any thread.
+
+    On PostgreSQL this shuts down the connection's socket, so that the driver sees the end of the connection; the server
+    may still commit the transaction. SQLite stops the statement as soon as it can.
+    """
+    driver = IN_USE.pop(thread, None)
+    try:
+        if hasattr(driver, "interrupt"):
+            driver.interrupt()
+        elif driver is not None:
+            # A duplicate of the descriptor, because closing the socket object closes its descriptor.
+            with socket.socket(fileno=os.dup(driver.fileno())) as tcp:
+                if tcp.family in (socket.AF_INET, socket.AF_INET6):
+                    _LEFT_BEHIND.append((driver.get_backend_pid(), tcp.getsockname()[1]))
+                tcp.shutdown(socket.SHUT_RDWR)
+    except Exception:
+        pass  # the connection has ended in the meantime
+
+
+_LEFT_BEHIND: list[tuple[int, int]] = []
+"""PostgreSQL's processes whose connections were cut: the id, and the port on this side."""
+
+_TERMINATE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE pid = %s AND client_port = %s AND application_name = %s AND usename = current_user"
+)
+
+
+def end_left_behind(connection: Any, application_name: str) -> None:
+    """Ends the processes of PostgreSQL whose connections were cut. Call this for a new connection.
+
+    A process does not notice the end of its connection while it waits for a lock or for a synchronous standby, so that
+    every retry would leave another one behind. The port tells it from a process of the same id on another host.
+    """
+    while _LEFT_BEHIND:
+        try:
+            left = _LEFT_BEHIND.pop()
+        except IndexError:  # another thread was faster
             return
-        cause = getattr(error, "orig", error)
-        code = _code(cause)
-        if code in BROKEN or isinstance(error, self._data_errors) or _is_not_sent(error):
-            raise Unstorable() from None  # the driver's message has the value
-        if isinstance(error, IntegrityError):
-            raise Conflict() from _Cause(error)
-        if self._limited and is_canceled(error):
-            raise TooSlow() from _Cause(error)
-        if isinstance(error, self._locked):
-            raise Locked() from _Cause(error)
-        if isinstance(error, self._lost):
-            if code == DEADLOCK:
-                raise Conflict() from _Cause(error)
-            raise Unavailable() from _Cause(error)
-        if code == READ_ONLY:
-            self._engine.dispose()  # the next call opens a new connection, perhaps to the primary
-        # SQLite has no other class for a file that is damaged, nor psycopg2 for some broken connections.
-        if type(cause) is self._database_error or code in (READ_ONLY, IDLE):
-            raise Unavailable() from _Cause(error)
-
-
-class _Cause(Exception):
-    """The first line of the driver's message. SQLAlchemy's has the statement too, with what people wrote."""
-
-    def __init__(self, error: BaseException) -> None:
-        cause = getattr(error, "orig", None) or error
-        super().__init__(shown(error) or str(cause).strip().split("\n")[0])
-        full = getattr(cause, "pgcode", None) == DISK_FULL or getattr(cause, "sqlite_errorcode", None) == SQLITE_FULL
-        remedy = FREE_SPACE if full else COMMIT if getattr(cause, "pgcode", None) == LOCK_TIMEOUT else START
-        self.remedy: str = getattr(cause, "remedy", remedy)
-        """What the log says to do about it."""
+        with connection.cursor() as cursor:
+            cursor.execute(_TERMINATE, (*left, application_name))
+        connection.rollback()

@@ -1,15 +1,20 @@
 """A pool of threads that grows to the number of concurrent calls, and replaces threads that do not come back."""
 
-from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread, get_ident
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatserver.store.db.in_use import cut
+from chatserver.store.db.transactions import cut
+
+
+class Run(Protocol):
+    """How a call is run in its thread: in a transaction, as one statement, or without a connection."""
+
+    def __call__(self, work: Any, /) -> Any: ...
 
 
 class Call:
@@ -21,7 +26,7 @@ class Call:
 
     __slots__ = ("answer", "over", "run", "seconds", "thread", "until", "what", "work")
 
-    def __init__(self, run: Callable[[Any], Any], work: Any, what: Any = None) -> None:
+    def __init__(self, run: Run, work: Any, what: Any = None) -> None:
         self.run = run
         self.work = work
         self.what = what or work
@@ -32,18 +37,24 @@ class Call:
         self.thread = 0  # the id of the thread that has begun it
 
 
+class Caller(Protocol):
+    """The part that submits calls."""
+
+    def finished(self, call: Call, well: bool, result: Any) -> None:
+        """Called in the thread after each call: with True and the result, or with False and a Failure."""
+
+
 class Workers:
-    """Runs calls in at most `most` threads. `finish(call, well, result)` is called in the thread after each of them:
-    with True and the result, or with False and a Failure.
+    """Runs calls of `caller` in at most `most` threads.
 
     Twisted's own pool hands each call over in Python, which takes as long as many statements do; here a queue in C does
     it. A new thread starts only if all others are busy: a thread that has just run finds its data in the CPU's caches.
     """
 
-    def __init__(self, most: int, name: str, finish: Callable[[Call, bool, Any], None]) -> None:
+    def __init__(self, most: int, name: str, caller: Caller) -> None:
         self._most = most
         self.name = name
-        self._finish = finish
+        self._caller = caller
         self._started = 0
         self._threads: dict[int, Thread] = {}
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
@@ -105,7 +116,7 @@ class Workers:
                     result, well = Failure(), False
                 call.seconds = perf_counter() - began
                 self._under_way.pop(call, False)
-                self._finish(call, well, result)
+                self._caller.finished(call, well, result)
                 del result
             if me in self._abandoned:
                 self._abandoned.discard(me)

@@ -17,7 +17,6 @@ there knows that nobody has served as this node since it acquired the lease, how
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from chatserver import __version__
 from chatserver.settings.tables import NAME_CHARACTERS
 from chatserver.store.db.clock import NOW, now
 from chatserver.store.db.schema import NodeRow, SessionRow
+from chatserver.util.clock import awake_seconds
 from chatserver.util.times import rfc3339
 
 BEAT_SECONDS: Final = 1.0
@@ -121,11 +121,6 @@ def names(host: str) -> Iterator[str]:
     for number in range(1, MOST_NAMES + 1):
         suffix = f"-{number}" if number > 1 else ""
         yield f"{host[: NAME_CHARACTERS - len(suffix)]}{suffix}"
-
-
-def awake_seconds() -> float:
-    """A monotonic clock that, unlike `time.monotonic`, also counts the time for which the machine was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Claim:
