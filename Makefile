@@ -32,8 +32,8 @@ run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
 cluster: .venv/.test  ## start N nodes (3) and a PostgreSQL on loopback, to try them with nc; Ctrl-C ends all
 	@exec $(bin)/python -m tools.cluster $(N) $(ARGS)
 
-test: .venv/.test  ## run the tests, on SQLite and on a real PostgreSQL, but for the slow ones, which check runs too (ARGS="-k resume")
-	$(bin)/python -m pytest -n $(WORKERS) $(ARGS)
+test: .venv/.test  ## run the tests, on SQLite and on a real PostgreSQL, but for the slow ones, which check runs too (PART=login: those of chatserver/login)
+	$(bin)/python -m pytest -n $(WORKERS) $(if $(PART),tests/$(PART)) $(ARGS)
 
 test-newest: .venv/pyvenv.cfg  ## run the quick half of the tests on the newest Python of this machine
 	@tools/test-newest $(ARGS)

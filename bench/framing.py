@@ -4,7 +4,7 @@
     .venv/bin/python -m bench.framing
 
 No sockets: each library is fed the bytes of a client. Libraries that are not installed are left out. There is no
-compression. This is what docs/architecture.md quotes.
+compression. This is what docs/design/dialects-and-doors.md quotes.
 """
 
 import gc

@@ -74,14 +74,14 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
     has_room = "room" in kind.__struct_fields__
     wanted = {
         "handlers/: a function, in exactly one of WRITES, READS, IMMEDIATE": before_login or served(kind),
-        "stages.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
+        "values/stages.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
         "wire/jsonl/check.py: CHECKS": kind in CHECKS,
         "handlers/rights.py: RIGHTS": kind not in WRITES
         or not has_room
         or kind in OPEN_TO_ALL
         or names(kind) in RIGHTS,
         "tests/transcripts/: as a program sends it": kind in said()["jsonl"],
-        "wire/text/ and tests/transcripts/: as a person types it": kind in said()["text"],
+        "wire/text/typed/ and tests/transcripts/: as a person types it": kind in said()["text"],
         "docs/protocol.md: its row": f"| `{names(kind)}` |" in documented(),
     }
     assert [what for what, there in wanted.items() if not there] == []
@@ -98,7 +98,7 @@ def test_a_kind_of_entry_is_complete(kind: EntryKind) -> None:
     shown = any(f'{{"event":{json.dumps(kind)},' in path.read_text(encoding="utf-8") for path in files())
     wanted = {
         "wire/jsonl/entries.py: FIELDS": kind in FIELDS or kind == MESSAGE,
-        "wire/text/entries.py: TOLD": kind in TOLD or kind in (MESSAGE, MUTED),
+        "wire/text/shown/entries.py: TOLD": kind in TOLD or kind in (MESSAGE, MUTED),
         "tests/transcripts/: as a program is told": shown,
         "docs/protocol.md: its row": f"| `{kind}` |" in documented(),
     }

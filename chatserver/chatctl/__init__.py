@@ -1,4 +1,4 @@
-"""The command `chatctl`, for the administrator of a server. It only talks to the database.
+"""The command `chatctl` of administrators: it changes the database, and sends requests to the running server.
 
-It records its changes for running servers, which look for them every second: see `store.changes`.
+Running servers follow its changes through the table `change`: see `store.changes`.
 """

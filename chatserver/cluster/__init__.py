@@ -1,4 +1,4 @@
-"""Several nodes on one database: what each tells the others over a bus, and what it does about what they tell.
+"""Several nodes on one database: frames on a bus, the other nodes, and presence and limits over all of them.
 
-The store decides, and the bus only hurries: it may drop, double, delay or reorder anything. See docs/architecture.md.
+The store decides, and the bus only hurries: it may drop, double, delay or reorder anything. See docs/design/cluster.md.
 """

@@ -1,4 +1,4 @@
-"""What each command does: one function for each, which knows no sockets."""
+"""Commands: one function for each, which returns an outcome. Knows no sockets."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,1 +1,1 @@
-"""Sockets: everything that touches a transport. Knows no database."""
+"""Sockets: doors, connections, limits and ports. Everything that touches a transport; knows no database."""

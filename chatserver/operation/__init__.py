@@ -1,1 +1,1 @@
-"""What administrators see of a running server: its log, metrics, control socket, and what systemd is told."""
+"""What administrators see of a running server: its log, metrics and control socket, and its status in systemd."""

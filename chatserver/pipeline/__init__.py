@@ -1,1 +1,1 @@
-"""From a command in a lane to its answer: batches, handlers, outcomes."""
+"""From a command in a lane to its answer: takes, transactions, outcomes."""

@@ -1,1 +1,1 @@
-"""Who is online, and who is sent which changes of that."""
+"""Who is online, and which sessions are notified of changes."""

@@ -1,1 +1,1 @@
-"""A logged-in client, without its socket: positions, screen, and what waits to be sent again."""
+"""A logged-in client without its socket: positions, screen, and messages kept for `/retry`."""

@@ -1,1 +1,1 @@
-"""What carries frames between nodes: PostgreSQL or Valkey."""
+"""The bus, which carries frames between nodes: PostgreSQL or Valkey."""

@@ -1,1 +1,1 @@
-"""Doors: what turns the bytes of a connection into lines and back."""
+"""Doors, which turn the bytes of a connection into lines and back."""

@@ -1,1 +1,1 @@
-"""Where the server listens: endpoints, ports, TLS."""
+"""Endpoints, ports and TLS: where the server listens."""

@@ -1,1 +1,1 @@
-"""The control socket: what `chatctl` asks of a running server."""
+"""The control socket, over which `chatctl` sends requests to a running server."""

@@ -1,1 +1,1 @@
-"""Where log lines go, and in which form."""
+"""The log: its lines, and where they go."""

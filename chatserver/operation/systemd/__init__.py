@@ -1,1 +1,1 @@
-"""What systemd is told: readiness, status, and that the server is alive."""
+"""Notifications to systemd: readiness, status, and that the server is alive."""

@@ -1,1 +1,1 @@
-"""What text, names and secrets may consist of."""
+"""Rules for texts, names and secrets from outside."""
