@@ -1,9 +1,10 @@
 """Changes of messages that were said: replacing their text, replacing words in it, erasing it."""
 
-from chatserver.handlers.messages import changed, find_message, no_message, room_to_change, unchanged
+from chatserver.handlers.messages import changed, find_message, room_to_change, unchanged
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.rights import require
 from chatserver.store import Connection, messages
+from chatserver.store.messages import no_message
 from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
 from chatserver.values.errors import ErrorWord, Refused

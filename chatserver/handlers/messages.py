@@ -1,6 +1,5 @@
 """Messages: saying, changing, reading and searching them."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
@@ -12,15 +11,14 @@ from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
 from chatserver.handlers.rights import Act, require
 from chatserver.store import Connection, entries, messages, rooms
 from chatserver.store import search as searching
-from chatserver.store.messages import NOTHING, Draft, Judgement, Verdict
-from chatserver.store.statements import NO_MESSAGE
+from chatserver.store.messages import NOTHING, Draft, as_answer, as_entry, no_message
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.util.time_words import EXAMPLES, instant
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, entry_size, found_size, removed_size
-from chatserver.values.answers import Changed, Found, Log, Said, gap_between
-from chatserver.values.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
-from chatserver.values.events import BOT, DIRECT, ERASED, MESSAGE, OPERATOR, Entry, Person, RoomFacts
+from chatserver.values.answers import Changed, Found, Log, gap_between
+from chatserver.values.errors import ErrorWord, Refused, blocked, muted
+from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
 
 DIRECT_ROOMS = 10
 """For each other room that an account may create within an hour, so many people to whom it may write first: a row of
@@ -49,7 +47,7 @@ def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
     of = command.seq or NOTHING if isinstance(command, c.Reply) else 0
     draft = Draft(facts.id, ask.who.id, command.text, command.id, of)
     verdict = messages.append(db, [draft], ask.at)[0]
-    answer = said(facts.label(ask.who.id), verdict)
+    answer = as_answer(facts.label(ask.who.id), verdict)
     heard = None
     if access is not None and access.role is not None:
         # Also after a retry the sender receives the message like everybody else, if they may still read it.
@@ -74,38 +72,6 @@ def _require_pause(db: Connection, ask: Ask) -> None:
             )
 
 
-def id_conflict(label: str) -> Refused:
-    return Refused(ErrorWord.ID_CONFLICT, "You used this id for another message. Use a new id for each message.")
-
-
-REFUSALS: dict[Judgement, Callable[[str], Refused]] = {
-    "id-conflict": id_conflict,
-    "not-a-member": not_a_member,
-    "muted": muted,
-    "blocked": blocked,
-}
-"""For each outcome of a verdict, the function that makes the refusal from the room's name."""
-
-
-def said(label: str, verdict: Verdict) -> Said:
-    """The answer to a `say`. Raises Refused if the message was not stored."""
-    if verdict.outcome in ("stored", "dup"):
-        return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
-    if verdict.outcome == "slow":
-        raise slow(label, verdict.seq)
-    if verdict.outcome == NO_MESSAGE:
-        raise no_message(verdict.seq)
-    raise REFUSALS[verdict.outcome](label)
-
-
-def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
-    """The entry of a message that was stored."""
-    return Entry(
-        verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id, of=draft.of,
-        display=who.display, bot=who.kind == BOT, quote=verdict.quote,
-    )  # fmt: skip
-
-
 def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
     """A message that the asker may read, or could before it was erased. Raises Refused if there is none, or none any
     more."""
@@ -125,10 +91,6 @@ def readable_text(message: Entry) -> Entry:
     if message.state == ERASED:
         raise no_message(message.seq)
     return message
-
-
-def no_message(seq: int) -> Refused:
-    return Refused(ErrorWord.BAD_COMMAND, f"There is no message #{seq}. The command history shows the numbers.")
 
 
 def changed(ask: Ask, access: RoomAccess, entry: Entry, note: str) -> Outcome:

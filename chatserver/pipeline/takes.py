@@ -8,7 +8,6 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.messages import as_entry, said
 from chatserver.pipeline.lanes import Lane, Lanes
 from chatserver.pipeline.locked_rooms import Aside
 from chatserver.pipeline.outcomes import CommandCounts
@@ -18,7 +17,7 @@ from chatserver.session.session import HeardRoom, Session
 from chatserver.store import messages
 from chatserver.store.db.faults import Conflict, Locked
 from chatserver.store.db.threads import Store
-from chatserver.store.messages import NOTHING, Draft, Verdict
+from chatserver.store.messages import NOTHING, Draft, Verdict, as_answer, as_entry
 from chatserver.util.histogram import TAKE_SIZES, Histogram
 from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
@@ -223,7 +222,7 @@ class Takes:
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
-                    session.answer(one.tag, said(one.room.facts.label(session.who.account_id), verdict))
+                    session.answer(one.tag, as_answer(one.room.facts.label(session.who.account_id), verdict))
                     if session.view is not None:
                         session.view.kept.stored(one.draft.room_id)
                     if one.draft.of:

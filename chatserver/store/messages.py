@@ -1,6 +1,6 @@
 """Messages: storing many in one statement, finding, editing and erasing them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -22,7 +22,9 @@ from chatserver.store.statements import (
     STORE_SQLITE,
 )
 from chatserver.store.visibility import RoomAccess
-from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, Quote
+from chatserver.values.answers import Said
+from chatserver.values.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
+from chatserver.values.events import BOT, EDITED, ERASED, MESSAGE, Entry, Person, Quote
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 
@@ -54,6 +56,42 @@ class Verdict(Struct, frozen=True, gc=False):
     seq: int
     at: datetime
     quote: Quote | None = None
+
+
+def no_message(seq: int) -> Refused:
+    return Refused(ErrorWord.BAD_COMMAND, f"There is no message #{seq}. The command history shows the numbers.")
+
+
+def id_conflict(label: str) -> Refused:
+    return Refused(ErrorWord.ID_CONFLICT, "You used this id for another message. Use a new id for each message.")
+
+
+REFUSALS: dict[Judgement, Callable[[str], Refused]] = {
+    "id-conflict": id_conflict,
+    "not-a-member": not_a_member,
+    "muted": muted,
+    "blocked": blocked,
+}
+"""For each outcome of a verdict, the function that makes the refusal from the room's name."""
+
+
+def as_answer(label: str, verdict: Verdict) -> Said:
+    """The answer to a `say`. Raises Refused if the message was not stored."""
+    if verdict.outcome in ("stored", "dup"):
+        return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
+    if verdict.outcome == "slow":
+        raise slow(label, verdict.seq)
+    if verdict.outcome == NO_MESSAGE:
+        raise no_message(verdict.seq)
+    raise REFUSALS[verdict.outcome](label)
+
+
+def as_entry(draft: Draft, who: Person, verdict: Verdict) -> Entry:
+    """The entry of a message that was stored."""
+    return Entry(
+        verdict.seq, MESSAGE, who.id, who.name, verdict.at, draft.text, draft.client_id, of=draft.of,
+        display=who.display, bot=who.kind == BOT, quote=verdict.quote,
+    )  # fmt: skip
 
 
 def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
