@@ -23,11 +23,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatserver.net.connection.connection import Connection
-from chatserver.net.connection.parting import Parting
 from chatserver.net.doors import table
 from chatserver.net.doors.factory import ChatFactory
-from chatserver.net.exposure import OVERHEARD, plain
-from chatserver.net.listening.endpoints import explained, opening
+from chatserver.net.listening.endpoints import OVERHEARD, explained, opening, plain
 from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.net.listening.withdrawal import restore, withdraw
@@ -78,7 +76,6 @@ class ChatService(Service):
     def __init__(
         self,
         running: Running,
-        new_id: Callable[[], str],
         companions: Sequence[Companion] = (),
         inherited: Inherited | None = None,
     ) -> None:
@@ -94,7 +91,6 @@ class ChatService(Service):
         self._reconciler = running.reconciler
         self._guests = running.guests
         self._upkeep = running.upkeep
-        self._new_id = new_id
         self._now = running.now
         self._companions = companions
         self._inherited = inherited or Inherited()
@@ -181,10 +177,10 @@ class ChatService(Service):
     def _listen(self, description: str) -> None:
         """Opens a port. Raises CannotStart if that fails at once; some endpoints fail later, when the reactor runs, and
         then the server stops with the same message and exit status."""
-        new_door, endpoint_string = table.split(description)
+        door, endpoint_string = table.split(description)
         server = self._settings.server
         proxies = Listed(lambda: server.trusted_proxies)
-        factory = ChatFactory(self._connections, partial(new_door, self._settings), self._new_id, proxies)
+        factory = ChatFactory(self._connections, door, self._settings, proxies)
         plainly, shared = split_reuseport(endpoint_string)
         adopting = Adopting(Sharing(self._reactor) if shared else self._reactor, self._inherited)
         try:
@@ -319,7 +315,7 @@ class ChatService(Service):
         await self._step("tidying the database", self._upkeep.stop)
         if self._cluster is not None:
             self._cluster.state = "stopping"
-        connections.closing = True
+        connections.parting.stop_reading()
         await self._close_ports()
         self.log.info("Stopping with {count} open connections.", count=len(connections.open))
         self._with_each("reading", lambda connection: connection.advance())  # which reads no further
@@ -329,7 +325,8 @@ class ChatService(Service):
         await until(self._reactor, lambda: not connections.busy, shutdown.drain_seconds)
         await self._step("serving commands", self._processors.stop)
         await self._step("dismissing guests", self._guests.stop)
-        parting = connections.parting = Parting(self._reactor)
+        parting = connections.parting
+        parting.begin()
         others = 0 if self._cluster is None else len(self._cluster.serving)
         first, last = retries(len(connections.open), others)
 
@@ -364,7 +361,7 @@ class ChatService(Service):
         for _, problem in await DeferredList(closing, consumeErrors=True):
             if isinstance(problem, Failure):
                 self.log.failure("A port could not be closed.", problem)
-        self._connections.withdrawn = True
+        self._connections.withdraw()
 
     async def _close_ports(self) -> None:
         self._close_for_newcomers()

@@ -17,7 +17,7 @@ from chatserver.settings import file
 from chatserver.settings.tables import ConfigProblem, Log, Settings
 from chatserver.store.db.engine import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
-from chatserver.wiring import companions, connection_count, new_id, wire
+from chatserver.wiring import companions, connection_count, wire
 
 _DATABASE = (
     "sqlite:///FILE (default: chatserver.db) or postgresql+psycopg2://USER@HOST/NAME; "
@@ -93,7 +93,7 @@ def makeService(options: Options) -> IService:
     logs = Logs(settings.log, reactor)
     engine = open_engine(url, connection_count(settings))
     running = wire(reactor, settings, engine, logs, options.settings)
-    service = ChatService(running, new_id, companions(running), inherited)
+    service = ChatService(running, companions(running), inherited)
     if running.cluster is not None:
         from chatserver.cluster.drain import Drain
 

@@ -1,7 +1,5 @@
 """Makes every part of the server, and hands it the parts that it uses: one function for each group of parts."""
 
-import secrets
-import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -15,10 +13,17 @@ from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
+from chatserver.login.departures import Departures
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.hashing import Hasher
-from chatserver.net.connection.connections import Connections
+from chatserver.net.connection.connections import Connections, SessionIds
+from chatserver.net.connection.log import ConnectionLog
+from chatserver.net.connection.parting import Parting
+from chatserver.net.connection.parts import Parts
+from chatserver.net.counts import ConnectionCounts
+from chatserver.net.limits.account_share import Allowances
+from chatserver.net.limits.admission import Admission
 from chatserver.operation.companion import Companion, Running
 from chatserver.operation.control.control import Control
 from chatserver.operation.control.reload import Reload
@@ -33,7 +38,7 @@ from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
-from chatserver.store import Engine, people, sessions
+from chatserver.store import Engine, people
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import this_process
 from chatserver.sync.change_feed import Watch
@@ -44,7 +49,6 @@ from chatserver.util.clock import Clock, awake_seconds
 from chatserver.util.waiting import turns
 from chatserver.values import commands
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import GUEST
 
 SPARE_THREADS = 2
 """Number of threads of each pool for logging in and catching up."""
@@ -172,21 +176,18 @@ def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) 
 
 
 def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipeline: PipelineParts) -> Connections:
-    def left(session: Session, reason: str) -> None:
-        if connections.parting is None:  # else nobody is left who could be told
-            delivery.presence.going(session)
-        delivery.registry.remove(session)
-        delivery.roster.remove(session)
-        delivery.watch.left(session)
-        delivery.marks.ended(session)
-        base.session_log.add(sessions.Closed(session.id, session.who.account_id, base.now(), reason))
-        if session.who.kind == GUEST:
-            login.guests.dismiss(session)
-
-    connections = Connections(
-        base.reactor, base.settings.limits, base.settings.shutdown, login.handshake, pipeline.processors,
-        delivery.registry, base.now, left, delivery.marks, may_serve=delivery.lease.check,
+    reactor, limits, counts = base.reactor, base.settings.limits, ConnectionCounts()
+    departures = Departures(
+        presence=delivery.presence, registry=delivery.registry, roster=delivery.roster, watch=delivery.watch,
+        marks=delivery.marks, session_log=base.session_log, guests=login.guests, now=base.now,
     )  # fmt: skip
+    parts = Parts(
+        clock=reactor, limits=limits, shutdown=base.settings.shutdown, handshake=login.handshake,
+        processors=pipeline.processors, registry=delivery.registry, marks=delivery.marks, lease=delivery.lease,
+        departures=departures, admission=Admission(reactor, limits, counts), allowances=Allowances(reactor, limits),
+        counts=counts, log=ConnectionLog(reactor), parting=Parting(reactor),
+    )  # fmt: skip
+    connections = Connections(parts, SessionIds())
     base.store.notify(connections)
     delivery.rewind.follow(connections)
     delivery.watch.follow_bans(connections)
@@ -239,8 +240,3 @@ def companions(running: Running) -> list[Companion]:
 
         found.append(Web(running))
     return found
-
-
-def new_id() -> str:
-    """A session's id: rises with time, as UUIDv7 (RFC 9562) does, so that rows of one time lie together."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from chatserver.background.read_marks import MarkLog
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
-from chatserver.net.connection.connections import Connections
+from chatserver.net.connection.connections import Connections, SessionIds
 from chatserver.net.doors.factory import ChatFactory
 from chatserver.net.doors.line import LineDoor
 from chatserver.pipeline.lanes import Lanes
@@ -31,6 +31,7 @@ from chatserver.wire.dialect import PLAIN, Dialect
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT
 from tests.net.test_outbox import Link
+from tests.support.hall import net_parts
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -102,12 +103,13 @@ class Hall:
         )  # fmt: skip
         self.processors.start(1)
         handshake: Any = SimpleNamespace(greet=lambda session: session.notice("Welcome."))
-        connections = Connections(
-            self.clock, Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0), Shutdown(), handshake,
-            self.processors, self.registry, lambda: AT, lambda session, reason: self.registry.remove(session),
-            MarkLog(self.clock, self.roster, nothing),
+        parts = net_parts(
+            clock=self.clock, limits=Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0), shutdown=Shutdown(),
+            handshake=handshake, processors=self.processors, registry=self.registry,
+            marks=MarkLog(self.clock, self.roster, nothing),
+            left=lambda session, reason, announced: self.registry.remove(session),
         )  # fmt: skip
-        self.factory = ChatFactory(connections, lambda: LineDoor(Settings()), lambda: "id")
+        self.factory = ChatFactory(Connections(parts, SessionIds()), LineDoor, Settings())
         self.links = [CountingLink() for _ in range(people)]
         self.doors = [self._connect(number, link) for number, link in enumerate(self.links)]
 

@@ -18,6 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from chatserver import service
+from chatserver.net.connection.parting import Parting
 from chatserver.net.doors.factory import ChatFactory
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
@@ -137,21 +138,18 @@ class Peer:
 class Connections:
     def __init__(self, journal: Journal) -> None:
         self.admission = journal.part("admission", "sweep")
+        self.clock = journal.clock
         self.identities: list[object] = []
         self.open: set[Peer] = set()
         self.busy = False
-        self.parting: object = None
-        self._journal = journal
-        self._closing = False
+        self.parting = Parting(journal.clock)
+        stop_reading = self.parting.stop_reading
 
-    @property
-    def closing(self) -> bool:
-        return self._closing
+        def journaled() -> None:
+            journal.add("connections closing")
+            stop_reading()
 
-    @closing.setter
-    def closing(self, closing: bool) -> None:
-        self._closing = closing
-        self._journal.add("connections closing")
+        self.parting.stop_reading = journaled  # type: ignore[method-assign]
 
 
 class SessionLog:
@@ -206,7 +204,7 @@ class Town:
             now=Clock(lambda: AT, lambda: 0.0),
             cluster=None,
         )
-        self.service = ChatService(running, lambda: "s1")
+        self.service = ChatService(running)
         self.stopped: list[object] = []
 
     def prepare(self, _store: Any, me: Any, rooms: list[str], clock: Clock, *, together: bool) -> Prepared:
@@ -314,9 +312,9 @@ def test_every_door_and_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     town.service.privilegedStartService()
     assert town.journal.lines[1:] == ["listen 127.0.0.1:4000", "listen 127.0.0.1:4080", "listen :4001"]
     assert town.reactor.backlogs == [BACKLOG, BACKLOG, 7]
-    assert [type(factory._new_door()) for factory in town.reactor.factories] == [LineDoor, WebSocketDoor, LineDoor]
+    assert [factory._new_door for factory in town.reactor.factories] == [LineDoor, WebSocketDoor, LineDoor]
     connections: Any = town.connections
-    assert all(factory.connections is connections for factory in town.reactor.factories)
+    assert all(factory._connections is connections for factory in town.reactor.factories)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +549,7 @@ def test_the_order_of_stop(town: Town) -> None:
         "hasher stop",
     ]
     assert town.stopped == [None]
-    assert (town.connections.closing, town.service.running) == (True, 0)
+    assert (town.connections.parting.closing, town.service.running) == (True, 0)
     assert town.when("hasher stop") == 0  # nothing had to be waited for
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from chatserver.net.doors import table
-from chatserver.net.exposure import OVERHEARD
-from chatserver.net.listening.endpoints import WrongEndpoint, examine
+from chatserver.net.listening.endpoints import OVERHEARD, WrongEndpoint, examine
 from chatserver.net.listening.tls import Identity, shown
 from chatserver.settings.endpoint import parse
 from chatserver.settings.tables import Server

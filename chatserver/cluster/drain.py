@@ -123,9 +123,8 @@ class Drain:
             plan = self._plan(len(which))
             some = [one for one in which[at : at + plan.count] if one in self._connections.open]
             at += plan.count
-            self._connections.moving.update(some)
             for connection in some:
-                connection.advance()  # which reads no further
+                connection.retire()
             seconds = self._connections.shutdown.drain_seconds or inf
             await until(self._clock, lambda some=some: not any(one.busy for one in some), seconds)  # type: ignore[misc]
             for connection in some:

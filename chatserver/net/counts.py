@@ -1,10 +1,15 @@
-"""What has become of all connections of this process: how many came and ended, and what they carried."""
+"""Counts of all connections of this process: how many came, how they ended, and how many bytes they carried. The kernel
+counts the bytes, so that they cost nothing here."""
 
+import socket
+import struct
 from collections import Counter
 from collections.abc import Hashable
 from typing import Any, Final
 
-from chatserver.net.traffic import Traffic, traffic
+from msgspec import Struct
+
+from chatserver.net.way import socket_beneath
 
 OTHER: Final = "other"
 ENDINGS: Final = frozenset(
@@ -14,13 +19,41 @@ ENDINGS: Final = frozenset(
         "stalled", "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections", "undecodable",
     }
 )  # fmt: skip
-"""Why a connection ends, in one word; whatever else somebody gives as a reason counts as OTHER."""
+"""Why a connection ends, in one word. Other reasons count as OTHER."""
+
+_LAST_RECEIVED: Final = struct.Struct("@52xI")
+"""The field tcpi_last_data_recv of `struct tcp_info` (linux/tcp.h): milliseconds ago."""
+_ACKED_AND_RECEIVED: Final = struct.Struct("@120xQQ")
+"""The fields tcpi_bytes_acked and tcpi_bytes_received: both came with Linux 4.1."""
+
+
+class Traffic(Struct, frozen=True):
+    """Bytes from and to the peer; with TLS, as they were encrypted. `sent` are those that the peer's kernel has.
+    `idle`: seconds since the last bytes came."""
+
+    received: int
+    sent: int
+    idle: float = 0
+
 
 NOTHING: Final = Traffic(0, 0)
 
 
+def traffic(transport: Any) -> Traffic | None:
+    """How much a transport has carried so far. None if there is no socket, or if its kernel does not count: for Unix
+    sockets and after the connection is closed."""
+    try:
+        found = socket_beneath(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except (AttributeError, OSError):
+        return None
+    if len(found) < _ACKED_AND_RECEIVED.size:
+        return None
+    acked, received = _ACKED_AND_RECEIVED.unpack_from(found)
+    return Traffic(received, acked, _LAST_RECEIVED.unpack_from(found)[0] / 1000)
+
+
 class ConnectionCounts:
-    """Only goes up."""
+    """Every number only goes up."""
 
     def __init__(self) -> None:
         self.accepted = 0
@@ -32,13 +65,13 @@ class ConnectionCounts:
         self.refusals: Counter[str] = Counter()
         """Answers with an error, by error word."""
         self.logins: Counter[str] = Counter()
-        """By error word; "ok": of those who were let in."""
+        """By error word; "ok" for those who were let in."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self._seen: dict[Hashable, Traffic] = {}  # what of a connection's bytes is counted already
 
     def look(self, who: Hashable, transport: Any) -> None:
-        """Counts what an open connection has carried since the last look, as the kernel knows it."""
+        """Counts what an open connection has carried since the last look."""
         now = traffic(transport)
         if now is not None:
             before = self._seen.get(who, NOTHING)
@@ -47,8 +80,8 @@ class ConnectionCounts:
             self.bytes_sent += now.sent - before.sent
 
     def ended(self, who: Hashable, transport: Any, reason: str) -> None:
-        """To be called once for each connection, before its socket is closed where the server can choose that: nobody
-        knows later what it carried since the last look."""
+        """Call this once for each connection, if possible before its socket is closed: later nobody knows what it
+        carried since the last look."""
         self.endings[reason if reason in ENDINGS else OTHER] += 1
         self.look(who, transport)
 

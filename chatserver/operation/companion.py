@@ -89,6 +89,4 @@ class Running(Struct, frozen=True):
     upkeep: Upkeep
     cluster: "Cluster | None" = None  # with other nodes
     started: float = field(default_factory=unix_now)  # seconds since 1970
-    lag: Histogram = field(
-        default_factory=Histogram
-    )  # see `Lag` in monitoring/counters.py
+    lag: Histogram = field(default_factory=Histogram)  # see `Lag` in monitoring/counters.py

@@ -256,7 +256,7 @@ def end_sessions(db: Connection, settings: Retention, after: str, size: int) -> 
     if not settings.session_days or not _is_alone(db):
         return Step(busy=bool(settings.session_days)), after
     until = _ago(clock.now(db), settings.session_days)
-    # An id begins with the time in milliseconds: `new_id` in `tap.py`.
+    # An id begins with the time in milliseconds: `SessionIds` in `net/connection/connections.py`.
     began = f"{round(until.timestamp() * 1000):012x}"
     some = select(SessionRow.id).where(SessionRow.id > after, SessionRow.id < began).order_by(SessionRow.id)
     ids = list(db.scalars(some.limit(size)))

@@ -138,7 +138,7 @@ def test_those_who_are_not_logged_in(cluster: list[NodeHall]) -> None:
 def test_newcomers_after_the_ports_are_closed(cluster: list[NodeHall]) -> None:
     """Over a Unix socket that systemd holds, they are told to go elsewhere, and are no connections of this node."""
     one, _ = cluster
-    one.connections.withdrawn = True
+    one.connections.withdraw()
     assert one.client().lines[0] == "! Another server takes over; nothing is lost. Connect again."
     assert not one.connections.open
 

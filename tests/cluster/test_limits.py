@@ -14,7 +14,7 @@ from chatserver.net.limits.address_rates import Rate
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.util.tally import Tally
 from tests.support.cluster import Air, NodeHall, never, nodes
-from tests.support.hall import PASSWORD, Client
+from tests.support.hall import PASSWORD, Client, Stranger
 
 THIEF, OWNER = "192.0.2.1", "198.51.100.1"
 Cluster = tuple[Air, list[NodeHall]]
@@ -83,8 +83,9 @@ def test_five_hundred_and_twelve(open_nodes: OpenNodes) -> None:
     assert limit == 512
     for number in range(limit):
         hall = (one, two, three)[number % 3]
-        hall.connections.admission.arrived(THIEF, number)
-        hall.connections.admission.logged_in(THIEF, number)
+        stranger = Stranger()
+        hall.connections.admission.arrived(THIEF, stranger)
+        hall.connections.admission.logged_in(THIEF, stranger)
     told(one)
     for hall in (one, two, three):
         assert hall.connections.admission.refusal(THIEF)
@@ -261,7 +262,7 @@ def test_rates_and_registrations(open_nodes: OpenNodes) -> None:
     told(one)
     assert one.connections.admission.delay(THIEF) == two.connections.admission.delay(THIEF) == 0
     for hall in (one, two):
-        hall.connections.admission.opened(THIEF, object())
+        hall.connections.admission.opened(THIEF, Stranger())
     told(one)
     delay = one.connections.admission.delay(THIEF)
     assert two.connections.admission.delay(THIEF) == pytest.approx(delay, abs=0.01)

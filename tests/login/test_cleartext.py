@@ -8,8 +8,6 @@ import pytest
 from msgspec.structs import force_setattr
 
 from chatserver.login.cleartext import carries_secret, remedy
-from chatserver.net.doors.factory import ChatFactory
-from chatserver.net.doors.line import LineDoor
 from chatserver.settings.tables import NO_LIMITS, Limits, Server, Settings
 from chatserver.values import commands as c
 from chatserver.wire.addresses import Networks
@@ -109,7 +107,7 @@ def test_a_changed_setting(tmp_path: Path) -> None:
 def test_behind_a_proxy(tmp_path: Path, proxy: str, header: bytes, accepted: bool) -> None:
     """Of a client behind a trusted proxy counts what the header says: its TLS, else its address."""
     chat = hall(tmp_path)
-    factory = ChatFactory(chat.connections, lambda: LineDoor(chat.settings), chat._new_id, Networks([proxy]))
+    factory = chat.factory(proxies=Networks([proxy]))
     client = Client(chat, factory.buildProtocol(at(proxy)), address=at(proxy))
     client.wire.come(header)
     client.connection = client.wire.protocol.connection

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from chatserver.net.counts import ConnectionCounts
 from chatserver.net.limits.address_rates import MANY, MOST_KEYS, STEP_SECONDS, Rate
 from chatserver.net.limits.admission import LOG_LINES, SPARED_SECONDS, THINNING_SECONDS, Admission
 from chatserver.net.limits.crowd import Rank
 from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.wire.addresses import neighbourhood
+from tests.support.hall import Stranger
 
 ONE, TWO, ELSEWHERE = "192.0.2.1", "192.0.2.2", "198.51.100.1"
 
@@ -33,6 +35,14 @@ class Visitor:
         self.is_member = True
         self.gate.admission.logged_in(self.address, self)
 
+    def make_way(self) -> bool:
+        assert not self.made_way
+        self.made_way = True
+        return False
+
+    def abort(self) -> None:
+        pass
+
     def leaves(self) -> None:
         self.gate.admission.closed(self.address, self, pending=not self.is_member)
 
@@ -44,16 +54,10 @@ class Gate:
         self.clock = Clock()
         self.visitors: list[Visitor] = []
         self.admission = Admission(
+            self.clock,
             limits or Limits(**({"pending_connections": 0, "connections": 0, **NO_LIMITS} | settings)),
-            self.clock.seconds,
-            rank=lambda visitor: visitor.rank,
-            dismiss=self._dismiss,
-            later=self.clock.callLater,
+            ConnectionCounts(),
         )
-
-    def _dismiss(self, visitor: Visitor) -> None:
-        assert not visitor.made_way
-        visitor.made_way = True
 
     def comes(self, address: str, rank: Rank = Rank.SILENT) -> Visitor:
         refusal = self.admission.refusal(address)
@@ -358,11 +362,11 @@ def test_refusals_in_the_log() -> None:
         for _ in range(3):
             for _ in range(5):
                 gate.admission.refusal("192.0.2.9")
-            gate.admission.opened("192.0.2.9", object())
+            gate.admission.opened("192.0.2.9", Stranger())
             gate.clock.advance(1)
         assert lines == ["audit: refused address=192.0.2.9 why=rate"] * 3
         for n in range(1, 250):
-            gate.admission.opened(f"192.0.2.{n}", n)
-            gate.admission.opened(f"192.0.2.{n}", -n)
+            gate.admission.opened(f"192.0.2.{n}", Stranger())
+            gate.admission.opened(f"192.0.2.{n}", Stranger())
             gate.admission.refusal(f"192.0.2.{n}")
     assert 3 < len(lines) <= 3 + LOG_LINES

@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from chatserver.net.connection import connections
-from chatserver.net.connection.before_door import HEADER_SECONDS, ProxyGate, Waiting
-from chatserver.net.connection.connections import CROWDED, CROWDED_SECONDS
 from chatserver.net.doors import factory
-from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.factory import HEADER_SECONDS, ChatFactory, ProxyGate, Waiting
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.net.limits import admission
 from chatserver.net.limits.address_rates import STEP_SECONDS
-from chatserver.net.limits.admission import SPARED_SECONDS
+from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS, SPARED_SECONDS
 from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store.moderation import NetworkBan
 from chatserver.values.stages import Stage
@@ -84,7 +82,7 @@ def test_a_login_under_way(tmp_path: Path) -> None:
 
 def test_those_that_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many that made way may take their time to read why; and one that is ending anyway is cut off."""
-    monkeypatch.setattr(connections, "LEAVING", 2)
+    monkeypatch.setattr(admission, "LEAVING", 2)
     hall = hall_with(tmp_path, connections_per_address=1)
     stubborn = [hall.client(room=0) for _ in range(5)]
     assert [client.wire.aborted for client in stubborn] == [True, True, False, False, False]
@@ -93,7 +91,7 @@ def test_those_that_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert stubborn[-1].wire.aborted
     for client in stubborn:
         client.cut()
-    assert not hall.connections._leaving
+    assert not hall.connections.admission._leaving
 
 
 def test_farewells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +144,7 @@ def test_the_end_of_a_delay(tmp_path: Path) -> None:
     assert isinstance(crowd[0].door, Waiting)
     refused = hall.client(address=at(SOMEWHERE))  # all are kept waiting by the server: nobody makes way
     assert "too many connections" in refused.lines[0]
-    hall.connections.closing = True
+    hall.connections.parting.stop_reading()
     hall.passes(1)
     assert all(client.wire.aborted for client in crowd)
     assert hall.connections.admission.refusal(SOMEWHERE) is None
@@ -164,7 +162,7 @@ def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
 
 
 def trusting(hall: Hall, door: Any = LineDoor) -> ChatFactory:
-    return ChatFactory(hall.connections, lambda: door(hall.settings), hall._new_id, Networks(["10.0.0.0/8"]))
+    return hall.factory(door, Networks(["10.0.0.0/8"]))
 
 
 def behind_proxy(hall: Hall, host: str = PROXY, chat: ChatFactory | None = None) -> Client:
@@ -264,6 +262,6 @@ def test_a_slow_client_behind_a_proxy(tmp_path: Path) -> None:
 def test_a_proxy_while_the_server_stops(hall: Hall) -> None:
     """Nobody comes in any more."""
     early = behind_proxy(hall)
-    hall.connections.closing = True
+    hall.connections.parting.stop_reading()
     assert early.send(v1(CLIENT)).wire.aborted
     assert trusting(hall).buildProtocol(at(PROXY)) is None

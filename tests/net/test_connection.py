@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.net.connection.connection import Connection
+from chatserver.net.connection.connection import STRIKE_SECONDS, Connection
 from chatserver.net.connection.lingering import DISCARDED_BYTES, LINGER_SECONDS
 from chatserver.net.connection.outbox import Outbox
-from chatserver.net.connection.refusals import STRIKE_SECONDS
 from chatserver.net.doors.factory import FAREWELL_SECONDS
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
@@ -486,7 +485,7 @@ def test_patience(logged_in: bool, stopping: bool, seconds: float, open_hall: Op
     hall = open_hall(**limits(stalled_seconds=10))
     client = hall.program("ana") if logged_in else hall.client().send(NOBODY)
     client.wire.room = 0
-    hall.connections.closing = stopping
+    hall.connections.parting.closing = stopping
     client.session.link.hang_up("shutdown", "Restart.")
     hall.passes(seconds - 0.5)
     assert not client.wire.lost
@@ -499,7 +498,7 @@ def test_stopping(hall: Hall) -> None:
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.say("arrived", tag=1)
-    hall.connections.closing = True
+    hall.connections.parting.stop_reading()
     for connection in hall.connections.open:
         connection.advance()
     assert not ana.wire.reading

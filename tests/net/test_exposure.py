@@ -8,9 +8,9 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from chatserver.net.exposure import exposed, plain
-from chatserver.net.listening.endpoints import examine
+from chatserver.net.listening.endpoints import examine, plain
 from chatserver.net.listening.tls import Shown
+from chatserver.net.way import exposed
 from tests.support.certificate import write_certificate
 
 

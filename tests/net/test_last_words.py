@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chatserver.net.connection.connections import CROWDED, REWOUND
+from chatserver.net.connection.connections import REWOUND
 from chatserver.net.counts import ENDINGS
+from chatserver.net.limits.admission import CROWDED
 from chatserver.service import RESTARTING
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.values import endings

@@ -21,14 +21,13 @@ class Watched:
         self.is_read = True
         self.asked: list[float] = []
         self.given_up: list[float] = []
-        self.liveness = Liveness(
-            self.clock,
-            PING_SECONDS,
-            PONG_SECONDS,
-            lambda: self.asked.append(self.clock.seconds()),
-            lambda: self.given_up.append(self.clock.seconds()),
-            lambda: self.is_read,
-        )
+        self.liveness = Liveness(self.clock, self, PING_SECONDS, PONG_SECONDS)
+
+    def ping(self) -> None:
+        self.asked.append(self.clock.seconds())
+
+    def silent(self) -> None:
+        self.given_up.append(self.clock.seconds())
 
     def speaks(self) -> None:
         self.liveness.heard = self.clock.seconds()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from twisted.internet import tcp
 from twisted.internet.task import Clock
 
-from chatserver.net.acknowledged import BYTES_ACKED, TCP_INFO, acknowledged, queued, socket_beneath
 from chatserver.net.connection.outbox import Outbox
 from chatserver.net.limits.account_share import Unsent
+from chatserver.net.way import BYTES_ACKED, TCP_INFO, acknowledged, queued, socket_beneath
 from chatserver.session.link import FULL_BYTES, NoLink
 from chatserver.settings.tables import Limits
 

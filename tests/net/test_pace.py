@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver.net.limits.account_share import rates_of_account, rates_of_connection
-from chatserver.net.limits.token_bucket import UNLIMITED, Pace, Rates
+from chatserver.net.limits.intake import UNLIMITED, Pace, Rates, rates_of_account, rates_of_connection
 from chatserver.values.account_limits import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall

@@ -129,5 +129,6 @@ def test_nobody_was_connected() -> None:
 def test_the_log_is_not_flooded() -> None:
     """So many ends have a line each; the others are counted."""
     parting = Parting(Clock())
+    parting.begin()
     assert [parting.may_log() for _ in range(LINES + 3)] == [True] * LINES + [False] * 3
     assert parting.unlogged == 3

@@ -1,12 +1,10 @@
 """People at the doors: what telnet is told and says, and what the keys do that a terminal does not edit with."""
 
-from functools import partial
-
 import pytest
 from msgspec import structs
 
 from chatserver.net.doors import table
-from chatserver.net.doors.telnet import TelnetDoor
+from chatserver.net.doors.line import TelnetDoor
 from chatserver.session.link import FULL_BYTES
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import MOST_COLUMNS, SCREEN
@@ -20,7 +18,7 @@ MARK, MARKED = b"\xff\xfd\x06", b"\xff\xfb\x06"
 
 
 def at_the_telnet_door(hall: Hall, room: int | None = None) -> Client:
-    return hall.client(partial(TelnetDoor, hall.settings), room)
+    return hall.client(TelnetDoor, room)
 
 
 def window(columns: int) -> bytes:

@@ -7,9 +7,8 @@ the answer. The toy door carries lines in netstrings: `6:hello\\n,`.
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from chatserver.net.doors import table
 from chatserver.net.doors.base import Door
 from chatserver.session.link import FULL_BYTES
+from chatserver.settings.tables import Settings
 from chatserver.values import commands as c
 from chatserver.values.answers import Answer, Refusal
 from chatserver.values.errors import ErrorWord, Refused, Rejected
@@ -131,10 +131,11 @@ class ToyDoor(Door):
     framing = NETSTRINGS
     splitter: Unpacker
 
-    def __init__(self) -> None:
-        super().__init__(Unpacker())
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.splitter = Unpacker()
 
-    def start(self) -> bytes:
+    def _start(self) -> bytes:
         return self.splitter.start()
 
     def refusal(self, text: str) -> bytes:
@@ -251,12 +252,10 @@ def test_refused_connections(hall: Hall) -> None:
 
 def test_the_table_of_doors(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line in the table of doors makes it available to `--listen`."""
-    new_door: Any = lambda settings: ToyDoor()  # noqa: E731
-    monkeypatch.setitem(table.DOORS, "toy", new_door)
+    monkeypatch.setitem(table.DOORS, "toy", ToyDoor)
     found, endpoint = table.split("toy:tcp:4090")
     assert endpoint == "tcp:4090"
-    factory = hall.factory(partial(found, hall.settings))
-    assert ToyClient(hall, factory.buildProtocol(None)).type(f"hi ana {PASSWORD}").lines[-1] == "+"
+    assert ToyClient(hall, hall.factory(found).buildProtocol(None)).type(f"hi ana {PASSWORD}").lines[-1] == "+"
 
 
 @given(

@@ -1,15 +1,16 @@
 """How much of one connection is done before the others have their turn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from chatserver.net.connection.intake import PIECE_BYTES
 from chatserver.net.doors.base import Door
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.net.limits.intake import PIECE_BYTES, Intake
+from chatserver.wire.framing.lines import TooLong
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
@@ -36,7 +37,7 @@ def hall(open_hall: OpenHall) -> Hall:
 def done(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts, for all doors: bytes that were split, lines taken, and what else was in them."""
     counted = {"bytes": 0, "lines": 0, "controls": 0}
-    split, deliver = Door.split, Door.deliver
+    feed, lines = Door._feed, Door.lines
 
     def counting_controls(controls: Callable[[Any], int]) -> Callable[[Any], int]:
         def count(self: Door) -> int:
@@ -46,20 +47,19 @@ def done(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 
         return count
 
-    def counting_split(self: Door, most: int) -> int:
-        size = split(self, most)
-        counted["bytes"] += size
-        return size
+    def counting_feed(self: Door, data: bytes) -> None:
+        feed(self, data)
+        counted["bytes"] += len(data)
 
-    def counting_deliver(self: Door, *, last: bool) -> bool:
-        delivered = deliver(self, last=last)
-        counted["lines"] += delivered
-        return delivered
+    def counting_lines(self: Door, intake: Intake) -> Iterator[bytes | TooLong]:
+        for line in lines(self, intake):
+            counted["lines"] += 1
+            yield line
 
-    monkeypatch.setattr(Door, "split", counting_split)
-    monkeypatch.setattr(Door, "deliver", counting_deliver)
+    monkeypatch.setattr(Door, "_feed", counting_feed)
+    monkeypatch.setattr(Door, "lines", counting_lines)
     for door in (LineDoor, WebSocketDoor):
-        monkeypatch.setattr(door, "controls", counting_controls(door.controls))
+        monkeypatch.setattr(door, "_controls", counting_controls(door._controls))
     return counted
 
 
@@ -134,9 +134,9 @@ def test_the_end_with_much_to_do(hall: Hall) -> None:
     comes after it."""
     ana = hall.program("ana")
     ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
-    assert ana.door.backlog
+    assert ana.door._backlog
     ana.session.link.hang_up("kicked", "Go away.")
     ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
-    assert ana.door.backlog == b""
+    assert ana.door._backlog == b""
     hall.settle()
     assert len(ana.answers) <= TURN_LINES + 1

@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver.net.connection.visits import BURST, PER_SECOND, way
+from chatserver.net.connection.log import BURST, PER_SECOND, way_of
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
 from chatserver.util.unlogged import SUMMARY_SECONDS, Bounded
@@ -95,7 +95,7 @@ def test_ways() -> None:
     line: Any = LineDoor(settings)
     web: Any = WebSocketDoor(settings)
     line.transport = web.transport = StringTransport()
-    assert (way(line), way(web)) == ("tcp", "ws:tcp")
+    assert (way_of(line), way_of(web)) == ("tcp", "ws:tcp")
 
 
 def test_bounded_lines(hall: Hall) -> None:

@@ -149,8 +149,8 @@ class NodeHall(Hall):
             transact(self.engine, lambda db: heartbeat(db, self.me))
             self.clock.callLater(BEAT_SECONDS, self._beat)
 
-    def _left(self, session: Session, reason: str) -> None:
-        super()._left(session, reason)
+    def _left(self, session: Session, reason: str, *, announced: bool) -> None:
+        super()._left(session, reason, announced=announced)
         self.watch.left(session)
 
     def kill(self) -> None:

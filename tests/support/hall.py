@@ -27,10 +27,17 @@ from chatserver.handlers.immediate import Online
 from chatserver.login.handshake import Handshake
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.connections import Connections
+from chatserver.net.connection.log import ConnectionLog
+from chatserver.net.connection.parting import Parting
+from chatserver.net.connection.parts import Parts
+from chatserver.net.counts import ConnectionCounts
 from chatserver.net.doors.base import Door
-from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.factory import NO_PROXIES, ChatFactory
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.net.limits.account_share import Allowances
+from chatserver.net.limits.admission import Admission
+from chatserver.net.limits.crowd import Rank
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
@@ -47,6 +54,7 @@ from chatserver.util.waiting import turns
 from chatserver.values import commands as c
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Entry, Person
+from chatserver.wire.addresses import Networks
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 from tests.support.client import NOT_ENTRIES, Message
@@ -452,7 +460,26 @@ class WebSocketClient(Client):
             assert self.protocol.parser_exc is None, self.protocol.parser_exc
 
 
-NewDoor = Callable[[], Door]
+class Stranger:
+    """A newcomer that is only counted."""
+
+    rank = Rank.SILENT
+
+    def make_way(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+def net_parts(*, clock: Clock, limits: Limits, left: Callable[..., None], **others: Any) -> Parts:
+    """The parts of connections. The lease is never lost; `left` is called for each session that ends."""
+    counts, lease, departures = ConnectionCounts(), SimpleNamespace(check=lambda: True), SimpleNamespace(left=left)
+    own: dict[str, Any] = {"lease": lease, "departures": departures}
+    return Parts(
+        clock=clock, limits=limits, admission=Admission(clock, limits, counts), allowances=Allowances(clock, limits),
+        counts=counts, log=ConnectionLog(clock), parting=Parting(clock), **own, **others,
+    )  # fmt: skip
 
 
 class Hall:
@@ -513,10 +540,12 @@ class Hall:
             reserved=lambda: self.settings.server.reserved_names, marks=self.marks,
         )  # fmt: skip
         self.processors.start(readers)
-        self.connections = Connections(
-            self.clock, self.limits, self.settings.shutdown, handshake, self.processors, self.registry, self.now,
-            self._left, self.marks, dialects,
+        parts = net_parts(
+            clock=self.clock, limits=self.limits, shutdown=self.settings.shutdown, handshake=handshake,
+            processors=self.processors, registry=self.registry, marks=self.marks, left=self._left, dialects=dialects,
         )  # fmt: skip
+        ids: Any = SimpleNamespace(new=self._new_id)
+        self.connections = Connections(parts, ids)
         self.rewind.follow(self.connections)
 
     def close(self) -> None:
@@ -546,7 +575,7 @@ class Hall:
         muted_in: Mapping[int, frozenset[int]] = await self.inline.read(people.mutes, account_ids)
         return muted_in
 
-    def _left(self, session: Session, reason: str) -> None:
+    def _left(self, session: Session, reason: str, *, announced: bool) -> None:
         self.left.append((session.who.name, reason))
         self.presence.going(session)
         self.registry.remove(session)
@@ -574,20 +603,20 @@ class Hall:
 
     # Those who come
 
-    def factory(self, new_door: NewDoor | None = None) -> ChatFactory:
-        return ChatFactory(self.connections, new_door or (lambda: LineDoor(self.settings)), self._new_id)
+    def factory(self, door: type[Door] = LineDoor, proxies: Networks = NO_PROXIES) -> ChatFactory:
+        return ChatFactory(self.connections, door, self.settings, proxies)
 
     def _new_id(self) -> str:
         self._ids += 1
         return f"s{self._ids}"
 
-    def client(self, new_door: NewDoor | None = None, room: int | None = None, address: Any = None) -> Client:
+    def client(self, door: type[Door] = LineDoor, room: int | None = None, address: Any = None) -> Client:
         """Somebody connects to a line door, or to that other one."""
-        return Client(self, self.factory(new_door).buildProtocol(address), room, address)
+        return Client(self, self.factory(door).buildProtocol(address), room, address)
 
     def browser(self, room: int | None = None, address: Any = None) -> WebSocketClient:
         """A program connects to a WebSocket door, and has sent nothing yet."""
-        door = self.factory(lambda: WebSocketDoor(self.settings)).buildProtocol(address)
+        door = self.factory(WebSocketDoor).buildProtocol(address)
         return WebSocketClient(self, door, room, address)
 
     def program(self, name: str) -> Client:

@@ -11,9 +11,8 @@ from twisted.internet.defer import ensureDeferred
 
 from chatserver.login.hashing import Hasher, hash_nobody
 from chatserver.net.connection import connections
-from chatserver.net.connection.before_door import ProxyGate
 from chatserver.net.connection.connection import Connection
-from chatserver.net.doors.factory import ChatFactory
+from chatserver.net.doors.factory import ProxyGate
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.limits.account_share import Allowance
 from chatserver.session.link import FULL_BYTES
@@ -82,7 +81,7 @@ def test_proxies(town: Town) -> None:
     """Connections from a proxy that was added have to begin with a header."""
     hall, server = town.hall, town.hall.settings.server
     proxies = Listed(lambda: server.trusted_proxies)
-    chat = ChatFactory(hall.connections, lambda: LineDoor(hall.settings), hall._new_id, proxies)
+    chat = hall.factory(proxies=proxies)
     at: Any = SimpleNamespace(host=HERE)
     assert isinstance(chat.buildProtocol(at), LineDoor)
     town.server(trusted_proxies=[f"{HERE}/32"])

@@ -15,6 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
 import chatserver
+from chatserver.net.counts import ConnectionCounts
 from chatserver.net.limits.admission import Admission
 from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
@@ -233,7 +234,7 @@ def test_limits(tmp_path: Path) -> None:
 def test_a_banned_network() -> None:
     """A ban of a network ends when the time has passed that the database said is left; another lasts for ever."""
     reactor = Reactor()
-    gate = Admission(Limits(), reactor.seconds)
+    gate = Admission(reactor, Limits(), ConnectionCounts())
     reactor.advance(1000)
     gate.bans = [
         NetworkBan(ip_network("192.0.2.0/24"), 60.0, "spam"),
@@ -289,10 +290,10 @@ def test_the_reactor(monotonic: bool, expected: str) -> None:
 
 
 def test_who_reads_the_wall_clock() -> None:
-    """Only `times.py` reads the wall clock, and `tap.py` for the ids of sessions: intervals have another clock."""
+    """Only `times.py` reads the wall clock: intervals have another one."""
     readers = {
         path.name
         for path in Path(chatserver.__file__).parent.rglob("*.py")
         if any(word in path.read_text(encoding="utf-8") for word in ("time.time", "datetime.now", "utcnow", "today()"))
     }
-    assert readers == {"times.py", "tap.py"}
+    assert readers == {"times.py"}

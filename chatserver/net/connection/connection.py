@@ -1,78 +1,106 @@
 """The life of one connection, whatever its framing: its beginning, back-pressure, faults, half-close, the end."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Final
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.net.acknowledged import has_ended, socket_beneath
-from chatserver.net.certificates import fingerprint, secured
 from chatserver.net.connection.deadline import Deadline
-from chatserver.net.connection.intake import Intake
 from chatserver.net.connection.lingering import LINGER_SECONDS, Lingering, patience
 from chatserver.net.connection.liveness import Liveness
+from chatserver.net.connection.log import way_of
 from chatserver.net.connection.outbox import Outbox
+from chatserver.net.connection.parts import Parts
 from chatserver.net.connection.reader import Reader
-from chatserver.net.connection.visits import way
-from chatserver.net.doorway import Doorway
-from chatserver.net.exposure import exposed, is_loopback
-from chatserver.net.limits.token_bucket import NO_RATES
+from chatserver.net.door import Doorway
+from chatserver.net.limits.account_share import Allowance
+from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS
+from chatserver.net.limits.crowd import Rank
+from chatserver.net.limits.intake import NO_RATES, Intake
+from chatserver.net.way import exposed, fingerprint, has_ended, is_loopback, secured, socket_beneath, waiting
 from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
 from chatserver.session.session import Session
 from chatserver.values import endings
-from chatserver.values.errors import FAULTY, Rejected
+from chatserver.values.errors import BLAMELESS, FAULT, FAULTY, ErrorWord, Rejected, Unavailable
 from chatserver.values.events import Closing, Pinged
 from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
 
-if TYPE_CHECKING:
-    from chatserver.net.connection.connections import Connections
+STRIKE_SECONDS: Final = 60.0
+"""How long a refused command counts towards `limits.strikes`."""
+RANKS: Final = {
+    Stage.NEW: Rank.SILENT,
+    Stage.GREETING: Rank.STARTED,
+    Stage.PASSWORD: Rank.STARTED,
+    Stage.CONFIRM: Rank.STARTED,
+    Stage.NEW_PASSWORD: Rank.STARTED,
+    Stage.AGAIN: Rank.STARTED,
+    Stage.BUSY: Rank.CHECKED,
+    Stage.IN: Rank.CHECKED,  # for the moment until `admission` is notified
+    Stage.ENDING: Rank.SILENT,
+}
 
 
 class Connection:
-    """A session's link. What is written to it is framed already."""
+    """A session's link. Data that is written to it is framed already.
 
-    __slots__ = ("_broken", "_clock", "_deadline", "_door", "_exempt", "_outbox", "_shared", "began", "commands",
-                 "encrypted", "lingering", "liveness", "logged", "peer", "reader", "send", "session", "way",
-                 "writable")  # fmt: skip
+    `others` are all open connections: this one leaves them at its end. `encrypted`: whether the client speaks TLS with
+    the proxy that it came through, if any.
+    """
 
-    def __init__(self, session: Session, shared: "Connections", door: Doorway) -> None:
+    __slots__ = ("_account", "_broken", "_clock", "_deadline", "_door", "_encrypted", "_exempt", "_liveness", "_others",
+                 "_outbox", "_parts", "_retired", "began", "lingering", "logged", "peer", "reader", "send", "session",
+                 "unserved", "way", "writable")  # fmt: skip
+    log = Logger()
+
+    def __init__(
+        self,
+        session: Session,
+        parts: Parts,
+        door: Doorway,
+        others: "set[Connection]",
+        encrypted: bool | None = None,
+    ) -> None:
         self.session = session
         self.peer = PeerState.OPEN
-        self.encrypted: bool | None = None  # whether the client speaks TLS with the proxy that it came through, if any
         self.began = 0.0  # by the reactor's clock
-        self.way = ""  # see `visits.way`
+        self.way = ""  # see `log.way_of`
         self.logged = False  # the log has its beginning
-        self.commands = 0  # given since it logged in
         self.writable = False
         self.send: Callable[[bytes], int] = takes_nothing
-        self._broken = False  # it is ending because of a fault
-        self._shared = shared
-        self._clock = shared.clock
+        self.unserved = False
+        """Its person was told that the database does not answer."""
+        self._parts = parts
+        self._clock = parts.clock
         self._door = door
+        self._others = others
+        self._encrypted = encrypted
+        self._broken = False  # it is ending because of a fault
+        self._exempt = False  # no rate and no quota counts its address
+        self._retired = False
+        self._account: Allowance | None = None
         self._outbox: Outbox
         self.reader: Reader
         self.lingering: Lingering | None = None  # it has said everything
-        self._exempt = False  # no rate and no quota counts its address
-        self.liveness: Liveness | None = None
-        self._deadline = Deadline(shared.clock, shared.limits, session, door)
+        self._liveness: Liveness | None = None
+        self._deadline = Deadline(parts.clock, parts.limits, session, door)
 
     # Called by the door
 
     def made(self) -> None:
         """There is a transport."""
-        self._shared.admission.counts.accepted += 1
-        limits, transport = self._shared.limits, self._door.transport
+        self._parts.counts.accepted += 1
+        limits, transport = self._parts.limits, self._door.transport
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             if hasattr(transport, option):  # a Unix socket has neither
                 getattr(transport, option)(True)
         self._outbox = Outbox(self, transport, self._clock, limits)
-        self._exempt = self._shared.admission.exempt(self.session.address)
-        rates = NO_RATES if self._exempt else self._shared.allowances.rates
+        self._exempt = self._parts.admission.exempt(self.session.address)
+        rates = NO_RATES if self._exempt else self._parts.allowances.rates
         self.began = self._clock.seconds()
-        intake = Intake(limits, rates, self.began)
-        self.reader = Reader(self, self._shared, self._door, self._outbox, intake, self._deadline)
-        self.way = way(self._door)
-        self.logged = self._shared.visits.began(self)
+        self.reader = Reader(self, self._parts, self._door, Intake(limits, rates, self.began), self._deadline)
+        self.way = way_of(self._door)
+        self.logged = self._parts.log.began(self.session, self.way)
         self.session.link = self.session.peer = self
         self._deadline.renew()
 
@@ -81,7 +109,22 @@ class Connection:
         if self._door.dialect is not None:
             self.session.move(Event.RECOGNIZED)
         else:
-            self._shared.handshake.greet(self.session)
+            self._parts.handshake.greet(self.session)
+
+    def received(self, data: bytes) -> None:
+        """These bytes have come. The door has them."""
+        if not self._parts.lease.check():
+            self.hang_up(*endings.FENCED, retry=1)
+        if self.lingering is not None:
+            self.lingering.received(data)
+            return
+        if self._liveness is not None:
+            self._liveness.heard = self._clock.seconds()
+        self.advance(len(data))
+
+    def begins(self, first: bytes) -> None:
+        """The first line begins with these bytes."""
+        self.reader.recognize(first)
 
     def peer_ended(self) -> None:
         """The framing says that the peer has ended its side: what it sent is done and answered, then the connection
@@ -116,23 +159,68 @@ class Connection:
         if session.stage is Stage.ENDING:
             self._outbox.is_over()
         self._cancel()
-        self._shared.lost(self)
-        self._shared.admission.counts.gone(self)
+        self._leave()
         if session.stage is Stage.ENDING:
             self._let_go()
         else:
             self.writable = True  # what has arrived is still done; nobody waits for the answers
             self.advance()
 
-    def advance(self) -> None:
-        self.reader.advance()
+    def _leave(self) -> None:
+        session, parts = self.session, self._parts
+        self._others.discard(self)
+        parts.admission.closed(session.address, self, pending=not session.who.account_id)
+        self._ended("lost")
+        parts.marks.ended(session)  # entries that arrived meanwhile
+        parts.counts.gone(self)
+
+    # Its work
+
+    def advance(self, size: int = 0, *, anew: bool = False) -> None:
+        """Takes lines for as long as the inbox has room, and puts the session on the queue. `size`, `anew`: see
+        `Intake.turn`."""
+        try:
+            self.reader.take_lines(size, anew=anew)
+            self.staged()
+            if self.session.inbox:
+                self._parts.processors.schedule(self.session)
+            self._steer()
+        except Exception:
+            self.failed(Failure())
+
+    def _steer(self) -> None:
+        """Reads on or pauses, as there is room; after the peer's end, closes once everything is done."""
+        session = self.session
+        if session.stage is Stage.ENDING:
+            return
+        full = session.stage is Stage.BUSY or len(session.inbox) >= self._parts.limits.window
+        waits = self.reader.waits
+        if self.peer is not PeerState.OPEN:
+            idle = not (session.inbox or session.waiting or session.replays or full)
+            if idle and not waits:  # while there are further lines, a turn is due
+                if self.peer is PeerState.HALF_CLOSED:
+                    session.confirm()
+                self.end("eof")
+        else:
+            ending = self._retired or self._parts.parting.closing
+            self._outbox.read(not (full or not self.writable or waits or ending))
+
+    def retire(self) -> None:
+        """It is about to be sent to another server: it is not read any more."""
+        self._retired = True
+        self.advance()
+
+    @property
+    def commands(self) -> int:
+        """Number of commands given since it logged in."""
+        return self.reader.commands
 
     def failed(self, failure: Failure) -> None:
         """A fault of the server: nobody knows what the client lacks, so it has to start anew.
 
-        The connection ends in the next turn of the reactor: now, its room may be writing to all who hear it.
+        The connection ends in the next turn of the reactor: now, its room may be writing to all its subscribers.
         """
-        self._shared.failed(failure)
+        self.log.failure("A connection failed.", failure)
         self.writable = False
         if not self._broken:
             self._broken = True
@@ -142,11 +230,43 @@ class Connection:
         try:
             self.hang_up(*FAULTY)
         except Exception:
-            self._shared.failed(Failure())
+            self.log.failure("A connection failed.", Failure())
             self.abort()
 
     def refuse(self, rejected: Rejected) -> None:
-        self._shared.refusals.refuse(self, rejected)
+        """Answers with an error. Too many of them, or a fatal one, end the connection."""
+        session, refused, error = self.session, rejected.refused, rejected.refused.error
+        session.answer_refusal(rejected)
+        counts, strikes = self._parts.counts, self._parts.limits.strikes
+        counts.refusals[error.value] += 1
+        if session.stage in NOT_LOGGED_IN:
+            counts.logins[error.value] += 1
+        away = isinstance(refused, Unavailable) and refused is not FAULT and error is ErrorWord.UNAVAILABLE
+        if away and session.dialect.for_people:
+            self.unserved = True
+        if rejected.fatal:
+            self._parts.admission.offend(session.address, error.value)
+            if session.dialect.for_people:
+                session.notice(endings.COME_BACK)
+            self.end(error.value)
+        elif error not in BLAMELESS and strikes:
+            now = self._clock.seconds()
+            session.strikes.append(now)
+            while now - session.strikes[0] > STRIKE_SECONDS:
+                del session.strikes[0]
+            if len(session.strikes) >= strikes:
+                self.hang_up("strikes", "Too many of your commands were refused. Correct them.")
+
+    def answered(self) -> None:
+        """The database answers again: a person who was told that it does not is told that, once."""
+        session, told = self.session, self.unserved
+        self.unserved = False
+        if not told or session.view is None or session.stage is Stage.ENDING or session.quiet:
+            return
+        count = len(session.view.kept)
+        lines = f" /retry sends what you said meanwhile: {count} line{'s' if count > 1 else ''}." if count else ""
+        session.notice(f"The database is back.{lines}")
+        self._parts.handshake.prompts.ask(session)
 
     # Flow control
 
@@ -179,7 +299,7 @@ class Connection:
         return self._outbox.taken()
 
     def showed(self) -> None:
-        self._shared.marks.showed(self.session)
+        self._parts.marks.showed(self.session)
 
     def more(self) -> None:
         self.staged()
@@ -197,7 +317,7 @@ class Connection:
 
     def drained(self) -> None:
         self.advance()
-        self._shared.registry.catch_up(self.session)
+        self._parts.registry.catch_up(self.session)
 
     def stalled(self) -> None:
         self.hang_up("stalled", "You read nothing for too long.")
@@ -218,9 +338,9 @@ class Connection:
         return self._door
 
     def exposed(self) -> bool:
-        if self.encrypted or secured(self._door.transport):
+        if self._encrypted or secured(self._door.transport):
             return False
-        if self.encrypted is None:
+        if self._encrypted is None:
             return exposed(self._door.transport)
         return not is_loopback(self.session.address)
 
@@ -234,49 +354,48 @@ class Connection:
 
     def admitted(self) -> None:
         self._deadline.stop()
-        self._shared.admission.logged_in(self.session.address, self)
-        self._shared.admission.counts.logins["ok"] += 1
+        self._parts.admission.logged_in(self.session.address, self)
+        self._parts.counts.logins["ok"] += 1
         if not self._exempt:
-            account = self._shared.allowances.join(self.session.who.account_id, self)
+            self._account = account = self._parts.allowances.join(self.session.who.account_id, self)
             self.reader.intake.share(account, self.session.who.limits)
             self._outbox.share(account.unsent)
         self._watch()
 
     def _watch(self) -> None:
         """Pings the client when it is silent, or no longer, as the limits are now."""
-        limits = self._shared.limits
+        limits = self._parts.limits
         if not (limits.ping_seconds and self.session.dialect.pinged):
-            if self.liveness is not None:
-                self.liveness.stop()
-                self.liveness = None
-        elif self.liveness is not None:
-            self.liveness.change(limits.ping_seconds, limits.pong_seconds)
+            if self._liveness is not None:
+                self._liveness.stop()
+                self._liveness = None
+        elif self._liveness is not None:
+            self._liveness.change(limits.ping_seconds, limits.pong_seconds)
         else:
-            self.liveness = Liveness(
-                self._clock, limits.ping_seconds, limits.pong_seconds, self._ping, self._silent, self._is_read
-            )
+            self._liveness = Liveness(self._clock, self, limits.ping_seconds, limits.pong_seconds)
 
     def follow(self) -> None:
         """The limits have changed. What an exempt address, the time to log in and the longest line are was settled when
         the connection came."""
         try:
             if not self._exempt:
-                self.reader.intake.reload(self._shared.allowances.rates)
+                self.reader.intake.reload(self._parts.allowances.rates)
             self._outbox.reload()
             if self.session.who.account_id and self.session.stage is not Stage.ENDING:
                 self._watch()
         except Exception:
             self.failed(Failure())
 
-    def _ping(self) -> None:
+    def ping(self) -> None:
         if self.writable:
             self.session.tell(Pinged())
 
-    def _silent(self) -> None:
+    def silent(self) -> None:
         self.hang_up("timeout", "You sent nothing for too long.")
 
-    def _is_read(self) -> bool:
-        """A client whose link is full cannot be asked: `stalled_seconds` is the limit for it."""
+    @property
+    def is_read(self) -> bool:
+        """A client whose link is full cannot be pinged: `stalled_seconds` is the limit for it."""
         return self._outbox.reading and self.writable
 
     # The end
@@ -286,9 +405,9 @@ class Connection:
         if self.session.stage is Stage.ENDING:
             return
         if reason == "failed-logins":
-            self._shared.refusals.offend(self.session.address, reason)
-        if self._shared.parting is not None:
-            self._shared.parting.cork(self._door.transport)
+            self._parts.admission.offend(self.session.address, reason)
+        if self._parts.parting.begun:
+            self._parts.parting.cork(self._door.transport)
         if not self._door.opened:
             self.write(self._door.refusal(endings.for_programs(reason, text)))
         elif not self.session.dialect.for_people:
@@ -297,7 +416,7 @@ class Connection:
         elif reason or not self.has_sent_all():
             why, what = (reason, text) if reason else ("logout", endings.GOODBYE)
             kept = 0 if self.session.view is None else len(self.session.view.kept)
-            words = endings.for_people(why, what, self._shared.handshake.contact, kept)
+            words = endings.for_people(why, what, self._parts.handshake.contact, kept)
             self.session.tell(Closing(why, words, retry))
         self.end(reason or "quit")
 
@@ -315,38 +434,67 @@ class Connection:
             return
         self.session.move(Event.ENDED)
         self.session.inbox.clear()
-        self._door.backlog = b""
+        self._door.discard()
         if self.peer is PeerState.LOST:
             self._let_go()
             return
         self.lingering = lingering = Lingering(self._clock, self._door, for_people=self.session.dialect.for_people)
         self._log_end(reason)
-        if self.reader.intake.account is not None:
-            self.reader.intake.account.ended(self)
+        if self._account is not None:
+            self._account.ended(self)
         self._cancel()
         self.write(self._door.farewell(reason))
         self._outbox.close()
-        self._shared.ended(self, reason)
-        if self._outbox.direct and self._shared.part(self, self._door.transport):
+        self._ended(reason)
+        if self._parted():
             return
         self._outbox.read(True)
-        lingering.wait(patience(self._shared, logged_in=bool(self.session.who.account_id)), self.abort)
+        lingering.wait(patience(self._parts, logged_in=bool(self.session.who.account_id)), self.abort)
         # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does so too.
         if self.peer is PeerState.HALF_CLOSED or not self._outbox.direct:
             self._door.transport.loseConnection()
         else:
             self._door.transport.loseWriteConnection()
 
+    def make_way(self) -> bool:
+        if self.session.stage is Stage.ENDING:
+            self.abort()
+            return False
+        self.hang_up(*CROWDED, retry=CROWDED_SECONDS)
+        return True
+
+    @property
+    def rank(self) -> Rank:
+        return RANKS[self.session.stage]
+
+    def _ended(self, reason: str) -> None:
+        """The server has nothing more to say, or the connection is lost. May be called twice."""
+        session = self.session
+        if session.who.account_id and session.id:
+            self._parts.departures.left(session, reason, announced=not self._parts.parting.begun)
+            session.id = ""
+
+    def _parted(self) -> bool:
+        """Ends the connection, which has said everything, the short way, if the server is about to end."""
+        parting, transport = self._parts.parting, self._door.transport
+        if not parting.begun or not self._outbox.direct or self.peer is not PeerState.OPEN or waiting(transport):
+            return False
+        parting.take(transport)
+        self._others.discard(self)
+        return True
+
     def _log_end(self, reason: str) -> None:
-        self._shared.admission.counts.ended(self, self._door.transport, reason)
-        if self._shared.parting is None or self._shared.parting.may_log():
-            self._shared.visits.ended(self, reason)
+        self._parts.counts.ended(self, self._door.transport, reason)
+        if self._parts.parting.may_log() and (self.logged or self.session.who.account_id):
+            self._parts.log.ended(
+                self.session, reason, self._door, way=self.way, commands=self.commands, began=self.began
+            )
 
     def _cancel(self) -> None:
         """Stops the clocks; a turn that is due still comes, unless this is the end."""
-        if self.liveness is not None:
-            self.liveness.stop()
-            self.liveness = None
+        if self._liveness is not None:
+            self._liveness.stop()
+            self._liveness = None
         self._deadline.stop()
         if self.lingering is not None:
             self.lingering.stop()
@@ -356,8 +504,8 @@ class Connection:
     def _let_go(self) -> None:
         """Nothing refers to each other in a circle any more, so that the memory is free at once: the garbage collector
         would find it only now and then, and stop everything to look for it."""
-        if self.reader.intake.account is not None:
-            self._shared.allowances.gone(self.reader.intake.account, self)
+        if self._account is not None:
+            self._parts.allowances.gone(self._account, self)
         self.session.link, self.session.peer = NO_LINK, NO_PEER
         self._door.forget()
         del self.reader

@@ -4,7 +4,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.net.doorway import Doorway
+from chatserver.net.door import Doorway
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
 from chatserver.values.stages import Stage

@@ -1,15 +1,13 @@
 """After the last words of a connection: the peer gets time to take them, and what it sends is thrown away."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.net.acknowledged import queued, socket_beneath
-from chatserver.net.doorway import Doorway
-
-if TYPE_CHECKING:
-    from chatserver.net.connection.connections import Connections
+from chatserver.net.connection.parts import Parts
+from chatserver.net.door import Doorway
+from chatserver.net.way import queued, socket_beneath
 
 LINGER_SECONDS = 2.0
 """Time for the peer to take the last words, where nothing else says how long it may take."""
@@ -45,14 +43,10 @@ class Lingering:
             self._call.cancel()
         self._call = None  # one that has run still refers to what it called
 
-    def received(self, size: int) -> None:
-        """So many bytes have come; the door has them."""
-        if self._is_enter(self._door.backlog):
-            self._door.transport.abortConnection()
-            return
-        self._door.backlog = b""
-        self._discarded += size
-        if self._discarded > DISCARDED_BYTES:
+    def received(self, data: bytes) -> None:
+        """These bytes have come, and are thrown away."""
+        self._discarded += len(data)
+        if self._is_enter(data) or self._discarded > DISCARDED_BYTES:
             self._door.transport.abortConnection()
 
     def _is_enter(self, data: bytes) -> bool:
@@ -64,9 +58,9 @@ class Lingering:
         return self._for_people and data in (b"\n", b"\r\n") and read
 
 
-def patience(shared: "Connections", *, logged_in: bool) -> float:
+def patience(parts: Parts, *, logged_in: bool) -> float:
     """Seconds for the peer to take the last words. A slow one may take its time for answers, but not while the server
     wants to stop; a client that has not logged in has few to take, and over TLS perhaps never will."""
-    if shared.closing:
-        return shared.shutdown.flush_seconds
-    return max(shared.limits.stalled_seconds if logged_in else 0, LINGER_SECONDS)
+    if parts.parting.closing:
+        return parts.shutdown.flush_seconds
+    return max(parts.limits.stalled_seconds if logged_in else 0, LINGER_SECONDS)

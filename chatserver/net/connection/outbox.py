@@ -8,8 +8,8 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from chatserver.net.acknowledged import INTERNET, acknowledged, is_over, missing, queued, socket_beneath, waiting
 from chatserver.net.limits.account_share import Unsent
+from chatserver.net.way import INTERNET, acknowledged, is_over, missing, queued, socket_beneath, waiting
 from chatserver.session.link import FULL_BYTES, Link, NoLink, takes_nothing
 from chatserver.settings.tables import Limits
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet import tcp
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.net.acknowledged import queued
+from chatserver.net.way import queued
 
 DISCARDED_BYTES: Final = 65536
 """Read at a time, and thrown away."""
@@ -32,6 +32,10 @@ class Parting:
     """
 
     def __init__(self, clock: IReactorTime) -> None:
+        self.closing = False
+        """The server is stopping: nobody is read any more."""
+        self.begun = False
+        """The server says goodbye: connections end the short way."""
         self._clock = clock
         self._settled = 0.0  # when the last one has lingered
         self._poll = select.poll()
@@ -40,8 +44,16 @@ class Parting:
         self.unlogged = 0
         """Ends that the log has no line for."""
 
+    def stop_reading(self) -> None:
+        self.closing = True
+
+    def begin(self) -> None:
+        self.begun = True
+
     def may_log(self) -> bool:
         """Whether one more connection's end gets a line in the log."""
+        if not self.begun:
+            return True
         if self._lines:
             self._lines -= 1
             return True

@@ -1,10 +1,11 @@
-"""What all doors have in common: Twisted's hooks, passed on to the connection.
+"""The base class of all doors: Twisted's hooks, passed on to the connection.
 
 A door turns a connection's bytes into lines and lines into bytes, and does nothing else. It is a subclass of `Door`
 with its framing: a sans-IO splitter for what comes in, a `Framing` for what goes out.
 """
 
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 from twisted.internet import protocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -13,12 +14,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatserver.net.connection.connection import Connection
+from chatserver.net.limits.intake import Intake
+from chatserver.settings.tables import Settings
+from chatserver.values.stages import PeerState, Stage
 from chatserver.wire.dialect import Dialect, Framing
 from chatserver.wire.framing.lines import TooLong
 
 
 class Splitter(Protocol):
-    """Bytes in, lines out, whatever pieces the bytes come in. See `wire/lines.py` for each method."""
+    """Bytes in, lines out, in whatever pieces the bytes come. See `wire/framing/lines.py` for each method."""
 
     @property
     def pending(self) -> int: ...
@@ -34,18 +38,19 @@ class Splitter(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class Door(protocol.Protocol):
-    """Twisted's side of a connection."""
+    """Twisted's side of a connection. A subclass sets its `splitter` when it is made."""
 
     framing: Framing
+    splitter: Splitter
     prefix = ""
     dialect: Dialect | None = None
+    _backlog = b""  # has come, and is not split yet
+    _discards = False
 
-    def __init__(self, splitter: Splitter) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.connection: Connection
-        self.splitter = splitter
-        self.backlog = b""
 
-    # What the connection asks for: see `net/doorway.py`
+    # For the connection: see `net/door.py`
 
     @property
     def opened(self) -> bool:
@@ -53,35 +58,40 @@ class Door(protocol.Protocol):
 
     @property
     def pending(self) -> int:
-        return self.splitter.pending + len(self.backlog)
+        return self.splitter.pending + len(self._backlog)
 
-    def start(self) -> bytes:
-        return b""
+    def lines(self, intake: Intake) -> Iterator[bytes | TooLong]:
+        splitter = self.splitter
+        while intake.left > 0 and intake.bytes > 0 and not self._discards:
+            line = splitter.next()
+            if line is None and not self._backlog:
+                # A line that a lost connection cut off is none.
+                line = splitter.finish() if self.connection.peer is PeerState.HALF_CLOSED else None
+                if line is None:
+                    return
+            if line is not None:
+                intake.left -= 1
+                self._line_ended()
+                yield line
+            else:
+                self._split(intake)
 
-    def split(self, most: int) -> int:
-        data = self.backlog
+    def _split(self, intake: Intake) -> None:
+        """Splits a piece of the backlog."""
+        data, most = self._backlog, intake.piece
         if len(data) > most:
-            data, self.backlog = data[:most], data[most:]
+            data, self._backlog = data[:most], data[most:]
         else:
-            self.backlog = b""
-        self.splitter.feed(data)
-        self._send_replies()
-        return len(data)
+            self._backlog = b""
+        self._feed(data)
+        intake.bytes -= len(data)
+        intake.left -= self._controls()
+        if not self._discards and self.dialect is None and self.connection.session.stage is Stage.NEW:
+            self.connection.begins(self._start())
 
-    def controls(self) -> int:
-        return 0
-
-    def deliver(self, *, last: bool) -> bool:
-        line = self.splitter.next()
-        if line is None and last and not self.backlog:
-            line = self.splitter.finish()
-        if line is None:
-            return False
-        self.lineReceived(line)
-        return True
-
-    def lineReceived(self, line: Any) -> None:
-        self.connection.reader.line_received(line)
+    def discard(self) -> None:
+        self._backlog = b""
+        self._discards = True
 
     def conceal(self, secret: bool) -> None:
         pass
@@ -99,6 +109,29 @@ class Door(protocol.Protocol):
     def forget(self) -> None:
         del self.connection
 
+    # For subclasses
+
+    def _feed(self, data: bytes) -> None:
+        """Bytes go to the splitter, and what the framing itself has to say goes out."""
+        self.splitter.feed(data)
+        self._send_replies()
+
+    def _send_replies(self) -> None:
+        replies = self.splitter.replies()
+        if replies:
+            self.connection.write(replies)
+
+    def _line_ended(self) -> None:
+        """A line is about to be taken."""
+
+    def _controls(self) -> int:
+        """How much came since the last call that took time and is not the end of a line, such as pings."""
+        return 0
+
+    def _start(self) -> bytes:
+        """The first bytes of what is split, as many as it takes to recognize a dialect."""
+        return b""
+
     # Twisted's hooks
 
     def connectionMade(self) -> None:
@@ -106,14 +139,9 @@ class Door(protocol.Protocol):
         self.connection.opened()
 
     def dataReceived(self, data: bytes) -> None:
-        self.backlog = self.backlog + data if self.backlog else data
-        self.connection.reader.received(len(data))
-
-    def _send_replies(self) -> None:
-        """What the framing itself has to say."""
-        replies = self.splitter.replies()
-        if replies:
-            self.connection.write(replies)
+        if not self._discards:
+            self._backlog = self._backlog + data if self._backlog else data
+        self.connection.received(data)
 
     def readConnectionLost(self) -> None:
         self.connection.half_closed()

@@ -1,51 +1,56 @@
-"""Builds a door for each connection of an endpoint, or what comes before it."""
+"""From a new connection to its door: a factory for each endpoint, and the protocols that may come before the door.
 
-from collections.abc import Callable
+These wait for a PROXY header, delay the connection, or say why it is refused.
+"""
+
 from typing import Any, Final, cast
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from chatserver.net.certificates import Bounded
-from chatserver.net.connection.before_door import ProxyGate, Waiting
-from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.connections import MOVING, Connections
 from chatserver.net.doors.base import Door
-from chatserver.session.session import Session
+from chatserver.net.limits.admission import CROWDED
+from chatserver.net.limits.crowd import Rank
+from chatserver.net.listening.tls import Bounded
+from chatserver.settings.tables import Settings
 from chatserver.values.endings import for_programs
 from chatserver.wire.addresses import Networks
+from chatserver.wire.framing.proxy import Malformed, ProxyHeader
 
+HEADER_SECONDS: Final = 5.0
+"""How long a proxy may take to send its header. It comes with the first packet; the specification recommends at least
+3 s for one that is lost."""
 FAREWELL_SECONDS = 2.0
+"""How long a refused client may take to read why."""
 FAREWELLS: Final = 256
-"""So many clients at a time are told why they are refused; others are closed without a word. Only over TLS do they
-take longer than a moment."""
+"""Maximum number of clients at a time that are sent the reason why they are refused; others are closed without a word.
+Only over TLS do they take longer than a moment."""
 COMPLAINT_SECONDS: Final = 1.0
-"""The log says no more often than this that a proxy sends no header."""
+"""Minimum interval between lines in the log about a proxy that sends no header."""
 NO_PROXIES: Final = Networks()
 
 
 class ChatFactory(ServerFactory):
     """One for each endpoint: what its connections share with those of other endpoints is in `connections`.
 
-    A connection from one of `proxies` has to begin with a PROXY header, and is taken for one of the address in it.
+    A connection from one of `proxies` has to begin with a PROXY header, which gives its address.
     """
 
     noisy = False
     log = Logger()
 
     def __init__(
-        self,
-        connections: Connections,
-        new_door: Callable[[], Door],
-        new_id: Callable[[], str],
-        proxies: Networks = NO_PROXIES,
+        self, connections: Connections, door: type[Door], settings: Settings, proxies: Networks = NO_PROXIES
     ) -> None:
-        self.connections = connections
-        self._new_door = new_door
-        self._new_id = new_id
+        self.clock = connections.clock
+        self.admission = connections.admission
+        self._connections = connections
+        self._new_door = door
+        self._settings = settings
         self._proxies = proxies
         self._tls: TLSMemoryBIOFactory | None = None
         self._farewells = 0
@@ -61,54 +66,59 @@ class ChatFactory(ServerFactory):
         self._tls.protocol = Bounded
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """What a new connection meets first; None: it is closed."""
+        """Returns the first protocol of a new connection; None: it is closed."""
         address = str(getattr(addr, "host", "") or "local")
         if address not in self._proxies:
             return self.arrival(address)
-        if self.connections.closing:
+        if self._connections.closing:
             return None
         gate = ProxyGate(self, address)
-        self.connections.admission.arrived(address, gate)
+        self.admission.arrived(address, gate)
         return gate
 
     def arrival(self, address: str, encrypted: bool | None = None) -> Protocol | None:
-        """Likewise, once it is known for whom the connection is: a door, a delay before it, or the reason why it is
-        refused. `encrypted`: see `Connection`."""
-        connections, admission = self.connections, self.connections.admission
-        if connections.closing:
+        """Returns the next protocol once the client's address is known: a door, a delay before it, or the reason why it
+        is refused. `encrypted`: see `Connection`."""
+        if self._connections.closing:
             return None
-        if connections.withdrawn:
+        if self._connections.withdrawn:
             return self.farewell(for_programs(*MOVING))
-        refusal = admission.refusal(address)
+        refusal = self.admission.refusal(address)
         if refusal is not None:
             return self.farewell(refusal)
-        seconds = admission.delay(address)
-        if not seconds:
-            return self._door(address, admission.opened, encrypted)
-        waiting = Waiting(self, address, seconds, encrypted)
-        admission.opened(address, waiting)
-        return waiting
+        seconds = self.admission.delay(address)
+        if seconds:
+            waiting = Waiting(self, address, seconds, encrypted)
+            self.admission.opened(address, waiting)
+            return waiting
+        door = self._door(address, encrypted)
+        self.admission.opened(address, door.connection)
+        return self._behind_tls(door)
 
     def enter(self, address: str, encrypted: bool | None = None) -> Protocol | None:
-        """A door for a client that was slowed, unless it was banned meanwhile."""
-        connections = self.connections
-        if connections.closing:
+        """Returns the door for a client that was slowed, unless it was banned meanwhile."""
+        if self._connections.closing:
             return None
-        banned = connections.admission.ban(address)
+        banned = self.admission.ban(address)
         if banned is not None:
             return self.farewell(banned)
-        return self._door(address, connections.admission.arrived, encrypted)
+        door = self._door(address, encrypted)
+        self.admission.arrived(address, door.connection)
+        return self._behind_tls(door)
 
     def farewell(self, text: str) -> Protocol | None:
-        """Says why a connection is refused, and closes it."""
+        """Returns a protocol that says why a connection is refused, and closes it."""
         if self._farewells >= FAREWELLS:
             return None
         self._farewells += 1
-        return self._behind_tls(Farewell(self.connections.clock, self._new_door().refusal(text), self._said_farewell))
+        return self._behind_tls(Farewell(self, self._new_door(self._settings).refusal(text)))
+
+    def farewell_over(self) -> None:
+        self._farewells -= 1
 
     def no_header(self, proxy: str) -> None:
-        """A proxy did not begin a connection with a PROXY header."""
-        now = self.connections.clock.seconds()
+        """Warns that a proxy did not begin a connection with a PROXY header."""
+        now = self.clock.seconds()
         if now - self._complained >= COMPLAINT_SECONDS:
             self._complained = now
             self.log.warn(
@@ -117,36 +127,131 @@ class ChatFactory(ServerFactory):
                 proxy=proxy,
             )
 
-    def _door(self, address: str, count: Callable[[str, Connection], None], encrypted: bool | None) -> Protocol:
-        door, connections = self._new_door(), self.connections
-        dialect = door.dialect or connections.dialects[-1]
-        door.connection = Connection(Session(self._new_id(), address, dialect, door.framing), connections, door)
-        door.connection.encrypted = encrypted
-        connections.add(door.connection, count)
-        return self._behind_tls(door)
+    def _door(self, address: str, encrypted: bool | None) -> Door:
+        door = self._new_door(self._settings)
+        door.connection = self._connections.connect(door, address, encrypted)
+        return door
 
     def _behind_tls(self, protocol: Protocol) -> Protocol:
         return protocol if self._tls is None else self._tls.protocol(self._tls, protocol)
 
-    def _said_farewell(self) -> None:
-        self._farewells -= 1
+
+class Arrival(Protocol):
+    """Stands at a connection's transport before its door does, and counts as a connection that is not logged in, until
+    it hands the transport over."""
+
+    transport: Any
+    rank = Rank.SILENT
+
+    def __init__(self, factory: ChatFactory, address: str, seconds: float, encrypted: bool | None = None) -> None:
+        self._factory = factory
+        self._address = address
+        self._seconds = seconds
+        self._encrypted = encrypted  # see `Connection.encrypted`
+
+    def connectionMade(self) -> None:
+        self._call = self._factory.clock.callLater(self._seconds, self.over)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._leave()
+
+    def over(self) -> None:
+        """The time is up."""
+        raise NotImplementedError
+
+    def make_way(self) -> bool:
+        """See `crowd.Newcomer`: ends the connection at once, when it is not counted any more."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        self.transport.abortConnection()
+
+    def _leave(self) -> None:
+        self._factory.admission.closed(self._address, self, pending=True)
+        if self._call.active():
+            self._call.cancel()
+
+    def _hand_over(self, to: Protocol | None, data: bytes = b"") -> None:
+        """Gives the transport to another protocol, with the bytes that have come for it already; None: ends the
+        connection."""
+        transport = self.transport
+        if to is None:
+            transport.abortConnection()
+            return
+        transport.protocol = to
+        transport.resumeProducing()
+        to.makeConnection(transport)
+        if data:
+            to.dataReceived(data)
+
+
+class Waiting(Arrival):
+    """The delay of a client that is slowed: nothing is read and nothing is sent until its time has come."""
+
+    rank = Rank.CHECKED
+    _data = b""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data  # which came with a PROXY header
+
+    def over(self) -> None:
+        self._leave()
+        self._hand_over(self._factory.enter(self._address, self._encrypted), self._data)
+
+    def make_way(self) -> bool:
+        self._leave()
+        self._hand_over(self._factory.farewell(CROWDED[1]))
+        return False
+
+
+class ProxyGate(Arrival):
+    """A connection of a trusted proxy. Whether it may connect is decided once the header has given the client's
+    address; until then it is pending, and counts for the proxy."""
+
+    def __init__(self, factory: ChatFactory, address: str) -> None:
+        super().__init__(factory, address, HEADER_SECONDS)
+        self._header = ProxyHeader()
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            complete = self._header.feed(data)
+        except Malformed:
+            self.over()
+            return
+        if complete:
+            header = self._header
+            self._leave()
+            self._hand_over(self._factory.arrival(header.address or self._address, header.tls), header.rest)
+
+    def over(self) -> None:
+        self._leave()
+        self._factory.no_header(self._address)
+        self.abort()
+
+    def make_way(self) -> bool:
+        self._leave()
+        self.abort()
+        return False
 
 
 class Farewell(Protocol):
     """Tells a client why it is refused, and closes."""
 
-    def __init__(self, clock: IReactorTime, data: bytes, gone: Callable[[], None]) -> None:
-        self._clock = clock
+    def __init__(self, factory: ChatFactory, data: bytes) -> None:
+        self._factory = factory
         self._data = data
-        self._gone = gone
 
     def connectionMade(self) -> None:
         transport = cast(Any, self.transport)
         transport.write(self._data)
         transport.loseConnection()
-        self._end = self._clock.callLater(FAREWELL_SECONDS, transport.abortConnection)
+        self._end = self._factory.clock.callLater(FAREWELL_SECONDS, transport.abortConnection)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._gone()
+        self._factory.farewell_over()
         if self._end.active():
             self._end.cancel()

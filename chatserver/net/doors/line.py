@@ -1,6 +1,7 @@
-"""The door for lines as they are: TCP, TLS or a Unix socket. A client may speak telnet there."""
+"""The doors for plain lines, over TCP, TLS or a Unix socket. A client may speak telnet at both; at one of them, the
+server speaks it first."""
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import structs
 from twisted.protocols.basic import LineReceiver
@@ -27,30 +28,28 @@ class LineDoor(Door, LineReceiver):
     framing = PLAIN
 
     def __init__(self, settings: Settings) -> None:
-        self._lines = Lines(settings.limits.max_line_bytes)
-        super().__init__(self._lines)
+        super().__init__(settings)
+        self.splitter = self._lines = Lines(settings.limits.max_line_bytes)
 
-    def start(self) -> bytes:
+    def _start(self) -> bytes:
         return self._lines.start()
 
-    def controls(self) -> int:
+    def _controls(self) -> int:
         return self._lines.controls()
 
-    def split(self, most: int) -> int:
+    def _feed(self, data: bytes) -> None:
         lines, session = self._lines, self.connection.session
         lines.typed = session.view is not None
-        size = super().split(most)
+        super()._feed(data)
         negotiation = lines.telnet.negotiation
         if negotiation is not None and session.view is not None:
             self._follow(negotiation)
         if lines.ended:
             self.connection.peer_ended()
-        return size
 
-    def lineReceived(self, line: Any) -> None:
+    def _line_ended(self) -> None:
         if self._lines.telnet.negotiation is not None:
             self._write(self._lines.telnet.line_end())
-        self.connection.reader.line_received(line)
 
     def conceal(self, secret: bool) -> None:
         if self._lines.telnet.negotiation is not None:
@@ -89,3 +88,15 @@ class LineDoor(Door, LineReceiver):
     def _write(self, data: bytes) -> None:
         if data:
             self.connection.write(data)
+
+
+class TelnetDoor(LineDoor):
+    """The door for people with telnet. A client that does not speak it shows three strange characters twice, and is
+    served all the same."""
+
+    prefix = "telnet:"
+
+    def connectionMade(self) -> None:
+        self.connection.made()
+        self._negotiate()
+        self.connection.opened()

@@ -1,24 +1,19 @@
 """The table of doors: a prefix in front of an endpoint string names one, as in `ws:tcp:4080`."""
 
-from collections.abc import Callable
 from typing import Final
 
 from chatserver.net.doors.base import Door
-from chatserver.net.doors.line import LineDoor
-from chatserver.net.doors.telnet import TelnetDoor
+from chatserver.net.doors.line import LineDoor, TelnetDoor
 from chatserver.net.doors.websocket import WebSocketDoor
-from chatserver.settings.tables import Settings
 
-NewDoor = Callable[[Settings], Door]
-
-DOORS: Final[dict[str, NewDoor]] = {
+DOORS: Final[dict[str, type[Door]]] = {
     "": LineDoor,  # an endpoint without a prefix
     "telnet": TelnetDoor,
     "ws": WebSocketDoor,
 }
 
 
-def split(description: str) -> tuple[NewDoor, str]:
+def split(description: str) -> tuple[type[Door], str]:
     """The door that a `--listen` names, and its endpoint string."""
     prefix, _, endpoint = description.partition(":")
     return (DOORS[prefix], endpoint) if prefix and prefix in DOORS else (DOORS[""], description)

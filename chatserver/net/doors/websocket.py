@@ -14,8 +14,8 @@ class WebSocketDoor(Door):
     dialect = JSONL
 
     def __init__(self, settings: Settings) -> None:
-        self._websocket = WebSocket(settings.limits.max_line_bytes, settings.server.origins)
-        super().__init__(self._websocket)
+        super().__init__(settings)
+        self.splitter = self._websocket = WebSocket(settings.limits.max_line_bytes, settings.server.origins)
 
     @property
     def opened(self) -> bool:
@@ -35,19 +35,18 @@ class WebSocketDoor(Door):
     def connectionMade(self) -> None:
         self.connection.made()
 
-    def split(self, most: int) -> int:
+    def _feed(self, data: bytes) -> None:
         websocket, connection = self._websocket, self.connection
         opened, ended = websocket.opened, websocket.ended
-        size = super().split(most)
+        super()._feed(data)
         closed = websocket.ended and not ended  # by the client; below, the server may end it
         if websocket.refused:
             connection.end("refused")
-            return size
+            return
         if websocket.opened and not opened:
             connection.opened()
         if closed:
             connection.peer_ended()
-        return size
 
-    def controls(self) -> int:
+    def _controls(self) -> int:
         return self._websocket.controls()

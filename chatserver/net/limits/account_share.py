@@ -6,46 +6,14 @@ from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.net.limits.token_bucket import Pace, Rates
+from chatserver.net.limits.intake import Pace, rates_of_account, rates_of_connection
 from chatserver.settings.tables import Limits
 from chatserver.values.account_limits import AS_SET, AccountLimits
 
 NONE: Final[Mapping[str, int]] = {}
-BURST_SECONDS: Final = 10
-"""What comes within so long at a rate that an operator has set for an account may come at once."""
 RETRY_SECONDS: Final = (30, 60)
 """A client whose connection made way for a newer one comes back after a random time between these: should it be one
 too many itself, it ends the next one at this pace only."""
-
-
-def rates_of_connection(limits: Limits, own: AccountLimits = AS_SET) -> Rates:
-    """The rates of one connection."""
-    return _replaced(
-        Rates(limits.commands_per_second, limits.command_burst, limits.bytes_per_second, limits.byte_burst), own
-    )
-
-
-def rates_of_account(limits: Limits, own: AccountLimits = AS_SET) -> Rates:
-    """The rates of all connections of an account together."""
-    return _replaced(
-        Rates(
-            limits.account_commands_per_second,
-            limits.account_command_burst,
-            limits.account_bytes_per_second,
-            limits.account_byte_burst,
-        ),
-        own,
-    )
-
-
-def _replaced(rates: Rates, own: AccountLimits) -> Rates:
-    commands, command_burst = rates.commands_per_second, rates.command_burst
-    bytes, byte_burst = rates.bytes_per_second, rates.byte_burst
-    if own.commands_per_second is not None:
-        commands, command_burst = own.commands_per_second, own.commands_per_second * BURST_SECONDS
-    if own.bytes_per_second is not None:
-        bytes, byte_burst = own.bytes_per_second, own.bytes_per_second * BURST_SECONDS
-    return Rates(commands, command_burst, bytes, byte_burst)
 
 
 class Member(Protocol):

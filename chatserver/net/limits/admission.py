@@ -4,16 +4,16 @@ Connections that have not logged in make way for others: nobody can use up for a
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable
 from ipaddress import ip_address
 from sys import maxsize
-from typing import Any, Final
+from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.net.counts import ConnectionCounts
 from chatserver.net.limits.address_rates import Rate
-from chatserver.net.limits.crowd import Crowd, Rank
+from chatserver.net.limits.crowd import Crowd, Newcomer, Rank
 from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
 from chatserver.util import audit_log
@@ -35,65 +35,51 @@ fill the log."""
 
 REFUSALS: Final = ("address-full", "banned", "offences", "rate", "server-full")
 """Why a connection is refused, in one word."""
-
-
-def _never(seconds: float, call: Callable[[], None]) -> None:
-    pass
-
-
-def _silent(who: Hashable) -> Rank:
-    return Rank.SILENT
-
-
-def _ignore(who: Hashable) -> None:
-    pass
+CROWDED: Final = (
+    "too-many-connections",
+    "Too many connections are waiting to log in; yours made way for a newer one.",
+)
+"""Reason and text for a connection that makes way before it has logged in."""
+CROWDED_SECONDS: Final = 5
+"""How long such a client is to wait before it connects again."""
+LEAVING: Final = 256
+"""Maximum number of connections that made way and may take the time to read why; then the first one is cut off. Each
+still has its socket, and there must not be many of those besides `limits.connections`."""
 
 
 class Admission:
     """Counts connections, and what addresses did in the last minute. An IPv6 address counts for its /64.
 
-    `seconds` is the reactor's clock, by which bans end too: what the database says of a ban is how long it lasts from
-    the moment it was read. So no step of this host's clock ends a ban early or late, and nobody has to read it again.
-
-    A connection is whatever its owner says; `rank` tells how far it has come, and `dismiss` ends one that makes way: by
-    then it is not counted any more. `later` is the reactor's `callLater`.
+    Bans end by the reactor's clock, too: the database says how long a ban lasts from the moment it is read. No step of
+    this host's clock ends a ban early or late, and nobody has to read it again.
     """
 
     log = Logger()
 
-    def __init__(
-        self,
-        limits: Limits,
-        seconds: Callable[[], float],
-        *,
-        rank: Callable[[Any], Rank] = _silent,
-        dismiss: Callable[[Any], None] = _ignore,
-        later: Callable[[float, Callable[[], None]], object] = _never,
-    ) -> None:
+    def __init__(self, clock: IReactorTime, limits: Limits, counts: ConnectionCounts) -> None:
         self._bans: list[NetworkBan] = []
         self._bans_read = 0.0
-        self.counts = ConnectionCounts()
+        self._clock = clock
+        self._counts = counts
         self._limits = limits
-        self._seconds = seconds
-        self._dismiss = dismiss
-        self._later = later
         self._exempt = Listed(lambda: limits.exempt)
-        self._uncounted: set[Hashable] = set()  # connections whose address was exempt when they came
+        self._uncounted: set[Newcomer] = set()  # connections whose address was exempt when they came
         self._open: Counter[str] = Counter()
         self._opens = 0
         self.open_elsewhere: dict[str, int] = {}
         """By address, how many connections are counted at other nodes; likewise of those that are pending."""
         self.pending_elsewhere: dict[str, int] = {}
         self.networks_elsewhere: dict[str, int] = {}
-        self._pending = Crowd(rank)
+        self._pending = Crowd()
+        self._leaving: dict[Newcomer, None] = {}  # they made way, and are still open
         self._crowded: set[str] = set()  # addresses above their quota
         self._crowded_networks: set[str] = set()
         self._thinning = False
-        self.arrivals = Rate(lambda: limits.connections_per_minute, seconds)
-        self.offences = Rate(lambda: limits.offences_per_address, seconds)
+        self.arrivals = Rate(lambda: limits.connections_per_minute, clock.seconds)
+        self.offences = Rate(lambda: limits.offences_per_address, clock.seconds)
         self._logged: set[str] = set()
         self._logged_at = 0.0
-        self._unlogged = Unlogged(later, self._tell_unlogged)
+        self._unlogged = Unlogged(clock.callLater, self._tell_unlogged)
 
     def exempt(self, address: str) -> bool:
         """Whether no quota or rate counts this address, by `limits.exempt`."""
@@ -105,7 +91,7 @@ class Admission:
         """Why a new connection from this address is refused, in one line for people; None if it is not."""
         banned = self.ban(address)
         if banned is not None:
-            self.counts.turned_away["banned"] += 1
+            self._counts.turned_away["banned"] += 1
             self._log(address, "banned")
             return banned
         if self.exempt(address):
@@ -139,7 +125,7 @@ class Admission:
             ip = canonical(ip_address(address.partition("%")[0]))
         except ValueError:
             return None
-        passed = self._seconds() - self._bans_read
+        passed = self._clock.seconds() - self._bans_read
         for ban in self._bans:
             if ip in ban.network and (ban.seconds_left is None or ban.seconds_left > passed):
                 return banned_text(ban.reason, "Your address is")
@@ -153,17 +139,17 @@ class Admission:
     @bans.setter
     def bans(self, bans: list[NetworkBan]) -> None:
         self._bans = bans
-        self._bans_read = self._seconds()
+        self._bans_read = self._clock.seconds()
 
     # The life of a connection
 
-    def opened(self, address: str, who: Hashable) -> None:
+    def opened(self, address: str, who: Newcomer) -> None:
         """Counts a new connection that is not logged in. Others make way for it where there are too many."""
         self.arrived(address, who)
         if not self.exempt(address):
             self.arrivals.count(counted(address))
 
-    def arrived(self, address: str, who: Hashable) -> None:
+    def arrived(self, address: str, who: Newcomer) -> None:
         """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
         if self.exempt(address):
             self._uncounted.add(who)
@@ -175,7 +161,7 @@ class Admission:
             self._make_way(*(self._first_of_all(key) or (key, None)))
         self._open[key] += 1
         self._opens += 1
-        self._pending.add(key, who, self._seconds())
+        self._pending.add(key, who, self._clock.seconds())
         network = neighbourhood(key)
         pending, around = self._pending.of_address(key), self._pending.of_network(network)
         if 0 < limits.pending_per_address < pending + self.pending_elsewhere.get(key, 0):
@@ -184,12 +170,13 @@ class Admission:
             self._crowded_networks.add(network)
         self._thin_soon()
 
-    def logged_in(self, address: str, who: Hashable) -> None:
+    def logged_in(self, address: str, who: Newcomer) -> None:
         """A connection that was pending has logged in."""
         self._pending.remove(counted(address), who)
 
-    def closed(self, address: str, who: Hashable, *, pending: bool) -> None:
+    def closed(self, address: str, who: Newcomer, *, pending: bool) -> None:
         """A connection is gone. One that has made way before is not counted a second time."""
+        self._leaving.pop(who, None)
         if who in self._uncounted:
             self._uncounted.discard(who)
             return
@@ -201,6 +188,11 @@ class Admission:
         """Counts something that no chat client does against the address, for a minute."""
         if not self.exempt(address):
             self.offences.count(counted(address))
+
+    def offend(self, address: str, what: str) -> None:
+        """Counts an offence, and writes it to the audit log. `what`: in one word."""
+        self.offence(address)
+        audit_log.offence(address, what)
 
     def sweep(self) -> None:
         """Forgets addresses of which nothing is known any more; to be called now and then."""
@@ -231,22 +223,28 @@ class Admission:
     def _is_pending_full(self) -> bool:
         return 0 < self._limits.pending_connections <= len(self._pending)
 
-    def _first_of_all(self, key: str) -> tuple[str, Hashable] | None:
+    def _first_of_all(self, key: str) -> tuple[str, Newcomer] | None:
         """Who makes way for a connection of this address. One whose login is being checked does so only if strangers
         use up their share by that, and then for an address that has fewer."""
         found = self._pending.first_of_all()
         if found is None and self._is_pending_full:
             largest = self._pending.largest
             if self._pending.of_address(largest) > self._pending.of_address(key) + 1:
-                return largest, self._pending.first(largest, Rank.CHECKED)
+                who = self._pending.first(largest, Rank.CHECKED)
+                return None if who is None else (largest, who)
         return found
 
-    def _make_way(self, key: str, who: Hashable | None) -> None:
+    def _make_way(self, key: str, who: Newcomer | None) -> None:
         if who is not None and self._pending.remove(key, who):
             self._left(key)
-            self._dismiss(who)
+            if who.make_way():
+                self._leaving[who] = None
+                if len(self._leaving) > LEAVING:
+                    first = next(iter(self._leaving))
+                    del self._leaving[first]
+                    first.abort()
 
-    def _make_way_all(self, leaving: list[tuple[str, Hashable]]) -> None:
+    def _make_way_all(self, leaving: list[tuple[str, Newcomer]]) -> None:
         for key, who in leaving:
             self._make_way(key, who)
 
@@ -259,12 +257,12 @@ class Admission:
     def _thin_soon(self) -> None:
         if (self._crowded or self._crowded_networks) and not self._thinning:
             self._thinning = True
-            self._later(THINNING_SECONDS, self._thin)
+            self._clock.callLater(THINNING_SECONDS, self._thin)
 
     def _thin(self) -> None:
         """The oldest connections of addresses and networks that have too many make way."""
         self._thinning = False
-        until = self._seconds() - SPARED_SECONDS
+        until = self._clock.seconds() - SPARED_SECONDS
         for key in list(self._crowded):
             elsewhere = self.pending_elsewhere.get(key, 0)
             most = _share(self._limits.pending_per_address, self._pending.of_address(key), elsewhere)
@@ -282,7 +280,7 @@ class Admission:
     # Refusals
 
     def _refuse(self, address: str, why: str, text: str, retry: int) -> str:
-        self.counts.turned_away[why] += 1
+        self._counts.turned_away[why] += 1
         self._log(address, why)
         return f"{text} Try again in {retry} second{'s' if retry > 1 else ''}. (too-many-connections)"
 
@@ -297,7 +295,7 @@ class Admission:
 
     def _may_log(self, address: str) -> bool:
         """Whether one more line about a refused connection from this address may be logged now."""
-        now = self._seconds()
+        now = self._clock.seconds()
         if now - self._logged_at >= LOG_SECONDS:
             self._logged.clear()
             self._logged_at = now

@@ -1,8 +1,9 @@
 """The connections that are not logged in, by address and network, and who of them makes way for others."""
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from heapq import heapify, heapreplace
+from typing import Protocol
 
 from chatserver.wire.addresses import neighbourhood
 
@@ -14,6 +15,19 @@ class Rank(IntEnum):
     SILENT = 0
     STARTED = 1
     CHECKED = 2
+
+
+class Newcomer(Protocol):
+    """A connection that has not logged in."""
+
+    @property
+    def rank(self) -> Rank: ...
+
+    def make_way(self) -> bool:
+        """Ends it for others, and says why. Returns whether that takes time, which `abort` cuts short."""
+        ...
+
+    def abort(self) -> None: ...
 
 
 class Ranking:
@@ -53,12 +67,10 @@ class Ranking:
 
 
 class Crowd:
-    """`rank` tells how far a connection has come. A key is what `addresses.counted` makes of an address; the time is
-    the reactor's, in seconds."""
+    """A key is the result of `addresses.counted` for an address; the time is the reactor's, in seconds."""
 
-    def __init__(self, rank: Callable[[Hashable], Rank]) -> None:
-        self._rank = rank
-        self._groups: dict[str, dict[Hashable, float]] = {}  # by key: each with its time, the oldest first
+    def __init__(self) -> None:
+        self._groups: dict[str, dict[Newcomer, float]] = {}  # by key: each with its time, the oldest first
         self._everybody = Ranking()
         self._networks: dict[str, Ranking] = {}
 
@@ -79,13 +91,13 @@ class Crowd:
     def many_of_networks(self, least: int) -> dict[str, int]:
         return {network: one.total for network, one in self._networks.items() if one.total >= least}
 
-    def add(self, key: str, who: Hashable, seconds: float) -> None:
+    def add(self, key: str, who: Newcomer, seconds: float) -> None:
         group = self._groups.setdefault(key, {})
         group[who] = seconds
         self._everybody.more(key, len(group))
         self._networks.setdefault(neighbourhood(key), Ranking()).more(key, len(group))
 
-    def remove(self, key: str, who: Hashable) -> bool:
+    def remove(self, key: str, who: Newcomer) -> bool:
         """Returns whether it was there."""
         group = self._groups.get(key)
         if group is None or who not in group:
@@ -100,18 +112,18 @@ class Crowd:
             del self._networks[network]
         return True
 
-    def first(self, key: str, most: Rank = Rank.STARTED) -> Hashable | None:
+    def first(self, key: str, most: Rank = Rank.STARTED) -> Newcomer | None:
         """Of an address, the one that makes way first: the oldest of the lowest rank, up to `most`."""
         found, lowest = None, most + 1
         for who in self._groups.get(key, ()):
-            rank = self._rank(who)
+            rank = who.rank
             if rank < lowest:
                 found, lowest = who, rank
                 if not rank:
                     break
         return found
 
-    def first_of_all(self) -> tuple[str, Hashable] | None:
+    def first_of_all(self) -> tuple[str, Newcomer] | None:
         """The one that makes way first if there are too many in all, and its key: of the address with the most. None if
         all are CHECKED."""
         for key in self._everybody.largest():
@@ -125,13 +137,13 @@ class Crowd:
         """The address with the most; "" if there are none."""
         return next(self._everybody.largest(), "")
 
-    def too_many_of_address(self, key: str, limit: int, until: float) -> list[tuple[str, Hashable]]:
+    def too_many_of_address(self, key: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
         """Who makes way so that no more than `limit` are left of an address, first those of the lowest rank, then the
         oldest; only those that have been here since `until` or earlier. Those that are CHECKED do not count."""
         candidates = self._candidates(key)
         return [(key, who) for who, since in candidates[: max(0, len(candidates) - limit)] if since <= until]
 
-    def too_many_of_network(self, network: str, limit: int, until: float) -> list[tuple[str, Hashable]]:
+    def too_many_of_network(self, network: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
         """Likewise of a network, always one of the address with the most."""
         ranking = self._networks.get(network)
         if ranking is None:
@@ -149,8 +161,8 @@ class Crowd:
             heapreplace(heap, (count + 1, key))
         return leaving
 
-    def _candidates(self, key: str) -> list[tuple[Hashable, float]]:
+    def _candidates(self, key: str) -> list[tuple[Newcomer, float]]:
         """Those that are not CHECKED, in the order in which they make way."""
-        ranked = [(self._rank(who), who, since) for who, since in self._groups.get(key, {}).items()]
+        ranked = [(who.rank, who, since) for who, since in self._groups.get(key, {}).items()]
         ranked.sort(key=lambda one: one[0])  # those of a rank stay in order
         return [(who, since) for rank, who, since in ranked if rank < Rank.CHECKED]

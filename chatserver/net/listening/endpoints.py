@@ -12,10 +12,15 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from chatserver.net.exposure import exposed
 from chatserver.net.listening.tls import Identity, shown
+from chatserver.net.way import exposed
 from chatserver.settings.endpoint import parse, split_reuseport
 
+OVERHEARD: Final = (
+    "{where} is open to other hosts, without TLS: everybody on the way can read what is sent there. Use ssl: in place "
+    "of tcp:, or add :interface=127.0.0.1, with a proxy before it."
+)
+"""Warning for administrators about a listener that is `plain`."""
 FROM_SYSTEMD: Final = "systemd:"
 _PROTECTED: Final = re.compile(rb"^(-----BEGIN |Proc-Type: 4,)ENCRYPTED", re.MULTILINE)
 """A key with a password, as PKCS #8 or in OpenSSL's own form."""
@@ -45,6 +50,12 @@ class Listener(Struct, frozen=True):
     def exposed(self) -> bool:
         """Whether others than this host can connect to it, and be overheard."""
         return self.kind == "tcp" and self.identity is None and exposed(self.host)
+
+
+def plain(port: Any) -> bool:
+    """Whether a listening port is open to others than this host, without TLS."""
+    host = getattr(port.getHost(), "host", None)
+    return host is not None and not getattr(getattr(port, "factory", None), "secured", False) and exposed(host)
 
 
 class _Pretending:

@@ -11,16 +11,49 @@ from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
 from twisted.internet.interfaces import IListeningPort, IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from chatserver.net.certificates import ask
 from chatserver.net.listening.ports import Around
 from chatserver.settings.endpoint import parse
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2, as OpenSSL names them. All ciphers of TLS 1.3, which is preferred, have forward secrecy."""
 RENEWAL_DAYS: Final = 14
-"""A certificate that ends within so many days should have been renewed: certbot and lego do so 30 days before."""
+"""How many days before its end a certificate should have been renewed: certbot and lego do so 30 days before."""
+HANDSHAKE_BYTES: Final = 16_384
+"""Maximum number of bytes that a client may send before TLS is agreed on. A certificate with a large key and two above
+it has half of that. OpenSSL itself would take a chain of 100 KB, and keep ten times its size for as long as the
+connection lasts."""
+PIECE_BYTES: Final = 4096
+"""Size of the pieces in which bytes are looked at until TLS is agreed on."""
+
+
+class Bounded(TLSMemoryBIOProtocol):
+    """TLS for a connection that ends if its client sends too much before TLS is agreed on."""
+
+    _came = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        while data and not self._handshakeDone and not self._aborted:
+            piece, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
+            self._came += len(piece)
+            if self._came > HANDSHAKE_BYTES:
+                self.abortConnection()
+                return
+            super().dataReceived(piece)  # type: ignore[no-untyped-call]
+        if data and not self._aborted:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+def ask(context: SSL.Context) -> None:
+    """Has a server request a certificate, and accept any, or none: it is good for what its fingerprint is known for."""
+    context.set_verify(SSL.VERIFY_PEER, _any)
+    context.set_verify_depth(0)  # a chain behind it is work for nothing
+
+
+def _any(*_: Any) -> bool:
+    return True
 
 
 class Identity:

@@ -6,7 +6,7 @@ from heapq import nlargest
 from typing import Any, Final
 
 from chatserver.net.connection.connection import Connection
-from chatserver.net.traffic import traffic
+from chatserver.net.counts import traffic
 from chatserver.operation.companion import Running
 from chatserver.operation.control.caller import CannotDo, Out
 from chatserver.operation.control.requests import SessionLine

@@ -108,7 +108,7 @@ async def snapshot(running: Running) -> Snapshot:
     or goes meanwhile may be missing, or counted as it was."""
     connections = await _connections(running)
     rooms, subscriptions, behind = await _rooms(running)
-    processors, registry, counts = running.processors, running.registry, running.connections.admission.counts
+    processors, registry, counts = running.processors, running.registry, running.connections.counts
     return Snapshot(
         connections=connections,
         accounts=running.roster.accounts,
@@ -145,14 +145,14 @@ def door_of(connection: Connection) -> str:
     return _DOORS.get(type(connection.door), LINE)
 
 
-_DOORS: Final[dict[type, str]] = {door: prefix or LINE for prefix, door in DOORS.items() if isinstance(door, type)}
+_DOORS: Final[dict[type, str]] = {door: prefix or LINE for prefix, door in DOORS.items()}
 DOOR_NAMES: Final = tuple(_DOORS.values())
 
 
 async def _connections(running: Running) -> dict[tuple[str, str, str], int]:
     """How many there are, by stage, dialect and door. Counts their bytes, too."""
     found: Counter[tuple[str, str, str]] = Counter()
-    counts, is_open = running.connections.admission.counts, running.connections.open
+    counts, is_open = running.connections.counts, running.connections.open
     async for connection in _slowly(running, is_open):
         if connection in is_open:
             session = connection.session

@@ -1,14 +1,21 @@
-"""How much of what was sent has been received: what the kernel and Twisted know of it."""
+"""The way to a client: who could overhear it, the certificate shown on it, and how much of what was sent has arrived,
+as the kernel, OpenSSL and Twisted know it."""
 
 import socket
 import struct
 from fcntl import ioctl
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address
 from termios import TIOCOUTQ
 from typing import Any, Final
 
 from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_ASN1, dump_certificate
+from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+LOCAL_NAMES: Final = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)  # Linux
 RECORD_BYTES: Final = 22
 """What a record of TLS 1.3 has besides what is sent in it; in 1.2 as much or more (RFC 8446, 5.2)."""
@@ -19,6 +26,56 @@ CLOSE_WAIT: Final = 8
 """The first byte of `struct tcp_info`, tcpi_state: the peer has closed its side (include/net/tcp_states.h)."""
 BYTES_ACKED: Final = struct.Struct("120xQ")
 """The field tcpi_bytes_acked of `struct tcp_info` (linux/tcp.h, since Linux 4.1)."""
+
+
+# Who could overhear it
+
+
+def exposed(transport_or_host: Any) -> bool:
+    """Whether bytes cross a network unencrypted: not over TLS, a Unix socket or loopback.
+
+    `transport_or_host`: the transport of a connection, judged by its two ends; or the interface of a listener, "" for
+    all.
+    """
+    if isinstance(transport_or_host, str):
+        return not is_loopback(transport_or_host)
+    if ISSLTransport.providedBy(transport_or_host):
+        return False
+    here, there = transport_or_host.getHost(), transport_or_host.getPeer()
+    return _beyond(here) and _beyond(there) and here.host != there.host
+
+
+def _beyond(address: Any) -> bool:
+    host = getattr(address, "host", None)  # a Unix socket has none
+    return host is not None and not is_loopback(host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or one of the usual names, is this host's own. "" and "::" are all addresses."""
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback
+
+
+def secured(transport: Any) -> bool:
+    """Whether a connection is behind TLS."""
+    return isinstance(transport, TLSMemoryBIOProtocol)
+
+
+def fingerprint(transport: Any) -> str:
+    """The SHA-256, in hex, of the DER form of the certificate that a client has shown; "" if there is none. No chain is
+    checked: TLS itself proves that the client has the key."""
+    shown = transport.getPeerCertificate() if secured(transport) else None
+    return "" if shown is None else sha256(dump_certificate(FILETYPE_ASN1, shown)).hexdigest()
+
+
+# How much has arrived
 
 
 def socket_beneath(transport: Any) -> Any:
