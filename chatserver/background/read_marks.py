@@ -1,6 +1,6 @@
 """Read marks of people: what the sessions of an account have shown is read, for all of them, and is soon stored."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,8 +25,6 @@ class MarkLog:
         self._session_log = session_log
         self._moving: set[Session] = set()
         self._due = False
-        self.elsewhere: Callable[[int], Awaitable[dict[int, Seen]]] | None = None
-        """Asks other nodes, if there are any, what an account has seen there that the database may not know yet."""
 
     def showed(self, session: Session) -> None:
         """Something was written to a person's connection that they have not seen before, perhaps."""
@@ -74,7 +72,7 @@ class MarkLog:
 
     async def known_everywhere(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
         """The same, on screens at other nodes, too."""
-        there = {} if self.elsewhere is None else await self.elsewhere(account_id)
+        there = await self._roster.nodes.now.seen(account_id)
         known = self.known(account_id, asking)
         return merged((there, known)) if there else known
 

@@ -17,8 +17,8 @@ from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.peers import Peers
 from chatserver.cluster.presence import People
 from chatserver.cluster.read_marks import Screens
-from chatserver.delivery.other_nodes import NOWHERE, Elsewhere
 from chatserver.delivery.registry import Registry
+from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.store.db.threads import Store
@@ -28,6 +28,7 @@ from chatserver.sync.change_feed import Watch
 from chatserver.sync.reconcile import Reconciler
 from chatserver.util.quiet_log import Outage
 from chatserver.values.events import Entry, News, Person, RoomFacts
+from chatserver.values.seen import Seen
 
 BEAT_SECONDS: Final = 1.0
 """While others are there, so often a frame is sent that comes back."""
@@ -82,10 +83,8 @@ class Cluster(Elsewhere):
         self._start_over = start_over
         self._connections = connections
         self.outgoing = Outgoing(clock, bus, me().boot)
-        roster.room = registry.room
         self.people = People(clock, self.outgoing, roster, presence)
         self._screens = Screens(clock, self.outgoing, self.people, marks)
-        marks.elsewhere = self._screens.seen
         self.incoming = Incoming(lambda: me().boot, self._take, self._lost, self._came_back, self.people.want)
         self.peers = Peers(clock, store, me, self._say, self._peers_changed, self._saw, self._suspect, self._lapsed)
         self._burial = Burial(clock, store, dismiss)
@@ -97,7 +96,6 @@ class Cluster(Elsewhere):
         """Or "draining", "drained" (see `drain.py`), or "stopping"."""
         self.sheds = False
         """Whether some of this node's clients are sent to others."""
-        presence.moving = lambda: self.sheds or self.state != "serving"
         self.held = False
         """Whether systemd has this node's sockets, too."""
         self.asked: Callable[[str], None] = lambda what: None
@@ -115,7 +113,7 @@ class Cluster(Elsewhere):
     def start(self, left_behind: Sequence[Person] = ()) -> None:
         """Begins to work together with other nodes. Before that, nothing is told and nothing is heard. `left_behind`:
         guests who had a dead node when this one started."""
-        self._registry.elsewhere = self
+        self._roster.nodes.join(self)
         self.outgoing.restart(self.origin)
         self.people.start()
         self.bus.start(self.incoming.received, self._joined)
@@ -138,7 +136,7 @@ class Cluster(Elsewhere):
         if self.counts is not None:
             self.counts.stop()
         self.outgoing.stop()
-        self._registry.elsewhere = NOWHERE
+        self._roster.nodes.leave()
         await self.bus.stop()
 
     def restarted(self) -> None:
@@ -155,6 +153,10 @@ class Cluster(Elsewhere):
     @property
     def origin(self) -> str:
         return self._me().boot
+
+    @property
+    def moving(self) -> bool:
+        return self.sheds or self.state != "serving"
 
     def announced(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         self.outgoing.entries(facts, entries)
@@ -173,11 +175,17 @@ class Cluster(Elsewhere):
     def tell(self, account_id: int, news: News) -> None:
         self.outgoing.part(frames.told(account_id, news))
 
+    def account_changed(self, account_id: int) -> None:
+        self.people.changed(account_id)
+
     def changed(self) -> None:
         self.outgoing.part(frames.Changed())
 
     def suspected(self) -> None:
         self.outgoing.part(frames.Doubt())
+
+    async def seen(self, account_id: int) -> dict[int, Seen]:
+        return await self._screens.seen(account_id)
 
     def database_rewound(self, *, told: bool) -> None:
         """See `sync.rewind.Follower`."""

@@ -112,7 +112,6 @@ class People:
 
     def start(self) -> None:
         self._silent_until = self._clock.seconds() + SETTLE_SECONDS
-        self._roster.changed = self._changed
 
     def stop(self) -> None:
         """Tells what is left to tell, and hears nothing more."""
@@ -122,7 +121,6 @@ class People:
             if call is not None and call.active():
                 call.cancel()
         self._telling = self._snapshots = self._hearing = self._asking = None
-        self._roster.changed = lambda account_id: None
 
     def restarted(self) -> None:
         """This process serves anew, as another one."""
@@ -130,7 +128,7 @@ class People:
 
     # What this node tells
 
-    def _changed(self, account_id: int) -> None:
+    def changed(self, account_id: int) -> None:
         """Its sessions, names, rooms or away text have changed here."""
         self._note_text(account_id)
         self._retell(account_id)
@@ -180,7 +178,7 @@ class People:
             at, text = self._texts.get(account_id, NO_TEXT)
             self._versions.pop(account_id, None)
             yield Here(
-                account_id, "", "", False, text, version=version, away_at=at, moving=self._presence.moving()
+                account_id, "", "", False, text, version=version, away_at=at, moving=self._roster.nodes.now.moving
             )  # fmt: skip
             return
         heard = [session for session in sessions if not session.quiet]

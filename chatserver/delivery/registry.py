@@ -17,9 +17,9 @@ from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp, Quoted, ReadPage
 from chatserver.delivery.fanout import HUGE_SUBSCRIBERS, MAX_EARLY_BATCHES, SLICE_SUBSCRIBERS, Fanout
 from chatserver.delivery.gaps import Gaps
 from chatserver.delivery.names import Renames, relabelled
-from chatserver.delivery.other_nodes import NOWHERE, Elsewhere
 from chatserver.delivery.pending_logins import Arrival, Arrivals
 from chatserver.delivery.room import Room
+from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.session.session import HeardRoom, Session
 from chatserver.util.histogram import Histogram
@@ -79,19 +79,23 @@ class Registry:
         self._rooms: dict[int, Room] = {}
         self._catch_up = CatchUp(clock, self._rooms, read_page, self._caught_up_and_left, quoted)
         self._gaps = Gaps(clock, fill_page or read_page, self._fill)
-        self.elsewhere: Elsewhere = NOWHERE
-        """The other nodes, which are told what this one has committed."""
         self._fanout = Fanout(clock, huge, slice, self._sent_later, self.catch_up)
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
         self._reached: OrderedDict[int, int] = OrderedDict()  # how far the logs of rooms that are not in memory go
         self._doubted: set[int] = set()  # rooms of which other nodes may not know what is found in the store
         self._logins = Arrivals()
         self._renames = Renames(clock.seconds, roster)
+        roster.follow(self)
         self.seconds = clock.seconds
         self.from_bus = 0
         """How many entries for subscribers here were brought by the bus."""
         self.from_store = 0
         """How many entries for them nobody brought in time, so that they were read from the store."""
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """The other nodes."""
+        return self._roster.nodes.now
 
     @property
     def delivered(self) -> int:
@@ -113,7 +117,7 @@ class Registry:
         """Those that have subscribers, or had some lately."""
         return self._rooms.values()
 
-    def room(self, room_id: int) -> Room | None:
+    def find(self, room_id: int) -> Room | None:
         """A room that has subscribers, or had some lately."""
         return self._rooms.get(room_id)
 

@@ -87,7 +87,7 @@ class Consequences:
             done = False
         if not done:
             for announced in outcome.announced:
-                room = self._registry.room(announced.facts.id)
+                room = self._registry.find(announced.facts.id)
                 if room is not None:
                     self._registry.doubt(room)
             if type(command) not in READS:
@@ -129,7 +129,7 @@ class Consequences:
             await self._turn()
             if session.view is not None and not session.quiet:
                 session.view.suppress(announced.facts.id, announced.entries)
-            room = self._registry.room(announced.facts.id)
+            room = self._registry.find(announced.facts.id)
             if room is not None:
                 self._registry.announce(room.facts, announced.entries)
 

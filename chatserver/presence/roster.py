@@ -1,10 +1,12 @@
 """Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides. Of
 other nodes it knows what they say of their accounts; by itself there are none."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from msgspec import Struct
 
+from chatserver.presence.other_nodes import OtherNodes
 from chatserver.session.session import HeardRoom, Session
 from chatserver.values.events import BOT, News
 from chatserver.values.stages import Stage
@@ -31,21 +33,30 @@ class Away:
         self.muted_in: frozenset[int] | None = None
 
 
-def _ignore(_: int) -> None:
-    pass
+class Muting(Protocol):
+    """A part that knows where accounts are muted."""
+
+    def mutes_changed(self, account_id: int) -> None:
+        """The account was muted or unmuted in a room."""
+
+
+class Table(Protocol):
+    """A table of rooms (`delivery/room.py`)."""
+
+    def find(self, room_id: int) -> HeardRoom | None:
+        """A room that has subscribers here."""
 
 
 class Roster:
     """An account is online while it has a session that is not quiet, here or at another node.
 
-    `mutes_changed` is called with an account that was muted or unmuted in a room, and `changed` with one whose sessions
-    here, names, rooms or away text have changed. `room` finds a room that has subscribers here.
+    `nodes`: the other nodes, which are notified of changes.
     """
 
     def __init__(self) -> None:
-        self.mutes_changed: Callable[[int], None] = _ignore
-        self.changed: Callable[[int], None] = _ignore
-        self.room: Callable[[int], HeardRoom | None] = _ignore
+        self.nodes = OtherNodes()
+        self._muting: Muting | None = None
+        self._rooms: Table | None = None
         self._sessions: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self._quiet: set[int] = set()  # those of these accounts that have quiet sessions only
         self._away: dict[int, Away] = {}
@@ -53,6 +64,23 @@ class Roster:
         self._remote: dict[int, Remote] = {}
         self._remote_in: dict[int, dict[int, None]] = {}  # by room id, these accounts
         self._counts: dict[int, int] = {}  # by account, how many sessions it has at other nodes, quiet ones included
+
+    def follow(self, rooms: Table) -> None:
+        """Looks up the rooms that accounts hear at other nodes in this table from now on."""
+        self._rooms = rooms
+
+    def follow_mutes(self, muting: Muting) -> None:
+        """Notifies this part of accounts that are muted or unmuted from now on."""
+        self._muting = muting
+
+    def mutes_changed(self, account_id: int) -> None:
+        """An entry says that the account was muted or unmuted in a room."""
+        if self._muting is not None:
+            self._muting.mutes_changed(account_id)
+
+    def changed(self, account_id: int) -> None:
+        """The account's sessions here, names, rooms or away text have changed."""
+        self.nodes.now.account_changed(account_id)
 
     @property
     def accounts(self) -> int:
@@ -214,7 +242,7 @@ class Roster:
             rooms = {room.facts.id: room for room in session.rooms.values()}
         remote = self._remote.get(account_id)
         for room_id in NONE if remote is None else remote.rooms - rooms.keys():
-            room = self.room(room_id)
+            room = None if self._rooms is None else self._rooms.find(room_id)
             if room is not None:
                 rooms[room_id] = room
         return self._near(account_id, rooms.values(), max_subscribers, but)

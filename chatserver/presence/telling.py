@@ -54,9 +54,7 @@ class Presence:
         self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
-        self.moving: Callable[[], bool] = lambda: False
-        """Whether this node sends its clients to others."""
-        roster.mutes_changed = self._mutes_changed
+        roster.follow_mutes(self)
 
     def came(self, session: Session) -> None:
         """A session has logged in. Others are told, unless its account was online a moment ago, or it is quiet."""
@@ -88,7 +86,10 @@ class Presence:
             return
         near = self._roster.nearby(session, self._limits.presence_members)
         self._goes(
-            self._state(session.who.name, session.who.display, account_id), account_id, near, moving=self.moving()
+            self._state(session.who.name, session.who.display, account_id),
+            account_id,
+            near,
+            moving=self._roster.nodes.now.moving,
         )
 
     def _goes(
@@ -176,14 +177,14 @@ class Presence:
             if away is not None:
                 away.muted_in = rooms
         except Unavailable:
-            self._clock.callLater(RETRY_SECONDS, self._mutes_changed, account_id)
+            self._clock.callLater(RETRY_SECONDS, self.mutes_changed, account_id)
             return
         finally:
             del self._reading[account_id]
         if account_id in self._told:
             self._pace.add(account_id)
 
-    def _mutes_changed(self, account_id: int) -> None:
+    def mutes_changed(self, account_id: int) -> None:
         """The account was muted or unmuted somewhere."""
         away = self._roster.away(account_id)
         if away is not None:

@@ -81,7 +81,7 @@ class Following:
                     case Preferring():
                         await self._prefer(subject)
             case "room":
-                room = self._registry.room(subject)
+                room = self._registry.find(subject)
                 if room is not None:
                     self._registry.doubt(room, told=True)
             case "token":
@@ -102,7 +102,7 @@ class Following:
         """Whether all sessions of an account here subscribe to this room already, or there are none."""
         id = int(room_id or 0)
         sessions = [session for session in self._roster.sessions(account_id) if session.hears(id)]
-        room = self._registry.room(id) if sessions else None
+        room = self._registry.find(id) if sessions else None
         return not sessions or (room is not None and all(session in room for session in sessions))
 
     async def _account(self, change: Change) -> None:

@@ -192,7 +192,7 @@ class Reconciler:
         stored = await self._store.read(heads, list(known))
         for room_id, head in known.items():
             last = stored.get(room_id, 0)
-            room = self._registry.room(room_id)
+            room = self._registry.find(room_id)
             if last < head:
                 self._rewind.room_rewound(room_id, head, last)
                 return
@@ -201,7 +201,7 @@ class Reconciler:
 
     async def _compare_members(self, room_id: int) -> None:
         """Compares a room's members in the database with its subscribers here."""
-        room = self._registry.room(room_id)
+        room = self._registry.find(room_id)
         if room is None:
             return
         inside = await self._store.read(members.accounts, room_id)

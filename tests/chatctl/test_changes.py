@@ -41,7 +41,7 @@ def test_a_change_while_reading() -> None:
     link = MemoryLink(ana)
     roster.add(ana)
     registry.subscribe(ana, [Membership(BOOKS, 1, 1, "member")], {})
-    room = registry.room(BOOKS.id)
+    room = registry.find(BOOKS.id)
     assert room is not None
     registry.doubt(room)
     registry.doubt(room)

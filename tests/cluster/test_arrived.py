@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chatserver.delivery.fanout import MAX_EARLY_BATCHES
 from chatserver.delivery.gaps import GAP_SECONDS
-from chatserver.delivery.other_nodes import Elsewhere
+from chatserver.presence.other_nodes import Elsewhere
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts
 from tests.delivery.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry
@@ -35,7 +35,7 @@ class Others(Elsewhere):
 @pytest.fixture
 def town() -> Town:
     town = Town()
-    town.registry.elsewhere = Others()
+    town.roster.nodes.join(Others())
     return town
 
 
@@ -89,7 +89,7 @@ def test_only_what_is_committed_here_is_told(town: Town) -> None:
     town.clock.advance(1)
     assert (others(town).told, others(town).heads) == ([[2]], [])
     town.store(entry(4))
-    room = town.registry.room(BOOKS.id)
+    room = town.registry.find(BOOKS.id)
     assert room is not None
     town.registry.doubt(room)
     town.clock.advance(1)
@@ -149,7 +149,7 @@ def test_more_than_can_be_written() -> None:
     listeners = [town.login(account) for account in range(1, 5)]
     for seq in range(1, 10 * MAX_EARLY_BATCHES):
         town.registry.arrived(BOOKS, town.store(entry(seq)))
-        room = town.registry.room(BOOKS.id)
+        room = town.registry.find(BOOKS.id)
         assert room is not None
         assert len(room.early) <= MAX_EARLY_BATCHES + 1
     for _ in range(1000):

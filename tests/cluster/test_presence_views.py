@@ -19,6 +19,7 @@ from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.presence import People
 from chatserver.delivery.registry import Registry
+from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.session.identity import Identity
@@ -41,6 +42,14 @@ LOSSES = (0.0, 0.2, 0.5, 1.0)
 TEXTS = ("", "lunch", "tea")
 
 
+class Others(Elsewhere):
+    def __init__(self, people: People) -> None:
+        self._people = people
+
+    def account_changed(self, account_id: int) -> None:
+        self._people.changed(account_id)
+
+
 class Station:
     """A node without database, sockets and rooms' logs: it knows which others are alive because the test says so."""
 
@@ -50,12 +59,12 @@ class Station:
         self.sessions: list[Session] = []
         self.roster = Roster()
         self.registry = Registry(self.clock, self._read_page, self.roster)
-        self.roster.room = self.registry.room
         limits = Limits(presence_seconds=GRACE, presence_members=0, news_seconds=0)
         self.presence = Presence(self.clock, self.roster, limits, self._mutes)
         self.bus = MemoryBus(air, name)
         self.outgoing = Outgoing(self.clock, self.bus, name)
         self.people = People(self.clock, self.outgoing, self.roster, self.presence)
+        self.roster.nodes.join(Others(self.people))
         self.incoming = Incoming(lambda: name, self._take, lambda channel: None, lambda beat: None, self.people.want)
         self.alive = True
         self.people.start()

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,7 +184,7 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
             town.registry.announce(BOOKS, batch)
         for one in listeners:
             assert one.heard() == list(range(1, len(one.heard()) + 1))
-    room = town.registry.room(BOOKS.id)
+    room = town.registry.find(BOOKS.id)
     assert room is not None
     town.registry.doubt(room)
     town.clock.advance(GAP_SECONDS)
@@ -424,7 +425,7 @@ def test_removals_in_any_order(data: st.DataObject) -> None:
             town.registry.announce(BOOKS, batch)
         for one in listeners:
             check(one)
-    room = town.registry.room(BOOKS.id)
+    room = town.registry.find(BOOKS.id)
     assert room is not None
     town.registry.doubt(room)
     for _ in range(5):
@@ -448,7 +449,7 @@ def test_entries_in_doubt(town: Town) -> None:
     """If it is unknown whether something was stored, the store is asked immediately, and only once."""
     ana = town.login(ANA)
     town.store(*(entry(seq) for seq in range(1, 5)))
-    room = town.registry.room(BOOKS.id)
+    room = town.registry.find(BOOKS.id)
     assert room is not None
     gate = town.gate = Deferred()
     town.registry.doubt(room)
@@ -557,7 +558,7 @@ def test_doubt_about_some_logins(town: Town) -> None:
 def test_who_is_muted(town: Town) -> None:
     """Whoever is muted or unmuted is made known, as it is published."""
     told: list[int] = []
-    town.roster.mutes_changed = told.append
+    town.roster.follow_mutes(SimpleNamespace(mutes_changed=told.append))
     town.login(ANA)
     muted = Entry(1, events.MUTED, ANA, "ana", AT, target_id=BOB, target="bob")
     town.publish(muted, entry(2), structs.replace(muted, seq=3, kind=events.UNMUTED, target_id=3))

@@ -268,7 +268,7 @@ def test_removed_before_it_was_published(hall: Hall) -> None:
 
     last = transact(hall.engine, elsewhere)
     first = remove(hall, 4, "books")
-    room = hall.registry.room(ana.session.rooms["books"].facts.id)
+    room = hall.registry.find(ana.session.rooms["books"].facts.id)
     assert room is not None
     hall.registry.doubt(room)
     hall.passes(5)

@@ -9,8 +9,8 @@ import pytest
 from twisted.internet.task import Clock
 
 from chatserver.background.session_rows import SessionLog
-from chatserver.delivery.other_nodes import Elsewhere
 from chatserver.delivery.registry import Registry
+from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
@@ -375,7 +375,7 @@ def test_old_changes_are_removed(town: Town) -> None:
     town.watch.start()
     town.clock.pump([POLL_SECONDS] * round(2 * PRUNE_SECONDS / POLL_SECONDS))
     assert left == [True, True, False]
-    town.registry.elsewhere = Others()
+    town.roster.nodes.join(Others())
     town.clock.pump([POLL_SECONDS] * 10)
     assert left == []
     ana = town.arrive(ANA, 7)

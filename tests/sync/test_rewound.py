@@ -57,7 +57,7 @@ def test_nobody_speaks(hall: Hall) -> None:
 def test_what_was_read_from_the_store_first(hall: Hall) -> None:
     """An entry delivered from the store before it was announced is no sign of that, nor is what a login has read."""
     ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
-    room = hall.registry.room(1)
+    room = hall.registry.find(1)
     assert room is not None
     announce = hall.registry._announce
     held: list[tuple[RoomFacts, Sequence[Entry]]] = []
