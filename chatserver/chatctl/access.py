@@ -1,4 +1,4 @@
-"""What every command of `chatctl` works with: the settings, and the database that they name."""
+"""Access of every command of `chatctl`: to the settings, and to the database that they name."""
 
 from collections.abc import Callable
 from datetime import datetime

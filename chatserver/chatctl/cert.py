@@ -20,7 +20,7 @@ _FINGERPRINT: Final = re.compile(r"(?:.*fingerprint=)?([0-9a-f]{64})", re.IGNORE
 """A SHA-256 in hex without colons, perhaps with the words that openssl prints before it."""
 
 MOST_BYTES: Final = 1 << 20
-"""No file with a certificate is larger."""
+"""Maximum size of a file with a certificate."""
 
 
 @click.group()

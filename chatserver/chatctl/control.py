@@ -19,10 +19,10 @@ from chatserver.settings.tables import SOCKET_PATH_BYTES
 T = TypeVar("T")
 
 SECONDS: Final = 60.0
-"""The longest wait for the next bytes of an answer."""
+"""How long to wait for the next bytes of an answer."""
 HELLO_SECONDS: Final = 5.0
 QUICK_SECONDS: Final = 1.0
-"""For what nobody waits for."""
+"""How long to wait for an answer that nobody needs."""
 
 
 FIELDS: Final = {
@@ -67,8 +67,8 @@ def ask_for_all(
 
 
 def report(reach: Access, *, failed: bool) -> None:
-    """Tells the running server, if there is one on this host, what this command has changed. A command that has failed
-    may have changed something before. Whether the server hears it changes nothing for the command."""
+    """Sends the changes of this command to the running server, if there is one on this host, for its audit log. A
+    command that failed may have changed something before. The result of the command does not depend on this."""
     acts, reach.acts = reach.acts, {}
     for path, parameters in acts.items():
         what = {field: _word(parameters[name]) for name, field in FIELDS.items() if parameters.get(name)}
@@ -84,7 +84,8 @@ def _word(value: object) -> str:
 
 
 def user_name() -> str:
-    """Who runs `chatctl`, also behind sudo. The server logs it beside the user id that the kernel knows."""
+    """The name of the user who runs `chatctl`, also behind sudo. The server logs it beside the user id that the kernel
+    knows."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # no name belongs to the user id
@@ -121,7 +122,7 @@ class _Call:
         self._socket.close()
 
     def hello(self) -> Hello:
-        """What the server says first. Raises OSError, EOFError, ValueError, and Problem if it has no time."""
+        """The greeting of the server. Raises OSError, EOFError, ValueError, and Problem if it has no time."""
         line = self._next()
         try:
             return msgspec.json.decode(line, type=Hello)

@@ -13,9 +13,9 @@ from chatserver.values.events import Entry, RoomFacts
 from chatserver.wire.jsonl.entries import lines_of
 
 PAGE = 500
-"""Entries read at a time."""
+"""Number of entries that are read at a time."""
 NODES_SECONDS: Final = 10.0
-"""Nodes have so long to store what the account had sent before it is erased: longer than a lease lasts."""
+"""How long nodes may take to store commands of the account before it is erased: longer than a lease."""
 ASK_SECONDS: Final = 0.1
 
 

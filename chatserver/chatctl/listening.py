@@ -1,4 +1,5 @@
-"""What `chatctl check` says about the endpoints of a server, without opening any."""
+"""Findings of `chatctl check` about the endpoints of a server. Opens none. Imports Twisted, which other commands do not
+need."""
 
 import os
 import stat

@@ -31,9 +31,9 @@ PING: Final = b'{"cmd":"ping","tag":"check"}\n'
 PONG: Final = b'{"ok":true,"tag":"check"}'
 
 PIECE: Final = 4096
-"""Bytes read at a time."""
+"""Number of bytes that are read at a time."""
 MOST_BYTES: Final = 1 << 16
-"""A server that sends more before it answers is none of ours."""
+"""Maximum number of bytes before the answer: a server that sends more is not ours."""
 
 _BRACKETS: Final = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
 _EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}

@@ -17,7 +17,7 @@ from chatserver.store.nodes.nodes import DRAIN, REBALANCE, NodeNow, ask, present
 
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 3.0
-"""A node that has just started says within this time that it works together with others."""
+"""How long a node that has just started may take to work together with others."""
 SECONDS: Final = 120.0
 HEADINGS: Final = ("Node", "Version", "State", "Beat", "Connections", "Rooms", "Lag", "Host", "Process")
 WIDTHS: Final = (16, 12, 8, 6, 11, 6, 8, 16, 0)
@@ -178,7 +178,7 @@ def _together(reach: Access, name: str) -> NodeNow:
 
 
 def _same(reach: Access, node: NodeNow) -> NodeNow:
-    """The same process, as it is now. Raises Problem if it has ended."""
+    """Its process, as it is now. Raises Problem if it has ended."""
     found = next((one for one in _all(reach)[0] if one.boot == node.boot), None)
     if found is None or found.ended:
         raise _ended(node.name)

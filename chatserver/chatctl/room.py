@@ -154,7 +154,7 @@ def limit(
 
 
 def _kept(standing: Standing) -> dict[str, object]:
-    """What is kept of a room, as a JSON object."""
+    """The retention of a room, as a JSON object."""
     own_days, own_entries = standing.rule.own
     return {
         "keep_days": standing.rule.days,

@@ -15,7 +15,7 @@ from chatserver.values.events import BOT
 T = TypeVar("T")
 
 SHOWN: Final = 1000
-"""Sessions that are listed for a person, unless they want more."""
+"""Default number of sessions that are listed for a person."""
 HEADINGS: Final = ("Id", "User", "Address", "Door", "Dialect", "Since", "Idle", "In", "Out", "Behind")
 WIDTHS: Final = (32, 16, 39, 8, 7, 24, 8, 8, 8, 0)
 

@@ -24,7 +24,7 @@ from chatserver.wire.jsonl.exported import EntryRead, Head, WrongLine
 
 STREAM = "-"
 LONGEST_LINE = 1 << 20
-"""Bytes, but of the first line, which has the members."""
+"""Maximum length of a line in bytes, except the first one, which has the members."""
 
 
 @click.command("export")

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 DOORS: Final = ("telnet", "ws")
-"""What can stand in front of an endpoint: see `net/doors.py`."""
+"""Prefixes of an endpoint: see `net/doors/table.py`."""
 
 REUSEPORT: Final = "reuseport"
 """The option of TCP and TLS endpoints that we add to Twisted's: other processes may listen on the same port."""
@@ -38,7 +38,7 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def certificate(self) -> str:
-        """Likewise, of the file with its certificate."""
+        """The path of the file with its certificate."""
         third = self.words[2] if len(self.words) > 2 else self.private_key
         return self.options.get("certKey", third) if self.kind == "ssl" else ""
 

@@ -15,7 +15,7 @@ from chatserver.wire.framing.websocket import normal_origin
 from chatserver.wire.hygiene.text import room_name
 
 MOST_BYTES: Final = 1 << 20
-"""No settings file is larger: what is named by mistake, a device for example, is not read to its end."""
+"""Maximum size of a settings file: a device that is named by mistake is not read to its end."""
 
 _KEY: Final = re.compile(r" - at `\$\.(\w+)\.(\w+)`$")
 """How msgspec names a key in a table."""
@@ -92,7 +92,7 @@ def _read(path: Path) -> Settings:
 
 
 def _choice(error: msgspec.ValidationError) -> str:
-    """What the key that the error names can be, if there are but a few values."""
+    """The values that the key in the error can have, if they are few."""
     found = _KEY.search(str(error))
     if found is None:
         return ""
@@ -101,7 +101,7 @@ def _choice(error: msgspec.ValidationError) -> str:
 
 
 def _problems(settings: Settings) -> Iterator[str]:
-    """What no type says; each begins with the name of a setting."""
+    """Problems that no type excludes; each begins with the name of a setting."""
     for name, _, _, value in each_setting(settings):
         least = _AT_LEAST.get(name, 0)
         if isinstance(value, (int, float)) and not least <= value < 2**53:

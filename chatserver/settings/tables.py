@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
 SOCKET_PATH_BYTES: Final = 107
-"""The longest path of a Unix socket: unix(7), sun_path."""
+"""Maximum length of a Unix socket's path: unix(7), sun_path."""
 
 
 class ConfigProblem(Exception):
@@ -35,7 +35,7 @@ class Server(Table, frozen=True):
     guests: bool = False  # whether people may log in without an account, to public rooms only
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
-    contact: str = ""  # whom people ask who have forgotten their password
+    contact: str = ""  # for people who have forgotten their password
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
     plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
     metrics: str = ""  # an endpoint for monitoring
@@ -48,7 +48,7 @@ class Server(Table, frozen=True):
 MAIN: Final = "main"
 """The name of the only node."""
 NAME_CHARACTERS: Final = 64
-"""The longest name of a node."""
+"""Maximum length of a node's name."""
 
 FOLLOWS: Final = -1
 """The default of a limit that is off if a wider one is: see FOLLOWING."""
@@ -66,12 +66,12 @@ FOLLOWING: Final[dict[str, dict[str, int]]] = {
         "guests_per_address": 20,
     },
 }
-"""By limit, the values of those that are not set in the file; if it is 0, they are 0 too. Whoever lets connections be
-as fast as they like, or does without quotas of addresses, means all of these."""
+"""By limit, the values of those that are not set in the file; if it is 0, they are 0 too. An administrator who disables
+rates of connections, or quotas of addresses, means all of these."""
 
 
 class Limits(Table, frozen=True):
-    """What a client, an address, a network or an account may use, and at what rate. docs/security.md says what each
+    """Limits on a client, an address, a network and an account. docs/security.md says what each
     limit protects. An address is an IPv4 address or an IPv6 /64; a network is an IPv4 /24 or an IPv6 /48."""
 
     exempt: list[str] = field(default_factory=list)  # networks whose addresses no quota or rate below counts
@@ -87,7 +87,7 @@ class Limits(Table, frozen=True):
     failed_logins: int = 3
     strikes: int = 20  # refused commands within a minute
 
-    # Rates, in the long run and at once: whoever is faster is read later
+    # Rates, in the long run and at once: faster clients are read later
     commands_per_second: float = 20  # of one connection
     command_burst: int = 200
     bytes_per_second: float = FOLLOWS  # of one connection
@@ -121,15 +121,15 @@ class Limits(Table, frozen=True):
     invitations_received: int = 100  # pending, to one account
 
     # What is sent
-    answer_bytes: int = 262_144  # of one answer; the rest is there to be asked for
+    answer_bytes: int = 262_144  # maximum size of an answer; clients request the rest
     unsent_bytes_per_account: int = 4_194_304  # waiting for its connections to read
     stalled_seconds: float = 300  # a client that reads nothing for so long is disconnected
     least_bytes_per_second: float = 64  # and so is one that reads less than this while more waits for it
     ping_seconds: float = 90  # a program that sent nothing for so long is sent a ping
     pong_seconds: float = 60  # and disconnected if it sends nothing for so long after that
-    presence_seconds: float = 2  # going offline is told after this time, unless the account is back
-    presence_members: int = 200  # rooms with more sessions than this are told no presence
-    news_seconds: float = 5  # presence and away of one account are told to a room once in so long at most
+    presence_seconds: float = 2  # going offline is published after this time, unless the account is back
+    presence_members: int = 200  # rooms with more sessions than this get no presence
+    news_seconds: float = 5  # minimum interval between news of presence and away of an account
     joins_per_minute: int = 10  # of one account, of the same room; then joining it again has to wait
 
     def __post_init__(self) -> None:
@@ -207,7 +207,7 @@ class Log(Table, frozen=True):
 
 
 class Retention(Table, frozen=True):
-    """What is removed when it is old. A room can have limits of its own."""
+    """Which old entries are removed. A room can have limits of its own."""
 
     days: float = 0  # entries that are older
     entries: int = 0  # entries beyond the newest ones of a room

@@ -1,7 +1,7 @@
 """One connection of the control socket: one request, one answer.
 
-Nothing that a client does here holds up the chat: a request is short, callers have little time, and what is long is
-written in slices, each of which waits until the client has taken the one before it.
+Clients here cannot delay the chat: a request is short, callers have little time, and a long answer is written in
+slices, each of which waits until the client has taken the one before.
 """
 
 from typing import Any, Final, Protocol
@@ -21,9 +21,9 @@ from chatserver.operation.control.place import is_trusted, uid_of
 from chatserver.operation.control.requests import Asked, Done, Failed, Hello, Item
 
 REQUEST_SECONDS: Final = 5.0
-"""From connecting to the end of the request."""
+"""How long a client may take from connecting to the end of its request."""
 ANSWER_SECONDS: Final = 60.0
-"""Nobody who reads nothing stays longer."""
+"""How long a client that reads nothing may stay connected."""
 
 FAULT: Final = "Something went wrong in the server; its log has the details."
 

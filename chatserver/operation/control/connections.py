@@ -1,4 +1,4 @@
-"""Who is connected: the list of connections, and the end of some of them. Looks at all of them in small steps."""
+"""Connections: their list, the end of some of them, and a notice to all. Looks at them in small steps."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
@@ -19,13 +19,13 @@ from chatserver.wire.dialect import Dialect, Framing, Screen
 from chatserver.wire.hygiene.text import message_text, reason_text
 
 SLICE: Final = 50
-"""Connections that are described in one turn of the reactor: about a millisecond."""
+"""Maximum number of connections that are described in one turn of the reactor: about a millisecond."""
 ROOMS: Final = 5_000
-"""Rooms likewise: there are bots that hear thousands."""
+"""Maximum number of rooms that are counted in one turn: some bots hear thousands."""
 QUICK_SLICE: Final = 1_000
-"""Connections that are only compared with a name."""
+"""Maximum number of connections that are compared with a name in one turn."""
 MOST_BEHIND: Final = 5
-"""Rooms that are named of those in which a session is behind."""
+"""Maximum number of rooms that are named in which a session is behind."""
 MOST_CHARACTERS: Final = 1_000
 """Maximum length of an announcement: it waits in memory for clients that do not read."""
 ANNOUNCE_SLICE: Final = 100
@@ -49,7 +49,7 @@ async def list_sessions(running: Running, out: Out) -> dict[str, Any]:
 
 
 def _is_open(running: Running, connection: Connection) -> bool:
-    """Whether it is there, and has not been told yet that it ends."""
+    """Whether it is there, and is not about to end."""
     return connection in running.connections.open and connection.session.stage is not Stage.ENDING
 
 
@@ -75,7 +75,7 @@ def line(connection: Connection, seconds: float) -> SessionLine:
 
 
 def behind(session: Session) -> dict[str, int]:
-    """By label, in how many entries a session is behind in the rooms where it lacks most."""
+    """How many entries a session is behind, by label, in the rooms where it lacks most."""
     lacking = []
     for room in session.rooms.values():
         position = room.position(session)
@@ -85,8 +85,8 @@ def behind(session: Session) -> dict[str, int]:
 
 
 async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) -> dict[str, Any]:
-    """Ends the connection with this id, or all of the account with this name; says why to whom it ends. Raises
-    CannotDo."""
+    """Ends the connection with this id, or all connections of the account with this name, and shows their users the
+    reason. Raises CannotDo."""
     try:
         reason = reason_text(reason)
     except Refused as refused:
@@ -115,8 +115,8 @@ async def _called(running: Running, who: str, turn: Turn) -> AsyncIterator[Conne
 
 
 async def announce(running: Running, text: str, log: Log, turn: Turn) -> dict[str, Any]:
-    """Tells everybody, behind whatever they were sent before; somebody who reads slowly is told later. Those who log in
-    meanwhile may not be told. Raises CannotDo."""
+    """Sends the notice to every session, after everything sent before. Slow readers get it later; sessions that log in
+    meanwhile may miss it. Raises CannotDo."""
     if len(text) > MOST_CHARACTERS:
         raise CannotDo(f"An announcement can have at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
     try:

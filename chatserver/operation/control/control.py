@@ -1,10 +1,10 @@
-"""The control socket: how `chatctl` asks this process, and no other, for what only it knows and can do.
+"""The control socket, over which `chatctl` sends requests to this process.
 
-It is a Unix socket, for the server's own user and root. What it tells (who is idle, how far behind, how many bytes)
-exists in this process only; the answer to a command is the process's own, and comes at once. What has to hold across
-restarts, such as a ban, is in the database instead, and needs no running server.
+It is a Unix socket, for the server's own user and root. Its answers (idle times, entries behind, bytes) exist in this
+process only and come at once. Whatever has to last across restarts, such as a ban, is in the database instead, and
+needs no running server.
 
-What its clients do does not hold up the chat: they are few, and take their turns. See also `caller.py`.
+Its clients cannot delay the chat: they are few, and take turns. See also `caller.py`.
 """
 
 import os
@@ -34,7 +34,7 @@ from chatserver.util import audit_log
 
 MODE: Final = 0o600
 MOST_CALLERS: Final = 16
-"""At the same time; a further one is told so."""
+"""Maximum number of callers at the same time; a further one is refused."""
 BACKLOG: Final = 64
 
 
@@ -144,12 +144,12 @@ class Control(Quiet):
 
 
 AUDITED: Final = frozenset({"target", "room", "label", "id", "off", "messages", "seconds", "outcome"})
-"""What `chatctl` may add to a line of the audit log."""
+"""Fields that `chatctl` may add to a line of the audit log."""
 
 
 def is_alive(path: Path) -> bool:
-    """Whether somebody answers on the socket there, or something that is no socket is there. Removes one on which
-    nobody answers: that of a server that was killed."""
+    """Whether a process answers on the socket there, or something else than a socket is there. Removes the socket of a
+    server that was killed."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return True

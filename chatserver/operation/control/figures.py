@@ -17,7 +17,7 @@ STATM: Final = Path("/proc/self/statm")
 
 
 async def figures(running: Running) -> dict[str, Any]:
-    """Words and numbers. Times are in seconds, memory in bytes; what is counted is counted since the start."""
+    """Words and numbers. Times are in seconds, memory in bytes, and counts begin with the start of the server."""
     found = await snapshot(running)
     stages: dict[str, int] = {}
     doors: dict[str, int] = {}
@@ -74,7 +74,7 @@ def _bus(bus: BusNumbers) -> dict[str, Any]:
 
 
 def memory_bytes() -> int:
-    """The memory of this process that is in use now; where the system does not tell, the most that it was."""
+    """The memory that this process uses now or, where the system does not report that, its maximum."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):

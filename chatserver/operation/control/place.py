@@ -19,9 +19,9 @@ from chatserver.store.nodes.lease import names
 
 AUTO: Final = "auto"
 SYSTEMD: Final = Path("/run/chatserver")
-"""What $RUNTIME_DIRECTORY is under the unit that we ship: `chatctl` is not told."""
+"""The value of $RUNTIME_DIRECTORY under the unit that we ship: `chatctl` does not get it from systemd."""
 TRIED: Final = 9
-"""Of the names that a node of this host may have taken, `chatctl` tries so many."""
+"""Maximum number of names of nodes on this host that `chatctl` tries."""
 _CREDENTIALS: Final = struct.Struct("3i")
 """`struct ucred` of unix(7): process, user, group."""
 
@@ -58,7 +58,7 @@ def tried(server: Server, environ: Mapping[str, str]) -> list[Path]:
 
 
 def database_mark(server: Server) -> str:
-    """Tells the databases of this host's servers from each other, without saying anything of a password."""
+    """A hash that identifies the database of a server on this host, without its password."""
     url, file = parse_url(server.database), _database_file(server)
     name = url.database if file is None else os.path.realpath(file)
     where = (url.get_backend_name(), url.host, url.port, name, url.query.get("host"), url.query.get("service"))
@@ -116,5 +116,5 @@ def uid_of(peer: Any) -> int:
 
 
 def is_trusted(uid: int) -> bool:
-    """Whether that user may do what this process's may: it is the same, or root."""
+    """Whether that user has the rights of this process: it is the same user, or root."""
     return uid in (0, os.geteuid())

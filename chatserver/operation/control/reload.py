@@ -1,7 +1,7 @@
 """Takes over a changed settings file, and renewed certificates, while the server runs.
 
-Everything new is read and checked before anything is changed. What is read is read in a thread of its own: a file may
-be on a disk that hangs.
+Everything new is read and checked before anything is changed, in a thread of its own: a file may be on a disk that
+hangs.
 """
 
 import signal
@@ -32,14 +32,14 @@ from chatserver.util.times import now
 from chatserver.values.errors import Unavailable
 
 CERTIFICATES: Final = "certificates"
-"""Stands among the names of settings for what TLS endpoints show."""
+"""Stands among the names of settings for the certificates of TLS endpoints."""
 STOPPING: Final = "The server is stopping."
 READ_SECONDS: Final = 30.0
-"""What takes longer is given up: a disk that hangs must not keep later reloads from what they would find."""
+"""How long reading may take: a disk that hangs must not block later reloads."""
 
 
 class Reloaded(Struct, frozen=True):
-    """What a reload did. Settings are named as in the file: `limits.window`. With a problem, nothing was changed."""
+    """Result of a reload. Settings are named as in the file: `limits.window`. With a problem, nothing was changed."""
 
     changed: list[str]  # take effect now
     kept: list[str]  # were changed, too, but take effect at the next start
@@ -47,7 +47,7 @@ class Reloaded(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """What was read, and is all right."""
+    """Files that were read and checked."""
 
     settings: Settings
     identities: dict[str, Identity]  # by endpoint
@@ -58,8 +58,9 @@ Problems: Final = (ConfigProblem, DatabaseProblem, WrongEndpoint)
 
 
 class Reload(Quiet):
-    """On SIGHUP, or for whoever calls `reload`. One that is asked for during another one comes after it, so that the
-    last file wins. Before the server serves, a signal waits until it does; once it stops, nothing is reloaded."""
+    """Reloads on SIGHUP and for callers of `reload`. A request during a reload is served after it, so that the last
+    file wins. A signal that comes before the server serves waits until it does; once the server stops, nothing is
+    reloaded."""
 
     log = Logger()
 

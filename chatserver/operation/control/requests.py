@@ -1,8 +1,7 @@
-"""What `chatctl` and a running server say to each other over the control socket. Values only, without Twisted.
+"""Requests and answers between `chatctl` and a running server on the control socket. Values only, without Twisted.
 
-The server greets with one line of JSON, `Hello`. The client sends one line, a request, which has its word as `do`. The
-server answers with any number of lines of what was asked for, each in an `Item`, and then `Done` or `Failed`, and
-closes the connection.
+The server greets with one line of JSON, `Hello`. The client sends a request in one line, which has its word as `do`.
+The server answers with any number of lines, each an `Item`, and then `Done` or `Failed`, and closes the connection.
 """
 
 from typing import Any, Final
@@ -11,9 +10,9 @@ import msgspec
 from msgspec import Struct, field
 
 VERSION: Final = 1
-"""Of this protocol."""
+"""Version of this protocol."""
 MOST_BYTES: Final = 65_536
-"""Of a request, line end included."""
+"""Maximum size of a request, line end included."""
 
 
 class Hello(Struct, frozen=True):
@@ -42,13 +41,13 @@ class Kick(Request, frozen=True):
 
 
 class Announce(Request, frozen=True):
-    """Tells everybody who is logged in."""
+    """Sends a notice to everybody who is logged in."""
 
     text: str
 
 
 class Stats(Request, frozen=True):
-    """What the server has done so far, and what it holds."""
+    """Counts and sizes of the server."""
 
 
 class Reload(Request, frozen=True):
@@ -66,7 +65,7 @@ Asked = Sessions | Kick | Announce | Stats | Reload | Audit
 
 
 class SessionLine(Struct, frozen=True):
-    """One connection. `since` is in RFC 3339; `idle` in seconds; None: the kernel does not tell, as for Unix sockets.
+    """One connection. `since` is in RFC 3339; `idle` in seconds; None: the kernel does not know, as for Unix sockets.
 
     `door` is what `server.listen` has in front of the endpoint, and the endpoint's kind: `tcp`, `ssl`, `ws:unix`.
     """

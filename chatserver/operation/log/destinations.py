@@ -16,12 +16,12 @@ PRIORITIES: Final = {
 }
 """Those of sd-daemon(3) are the same numbers."""
 FILE_MODE: Final = 0o640
-"""Addresses and names are for the owner and the group."""
+"""Permissions of the log: the owner and the group may read its addresses and names."""
 
 
 class Destination(Protocol):
     timed: bool
-    """Whether whoever reads it adds a time to each line."""
+    """Whether its reader adds a time to each line."""
 
     def write(self, level: str, text: str) -> None:
         """Writes one event, which may be several lines. Raises OSError."""

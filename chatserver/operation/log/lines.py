@@ -16,7 +16,7 @@ from chatserver.util.times import unix_now
 
 MESSAGE_CHARACTERS: Final = 8_000
 TRACEBACK_CHARACTERS: Final = 24_000
-"""Together they fit into a line of journald, which is cut at 48 KiB."""
+"""Maximum length of tracebacks: they fit into a line of journald, which is cut at 48 KiB."""
 FIELD_CHARACTERS: Final = 1_000
 FIELDS: Final = 40
 
@@ -28,11 +28,11 @@ LEVELS: Final[dict[Any, str]] = {
     LogLevel.critical: "critical",
 }
 _LEGACY: Final = frozenset({"message", "time", "system", "isError", "failure", "format", "why", "logLevel"})
-"""What twisted.python.log puts into an event."""
+"""Fields that twisted.python.log puts into an event."""
 _DERIVED: Final = frozenset({"pairs", "level", "namespace", "traceback"})
-"""What JSON says otherwise."""
+"""Fields that JSON has under other names."""
 _UNCLEAN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal could obey, or what could pass for the end of a line."""
+"""Characters that a terminal could obey, or that could pass for the end of a line."""
 _LINE_UNCLEAN: Final = re.compile(_UNCLEAN.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 
 Line = Callable[[LogEvent], str]
@@ -49,7 +49,7 @@ def as_text(event: LogEvent) -> str:
 
 
 def without_time(event: LogEvent) -> str:
-    """Likewise, for those who add a time themselves."""
+    """Like `text`, for readers that add a time themselves."""
     text = f"[{_clean(_namespace(event))}#{level_of(event)}] {_clean(_message(event))}"
     failure = _failure(event)
     if failure is not None:

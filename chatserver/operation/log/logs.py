@@ -1,4 +1,4 @@
-"""The server's log: what is written, in which form, and where to."""
+"""The server's log: which events are written."""
 
 import signal
 from collections.abc import Mapping

@@ -34,7 +34,7 @@ LOGIN: Final = "login"
 
 
 class Load(Struct, frozen=True):
-    """Of a pool of threads."""
+    """Load of a pool of threads."""
 
     threads: int  # at most
     busy: int
@@ -50,7 +50,7 @@ class Behind(Struct, frozen=True):
 
 
 class BusNumbers(Struct, frozen=True, kw_only=True):
-    """Of the bus by which nodes tell each other what they commit."""
+    """Counts of the bus over which nodes exchange their commits."""
 
     # At the moment
     nodes: int  # others that are alive
@@ -66,11 +66,11 @@ class BusNumbers(Struct, frozen=True, kw_only=True):
 
 
 FATES: Final = ("sent", "dropped", "received", "doubled", "unreadable")
-"""Of frames. Those that were dropped could not be sent, though they count as sent."""
+"""Fates of frames. Dropped ones could not be sent, though they count as sent."""
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """What has happened since the process started, and what is at the moment. Words as keys are from fixed sets."""
+    """Counts since the process started, and sizes at the moment. Words as keys are from fixed sets."""
 
     # At the moment
     connections: dict[tuple[str, str, str], int]  # by stage, dialect and door
@@ -181,7 +181,7 @@ def _bus(running: Running) -> BusNumbers | None:
 
 
 def _certificates(running: Running) -> dict[str, float]:
-    """Of two endpoints that are shown alike, the one that expires first."""
+    """The certificate that expires first, where endpoints are shown alike."""
     found: dict[str, float] = {}
     for identity in (one.identity for one in running.connections.identities):
         where, until = shown(identity.endpoint), identity.until.timestamp()

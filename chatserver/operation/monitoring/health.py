@@ -1,4 +1,4 @@
-"""Whether the server serves, as far as it knows without asking the database."""
+"""Whether the server serves, as far as it knows without a query."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from chatserver.operation.companion import Quiet, Running
 from chatserver.store.nodes.lease import BEAT_SECONDS
 
 PATIENCE_SECONDS: Final = 3 * BEAT_SECONDS
-"""For a heartbeat to be answered; then the database is taken to be away. A busy one takes tenths of a second."""
+"""How long a heartbeat may take until the database counts as away. A busy one takes tenths of a second."""
 
 
 class Health(Quiet):

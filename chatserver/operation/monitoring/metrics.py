@@ -29,7 +29,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Situation(Struct, frozen=True):
-    """What else is known at the moment of a snapshot. A limit of 0 is none."""
+    """Values beside a snapshot. A limit of 0 is none."""
 
     ready: bool
     unanswered_seconds: float

@@ -10,11 +10,11 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 MOST_CONNECTIONS: Final = 32
-"""At the same time. Prometheus, a load balancer and a person need three."""
+"""Maximum number of connections. Prometheus, a load balancer and a person need three."""
 MOST_PER_SECOND: Final = 50
-"""New connections, each for one request. So many cost a hundredth of a core."""
+"""Maximum number of new connections in a second, each for one request: a hundredth of a core."""
 REQUEST_SECONDS: Final = 10.0
-"""From connecting to the last byte of the answer: what Prometheus waits at most by default."""
+"""How long a connection may last, up to the last byte of the answer: the default timeout of Prometheus."""
 SECOND: Final = 1.0
 NO_BODY: Final = (
     b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"

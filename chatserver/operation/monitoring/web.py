@@ -1,4 +1,4 @@
-"""What monitoring is told over HTTP: /metrics, /health/live and /health/ready."""
+"""HTTP for monitoring: /metrics, /health/live and /health/ready."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ from chatserver.util.waiting import pause, turns
 T = TypeVar("T")
 
 REST_SECONDS: Final = 0.25
-"""From the beginning of one scrape to that of the next."""
+"""Interval between the beginnings of two scrapes."""
 MOST_SHARED: Final = 1000
 SOCKET_MODE: Final = "660"
 TEXT: Final = "text/plain; charset=utf-8"

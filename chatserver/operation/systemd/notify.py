@@ -14,7 +14,7 @@ from chatserver.operation.companion import Quiet, Running
 
 STATUS_SECONDS: Final = 5.0
 STOPPING_SECONDS: Final = 10.0
-"""What the server needs to stop besides the times in [shutdown], at most."""
+"""Maximum time that stopping takes besides the times in [shutdown]."""
 
 
 def notify(*lines: str) -> None:

@@ -3,7 +3,7 @@ restarted.
 
 A third of the time that systemd waits is a *round*. In each round the reactor has to get here, every lane has to be
 served, by each of its processors that has something to do, and a thread of each of the store's pools has to take a
-call. A database that is away does not end a round: a restart would not help, and everybody is being told `unavailable`.
+call. A database that is away does not end a round: a restart would not help, and everybody is getting `unavailable`.
 """
 
 import os
@@ -22,9 +22,9 @@ from chatserver.wire.dialect import PLAIN
 from chatserver.wire.dialects import DIALECTS
 
 ROUNDS: Final = 3
-"""So many rounds fit into the time that systemd waits."""
+"""Number of rounds within the time that systemd waits."""
 LOOKS: Final = 50
-"""So often in a round it is looked whether everything has moved."""
+"""Number of checks in a round whether everything has moved."""
 
 
 class Sign(Protocol):
@@ -41,7 +41,8 @@ class Sign(Protocol):
 
 
 class LaneMoves:
-    """A session without commands waits in the lane like any other; whoever takes it has nothing to do. A lane with
+    """A session without commands waits in the lane like any other; the processor that takes it has nothing to
+    do. A lane with
     much to do may not get to it for long, but takes others meanwhile."""
 
     writable = True
