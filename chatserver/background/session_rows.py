@@ -40,7 +40,7 @@ class SessionLog:
         self._changes: list[sessions.Change] = []
         self._due = False
         self._writing = False
-        self._outage = Outage(clock.seconds, quiet=0)
+        self._outage = Outage(clock, quiet=0)
         self._attempts: dict[tuple[type, str], int] = {}
         self._marks: dict[int, dict[int, Seen]] = {}  # by account and room, those that wait to be written
         self._marking: dict[int, dict[int, Seen]] = {}  # those that are being written

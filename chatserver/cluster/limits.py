@@ -15,7 +15,7 @@ from chatserver.cluster import frames
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.net.connection.connections import Connections
 from chatserver.settings.tables import Limits
-from chatserver.util.tally import Shared
+from chatserver.util.rates import Rates
 
 TELL_SECONDS: Final = 1.0
 """So long a limit may be exceeded by what the other nodes do not know yet."""
@@ -103,7 +103,7 @@ class Counts:
     """`gauges` and `shared` by name. `outgoing` tells, as long as others are alive."""
 
     def __init__(
-        self, clock: IReactorTime, outgoing: Outgoing, gauges: Mapping[str, Gauge], shared: Mapping[str, Shared]
+        self, clock: IReactorTime, outgoing: Outgoing, gauges: Mapping[str, Gauge], shared: Mapping[str, Rates[Any]]
     ) -> None:
         self._clock = clock
         self._outgoing = outgoing
@@ -227,7 +227,7 @@ def counts_of(clock: IReactorTime, outgoing: Outgoing, limits: Limits, connectio
             allowances.many, lambda: limits.connections_per_account, allowances.elsewhere, LEAST_OF_ACCOUNT
         ),
     }
-    shared: dict[str, Shared] = {
+    shared: dict[str, Rates[Any]] = {
         "arrivals": admission.arrivals, "offences": admission.offences, **authenticator.shared,
     }  # fmt: skip
     return Counts(clock, outgoing, gauges, shared)

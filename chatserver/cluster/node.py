@@ -101,7 +101,7 @@ class Cluster(Elsewhere):
         self.asked: Callable[[str], None] = lambda what: None
         """Called again and again with what `chatctl node` asks of this node."""
         self._back = 0.0  # when a frame came back, or there was no need for one
-        self._silence = Outage(clock.seconds)
+        self._silence = Outage(clock)
         self._mute: dict[str, tuple[int, float]] = {}  # by boot: the last frame that came, since when no other one did
         self._rewound_at = float("-inf")  # when this node started over because the database was set back
         self._rewound_untold = False  # nobody was known then who could be told

@@ -7,8 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from chatserver.store import entries, quotes
 from chatserver.store.db.threads import Store
-from chatserver.util.batcher import Batcher
-from chatserver.util.waiting import turns
+from chatserver.util.waiting import Batcher, turns
 from chatserver.values.events import Entry, Person
 
 Page = tuple[list[Entry], bool]

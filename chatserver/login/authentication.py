@@ -13,8 +13,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.login.guess_delays import Guesses, Kind
 from chatserver.login.guests import GuestPlaces
 from chatserver.login.hashing import Hasher
-from chatserver.login.inquiries import Inquiries
-from chatserver.login.quotas import Hourly
+from chatserver.login.quotas import Inquiries, Registrations
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.store import accounts, certificates, rooms, tokens
@@ -22,10 +21,9 @@ from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
 from chatserver.store.db.threads import Store
 from chatserver.util import audit_log
-from chatserver.util.batcher import Batcher
 from chatserver.util.fair_queue import FairQueue
-from chatserver.util.tally import Shared
-from chatserver.util.waiting import pause, turns
+from chatserver.util.rates import Rates
+from chatserver.util.waiting import Batcher, pause, turns
 from chatserver.values import commands as c
 from chatserver.values.errors import ErrorWord, Refused, Unavailable
 from chatserver.values.events import Entry, Person, RoomFacts
@@ -95,18 +93,18 @@ class Authenticator:
         self._queue = FairQueue(lambda: passwords.threads + 1, lambda: passwords.queue)
         self._guesses = Guesses(clock, limits)
         self._inquiries = Inquiries(limits)
-        self._registrations = Hourly("accounts were registered", lambda: limits.registrations_per_hour)
+        self._registrations = Registrations(limits)
         self.guests = GuestPlaces(lambda: limits.guests_per_address, self._exempt)
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
         self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
 
     @property
-    def shared(self) -> dict[str, Shared]:
+    def shared(self) -> dict[str, Rates[Any]]:
         """What all nodes count together, by name."""
         guesses = self._guesses
         return {
             "failures": guesses.failures, "networks": guesses.networks, "names": guesses.names_elsewhere,
-            "inquiries": self._inquiries.asked, "registrations": self._registrations,
+            "inquiries": self._inquiries.asked, "registrations": self._registrations.lately,
         }  # fmt: skip
 
     @property

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver.settings.tables import Limits
 from chatserver.util.fair_queue import Gone, Waiting, always
-from chatserver.util.tally import MOST_KEYS, Tally, note
+from chatserver.util.rates import MOST_KEYS, Fading
 from chatserver.util.waiting import pause
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.wire.addresses import Listed, counted, neighbourhood
@@ -81,11 +81,11 @@ class Guesses:
         self._clock = clock
         self._limits = limits
         self._exempt = Listed(lambda: limits.exempt)
-        self.failures = Tally()  # by source
-        self._names = Tally()
-        self.names_elsewhere = Tally()
+        self.failures = Fading()  # by source
+        self._names = Fading()
+        self.names_elsewhere = Fading()
         """What other nodes count for names, by what `_short` makes of them."""
-        self.networks = Tally()
+        self.networks = Fading()
         self._trusted: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
         self._lines: dict[str, _Line] = {}
 
@@ -145,7 +145,7 @@ class Guesses:
             self.failures.add(source.delayed, now)
             if source.name:
                 self._names.add(source.name, now)
-                note(self.names_elsewhere.news, _short(source.name))
+                self.names_elsewhere.note(_short(source.name))
                 self.networks.add(source.network, now)
         elif source.name:
             # Of the others' failures nothing is forgotten, or an account of one's own would be worth any number of

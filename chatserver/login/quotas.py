@@ -1,72 +1,67 @@
-"""What may be done so many times an hour."""
+"""Quotas of an address before anybody has logged in: names that are asked for, and accounts that are registered."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import islice
+from math import inf
 from typing import Final
 
-from chatserver.login.guess_delays import slow_down
-from chatserver.util.tally import MOST_KEYS, note
+from chatserver.login.guess_delays import SILENT_SECONDS, slow_down
+from chatserver.settings.tables import Limits
+from chatserver.util.rates import MOST_KEYS, Fading, Sliding
 
-HOUR: Final = 3600.0
-MOST_TOLD: Final = 200
-"""Of one key other nodes are told so many times at most."""
+FREE: Final = 20
+"""Maximum number of names that an address may ask for, and not log in with, before that takes longer: people mistype,
+and come in groups."""
+
+PER_DOUBLING: Final = 5
+MOST_SECONDS: Final = 60.0
 
 
-class Hourly:
-    """Counts in memory, by key, over the last hour. `most` returns the limit, or 0 for none."""
+class Inquiries:
+    """Questions whether a name is registered, by address: the answers would tell a guesser which names are worth it.
 
-    def __init__(self, what: str, most: Callable[[], int]) -> None:
-        self._what = what
-        self._most = most
-        self.news: dict[str, float] | None = None
-        self._times: dict[str, deque[float]] = {}  # the one that was counted longest ago in front
+    A name that logs in or registers then is not counted. `guess_seconds` is the first delay.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.asked = Fading()
+        self._free_at: dict[str, float] = {}
+
+    def ask(self, key: str, now: float) -> tuple[float, bool]:
+        """Counts a question. Returns for how many seconds its answer has to wait, and whether the address asks more
+        than people do. Raises Refused(slow-down) if it would have to wait for long; then it is not counted."""
+        first = self._limits.guess_seconds
+        if not first:
+            return 0.0, False
+        start = max(self._free_at.get(key, -inf), now)
+        if start - now > SILENT_SECONDS:
+            raise slow_down("names were tried", start - now)
+        beyond = self.asked.add(key, now) - FREE
+        if beyond > 0:
+            delay = min(first * 2 ** min(beyond / PER_DOUBLING, 16), MOST_SECONDS)
+            self._free_at.pop(key, None)
+            self._free_at[key] = start + delay
+            if len(self._free_at) > MOST_KEYS:
+                del self._free_at[next(iter(self._free_at))]
+        return start - now, beyond > 0
+
+    def settled(self, key: str, now: float) -> None:
+        """Somebody has logged in with the name that they asked for."""
+        if self.asked.much(key, now):
+            self.asked.add(key, now, -1.0)
+
+
+class Registrations:
+    """Accounts that were registered from an address in the last hour."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.lately = Sliding(lambda: limits.registrations_per_hour)
 
     def take(self, key: str, now: float) -> None:
-        """Counts once more, at the time `now`. Raises Refused(slow-down) if that would be too often."""
-        most = self._most()
-        if not most:
-            return
-        times = self._lately(key, now)
-        if len(times) >= most:
-            raise slow_down(self._what, times[-most] + HOUR - now)
-        times.append(now)
-        note(self.news, key)
+        """Counts a registration. Raises Refused(slow-down) if there were too many."""
+        wait = self.lately.take(key, now)
+        if wait:
+            raise slow_down("accounts were registered", wait)
 
     def give_back(self, key: str, taken: float) -> None:
-        """What was counted at that time was not done after all."""
-        times = self._times.get(key)
-        if times and taken in times:
-            times.remove(taken)
-            note(self.news, key, -1)
-
-    def _lately(self, key: str, now: float) -> deque[float]:
-        times = self._times.pop(key, deque())
-        while times and times[0] <= now - HOUR:
-            times.popleft()
-        self._times[key] = times
-        if len(self._times) > MOST_KEYS:
-            del self._times[next(iter(self._times))]
-        return times
-
-    # For other nodes: see `tally.Shared`
-
-    def learn(self, key: str, much: float, seconds: float) -> None:
-        times, most = self._lately(key, seconds), self._most()
-        if much > 0:
-            times.extend([seconds] * min(round(much), most))
-        else:
-            for _ in range(min(round(-much), len(times))):
-                times.pop()
-
-    def latest(self, most: int, seconds: float) -> dict[str, tuple[float, ...]]:
-        return {
-            key: tuple(round(seconds - at) for at in islice(reversed(times), MOST_TOLD))
-            for key, times in islice(reversed(self._times.items()), most)
-        }
-
-    def merge(self, key: str, told: Sequence[float], seconds: float) -> None:
-        times = self._lately(key, seconds)
-        if len(told) > len(times):
-            times.clear()
-            times.extend(seconds - age for age in reversed(told))
+        """Nobody was registered at that time after all."""
+        self.lately.give_back(key, taken)

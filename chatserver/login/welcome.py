@@ -23,8 +23,7 @@ from chatserver.store.db.threads import Store
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label
 from chatserver.util import audit_log
-from chatserver.util.batcher import Batcher
-from chatserver.util.waiting import turns
+from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, invited_size, status_size
 from chatserver.values.answers import Welcome

@@ -88,7 +88,7 @@ class Watch:
         self._begun = float("-inf")  # when the last poll began
         self._pruned = clock.seconds()
         self._bans_due = False  # they could not be read
-        self._outage = Outage(clock.seconds)
+        self._outage = Outage(clock)
         rewind.follow(self)
 
     def follow_bans(self, part: Banning) -> None:

@@ -1,14 +1,21 @@
-"""Waiting on the reactor: for a time, for a condition, or for one more turn where that is worthwhile."""
+"""Waiting on the reactor: for a time, a condition, one more turn where that pays, or others who ask the same."""
 
-from collections.abc import Awaitable, Callable, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from math import inf
+from typing import Final, Generic, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
-QUIET_TURNS = 2
-MOST_TURNS = 16
+QUIET_TURNS: Final = 2
+"""Number of turns in a row without anybody new after which nobody is waited for any more."""
+MOST_TURNS: Final = 16
+"""Maximum number of turns to wait for others."""
+POLL_SECONDS: Final = 0.01
+"""Interval between two looks at a condition."""
 
+Asked = TypeVar("Asked")
+Known = TypeVar("Known")
 Turn = Callable[[], Awaitable[None]]
 
 
@@ -17,9 +24,6 @@ def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
     over: Deferred[None] = Deferred()
     clock.callLater(seconds, over.callback, None)
     return over
-
-
-POLL_SECONDS = 0.01
 
 
 async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: float = inf) -> None:
@@ -51,3 +55,39 @@ async def settle(waiting: Sized, enough: int, turn: Turn, quiet: int = QUIET_TUR
         await turn()
         left = left - 1 if len(waiting) == before else QUIET_TURNS
         most -= 1
+
+
+class Batcher(Generic[Asked, Known]):
+    """Questions that arrive while a batch is under way share the next one, up to `limit`. `answer` returns one answer
+    for each, in their order; an exception that it raises is raised for all of them."""
+
+    def __init__(self, answer: Callable[[list[Asked]], Awaitable[Sequence[Known]]], limit: int, turn: Turn) -> None:
+        self._answer = answer
+        self._limit = limit
+        self._turn = turn
+        self._waiting: list[tuple[Asked, Deferred[Known]]] = []
+        self._busy = False
+
+    async def ask(self, asked: Asked) -> Known:
+        """Raises what `answer` raises."""
+        known: Deferred[Known] = Deferred()
+        self._waiting.append((asked, known))
+        if not self._busy:
+            self._busy = True
+            ensureDeferred(self._run())
+        return await known
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await settle(self._waiting, self._limit, self._turn)
+            taken = self._waiting[: self._limit]
+            del self._waiting[: self._limit]
+            try:
+                answers = await self._answer([asked for asked, _ in taken])
+            except Exception as error:
+                for _, known in taken:
+                    known.errback(error)
+            else:
+                for (_, known), answer in zip(taken, answers, strict=True):
+                    known.callback(answer)
+        self._busy = False

@@ -9,10 +9,7 @@ from twisted.internet.address import IPv4Address
 
 from chatserver.cluster import frames
 from chatserver.cluster.limits import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
-from chatserver.login.quotas import Hourly
-from chatserver.net.limits.address_rates import Rate
 from chatserver.settings.tables import Limits, Server, Settings
-from chatserver.util.tally import Tally
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, Client, Stranger
 
@@ -295,54 +292,3 @@ def test_what_is_told_is_bounded() -> None:
     assert gauge.news() == {}
     here.clear()
     assert set(gauge.news().values()) == {0}
-
-
-def test_what_two_nodes_count_is_the_same() -> None:
-    """Whatever a node merges twice, or after it has learnt of it, counts once."""
-    mine, theirs = Tally(), Tally()
-    for at in (10, 20, 30):
-        theirs.add("a", at)
-        mine.learn("a", 1, at)
-    assert not mine.news
-    for _ in range(2):
-        mine.merge("a", theirs.latest(9, 40)["a"], 40)
-        assert mine.much("a", 40) == pytest.approx(theirs.much("a", 40), abs=0.01)
-    count = mine.get("a")
-    assert count is not None
-    assert count.at == 30
-    theirs.add("a", 50, 2)
-    mine.merge("a", theirs.latest(9, 60)["a"], 60)
-    assert mine.much("a", 60) == pytest.approx(theirs.much("a", 60), abs=0.01)
-    theirs.news = {}
-    theirs.forget("a")
-    mine.learn("a", theirs.news["a"], 60)
-    assert mine.get("a") is None
-
-
-def test_rates_are_merged() -> None:
-    """A bucket is as full as the fuller one says, and never fuller than a refusal needs."""
-    mine, theirs = (Rate(lambda: 60, lambda: 100.0) for _ in range(2))
-    for _ in range(30):
-        theirs.count("a")
-    mine.learn("a", 10, 100)
-    for _ in range(2):
-        mine.merge("a", theirs.latest(9, 100)["a"], 100)
-        assert mine.latest(9, 100) == {"a": (30,)}
-    mine.learn("a", 10_000, 100)
-    assert mine.retry("a") == 61
-
-
-def test_what_happens_in_an_hour_is_merged() -> None:
-    """Times are those of whoever knows more of them, and end an hour later."""
-    mine, theirs = (Hourly("things", lambda: 4) for _ in range(2))
-    mine.news = {}
-    for at in (0.0, 1000.0, 2000.0):
-        theirs.take("a", at)
-    mine.take("a", 1500)
-    mine.merge("a", theirs.latest(9, 2000)["a"], 2000)
-    assert mine.latest(9, 2000) == {"a": (0, 1000, 2000)}
-    mine.learn("a", -1, 2000)
-    mine.learn("a", 1, 2100)
-    mine.take("a", 3601)
-    assert mine.latest(9, 3601) == {"a": (0, 1501, 2601)}
-    assert mine.news == {"a": 2}

@@ -4,14 +4,14 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from chatserver.login.guess_delays import AHEAD, SILENT_SECONDS, SOFT_SECONDS, Guesses, Kind
-from chatserver.login.inquiries import FREE, MOST_SECONDS, Inquiries
-from chatserver.login.quotas import HOUR, Hourly
+from chatserver.login.quotas import FREE, MOST_SECONDS, Inquiries, Registrations
 from chatserver.settings.tables import Limits
-from chatserver.util.tally import HALF_LIFE_SECONDS, Tally
+from chatserver.util.rates import HOUR_SECONDS
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Refused
 
@@ -182,7 +182,7 @@ def test_failures_fade(street: Street) -> None:
     for _ in range(4):
         street.guess(THIEF)
         street.passes(SILENT_SECONDS)
-    street.clock.advance(24 * HOUR)
+    street.clock.advance(24 * HOUR_SECONDS)
     began = street.clock.seconds()
     assert street.guess(THIEF).hashed_at == began
     assert street.guess(THIEF).hashed_at == pytest.approx(began + HASH_SECONDS + 1, abs=0.02)
@@ -275,33 +275,21 @@ def test_a_delay_that_is_over_before_its_call(street: Street) -> None:
     assert (street.guesses._lines, street.clock.getDelayedCalls()) == ({}, [])
 
 
-@pytest.mark.parametrize("module", ["guess_delays", "quotas", "inquiries"])
+@pytest.mark.parametrize("module", ["guess_delays", "quotas"])
 def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses come, only the last ones are remembered."""
     monkeypatch.setattr(f"chatserver.login.{module}.MOST_KEYS", 3)
-    street, hourly, inquiries = Street(), Hourly("accounts were registered", lambda: 1), Inquiries(Limits())
+    street, inquiries = Street(), Inquiries(Limits())
     for number in range(5):
         street.guess(f"192.0.2.{number}", right=True)
-        hourly.take(f"{number}", 0)
         for _ in range(FREE + 1):
             inquiries.ask(f"{number}", 0)
     sizes = {
         "guess_delays": len(street.guesses._trusted),
-        "quotas": len(hourly._times),
-        "inquiries": len(inquiries._free_at),
+        "quotas": len(inquiries._free_at),
     }
     assert sizes.pop(module) == 3
     assert set(sizes.values()) == {5}
-
-
-def test_memory_is_bounded() -> None:
-    """What was counted longest ago is forgotten first."""
-    tally = Tally(3)
-    for key in ("a", "b", "a", "c", "d"):
-        tally.add(key, 0)
-    assert ([tally.much(key, 0) for key in "abcd"], len(tally)) == ([2, 0, 1, 1], 3)
-    assert tally.much("a", HALF_LIFE_SECONDS) == 1
-    assert tally.much("a", 3 * HALF_LIFE_SECONDS) == 0
 
 
 # Names asked for, and registrations
@@ -333,27 +321,27 @@ def test_names_that_log_in_are_not_counted() -> None:
 
 def test_so_many_an_hour() -> None:
     """Whatever is beyond the limit is refused until the first is an hour old; what was given back does not count."""
-    registrations = Hourly("accounts were registered", lambda: 2)
+    registrations = Registrations(Limits(registrations_per_hour=2))
     registrations.take("a", 0)
     registrations.take("a", 10)
     registrations.give_back("a", 10)
     registrations.take("a", 20)
     with pytest.raises(Refused) as refused:
         registrations.take("a", 30)
-    assert (refused.value.error, refused.value.retry) == ("slow-down", HOUR - 30 + 1)
+    assert (refused.value.error, refused.value.retry) == ("slow-down", HOUR_SECONDS - 30 + 1)
     registrations.take("b", 30)
-    registrations.take("a", HOUR)
-    Hourly("accounts were registered", lambda: 0).take("a", 0)
+    registrations.take("a", HOUR_SECONDS)
+    Registrations(Limits(registrations_per_hour=0)).take("a", 0)
 
 
 def test_fewer_an_hour() -> None:
     """After the limit was lowered, it takes until no more than so many are younger than an hour."""
-    most = 3
-    registrations = Hourly("accounts were registered", lambda: most)
+    limits = Limits(registrations_per_hour=3)
+    registrations = Registrations(limits)
     for at in (0, 10, 20):
         registrations.take("a", at)
-    most = 1
+    structs.force_setattr(limits, "registrations_per_hour", 1)
     with pytest.raises(Refused) as refused:
         registrations.take("a", 30)
-    assert refused.value.retry == HOUR + 20 - 30 + 1
-    registrations.take("a", HOUR + 20)
+    assert refused.value.retry == HOUR_SECONDS + 20 - 30 + 1
+    registrations.take("a", HOUR_SECONDS + 20)

@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from chatserver.login.guess_delays import AHEAD
-from chatserver.login.inquiries import FREE
+from chatserver.login.quotas import FREE
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.store.db.transactions import transact
 from tests.support import hall as support

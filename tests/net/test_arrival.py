@@ -11,10 +11,10 @@ from chatserver.net.doors.factory import HEADER_SECONDS, ChatFactory, ProxyGate,
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
 from chatserver.net.limits import admission
-from chatserver.net.limits.address_rates import STEP_SECONDS
 from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS, SPARED_SECONDS
 from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store.moderation import NetworkBan
+from chatserver.util.rates import STEP_SECONDS
 from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient

@@ -13,7 +13,7 @@ from zope.interface import provider
 from chatserver.net.connection.log import BURST, PER_SECOND, way_of
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
-from chatserver.util.unlogged import SUMMARY_SECONDS, Bounded
+from chatserver.util.quiet_log import SUMMARY_SECONDS, Unlogged
 from tests.net.conftest import OpenHall
 from tests.support.hall import Hall
 
@@ -101,7 +101,7 @@ def test_ways() -> None:
 def test_bounded_lines(hall: Hall) -> None:
     """So many lines are written in ten seconds; then one says how many more there would have been."""
     told: list[int] = []
-    bounded = Bounded(hall.clock, 2, told.append)
+    bounded = Unlogged(hall.clock, told.append, 2)
     assert [bounded.may_log() for _ in range(5)] == [True, True, False, False, False]
     hall.clock.advance(SUMMARY_SECONDS)
     assert told == [3]

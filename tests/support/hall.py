@@ -49,8 +49,7 @@ from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.transactions import transact
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
-from chatserver.util.batcher import Batcher
-from chatserver.util.waiting import turns
+from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Entry, Person

@@ -299,7 +299,7 @@ def test_quotas(town: Town) -> None:
     assert town.hall.connections.admission._open[HERE] == 6
     town.limits(connections_per_minute=2)
     for _ in range(30):
-        town.hall.connections.admission.arrivals.count(HERE)
+        town.hall.connections.admission.arrivals.count(HERE, town.hall.clock.seconds())
     assert "too-many-connections" in town.comes_from(HERE).lines[0]
     town.limits(offences_per_address=1)
     for _ in range(20):
@@ -314,7 +314,7 @@ def test_a_lower_rate(town: Town) -> None:
     """Whoever was allowed to come often is not refused for minutes because of that."""
     town.limits(connections_per_minute=1000)
     for _ in range(5000):
-        town.hall.connections.admission.arrivals.count(HERE)
+        town.hall.connections.admission.arrivals.count(HERE, town.hall.clock.seconds())
     town.limits(connections_per_minute=1)
     town.hall.passes(121)
     assert town.hall.connections.admission.refusal(HERE) is None

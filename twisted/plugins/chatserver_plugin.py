@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.application.service import ServiceMaker
 
-from chatserver.util.signals import exit_on_signals
+from chatserver.util.exits import exit_on_signals
 
 
 class ChatServiceMaker(ServiceMaker):

@@ -55,7 +55,7 @@ class PostgresBus:
         self._opened_before = False
         self._lost = False  # and that was logged
         self._patience: IDelayedCall | None = None  # while the thread opens a line
-        self._refusals = Outage(reactor.seconds)
+        self._refusals = Outage(reactor)
         # What follows is shared with the thread, under this lock.
         self._changed = Condition()
         self._waiting: deque[bytes] = deque()

@@ -11,7 +11,7 @@ from chatserver.net.door import Doorway
 from chatserver.net.way import secured, socket_beneath
 from chatserver.session.session import Session
 from chatserver.util import audit_log
-from chatserver.util.unlogged import Unlogged
+from chatserver.util.quiet_log import Unlogged
 from chatserver.values.stages import Stage
 
 BURST: Final = 500
@@ -31,7 +31,7 @@ class ConnectionLog:
         self._clock = clock
         self._left = float(BURST)
         self._at = clock.seconds()
-        self._unlogged = Unlogged(clock.callLater, self._tell)
+        self._unlogged = Unlogged(clock, self._tell)
 
     def began(self, session: Session, way: str) -> bool:
         """Returns whether it is logged. `way`: see `way_of`."""

@@ -12,12 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.net.counts import ConnectionCounts
-from chatserver.net.limits.address_rates import Rate
 from chatserver.net.limits.crowd import Crowd, Newcomer, Rank
 from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
 from chatserver.util import audit_log
-from chatserver.util.unlogged import Unlogged
+from chatserver.util.quiet_log import Unlogged
+from chatserver.util.rates import Draining
 from chatserver.values.errors import banned_text
 from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
 
@@ -75,11 +75,11 @@ class Admission:
         self._crowded: set[str] = set()  # addresses above their quota
         self._crowded_networks: set[str] = set()
         self._thinning = False
-        self.arrivals = Rate(lambda: limits.connections_per_minute, clock.seconds)
-        self.offences = Rate(lambda: limits.offences_per_address, clock.seconds)
+        self.arrivals = Draining(lambda: limits.connections_per_minute)
+        self.offences = Draining(lambda: limits.offences_per_address)
         self._logged: set[str] = set()
         self._logged_at = 0.0
-        self._unlogged = Unlogged(clock.callLater, self._tell_unlogged)
+        self._unlogged = Unlogged(clock, self._tell_unlogged)
 
     def exempt(self, address: str) -> bool:
         """Whether no quota or rate counts this address, by `limits.exempt`."""
@@ -97,10 +97,11 @@ class Admission:
         if self.exempt(address):
             return None
         key = counted(address)
-        retry = self.offences.retry(key)
+        now = self._clock.seconds()
+        retry = self.offences.retry(key, now)
         if retry:
             return self._refuse(address, "offences", "There were too many failed attempts from your address.", retry)
-        retry = self.arrivals.retry(key)
+        retry = self.arrivals.retry(key, now)
         if retry:
             return self._refuse(address, "rate", "Your address opens too many connections.", retry)
         if self._is_full(key) and self._pending.first(key) is None:
@@ -115,7 +116,8 @@ class Admission:
         if self.exempt(address):
             return 0
         key = counted(address)
-        return max(self.arrivals.delay(key), self.offences.delay(key))
+        now = self._clock.seconds()
+        return max(self.arrivals.delay(key, now), self.offences.delay(key, now))
 
     def ban(self, address: str) -> str | None:
         """What a banned address is told; None if it is not banned."""
@@ -147,7 +149,7 @@ class Admission:
         """Counts a new connection that is not logged in. Others make way for it where there are too many."""
         self.arrived(address, who)
         if not self.exempt(address):
-            self.arrivals.count(counted(address))
+            self.arrivals.count(counted(address), self._clock.seconds())
 
     def arrived(self, address: str, who: Newcomer) -> None:
         """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
@@ -187,7 +189,7 @@ class Admission:
     def offence(self, address: str) -> None:
         """Counts something that no chat client does against the address, for a minute."""
         if not self.exempt(address):
-            self.offences.count(counted(address))
+            self.offences.count(counted(address), self._clock.seconds())
 
     def offend(self, address: str, what: str) -> None:
         """Counts an offence, and writes it to the audit log. `what`: in one word."""
@@ -196,8 +198,8 @@ class Admission:
 
     def sweep(self) -> None:
         """Forgets addresses of which nothing is known any more; to be called now and then."""
-        self.arrivals.sweep()
-        self.offences.sweep()
+        self.arrivals.sweep(self._clock.seconds())
+        self.offences.sweep(self._clock.seconds())
 
     # For other nodes: the addresses and networks that have at least so many connections here
 

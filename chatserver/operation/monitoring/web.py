@@ -20,9 +20,8 @@ from chatserver.operation.monitoring.counters import snapshot
 from chatserver.operation.monitoring.health import Health
 from chatserver.operation.monitoring.metrics import CONTENT_TYPE, Situation, exposition
 from chatserver.operation.monitoring.site import Visitors
-from chatserver.util.batcher import Batcher
 from chatserver.util.exits import MISCONFIGURED, CannotStart
-from chatserver.util.waiting import pause, turns
+from chatserver.util.waiting import Batcher, pause, turns
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from chatserver.store.db.engine import open_reading, open_statements
 from chatserver.store.db.faults import FREE_SPACE, START, Conflict, Errors, Locked
 from chatserver.store.db.transactions import Statements, transact, transact_with_retry
 from chatserver.store.db.workers import Call, Run, Workers
-from chatserver.util.unlogged import Bounded
+from chatserver.util.quiet_log import Unlogged
 from chatserver.values.errors import Refused, TooSlow, Unavailable
 
 P = ParamSpec("P")
@@ -92,10 +92,10 @@ class Store:
         self._failed = 0.0
         self._away_since = 0.0
         self._told_away = False  # the log has the beginning of this outage
-        self._outages = Bounded(reactor, OUTAGE_LINES, self._tell_outages)
+        self._outages = Unlogged(reactor, self._tell_outages, OUTAGE_LINES)
         self.slow_seconds = slow_seconds
         """Calls that take this long in their thread are logged; 0: none."""
-        self._slow = Bounded(reactor, SLOW_LINES, self._tell_slow)
+        self._slow = Unlogged(reactor, self._tell_slow, SLOW_LINES)
         self._recovering: list[Recovering] = []
         self.errors: Counter[str] = Counter()
         """Calls that failed, by what went wrong: one of ERRORS."""

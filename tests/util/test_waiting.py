@@ -4,8 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver.util.batcher import Batcher
-from chatserver.util.waiting import turns
+from chatserver.util.waiting import Batcher, turns
 
 MOST = 3
 
