@@ -45,7 +45,8 @@ from chatserver.sync.change_feed import Watch
 from chatserver.sync.lease import Lease
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
-from chatserver.util.clock import Clock, awake_seconds
+from chatserver.util.clock import Clock
+from chatserver.util.times import awake_seconds
 from chatserver.util.waiting import turns
 from chatserver.values import commands
 from chatserver.values.errors import Unavailable

@@ -41,7 +41,7 @@ from chatserver.store.nodes.lease import (
 )
 from chatserver.sync.rewind import Rewind
 from chatserver.util.clock import Clock as WallClock
-from chatserver.util.clock import awake_seconds
+from chatserver.util.times import awake_seconds
 from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Unavailable
 

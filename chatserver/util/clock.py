@@ -23,11 +23,6 @@ DRIFT: Final = 1e-4
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
-def awake_seconds() -> float:
-    """A monotonic clock that, unlike `time.monotonic`, also counts the time for which the machine was suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
 class Reading(Struct, frozen=True):
     """The database's clock said `time` at `read`, by this process's monotonic clock, give or take `error` seconds."""
 

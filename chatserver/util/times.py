@@ -1,4 +1,4 @@
-"""Times: the wall clock, and RFC 3339. The server stamps entries by `clock.py`, which never goes backwards."""
+"""Times: wall clock, monotonic clock, RFC 3339. Entries are stamped by `clock.py`, which never goes backwards."""
 
 import time
 from datetime import UTC, datetime
@@ -13,6 +13,11 @@ def now() -> datetime:
 def unix_now() -> float:
     """The wall clock's time in seconds since 1970, for logs and monitoring."""
     return time.time()
+
+
+def awake_seconds() -> float:
+    """A monotonic clock that, unlike `time.monotonic`, also counts the time for which the machine was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def whole_milliseconds(at: datetime) -> datetime:

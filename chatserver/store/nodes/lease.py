@@ -30,8 +30,7 @@ from chatserver import __version__
 from chatserver.settings.tables import NAME_CHARACTERS
 from chatserver.store.db.clock import NOW, now
 from chatserver.store.db.schema import NodeRow, SessionRow
-from chatserver.util.clock import awake_seconds
-from chatserver.util.times import rfc3339
+from chatserver.util.times import awake_seconds, rfc3339
 
 BEAT_SECONDS: Final = 1.0
 LAPSE_SECONDS: Final = 5.0
