@@ -53,22 +53,22 @@ def traffic(transport: Any) -> Traffic | None:
 
 
 class ConnectionCounts:
-    """Every number only goes up."""
+    """Counters, which only go up."""
 
     def __init__(self) -> None:
         self.accepted = 0
-        """Connections that got as far as a door."""
+        """Number of connections that got as far as a door."""
         self.turned_away: Counter[str] = Counter()
-        """Others, by why they were refused."""
+        """Number of other connections, by the reason of their refusal."""
         self.endings: Counter[str] = Counter()
-        """By reason."""
+        """Number of ended connections, by reason."""
         self.refusals: Counter[str] = Counter()
-        """Answers with an error, by error word."""
+        """Number of answers with an error, by error word."""
         self.logins: Counter[str] = Counter()
-        """By error word; "ok" for those who were let in."""
+        """Number of attempts to log in, by error word; "ok" for successful ones."""
         self.bytes_received = 0
         self.bytes_sent = 0
-        self._seen: dict[Hashable, Traffic] = {}  # what of a connection's bytes is counted already
+        self._seen: dict[Hashable, Traffic] = {}  # bytes that are counted already, by connection
 
     def look(self, who: Hashable, transport: Any) -> None:
         """Counts what an open connection has carried since the last look."""
@@ -86,5 +86,5 @@ class ConnectionCounts:
         self.look(who, transport)
 
     def gone(self, who: Hashable) -> None:
-        """A connection that has ended has no socket any more, and is not looked at again."""
+        """Forgets a connection that has ended, and has no socket any more."""
         self._seen.pop(who, None)

@@ -9,15 +9,15 @@ from chatserver.wire.framing.lines import TooLong
 
 
 class Doorway(Protocol):
-    """Bytes come whenever the peer sends them. The connection pulls the lines out: while the inbox is full, or others
-    have their turn, what has come stays where it is."""
+    """Bytes come whenever the peer sends them, and the connection takes the lines out. While the inbox is full, or it
+    is the others' turn, they stay here."""
 
     transport: Any
     framing: Framing
     prefix: str
-    """What `--listen` has in front of the endpoint: "", "telnet:" or "ws:"."""
+    """The part of `--listen` in front of the endpoint: "", "telnet:" or "ws:"."""
     dialect: Dialect | None
-    """The only one spoken here; None: the first bytes tell."""
+    """The only dialect spoken here; None: the first bytes decide."""
 
     @property
     def opened(self) -> bool:
@@ -26,33 +26,32 @@ class Doorway(Protocol):
 
     @property
     def pending(self) -> int:
-        """Number of bytes held that are not lines taken yet."""
+        """Number of bytes that are not taken as lines yet."""
         ...
 
     def lines(self, intake: Intake) -> Iterator[bytes | TooLong]:
-        """The lines that have come, without their ends, until the turn of `intake` is used up, which is counted down.
-        Answers what the framing itself has to answer. Where the peer has ended its side, a last line without an end
-        counts. Raises Undecodable."""
+        """Hands over the lines that have come, without their ends, and counts down `intake` until its turn is used up.
+        Answers what belongs to the framing itself. When the peer has ended its side, a last line without an end counts.
+        Raises Undecodable."""
         ...
 
     def discard(self) -> None:
-        """Throws away what has come; there are no more lines."""
+        """Discards what has come. There are no more lines."""
 
     def conceal(self, secret: bool) -> None:
-        """From now on a secret is typed, which the screen is not to show; or none is. Does nothing where the client has
-        no way to hide it."""
+        """Hides, or shows again, what is typed from now on. Does nothing where the client has no way to."""
 
     @property
     def editor(self) -> str:
-        """The command with which this client's person could edit lines with all keys; "" where there is none."""
+        """The command that would let this client's person edit lines with all keys; "" where there is none."""
         ...
 
     def refusal(self, text: str) -> bytes:
-        """The reason why no connection comes about, for a client to which no line can be sent."""
+        """The bytes that refuse a connection, for a client to which no line can be sent."""
         ...
 
     def farewell(self, reason: str) -> bytes:
-        """The last bytes of the framing, behind everything else; b"" if it has none."""
+        """The last bytes of the framing, after everything else; b"" if it has none."""
         ...
 
     def forget(self) -> None:

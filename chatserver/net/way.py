@@ -18,9 +18,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 LOCAL_NAMES: Final = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)  # Linux
 RECORD_BYTES: Final = 22
-"""What a record of TLS 1.3 has besides what is sent in it; in 1.2 as much or more (RFC 8446, 5.2)."""
+"""Size of a TLS 1.3 record beyond the bytes sent in it; in 1.2 it is as much or more (RFC 8446, 5.2)."""
 SEGMENT_BYTES: Final = 1400
-"""What fits into one segment of TCP is acknowledged as a whole."""
+"""Size of what fits into one TCP segment, which is acknowledged as a whole."""
 INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 CLOSE_WAIT: Final = 8
 """The first byte of `struct tcp_info`, tcpi_state: the peer has closed its side (include/net/tcp_states.h)."""
@@ -79,13 +79,14 @@ def fingerprint(transport: Any) -> str:
 
 
 def socket_beneath(transport: Any) -> Any:
-    """The socket of a transport, also of one of TLS, whose own handle is OpenSSL's; None where there is none."""
+    """The socket beneath a transport. A TLS transport has one too, though its own handle is OpenSSL's. None where there
+    is none."""
     transport = _beneath(transport)
     return transport.getHandle() if hasattr(transport, "getHandle") else None
 
 
 def acknowledged(of: Any) -> int | None:
-    """Bytes that the peer of a TCP socket has acknowledged so far; None where the kernel does not tell."""
+    """Number of bytes that the peer of a TCP socket has acknowledged so far; None where the kernel does not tell."""
     if TCP_INFO is None:
         return None
     try:
@@ -96,7 +97,7 @@ def acknowledged(of: Any) -> int | None:
 
 
 def queued(of: Any) -> int:
-    """Bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+    """Number of bytes in the kernel's send queue that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
     try:
         return int(struct.unpack("i", ioctl(of.fileno(), TIOCOUTQ, b"\0\0\0\0"))[0])
     except (OSError, AttributeError):
@@ -104,15 +105,15 @@ def queued(of: Any) -> int:
 
 
 def waiting(transport: Any) -> int:
-    """Bytes that a transport of Twisted has not given to the kernel yet. It does not tell by any public name."""
+    """Number of bytes that a Twisted transport has not given to the kernel yet. No public name tells."""
     transport = _beneath(transport)
     left = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
     return left + int(getattr(transport, "_tempDataLen", 0))
 
 
 def missing(transport: Any, of: Any) -> int | None:
-    """Bytes written to a transport that its peer has not acknowledged; None if its socket is closed, which tells
-    nothing any more. Over TLS it may be some more than there are, since what is on its way is encrypted."""
+    """Number of bytes written to a transport that its peer has not acknowledged; None if its socket is closed. Over TLS
+    it may be slightly more than there are, since the bytes on their way are encrypted."""
     if not hasattr(of, "fileno") or of.fileno() < 0:
         return None
     sent = waiting(transport) + queued(of)
@@ -124,7 +125,7 @@ def missing(transport: Any, of: Any) -> int | None:
 
 
 def _not_encrypted(transport: Any) -> int:
-    """Bytes that wait in Twisted's layer of TLS, which does not tell either."""
+    """Number of bytes that wait in Twisted's TLS layer, which has no public name for it either."""
     count = 0
     while isinstance(transport, ProtocolWrapper):
         pieces = (*getattr(transport, "_appSendBuffer", ()), *getattr(_aggregator(transport), "_buffer", ()))
@@ -138,8 +139,8 @@ def _aggregator(transport: Any) -> Any:
 
 
 def is_over(transport: Any) -> bool:
-    """Whether the peer of a TLS connection that we have ended has said, too, that this is the end: then it has read
-    everything up to ours."""
+    """Whether the peer of a TLS connection that the server has ended has announced its end, too: then it has read
+    everything."""
     while isinstance(transport, ProtocolWrapper):
         connection = getattr(transport, "_tlsConnection", None)
         if connection is not None:
@@ -149,7 +150,7 @@ def is_over(transport: Any) -> bool:
 
 
 def has_ended(of: Any) -> bool:
-    """Whether the peer of a socket has closed its sending side, although not everything may be read yet."""
+    """Whether the peer of a socket has closed its sending side. Not everything may be read yet."""
     try:
         if of.family in INTERNET and TCP_INFO is not None:
             return int(of.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1)[0]) == CLOSE_WAIT

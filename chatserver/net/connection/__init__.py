@@ -1,1 +1,1 @@
-"""One connection and its life: reading, writing, limits of time, and its end."""
+"""One connection and its life: reading, writing, time limits, and its end."""

@@ -42,7 +42,7 @@ RANKS: Final = {
 
 
 class Connection:
-    """A session's link. Data that is written to it is framed already.
+    """The link between a session and its socket. Data that is written to it is framed already.
 
     `others` are all open connections: this one leaves them at its end. `encrypted`: whether the client speaks TLS with
     the proxy that it came through, if any.
@@ -63,13 +63,13 @@ class Connection:
     ) -> None:
         self.session = session
         self.peer = PeerState.OPEN
-        self.began = 0.0  # by the reactor's clock
+        self.began = 0.0  # in seconds of the reactor's clock
         self.way = ""  # see `log.way_of`
-        self.logged = False  # the log has its beginning
+        self.logged = False  # the log has a line for its beginning
         self.writable = False
         self.send: Callable[[bytes], int] = takes_nothing
         self.unserved = False
-        """Its person was told that the database does not answer."""
+        """Its person has a notice that the database does not answer."""
         self._parts = parts
         self._clock = parts.clock
         self._door = door
@@ -81,14 +81,14 @@ class Connection:
         self._account: Allowance | None = None
         self._outbox: Outbox
         self.reader: Reader
-        self.lingering: Lingering | None = None  # it has said everything
+        self.lingering: Lingering | None = None  # once the server has sent everything
         self._liveness: Liveness | None = None
         self._deadline = Deadline(parts.clock, parts.limits, session, door)
 
     # Called by the door
 
     def made(self) -> None:
-        """There is a transport."""
+        """The transport is there."""
         self._parts.counts.accepted += 1
         limits, transport = self._parts.limits, self._door.transport
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
@@ -105,14 +105,14 @@ class Connection:
         self._deadline.renew()
 
     def opened(self) -> None:
-        """Lines can be sent: the server speaks first, where the dialect is known to have words for it."""
+        """Lines can be sent now. The server speaks first, where the dialect is known to have words for it."""
         if self._door.dialect is not None:
             self.session.move(Event.RECOGNIZED)
         else:
             self._parts.handshake.greet(self.session)
 
     def received(self, data: bytes) -> None:
-        """These bytes have come. The door has them."""
+        """Called with bytes that have come, which the door has taken."""
         if not self._parts.lease.check():
             self.hang_up(*endings.FENCED, retry=1)
         if self.lingering is not None:
@@ -123,12 +123,12 @@ class Connection:
         self.advance(len(data))
 
     def begins(self, first: bytes) -> None:
-        """The first line begins with these bytes."""
+        """Called with the first bytes of the first line."""
         self.reader.recognize(first)
 
     def peer_ended(self) -> None:
-        """The framing says that the peer has ended its side: what it sent is done and answered, then the connection
-        ends. To be called while lines are taken."""
+        """The framing says that the peer has ended its side. The server serves what it sent, then the connection ends.
+        Call this while lines are taken."""
         if self.peer is PeerState.OPEN:
             self.peer = PeerState.HALF_CLOSED
 
@@ -136,19 +136,19 @@ class Connection:
         """The peer has ended its side."""
         self.peer_ended()
         if self.session.stage is Stage.ENDING:
-            self._outbox.taken()  # as long as there is a socket that tells
+            self._outbox.taken()  # while there is a socket that can tell
             self._door.transport.loseConnection()
         else:
             self.advance()
 
     def flushed(self) -> None:
-        """After the end everything is in the kernel: the rest is up to the peer, for a moment."""
+        """Everything written before the end is in the kernel now. The peer has a moment left."""
         self._outbox.taken()
         if self.lingering is not None:
             self.lingering.wait(LINGER_SECONDS, self._door.transport.loseConnection)
 
     def lost(self) -> None:
-        """There is no transport any more."""
+        """The transport is gone."""
         self.peer = PeerState.LOST
         session = self.session
         if session.stage is not Stage.ENDING:
@@ -163,7 +163,7 @@ class Connection:
         if session.stage is Stage.ENDING:
             self._let_go()
         else:
-            self.writable = True  # what has arrived is still done; nobody waits for the answers
+            self.writable = True  # commands that have arrived are still served; nobody waits for the answers
             self.advance()
 
     def _leave(self) -> None:
@@ -189,7 +189,7 @@ class Connection:
             self.failed(Failure())
 
     def _steer(self) -> None:
-        """Reads on or pauses, as there is room; after the peer's end, closes once everything is done."""
+        """Reads on or pauses, as there is room. After the peer's end, closes once everything is done."""
         session = self.session
         if session.stage is Stage.ENDING:
             return
@@ -206,17 +206,18 @@ class Connection:
             self._outbox.read(not (full or not self.writable or waits or ending))
 
     def retire(self) -> None:
-        """It is about to be sent to another server: it is not read any more."""
+        """Stops reading, before the connection is sent to another server."""
         self._retired = True
         self.advance()
 
     @property
     def commands(self) -> int:
-        """Number of commands given since it logged in."""
+        """Number of commands given since the login."""
         return self.reader.commands
 
     def failed(self, failure: Failure) -> None:
-        """A fault of the server: nobody knows what the client lacks, so it has to start anew.
+        """Ends the connection after a fault of the server: the client has to start anew, since nobody knows what it
+        lacks.
 
         The connection ends in the next turn of the reactor: now, its room may be writing to all its subscribers.
         """
@@ -258,7 +259,7 @@ class Connection:
                 self.hang_up("strikes", "Too many of your commands were refused. Correct them.")
 
     def answered(self) -> None:
-        """The database answers again: a person who was told that it does not is told that, once."""
+        """The database answers again: tells a person who has the notice that it does not, once."""
         session, told = self.session, self.unserved
         self.unserved = False
         if not told or session.view is None or session.stage is Stage.ENDING or session.quiet:
@@ -270,7 +271,7 @@ class Connection:
 
     # Flow control
 
-    # A link never raises: a fault of one connection ends that one, and whoever writes to many goes on.
+    # A link never raises: a fault ends its own connection, and a writer to many connections goes on.
 
     def write(self, data: bytes) -> None:
         try:
@@ -309,8 +310,8 @@ class Connection:
             self.reader.turn_soon()
 
     def staged(self) -> None:
-        """Where the client can, it shows nothing of what is typed while that is a secret. While one is being checked,
-        that stays as it is: if it is wrong, the next one may be typed already."""
+        """Hides what is typed while it is a secret, where the client can. While a secret is being checked, the state
+        stays as it is: if it is wrong, the next one may be typed already."""
         session = self.session
         if session.view is not None and session.stage not in (Stage.BUSY, Stage.ENDING):
             self._door.conceal(session.awaits_secret)
@@ -325,13 +326,14 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether something that has arrived is still to be done. What waits for its pace counts as not read yet."""
+        """Whether commands that have arrived are still to be served. Input that waits for its pace counts as not read
+        yet."""
         session = self.session
         if session.stage is Stage.ENDING or (not self.writable and not session.waiting):
             return False
         return bool(session.inbox) or session.waiting or session.stage is Stage.BUSY or self.reader.is_due
 
-    # What is known of the way to the client
+    # The way to the client, for the session
 
     @property
     def door(self) -> Doorway:
@@ -363,7 +365,7 @@ class Connection:
         self._watch()
 
     def _watch(self) -> None:
-        """Pings the client when it is silent, or no longer, as the limits are now."""
+        """Starts pinging a silent client, or stops, as the limits are now."""
         limits = self._parts.limits
         if not (limits.ping_seconds and self.session.dialect.pinged):
             if self._liveness is not None:
@@ -375,8 +377,8 @@ class Connection:
             self._liveness = Liveness(self._clock, self, limits.ping_seconds, limits.pong_seconds)
 
     def follow(self) -> None:
-        """The limits have changed. What an exempt address, the time to log in and the longest line are was settled when
-        the connection came."""
+        """Applies changed limits. An exempt address, the time to log in and the longest line were settled when the
+        connection began."""
         try:
             if not self._exempt:
                 self.reader.intake.reload(self._parts.allowances.rates)
@@ -401,7 +403,7 @@ class Connection:
     # The end
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        """Says why, if there is a reason, and ends the connection; what was written before still goes out."""
+        """Sends the reason, if there is one, and ends the connection. Everything written before still goes out."""
         if self.session.stage is Stage.ENDING:
             return
         if reason == "failed-logins":
@@ -427,8 +429,8 @@ class Connection:
     def end(self, reason: str) -> None:
         """Flushes and closes, without a further word.
 
-        The peer may still be sending: closing at once would make the kernel answer with a reset, which destroys the
-        last words on their way (RFC 1122, 4.2.2.13). So what comes is read, and thrown away, for a moment.
+        The peer may still be sending. Closing at once would make the kernel answer with a reset, which destroys the
+        last words on their way (RFC 1122, 4.2.2.13). So the server reads and discards for a moment.
         """
         if self.session.stage is Stage.ENDING:
             return
@@ -450,7 +452,7 @@ class Connection:
             return
         self._outbox.read(True)
         lingering.wait(patience(self._parts, logged_in=bool(self.session.who.account_id)), self.abort)
-        # TLS has no half of a connection to close: it says that this is the end, and waits until the peer does so too.
+        # TLS cannot close half a connection: it announces the end, and waits until the peer does so too.
         if self.peer is PeerState.HALF_CLOSED or not self._outbox.direct:
             self._door.transport.loseConnection()
         else:
@@ -468,14 +470,14 @@ class Connection:
         return RANKS[self.session.stage]
 
     def _ended(self, reason: str) -> None:
-        """The server has nothing more to say, or the connection is lost. May be called twice."""
+        """The server has nothing more to send, or the connection is lost. You can call this twice."""
         session = self.session
         if session.who.account_id and session.id:
             self._parts.departures.left(session, reason, announced=not self._parts.parting.begun)
             session.id = ""
 
     def _parted(self) -> bool:
-        """Ends the connection, which has said everything, the short way, if the server is about to end."""
+        """Ends a connection that has sent everything the short way, if the server is about to stop."""
         parting, transport = self._parts.parting, self._door.transport
         if not parting.begun or not self._outbox.direct or self.peer is not PeerState.OPEN or waiting(transport):
             return False
@@ -491,7 +493,7 @@ class Connection:
             )
 
     def _cancel(self) -> None:
-        """Stops the clocks; a turn that is due still comes, unless this is the end."""
+        """Stops the timers. A turn that is due still comes, unless this is the end."""
         if self._liveness is not None:
             self._liveness.stop()
             self._liveness = None
@@ -502,8 +504,8 @@ class Connection:
             self.reader.stop()
 
     def _let_go(self) -> None:
-        """Nothing refers to each other in a circle any more, so that the memory is free at once: the garbage collector
-        would find it only now and then, and stop everything to look for it."""
+        """Breaks all circles of references, so that the memory is free at once: the garbage collector would find them
+        only now and then, and stop everything to look for them."""
         if self._account is not None:
             self._parts.allowances.gone(self._account, self)
         self.session.link, self.session.peer = NO_LINK, NO_PEER

@@ -18,12 +18,11 @@ from chatserver.util.waiting import pause
 from chatserver.values.endings import FENCED
 
 REWOUND = ("rewound", "The database was restored to an earlier state.")
-"""Reason and text for all connections once entries that were delivered are gone."""
+"""Reason and text for all connections when entries that were delivered are gone."""
 MOVING = ("moving", "Another server takes over; nothing is lost.")
-"""Reason and text for connections that are to go to another server of the cluster."""
+"""Reason and text for connections that move to another server of the cluster."""
 SLICE: Final = 500
-"""Maximum number of connections to which new limits are applied in one turn of the reactor: it takes a millisecond or
-two."""
+"""Maximum number of connections that get new limits in one turn of the reactor, which takes a millisecond or two."""
 
 
 class SessionIds:
@@ -34,7 +33,7 @@ class SessionIds:
 
 
 class Connections:
-    """Makes connections, and acts on all of them at once."""
+    """Makes connections, and acts on all of them."""
 
     log = Logger()
 
@@ -42,7 +41,6 @@ class Connections:
         self._parts = parts
         self._ids = ids
         self.clock = parts.clock
-        self.limits = parts.limits
         self.shutdown = parts.shutdown
         self.handshake = parts.handshake
         self.admission = parts.admission
@@ -51,12 +49,12 @@ class Connections:
         self.parting = parts.parting
         self.open: set[Connection] = set()
         self.identities: list[Shown] = []
-        """The identities that the TLS endpoints show, which a reload renews."""
+        """Identities of the TLS endpoints, which a reload renews."""
         self.withdrawn = False
-        """All ports are closed: clients that come all the same are sent to another server."""
+        """All ports are closed. Clients that come all the same are sent to another server."""
 
     def connect(self, door: Doorway, address: str, encrypted: bool | None = None) -> Connection:
-        """Makes the connection of a new door, which `admission` has yet to count. `encrypted`: see `Connection`."""
+        """Makes the connection of a new door. The caller has `admission` count it. `encrypted`: see `Connection`."""
         dialect = door.dialect or self._parts.dialects[-1]
         session = Session(self._ids.new(), address, dialect, door.framing)
         connection = Connection(session, self._parts, door, self.open, encrypted)
@@ -64,8 +62,7 @@ class Connections:
         return connection
 
     async def follow(self) -> None:
-        """The limits have changed: applies the new ones to accounts and connections that are there, some in each turn
-        of the reactor."""
+        """Applies changed limits to accounts and connections, some of them in each turn of the reactor."""
         all: list[Allowance | Connection] = [*self.allowances.follow(), *self.open]
         for start in range(0, len(all), SLICE):
             for one in all[start : start + SLICE]:
@@ -73,7 +70,7 @@ class Connections:
             await pause(self.clock, 0)
 
     def set_bans(self, bans: list[NetworkBan]) -> None:
-        """These addresses may not connect, and may not stay."""
+        """Ends the connections from these networks. `admission` refuses new ones."""
         self.admission.bans = bans
         for connection in list(self.open):
             banned = self.admission.ban(connection.session.address)
@@ -89,25 +86,25 @@ class Connections:
         self.start_over(*FENCED)
 
     def start_over(self, reason: str, text: str) -> None:
-        """Ends all connections, and forgets the state of all rooms: clients connect anew, and read from the store."""
+        """Ends all connections, and forgets the state of all rooms: clients reconnect, and read from the store."""
         for connection in list(self.open):
             connection.hang_up(reason, text, retry=random.randint(1, 5))
         self._parts.registry.forget()
 
     def answered(self) -> None:
-        """The database answers again."""
+        """See `store.db.threads.Recovering`."""
         for connection in list(self.open):
             if connection.unserved:
                 connection.answered()
 
     @property
     def busy(self) -> bool:
-        """Whether something that has arrived is still to be done, or to be sent."""
+        """Whether commands that have arrived are still to be served, or entries still to be sent."""
         return self._parts.registry.sending or any(connection.busy for connection in self.open)
 
     @property
     def closing(self) -> bool:
-        """Whether the server is stopping, so that nobody is read any more."""
+        """Whether the server is stopping, and reads no more."""
         return self.parting.closing
 
     def withdraw(self) -> None:

@@ -1,4 +1,4 @@
-"""The time that a client has for logging in, or a person for each line until they have."""
+"""The time that a client has to log in, or a person to type each line until then."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ from chatserver.settings.tables import Limits
 from chatserver.values.stages import Stage
 
 CHECKING_SECONDS: Final = 1.0
-"""How often a connection whose time to log in is over is looked at while its login is being checked."""
+"""Interval between looks at a connection whose time to log in is over while its login is being checked."""
 
 
 class Deadline:
-    """Ends the connection of whoever is too late."""
+    """Ends a connection that is too late."""
 
     __slots__ = ("_call", "_clock", "_door", "_limits", "_session")
 
@@ -26,8 +26,8 @@ class Deadline:
         self._call: IDelayedCall | None = None
 
     def renew(self) -> None:
-        """Sets the time for logging in, or for the next line of a person. As long as a client is silent, it may be a
-        person; a program that is recognized has the time of a program from then on."""
+        """Sets the time for logging in, or for a person's next line. A silent client may be a person; once a program is
+        recognized, it has the time of a program."""
         limits = self._limits
         program = self._is_known and not self._session.dialect.for_people
         seconds = limits.handshake_seconds if program else limits.typing_seconds
@@ -42,7 +42,7 @@ class Deadline:
 
     @property
     def _is_known(self) -> bool:
-        """Whether the dialect of the client is known."""
+        """Whether the client's dialect is known."""
         return self._door.dialect is not None or self._session.stage is not Stage.NEW
 
     def _too_late(self) -> None:

@@ -1,25 +1,25 @@
-"""Whether a silent client is still there: it is pinged, and disconnected if it stays silent."""
+"""Pings a silent client, and disconnects it if it stays silent."""
 
 from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 RECHECK_SECONDS: Final = 1.0
-"""Minimum time to the next look, so that a client that is not being read costs nothing in between."""
+"""Minimum interval between looks, so that a client that is not being read costs nothing in between."""
 
 
 class Watched(Protocol):
-    """The client."""
+    """The client of a connection."""
 
     @property
     def is_read(self) -> bool:
-        """While the server itself does not read the client, its silence says nothing."""
+        """Whether the server reads the client. While it does not, silence means nothing."""
         ...
 
     def ping(self) -> None: ...
 
     def silent(self) -> None:
-        """It has not answered the ping."""
+        """The client has not answered the ping."""
 
 
 class Liveness:
@@ -33,11 +33,11 @@ class Liveness:
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds
         self.heard = clock.seconds()
-        """When the last bytes came, by the clock."""
+        """When the last bytes came, in seconds of the clock."""
         self._call: IDelayedCall = clock.callLater(ping_seconds, self._look)
 
     def change(self, ping_seconds: float, pong_seconds: float) -> None:
-        """These times hold from now on."""
+        """Applies changed times."""
         if (ping_seconds, pong_seconds) != (self._ping_seconds, self._pong_seconds):
             self._ping_seconds = ping_seconds
             self._pong_seconds = pong_seconds
@@ -47,7 +47,7 @@ class Liveness:
     def stop(self) -> None:
         if self._call.active():
             self._call.cancel()
-        del self._call  # one that has run still refers to this object
+        del self._call  # a call that has run still refers to this object
 
     def _look(self) -> None:
         left = self.heard + self._ping_seconds - self._clock.seconds()

@@ -22,8 +22,11 @@ PER_SECOND: Final = 20.0
 
 
 class ConnectionLog:
-    """A connection whose beginning is in the log has its end there, too. In a flood of connections most begin without a
-    line, and one line says how many; those of them that log in still have a line when they end."""
+    """A connection whose beginning is in the log has its end there, too.
+
+    In a flood of connections most begin without a line, and one line says how many. Those of them that log in still
+    have a line when they end.
+    """
 
     log = Logger()
 
@@ -34,7 +37,7 @@ class ConnectionLog:
         self._unlogged = Unlogged(clock, self._tell)
 
     def began(self, session: Session, way: str) -> bool:
-        """Returns whether it is logged. `way`: see `way_of`."""
+        """Returns whether the log has a line for it. `way`: see `way_of`."""
         now = self._clock.seconds()
         self._left = min(BURST, self._left + (now - self._at) * PER_SECOND)
         self._at = now
@@ -46,7 +49,7 @@ class ConnectionLog:
         return True
 
     def ended(self, session: Session, reason: str, door: Doorway, *, way: str, commands: int, began: float) -> None:
-        """`commands`: how many the session gave. `began`: when, by the reactor's clock."""
+        """`commands`: how many the session gave. `began`: when, in seconds of the reactor's clock."""
         facts: dict[str, Any] = {"door": way}
         if session.stage is not Stage.NEW:
             facts["dialect"] = session.dialect.name
@@ -62,7 +65,7 @@ class ConnectionLog:
 
 
 def way_of(door: Doorway) -> str:
-    """How a client has come, as `server.listen` names it: `tcp`, `ssl`, `unix`, `ws:tcp` ..."""
+    """How a client is connected, as `server.listen` names it: `tcp`, `ssl`, `unix`, `ws:tcp` ..."""
     transport = door.transport
     if secured(transport):
         kind = "ssl"

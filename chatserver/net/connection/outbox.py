@@ -1,5 +1,5 @@
 """Flow control of one connection: sends bytes at once while the socket accepts them, limits how many wait, and pauses
-reading while no more commands can be accepted."""
+reading while there is no room for commands."""
 
 import socket
 from typing import Any, Final, Protocol
@@ -14,18 +14,18 @@ from chatserver.session.link import FULL_BYTES, Link, NoLink, takes_nothing
 from chatserver.settings.tables import Limits
 
 UNSENT_BYTES = 131072
-"""At most so much waits in the kernel beyond the peer's window. Otherwise the kernel would take megabytes for a client
-that does not read, with the memory and the time that writing them costs."""
+"""Maximum number of bytes that wait in the kernel beyond the peer's window. Otherwise the kernel would take megabytes
+for a client that does not read, with the memory and the time that writing them costs."""
 
 
 class Owner(Link, Protocol):
     """The link whose `send` and `writable` an outbox sets."""
 
     def drained(self) -> None:
-        """It is writable again."""
+        """The link is writable again."""
 
     def stalled(self) -> None:
-        """The client has taken nothing for too long."""
+        """The client has received nothing for too long."""
 
 
 class Gone(NoLink):
@@ -41,14 +41,16 @@ GONE: Final = Gone()
 
 @implementer(IPushProducer)
 class Outbox:
-    """Its states: *free* (bytes go straight into the socket, by the link's `send`), *waiting* (older bytes wait in the
+    """Sends what is written to a link.
+
+    Its states: *free* (bytes go straight into the socket, by the link's `send`), *waiting* (older bytes wait in the
     transport), *full* (more than `FULL_BYTES` wait, or anything at all if the account is `crowded`: the link is not
-    writable until nothing waits any more), *held* (bytes are collected until `release`), *closed*. Independently of
-    them, reading is paused or not.
+    writable until nothing waits any more), *held* (bytes are collected until `release`), *closed*. Reading is paused or
+    not, independently of them.
 
     On plain TCP (`direct`) data goes straight into the socket: `transport.write` would cost two epoll_ctl calls and a
-    turn of the reactor for each recipient, and `writeSomeData` twice the time of the socket's own `send`. Other
-    transports (TLS) are written to in the ordinary way.
+    turn of the reactor for each recipient, and `writeSomeData` twice the time of the socket's own `send`. The other
+    transports (TLS) are written to as usual.
     """
 
     def __init__(self, link: Owner, transport: Any, clock: IReactorTime, limits: Limits) -> None:
@@ -72,11 +74,11 @@ class Outbox:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         link.writable = True
         self._clear_the_way()
-        # A pull producer is called whenever the transport has become empty: just what a direct sender wants to know.
+        # Twisted calls a pull producer whenever the transport has become empty, as a direct sender needs.
         transport.registerProducer(self, not self.direct)
 
     def write(self, data: bytes) -> None:
-        """Sends these bytes after all before them. Once closed, does nothing."""
+        """Sends these bytes after all earlier ones. Does nothing once closed."""
         if self._held is not None:
             self._held.append(data)
         elif data and self._open:
@@ -100,7 +102,7 @@ class Outbox:
             self._add(len(data))
 
     def hold(self) -> bool:
-        """Collects what is written until `release`. Returns False and changes nothing if it is held already."""
+        """Collects what is written until `release`. Returns False and changes nothing if it already does."""
         if self._held is not None or not self._open:
             return False
         self._held = []
@@ -115,28 +117,28 @@ class Outbox:
 
     @property
     def written(self) -> int:
-        """Bytes that `write` was given so far: all that was sent to a person."""
+        """Number of bytes given to `write` so far, which are all that was sent to a person."""
         return self._written + sum(map(len, self._held or ()))
 
     def taken(self) -> int:
-        """Of `written`, how many bytes have reached the client's host, as far as that is known."""
+        """How many bytes of `written` have reached the client's host, as far as that is known."""
         left = missing(self._transport, self._socket)
         if left is not None:
             self._arrived = max(self._arrived, self._written - left)
         return self._arrived
 
     def is_over(self) -> None:
-        """The connection, which was closed here, is lost."""
+        """The connection, which the server closed, is lost."""
         if is_over(self._transport):
             self._arrived = self._written
 
     def share(self, unsent: Unsent) -> None:
-        """What waits here is counted for an account."""
+        """Counts what waits here for an account."""
         self._unsent = unsent
         unsent.bytes += self._pending
 
     def reload(self) -> None:
-        """The limits have changed: a peer that reads nothing has `stalled_seconds` from now on."""
+        """Applies changed limits: a peer that reads nothing has `stalled_seconds` from now on."""
         if self._open and not self._link.writable:
             self._stop_watching()
             self._full()
@@ -148,14 +150,14 @@ class Outbox:
             self._transport.resumeProducing() if wanted else self._transport.pauseProducing()
 
     def close(self) -> None:
-        """What was written still goes out; nothing more is taken."""
+        """Sends what was written, and takes nothing more."""
         if self._open:
             self.release()
             self._shut()
             self._transport.unregisterProducer()
 
     def _clear_the_way(self) -> None:
-        """Lets bytes go straight into the socket, if nothing waits before them."""
+        """Lets bytes go straight into the socket, if no others wait."""
         if self.direct and self._open and not self._pending and self._held is None:
             self._link.send = self._socket.send
 
@@ -171,7 +173,7 @@ class Outbox:
             self._unsent.bytes += size
 
     def _forget(self) -> None:
-        """Nothing waits any more."""
+        """No bytes wait any more."""
         if self._unsent is not None:
             self._unsent.bytes -= self._pending
         self._pending = 0
@@ -205,7 +207,7 @@ class Outbox:
             self._full()
 
     def stopProducing(self) -> None:
-        """The connection is lost: lets go of it, so that no circle of references keeps the memory of both. The socket
+        """The connection is lost. Lets go of it, so that no circle of references keeps the memory of both. The socket
         is still there."""
         self.taken()
         if self._open:
@@ -230,8 +232,8 @@ class Outbox:
             self._link.stalled()
 
     def _taken(self) -> int:
-        """Bytes that the peer has received, up to a constant. The kernel's queue alone would not tell: it is filled
-        again as fast as the peer reads."""
+        """Number of bytes that the peer has received, up to a constant. The kernel's queue alone would not tell: it is
+        filled again as fast as the peer reads."""
         taken = acknowledged(self._socket)
         return self._pending - waiting(self._transport) - queued(self._socket) if taken is None else taken
 

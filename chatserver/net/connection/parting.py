@@ -1,6 +1,6 @@
-"""The last moment of connections when the server stops: everything is said, and only the peers are waited for.
+"""The last moment of all connections when the server stops: everything is sent, and the server waits for the peers.
 
-An orderly end by Twisted's transports takes several turns of the reactor for each connection; with ten thousand of them
+An orderly end by Twisted's transports takes several turns of the reactor for each connection. With ten thousand of them
 that would be most of the time that a restart takes.
 """
 
@@ -14,35 +14,35 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver.net.way import queued
 
 DISCARDED_BYTES: Final = 65536
-"""Read at a time, and thrown away."""
+"""Maximum number of bytes that are read at a time, and discarded."""
 LINGER_SECONDS: Final = 0.1
-"""After so long, a connection whose peer has received everything need not wait for it any more: programs such as nc
-close only when a key is pressed. What the peer sent before it received the end has arrived by then."""
+"""How long a peer that has received everything may keep its connection open: programs such as nc close only when a key
+is pressed. By then, everything that the peer sent before it received the end has arrived."""
 LINES: Final = 500
-"""So many ends are logged one by one, and the others as a number: ten thousand lines would take as long as everything
-else. The table `session` has them all."""
+"""Maximum number of ends that are logged one by one; the others are logged as a number. Ten thousand lines would take
+as long as everything else. The table `session` has them all."""
 
 
 class Parting:
-    """Takes over connections whose last bytes are in the kernel, and closes each once its peer has closed, or has at
-    least received everything.
+    """Takes over connections whose last bytes are in the kernel, and closes each once its peer has closed it or has
+    received everything.
 
-    What the peer still sends is read: closing before would make the kernel answer with a reset, which destroys the last
-    words on their way (RFC 1122, 4.2.2.13).
+    The server still reads from the peer: closing earlier would make the kernel answer with a reset, which destroys the
+    last words on their way (RFC 1122, 4.2.2.13).
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self.closing = False
-        """The server is stopping: nobody is read any more."""
+        """The server is stopping, and reads no more."""
         self.begun = False
         """The server says goodbye: connections end the short way."""
         self._clock = clock
-        self._settled = 0.0  # when the last one has lingered
+        self._settled = 0.0  # when the latest connection has lingered
         self._poll = select.poll()
         self._transports: dict[int, Any] = {}
         self._lines = LINES
         self.unlogged = 0
-        """Ends that the log has no line for."""
+        """Number of ends that the log has no line for."""
 
     def stop_reading(self) -> None:
         self.closing = True
@@ -51,7 +51,7 @@ class Parting:
         self.begun = True
 
     def may_log(self) -> bool:
-        """Whether one more connection's end gets a line in the log."""
+        """Whether the log has room for the end of one more connection."""
         if not self.begun:
             return True
         if self._lines:
@@ -61,8 +61,8 @@ class Parting:
         return False
 
     def cork(self, transport: Any) -> None:
-        """Has the kernel send the last words together with the end, on a plain TCP connection: one packet, and one
-        wake-up of the peer."""
+        """Has the kernel send the last words together with the end, on a plain TCP connection: one packet, which wakes
+        the peer once."""
         if isinstance(transport, tcp.Server):
             try:
                 transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
@@ -70,7 +70,7 @@ class Parting:
                 pass  # it is a Unix socket
 
     def take(self, transport: Any) -> None:
-        """`transport` is a plain one of Twisted's, with nothing in its buffer. It will not call its protocol again."""
+        """`transport` is a plain one of Twisted's, with an empty buffer. It will not call its protocol again."""
         transport.stopReading()
         transport.stopWriting()
         try:
@@ -83,7 +83,7 @@ class Parting:
         self._settled = self._clock.seconds() + LINGER_SECONDS
 
     def all_gone(self) -> bool:
-        """Closes what can be closed, and returns whether that was the last one."""
+        """Closes the connections that can be closed, and returns whether none is left."""
         for descriptor, _ in self._poll.poll(0) if self._transports else ():
             try:
                 over = not self._transports[descriptor].socket.recv(DISCARDED_BYTES)

@@ -20,7 +20,7 @@ from chatserver.wire.dialects import DIALECTS
 
 
 class Parts(Struct, frozen=True):
-    """One object for all connections."""
+    """All connections share one."""
 
     # Of the whole server
     clock: IReactorTime
@@ -39,4 +39,4 @@ class Parts(Struct, frozen=True):
     log: ConnectionLog
     parting: Parting
     dialects: tuple[Dialect, ...] = DIALECTS
-    """In the order in which they are tried. The last one is for people, and takes everything."""
+    """The dialects in the order in which they are tried. The last one is for people, and takes everything."""

@@ -31,7 +31,7 @@ class Owner(Link, Protocol):
     session: Session
 
     def advance(self, size: int = 0, *, anew: bool = False) -> None:
-        """Has the reader take lines, and does what follows from them."""
+        """Has the reader take lines, and acts on the result."""
 
     def end(self, reason: str) -> None:
         """Ends the connection without a further word."""
@@ -41,7 +41,7 @@ class Owner(Link, Protocol):
 
 
 class Reader:
-    """Takes lines for as long as there is room for them, and has itself called again when it is its turn."""
+    """Takes lines while there is room for them, and has itself called again when it is its turn."""
 
     __slots__ = ("_advised", "_clock", "_connection", "_deadline", "_door", "_parts", "_session", "_turn", "_used",
                  "commands", "intake")  # fmt: skip
@@ -61,7 +61,7 @@ class Reader:
         self._turn: IDelayedCall | None = None
 
     def take_lines(self, size: int = 0, *, anew: bool = False) -> None:
-        """Takes lines until there are no more, the inbox is full, or others have their turn. `size`, `anew`: see
+        """Takes lines until none is left, the inbox is full, or it is the others' turn. `size`, `anew`: see
         `Intake.turn`."""
         session = self._session
         if session.who.limits is not self.intake.own:
@@ -90,7 +90,7 @@ class Reader:
         return self._session.is_read and len(self._session.inbox) < self._parts.limits.window
 
     def _take(self, line: bytes | TooLong) -> None:
-        """One line without its end. Raises Undecodable."""
+        """Makes a command of a line, which has no end any more. Raises Undecodable."""
         session = self._session
         if isinstance(line, TooLong):
             if session.stage is Stage.NEW:
@@ -130,7 +130,7 @@ class Reader:
             session.inbox.append(parsed)
 
     def _advise(self) -> None:
-        """The person presses keys that do not do what they do elsewhere: tells them once what helps."""
+        """The person uses keys that their client does not handle: tells them once what helps."""
         if self._door.editor and not self._advised:
             self._advised = True
             self._session.notice(EDITING + self._door.editor)
@@ -146,7 +146,7 @@ class Reader:
         if not dialect.for_people:
             return True
         name = foreign(first)
-        # HTTP begins like a person's name: the whole line tells.
+        # HTTP begins like a person's name: only the whole line decides
         if name is None or (name == "HTTP" and not whole):
             return True
         self._parts.admission.offend(self._session.address, "foreign")
@@ -160,7 +160,7 @@ class Reader:
 
             def done(_: object) -> None:
                 if self._session.view is not None and self._session.is_read and self._session.stage is not Stage.IN:
-                    self._deadline.renew()  # there is a new question
+                    self._deadline.renew()  # the next question is asked
                 self.turn_soon()
 
             ensureDeferred(cast(Any, work)).addErrback(self._connection.failed).addCallback(done)
@@ -175,7 +175,7 @@ class Reader:
     # Turns
 
     def turn_soon(self, seconds: float = 0) -> None:
-        """Goes on later, so that one client's burst does not keep the others waiting."""
+        """Has lines taken later, so that one client's burst does not keep the others waiting."""
         if self._turn is None and self._session.stage is not Stage.ENDING:
             self._turn = self._clock.callLater(seconds, self._take_turn)
 
@@ -185,16 +185,16 @@ class Reader:
             self._connection.advance(anew=True)
 
     def stop(self) -> None:
-        """There are no more turns."""
+        """Cancels the next turn."""
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
 
     @property
     def waits(self) -> bool:
-        """Whether it is called again, because of its turn or its pace."""
+        """Whether a further turn is due, now or later."""
         return self._turn is not None
 
     @property
     def is_due(self) -> bool:
-        """Whether lines that are there are to be taken now: they do not wait for their pace."""
+        """Whether lines can be taken now. They do not wait for their pace."""
         return self._turn is not None and self._turn.getTime() <= self._clock.seconds()

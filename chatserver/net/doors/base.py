@@ -22,7 +22,7 @@ from chatserver.wire.framing.lines import TooLong
 
 
 class Splitter(Protocol):
-    """Bytes in, lines out, in whatever pieces the bytes come. See `wire/framing/lines.py` for each method."""
+    """Takes bytes in any pieces, and returns lines. See `wire/framing/lines.py` for each method."""
 
     @property
     def pending(self) -> int: ...
@@ -38,13 +38,13 @@ class Splitter(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class Door(protocol.Protocol):
-    """Twisted's side of a connection. A subclass sets its `splitter` when it is made."""
+    """Twisted's side of a connection. A subclass sets its `splitter` in its constructor."""
 
     framing: Framing
     splitter: Splitter
     prefix = ""
     dialect: Dialect | None = None
-    _backlog = b""  # has come, and is not split yet
+    _backlog = b""  # received, and not split yet
     _discards = False
 
     def __init__(self, settings: Settings) -> None:
@@ -65,7 +65,7 @@ class Door(protocol.Protocol):
         while intake.left > 0 and intake.bytes > 0 and not self._discards:
             line = splitter.next()
             if line is None and not self._backlog:
-                # A line that a lost connection cut off is none.
+                # A line that a lost connection cut off does not count.
                 line = splitter.finish() if self.connection.peer is PeerState.HALF_CLOSED else None
                 if line is None:
                     return
@@ -112,7 +112,7 @@ class Door(protocol.Protocol):
     # For subclasses
 
     def _feed(self, data: bytes) -> None:
-        """Bytes go to the splitter, and what the framing itself has to say goes out."""
+        """Gives bytes to the splitter, and sends the replies of the framing itself."""
         self.splitter.feed(data)
         self._send_replies()
 
@@ -122,14 +122,14 @@ class Door(protocol.Protocol):
             self.connection.write(replies)
 
     def _line_ended(self) -> None:
-        """A line is about to be taken."""
+        """Called before each line is handed over."""
 
     def _controls(self) -> int:
-        """How much came since the last call that took time and is not the end of a line, such as pings."""
+        """Number of items since the last call that took time and did not end a line, such as pings."""
         return 0
 
     def _start(self) -> bytes:
-        """The first bytes of what is split, as many as it takes to recognize a dialect."""
+        """The first bytes of what is split, enough to recognize a dialect."""
         return b""
 
     # Twisted's hooks

@@ -35,9 +35,9 @@ NO_PROXIES: Final = Networks()
 
 
 class ChatFactory(ServerFactory):
-    """One for each endpoint: what its connections share with those of other endpoints is in `connections`.
+    """Makes doors for one endpoint. The connections of all endpoints share `connections`.
 
-    A connection from one of `proxies` has to begin with a PROXY header, which gives its address.
+    A connection from one of `proxies` has to begin with a PROXY header, which gives the client's address.
     """
 
     noisy = False
@@ -156,11 +156,11 @@ class Arrival(Protocol):
         self._leave()
 
     def over(self) -> None:
-        """The time is up."""
+        """Called when the time is up."""
         raise NotImplementedError
 
     def make_way(self) -> bool:
-        """See `crowd.Newcomer`: ends the connection at once, when it is not counted any more."""
+        """Ends the connection at once, when it is not counted any more: see `crowd.Newcomer`."""
         raise NotImplementedError
 
     def abort(self) -> None:
@@ -196,7 +196,7 @@ class Waiting(Arrival):
         self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
-        self._data += data  # which came with a PROXY header
+        self._data += data  # received with a PROXY header
 
     def over(self) -> None:
         self._leave()

@@ -17,13 +17,14 @@ from chatserver.wire.framing.lines import Lines
 from chatserver.wire.framing.telnet import Negotiation
 
 NC_EDITOR: Final = "rlwrap -H /dev/null nc HOST PORT"
-"""Without a history in a file: rlwrap cannot know which lines are passwords, unless telnet says so."""
+"""The command that edits lines, for `nc`. It keeps no history in a file: rlwrap cannot know which lines are passwords,
+unless telnet tells it."""
 TELNET_EDITOR: Final = "rlwrap telnet HOST PORT"
 THERE: Final = "The server is here."
 
 
 class LineDoor(Door, LineReceiver):
-    """A LineReceiver whose own splitting, quadratic in a burst of short lines, is replaced by `Lines`."""
+    """A LineReceiver in which `Lines` replaces the splitting: Twisted's own is quadratic in a burst of short lines."""
 
     framing = PLAIN
 
@@ -64,13 +65,13 @@ class LineDoor(Door, LineReceiver):
         return "" if telnet.sends_keys else TELNET_EDITOR
 
     def refusal(self, text: str) -> bytes:
-        """In the dialect of those who have not said yet which one they speak."""
+        """In the dialect of clients that have not shown yet which one they speak."""
         dialect = DIALECTS[-1]
         why = dialect.answer(Asked(None, 0, ""), Refusal(ErrorWord.TOO_MANY_CONNECTIONS, text))
         return why + dialect.notice(endings.LEAVE)
 
     def _follow(self, negotiation: Negotiation) -> None:
-        """Does what a person's telnet client wants."""
+        """Acts on the requests of a person's telnet client."""
         if not negotiation.begun:
             self._negotiate()
         session = self.connection.session

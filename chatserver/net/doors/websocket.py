@@ -7,7 +7,8 @@ from chatserver.wire.jsonl import JSONL
 
 
 class WebSocketDoor(Door):
-    """Pings are answered, and a close frame is the client's half-close: what it sent is done and answered first."""
+    """Pings are answered. A close frame is the client's half-close: what it sent before is served and answered
+    first."""
 
     framing = TEXT_FRAMES
     prefix = "ws:"

@@ -1,4 +1,5 @@
-"""What all connections of an account share: a pace, how many they are, and how many bytes wait for them to read."""
+"""What all connections of an account share: a pace, a maximum number of connections, and a maximum number of unsent
+bytes."""
 
 from collections.abc import Mapping
 from random import randint
@@ -12,12 +13,12 @@ from chatserver.values.account_limits import AS_SET, AccountLimits
 
 NONE: Final[Mapping[str, int]] = {}
 RETRY_SECONDS: Final = (30, 60)
-"""A client whose connection made way for a newer one comes back after a random time between these: should it be one
-too many itself, it ends the next one at this pace only."""
+"""Minimum and maximum of the random time after which a client reconnects whose connection made way for a newer one.
+Should it be one too many itself, it ends the next one no faster than this."""
 
 
 class Member(Protocol):
-    """One of the connections."""
+    """A connection of the account."""
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None: ...
 
@@ -25,7 +26,7 @@ class Member(Protocol):
 
 
 class Unsent:
-    """Bytes that wait in this process until an account's connections read them."""
+    """The bytes that wait in this process until an account's connections read them."""
 
     __slots__ = ("_limits", "bytes")
 
@@ -35,13 +36,13 @@ class Unsent:
 
     @property
     def crowded(self) -> bool:
-        """Too much waits: a connection for which anything at all waits is sent nothing more."""
+        """Whether too much waits. Then a connection with anything waiting is sent nothing more."""
         return 0 < self._limits.unsent_bytes_per_account < self.bytes
 
 
 class Allowance:
-    """One account's. `live`: its connections, the oldest first. `_ending`: those on which the server has nothing more
-    to say, but whose last bytes still wait; they are limited in the same way, each kind for itself."""
+    """The share of one account. `live`: its connections, the oldest first. `_ending`: those to which the server has
+    nothing more to send, but whose last bytes still wait. Each kind has the same limit, for itself."""
 
     __slots__ = ("_elsewhere", "_ending", "_limits", "_own", "account_id", "live", "pace", "unsent")
 
@@ -61,13 +62,13 @@ class Allowance:
 
     @property
     def _most(self) -> int:
-        """How many connections it may have; 0: without limit. Those that it has already may stay."""
+        """Maximum number of new connections; 0: no limit. Those that it has already may stay."""
         own = self._own.connections
         return self._limits.connections_per_account if own is None else own
 
     @property
     def _most_here(self) -> int:
-        """How many it may have at this node: one, whatever it has at others."""
+        """Maximum number at this node: at least one, however many it has at others."""
         return max(self._most - self._elsewhere.get(str(self.account_id), 0), 1)
 
     @property
@@ -76,13 +77,13 @@ class Allowance:
         return self._most > 0 and self._most_here < len(self.live)
 
     def change(self, own: AccountLimits) -> None:
-        """What an operator has set for the account holds from now on."""
+        """Applies the limits that an operator has set for the account."""
         if own != self._own:
             self._own = own
             self.follow()
 
     def follow(self) -> None:
-        """The limits have changed."""
+        """Applies changed limits."""
         rates = rates_of_account(self._limits, self._own)
         if rates != self.pace.rates:
             self.pace.change(rates)
@@ -102,7 +103,7 @@ class Allowance:
                 )
 
     def ended(self, member: Member) -> None:
-        """The server has nothing more to say on a connection. May be called twice."""
+        """The server has nothing more to send on a connection. You can call this twice."""
         if member in self.live:
             self.live.remove(member)
             self._ending.append(member)
@@ -110,41 +111,41 @@ class Allowance:
                 self._ending[0].abort()
 
     def gone(self, member: Member) -> None:
-        """A connection is lost, and all that came on it is done."""
+        """A connection is lost, and everything that came on it is done."""
         for members in (self.live, self._ending):
             if member in members:
                 members.remove(member)
 
 
 class Allowances:
-    """Those of all accounts that are connected. One without connections is kept until it would be as good as new:
-    otherwise whoever connects again and again would be slowed by nothing."""
+    """The shares of all accounts that are connected. One without connections is kept until its pace has recovered:
+    otherwise reconnecting again and again would evade it."""
 
     def __init__(self, clock: IReactorTime, limits: Limits) -> None:
         self._clock = clock
         self._limits = limits
         self.elsewhere: dict[str, int] = {}
-        """How many connections accounts have at other nodes, by id."""
+        """Number of connections that accounts have at other nodes, by id."""
         self._accounts: dict[int, Allowance] = {}
-        self._resting: dict[int, float] = {}  # accounts without connections, and when theirs may be dropped
+        self._resting: dict[int, float] = {}  # accounts without connections, and when to drop their shares
         self.rates = rates_of_connection(limits)
-        """Those of a connection of any account: one object for all."""
+        """The rates of a connection of any account: one object for all."""
 
     def __len__(self) -> int:
         return len(self._accounts)
 
     def follow(self) -> list[Allowance]:
-        """The limits have changed: sets `rates`, and returns all those whose `follow` is to be called."""
+        """Sets `rates` by changed limits, and returns the shares whose `follow` is to be called."""
         self.rates = rates_of_connection(self._limits)
         return list(self._accounts.values())
 
     def many(self, least: int) -> dict[str, int]:
-        """The accounts that have at least so many connections here."""
+        """The accounts that have at least this many connections here."""
         return {str(one): len(each.live) for one, each in self._accounts.items() if len(each.live) >= least}
 
     def join(self, account_id: int, member: Member) -> Allowance:
-        """A connection of this account has logged in. If it is one too many, the oldest is ended in the next turn: now,
-        the login is not finished."""
+        """Adds a connection that has logged in. If it is one too many, the oldest is ended in the next turn: now, the
+        login is not finished."""
         self._drop()
         allowance = self._accounts.get(account_id)
         if allowance is None:
@@ -158,7 +159,7 @@ class Allowances:
         return allowance
 
     def gone(self, allowance: Allowance, member: Member) -> None:
-        """A connection is no more."""
+        """Removes a connection that is lost."""
         allowance.gone(member)
         if allowance.unused:
             now = self._clock.seconds()

@@ -1,6 +1,7 @@
-"""Whether an address may connect, how soon, and who makes way for it: bans, quotas and rates, before anything is said.
+"""Whether an address may connect, how soon, and which connection makes way for it: bans, quotas and rates, before
+anything is sent.
 
-Connections that have not logged in make way for others: nobody can use up for all what strangers may use.
+Connections that have not logged in make way for others, so that nobody can use up the share of all strangers.
 """
 
 from collections import Counter
@@ -22,19 +23,19 @@ from chatserver.values.errors import banned_text
 from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
 
 SPARED_SECONDS: Final = 1.0
-"""A connection does not make way for others of its address or network before that: what the client sent when it
-connected, a login as a rule, may have arrived without having been read."""
+"""How long a connection does not make way for others of its address or network. Bytes that the client sent when it
+connected, usually a login, may have arrived without having been read."""
 THINNING_SECONDS: Final = 0.25
-"""The quotas of an address and of a network are enforced so often."""
+"""Interval between enforcements of the quotas of addresses and networks."""
 FULL_SECONDS: Final = 10
-"""When to come back if the server, or the share of an address, is full."""
+"""How long a client is to wait before it reconnects if the server, or the share of its address, is full."""
 LOG_SECONDS: Final = 1.0
 LOG_LINES: Final = 20
-"""In that time one line about a refused connection of one address, and so many about all, are logged: they must not
-fill the log."""
+"""Maximum number of lines in the log about refused connections in `LOG_SECONDS`, with one at most for each address:
+they must not fill the log."""
 
 REFUSALS: Final = ("address-full", "banned", "offences", "rate", "server-full")
-"""Why a connection is refused, in one word."""
+"""The reasons of refusals, in one word."""
 CROWDED: Final = (
     "too-many-connections",
     "Too many connections are waiting to log in; yours made way for a newer one.",
@@ -48,7 +49,7 @@ still has its socket, and there must not be many of those besides `limits.connec
 
 
 class Admission:
-    """Counts connections, and what addresses did in the last minute. An IPv6 address counts for its /64.
+    """Counts connections, and the recent behaviour of addresses. An IPv6 address counts for its /64.
 
     Bans end by the reactor's clock, too: the database says how long a ban lasts from the moment it is read. No step of
     this host's clock ends a ban early or late, and nobody has to read it again.
@@ -67,7 +68,7 @@ class Admission:
         self._open: Counter[str] = Counter()
         self._opens = 0
         self.open_elsewhere: dict[str, int] = {}
-        """By address, how many connections are counted at other nodes; likewise of those that are pending."""
+        """Number of connections that are counted at other nodes, by address; below, of pending ones, and by network."""
         self.pending_elsewhere: dict[str, int] = {}
         self.networks_elsewhere: dict[str, int] = {}
         self._pending = Crowd()
@@ -88,7 +89,7 @@ class Admission:
     # Before a connection is counted
 
     def refusal(self, address: str) -> str | None:
-        """Why a new connection from this address is refused, in one line for people; None if it is not."""
+        """The reason why a new connection from this address is refused, in one line for people; None if it is not."""
         banned = self.ban(address)
         if banned is not None:
             self._counts.turned_away["banned"] += 1
@@ -112,7 +113,7 @@ class Admission:
         return None
 
     def delay(self, address: str) -> float:
-        """Seconds by which a new connection from this address is to be slowed."""
+        """How many seconds to delay a new connection from this address."""
         if self.exempt(address):
             return 0
         key = counted(address)
@@ -120,7 +121,7 @@ class Admission:
         return max(self.arrivals.delay(key, now), self.offences.delay(key, now))
 
     def ban(self, address: str) -> str | None:
-        """What a banned address is told; None if it is not banned."""
+        """The text for a banned address; None if it is not banned."""
         if not self._bans:
             return None
         try:
@@ -135,7 +136,7 @@ class Admission:
 
     @property
     def bans(self) -> list[NetworkBan]:
-        """The banned networks, as they were just read from the database."""
+        """The banned networks, as read from the database just now."""
         return self._bans
 
     @bans.setter
@@ -152,7 +153,8 @@ class Admission:
             self.arrivals.count(counted(address), self._clock.seconds())
 
     def arrived(self, address: str, who: Newcomer) -> None:
-        """Likewise, where it is not known yet for whom the connection is, or was counted in another form before."""
+        """Counts it without its address's rate: the client's address is not known yet, or this was counted before in
+        another form."""
         if self.exempt(address):
             self._uncounted.add(who)
             return
@@ -177,7 +179,7 @@ class Admission:
         self._pending.remove(counted(address), who)
 
     def closed(self, address: str, who: Newcomer, *, pending: bool) -> None:
-        """A connection is gone. One that has made way before is not counted a second time."""
+        """A connection is gone. One that has made way is not counted down again."""
         self._leaving.pop(who, None)
         if who in self._uncounted:
             self._uncounted.discard(who)
@@ -197,11 +199,11 @@ class Admission:
         audit_log.offence(address, what)
 
     def sweep(self) -> None:
-        """Forgets addresses of which nothing is known any more; to be called now and then."""
+        """Forgets addresses with nothing left to count. Call this now and then."""
         self.arrivals.sweep(self._clock.seconds())
         self.offences.sweep(self._clock.seconds())
 
-    # For other nodes: the addresses and networks that have at least so many connections here
+    # For other nodes: the addresses and networks that have at least this many connections here
 
     def many_open(self, least: int) -> dict[str, int]:
         return {key: count for key, count in self._open.items() if count >= least}
@@ -226,8 +228,8 @@ class Admission:
         return 0 < self._limits.pending_connections <= len(self._pending)
 
     def _first_of_all(self, key: str) -> tuple[str, Newcomer] | None:
-        """Who makes way for a connection of this address. One whose login is being checked does so only if strangers
-        use up their share by that, and then for an address that has fewer."""
+        """The connection that makes way for one of this address. One whose login is being checked does so only if
+        strangers use up their share by that, and then for an address that has fewer."""
         found = self._pending.first_of_all()
         if found is None and self._is_pending_full:
             largest = self._pending.largest
@@ -296,7 +298,7 @@ class Admission:
         self.log.warn("{count} more connections were refused than the log has lines for.", count=count)
 
     def _may_log(self, address: str) -> bool:
-        """Whether one more line about a refused connection from this address may be logged now."""
+        """Whether the log may have one more line about a refused connection from this address now."""
         now = self._clock.seconds()
         if now - self._logged_at >= LOG_SECONDS:
             self._logged.clear()
@@ -308,7 +310,8 @@ class Admission:
 
 
 def _share(limit: int, here: int, elsewhere: int) -> int:
-    """How many connections may stay here if all nodes together may have `limit`: each gives up the same part."""
+    """Maximum number of connections that stay here if all nodes together may have `limit`: each node gives up the same
+    part."""
     if not limit:
         return maxsize
     return limit if here + elsewhere <= limit else max(limit * here // (here + elsewhere), 1)

@@ -1,4 +1,4 @@
-"""The connections that are not logged in, by address and network, and who of them makes way for others."""
+"""The connections that are not logged in, by address and network, and the order in which they make way for others."""
 
 from collections.abc import Iterator
 from enum import IntEnum
@@ -10,7 +10,7 @@ from chatserver.wire.addresses import neighbourhood
 
 class Rank(IntEnum):
     """How far a connection has come: the lowest make way first. SILENT: it has sent nothing, or has ended. STARTED: it
-    has said something. CHECKED: it is the server that keeps it waiting."""
+    has sent something. CHECKED: the server keeps it waiting."""
 
     SILENT = 0
     STARTED = 1
@@ -24,14 +24,15 @@ class Newcomer(Protocol):
     def rank(self) -> Rank: ...
 
     def make_way(self) -> bool:
-        """Ends it for others, and says why. Returns whether that takes time, which `abort` cuts short."""
+        """Ends the connection in favour of others, and tells the client why. Returns whether that takes time; `abort`
+        cuts it short."""
         ...
 
     def abort(self) -> None: ...
 
 
 class Ranking:
-    """Keys by how many connections each has. Every step takes the same time, however many keys there are."""
+    """Keys, ordered by how many connections each has. Every step takes the same time, however many keys there are."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -70,7 +71,7 @@ class Crowd:
     """A key is the result of `addresses.counted` for an address; the time is the reactor's, in seconds."""
 
     def __init__(self) -> None:
-        self._groups: dict[str, dict[Newcomer, float]] = {}  # by key: each with its time, the oldest first
+        self._groups: dict[str, dict[Newcomer, float]] = {}  # by key: each connection with its time, the oldest first
         self._everybody = Ranking()
         self._networks: dict[str, Ranking] = {}
 
@@ -85,7 +86,7 @@ class Crowd:
         return 0 if ranking is None else ranking.total
 
     def many(self, least: int) -> dict[str, int]:
-        """The addresses that have at least so many."""
+        """The addresses that have at least this many."""
         return {key: len(group) for key, group in self._groups.items() if len(group) >= least}
 
     def many_of_networks(self, least: int) -> dict[str, int]:
@@ -113,7 +114,7 @@ class Crowd:
         return True
 
     def first(self, key: str, most: Rank = Rank.STARTED) -> Newcomer | None:
-        """Of an address, the one that makes way first: the oldest of the lowest rank, up to `most`."""
+        """The connection of an address that makes way first: the oldest of the lowest rank, up to `most`."""
         found, lowest = None, most + 1
         for who in self._groups.get(key, ()):
             rank = who.rank
@@ -124,8 +125,8 @@ class Crowd:
         return found
 
     def first_of_all(self) -> tuple[str, Newcomer] | None:
-        """The one that makes way first if there are too many in all, and its key: of the address with the most. None if
-        all are CHECKED."""
+        """The connection that makes way first if there are too many in all, with its key: one of the address with the
+        most. None if all are CHECKED."""
         for key in self._everybody.largest():
             who = self.first(key)
             if who is not None:
@@ -134,17 +135,18 @@ class Crowd:
 
     @property
     def largest(self) -> str:
-        """The address with the most; "" if there are none."""
+        """The address with the most connections; "" if there are none."""
         return next(self._everybody.largest(), "")
 
     def too_many_of_address(self, key: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
-        """Who makes way so that no more than `limit` are left of an address, first those of the lowest rank, then the
-        oldest; only those that have been here since `until` or earlier. Those that are CHECKED do not count."""
+        """The connections that make way so that `limit` are left of an address: first the lowest rank, then the oldest.
+        Only those that have been here since `until` or earlier make way; those that are CHECKED do not count."""
         candidates = self._candidates(key)
         return [(key, who) for who, since in candidates[: max(0, len(candidates) - limit)] if since <= until]
 
     def too_many_of_network(self, network: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
-        """Likewise of a network, always one of the address with the most."""
+        """The connections that make way so that `limit` are left of a network, each from the address with the most at
+        that point."""
         ranking = self._networks.get(network)
         if ranking is None:
             return []

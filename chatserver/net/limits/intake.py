@@ -10,18 +10,18 @@ from chatserver.settings.tables import Limits
 from chatserver.values.account_limits import AS_SET, AccountLimits
 
 ROUNDING: Final = 1e-6
-"""How much a token may lack to be one: otherwise a wait may be followed by another one of no length."""
+"""How much a token may lack and still count as one: otherwise a wait may be followed by another one of no length."""
 UNLIMITED: Final = maxsize
 BURST_SECONDS: Final = 10
-"""How many seconds' worth may come at once, at a rate that an operator has set for an account."""
+"""How many seconds' worth may come at once, for a rate that an operator has set for an account."""
 PIECE_BYTES: Final = 1024
 """Size of the pieces in which input is split into lines, so that no piece, whatever is in it, takes more than a
 millisecond or two."""
 CHUNK_BYTES: Final = 256
-"""Minimum number of bytes that what comes at once counts as: reading it takes that time, however little it is."""
+"""Minimum number of bytes to count for each read from the socket: reading takes that time, however little has come."""
 ACCOUNT_WAIT_SECONDS: Final = 0.1
-"""How long, on average, connections that wait for the pace of their account wait beyond it: with a random length, each
-gets its share, and many of them do not wake up for every single token."""
+"""How long, on average, a connection that waits for the pace of its account waits beyond it. The time is random, so
+that each connection gets its share, and not all of them wake up for every single token."""
 
 
 class Rates(Struct, frozen=True):
@@ -37,7 +37,7 @@ NO_RATES: Final = Rates()
 
 
 def rates_of_connection(limits: Limits, own: AccountLimits = AS_SET) -> Rates:
-    """The rates of one connection. `own`: those that an operator has set for its account."""
+    """The rates of one connection. `own`: the limits that an operator has set for its account."""
     return _replaced(
         Rates(limits.commands_per_second, limits.command_burst, limits.bytes_per_second, limits.byte_burst), own
     )
@@ -67,11 +67,11 @@ def _replaced(rates: Rates, own: AccountLimits) -> Rates:
 
 
 class Pace:
-    """Two buckets, which begin full: `commands` and `bytes` are what is in them. Take out what you use. Times are
+    """Two buckets, which begin full: `commands` and `bytes` are their contents. Take out what you use. Times are
     seconds of one clock.
 
-    Both may be overdrawn: a chunk of bytes is read before it is known how long it is. The next command then waits until
-    that is paid off.
+    Both may be overdrawn: the size of a chunk of bytes is known only once it is read. The next command then waits until
+    the debt is paid.
     """
 
     __slots__ = ("_refilled", "bytes", "commands", "rates")
@@ -81,13 +81,13 @@ class Pace:
         self.change(rates)
 
     def change(self, rates: Rates) -> None:
-        """From now on these rates hold. The buckets are full again."""
+        """Sets new rates, and fills the buckets."""
         self.rates = rates
         self.commands = max(float(rates.command_burst), 1.0)
         self.bytes = float(rates.byte_burst)
 
     def permits(self, now: float, size: int = 0) -> int:
-        """How many commands may be taken now that so many bytes more have come."""
+        """How many commands may be taken after `size` more bytes have come."""
         rates, passed = self.rates, now - self._refilled
         self._refilled = now
         permitted = UNLIMITED
@@ -104,7 +104,7 @@ class Pace:
         return permitted
 
     def wait(self) -> float:
-        """Seconds until the next command is permitted, from the last call of `permits` on."""
+        """How many seconds, from the last call of `permits` on, until the next command is permitted."""
         rates, seconds = self.rates, 0.0
         if rates.commands_per_second and self.commands + ROUNDING < 1:
             seconds = (1 - self.commands) / rates.commands_per_second
@@ -113,7 +113,7 @@ class Pace:
         return seconds
 
     def refill_seconds(self) -> float:
-        """Seconds until both buckets are full, from the last call of `permits` on."""
+        """How many seconds, from the last call of `permits` on, until both buckets are full."""
         rates, seconds = self.rates, 0.0
         if rates.commands_per_second:
             seconds = (rates.command_burst - self.commands) / rates.commands_per_second
@@ -123,19 +123,19 @@ class Pace:
 
 
 class Account(Protocol):
-    """The account to which a connection is logged in."""
+    """The account of a connection."""
 
     pace: Pace
 
     def change(self, own: AccountLimits) -> None:
-        """The limits that an operator has set for the account hold from now on."""
+        """Applies the limits that an operator has set for the account."""
 
 
 class Intake:
     """The input of one connection: a share of each turn, its own pace, and that of its account.
 
-    Within `with intake.turn(...)`, whoever takes lines counts down `left` and `bytes`, and stops when one of them is
-    used up. Blank lines, telnet's commands and frames without a line count as lines: each costs about as much.
+    Within `with intake.turn(...)`, the code that takes lines counts down `left` and `bytes`, and stops when one of them
+    is used up. Blank lines, telnet commands and frames without a line count as lines: each costs about as much.
     """
 
     __slots__ = ("_account", "_granted", "_limits", "_pace", "_turn_lines", "bytes", "left", "limited", "own", "piece",
@@ -146,22 +146,22 @@ class Intake:
         self._pace = Pace(rates, now)
         self._account: Account | None = None
         self.own: AccountLimits = AS_SET
-        """The limits that an operator has set for the account, as far as they are followed."""
+        """The limits that an operator has set for the account, as applied here."""
         self.left = UNLIMITED
-        """Number of lines that may still be taken now."""
+        """Number of lines that may still be taken."""
         self.bytes: int
         """Number of bytes that may still be split into lines in this turn."""
         self.piece: int
         """Maximum number of bytes to split at once."""
         self.wait = 0.0
-        """Seconds to wait before anything is taken."""
+        """How many seconds to wait before anything is taken."""
         self.limited: bool
         self._choose()
         self._share_anew()
 
     def turn(self, now: float, size: int = 0, *, anew: bool = False) -> Self:
-        """Sets `left` and `wait`, by which others have to go. `size`: how many bytes have come at once, if any.
-        `anew`: the other connections have had their turn since the last call."""
+        """Begins to take input: sets `left` and `wait`. `size`: number of bytes that have come at once, if any. `anew`:
+        the other connections have had their turn since the last call."""
         if anew:
             self._share_anew()
         if not self.limited:
@@ -202,7 +202,7 @@ class Intake:
     # Limits that change
 
     def share(self, account: Account, own: AccountLimits) -> None:
-        """It is logged in, and shares what its account may use."""
+        """Shares the pace of the account that has logged in."""
         self._account = account
         account.change(own)
         if own != AS_SET:
@@ -211,14 +211,14 @@ class Intake:
         self._choose()
 
     def follow(self, own: AccountLimits) -> None:
-        """The limits that an operator has set for the account hold from now on."""
+        """Applies the limits that an operator has set for the account."""
         if self._account is not None:  # else its address is exempt
             self._pace.change(rates_of_connection(self._limits, own))
             self.share(self._account, own)
         self.own = own
 
     def reload(self, rates: Rates) -> None:
-        """The settings have changed. `rates`: those of a connection, unless an operator has set others."""
+        """Applies changed settings. `rates`: those of a connection, unless an operator has set others."""
         if self.own != AS_SET and self._account is not None:
             rates = rates_of_connection(self._limits, self.own)
         if rates != self._pace.rates:

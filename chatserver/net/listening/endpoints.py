@@ -1,4 +1,4 @@
-"""What an endpoint string of the settings would open, found out without opening it."""
+"""Finds out what an endpoint string of the settings would open, without opening it."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ _PROTECTED: Final = re.compile(rb"^(-----BEGIN |Proc-Type: 4,)ENCRYPTED", re.MUL
 
 
 class WrongEndpoint(Exception):
-    """Cannot be opened; the text is one line that says what to do."""
+    """The endpoint cannot be opened. The text says what to do, in one line."""
 
 
 class ProtectedKey(Exception):
@@ -48,18 +48,18 @@ class Listener(Struct, frozen=True):
 
     @property
     def exposed(self) -> bool:
-        """Whether others than this host can connect to it, and be overheard."""
+        """Whether other hosts can connect to it, and the traffic can be overheard."""
         return self.kind == "tcp" and self.identity is None and exposed(self.host)
 
 
 def plain(port: Any) -> bool:
-    """Whether a listening port is open to others than this host, without TLS."""
+    """Whether a listening port is open to other hosts without TLS."""
     host = getattr(port.getHost(), "host", None)
     return host is not None and not getattr(getattr(port, "factory", None), "secured", False) and exposed(host)
 
 
 class _Pretending:
-    """A reactor that opens nothing, and knows what it was asked to open."""
+    """A reactor that opens nothing, and records what it was asked to open."""
 
     def __init__(self, endpoint: str) -> None:
         self.found = Listener("systemd")
@@ -85,8 +85,8 @@ def _real(port: int) -> int:
 
 
 def opening(reactor: Any, endpoint: str) -> IStreamServerEndpoint:
-    """Twisted's `serverFromString`, which raises all kinds of errors: see `explained`. Reads the files that the string
-    names, and asks for no password."""
+    """Returns Twisted's `serverFromString`, which raises all kinds of errors: see `explained`. Reads the files that the
+    string names, and asks for no password."""
     key = parse(endpoint).private_key
     if key and _PROTECTED.search(Path(key).read_bytes()):
         raise ProtectedKey(key)
@@ -95,9 +95,10 @@ def opening(reactor: Any, endpoint: str) -> IStreamServerEndpoint:
 
 
 def examine(endpoint: str) -> Listener:
-    """Reads the files that the string names: a key, certificates. Raises WrongEndpoint."""
+    """Returns what an endpoint would open. Reads the files that the string names: a key, certificates. Raises
+    WrongEndpoint."""
     if endpoint.startswith(FROM_SYSTEMD):
-        return Listener("systemd")  # its sockets are the server's only
+        return Listener("systemd")  # only the server has its sockets
     reactor: Any = _Pretending(endpoint)
     failures: list[Failure] = []
     try:
@@ -111,7 +112,7 @@ def examine(endpoint: str) -> Listener:
 
 
 def explained(endpoint: str, error: BaseException) -> str:
-    """Why an endpoint string cannot be used, and what to do, in one line."""
+    """The reason why an endpoint string cannot be used, and what to do, in one line."""
     where = shown(endpoint)
     if isinstance(error, OSError) and error.filename:
         file = error.filename if isinstance(error.filename, str) else str(error.filename)
@@ -138,7 +139,7 @@ def explained(endpoint: str, error: BaseException) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """OpenSSL's errors are lists of triples, the last word of which says something."""
+    """The one useful word of an error. OpenSSL's errors are lists of triples, whose last word is it."""
     if isinstance(error, (crypto.Error, SSL.Error)) and error.args and error.args[0]:
         return str(error.args[0][-1][-1])
     return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Reactors for endpoints: as the one given, but for how they open a port."""
+"""Reactors for endpoints: each wraps the one given, and changes how it opens a port."""
 
 import os
 import socket
@@ -16,14 +16,14 @@ from twisted.python.failure import Failure
 FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 BACKLOG: Final = 4096
-"""So many newcomers may wait at a socket of systemd; see deploy/chatserver.socket."""
+"""Maximum number of newcomers that wait at a socket of systemd; see deploy/chatserver.socket."""
 SO_DETACH_FILTER: Final = 27
 """Linux, socket(7). Python has no name for it."""
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
 
 
 def closed(port: IListeningPort) -> "Deferred[None]":
-    """Stops listening. A Unix socket whose file somebody has removed is closed all the same."""
+    """Stops listening. Closes a Unix socket even if its file has been removed."""
 
     def removed(failure: Failure) -> None:
         failure.trap(FileNotFoundError)
@@ -40,7 +40,7 @@ class Securable(Protocol):
 
 
 class Around:
-    """As the reactor given."""
+    """A wrapper of a reactor, which behaves like it."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -50,7 +50,7 @@ class Around:
 
 
 class TlsInside(Around):
-    """TLS ports are ordinary TCP ports, whose connections speak TLS once they are admitted.
+    """Makes TLS ports ordinary TCP ports, whose connections speak TLS once they are admitted.
 
     Twisted's own TLS ports would read the PROXY header, which comes before TLS, as TLS.
     """
@@ -64,8 +64,8 @@ class TlsInside(Around):
 
 
 class Sharing(Around):
-    """A TCP port is opened so that other processes of the same user can open it, too, if they do it likewise: the
-    kernel gives each of them a part of the newcomers (SO_REUSEPORT)."""
+    """Opens a TCP port so that other processes of the same user can open it in the same way: the kernel gives each of
+    them a part of the newcomers (SO_REUSEPORT)."""
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
         family = socket.AF_INET6 if ":" in interface else socket.AF_INET
@@ -89,17 +89,17 @@ class Inherited:
     def __init__(self, sockets: Iterable[socket.socket] = ()) -> None:
         self.left = list(sockets)  # not taken by an endpoint
         self.taken: list[IListeningPort] = []
-        """The ports that were made of the others. systemd has their sockets, too."""
+        """The ports made from the other sockets, which systemd has, too."""
 
     @classmethod
     def from_environment(cls) -> "Inherited":
-        """As sd_listen_fds(3), whose variables are taken away: they are not for a child."""
+        """Reads what sd_listen_fds(3) describes, and removes its variables: they are not for a child process."""
         for name in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
             os.environ.pop(name, None)
         return cls(_sockets(descriptors(_first_environment(), os.getpid())))
 
     def tcp(self, port: int, interface: str) -> socket.socket | None:
-        """One with this port; if there are several, the one that is open to this interface only."""
+        """A socket with this port. If there are several, one that is open to this interface only comes first."""
         fitting = [
             sock for sock in self.left if sock.family != socket.AF_UNIX and port and sock.getsockname()[1:2] == (port,)
         ]
@@ -117,8 +117,8 @@ class Inherited:
 
 
 class Adopting(Around):
-    """A port that systemd has opened already is taken over. For endpoints of one description at a time: `problem` says
-    afterwards what an administrator has to know about it."""
+    """Takes over ports that systemd has opened already. Use it for one description at a time: afterwards, `problem`
+    says what an administrator has to know about it."""
 
     def __init__(self, reactor: Any, inherited: Inherited) -> None:
         super().__init__(reactor)
@@ -143,7 +143,7 @@ class Adopting(Around):
             return self.adoptStreamPort(sock.fileno(), sock.family, factory)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> IListeningPort:
-        """Also for endpoints of Twisted's own kind `systemd:`."""
+        """Takes over a port, also for endpoints of Twisted's own kind `systemd:`."""
         listening: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, addressFamily, factory)
         self._inherited.taken.append(listening)
         return listening
@@ -170,8 +170,8 @@ class Adopting(Around):
 
 
 class InheritedUnixPort(unix.Port):
-    """Twisted's own way to adopt a Unix socket changes its mode and backlog, and when it closes it removes the file and
-    shuts the socket down for all processes that have it."""
+    """A Unix port of systemd. Twisted's own way to adopt one changes its mode and backlog, and when it closes it
+    removes the file and shuts the socket down for all processes that have it."""
 
     _shouldShutdown = False
 
@@ -192,8 +192,8 @@ class InheritedUnixPort(unix.Port):
 
 
 def listen_again(sock: socket.socket) -> None:
-    """Newcomers may wait at a socket of systemd, whatever the server before, which was drained or is being drained, has
-    done to it: see `withdrawal.py`."""
+    """Lets newcomers wait at a socket of systemd again, whatever a server that was drained before has done to it: see
+    `withdrawal.py`."""
     with suppress(OSError):  # as a rule there is no filter
         sock.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -201,14 +201,14 @@ def listen_again(sock: socket.socket) -> None:
 
 
 def descriptors(environ: Mapping[str, str], process: int) -> range:
-    """Those that systemd has passed on to this process."""
+    """The descriptors that systemd has passed on to this process."""
     count, whom = environ.get("LISTEN_FDS", ""), environ.get("LISTEN_PID")
     mine = count.isdecimal() and whom == str(process)
     return range(FIRST_FD, FIRST_FD + int(count)) if mine else range(0)
 
 
 def _first_environment() -> dict[str, str]:
-    """The one that the process was started with: `twisted.internet.endpoints` takes the variables away when it is
+    """The environment that the process was started with: `twisted.internet.endpoints` removes the variables when it is
     imported, and keeps nothing of sockets without a name."""
     try:
         pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
@@ -218,7 +218,7 @@ def _first_environment() -> dict[str, str]:
 
 
 def shown(sock: socket.socket) -> str:
-    """Where a socket listens: an address and a port, or a path."""
+    """The place where a socket listens: an address and a port, or a path."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return os.fsdecode(name)

@@ -1,5 +1,5 @@
-"""TLS for everybody's safety: version 1.2 or later, and only ciphers with forward secrecy, so that a key that is stolen
-later reads nothing that was said before."""
+"""TLS with safe settings: version 1.2 or later, and only ciphers with forward secrecy, so that a key that is stolen
+later decrypts no recorded traffic."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -18,15 +18,15 @@ from chatserver.net.listening.ports import Around
 from chatserver.settings.endpoint import parse
 
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
-"""For TLS 1.2, as OpenSSL names them. All ciphers of TLS 1.3, which is preferred, have forward secrecy."""
+"""Ciphers for TLS 1.2, as OpenSSL names them. All ciphers of TLS 1.3, which is preferred, have forward secrecy."""
 RENEWAL_DAYS: Final = 14
-"""How many days before its end a certificate should have been renewed: certbot and lego do so 30 days before."""
+"""How many days before its end a certificate should be renewed: certbot and lego do so 30 days before."""
 HANDSHAKE_BYTES: Final = 16_384
 """Maximum number of bytes that a client may send before TLS is agreed on. A certificate with a large key and two above
-it has half of that. OpenSSL itself would take a chain of 100 KB, and keep ten times its size for as long as the
-connection lasts."""
+it has half of that. OpenSSL itself would take a chain of 100 KB, and keep ten times its size while the connection
+lasts."""
 PIECE_BYTES: Final = 4096
-"""Size of the pieces in which bytes are looked at until TLS is agreed on."""
+"""Size of the pieces in which bytes are counted until TLS is agreed on."""
 
 
 class Bounded(TLSMemoryBIOProtocol):
@@ -47,7 +47,7 @@ class Bounded(TLSMemoryBIOProtocol):
 
 
 def ask(context: SSL.Context) -> None:
-    """Has a server request a certificate, and accept any, or none: it is good for what its fingerprint is known for."""
+    """Has a server request a certificate, and accept any, or none. Only its fingerprint matters."""
     context.set_verify(SSL.VERIFY_PEER, _any)
     context.set_verify_depth(0)  # a chain behind it is work for nothing
 
@@ -57,8 +57,8 @@ def _any(*_: Any) -> bool:
 
 
 class Identity:
-    """What an endpoint proves with who it is: a key, its certificate and the chain. A renewed one is for the
-    connections that come from then on."""
+    """The identity of an endpoint: a key, its certificate and the chain. Connections that come later use a renewed
+    one."""
 
     def __init__(self, endpoint: str, options: CertificateOptions) -> None:
         """`endpoint`: the string that names the files. Raises OpenSSL's Error if the key does not fit."""
@@ -74,7 +74,7 @@ class Identity:
         self.name = _names(certificate)
 
     def warnings(self, now: datetime) -> Iterator[str]:
-        """What clients will complain about, if not now, then soon; for each, what to do."""
+        """The complaints that clients have, now or soon, each with what to do."""
         where, day = shown(self.endpoint), self.until.date().isoformat()
         if now >= self.until:
             yield f"The certificate of {where} expired on {day}. Renew it, then: chatctl reload"
@@ -86,7 +86,7 @@ class Identity:
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Shown:
-    """The identity that an open endpoint shows at present."""
+    """The identity that an open endpoint uses at present."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -95,7 +95,7 @@ class Shown:
         return SSL.Connection(self.identity.context, None)
 
     def renew(self, identity: Identity) -> bool:
-        """Returns whether that is another one."""
+        """Returns whether the identity is another one."""
         if identity.certificates == self.identity.certificates:
             return False  # and clients resume their TLS sessions, as this one knows them
         self.identity = identity
@@ -103,8 +103,8 @@ class Shown:
 
 
 class ForwardSecret(Around):
-    """A reactor for one endpoint, whose TLS port has these settings, whatever the endpoint's own `sslmethod` is. What
-    it shows is added to `identities`, which a reload renews."""
+    """A reactor for one endpoint, whose TLS port has these settings, whatever the endpoint's own `sslmethod` is. Adds
+    its identity to `identities`, which a reload renews."""
 
     def __init__(self, reactor: Any, endpoint: str, identities: list[Shown]) -> None:
         super().__init__(reactor)
@@ -121,7 +121,7 @@ class ForwardSecret(Around):
 
 
 def forward_secret(options: CertificateOptions, chain: list[X509]) -> CertificateOptions:
-    """The same certificate with these settings, and the certificates between it and the authority."""
+    """The same certificate with safe settings, and the certificates between it and the authority."""
     made = CertificateOptions(
         privateKey=options.privateKey,
         certificate=options.certificate,
@@ -135,13 +135,13 @@ def forward_secret(options: CertificateOptions, chain: list[X509]) -> Certificat
 
 
 def further_certificates(path: str) -> list[X509]:
-    """Those behind the first one of a file, as in certbot's fullchain.pem: Twisted reads the first one only. Raises
-    OSError and ValueError."""
+    """The certificates after the first one of a file, as in certbot's fullchain.pem: Twisted reads the first one only.
+    Raises OSError and ValueError."""
     return [X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(Path(path).read_bytes())[1:]]
 
 
 def _names(certificate: x509.Certificate) -> str:
-    """For whom it is: the first of the names that clients compare, or else of those that people read."""
+    """The owner of a certificate: the first of the names that clients compare, or else the one for people."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return ", ".join(names.get_values_for_type(x509.DNSName)[:3]) or certificate.subject.rfc4514_string()
@@ -150,5 +150,5 @@ def _names(certificate: x509.Certificate) -> str:
 
 
 def shown(endpoint: str) -> str:
-    """An endpoint by its kind and its port: without the names of files."""
+    """An endpoint's kind and port, without the names of files."""
     return ":".join(endpoint.split(":")[:2])

@@ -1,7 +1,7 @@
-"""How a port is closed while its number stays in use elsewhere: whoever the kernel has accepted is served, and whoever
-comes later is another process's.
+"""Closes a port while its number stays in use elsewhere: connections that the kernel has already accepted are served;
+later ones go to the other process.
 
-The kernel resets those who are still in the queue of a socket that is closed, also where another socket shares the
+The kernel resets connections that are still in the queue of a socket that is closed, even if another socket shares the
 port. So first a filter in the kernel drops the packets that would begin a connection there: a client repeats its own
 after a second, and by then the socket is gone. Handshakes that have begun are completed meanwhile.
 """
@@ -18,10 +18,10 @@ from chatserver.net.listening.ports import SO_DETACH_FILTER, closed, listen_agai
 from chatserver.util.waiting import pause
 
 HANDSHAKE_SECONDS: Final = 0.3
-"""Handshakes that have begun are completed in this time: longer than a packet takes around the world, and shorter than
-the second after which a client repeats its first one (RFC 6298, 2.1)."""
+"""How long handshakes that have begun may take: longer than a packet takes around the world, and shorter than the
+second after which a client repeats its first one (RFC 6298, 2.1)."""
 MOST_ROUNDS: Final = 1000
-"""Each accepts at least one connection, and as a rule all that wait."""
+"""Maximum number of rounds. Each accepts at least one connection, and usually all that wait."""
 
 SO_ATTACH_FILTER: Final = 26
 """Linux, socket(7). Python has no name for it."""
@@ -36,21 +36,21 @@ NO_NEWCOMERS: Final = (
 
 
 async def withdraw(clock: IReactorTime, port: IListeningPort, *, held: bool) -> None:
-    """Closes a port, once everybody in its queue is accepted.
+    """Closes a port once every connection in its queue is accepted.
 
-    `held`: systemd has the socket, too, and nobody may wait in its queue for a process that takes no one. A TCP socket
-    stops listening for all who have it, until `restore`; a Unix socket cannot, and stays open.
+    `held`: systemd has the socket, too, and nobody may wait in its queue for a process that accepts no one. A TCP
+    socket stops listening for all who have it, until `restore`; a Unix socket cannot, and stays open.
     """
     listening: Any = port
     sock: socket.socket | None = getattr(listening, "socket", None)
-    if sock is None:  # no port of Twisted's own
+    if sock is None:  # not a port of Twisted's own
         await closed(port)
         return
     inet = sock.family != socket.AF_UNIX
     if inet and _drop_newcomers(sock):
         await pause(clock, HANDSHAKE_SECONDS)
         if not listening.connected:
-            return  # closed meanwhile: the server stops
+            return  # closed meanwhile, because the server stops
     _accept_all(listening, sock)
     if not held:
         await closed(port)
@@ -61,14 +61,14 @@ async def withdraw(clock: IReactorTime, port: IListeningPort, *, held: bool) -> 
 
 
 def restore(port: IListeningPort) -> None:
-    """Newcomers may wait again at a socket that systemd has: the server ends, and another one will take them."""
+    """Lets newcomers wait again at a socket that systemd has: this server ends, and another one will accept them."""
     sock: socket.socket | None = getattr(port, "socket", None)
     if sock is not None and sock.family != socket.AF_UNIX:
         listen_again(sock)
 
 
 def _drop_newcomers(sock: socket.socket) -> bool:
-    """Returns whether the kernel does it."""
+    """Returns whether the kernel drops them."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in NO_NEWCOMERS))
     program = struct.pack("HL", len(NO_NEWCOMERS), ctypes.addressof(code))
     try:

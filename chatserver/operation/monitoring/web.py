@@ -57,7 +57,7 @@ class Scrapes:
         situation = Situation(
             not self._health.problem(),
             running.lease.unanswered_seconds,
-            running.connections.limits.connections,
+            running.settings.limits.connections,
             running.settings.passwords.queue,
         )
         return [await self._in_thread(exposition, seen, situation)] * len(asked)
