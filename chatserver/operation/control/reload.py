@@ -194,7 +194,7 @@ class Reload(Quiet):
 
         Thread(target=run, name="reload", daemon=True).start()
         try:
-            return await read.addTimeout(READ_SECONDS, self._running.reactor)
+            return await read.addTimeout(READ_SECONDS, self._running.connections.clock)
         except Overdue:
             text = f"The files could not be read within {READ_SECONDS:g} s. Look after their disk, then try again."
             raise ConfigProblem(text) from None
