@@ -12,7 +12,6 @@ from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
-from chatserver.handlers.outcome import Outcome
 from chatserver.login.departures import Departures
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
@@ -32,11 +31,10 @@ from chatserver.operation.monitoring.counters import Lag
 from chatserver.operation.systemd.notify import SystemdNotify
 from chatserver.operation.systemd.watchdog import Watchdog
 from chatserver.pipeline.lanes import Lanes
-from chatserver.pipeline.processor import Processors
-from chatserver.pipeline.search_slots import Searches
+from chatserver.pipeline.parts import PipelineParts, SlowHandlers
+from chatserver.pipeline.processor import Processors, search_count
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
-from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.store import Engine, people
 from chatserver.store.db.threads import Store
@@ -49,7 +47,6 @@ from chatserver.util.clock import Clock
 from chatserver.util.times import awake_seconds
 from chatserver.util.waiting import turns
 from chatserver.values import commands
-from chatserver.values.errors import Unavailable
 
 SPARE_THREADS = 2
 """Number of threads of each pool for logging in and catching up."""
@@ -82,7 +79,7 @@ class LoginParts(Struct, frozen=True):
     handshake: Handshake
 
 
-class PipelineParts(Struct, frozen=True):
+class Pipeline(Struct, frozen=True):
     lanes: Lanes
     processors: Processors
     upkeep: Upkeep
@@ -150,33 +147,23 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> LoginParts:
     return LoginParts(hasher, guests, handshake)
 
 
-def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) -> PipelineParts:
+def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) -> Pipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
-    lanes, searches = Lanes(settings.pipeline.write_lanes), Searches(search_count(settings))
+    lanes = Lanes(settings.pipeline.write_lanes)
     upkeep = Upkeep(reactor, store, base.now, Removals(reactor, store, settings.retention))
-
-    async def search(session: Session, command: commands.Search | commands.Mentions) -> Outcome:
-        async def work() -> Outcome:
-            if not delivery.lease.check():  # all connections are being ended
-                raise Unavailable()
-            return await processors.ask(session, command)
-
-        return await searches.run(session.who.account_id, work)
-
-    processors = Processors(
-        turns(reactor), lanes, store, delivery.registry,
-        Online(delivery.roster, delivery.presence, base.now, settings.limits), settings.pipeline.take,
-        {
-            commands.Password: sensitive.change_password, commands.Token: sensitive.token,
-            commands.Forget: sensitive.forget, commands.Search: search, commands.Mentions: search,
-        },
-        delivery.watch.reload_bans, upkeep.stored, delivery.reconciler.suspect, delivery.lease.check, settings.limits,
-        reserved=lambda: settings.server.reserved_names, marks=delivery.marks,
+    online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
+    parts = PipelineParts(
+        settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,
+        marks=delivery.marks, upkeep=upkeep, reconciler=delivery.reconciler, lease=delivery.lease, bans=delivery.watch,
     )  # fmt: skip
-    return PipelineParts(lanes, processors, upkeep)
+    slow: SlowHandlers = {
+        commands.Password: sensitive.change_password, commands.Token: sensitive.token,
+        commands.Forget: sensitive.forget,
+    }  # fmt: skip
+    return Pipeline(lanes, Processors(parts, lanes, slow), upkeep)
 
 
-def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipeline: PipelineParts) -> Connections:
+def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipeline: Pipeline) -> Connections:
     reactor, limits, counts = base.reactor, base.settings.limits, ConnectionCounts()
     departures = Departures(
         presence=delivery.presence, registry=delivery.registry, roster=delivery.roster, watch=delivery.watch,
@@ -223,11 +210,6 @@ def thread_counts(settings: Settings) -> tuple[int, int]:
     """Number of threads for writing and for reading: one for each lane and search, and spare ones."""
     pipeline = settings.pipeline
     return pipeline.write_lanes + SPARE_THREADS, pipeline.read_lanes + search_count(settings) + SPARE_THREADS
-
-
-def search_count(settings: Settings) -> int:
-    """Maximum number of searches at the same time: half as many as there are lanes for other reading."""
-    return max(settings.pipeline.read_lanes // 2, 1)
 
 
 def companions(running: Running) -> list[Companion]:

@@ -31,7 +31,7 @@ from chatserver.wire.dialect import PLAIN, Dialect
 from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT
 from tests.net.test_outbox import Link
-from tests.support.hall import net_parts
+from tests.support.hall import net_parts, pipeline_parts
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -97,10 +97,12 @@ class Hall:
         nothing: Any = None
         self.roster = Roster()
         self.registry = Registry(self.clock, nothing, self.roster)
-        self.processors = Processors(
-            turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), 512, {},
-            nothing, lambda count: None, lambda who: None, marks=nothing,
+        online = Online(self.roster, nothing, lambda: AT)
+        pipeline = pipeline_parts(
+            settings=Settings(), turn=turns(self.clock), store=store, registry=self.registry, online=online,
+            reconciler=nothing, marks=nothing,
         )  # fmt: skip
+        self.processors = Processors(pipeline, Lanes(2), {})
         self.processors.start(1)
         handshake: Any = SimpleNamespace(greet=lambda session: session.notice("Welcome."))
         parts = net_parts(

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver.delivery.registry import Registry
 from chatserver.login.guess_delays import Guesses, Kind
 from chatserver.login.guests import GuestPlaces
-from chatserver.login.hashing import Hasher
+from chatserver.login.hashing import FULL, Hasher, HashPlaces
 from chatserver.login.quotas import Inquiries, Registrations
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
@@ -89,8 +89,7 @@ class Authenticator:
         self._guest_lost = guest_lost
         self._suspect = suspect
         self._exempt = Listed(lambda: limits.exempt)
-        # One more than there are threads, so that a thread need not wait for the reactor.
-        self._queue = FairQueue(lambda: passwords.threads + 1, lambda: passwords.queue)
+        self._queue = FairQueue(HashPlaces(passwords), FULL)
         self._guesses = Guesses(clock, limits)
         self._inquiries = Inquiries(limits)
         self._registrations = Registrations(limits)

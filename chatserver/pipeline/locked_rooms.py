@@ -4,7 +4,7 @@ Such a transaction is one of another application (`chat_v1.post`) that does not 
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -25,15 +25,29 @@ class _Spoken(Protocol):
 T = TypeVar("T", bound=_Spoken)
 
 
+class Storing(Protocol[T]):
+    """Stores messages (`Takes`)."""
+
+    async def serve_aside(self, spoken: list[T]) -> None:
+        """Stores messages and answers their senders, however long that takes."""
+
+
+class Resuming(Protocol):
+    """Serves sessions (`Processors`)."""
+
+    def resume(self, session: Session) -> None:
+        """A session was served, and goes on with its next command."""
+
+
 class Aside(Generic[T]):
-    """`serve` stores messages and answers their senders, however long that takes; then `resume` is called for each
-    sender's session. What a session sends at once stays together."""
+    """Messages that wait for their rooms. Once its messages are served, a session is resumed. What a session sends at
+    once stays together."""
 
     log = Logger()
 
-    def __init__(self, serve: Callable[[list[T]], Awaitable[None]], resume: Callable[[Session], None]) -> None:
-        self._serve = serve
-        self._resume = resume
+    def __init__(self, takes: Storing[T], processors: Resuming) -> None:
+        self._takes = takes
+        self._processors = processors
         self._waiting: dict[int, list[T]] = {}  # by room; those behind what is being served
         self.sessions: set[Session] = set()
         """Those that wait here."""
@@ -81,11 +95,11 @@ class Aside(Generic[T]):
         while batch := self._waiting[room_id]:
             self._waiting[room_id] = []
             try:
-                await self._serve(batch)
+                await self._takes.serve_aside(batch)
             except Exception:
                 self.log.failure("Messages to the room {room}, which was locked, could not be served.", room=room_id)
             more = {one.session for one in self._waiting[room_id]}
             for session in dict.fromkeys(one.session for one in batch if one.session not in more):
                 self.sessions.discard(session)
-                self._resume(session)
+                self._processors.resume(session)
         del self._waiting[room_id]

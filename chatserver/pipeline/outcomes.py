@@ -1,12 +1,10 @@
 """What follows from a command that is committed: news, entries for others, the answer, and effects."""
 
-from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from chatserver.delivery.registry import Registry
 from chatserver.handlers import AUDITED, READS
 from chatserver.handlers.outcome import (
     Announcement,
@@ -22,15 +20,13 @@ from chatserver.handlers.outcome import (
     Tell,
 )
 from chatserver.handlers.shared import is_noted
-from chatserver.presence.roster import Roster
+from chatserver.pipeline.parts import PipelineParts
 from chatserver.session.link import collected
 from chatserver.session.session import Session
 from chatserver.session.view import View
 from chatserver.util import audit_log
-from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
 from chatserver.values.errors import FAULT, FAULTY, Refused
-from chatserver.values.events import Person
 
 OK: Final = "ok"
 BROKEN: Final = "fault"
@@ -58,20 +54,12 @@ class Consequences:
 
     log = Logger()
 
-    def __init__(
-        self,
-        turn: Turn,
-        registry: Registry,
-        roster: Roster,
-        bans_changed: Callable[[], None],
-        suspect: Callable[[Person], None],
-        counts: CommandCounts,
-    ) -> None:
-        self._turn = turn
-        self._registry = registry
-        self._roster = roster
-        self._bans_changed = bans_changed
-        self._suspect = suspect
+    def __init__(self, parts: PipelineParts, counts: CommandCounts) -> None:
+        self._turn = parts.turn
+        self._registry = parts.registry
+        self._roster = parts.online.roster
+        self._bans = parts.bans
+        self._reconciler = parts.reconciler
         self._counts = counts
 
     def conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
@@ -91,7 +79,7 @@ class Consequences:
                 if room is not None:
                     self._registry.doubt(room)
             if type(command) not in READS:
-                self._suspect(session.who.person)
+                self._reconciler.suspect(session.who.person)
             session.link.hang_up(*FAULTY)
 
     def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> bool:
@@ -162,7 +150,7 @@ class Consequences:
                 for other in roster.sessions(account_id):
                     other.prefer(preferences)
             case BansChanged():
-                self._bans_changed()
+                self._bans.reload_bans()
             case End(reason, text):
                 asker.link.hang_up(reason, text)
 

@@ -1,88 +1,68 @@
 """The processors: each serves a lane. Messages that arrive while a transaction is under way share the next one."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
-from chatserver.background.read_marks import MarkLog
-from chatserver.delivery.registry import Registry
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
-from chatserver.handlers.immediate import Immediate, Online, immediate
+from chatserver.handlers.immediate import Immediate, immediate
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.shared import written
 from chatserver.pipeline.lanes import Lane, Lanes, Processor
 from chatserver.pipeline.outcomes import CommandCounts, Consequences
+from chatserver.pipeline.parts import PipelineParts, SlowHandlers
 from chatserver.pipeline.takes import Spoken, Takes
-from chatserver.presence.roster import Roster
 from chatserver.session.retry import MESSAGES
 from chatserver.session.session import Session
-from chatserver.settings.tables import DEFAULT_LIMITS, Limits
-from chatserver.store.db.threads import Store
+from chatserver.settings.tables import Settings
+from chatserver.util.fair_queue import FairQueue, FixedPlaces
 from chatserver.util.histogram import Histogram
 from chatserver.util.time_words import PROGRAM_ZONE
-from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
 from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
-from chatserver.values.events import Person
 from chatserver.wire.dialect import NONE
 
-READ_TAKE = 1
+READ_TAKE: Final = 1
+
+MOST_SEARCHES: Final = 128
+"""Maximum number of searches that wait. A further one would be answered minutes later, if all of them are slow."""
+MOST_OF_ACCOUNT: Final = 4
+"""Maximum number of searches of one account that wait: it has several connections."""
+BUSY: Final = Refused(ErrorWord.SLOW_DOWN, "Many searches are under way. Try again in a moment.", 10)
+
+
+def search_count(settings: Settings) -> int:
+    """Maximum number of searches at the same time: half as many as there are lanes for other reading."""
+    return max(settings.pipeline.read_lanes // 2, 1)
 
 
 class Processors:
-    """Serves the commands in the sessions' inboxes, in order for each session.
-
-    `slow`: by type, commands that wait for something else than a lane, such as a password's hash. `stored` is told how
-    many messages have been stored, once their senders have been answered; `suspect` is told who sent a write whose fate
-    is unknown.
-    """
+    """Serves the commands in the sessions' inboxes, in order for each session."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        turn: Turn,
-        lanes: Lanes,
-        store: Store,
-        registry: Registry,
-        online: Online,
-        take: int,
-        slow: dict[type[c.Command], Callable[[Session, Any], Awaitable[Outcome]]],
-        bans_changed: Callable[[], None],
-        stored: Callable[[int], None],
-        suspect: Callable[[Person], None],
-        may_serve: Callable[[], bool] = lambda: True,
-        limits: Limits = DEFAULT_LIMITS,
-        reserved: Callable[[], Sequence[str]] = tuple,
-        *,
-        marks: MarkLog,
-    ) -> None:
-        self._turn = turn
+    def __init__(self, parts: PipelineParts, lanes: Lanes, slow: SlowHandlers) -> None:
+        self._settings = parts.settings
+        self._turn = parts.turn
         self._lanes = lanes
-        self._store = store
-        self._registry = registry
-        self._online = online
-        self._roster: Roster = online.roster
-        self._now: Callable[[], datetime] = online.now
-        self._take = take
-        self._slow = slow
-        self._suspect = suspect
-        self._may_serve = may_serve
-        self._limits = limits
-        self._reserved = reserved
-        self._marks = marks
+        self._store = parts.store
+        self._registry = parts.registry
+        self._online = parts.online
+        self._reconciler = parts.reconciler
+        self._lease = parts.lease
+        self._marks = parts.marks
+        self._slow: SlowHandlers = {**slow, c.Search: self._search, c.Mentions: self._search}
+        self._searches = FairQueue(
+            FixedPlaces(search_count(parts.settings), MOST_SEARCHES), BUSY, per_key=1, in_line=MOST_OF_ACCOUNT
+        )
         self._stopped = False
-        self._seconds = registry.seconds
+        self._seconds = parts.registry.seconds
         self.counts = CommandCounts()
-        self._consequences = Consequences(turn, registry, online.roster, bans_changed, suspect, self.counts)
-        self.takes = Takes(
-            turn, lanes, store, registry, online.now, stored, suspect, may_serve,
-            self._go_on, self.counts,
-        )  # fmt: skip
+        self._consequences = Consequences(parts, self.counts)
+        self.takes = Takes(parts, lanes, self.counts, self)
         self._aside = self.takes.aside
         self.waits = {lane: Histogram() for lane in ("write", "read")}  # seconds in the queue
 
@@ -93,7 +73,7 @@ class Processors:
 
     def start(self, readers: int) -> None:
         for lane in self._lanes.writes:
-            ensureDeferred(self._run(lane, self._take, self._serve_writes, self.waits["write"]))
+            ensureDeferred(self._run(lane, self._settings.pipeline.take, self._serve_writes, self.waits["write"]))
         for _ in range(readers):
             ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads, self.waits["read"]))
 
@@ -151,6 +131,16 @@ class Processors:
         session.waiting = False
         self.schedule(session)
 
+    async def _search(self, session: Session, command: c.Search | c.Mentions) -> Outcome:
+        """Searches wait for each other, so that other reading does not wait for them. Accounts take turns."""
+
+        async def search() -> Outcome:
+            if not self._lease.check():  # all connections are being ended
+                raise Unavailable()
+            return await self.ask(session, command)
+
+        return await self._searches.run(str(session.who.account_id), search)
+
     # Serving a lane
 
     async def _run(
@@ -166,17 +156,17 @@ class Processors:
             now = self._seconds()
             waits.observe_all([now - session.due_since for session in sessions])
             try:
-                if self._may_serve():  # else their connections are being ended
+                if self._lease.check():  # else their connections are being ended
                     await serve(lane, sessions)
             except Exception:
                 self.log.failure("A take of {sessions} sessions failed.", sessions=len(sessions))
             aside = self._aside
             for session in sessions:
                 if not aside.taken or not aside.has_taken(session):
-                    self._go_on(session)
+                    self.resume(session)
             del session, sessions  # they may be gone long before the next take
 
-    def _go_on(self, session: Session) -> None:
+    def resume(self, session: Session) -> None:
         """A session was served."""
         session.waiting = False
         try:
@@ -226,7 +216,7 @@ class Processors:
             self.log.failure("The command {command} failed.", command=type(command).__name__)
             error = FAULT
         if isinstance(error, Unavailable) and type(command) not in READS:
-            self._suspect(session.who.person)
+            self._reconciler.suspect(session.who.person)
         if not isinstance(command, MESSAGES):
             self.counts.count(type(command), error)
             session.link.refuse(Rejected(error, command.tag))
@@ -247,14 +237,14 @@ class Processors:
         sees = type(command) in SEES_ONLINE
         ask = Ask(
             session.who.person,
-            self._now(),
-            self._roster.visible_to(session.who.account_id) if sees else NONE,
-            self._roster.away_texts() if sees else {},
+            self._online.now(),
+            self._online.roster.visible_to(session.who.account_id) if sees else NONE,
+            self._online.roster.away_texts() if sees else {},
             marked,
-            self._limits,
+            self._settings.limits,
             session.only,
             PROGRAM_ZONE if session.view is None else session.screen.zone,
-            reserved=self._reserved(),
+            reserved=self._settings.server.reserved_names,
             for_people=session.view is not None,
         )
         if type(command) in READS:

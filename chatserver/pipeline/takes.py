@@ -1,28 +1,24 @@
 """The messages of a take: they share a transaction."""
 
-from collections.abc import Callable
-from datetime import datetime
 from itertools import groupby
 
 from msgspec import Struct
 from twisted.logger import Logger
 
-from chatserver.delivery.registry import Registry
 from chatserver.pipeline.lanes import Lane, Lanes
-from chatserver.pipeline.locked_rooms import Aside
+from chatserver.pipeline.locked_rooms import Aside, Resuming
 from chatserver.pipeline.outcomes import CommandCounts
+from chatserver.pipeline.parts import PipelineParts
 from chatserver.session.link import collected
 from chatserver.session.retry import MESSAGES, Message
 from chatserver.session.session import HeardRoom, Session
 from chatserver.store import messages
 from chatserver.store.db.faults import Conflict, Locked
-from chatserver.store.db.threads import Store
 from chatserver.store.messages import NOTHING, Draft, Verdict, as_answer, as_entry
 from chatserver.util.histogram import TAKE_SIZES, Histogram
-from chatserver.util.waiting import Turn
 from chatserver.values import commands as c
 from chatserver.values.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
-from chatserver.values.events import Entry, Person
+from chatserver.values.events import Entry
 
 
 class Spoken(Struct, frozen=True, gc=False):
@@ -49,39 +45,23 @@ class Spoken(Struct, frozen=True, gc=False):
 
 
 class Takes:
-    """Stores messages, delivers them, and answers who sent them.
-
-    `stored` is told how many messages have been stored, once their
-    senders have been answered; `suspect` is told who sent a message whose fate is unknown; `resume` is given each
-    session whose messages had to wait for a room.
-    """
+    """Stores messages, delivers them, and answers who sent them. `processors` go on with sessions whose messages had to
+    wait for a room."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        turn: Turn,
-        lanes: Lanes,
-        store: Store,
-        registry: Registry,
-        now: Callable[[], datetime],
-        stored: Callable[[int], None],
-        suspect: Callable[[Person], None],
-        may_serve: Callable[[], bool],
-        resume: Callable[[Session], None],
-        counts: CommandCounts,
-    ) -> None:
-        self._turn = turn
+    def __init__(self, parts: PipelineParts, lanes: Lanes, counts: CommandCounts, processors: Resuming) -> None:
+        self._turn = parts.turn
         self._lanes = lanes
-        self._store = store
-        self._registry = registry
-        self._now = now
-        self._stored = stored
-        self._suspect = suspect
-        self._may_serve = may_serve
+        self._store = parts.store
+        self._registry = parts.registry
+        self._now = parts.online.now
+        self._upkeep = parts.upkeep
+        self._reconciler = parts.reconciler
+        self._lease = parts.lease
         self._counts = counts
-        self._seconds = registry.seconds
-        self.aside = Aside(self._serve_aside, resume)
+        self._seconds = parts.registry.seconds
+        self.aside: Aside[Spoken] = Aside(self, processors)
         self.stored_messages = 0
         self.sizes = Histogram(TAKE_SIZES)
         self.commits = Histogram()  # seconds from when a message could have been served to its commit
@@ -143,7 +123,7 @@ class Takes:
         now = self._seconds()
         self.commits.observe_all([now - one.since for one in spoken])
         self._deliver(spoken, verdicts)
-        self._stored(len(spoken))
+        self._upkeep.stored(len(spoken))
         while self._registry.lagging:
             await self._turn()
         return None
@@ -185,16 +165,16 @@ class Takes:
         if at_once:
             await self._serve_says(at_once, patient=patient)
 
-    async def _serve_aside(self, spoken: list[Spoken]) -> None:
+    async def serve_aside(self, spoken: list[Spoken]) -> None:
         """One room in each transaction: it must hold no other room while it waits for this one."""
         for _, group in groupby(spoken, lambda one: one.room):
-            if self._may_serve():
+            if self._lease.check():
                 await self._serve_says(list(group), patient=True)
 
     def _doubt(self, one: Spoken) -> None:
         """A message may have been stored although that failed: then everybody is to see it once the store is back."""
         self._registry.doubt(one.room)
-        self._suspect(one.session.who.person)
+        self._reconciler.suspect(one.session.who.person)
 
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
         """Announces what was stored, one batch for each room, and answers every sender; each connection is written to

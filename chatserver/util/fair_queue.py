@@ -1,16 +1,15 @@
 """A fair queue: work that waits for one of a few slots, in turn among those for whom it is done."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from itertools import chain
+from sys import maxsize
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
 from chatserver.values.errors import ErrorWord, Refused
-
-RETRY_SECONDS = 5
-"""A full queue of 1,024 passwords takes about twice as long on two cores."""
 
 T = TypeVar("T")
 
@@ -32,21 +31,41 @@ class Waiting(Struct, frozen=True, eq=False):
     """Whether somebody still waits for the answer."""
 
 
+class Places(Protocol):
+    """How much room a queue has. It is read anew each time, since settings change."""
+
+    @property
+    def slots(self) -> int:
+        """Maximum number of turns at a time."""
+
+    @property
+    def most(self) -> int:
+        """Maximum number of those that wait."""
+
+
+class FixedPlaces(Struct, frozen=True):
+    slots: int
+    most: int
+
+
 class FairQueue:
-    """Gives as many turns at a time as `slots` returns. Each key has a line of its own, and the lines are served in
+    """Gives as many turns at a time as there are slots. Each key has a line of its own, and the lines are served in
     turn, long or short.
 
     Every other turn goes to the line that began last and has had none: whoever comes once is served soon, also if
     hundreds of others came before, and those still get the other half of the turns.
 
-    No more wait than `most` returns. When it is full, whoever stands last in the longest line is refused: a newcomer
-    who would stand in a shorter one always finds a place.
+    When it is full, the last one in the longest line is refused with `full`: a newcomer who would stand in a shorter
+    one always finds a place. `per_key`: maximum number of turns of a key at a time; `in_line`: of those that wait.
     """
 
-    def __init__(self, slots: Callable[[], int], most: Callable[[], int]) -> None:
-        self._slots = slots
+    def __init__(self, places: Places, full: Refused, *, per_key: int = maxsize, in_line: int = maxsize) -> None:
+        self._places = places
+        self._full = full
+        self._per_key = per_key
+        self._in_line = in_line
         self._running = 0
-        self._most = most
+        self._turns: Counter[str] = Counter()  # those that are running, by key
         self._lines: dict[str, deque[Waiting]] = {}  # the next one to be served in front; none is empty
         self._new: dict[str, None] = {}  # those that have had no turn, in the order in which they began
         self._newest_first = True
@@ -62,27 +81,47 @@ class FairQueue:
         Gone if it is not wanted any more when its turn comes."""
         if not wanted():
             raise Gone
-        if self._running < self._slots() and not self._lines:
-            self._running += 1
+        if self._running < self._places.slots and self._may_run(key) and self._next() is None:
+            self._begin(key)
         else:
             await self._turn(key, wanted)
         try:
             return await work()
         finally:
-            self._running -= 1
+            self._end(key)
             self._serve()
 
+    def _begin(self, key: str) -> None:
+        self._running += 1
+        self._turns[key] += 1
+
+    def _end(self, key: str) -> None:
+        self._running -= 1
+        self._turns[key] -= 1
+        if not self._turns[key]:
+            del self._turns[key]
+
+    def _may_run(self, key: str) -> bool:
+        return self._turns[key] < self._per_key
+
+    def _next(self) -> str | None:
+        """The line whose turn it is; None if nobody waits who may have one."""
+        lines = chain(reversed(self._new), self._lines) if self._newest_first else self._lines
+        return next(filter(self._may_run, lines), None)
+
     def _turn(self, key: str, wanted: Callable[[], bool]) -> "Deferred[None]":
-        most = self._most()
+        most = self._places.most
+        if len(self._lines.get(key, ())) >= self._in_line:
+            raise self._refusal()
         if self._count >= most:
             self._drop_unwanted()
         if self._count >= most:
             longest = max(self._lines, key=lambda one: len(self._lines[one]))
             if len(self._lines[longest]) <= len(self._lines.get(key, ())) + 1:
-                raise _full()
+                raise self._refusal()
             last = self._lines[longest].pop()  # there is another one before it
             self._count -= 1
-            last.turn.errback(_full())
+            last.turn.errback(self._refusal())
         waiting = Waiting(Deferred(), wanted)
         if key not in self._lines:
             self._lines[key] = deque()
@@ -96,8 +135,7 @@ class FairQueue:
             return
         self._serving = True
         try:
-            while self._running < self._slots() and self._lines:
-                key = next(reversed(self._new)) if self._new and self._newest_first else next(iter(self._lines))
+            while self._running < self._places.slots and (key := self._next()) is not None:
                 line = self._lines.pop(key)
                 self._new.pop(key, None)
                 waiting = line.popleft()
@@ -106,7 +144,7 @@ class FairQueue:
                     self._lines[key] = line  # behind the others
                 if waiting.wanted():
                     self._newest_first = not self._newest_first
-                    self._running += 1
+                    self._begin(key)
                     waiting.turn.callback(None)
                 else:
                     waiting.turn.errback(Gone())
@@ -126,10 +164,5 @@ class FairQueue:
             for one in gone:
                 one.turn.errback(Gone())
 
-
-def _full() -> Refused:
-    return Refused(
-        ErrorWord.SLOW_DOWN,
-        "Too many people are logging in just now. Try again in a few seconds, or use a token.",
-        RETRY_SECONDS,
-    )
+    def _refusal(self) -> Refused:
+        return Refused(self._full.error, self._full.text, self._full.retry)

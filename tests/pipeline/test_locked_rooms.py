@@ -26,11 +26,14 @@ class Desk:
         self.served: list[list[str]] = []
         self.resumed: list[str] = []
         self._gates: list[Deferred[None]] = []
-        self.aside: Aside[Said] = Aside(self._serve, lambda session: self.resumed.append(session.id))
+        self.aside: Aside[Said] = Aside(self, self)
         self._sessions = {name: Session(name, "local") for name in ("ana", "bob", "cleo", "dan")}
 
-    async def _serve(self, batch: list[Said]) -> None:
-        self.served.append([said.text for said in batch])
+    def resume(self, session: Session) -> None:
+        self.resumed.append(session.id)
+
+    async def serve_aside(self, spoken: list[Said]) -> None:
+        self.served.append([said.text for said in spoken])
         self._gates.append(Deferred())
         await self._gates[-1]
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
+from chatserver.settings.tables import Pipeline, Settings
 from chatserver.store.db.faults import Conflict
 from chatserver.store.messages import Draft, Verdict
 from chatserver.util.waiting import turns
@@ -28,6 +30,7 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import Entry, Membership, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
+from tests.support.hall import pipeline_parts
 from tests.support.link import MemoryLink
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -138,10 +141,12 @@ class Town:
         nothing: Any = None
         store: Any = self.store
         self.counts: list[int] = []  # of stored messages, as reported
-        self.processors = Processors(
-            turns(self.clock), Lanes(2), store, self.registry, Online(self.roster, nothing, lambda: AT), TAKE,
-            {c.Password: self._slow}, nothing, self.counts.append, lambda who: None, marks=nothing,
+        parts = pipeline_parts(
+            settings=Settings(pipeline=Pipeline(take=TAKE)), turn=turns(self.clock), store=store,
+            registry=self.registry, online=Online(self.roster, nothing, lambda: AT), marks=nothing,
+            upkeep=SimpleNamespace(stored=self.counts.append), reconciler=SimpleNamespace(suspect=lambda who: None),
         )  # fmt: skip
+        self.processors = Processors(parts, Lanes(2), {c.Password: self._slow})
         self.slow: Deferred[Outcome] = Deferred()
         self.processors.start(1)
 

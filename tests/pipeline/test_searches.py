@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
-from chatserver.pipeline.search_slots import MOST_OF_ACCOUNT, Searches
+from chatserver.pipeline.processor import BUSY, MOST_OF_ACCOUNT, MOST_SEARCHES
+from chatserver.util.fair_queue import FairQueue, FixedPlaces
 from chatserver.values.errors import ErrorWord, Refused
 
 
@@ -13,7 +14,7 @@ class Scene:
     """Searches that last until the test ends them."""
 
     def __init__(self, most: int) -> None:
-        self.searches = Searches(most)
+        self.searches = FairQueue(FixedPlaces(most, MOST_SEARCHES), BUSY, per_key=1, in_line=MOST_OF_ACCOUNT)
         self.running: list[tuple[str, Deferred[None]]] = []
         self.refused: list[str] = []
 
@@ -24,7 +25,7 @@ class Scene:
             return ending
 
         asked: Callable[[], Awaitable[None]] = work
-        deferred = ensureDeferred(self.searches.run(account_id, asked))
+        deferred = ensureDeferred(self.searches.run(str(account_id), asked))
         deferred.addErrback(self._refused)
 
     def _refused(self, failure: Failure) -> None:
@@ -52,9 +53,9 @@ def test_taking_turns() -> None:
     scene.search(2, "bob")
     assert scene.names() == ["ana0"]
     scene.end()
-    assert scene.names() == ["ana1"]
-    scene.end(Refused(ErrorWord.SLOW_DOWN, "It takes too long."))
     assert scene.names() == ["bob"]
+    scene.end(Refused(ErrorWord.SLOW_DOWN, "It takes too long."))
+    assert scene.names() == ["ana1"]
     scene.end()
     assert scene.names() == ["ana2"]
     scene.end()

@@ -39,6 +39,7 @@ from chatserver.net.limits.account_share import Allowances
 from chatserver.net.limits.admission import Admission
 from chatserver.net.limits.crowd import Rank
 from chatserver.pipeline.lanes import Lanes
+from chatserver.pipeline.parts import PipelineParts
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
@@ -481,6 +482,15 @@ def net_parts(*, clock: Clock, limits: Limits, left: Callable[..., None], **othe
     )  # fmt: skip
 
 
+def pipeline_parts(**others: Any) -> PipelineParts:
+    """The parts of processors. The lease is never lost; nothing is done after messages are stored, or for new bans."""
+    own: dict[str, Any] = {
+        "lease": SimpleNamespace(check=lambda: True), "upkeep": SimpleNamespace(stored=lambda messages: None),
+        "bans": SimpleNamespace(reload_bans=lambda: None),
+    }  # fmt: skip
+    return PipelineParts(**own | others)
+
+
 class Hall:
     """A server with one room, `general`."""
 
@@ -490,7 +500,6 @@ class Hall:
         limits: Limits = QUIET,
         settings: Settings | None = None,
         dialects: tuple[Dialect, ...] = DIALECTS,
-        take: int = 512,
         engine: Engine | None = None,
         readers: int = 1,
         clock: Clock | None = None,
@@ -533,10 +542,13 @@ class Hall:
         sensitive = handshake.sensitive
         slow: Any = {c.Password: sensitive.change_password, c.Token: sensitive.token, c.Forget: sensitive.forget}
         self.processors = Processors(
-            turns(self.clock), Lanes(1), store, self.registry,
-            Online(self.roster, presence, self.now, self.limits), take, slow,
-            lambda: None, lambda count: None, self.reconciler.suspect, limits=self.limits,
-            reserved=lambda: self.settings.server.reserved_names, marks=self.marks,
+            pipeline_parts(
+                settings=self.settings, turn=turns(self.clock), store=store, registry=self.registry,
+                online=Online(self.roster, presence, self.now, self.limits), reconciler=self.reconciler,
+                marks=self.marks,
+            ),
+            Lanes(1),
+            slow,
         )  # fmt: skip
         self.processors.start(readers)
         parts = net_parts(

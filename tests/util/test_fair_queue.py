@@ -1,19 +1,26 @@
 """The queue for password hashes: whose turn it is, and who is refused when it is full."""
 
+from types import SimpleNamespace
+
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from chatserver.util.fair_queue import FairQueue
-from chatserver.values.errors import Refused
+from chatserver.util.fair_queue import FairQueue, FixedPlaces
+from chatserver.values.errors import ErrorWord, Refused
 
 SLOTS, MOST = 2, 6
+FULL = Refused(ErrorWord.SLOW_DOWN, "The queue is full.", 5)
+
+
+def queue(slots: int, most: int) -> FairQueue:
+    return FairQueue(FixedPlaces(slots, most), FULL)
 
 
 class Counter:
     """Work that ends when the test says so. `order` has who got a turn, `refused` who did not."""
 
     def __init__(self) -> None:
-        self.queue = FairQueue(lambda: SLOTS, lambda: MOST)
+        self.queue = queue(SLOTS, MOST)
         self.order: list[str] = []
         self.refused: list[str] = []
         self.working: list[Deferred[None]] = []
@@ -61,7 +68,7 @@ def test_in_turn(counter: Counter) -> None:
 
 def test_whoever_comes_last(counter: Counter) -> None:
     """Is served soon, also if somebody from each of many addresses waits already; those are not left waiting."""
-    counter.queue = FairQueue(lambda: 1, lambda: 1000)
+    counter.queue = queue(1, 1000)
     counter.come(*(f"{'x' * number}1" for number in range(1, 501)), "a1")
     counter.end(10)
     assert counter.order.index("a1") == 1
@@ -113,7 +120,7 @@ def test_work_that_fails(counter: Counter) -> None:
 
 def test_work_that_is_done_at_once(counter: Counter) -> None:
     """Thousands in a row need no deep stack."""
-    counter.queue = FairQueue(lambda: 1, lambda: 5000)
+    counter.queue = queue(1, 5000)
     counter.come("a1")
     done: list[int] = []
 
@@ -128,16 +135,16 @@ def test_work_that_is_done_at_once(counter: Counter) -> None:
 
 def test_more_slots_and_fewer(counter: Counter) -> None:
     """How many get a turn at a time, and how many wait, is asked each time."""
-    slots, most = 1, 2
-    counter.queue = FairQueue(lambda: slots, lambda: most)
+    places = SimpleNamespace(slots=1, most=2)
+    counter.queue = FairQueue(places, FULL)
     counter.come("a1", "a2", "a3", "a4")
     assert (counter.order, counter.refused) == (["a1"], ["a4"])
-    slots, most = 3, 9
+    places.slots, places.most = 3, 9
     counter.end()
     assert counter.order == ["a1", "a2", "a3"]
     counter.come("a5", "a6", "a7")
     assert counter.order == ["a1", "a2", "a3", "a5"]
-    slots = 1
+    places.slots = 1
     counter.end(2)
     assert counter.order[4:] == []
     counter.end()
