@@ -37,7 +37,7 @@ ROOT: Final = Path(__file__).parents[1]
 DASHBOARD: Final = ROOT / "deploy" / "grafana.json"
 SCRAPE_SECONDS: Final = 5
 RATE: Final = "30s"
-"""What stands for Grafana's $__rate_interval: some scrapes."""
+"""Stands for Grafana's $__rate_interval: some scrapes."""
 POINTS: Final = 240
 CLIENTS, ROOMS = 100, 4
 PASSWORD: Final = "a-long-password"
@@ -107,7 +107,7 @@ class Prometheus:
         self._process.wait(30)
 
     def series(self, expression: str, legend: str, start: float, end: float) -> list[Series]:
-        """What a query finds, named as the legend says."""
+        """The results of a query, named as the legend says."""
         for variable, value in (("$instance", ".*"), ("$__rate_interval", RATE)):
             expression = expression.replace(variable, value)
         step = max((end - start) / POINTS, SCRAPE_SECONDS)

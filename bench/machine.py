@@ -129,7 +129,7 @@ def resident_kib(pid: int) -> int:
 
 
 def facts(folder: Path) -> dict[str, str]:
-    """What a reader must know about this machine; `folder` is where the databases are."""
+    """Facts about this machine that a reader needs; `folder` is where the databases are."""
     cpu = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     system = dict(line.split("=", 1) for line in _lines("/etc/os-release") if "=" in line)

@@ -31,7 +31,7 @@ BEGIN, END = "<!-- figures: written by make bench -->\n", "<!-- end of figures -
 QUIET_SECONDS = 5.0
 MOST_NODES = 3
 QUOTA = 0.25
-"""Of a CPU, for each node of the plots: so the database and the load generator do not compete with them."""
+"""Share of a CPU for each node of the plots, so that the database and the load generator do not compete with them."""
 
 FAN = Load(clients=100, senders=4, window=16, seconds=3)
 ROOMS = Load(clients=500, rooms=50, senders=50, window=4, seconds=3)
@@ -69,7 +69,7 @@ REACHED = [
     Case("rooms of 20, one node", TWENTIES),
     *(Case(f"logins, {nodes}", LOGINS, nodes, "postgres", quota=QUOTA) for nodes in (1, 2)),
 ]
-"""What docs/scaling.md reckons with."""
+"""Numbers that docs/scaling.md calculates with."""
 PLOTTED = {
     f"{how}, {nodes}": Case(f"{how}, {nodes}", replace(ROOMS, spread=spread), nodes, "postgres", quota=QUOTA)
     for how, spread in (("together", "room"), ("spread", "client"))

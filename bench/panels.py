@@ -45,7 +45,7 @@ def page(dashboard: Mapping[str, Any], data: Mapping[int, Sequence[Series]], not
 
 
 def size(dashboard: Mapping[str, Any]) -> tuple[int, int]:
-    """Of the page, in pixels."""
+    """Size of the page, in pixels."""
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     return WIDTH, 56 + rows * CELL_HEIGHT + 26
 

@@ -77,7 +77,7 @@ def stored(server: Server, what: Load) -> Result:
 
 
 def _page_statement(server: OnPostgres) -> dict[str, float]:
-    """What PostgreSQL recorded about the statement that reads pages, in milliseconds."""
+    """PostgreSQL's record of the statement that reads pages, in milliseconds."""
     row = server.database.sql(
         "SELECT mean_exec_time, max_exec_time FROM pg_stat_statements "
         f"WHERE query ~* 'from\\s+entry' AND query ~* 'order by' AND calls >= {PAGES} ORDER BY calls DESC LIMIT 1",

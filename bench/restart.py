@@ -28,7 +28,7 @@ from tests.support.process import ChatServer, migrate
 ROOMS_OF = 10
 """Members of a room."""
 AT_ONCE = 500
-"""So many log in at the same time."""
+"""Number of logins at the same time."""
 STEPS = ("everybody was told", "the process had ended", "the port was open", "a newcomer was logged in")
 
 

@@ -1,4 +1,4 @@
-"""What is measured: the scenarios, each with its question, and the series that the plots show."""
+"""The scenarios, each with its question, and the series that the plots show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

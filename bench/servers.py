@@ -55,7 +55,7 @@ class Server:
         return None
 
     def faults(self) -> list[str]:
-        """What is wrong with its stored data."""
+        """Faults in its stored data."""
         return []
 
     def facts(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class Inspircd(Server):
 
 
 class OnPostgres(Server):
-    """What servers that use PostgreSQL have in common."""
+    """Base of servers that use PostgreSQL."""
 
     database: postgres.Postgres
 

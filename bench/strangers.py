@@ -1,4 +1,4 @@
-"""What a stranger can do to the others, with the settings that a newcomer gets: `python -m bench.strangers`.
+"""The effect of a stranger on others, with default settings: `python -m bench.strangers`.
 
 Two bystanders talk, ten messages a second. Their time from `say` to delivery is measured in quiet seconds, and while
 strangers attack from other addresses of the loopback network, out of another process. The attacks are those of
@@ -303,7 +303,7 @@ async def bystand(server: Address) -> list[float]:
 
 
 async def prepare(server: Address) -> list[Client]:
-    """The bystanders' room, and the people of whom most stay online to hear what the attackers do."""
+    """The bystanders' room, and people, most of whom stay online to hear the attackers."""
     for name in ("ana", "bob"):
         client = await Client.connect(server, BYSTANDERS)
         await client.ask(cmd="register", name=name, password=PASSWORD)

@@ -1,4 +1,4 @@
-"""What must be true after each fault, and at the end."""
+"""Checks after each fault, and at the end."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def check_heard(world: World, deaf_seconds: float, *, everybody: bool = False) -
 
 
 class _Wait:
-    """What a client has yet to hear: a room up to an entry, or, on a screen, a message."""
+    """An entry that a client has yet to hear: a room up to an entry, or, on a screen, a message."""
 
     def __init__(self, client: Client, what: str, head: int) -> None:
         self.client = client
@@ -101,7 +101,7 @@ def _judge(wait: _Wait, waited: float, deaf_seconds: float) -> float:
 
 
 def _label(room: Room, account: str) -> str:
-    """What the account calls the room."""
+    """The account's label of the room."""
     if not room.name.startswith("@"):
         return room.name
     first, second = room.name[1:].split(":")

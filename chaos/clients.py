@@ -33,7 +33,7 @@ class Refused(Exception):
 
 
 class Stage:
-    """What all clients share: whether they should act, and what has failed."""
+    """State of all clients: whether they should act, and what has failed."""
 
     def __init__(self, addresses: dict[str, list[Address]], pace: float) -> None:
         self.addresses = addresses

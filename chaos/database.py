@@ -1,4 +1,4 @@
-"""What the database holds, read past the server."""
+"""The rows of the database, read past the server."""
 
 from collections import defaultdict
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What goes wrong: each function does one fault, from its beginning to its end, and says what it did."""
+"""Faults: each function does one, from its beginning to its end, and returns a description of it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a client has seen of one room, and whether the server may have sent it that."""
+"""The entries of one room that a client has seen, and whether the server may have sent them."""
 
 from typing import NamedTuple
 

@@ -11,7 +11,8 @@ from contextlib import suppress
 Address = tuple[str, int]
 
 BUFFER_BYTES = 16 * 1024
-"""Of each socket: a relay with the kernel's large buffers would take everything that a slow client does not."""
+"""Size of the buffers of each socket: a relay with the kernel's large ones would take everything that a slow client
+does not."""
 
 _COMMIT = re.compile(rb"\b(COMMIT|EXECUTE)\b")
 _LISTEN = b"LISTEN "
@@ -20,7 +21,7 @@ NOTIFICATION = b"A"
 
 
 class Messages:
-    """What a PostgreSQL server sends, from the beginning of a message on, but for notifications that are `lost`."""
+    """The bytes of a PostgreSQL server, from the beginning of a message on, without notifications that are `lost`."""
 
     def __init__(self, lost: Callable[[], bool]) -> None:
         self._lost = lost

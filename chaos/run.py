@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     nodes: int = 1
 
     def command(self) -> str:
-        """What repeats it."""
+        """The command that repeats it."""
         words = f"make chaos DATABASE={self.database} SEED={self.seed} KILLS={self.kills} MINUTES={self.minutes:g}"
         if self.nodes != 1:
             words += f" NODES={self.nodes}"
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 
 class Score:
-    """What happened during a run."""
+    """Events of a run."""
 
     def __init__(self) -> None:
         self.kills = 0

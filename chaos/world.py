@@ -1,4 +1,4 @@
-"""What a run works with: a database, one server or several nodes, relays in front of all of them, and the clients."""
+"""The world of a run: a database, one server or several nodes, relays in front of all of them, and the clients."""
 
 import random
 import shutil
@@ -50,7 +50,7 @@ class World:
         self.chance = random.Random(f"{seed}/{kind}")
         self.postgres: PostgresServer | None = None
         self.to_postgres: list[Relay] = []
-        """Of each node, all its connections to the database."""
+        """All connections to the database, by node."""
         self.walls: list[WallClock] = []
         self._ending = ExitStack()
         self._seed = f"{seed}/{kind}"
@@ -100,7 +100,7 @@ class World:
         return [server for server in self.servers if server.running]
 
     def name(self, server: ChatServer) -> str:
-        """What the rows of its sessions call a node; empty if there is only one."""
+        """The name of a node in the rows of its sessions; empty if there is only one."""
         return f"node-{self.servers.index(server) + 1}" if len(self.servers) > 1 else ""
 
     def of(self, server: ChatServer) -> str:
@@ -117,7 +117,7 @@ class World:
 
     @property
     def log(self) -> str:
-        """What all servers have logged."""
+        """The log lines of all servers."""
         return "".join(server.log for server in self.servers)
 
     @property
@@ -147,7 +147,7 @@ class World:
         return url
 
     def _environment(self, node: int) -> dict[str, str]:
-        """Of a node among others. Its wall clock is its own where libfaketime is installed."""
+        """The environment of a node among others. Its wall clock is its own where libfaketime is installed."""
         env = {"CHATSERVER_NODE": f"node-{node + 1}"}
         if wallclock.library() is None:
             return env

@@ -111,7 +111,7 @@ def connected(options: argparse.Namespace) -> socket.socket:
 
 
 def objects(lines: BinaryIO) -> Iterator[dict]:
-    """What the server sends. The greeting, and the refusal of a connection, are lines of text."""
+    """The lines of the server. The greeting, and the refusal of a connection, are lines of text."""
     for line in lines:
         if line.startswith(b"{") and line.endswith(b"\n"):
             yield json.loads(line)

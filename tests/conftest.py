@@ -73,7 +73,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def server_url(request: pytest.FixtureRequest) -> str:
-    """The same for what hardly depends on the database: on Postgres the test is a slow one."""
+    """A migrated database for tests that hardly depend on it: on Postgres the test is a slow one."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     migrate(url)
     return url

@@ -114,7 +114,7 @@ def test_the_order_of_a_log() -> None:
 
 
 def test_outside() -> None:
-    """Who was kicked is sent nothing more of the room until they are in it again."""
+    """A kicked account is sent nothing more of the room until it is in it again."""
     max = Mover(Stage({}, 1.0), "max", "", [], lobby="lobby")
 
     def sent(seq: int, kind: str, name: str) -> None:
@@ -177,7 +177,7 @@ def test_a_cut_connection() -> None:
 
 
 def received(client: socket.socket) -> bytes:
-    """What comes next; a reset counts as an end."""
+    """The next bytes; a reset counts as an end."""
     try:
         return client.recv(100)
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""What a message costs, counted in system calls, function calls and memory: these do not depend on the machine."""
+"""The cost of a message, counted in system calls, function calls and memory: these do not depend on the machine."""
 
 import gc
 import socket

@@ -120,7 +120,8 @@ def heard() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_fields() -> None:
-    """What the server sends has only fields that are in its table, and all of those that are not marked with a `?`."""
+    """Objects from the server have only fields that are in their table, and all of those that are not marked with a
+    `?`."""
     text = page("docs/protocol.md")
     answers = {word: cells[1] for word, cells in rows(text, "| cmd |").items()}
     answers |= dict.fromkeys(("register", "guest"), answers["login"])

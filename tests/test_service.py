@@ -89,7 +89,7 @@ class Reactor(MemoryReactorClock):
 
 
 class Journal:
-    """What was done, in order, and when: in seconds since `stop`."""
+    """The steps, in order, and their times: in seconds since `stop`."""
 
     def __init__(self) -> None:
         self.clock: Reactor = Reactor(self)

@@ -30,7 +30,7 @@ AT_ONE_NODE = {"crowded", "preferences"}
 """Nodes tell each other once a second how many connections an address has: who connects to the next one meanwhile is
 let in. And preferences follow a moment later at other nodes than messages do."""
 TRIES = 3
-"""What is true of another node a moment later, such as who is there, may be asked for before."""
+"""Facts that reach another node a moment later, such as presence, may be requested before."""
 
 NEWS = ("presence", "invited", "read", "live", "notice", "closing")
 

@@ -7,7 +7,7 @@ LONGEST = 72
 
 
 def fault(message: str) -> str | None:
-    """What is wrong with a commit message, as git hands it to the hook `commit-msg`; None if nothing is."""
+    """The fault of a commit message, as git passes it to the hook `commit-msg`; None if there is none."""
     lines = [line for line in message.splitlines() if not line.startswith("#")]
     subject = lines[0] if lines else ""
     if not subject.strip():

@@ -33,7 +33,7 @@ TYPED, PROMPT, RESET = "\x1b[36m", "\x1b[30m", "\x1b[0m"
 
 
 def terminal(client: str, steps: Iterable[Step]) -> list[str]:
-    """What one client's terminal is sent: lines of the server, and what is typed, which the terminal echoes."""
+    """The lines on one client's terminal: those of the server, and typed ones, which the terminal echoes."""
     lines = [f"{PROMPT}${RESET} {TYPED}{COMMAND}{RESET}"]
     for step in steps:
         if step.client == client and step.text != END:

@@ -38,12 +38,12 @@ class Chatctl:
         return result.stdout
 
     def json(self, *words: str, typed: str | None = None) -> Any:
-        """The same with --json: returns the value, which must be on one line."""
+        """With --json: returns the value, which must be on one line."""
         [line] = self(*words, "--json", typed=typed).splitlines()
         return json.loads(line)
 
     def lines(self, *words: str) -> list[Any]:
-        """The same for an export: returns the value of each line."""
+        """For an export: returns the value of each line."""
         return [json.loads(line) for line in self(*words).splitlines()]
 
     def fails(self, *words: str, typed: str | None = None) -> str:

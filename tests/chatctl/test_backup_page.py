@@ -28,7 +28,7 @@ STUBS: Final = {
 
 
 def blocks() -> list[str]:
-    """What is typed: indented lines, with the blank ones between them where a text is written to a file."""
+    """The commands of the page: indented lines, with the blank ones between them where a text is written to a file."""
     found = re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", PAGE, re.MULTILINE)
     return [
         re.sub(r"^ {4}", "", block, flags=re.MULTILINE).strip("\n")
@@ -39,7 +39,7 @@ def blocks() -> list[str]:
 
 @pytest.fixture
 def typed(tmp_path: Path, empty_postgres_url: str) -> dict[str, str]:
-    """What stands for the places of an installation, which has its settings and a database with content."""
+    """Stands for the places of an installation, which has its settings and a database with content."""
     for name in ("etc", "var", "units", "bin", "tmp"):
         (tmp_path / name).mkdir()
     (tmp_path / "etc" / "chatserver.toml").write_text(

@@ -34,7 +34,7 @@ def accepts(*command: str | Path) -> None:
 
 
 def test_every_file_is_offered() -> None:
-    """What lies in deploy/ can be printed; what is in deploy/debian/ makes the package."""
+    """Every file of deploy/ can be printed; those of deploy/debian/ make the package."""
     offered = {name for names in EXAMPLES.values() for name in names}
     there = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
     assert {name for name in there if not name.startswith("debian/")} <= offered
@@ -72,7 +72,7 @@ def test_the_settings(tmp_path: Path) -> None:
 
 
 def test_commented_settings(tmp_path: Path) -> None:
-    """What is commented out would be accepted, too."""
+    """Settings that are commented out would be accepted, too."""
     text = re.sub(r"^(\s*)# (?=\w+ = |\")", r"\1", example("config"), flags=re.MULTILINE)
     path = tmp_path / "chatserver.toml"
     path.write_text(text, encoding="utf-8")

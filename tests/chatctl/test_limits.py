@@ -13,7 +13,7 @@ from tests.support.process import wait_until
 
 
 def at_login(chatctl: Chatctl, *ids: int) -> list[AccountLimits]:
-    """What the server learns of these accounts when they log in."""
+    """The limits of these accounts that the server reads when they log in."""
     engine = open_ready(parse_url(chatctl.database))
     with engine.begin() as db:
         facts = logins.look_up(db, [(Person(id, f"user{id}"), 0) for id in ids])

@@ -104,7 +104,7 @@ def test_when_a_certificate_ends(chatctl: Chatctl, tmp_path: Path, days: float, 
 
 
 def test_files_that_cannot_be_used(chatctl: Chatctl, tmp_path: Path) -> None:
-    """Of another key, none at all, or not readable for this user."""
+    """A certificate of another key, none at all, or one that this user cannot read is WRONG."""
     endpoint, key, certificate = secure(tmp_path / "tls")
     _, other, _ = secure(tmp_path / "other")
     mixed = endpoint.replace(str(key), str(other))

@@ -18,7 +18,7 @@ FINGERPRINT = "0f" * 32
 
 
 def on_a_terminal(database: str, *words: str) -> list[str]:
-    """What a command shows on a terminal."""
+    """The output of a command on a terminal."""
     ours, its = pty.openpty()
     command = [sys.executable, str(CHATCTL), "--database", database, *words]
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=clean_environment()) as process:

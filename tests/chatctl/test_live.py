@@ -146,6 +146,6 @@ def test_endpoints(description: str, found: Place) -> None:
 
 @pytest.mark.parametrize("description", ["", "4000", "localhost:4000", "tcp:localhost", "tcp:0", "tcp:a:70000"])
 def test_no_endpoint(description: str) -> None:
-    """What is none is said, with the forms that there are."""
+    """Anything else than an endpoint is refused, with the possible forms."""
     with pytest.raises(Unanswered, match="tcp:HOST:PORT"):
         place(description)

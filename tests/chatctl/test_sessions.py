@@ -251,7 +251,7 @@ def test_somebody_elses_socket(sqlite_url: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("line", [b"\xff\n", b"hello\n", b'{"control":"\xff"}\n', b"no end", b"[]\n"])
 def test_a_socket_of_another_program(sqlite_url: str, line: bytes) -> None:
-    """What listens there and does not speak as the server does is not the server, and ends in one line."""
+    """A listener that does not speak as the server does is not the server, and ends in one line."""
     path = Path(sqlite_url.removeprefix("sqlite:///") + ".control")
     with socket.socket(socket.AF_UNIX) as living:
         living.bind(os.fspath(path))

@@ -13,7 +13,7 @@ from tests.chatctl.conftest import Chatctl
 
 
 def scope(chatctl: Chatctl, token: str) -> Scope | None:
-    """What a token is good for; None if it is not valid."""
+    """The scope of a token; None if it is not valid."""
     engine = open_ready(parse_url(chatctl.database))
     with engine.begin() as db:
         (found,) = tokens.find(db, [tokens.token_hash(token)])
@@ -45,7 +45,7 @@ def test_restricted_tokens(chatctl: Chatctl) -> None:
 
 
 def test_an_expired_token(chatctl: Chatctl) -> None:
-    """What has expired is not valid, is not shown, and does not keep its label."""
+    """An expired token is not valid, is not shown, and does not keep its label."""
     chatctl.add("ana")
     token = made(chatctl, "ci", "--expires", "1h")["token"]
     engine = open_ready(parse_url(chatctl.database))

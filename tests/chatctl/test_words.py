@@ -1,4 +1,4 @@
-"""What `chatctl` does with the words of its command line."""
+"""The words of the command line of `chatctl`."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from tests.chatctl.conftest import Chatctl
 
 UNDECODED = "a\udcff"
-"""What Python makes of a byte that is not UTF-8."""
+"""Python's form of a byte that is not UTF-8."""
 
 
 @pytest.mark.parametrize(

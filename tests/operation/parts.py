@@ -1,4 +1,4 @@
-"""What companions look at, in a hall."""
+"""The parts of a hall, for companions."""
 
 from types import SimpleNamespace
 from typing import Any

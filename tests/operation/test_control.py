@@ -21,7 +21,7 @@ from tests.support.hall import Hall
 from tests.support.memory import logged_failures
 
 BUFFER = 65_536
-"""What the transport takes before it says that it is full, as Twisted's do."""
+"""Number of bytes that the transport takes before it is full, as in Twisted."""
 
 
 class Handle:
@@ -202,7 +202,7 @@ def test_silence(hall: Hall, control: Control) -> None:
     ],
 )
 def test_garbage(hall: Hall, control: Control, garbage: bytes) -> None:
-    """What is no request is refused, and the connection ends."""
+    """A line that is no request is refused, and the connection ends."""
     asking = Asking(hall, control)
     asking.send(garbage)
     assert asking.lines[-1]["end"] == "failed"
@@ -264,7 +264,7 @@ def test_a_fault(hall: Hall) -> None:
 
 
 def test_stopping(hall: Hall) -> None:
-    """Who waits for an answer while the server stops is told that it stops."""
+    """Callers that wait for an answer get a message when the server stops."""
     waiting: Deferred[Reloaded] = Deferred()
 
     async def reload() -> Reloaded:
@@ -280,7 +280,7 @@ def test_stopping(hall: Hall) -> None:
 
 
 def test_what_chatctl_changed(hall: Hall, control: Control, audited: list[str]) -> None:
-    """What `chatctl` has changed in the database is logged with its user: the fields that are known, and not at any
+    """Changes of `chatctl` in the database are logged with its user: the fields that are known, and not at any
     length."""
     what = {"target": "bob", "room": "x" * 1000, "reason": "secret", "address": "192.0.2.1", "by": "eve", "uid": "7"}
     assert Asking(hall, control).ask("audit", by="ana", act="ban-add", what=what)["end"] == "done"

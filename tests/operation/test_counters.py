@@ -218,7 +218,7 @@ def test_passwords_that_wait_are_counted(hall: Hall, monkeypatch: pytest.MonkeyP
 
 
 def test_certificates_are_told_by_endpoint(hall: Hall) -> None:
-    """Of two endpoints that are shown alike, the certificate that expires first counts."""
+    """If two endpoints are shown alike, the certificate that expires first counts."""
 
     def shown(endpoint: str, day: int) -> Any:
         return SimpleNamespace(identity=SimpleNamespace(endpoint=endpoint, until=datetime(2026, 5, day, tzinfo=UTC)))
@@ -253,7 +253,7 @@ def test_refused_connections_are_counted(open_hall: OpenHall) -> None:
 
 
 def test_the_protocol_s_reasons_are_known() -> None:
-    """What the documentation says about endings can be counted by these words."""
+    """The endings in the documentation can be counted by these words."""
     text = Path(__file__).parents[2].joinpath("docs/protocol.md").read_text(encoding="utf-8")
     listed = text.partition("The reasons of `closing`:")[2].partition("\n\n")[0]
     words = {word for word in listed.split("`")[1::2] if word not in ("ping", "hello")}

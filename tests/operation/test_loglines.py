@@ -73,7 +73,7 @@ def test_json() -> None:
 
 
 def test_old_events() -> None:
-    """What twisted.python.log writes has a level, too, and an error's traceback once."""
+    """Events of twisted.python.log have a level, too, and an error's traceback once."""
     old = {"time": 1772445720.1, "message": (), "system": "-", "isError": 1, "failure": failure(ValueError("bad"))}
     told = old | {
         "log_format": "{log_text}",
@@ -123,7 +123,7 @@ def test_no_values_in_tracebacks(error: BaseException, shown: str) -> None:
 
 
 def test_causes() -> None:
-    """What caused an exception is named under it; an exception that cannot be shown is named."""
+    """The cause of an exception is named under it; an exception that cannot be shown is named."""
     try:
         try:
             raise KeyError("SECRET")

@@ -1,4 +1,4 @@
-"""What is logged, and where to."""
+"""The events that are logged, and their destinations."""
 
 import errno
 import json
@@ -22,7 +22,7 @@ class Reactor(Clock):
 
 
 class Application:
-    """What twistd would log to."""
+    """The log that twistd would choose."""
 
     observer: Any = None
 
@@ -68,7 +68,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_levels(path: Path, unsignalled: dict[int, Any]) -> None:
-    """What is less important than the level is not logged, unless it concerns security. The level can be changed."""
+    """Events below the level are not logged, unless it concerns security. The level can be changed."""
     desk = Desk(path, unsignalled, level="warn")
     log, audit = desk.logger(), desk.logger("chatserver.audit")
     log.info("one")

@@ -26,7 +26,7 @@ LONG = "x" * 4000
 
 
 class Listed:
-    """What a command hands over; counts the turns that it takes."""
+    """The items that a command sends; counts the turns that it takes."""
 
     def __init__(self, hall: Hall) -> None:
         self.lines: list[SessionLine] = []

@@ -87,7 +87,7 @@ COPIES: Final = {
 
 
 def test_nobody_keeps_a_copy() -> None:
-    """Whoever keeps the value of a setting in an attribute does not follow a reload, unless somebody tells it."""
+    """A part that keeps the value of a setting in an attribute does not follow a reload by itself."""
     live = {(table, key) for table, key, _ in every_setting() if f"{table}.{key}" not in AT_START}
     found = set()
     for path in SOURCE.rglob("*.py"):
@@ -100,7 +100,7 @@ def test_nobody_keeps_a_copy() -> None:
 
 
 def _read_at_once(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """What looks like `limits.window`, outside of lambdas."""
+    """Expressions like `limits.window`, outside of lambdas."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Lambda):
             continue

@@ -34,7 +34,8 @@ def town(tmp_path: Path) -> Iterator[Town]:
 
 
 def test_certificates(town: Town, tmp_path: Path) -> None:
-    """What endpoints show is renewed where the files have changed, and stays where they have not, so that clients can
+    """Certificates of endpoints are renewed where the files have
+    changed, and stays where they have not, so that clients can
     resume their TLS sessions. Those that end soon are warned of each time."""
     until = now() + timedelta(days=3)
     key, certificate = write_certificate(tmp_path, until=until)

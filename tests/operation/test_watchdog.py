@@ -80,7 +80,7 @@ def test_a_server_at_work(watched: Watched) -> None:
 
 
 class Deadly:
-    """What ends a processor that takes it."""
+    """A command that ends the processor that takes it."""
 
     due_since = 0.0
 
@@ -113,7 +113,7 @@ def test_one_processor_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_processor_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is one that waits for something that does not come; once it goes on, all is well again."""
+    """A processor that waits in vain is noticed, too; once it goes on, all is well again."""
     hall = Hall(tmp_path, readers=3)
     watched = Watched(hall, monkeypatch, Pipeline())
     ana, bob = hall.program("ana"), hall.program("bob")

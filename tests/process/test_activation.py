@@ -79,7 +79,7 @@ def port_of(sock: socket.socket) -> int:
 
 
 def test_newcomers_wait(listen: Listen) -> None:
-    """Whoever connects while no server runs is greeted by the next one, and so is whoever connects between two."""
+    """Clients that connect while no server runs, or between two, are greeted by the next one."""
     manager = listen(("127.0.0.1", 0))
     [sock] = manager.sockets
     address = ("127.0.0.1", port_of(sock))

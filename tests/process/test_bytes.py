@@ -14,7 +14,7 @@ PROMPTS = "ana\ny\ns3cret-words\ns3cret-words\nhello\n/me waves\n/members\n/ping
 
 
 def talk(client: Raw, data: bytes, size: int) -> bytes:
-    """What the server answers to these bytes, sent in chunks of that size."""
+    """The server's answer to these bytes, sent in chunks of that size."""
     for at in range(0, len(data), size):
         client.send(data[at : at + size])
     return client.eof()

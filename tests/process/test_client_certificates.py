@@ -77,7 +77,7 @@ def chat(server: StartServer, tmp_path: Path, ana: Keys) -> ChatServer:
 
 @pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
 def test_logging_in(chat: ChatServer, ana: Keys, tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """Whoever has the key of a known certificate is in by the name alone, at each door; nobody else is, and others log
+    """The owner of a known certificate's key logs in by the name alone, at each door; nobody else is, and others log
     in as ever."""
     with secure(TextClient(chat.address), context(ana, version)) as person:
         person.type("ana")
@@ -116,7 +116,7 @@ def test_resumption(chat: ChatServer, ana: Keys, version: ssl.TLSVersion) -> Non
 
 
 def test_any_certificate(chat: ChatServer, ana: Keys, tmp_path: Path) -> None:
-    """Who has signed a certificate, and when it was valid, does not matter; a chain behind it changes nothing."""
+    """The issuer and the dates of a certificate do not matter; a chain behind it changes nothing."""
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "ana")]
     begin = datetime(2020, 1, 1, tzinfo=UTC)
@@ -162,7 +162,7 @@ def commands(page: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
 def test_the_documentation(server: StartServer, tmp_path: Path) -> None:
-    """What the manual says a person types, and the protocol's program in Python, work as printed."""
+    """The manual's commands, and the protocol's program in Python, work as printed."""
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     own = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject]
     run(*own, "-keyout", "own.key", "-out", "own.crt", cwd=tmp_path)
@@ -189,7 +189,7 @@ def test_the_documentation(server: StartServer, tmp_path: Path) -> None:
 
 
 def run(*command: str, cwd: Path, typed: str = "", env: dict[str, str] | None = None) -> str:
-    """What a program prints that has to succeed."""
+    """The output of a program that has to succeed."""
     done = subprocess.run(
         command,
         cwd=cwd,

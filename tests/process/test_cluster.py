@@ -26,7 +26,7 @@ def config(node: str) -> str:
 
 
 def entries(client: JsonClient, room: str) -> list[Message]:
-    """What a client has heard of a room, as everybody hears it."""
+    """The entries of a room that a client has heard, as everybody hears them."""
     return [{key: value for key, value in entry.items() if key != "id"} for entry in client.rooms[room]]
 
 
@@ -359,7 +359,7 @@ def test_a_server_without_a_bus(server: StartServer, connect: Connect) -> None:
 
 
 def test_a_server_on_a_file_loads_nothing_of_it(server: StartServer, connect: Connect) -> None:
-    """The same on SQLite."""
+    """On SQLite, too."""
     one = server(config=QUICK, env=IMPORTS)
     talk(connect, one)
     assert one.stop() == 0

@@ -19,7 +19,7 @@ def config(node: str) -> str:
 
 
 def told(client: JsonClient, name: str) -> list[tuple[Any, ...]]:
-    """What somebody was told of this account: whether it is online, and its away text."""
+    """The last news of this account: whether it is online, and its away text."""
     news = [event for event in client.events if event["event"] == "presence" and event["name"] == name]
     return [(one["name"], one["online"], *([one["away"]] if "away" in one else [])) for one in news]
 

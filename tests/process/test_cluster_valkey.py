@@ -14,9 +14,9 @@ from tests.support.valkey import Valkey, needs_valkey
 pytestmark = [pytest.mark.slow, needs_valkey]
 
 LAST_SECONDS = 1.2
-"""So soon the last message is there, whatever becomes of the bus."""
+"""How long the last message may take, whatever becomes of the bus."""
 BETWEEN_SECONDS = 0.2
-"""What comes over the bus comes sooner than the database is asked."""
+"""How long a message over the bus may take: less than the interval of the database's checks."""
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def connected(chat: ChatServer) -> bool:
 
 
 def test_an_address_at_two_nodes(server: StartServer, connect: Connect, postgres_url: str, valkey: Valkey) -> None:
-    """What an address may have is shared by the nodes, and free again once the other node is dead."""
+    """The limits of an address are shared by the nodes, and free again once the other node is dead."""
     limits = "[limits]\nconnections_per_address = 4\n"
     one, two = (start(server, postgres_url, valkey, node, limits) for node in ("one", "two"))
     for number in range(4):

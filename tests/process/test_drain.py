@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def ready(port: int) -> str:
-    """What `/health/ready` says."""
+    """The answer of `/health/ready`."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10) as page:
             return str(page.read().decode())

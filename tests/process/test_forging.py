@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of somebody who wants to deceive them, with the settings that a newcomer gets."""
+"""A terminal shows no forgery of somebody who wants to deceive, with default settings."""
 
 import re
 

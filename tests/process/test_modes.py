@@ -1,4 +1,4 @@
-"""Who else on the system can open what the server and `chatctl` make."""
+"""Permissions of the files and sockets that the server and `chatctl` make."""
 
 import os
 import subprocess

@@ -203,7 +203,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 def test_a_commit_after_the_death(postgres_url: str, server: StartServer, connect: Connect) -> None:
-    """What the database stores for a node that is dead by then is heard at the others within moments."""
+    """Messages that the database stores for a node after its death are heard at the others within moments."""
     one, two = start(server, postgres_url, "one", "two")
     bob = connect(two, JsonClient)
     bob.register("bob")

@@ -45,11 +45,11 @@ _NO_WORK = re.compile(
     r"BEGIN|COMMIT|ROLLBACK|PREPARE|PRAGMA|SHOW|SET|DISCARD|SELECT pg_catalog|SELECT current_schema|SELECT t.oid",
     re.IGNORECASE,
 )
-"""What marks a transaction, or is said once for a connection to the database."""
+"""Statements that mark a transaction, or are sent once for a connection."""
 
 
 def shapes(log: str) -> Counter[str]:
-    """What the statements in a log do, each with the first table that it names."""
+    """The verbs of the statements in a log, each with the first table that it names."""
     found: Counter[str] = Counter()
     for statement in _STATEMENT.findall(log):
         statement = " ".join(statement.split())
@@ -60,9 +60,9 @@ def shapes(log: str) -> Counter[str]:
 
 
 BEATS = 4
-"""So many seconds are looked at while nobody does anything."""
+"""How long the idle server is watched."""
 IDLE = {"SELECT change", "SELECT node", "UPDATE node", "SELECT room", "SELECT erasure", "SELECT"}
-"""What is done again and again: changes are read, the lease is kept, heads are compared for a while."""
+"""Periodic statements: changes are read, the lease is kept, heads are compared for a while."""
 WORK = {
     "SELECT account": 1, "INSERT session": 1, "UPDATE session": 1, "SELECT ban": 2, "SELECT membership": 3,
     "UPDATE account": 1, "INSERT membership": 1, "DELETE invitation": 1,

@@ -21,7 +21,7 @@ from tests.support.process import ChatServer, clean_environment, die_with_parent
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGE = Path(__file__).parents[2] / "docs" / "programs.md"
 MANY = 50
-"""Messages that are said at a time."""
+"""Number of messages that are said at a time."""
 QUICKLY = ("--least-wait", "0.05", "--most-wait", "0.3")
 
 
@@ -68,7 +68,7 @@ def token_of(client: JsonClient, label: str, **restrictions: Any) -> str:
 
 
 def messages(client: JsonClient, room: str) -> list[tuple[str, str]]:
-    """Who said what, in order."""
+    """The authors and texts of the messages, in order."""
     found: list[dict[str, Any]] = []
     while (page := client.ok("history", room=room, after=found[-1]["seq"] if found else 0, limit=500))["entries"]:
         found += page["entries"]

@@ -9,7 +9,7 @@ from tests.support.client import JsonClient
 from tests.support.process import wait_until
 
 READERS = 6
-"""More than there are lanes and threads for reading."""
+"""Number of queries: more than there are lanes and threads for reading."""
 
 
 def waiting(db: Connection) -> int:

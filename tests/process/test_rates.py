@@ -32,7 +32,7 @@ def pour(client: Raw, data: bytes) -> None:
 
 @pytest.mark.parametrize("unit", [b"\n", b"/ping\n", b"\xff\xf1", b"\xff\xfb\x01"])
 def test_floods(unit: bytes, server: StartServer, connect: Connect) -> None:
-    """Whoever floods the server, with whatever, is read later: it costs next to no time, and others are answered."""
+    """Clients that flood the server are read later: that costs next to no time, and others are answered."""
     chat = server(config=QUICK, limits="default")
     ana, floods = connect(chat, JsonClient), [connect(chat, TextClient) for _ in range(3)]
     ana.register("ana")

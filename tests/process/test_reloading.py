@@ -137,7 +137,7 @@ def test_certificates_under_load(files: Files, server: StartServer, sqlite_url: 
 
 
 def test_monitoring_over_tls(files: Files, server: StartServer) -> None:
-    """Who reads the metrics is shown the renewed certificate, too."""
+    """Readers of the metrics see the renewed certificate, too."""
     chat = server(config=f"[server]\nmetrics = '{files.endpoint}'\n{QUICK}")
     found = chat.wait_log(r"Monitoring reads https?://(\S+):(\d+)/")
     address = found[1], int(found[2])
@@ -243,7 +243,7 @@ def test_while_it_starts_and_stops(server: StartServer, sqlite_url: str, connect
 
 
 def test_precedence(server: StartServer, sqlite_url: str, connect: Connect) -> None:
-    """What the command line and the environment say holds, whatever the file says now."""
+    """The command line and the environment take precedence over the changed file."""
     chat = server(
         sqlite_url, config=QUICK, options=["--log-level", "info"], env={"CHATSERVER_DATABASE": "sqlite:///no.db"}
     )
@@ -281,7 +281,7 @@ def test_systemd_is_told(server: StartServer, tmp_path: Path) -> None:
 
 
 def test_two_at_once(server: StartServer, connect: Connect) -> None:
-    """Of many signals, the last one finds the last file."""
+    """After many signals, the last file is in use."""
     chat = server(config=QUICK)
     for number in range(30):
         (chat.folder / "new").write_text(f"{QUICK}[server]\ngreeting = 'greeting {number}.'\n")

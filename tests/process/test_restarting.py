@@ -15,7 +15,7 @@ PROGRAMS = 24
 RESTARTS = 5
 PASSWORD = "s3cret-words"
 PACE_SECONDS = 0.05
-"""Between two messages of a program."""
+"""Interval between two messages of a program."""
 ROOM = "general"
 
 

@@ -111,7 +111,7 @@ def test_the_example(postgres_url: str, shop: Shop, server: StartServer, connect
 
 
 def test_within_a_second(postgres_url: str, shop: Shop, server: StartServer, connect: Connect, tmp_path: Path) -> None:
-    """Whoever is connected sees a post within a second of its commit, wherever it falls between two looks at the
+    """Connected clients see a post within a second of its commit, wherever it falls between two looks at the
     database; and so does a client of a real server."""
     chat = server(postgres_url)
     admit(shop, postgres_url)

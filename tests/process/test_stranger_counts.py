@@ -1,4 +1,4 @@
-"""What a stranger with one account can do to a server with a newcomer's settings, in numbers of rows and bytes."""
+"""The most that a stranger with one account can do with default settings, in numbers of rows and bytes."""
 
 import json
 from pathlib import Path

@@ -83,7 +83,7 @@ def register(ana: Terminal, name: str) -> None:
 def test_a_conversation_by_telnet(
     chat: ChatServer, bob: JsonClient, name: str, open_terminal: Open, telnet: str
 ) -> None:
-    """What a person does with the real telnet: the password is not shown, letters of all kinds and Backspace come as
+    """A person uses the real telnet: the password is not shown, letters of all kinds and Backspace come as
     they are meant, Ctrl-C clears the line however often it is pressed, and Ctrl-D leaves."""
     ana = open_terminal(telnet, *chat.addresses[1])
     register(ana, name)

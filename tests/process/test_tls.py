@@ -1,4 +1,4 @@
-"""What a TLS port accepts."""
+"""Versions and ciphers that a TLS port accepts."""
 
 import re
 import socket

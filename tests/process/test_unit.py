@@ -25,7 +25,7 @@ MOST_EXPOSED = 1.5
 
 
 def analyze(*arguments: str | Path) -> str:
-    """What systemd-analyze prints; skips the test where it is not installed."""
+    """The output of systemd-analyze; skips the test where it is not installed."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd is not installed")
     command = ["systemd-analyze", *map(str, arguments), "--no-pager"]
@@ -114,7 +114,7 @@ def test_it_serves_confined(
 
 
 def test_restarts() -> None:
-    """What only an administrator can mend is not tried again; everything else is, for ever."""
+    """A start that only an administrator can mend is not tried again; every other one is, for ever."""
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment]
     unit.read(UNIT, encoding="utf-8")

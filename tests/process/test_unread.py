@@ -1,4 +1,4 @@
-"""What is unread after networks are cut, servers are killed and scripts have run: what was not on a screen."""
+"""After networks are cut, servers are killed and scripts have run, everything is unread that was not on a screen."""
 
 import socket
 from pathlib import Path
@@ -33,7 +33,7 @@ def read_mark(chat: ChatServer) -> int:
 
 
 def test_scripts(server: StartServer, connect: Connect) -> None:
-    """What `nc -N` sends at once is a quiet session: its output is what became of each line, and it reads nothing."""
+    """`nc -N` has a quiet session: its output is the result of each line, and it reads nothing."""
     chat = server(config=QUICK)
     ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
     ana.register("ana")
@@ -50,7 +50,7 @@ def test_scripts(server: StartServer, connect: Connect) -> None:
 
 @pytest.mark.slow
 def test_the_server_is_killed(server: StartServer, connect: Connect) -> None:
-    """What people were shown some seconds before is read."""
+    """Messages that were shown some seconds before are read."""
     chat = server(config=QUICK)
     ana = connect(chat, TextClient)
     ana.register("ana")
@@ -66,7 +66,7 @@ def test_the_server_is_killed(server: StartServer, connect: Connect) -> None:
 
 
 def test_a_cut_network(server: StartServer, connect: Connect) -> None:
-    """What has not reached the client's host before the connection breaks is unread, to the line."""
+    """Lines that have not reached the client's host before the connection breaks are unread, exactly."""
     chat = server(config=QUICK)
     connect(chat, JsonClient).register("ana")
     person = connect(chat, TextClient, receive_buffer=4096)

@@ -1,4 +1,4 @@
-"""What a real server tells systemd's watchdog: it is fed through an outage of the database, and starves if the server
+"""A real server and systemd's watchdog: it is fed through an outage of the database, and starves if the server
 hangs, which a restart mends."""
 
 import signal
@@ -22,7 +22,7 @@ FAULTS = {
     "the store's threads": "from chatserver.store.db.workers import Workers; Workers.submit = lambda self, call: None",
     "a lane": "from chatserver.pipeline.lanes import Lane; Lane.put = lambda self, session: None",
 }
-"""What stops, and the Python that stops it in the server when it gets SIGUSR2."""
+"""Names of parts, and the Python that stops each in the server on SIGUSR2."""
 
 
 @pytest.mark.slow

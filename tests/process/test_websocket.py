@@ -266,7 +266,7 @@ VIOLATIONS = [
 
 
 def test_violations(open_hall: OpenHall) -> None:
-    """What a client may not send is answered behind all that came before it, and the close frame arrives, though the
+    """Forbidden frames of a client are answered after everything before them, and the close frame arrives, though the
     client goes on sending."""
     hall = open_hall()
     for bad, code in VIOLATIONS:

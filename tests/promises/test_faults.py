@@ -26,11 +26,11 @@ from tests.support.hall import PASSWORD, QUIET, Client, Hall
 from tests.support.memory import logged_failures
 
 SETTLED_SECONDS = 2
-"""So long after the fault everybody has been told everything that is stored."""
+"""How long after the fault everybody has received everything that is stored."""
 TAG = 7
 NEW_PASSWORD = "another-s3cret"
 NEW_NAME = "anna"
-"""What ana is called after `rename`."""
+"""The name of ana after `rename`."""
 
 
 class Injected(Exception):
@@ -340,7 +340,7 @@ def check_heard(hall: Hall, name: str, client: Client, passwords: tuple[str, ...
 
 @pytest.mark.parametrize(("act", "step"), CASES)
 def test_a_fault(hall: Hall, people: dict[str, Client], monkeypatch: pytest.MonkeyPatch, act: str, step: str) -> None:
-    """Whoever sent the command gets one answer, or the connection ends with a reason. All others stay, and two seconds
+    """The sender of the command gets one answer, or the connection ends with a reason. All others stay, and two seconds
     later everybody has heard everything that is stored, and the next message."""
     ana = people["ana"]
     before, (word, fields) = ACTS[act]

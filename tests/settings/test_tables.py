@@ -82,7 +82,7 @@ def test_a_mistake_is_reported(tmp_path: Path, text: str, named: str) -> None:
 
 @pytest.mark.parametrize("path", ["/dev/zero", "large.toml"])
 def test_a_file_without_end(tmp_path: Path, path: str) -> None:
-    """What is much larger than settings are is not read to its end."""
+    """A file much larger than settings is not read to its end."""
     (tmp_path / "large.toml").write_bytes(b"#" * (MOST_BYTES + 1))
     with pytest.raises(ConfigProblem, match=r"is larger than .*\. Correct --config\."):
         load(tmp_path / path)

@@ -27,7 +27,7 @@ def _trust_everybody() -> ssl.SSLContext:
 
 
 class Silence(AssertionError):
-    """What the client waited for did not arrive in time."""
+    """An expected line did not arrive in time."""
 
 
 class Ended(AssertionError):

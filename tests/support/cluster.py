@@ -36,7 +36,7 @@ def never(sender: str, receiver: str, data: bytes) -> Sequence[float]:
 
 
 class Air:
-    """What the buses of all nodes share."""
+    """State that the buses of all nodes share."""
 
     def __init__(self, clock: Any, *, by_room: bool = False) -> None:
         self.clock = clock

@@ -29,7 +29,7 @@ def connected_from(
 
 
 def silent_crowd(stack: ExitStack, address: tuple[str, int], sources: list[str], each: int) -> list[socket.socket]:
-    """So many connections from each of these addresses that send nothing."""
+    """This number of connections from each of these addresses, which send nothing."""
     return [
         stack.enter_context(socket.create_connection(address, TIMEOUT, (source, 0)))
         for _ in range(each)

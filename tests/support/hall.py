@@ -77,9 +77,9 @@ class InlineStore:
         self.away = False
         self.appends = 0
         self.lost_answers = 0
-        """So many of the next writes are committed, and fail all the same."""
+        """Number of the next writes that are committed, and fail all the same."""
         self.refusals = 0
-        """So many of the next writes fail, and nothing is committed."""
+        """Number of the next writes that fail, with nothing committed."""
 
     @property
     def held(self) -> bool:
@@ -138,7 +138,7 @@ def _dev_null() -> int:
 
 
 class Socket:
-    """What an outbox has of a wire's socket. Of a Unix one: there is nothing to set."""
+    """The socket of a wire, as an outbox sees it. A Unix one: there is nothing to set."""
 
     family = socket.AF_UNIX
 
@@ -155,7 +155,7 @@ class Socket:
         return b""
 
     def fileno(self) -> int:
-        """Of a file that is no socket: the kernel has no queue for it."""
+        """The descriptor of a file that is no socket: the kernel has no queue for it."""
         return -1 if self._wire.lost and self._wire.closed else _dev_null()
 
 
@@ -169,9 +169,9 @@ class Wire(tcp.Connection):
         self.room = room
         self.address = address
         self.taken = b""
-        """What has reached the kernel."""
+        """Bytes that have reached the kernel."""
         self.queue = b""
-        """What waits in the transport."""
+        """Bytes that wait in the transport."""
         self.sends = self.writes = 0
         self.aborted = self.lost = self.closed = self.write_closed = False
         self.unread: list[bytes] = []
@@ -337,13 +337,13 @@ class Client:
 
     @property
     def lines(self) -> list[str]:
-        """What it was sent, with those lines whole that go on in the next row of a terminal."""
+        """The lines that it was sent, with those joined that go on in the next row of a terminal."""
         whole = self.seen.decode().replace("\r\n   | ", " ")
         return [line.removesuffix("\r") for line in whole.split("\n")[:-1]]
 
     @property
     def rows(self) -> list[str]:
-        """The same, as a terminal shows it."""
+        """These lines, as a terminal shows them."""
         return [line.removesuffix("\r") for line in self.seen.decode().split("\n")[:-1]]
 
     def frame(self, data: bytes) -> bytes:
@@ -514,7 +514,7 @@ class Hall:
         self.clock = clock or Clock()
         self.limits = self.settings.limits
         self.left: list[tuple[str, str]] = []
-        """Who left, and why."""
+        """Accounts that left, and why."""
         self._ids = 0
         self.inline = InlineStore(self.engine)
         store: Any = self.inline

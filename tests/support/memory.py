@@ -105,7 +105,7 @@ def hash_of(password: str) -> str:
 
 
 def outcome(work: Awaitable[Any]) -> Any:
-    """What a coroutine that does not have to wait returns; raises what it raises."""
+    """The result of a coroutine that does not have to wait; raises its exceptions."""
     coroutine: Any = work
     results: list[Any] = []
     failures: list[BaseException] = []

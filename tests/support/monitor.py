@@ -53,7 +53,7 @@ def ask(connection: http.client.HTTPConnection, path: str) -> tuple[int, str]:
 
 
 class Numbers:
-    """What one scrape says."""
+    """The result of one scrape."""
 
     def __init__(self, text: str) -> None:
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]

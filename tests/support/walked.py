@@ -1,8 +1,8 @@
 """Put on a server's path as `sitecustomize.py`: writes down which of its files a message walks through.
 
-A walk begins with the call of `dataReceived` that brings a line with `"tag":"walk-N"`, and ends when the answer is sent.
-Everything that this process calls meanwhile counts, in all threads. Each walk is a line in the file that WALKS names:
-the files in the order in which they were entered.
+A walk begins with the call of `dataReceived` that brings a line with `"tag":"walk-N"`, and ends when the answer is
+sent. Everything that this process calls meanwhile counts, in all threads. Each walk is a line in the file that WALKS
+names: the files in the order in which they were entered.
 """
 
 import json
