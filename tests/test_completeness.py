@@ -19,8 +19,8 @@ from chatserver.values.events import MESSAGE, MUTED, EntryKind
 from chatserver.values.stages import LEGAL, Stage
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.jsonl.entries import FIELDS
+from chatserver.wire.jsonl.parse import CHECKS
 from chatserver.wire.text import TEXT
 from chatserver.wire.text.shown.entries import TOLD
 from chatserver.wire.text.shown.help import PAGES
@@ -75,7 +75,7 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
     wanted = {
         "handlers/: a function, in exactly one of WRITES, READS, IMMEDIATE": before_login or served(kind),
         "values/stages.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
-        "wire/jsonl/check.py: CHECKS": kind in CHECKS,
+        "wire/jsonl.parse.py: CHECKS": kind in CHECKS,
         "handlers/rights.py: RIGHTS": kind not in WRITES
         or not has_room
         or kind in OPEN_TO_ALL

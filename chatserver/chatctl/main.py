@@ -27,6 +27,7 @@ from chatserver.settings.tables import ConfigProblem
 from chatserver.store.db.engine import DatabaseProblem
 from chatserver.store.db.faults import Conflict
 from chatserver.values.errors import Refused, Unavailable
+from chatserver.wire.sentences import english
 
 
 class Commands(click.Group):
@@ -46,7 +47,7 @@ class Commands(click.Group):
         except Unavailable as problem:
             raise Problem(f"The database reports an error ({problem.__cause__}). Fix that, then try again.") from None
         except Refused as problem:
-            raise Problem(problem.text) from None
+            raise Problem(english(problem.sentence)) from None
         except (ConfigProblem, DatabaseProblem) as problem:
             raise Problem(str(problem)) from None
         except UnicodeEncodeError:  # bytes of the command line that Python could not decode

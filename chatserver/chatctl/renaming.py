@@ -11,6 +11,7 @@ from chatserver.store.renames import Quota
 from chatserver.values.errors import Refused
 from chatserver.wire.hygiene.lookalikes import check_new
 from chatserver.wire.hygiene.text import display_name, user_name
+from chatserver.wire.sentences import english
 
 
 @click.command()
@@ -38,7 +39,7 @@ def rename(reach: Access, name: str, new: str | None, display: str | None, as_js
         quota = Quota(former_days=limits.former_name_days)
         called, known_as = reach.write(_rename, name, new, shown, reach.now(), quota)
     except Refused as refused:
-        raise Problem(refused.text) from None
+        raise Problem(english(refused.sentence)) from None
     note = f"{name} is now called {f'{known_as} ({called})' if known_as else called}."
     say(note, {"former": name, "name": called, "display": known_as}, as_json)
 

@@ -22,6 +22,7 @@ from chatserver.values.events import BOT, GUEST, MEMBER, OPERATOR, PERSON, Accou
 from chatserver.wire.hygiene.lookalikes import check_new
 from chatserver.wire.hygiene.text import label_text, user_name
 from chatserver.wire.hygiene.text import password as clean_password
+from chatserver.wire.sentences import english
 
 
 @click.group()
@@ -93,7 +94,7 @@ def _check_name(reach: Access, name: str) -> None:
         check_new(name, reach.settings.server.reserved_names)
         reach.read(accounts.claimed, name, reach.now(), reach.settings.limits.former_name_days)
     except Refused as refused:
-        raise Problem(f"{refused.text} Or add --any-name.") from None
+        raise Problem(f"{english(refused.sentence)} Or add --any-name.") from None
 
 
 def _taken(name: str) -> Problem:

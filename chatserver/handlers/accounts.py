@@ -10,7 +10,7 @@ from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Exported, TokenList, TokenMade
-from chatserver.values.errors import ErrorWord, Refused, not_a_member
+from chatserver.values.errors import Refused, Why, not_a_member
 
 ERASED = ("erased", "Your account is erased. Goodbye.")
 """The reason and the text with which the connections of an erased account end."""
@@ -30,10 +30,7 @@ def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
     if command.revoke is not None:
         token_id = tokens.revoke(db, ask.who.id, command.revoke, ask.at)
         if token_id is None:
-            raise Refused(
-                ErrorWord.BAD_COMMAND,
-                "You have no token with this label: it may be revoked already. List your tokens to see them.",
-            )
+            raise Refused(Why.NO_SUCH_TOKEN)
         gone = HangUp(
             ask.who.id,
             "token-revoked",

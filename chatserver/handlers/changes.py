@@ -7,7 +7,7 @@ from chatserver.store import Connection, messages
 from chatserver.store.messages import no_message
 from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
 
@@ -26,7 +26,7 @@ def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
     if message.state == ERASED:
         raise no_message(command.seq)
     if message.author_id != ask.who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "You can edit only your own messages.")
+        raise Refused(Why.NOT_YOUR_MESSAGE)
     return _edited(db, ask, access, message, command.text, "You edited the message.")
 
 
@@ -35,17 +35,11 @@ def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
     last = _last_message(db, ask, access)
     if command.old not in last.text:
         label = access.facts.label(ask.who.id)
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            f"Your last message in {label} does not contain {_shown(command.old, QUOTED_CHARACTERS)}. Nothing was "
-            f"sent. To say the line as it is, use /say {label} LINE.",
-        )
+        raise Refused(Why.NOT_CONTAINED, label=label, old=_shown(command.old, QUOTED_CHARACTERS))
     count = last.text.count(command.old) if command.every else 1
     length = len(last.text) + count * (len(command.new) - len(command.old))
     if length > MAX_MESSAGE:  # it may be thousands of times as long as what was typed: too much even to look at
-        raise Refused(
-            ErrorWord.TOO_LONG, f"A message can have at most {MAX_MESSAGE} characters; this one would have {length}."
-        )
+        raise Refused(Why.TOO_LONG_AMENDED, most=MAX_MESSAGE, count=length)
     text = message_text(last.text.replace(command.old, command.new, count))
     return _edited(db, ask, access, last, text, f"You edited #{last.seq}, which now says: {_shown(text)}")
 
@@ -68,7 +62,7 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
     message = find_message(db, access, command.seq) if author_id is None else None
     own = ask.who.id == (author_id if message is None else message.author_id)
     if not own:
-        access.forbid_direct("has no moderators: you can erase only your own messages")
+        access.forbid_direct(Why.DIRECT_ERASES_OWN)
     require(ask.who, access, "erase" if own else "erase of others")
     if message is not None and message.state == ERASED:
         return unchanged(ask, access, "The message is erased already.")
@@ -85,14 +79,10 @@ def _last_message(db: Connection, ask: Ask, access: RoomAccess) -> Entry:
     label = access.facts.label(ask.who.id)
     seq = messages.last_by(db, ask.who, access) if access.facts.id else None
     if seq is None:
-        raise Refused(ErrorWord.BAD_COMMAND, f"You have said nothing in {label} lately. Nothing was changed.")
+        raise Refused(Why.NOTHING_SAID, label=label)
     last = find_message(db, access, seq)
     if last.state == ERASED:
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            f"Your last message in {label}, #{seq}, is erased. Give the number of the one that you mean; "
-            "/history shows it.",
-        )
+        raise Refused(Why.LAST_IS_ERASED, label=label, seq=seq)
     return last
 
 

@@ -8,7 +8,7 @@ from chatserver.store.people import find_person, has_blocked
 from chatserver.store.visibility import RoomAccess
 from chatserver.values import commands as c
 from chatserver.values.answers import Changed
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import PRIVATE, Invited, Person
 
 SENDERS = 10
@@ -20,13 +20,13 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
     access = locked_room(db, ask, command.room, "invite")
     target = find_person(db, ask.who, command.name)
     if has_blocked(db, target.id, ask.who.id):
-        raise Refused(ErrorWord.BLOCKED, f"{target.name} does not accept invitations from you.")
+        raise Refused(Why.INVITATIONS_BLOCKED, name=target.name)
     if access.facts.kind == PRIVATE:
         forbid_guest(target)
     if members.role_of(db, access, target.id) is not None:
         return Outcome(Changed(command.room, None, f"{target.name} is already in {command.room}."))
     if moderation.is_banned_from_room(db, target.id, access.facts.id):
-        raise Refused(ErrorWord.BANNED, f"{target.name} is banned from {command.room}. Lift the ban first.")
+        raise Refused(Why.INVITED_IS_BANNED, name=target.name, room=command.room)
     _require_few(db, ask, access, target)
     invitations.create(db, ask.who, access, target, ask.at)
     invited = Tell(target.id, Invited(command.room, ask.who.name))
@@ -41,20 +41,11 @@ def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -
         return
     pending = invitations.counted(db, ask.who, access, target)
     if 0 < most_sent <= pending.sent:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"{most_sent} of your invitations have not been accepted yet, the most there may be. Withdraw some first.",
-        )
+        raise Refused(Why.TOO_MANY_INVITATIONS_SENT, most=most_sent)
     if 0 < most_received <= pending.received:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"{target.name} has too many invitations already. Ask them to join one of the rooms first.",
-        )
+        raise Refused(Why.TOO_MANY_INVITATIONS_TO, name=target.name)
     if most_received and pending.between >= max(1, most_received // SENDERS):
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"{target.name} has {pending.between} invitations from you, the most there may be. Withdraw one first.",
-        )
+        raise Refused(Why.TOO_MANY_INVITATIONS_BETWEEN, name=target.name, most=pending.between)
 
 
 def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
@@ -62,7 +53,5 @@ def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
     target = find_person(db, ask.who, command.name)
     by = None if may(ask.who, access, "uninvite of others") else ask.who.id
     if not invitations.withdraw(db, access, target, by):
-        raise Refused(
-            ErrorWord.NO_SUCH_USER, f"{target.name} has no invitation to {command.room} that you can withdraw."
-        )
+        raise Refused(Why.NO_SUCH_INVITATION, name=target.name, room=command.room)
     return Outcome(Changed(command.room, None, f"You withdrew {target.name}'s invitation to {command.room}."))

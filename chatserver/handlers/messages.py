@@ -17,7 +17,7 @@ from chatserver.util.time_words import EXAMPLES, instant
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, entry_size, found_size, removed_size
 from chatserver.values.answers import Changed, Found, Log, gap_between
-from chatserver.values.errors import ErrorWord, Refused, blocked, muted
+from chatserver.values.errors import Refused, Why, blocked, muted
 from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
 
 DIRECT_ROOMS = 10
@@ -65,11 +65,7 @@ def _require_pause(db: Connection, ask: Ask) -> None:
     if most and ask.who.kind != OPERATOR:
         wait = rooms.seconds_until_next(db, ask.who, most, timedelta(hours=1), direct=True)
         if wait:
-            raise Refused(
-                ErrorWord.SLOW_DOWN,
-                f"You have written to {most} new people within an hour. Try again in {ceil(wait / 60)} min.",
-                wait,
-            )
+            raise Refused(Why.TOO_MANY_NEW_PEOPLE, retry=wait, most=most, minutes=ceil(wait / 60))
 
 
 def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
@@ -77,9 +73,7 @@ def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
     more."""
     if access.was_removed(seq):
         where = access.facts.name if access.facts.pair is None else "this room"
-        raise Refused(
-            ErrorWord.BAD_COMMAND, f"The message {seq} was removed, as all messages before #{access.floor} in {where}."
-        )
+        raise Refused(Why.MESSAGE_REMOVED, seq=seq, first=access.floor, where=where)
     found = entries.before(db, access.facts.id, seq + 1, seq, 1)[0] if access.may_read(seq) else []
     if not found or found[0].kind != MESSAGE:
         raise no_message(seq)
@@ -115,7 +109,7 @@ def room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
 
 def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
     if [command.before, command.after, command.since].count(None) < 2:
-        raise Refused(ErrorWord.BAD_COMMAND, "Give only one of the fields before, after and since.")
+        raise Refused(Why.ONE_OF_BEFORE_AFTER_SINCE)
     since = None if command.since is None else _instant(ask, command.since)
     access = find_readable_room(db, ask.who, command.room)
     limit = min(command.limit, c.PAGE_LIMIT)
@@ -140,7 +134,7 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
 def _instant(ask: Ask, words: str) -> datetime:
     found = instant(words, ask.at, ask.zone)
     if found is None:
-        raise Refused(ErrorWord.BAD_COMMAND, f"This is no time. Use one such as {EXAMPLES}.")
+        raise Refused(Why.NO_TIME, examples=EXAMPLES)
     return found
 
 
@@ -156,7 +150,7 @@ def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
 def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     wanted = searching.words(command.text)
     if not wanted:
-        raise Refused(ErrorWord.EMPTY, "There is nothing to search for. Give at least one word.")
+        raise Refused(Why.NOTHING_TO_SEARCH)
     access = None if command.room is None else find_readable_room(db, ask.who, command.room)
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))

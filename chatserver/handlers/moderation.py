@@ -12,14 +12,14 @@ from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
 from chatserver.values.answer_size import ban_size
 from chatserver.values.answers import BanList, Changed, Done
-from chatserver.values.errors import ErrorWord, Refused, banned_text, no_such_user
+from chatserver.values.errors import Refused, Why, banned_text, no_such_user
 from chatserver.values.events import OWNER, Entry, Person, Role
 
 
 def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:
     """The room, locked. Raises Refused if the asker may not do this there, and for direct rooms."""
     access = find_room(db, ask.who, room, lock=True)
-    access.forbid_direct("has no moderators and no invitations: to stop messages, block the person")
+    access.forbid_direct(Why.DIRECT_HAS_NO_MODERATORS)
     require(ask.who, access, act)
     return access
 
@@ -29,7 +29,7 @@ def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Pe
     target = find_person(db, ask.who, name)
     role = members.role_of(db, access, target.id)
     if role is None:
-        raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not in {access.facts.name}.")
+        raise Refused(Why.NOT_IN_ROOM, name=target.name, room=access.facts.name)
     require_above(ask.who, access, target, role)
     return target, role
 
@@ -48,7 +48,7 @@ def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
     if old == command.role:
         return _changed(access, [], f"{target.name}'s role in {access.facts.name} is already {old}.")
     if old == OWNER and members.owner_count(db, access) == 1 and not rooms.is_default(db, access.facts.id):
-        raise Refused(ErrorWord.NOT_ALLOWED, f"{access.facts.name} needs an owner. Make someone else an owner first.")
+        raise Refused(Why.NEEDS_AN_OWNER, room=access.facts.name)
     entries = moderation.set_role(db, ask.who, access, target, command.role, ask.at)
     return _changed(access, entries, f"You set {target.name}'s role in {access.facts.name} to {command.role}.")
 
@@ -69,7 +69,7 @@ def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
     target = find_person(db, ask.who, command.name)
     require_above(ask.who, access, target, members.role_of(db, access, target.id))
     if target.id == ask.who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ban yourself. To leave the room, use the command leave.")
+        raise Refused(Why.BANS_SELF)
     if moderation.is_banned_so(db, access, target, until, command.reason):
         return _changed(access, [], f"{target.name} is banned from {access.facts.name} already.")
     entries = moderation.ban(db, ask.who, access, target, until, command.reason, ask.at)
@@ -83,12 +83,12 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
     if command.name is not None:
         target = find_person(db, ask.who, command.name)
         if target.kind == ask.who.kind:
-            raise Refused(ErrorWord.NOT_ALLOWED, f"{target.name} is an operator too, and cannot be banned.")
+            raise Refused(Why.BANS_OPERATOR, name=target.name)
         effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
     elif command.address and not command.yes:
         network = ip_network(command.address)
         if doubts := reach.doubts(network, reach.hit_by(db, network)):
-            raise Refused(ErrorWord.NOT_ALLOWED, f"{doubts} To ban it all the same, add --yes.")
+            raise Refused(Why.DOUBTFUL_BAN, doubts=doubts)
     moderation.ban_from_server(db, ask.who.id, target, command.address, until, command.reason, ask.at)
     return Outcome(Done(f"You banned {command.name or command.address} from the server."), effects=effects)
 
@@ -98,7 +98,7 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
         require_operator(ask.who)
         target = find_person(db, ask.who, command.name) if command.name is not None else None
         if not moderation.unban_from_server(db, target, command.address, ask.at):
-            raise Refused(ErrorWord.NO_SUCH_USER, "There is no such ban. For a list, use the command bans.")
+            raise Refused(Why.NO_SUCH_BAN)
         return Outcome(Done("You lifted the ban."), effects=[BansChanged()])
     access = locked_room(db, ask, command.room, "unban")
     if command.name is None:
@@ -106,7 +106,7 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
     target = find_person(db, ask.who, command.name)
     entries = moderation.unban(db, ask.who, access, target, ask.at)
     if not entries:
-        raise Refused(ErrorWord.NO_SUCH_USER, f"{target.name} is not banned from {access.facts.name}.")
+        raise Refused(Why.NOT_BANNED, name=target.name, room=access.facts.name)
     note = Done(f"{target.name} can join {access.facts.name} again.")
     return Outcome(note, announced=[Announcement(access.facts, entries)])
 
@@ -117,7 +117,7 @@ def bans(db: Connection, ask: Ask, command: c.Bans) -> Outcome:
         require_operator(ask.who)
     else:
         access = find_room(db, ask.who, command.room)
-        access.forbid_direct("has no bans")
+        access.forbid_direct(Why.DIRECT_HAS_NO_BANS)
         require(ask.who, access, "bans")
         room_id = access.facts.id
     limit = ask.page(command.limit)

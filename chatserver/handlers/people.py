@@ -5,7 +5,7 @@ from chatserver.store import Connection, accounts, ignoring, names, people
 from chatserver.store.people import find_person
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Ignoring, UserList
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 MAX_BLOCKED = 1000
 """Accounts that one account may have blocked: everybody's blocks are in memory while they are online."""
@@ -25,12 +25,9 @@ def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
 def block(db: Connection, ask: Ask, command: c.Block) -> Outcome:
     target = find_person(db, ask.who, command.name)
     if target.id == ask.who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "You cannot block yourself.")
+        raise Refused(Why.BLOCKS_SELF)
     if people.blocked_besides(db, ask.who, target) >= MAX_BLOCKED:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"You have blocked {MAX_BLOCKED} accounts, the most there may be. Unblock one of them first.",
-        )
+        raise Refused(Why.TOO_MANY_BLOCKED, most=MAX_BLOCKED)
     people.block(db, ask.who, target, ask.at)
     note = Done(f"You blocked {target.name}'s direct messages and invitations. /unblock {target.name} undoes this.")
     return Outcome(note, effects=[Apart((ask.who.id, target.id), True)])
@@ -48,12 +45,9 @@ def ignore(db: Connection, ask: Ask, command: c.Ignore) -> Outcome:
         return Outcome(Ignoring(ignoring.names(db, ask.who)))
     target = find_person(db, ask.who, command.name)
     if target.id == ask.who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "You cannot ignore yourself.")
+        raise Refused(Why.IGNORES_SELF)
     if ignoring.ignored_besides(db, ask.who, target) >= MAX_IGNORED:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"You ignore {MAX_IGNORED} accounts, the most there may be. Stop ignoring one of them first.",
-        )
+        raise Refused(Why.TOO_MANY_IGNORED, most=MAX_IGNORED)
     ignoring.ignore(db, ask.who, target, ask.at)
     note = f"You are not shown what {target.name} says any more. /unignore {target.name} undoes this."
     return Outcome(Done(note), effects=[Ignored(ask.who.id, target.id, True)])

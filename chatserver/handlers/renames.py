@@ -6,7 +6,7 @@ from chatserver.store import Connection, accounts, renames
 from chatserver.store.renames import Quota
 from chatserver.values import commands as c
 from chatserver.values.answers import Renamed
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import BOT
 from chatserver.wire.hygiene.lookalikes import check_new
 
@@ -17,9 +17,9 @@ ROOMS_AT_ONCE = 50
 def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:
     forbid_guest(ask.who)
     if ask.who.kind == BOT:
-        raise Refused(ErrorWord.NOT_ALLOWED, "A bot is named by the administrators of the server.")
+        raise Refused(Why.BOT_NAMED_BY_OTHERS)
     if command.name is None and command.display is None:
-        raise Refused(ErrorWord.BAD_COMMAND, "Give at least one of the fields name and display.")
+        raise Refused(Why.NAME_OR_DISPLAY)
     account = accounts.get(db, ask.who.id)
     if command.name is not None and account is not None and command.name.lower() != account.name.lower():
         check_new(command.name, ask.reserved)

@@ -3,7 +3,7 @@
 from typing import Final, Literal
 
 from chatserver.store.visibility import RoomAccess
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Note, Refused, Why
 from chatserver.values.events import BOT, GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
 
 Act = Literal[
@@ -64,34 +64,30 @@ def require(who: Person, access: RoomAccess, act: Act) -> None:
     if access.role is None and (act in MEMBERS_ONLY or who.kind != OPERATOR):
         access.require_member(who)
     if not may(who, access, act):
-        whose = {MODERATOR: "moderators and owners", OWNER: "owners", MEMBER: "members"}[_needed(access, act)]
-        raise Refused(ErrorWord.NOT_ALLOWED, f"Only {whose} of {access.facts.name} may do that. Ask one of them.")
+        whose = {MODERATOR: Note.MODERATORS, OWNER: Note.OWNERS, MEMBER: Note.MEMBERS}[_needed(access, act)]
+        raise Refused(Why.ONLY_THEY_MAY, whose=whose, room=access.facts.name)
 
 
 def require_above(who: Person, access: RoomAccess, target: Person, role: Role | None) -> None:
     """Raises Refused(not-allowed) unless the asker ranks above the target, whose role in the room is `role`."""
     theirs = RANKS[OPERATOR] if target.kind == OPERATOR else RANKS[role]
     if who.id != target.id and theirs >= rank(who, access):
-        raise Refused(
-            ErrorWord.NOT_ALLOWED, f"The role of {target.name} in {access.facts.name} is not lower than yours."
-        )
+        raise Refused(Why.NOT_ABOVE, name=target.name, room=access.facts.name)
 
 
 def require_operator(who: Person) -> None:
     """Raises Refused(not-allowed)."""
     if who.kind != OPERATOR:
-        raise Refused(ErrorWord.NOT_ALLOWED, "Only operators of the server may do that. Ask one of them.")
+        raise Refused(Why.ONLY_OPERATORS)
 
 
 def forbid_bot(who: Person) -> None:
     """Raises Refused(not-allowed). For what needs the password of an account: bots have none."""
     if who.kind == BOT:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED, "A bot has no password. The administrators of the server create tokens and erase it."
-        )
+        raise Refused(Why.BOT_HAS_NO_PASSWORD)
 
 
 def forbid_guest(who: Person) -> None:
     """Raises Refused(not-allowed)."""
     if who.kind == GUEST:
-        raise Refused(ErrorWord.NOT_ALLOWED, "Guests can use only public rooms. Register to do that.")
+        raise Refused(Why.NOT_FOR_GUESTS)

@@ -28,7 +28,7 @@ from chatserver.values.answers import (
     TopicShown,
     gap_between,
 )
-from chatserver.values.errors import ErrorWord, Refused, muted
+from chatserver.values.errors import Refused, Why, muted
 from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
 
 SHOWN_ON_JOINING = 20
@@ -42,7 +42,7 @@ FIRST_SEQ = 1
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
     forbid_guest(ask.who)
     if command.room.startswith("@"):
-        raise Refused(ErrorWord.DIRECT_ROOM, "You create a direct room by sending its first message.")
+        raise Refused(Why.DIRECT_BY_MESSAGE)
     what = command.room, command.visibility, command.topic
     try:
         _require_room_for_another(db, ask)
@@ -69,28 +69,18 @@ def _require_room_for_another(db: Connection, ask: Ask) -> None:
     if ask.who.kind == OPERATOR:
         return
     if limits.rooms_per_account and rooms.owned(db, ask.who) >= limits.rooms_per_account:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"You own {limits.rooms_per_account} rooms, the most an account may own. Delete or leave one first.",
-        )
+        raise Refused(Why.TOO_MANY_ROOMS_OWNED, most=limits.rooms_per_account)
     if limits.rooms_per_hour:
         wait = rooms.seconds_until_next(db, ask.who, limits.rooms_per_hour, HOUR, direct=False)
         if wait:
-            raise Refused(
-                ErrorWord.SLOW_DOWN,
-                f"You have created {limits.rooms_per_hour} rooms within an hour. Try again in {ceil(wait / 60)} min.",
-                wait,
-            )
+            raise Refused(Why.TOO_MANY_ROOMS_CREATED, retry=wait, most=limits.rooms_per_hour, minutes=ceil(wait / 60))
 
 
 def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True, joining=True)
     facts = access.facts
     if facts.kind == PRIVATE and access.role is None and not access.invited:
-        raise Refused(
-            ErrorWord.INVITE_ONLY,
-            f"{facts.name} is by invitation only, even for operators. Ask a member to invite you.",
-        )
+        raise Refused(Why.INVITE_ONLY, room=facts.name)
     rooms.check_rejoining(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
     new = rooms.join(db, ask.who, access, ask.at)
     seq = access.seq + len(new)
@@ -146,13 +136,10 @@ def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
 
 def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True)
-    access.forbid_direct("cannot be left or deleted")
+    access.forbid_direct(Why.DIRECT_STAYS)
     require(ask.who, access, "delete")
     if ask.who.kind != OPERATOR and rooms.is_default(db, access.facts.id):
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"{command.room} is a default room of this server. Ask one of its operators to delete it.",
-        )
+        raise Refused(Why.DEFAULT_ROOM, room=command.room)
     new = rooms.delete(db, ask.who, access, ask.at)
     answer = Changed(command.room, new[-1].seq, f"You deleted {command.room}.")
     return Outcome(answer, announced=[Announcement(access.facts, new)], closed=access.facts)
@@ -161,10 +148,10 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
 def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
     if command.text is None:
         access = find_readable_room(db, ask.who, command.room)
-        access.forbid_direct("has no topic")
+        access.forbid_direct(Why.DIRECT_HAS_NO_TOPIC)
         return Outcome(TopicShown(command.room, access.topic))
     access = find_room(db, ask.who, command.room, lock=True)
-    access.forbid_direct("has no topic")
+    access.forbid_direct(Why.DIRECT_HAS_NO_TOPIC)
     require(ask.who, access, "topic")
     if access.muted:
         raise muted(command.room)
@@ -181,12 +168,10 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
 
 def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
     access = find_room(db, ask.who, command.room, lock=True)
-    access.forbid_direct("has no settings")
+    access.forbid_direct(Why.DIRECT_HAS_NO_SETTINGS)
     require(ask.who, access, "set pace" if command.past is None and command.invites is None else "set")
     if command.past == "open" and access.role is None and access.facts.kind == PRIVATE:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED, f"Only members of {access.facts.name} may open its past. Ask one of its owners."
-        )
+        raise Refused(Why.PAST_BY_MEMBERS, room=access.facts.name)
     known = "open" if access.past_open else "closed", access.invites, rooms.pace(db, access.facts.id)
     chosen = command.past, command.invites, command.pace
     if all(new in (None, old) for new, old in zip(chosen, known, strict=True)):

@@ -25,7 +25,7 @@ from chatserver.util.fair_queue import FairQueue
 from chatserver.util.rates import Rates
 from chatserver.util.waiting import Batcher, pause, turns
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.errors import ErrorWord, Refused, Unavailable, Why
 from chatserver.values.events import Entry, Person, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Listed, counted
@@ -37,11 +37,9 @@ MAX_LOGINS = 100
 Joined = list[tuple[RoomFacts, list[Entry]]]
 Login = c.Login | c.Register | c.Guest
 
-WRONG = Refused(ErrorWord.BAD_CREDENTIALS, "Wrong name or password. Try again.")
-WRONG_CERTIFICATE = Refused(
-    ErrorWord.BAD_CREDENTIALS, "Your certificate does not belong to this account. Log in with the password or a token."
-)
-WRONG_PASSWORD = Refused(ErrorWord.BAD_CREDENTIALS, "The password is wrong. Nothing was changed.")
+WRONG = Refused(Why.WRONG_PASSWORD_OR_NAME)
+WRONG_CERTIFICATE = Refused(Why.WRONG_CERTIFICATE)
+WRONG_PASSWORD = Refused(Why.WRONG_PASSWORD)
 
 
 class Guessed(Refused):
@@ -138,12 +136,8 @@ class Authenticator:
             return await self._claimed(name)
         account: Credentials | None = await self._store.read(accounts.find, name)
         if account is None:
-            how = (
-                "registration is closed. Type another name."
-                if self._server.registration == "closed"
-                else "registration needs a code: /register NAME PASSWORD code=CODE"
-            )
-            raise Refused(ErrorWord.CLOSED_REGISTRATION, f"There is no such account, and {how}")
+            closed = self._server.registration == "closed"
+            raise Refused(Why.NO_SUCH_ACCOUNT_CLOSED if closed else Why.NO_SUCH_ACCOUNT_CODE)
         return account
 
     async def _claimed(self, name: str) -> Credentials | None:
@@ -194,7 +188,7 @@ class Authenticator:
 
     async def _certificate(self, session: Session, name: str) -> Proved:
         if not session.peer.certificate():
-            raise Refused(ErrorWord.BAD_COMMAND, "The field password is missing, and you showed no certificate.")
+            raise Refused(Why.NO_PASSWORD_NO_CERTIFICATE)
         proved = await self.certified(session, name)
         if proved is None:  # it may be that of another account: that is not told
             await self._guesses.failed("certificate", session.address)
@@ -208,7 +202,7 @@ class Authenticator:
         if found is None:
             await self._guesses.failed("token", session.address)
             audit_log.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
-            raise Refused(ErrorWord.BAD_CREDENTIALS, "This token is unknown, revoked or expired. Create a new one.")
+            raise Refused(Why.WRONG_TOKEN)
         token_id, person = found
         return Proved(person, token_id)
 
@@ -243,13 +237,13 @@ class Authenticator:
     def check_length(self, password: str) -> None:
         least = self._passwords.min_length
         if len(password) < least:
-            raise Refused(ErrorWord.BAD_PASSWORD, f"A password needs at least {least} characters. Choose a longer one.")
+            raise Refused(Why.PASSWORD_TOO_SHORT, least=least)
 
     # New accounts
 
     async def _guest(self, session: Session) -> Person:
         if not self._server.guests:
-            raise Refused(ErrorWord.NOT_ALLOWED, "This server does not admit guests. Register, or log in.")
+            raise Refused(Why.NO_GUESTS)
         self.guests.take(session)
         at = self._now()
         try:
@@ -274,7 +268,7 @@ class Authenticator:
 
     async def _register(self, session: Session, command: c.Register) -> Person:
         if self._server.registration == "closed":
-            raise Refused(ErrorWord.CLOSED_REGISTRATION, "Registration is closed. Log in with an existing account.")
+            raise Refused(Why.REGISTRATION_CLOSED)
         if self._server.registration == "code":
             await self._check_code(session, command.code)
         self.check_length(command.password)
@@ -295,19 +289,15 @@ class Authenticator:
         return person
 
     async def _check_code(self, session: Session, code: str) -> None:
-        wrong = (
-            ErrorWord.CLOSED_REGISTRATION,
-            "The registration code is missing or wrong. Ask the server's operators for it.",
-        )
         if not code:
-            raise Refused(*wrong)
+            raise Refused(Why.WRONG_CODE)
 
         async def right() -> bool:
             return compare_digest(code.encode(), self._server.registration_code.encode())
 
         if not await self._is_right(session, "code", "", right):
             audit_log.login_failed(session.address, "", "code")
-            raise Guessed(*wrong)
+            raise Guessed(Why.WRONG_CODE)
 
     async def _register_new(self, session: Session, command: c.Register) -> Person:
         key, at = counted(session.address), self._clock.seconds()
@@ -335,7 +325,7 @@ class Authenticator:
         right = partial(self._verify, session, known.password_hash, command.password)
         if not await self._is_right(session, "password", known.name, right):
             audit_log.login_failed(session.address, known.name, "password")
-            raise Guessed(taken.error, taken.text)
+            raise Guessed(Why.NAME_TAKEN_LOG_IN, name=command.name)
         return known.person
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from chatserver.settings.endpoint import parse
 from chatserver.settings.tables import Server
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 
 def carries_secret(command: c.Command) -> bool:
@@ -23,16 +23,9 @@ def remedy(server: Server, *, for_people: bool) -> Refused:
     """Says where a client connects instead."""
     lines, sockets = _ports(server.listen)
     if for_people:
-        text = (
-            f"Passwords need TLS here: openssl s_client -quiet -connect HOST:{lines[0]}"
-            if lines
-            else "Passwords need TLS here. Ask the server's operators where to connect with it."
-        )
-    else:
-        where = [f"port {port}" for port in lines] + [f"port {port} (WebSocket)" for port in sockets]
-        goal = f"Connect with TLS to {' or '.join(where)}." if where else "Connect with TLS."
-        text = f"Passwords and tokens are not accepted without TLS here. {goal}"
-    return Refused(ErrorWord.TLS_REQUIRED, text)
+        return Refused(Why.TLS_REQUIRED_TYPED_AT, port=lines[0]) if lines else Refused(Why.TLS_REQUIRED_TYPED)
+    where = [f"port {port}" for port in lines] + [f"port {port} (WebSocket)" for port in sockets]
+    return Refused(Why.TLS_REQUIRED_AT, ports=" or ".join(where)) if where else Refused(Why.TLS_REQUIRED)
 
 
 def _ports(listen: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from chatserver.settings.tables import Limits
 from chatserver.util.fair_queue import Gone, Waiting, always
 from chatserver.util.rates import MOST_KEYS, Fading
 from chatserver.util.waiting import pause
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.addresses import Listed, counted, neighbourhood
 
 SILENT_SECONDS: Final = 4.0
@@ -124,7 +124,7 @@ class Guesses:
         wait = self._wait(source.delayed)
         self._learn(source, right=False)
         if wait > SILENT_SECONDS:
-            raise slow_down("failed logins", wait)
+            raise slow_down(Why.TOO_MANY_FAILED_LOGINS, wait)
         if wait > 0:
             await pause(self._clock, wait)
 
@@ -181,7 +181,7 @@ class Guesses:
     def _refuse_long(self, key: str) -> None:
         wait = self._wait(key)
         if wait > SILENT_SECONDS:
-            raise slow_down("failed logins", wait)
+            raise slow_down(Why.TOO_MANY_FAILED_LOGINS, wait)
 
     # One after another
 
@@ -213,7 +213,7 @@ class Guesses:
                 if not waiting.wanted():
                     waiting.turn.errback(Gone())
                 elif wait > SILENT_SECONDS:
-                    waiting.turn.errback(slow_down("failed logins", wait))
+                    waiting.turn.errback(slow_down(Why.TOO_MANY_FAILED_LOGINS, wait))
                 else:
                     line.running += 1
                     waiting.turn.callback(None)
@@ -235,8 +235,8 @@ def _short(name: str) -> str:
     return sha256(name.encode()).hexdigest()[:5]
 
 
-def slow_down(what: str, seconds: float) -> Refused:
+def slow_down(why: Why, seconds: float) -> Refused:
     """The refusal of somebody who has to wait for longer than a moment."""
     whole = int(seconds) + 1
-    time = f"{whole} seconds" if whole < 120 else f"{-(-whole // 60)} minutes"
-    return Refused(ErrorWord.SLOW_DOWN, f"Too many {what} from your address. Try again in {time}.", whole)
+    time = Sentence(Note.SECONDS, count=whole) if whole < 120 else Sentence(Note.MINUTES, count=-(-whole // 60))
+    return Refused(why, retry=whole, time=time)

@@ -12,7 +12,7 @@ from chatserver.session.session import Session
 from chatserver.store.db.threads import Store
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.util.waiting import pause, until
-from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.errors import Refused, Unavailable, Why
 from chatserver.values.events import GUEST, Person
 from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks, counted
@@ -156,11 +156,7 @@ class GuestPlaces:
         key = counted(session.address)
         here = self._taken[key] = _still_there(self._taken.get(key, []), session)
         if len(here) + self.elsewhere.get(key, 0) >= most:
-            raise Refused(
-                ErrorWord.SLOW_DOWN,
-                "Too many guests from your address are connected. Register, or try again once one of them has left.",
-                PLACE_SECONDS,
-            )
+            raise Refused(Why.TOO_MANY_GUESTS, retry=PLACE_SECONDS)
         here.append(session)
         if len(self._taken) > 2 * self._swept + PLACES_SWEPT:
             self._taken = {key: kept for key, all in self._taken.items() if (kept := _still_there(all))}

@@ -22,9 +22,10 @@ from chatserver.settings.tables import Settings
 from chatserver.store.db.threads import Store
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText
-from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected
+from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Why
 from chatserver.values.events import BOT, GUEST, Person
 from chatserver.values.stages import Event, Stage, misplaced
+from chatserver.wire.sentences import english
 
 
 def _ignore(_: object) -> None:
@@ -87,7 +88,7 @@ class Handshake:
         """Speaks first. Whoever should send no password is told so before anything else."""
         session.notice(self.greeting)
         if self._is_plain(session):
-            session.notice(cleartext.remedy(self._server, for_people=True).text)
+            session.notice(cleartext.remedy(self._server, for_people=True).sentence)
 
     def _is_plain(self, session: Session) -> bool:
         """Whether passwords are refused on this connection."""
@@ -161,7 +162,9 @@ class Handshake:
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:
                 remedy = self.prompts.remedy(session)
-                session.link.hang_up("failed-logins", f"Too many failed logins.{remedy}")
+                session.link.hang_up(
+                    "failed-logins", f"Too many failed logins.{f' {english(remedy)}' if remedy else ''}"
+                )
         self.prompts.ask(session)
 
     # A person at the prompts
@@ -173,7 +176,7 @@ class Handshake:
             return
         account = await self.authenticator.named(session, name)
         if account is not None and account.kind == BOT:
-            raise Refused(ErrorWord.NOT_ALLOWED, f"{account.name} is a bot, which has no password: use /token TOKEN.")
+            raise Refused(Why.BOT_NEEDS_TOKEN, name=account.name)
         if session.stage is Stage.BUSY:
             self.prompts.named(session, account.name if account else name, known=account is not None)
 

@@ -12,13 +12,11 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from chatserver.settings.tables import Passwords
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 T = TypeVar("T")
 
-FULL: Final = Refused(
-    ErrorWord.SLOW_DOWN, "Too many people are logging in just now. Try again in a few seconds, or use a token.", 5
-)
+FULL: Final = Refused(Why.TOO_MANY_LOGINS, retry=5)
 """A full queue of 1,024 passwords takes about twice as long on two cores."""
 
 NICENESS: Final = 10

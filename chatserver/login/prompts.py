@@ -6,12 +6,12 @@ from typing import Final
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Note, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import Event, Stage
 
 NAME: Final = "Type your name to log in, or /help."
 LEAVE: Final = "or press Enter to pick another name."
-DIFFERENT: Final = Refused(ErrorWord.BAD_PASSWORD, "The two passwords differ.")
+DIFFERENT: Final = Refused(Why.PASSWORDS_DIFFER)
 
 
 class Prompts:
@@ -105,13 +105,14 @@ class Prompts:
 
     # Whom to ask
 
-    def remedy(self, session: Session) -> str:
+    def remedy(self, session: Session) -> Sentence | None:
         """The end of a text for somebody whose password is wrong: whom people can ask, if the settings say so. Programs
         pass such texts on to whom they like."""
         if session.view is None or not self._server.contact:
-            return ""
-        return f" Forgotten? Ask {self._server.contact}."
+            return None
+        return Sentence(Note.FORGOTTEN, contact=self._server.contact)
 
     def wrong(self, session: Session, refused: Refused) -> Refused:
         """The refusal of a wrong password, with whom to ask."""
-        return Refused(refused.error, refused.text + self.remedy(session), refused.retry)
+        remedy = self.remedy(session)
+        return refused.then(remedy) if remedy else refused

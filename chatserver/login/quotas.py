@@ -6,6 +6,7 @@ from typing import Final
 from chatserver.login.guess_delays import SILENT_SECONDS, slow_down
 from chatserver.settings.tables import Limits
 from chatserver.util.rates import MOST_KEYS, Fading, Sliding
+from chatserver.values.errors import Why
 
 FREE: Final = 20
 """Maximum number of names that an address may ask for, and not log in with, before that takes longer: people mistype,
@@ -34,7 +35,7 @@ class Inquiries:
             return 0.0, False
         start = max(self._free_at.get(key, -inf), now)
         if start - now > SILENT_SECONDS:
-            raise slow_down("names were tried", start - now)
+            raise slow_down(Why.TOO_MANY_NAMES_TRIED, start - now)
         beyond = self.asked.add(key, now) - FREE
         if beyond > 0:
             delay = min(first * 2 ** min(beyond / PER_DOUBLING, 16), MOST_SECONDS)
@@ -60,7 +61,7 @@ class Registrations:
         """Counts a registration. Raises Refused(slow-down) if there were too many."""
         wait = self.lately.take(key, now)
         if wait:
-            raise slow_down("accounts were registered", wait)
+            raise slow_down(Why.TOO_MANY_REGISTERED, wait)
 
     def give_back(self, key: str, taken: float) -> None:
         """Nobody was registered at that time after all."""

@@ -27,7 +27,7 @@ from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, invited_size, status_size
 from chatserver.values.answers import Welcome
-from chatserver.values.errors import ErrorWord, Refused, banned_text
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import Membership, Person
 from chatserver.values.stages import Event, Stage
 
@@ -87,7 +87,7 @@ class Entrance:
                 if proved.certificate and await self._authenticator.certified(session, person.name) != proved:
                     raise WRONG_CERTIFICATE  # removed meanwhile
                 if known.account.ban is not None:
-                    raise Refused(ErrorWord.BANNED, banned_text(known.account.ban))
+                    raise Refused(Why.BANNED, reason=known.account.ban)
                 current = self._first_room(known.memberships)
                 rooms = [one.with_seen(seen.get(one.facts.id)) for one in known.memberships]
                 if session.view is not None and current is not None and not quiet:

@@ -22,7 +22,7 @@ from chatserver.util.fair_queue import FairQueue, FixedPlaces
 from chatserver.util.histogram import Histogram
 from chatserver.util.time_words import PROGRAM_ZONE
 from chatserver.values import commands as c
-from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Unavailable
+from chatserver.values.errors import FAULT, FAULTY, Refused, Rejected, Unavailable, Why
 from chatserver.wire.dialect import NONE
 
 READ_TAKE: Final = 1
@@ -31,7 +31,7 @@ MOST_SEARCHES: Final = 128
 """Maximum number of searches that wait. A further one would be answered minutes later, if all of them are slow."""
 MOST_OF_ACCOUNT: Final = 4
 """Maximum number of searches of one account that wait: it has several connections."""
-BUSY: Final = Refused(ErrorWord.SLOW_DOWN, "Many searches are under way. Try again in a moment.", 10)
+BUSY: Final = Refused(Why.TOO_MANY_SEARCHES, retry=10)
 
 
 def search_count(settings: Settings) -> int:
@@ -229,7 +229,7 @@ class Processors:
         """Does a command in a transaction of its own. Raises Refused."""
         if getattr(command, "room", None) == c.CURRENT:
             if not session.current:
-                raise Refused(ErrorWord.BAD_COMMAND, "You are not in any room. Join one first: /join ROOM")
+                raise Refused(Why.NO_CURRENT_ROOM)
             command = msgspec.structs.replace(command, room=session.current)
         marked = (
             await self._marks.known_everywhere(session.who.account_id, session) if type(command) in SEES_MARKS else {}

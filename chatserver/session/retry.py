@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from chatserver.values import commands as c
-from chatserver.values.errors import FAULT, ErrorWord, Refused, Unavailable
+from chatserver.values.errors import ErrorWord, Note, Refused, Sentence
 from chatserver.values.events import OWN_ID
 
 MOST_LINES: Final = 20
@@ -53,14 +53,11 @@ class Kept:
             return why
         early = why.error is ErrorWord.SLOW_DOWN
         self._lines.append(Line(structs.replace(message, room=label), room_id, early))
-        until = " until you say something else there" if early else ""
-        text = f"{why.text} Your line is kept{until}: /retry sends it again."
+        refused = why.then(Sentence(Note.KEPT_FOR_A_WHILE if early else Note.KEPT))
         if len(self._lines) > MOST_LINES:
             del self._lines[0]
-            text += f" No more than {MOST_LINES} lines are kept, so the first one was dropped."
-        if early or why is FAULT:
-            return Refused(why.error, text, why.retry)
-        return Unavailable(text)
+            return refused.then(Sentence(Note.FIRST_LINE_DROPPED, most=MOST_LINES))
+        return refused
 
     def stored(self, room_id: int) -> None:
         """A message to this room was stored."""

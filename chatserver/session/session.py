@@ -10,7 +10,7 @@ from chatserver.session.view import View
 from chatserver.util.times import now
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
-from chatserver.values.errors import Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Sentence
 from chatserver.values.events import Entry, News, RoomFacts, Turned
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
@@ -271,13 +271,15 @@ class Session:
     def answer_refusal(self, rejected: Rejected) -> None:
         """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""
         refused = rejected.refused
-        self.answer(rejected.tag, Refusal(refused.error, refused.text, refused.retry))
+        self.answer(rejected.tag, Refusal(refused.why, refused.sentence, refused.retry))
 
     def tell(self, item: News) -> None:
         self.write(self.dialect.news(item, self.laid_out_for))
 
-    def notice(self, text: str) -> None:
-        self.write(self.dialect.notice(text, self.laid_out_for))
+    def notice(self, text: str | Sentence) -> None:
+        """Tells its person something; a text is the operators'."""
+        words = self.dialect.text(text) if isinstance(text, Sentence) else text
+        self.write(self.dialect.notice(words, self.laid_out_for))
 
     # What its person has seen
 

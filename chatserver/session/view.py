@@ -11,7 +11,7 @@ from chatserver.session.shown import Marks
 from chatserver.values import commands as c
 from chatserver.values.answers import Said
 from chatserver.values.commands import CURRENT
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Why
 from chatserver.values.events import BOT, GAP, GUEST, RENAMED, AccountKind, Entry
 from chatserver.values.ignoring import is_hidden
 from chatserver.values.stages import Stage
@@ -73,7 +73,7 @@ class View:
             return self._answered(self._asked, dialect.parse(line, Stage.PASSWORD))
         parsed = dialect.parse(line, stage)
         if isinstance(parsed, Rejected):
-            return _SHOWN if secrets.shows(parsed.refused.text, self._secrets) else parsed
+            return _SHOWN if secrets.shows(dialect.text(parsed.refused.sentence), self._secrets) else parsed
         if parsed is None:
             return None
         if stage is not Stage.IN:
@@ -83,7 +83,7 @@ class View:
                 return _SHOWN
             bare = secrets.is_bare(line, name)
             if bare:
-                return _refused(f"did you mean /{bare}? To say this line, use /say {self.current or 'ROOM'} LINE.")
+                return Rejected(Refused(Why.BARE_COMMAND, command=bare, room=self.current or "ROOM"))
             if isinstance(parsed, c.Token) and parsed.label is not None and kind not in (GUEST, BOT):
                 self._asked = parsed
         self._remember(parsed)
@@ -100,7 +100,7 @@ class View:
         if not isinstance(typed, c.TypedPassword):
             return typed
         if not typed.password.strip():
-            return Rejected(Refused(ErrorWord.EMPTY, "No token was created."))
+            return Rejected(Refused(Why.NO_TOKEN_CREATED))
         self._remember(typed)
         return structs.replace(asked, password=typed.password)
 
@@ -158,8 +158,4 @@ class View:
         return visible
 
 
-def _refused(why: str) -> Rejected:
-    return Rejected(Refused(ErrorWord.NOT_ALLOWED, f"Nothing was sent: {why}"))
-
-
-_SHOWN: Final = _refused("this line contains a password or token that you typed.")
+_SHOWN: Final = Rejected(Refused(Why.SHOWS_SECRET))

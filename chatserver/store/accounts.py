@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from chatserver.store import changes, names
 from chatserver.store.db.schema import AccountRow
 from chatserver.values.account_limits import AccountLimits
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import GUEST, PERSON, AccountKind, Person
 from chatserver.wire.hygiene.lookalikes import given_up, looks_taken, skeleton
 
@@ -110,7 +110,7 @@ def take_name(db: Connection, account_id: int, name: str, at: datetime, former_d
     names.hold(db, like)
     holder = find(db, name)
     if (holder is not None and holder.id != account_id) or name.lower().startswith(ERASED_NAME):
-        raise Refused(ErrorWord.NAME_TAKEN, f"The name {name} is taken. Choose another.")
+        raise Refused(Why.NAME_TAKEN, name=name)
     _require_free(db, like, at, former_days, account_id)
 
 
@@ -146,7 +146,7 @@ def create(
 
 
 def name_taken(name: str) -> Refused:
-    return Refused(ErrorWord.NAME_TAKEN, f"The name {name} is taken. Log in, or choose another.")
+    return Refused(Why.NAME_TAKEN_LOG_IN, name=name)
 
 
 def create_guest(db: Connection, at: datetime) -> Person:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, update
 
 from chatserver.store import accounts, changes
 from chatserver.store.db.schema import AccountRow
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import BOT, OPERATOR, PERSON, Person
 
 
@@ -33,7 +33,7 @@ def _hold_owner(db: Connection, account_id: int) -> None:
         .with_for_update()
     ).one_or_none()
     if row is None or row.kind not in (PERSON, OPERATOR) or row.disabled_at or row.erased_at:
-        raise Refused(ErrorWord.NOT_ALLOWED, "A bot belongs to a person or an operator who can log in. Name one.")
+        raise Refused(Why.NO_OWNER_OF_BOTS)
 
 
 def names(db: Connection, owner_id: int) -> list[str]:

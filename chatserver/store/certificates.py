@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, or_, select
 
 from chatserver.store import changes
 from chatserver.store.db.schema import AccountRow, CertificateRow
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import Person
 
 _OWNERS = (
@@ -61,13 +61,11 @@ def create(db: Connection, account_id: int, label: str, sha256: str, at: datetim
         .where(CertificateRow.sha256 == sha256)
     ).one_or_none()
     if known is not None:
-        raise Refused(ErrorWord.BAD_COMMAND, f"{known.name} has this certificate already, labelled {known.label}.")
+        raise Refused(Why.CERTIFICATE_KNOWN, name=known.name, label=known.label)
     if db.scalar(
         select(CertificateRow.id).where(CertificateRow.account_id == account_id, CertificateRow.label == label)
     ):
-        raise Refused(
-            ErrorWord.BAD_COMMAND, f"The account has another certificate labelled {label}. Choose another label."
-        )
+        raise Refused(Why.CERTIFICATE_LABEL_TAKEN, label=label)
     db.execute(insert(CertificateRow).values(account_id=account_id, label=label, sha256=sha256, created_at=at))
 
 

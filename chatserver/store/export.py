@@ -9,7 +9,7 @@ from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.visibility import facts_of, is_own_entry, open_membership
 from chatserver.util.times import rfc3339
 from chatserver.values.answer_size import WHOLE, Portion, found_size
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import DIRECT, Entry, Person, RoomFacts
 
 
@@ -62,7 +62,7 @@ def page(
         if not (
             room.isascii() and room.isdecimal() and seq.isascii() and seq.isdecimal() and max(len(room), len(seq)) <= 18
         ):
-            raise Refused(ErrorWord.BAD_COMMAND, "The field after must be the `next` of an earlier page.")
+            raise Refused(Why.NOT_AN_EXPORT_PAGE)
         query = query.where(tuple_(EntryRow.room_id, EntryRow.seq) > tuple_(int(room), int(seq)))
     rows = db.execute(query.order_by(EntryRow.room_id, EntryRow.seq).limit(limit + 1)).all()
     facts = facts_of(db, who, {row.room_id for row in rows[:limit]})

@@ -23,7 +23,7 @@ from chatserver.store.statements import (
 )
 from chatserver.store.visibility import RoomAccess
 from chatserver.values.answers import Said
-from chatserver.values.errors import ErrorWord, Refused, blocked, muted, not_a_member, slow
+from chatserver.values.errors import Refused, Why, blocked, muted, not_a_member, slow
 from chatserver.values.events import BOT, EDITED, ERASED, MESSAGE, Entry, Person, Quote
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
@@ -59,11 +59,11 @@ class Verdict(Struct, frozen=True, gc=False):
 
 
 def no_message(seq: int) -> Refused:
-    return Refused(ErrorWord.BAD_COMMAND, f"There is no message #{seq}. The command history shows the numbers.")
+    return Refused(Why.NO_SUCH_MESSAGE, seq=seq)
 
 
 def id_conflict(label: str) -> Refused:
-    return Refused(ErrorWord.ID_CONFLICT, "You used this id for another message. Use a new id for each message.")
+    return Refused(Why.ID_CONFLICT)
 
 
 REFUSALS: dict[Judgement, Callable[[str], Refused]] = {

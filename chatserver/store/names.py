@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from chatserver.store.db.schema import AccountRow, FormerNameRow, MembershipRow
-from chatserver.values.errors import ErrorWord, Refused, no_such_user
+from chatserver.values.errors import Refused, Why, no_such_user
 from chatserver.values.events import MODERATOR, OPERATOR, OWNER, Person
 
 FORMER_NAME_DAYS = 90.0
@@ -64,7 +64,7 @@ def unknown(db: Connection, name: str, who: Person) -> Refused:
     now = last_holder(db, name)
     if now is None or not (who.kind == OPERATOR or _may_follow(db, who, now)):
         return no_such_user(name)
-    return Refused(ErrorWord.NO_SUCH_USER, f"{name} is now called {now.name}.")
+    return Refused(Why.RENAMED, name=name, now=now.name)
 
 
 def _may_follow(db: Connection, who: Person, other: Person) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select, 
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, append_event, as_entry
 from chatserver.store.visibility import RoomAccess
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, PINNED, UNPINNED, Entry, Person
 
 MOST: Final = 50
@@ -26,7 +26,7 @@ def pin(db: Connection, who: Person, access: RoomAccess, seq: int, at: datetime)
     room_id = access.facts.id
     pinned = db.scalar(select(func.count()).select_from(EntryRow).where(EntryRow.room_id == room_id, _IS_PINNED)) or 0
     if pinned >= MOST:
-        raise Refused(ErrorWord.NOT_ALLOWED, f"{MOST} messages are pinned there, which is the most. Unpin one first.")
+        raise Refused(Why.TOO_MANY_PINS, most=MOST)
     _set(db, room_id, seq, pinned=True)
     return append_event(db, room_id, PINNED, who, at, of=seq)
 

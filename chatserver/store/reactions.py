@@ -15,7 +15,7 @@ from sqlalchemy import Connection, case, func, select, update
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.entries import append_event
 from chatserver.store.visibility import RoomAccess
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED, Entry, Person
 
 MOST_KINDS: Final = 20
@@ -63,11 +63,11 @@ def add(db: Connection, who: Person, access: RoomAccess, message: Entry, reactio
         return None
     counts = dict(message.reactions)
     if reaction not in counts and len(counts) >= MOST_KINDS:
-        raise _too_many(f"The message {seq} has {MOST_KINDS} different reactions, which is the most. Use one of them.")
+        raise Refused(Why.TOO_MANY_KINDS_OF_REACTIONS, seq=seq, most=MOST_KINDS)
     if len(mine.now) >= MOST_GIVEN:
-        raise _too_many(f"You give {MOST_GIVEN} reactions to the message {seq}, which is the most. Take one back.")
+        raise Refused(Why.TOO_MANY_REACTIONS_GIVEN, most=MOST_GIVEN, seq=seq)
     if mine.times >= MOST_TIMES:
-        raise _too_many(f"You have reacted to the message {seq} {MOST_TIMES} times, which is the most.")
+        raise Refused(Why.REACTED_TOO_OFTEN, seq=seq, most=MOST_TIMES)
     counts[reaction] = counts.get(reaction, 0) + 1
     _keep(db, room_id, seq, counts)
     return append_event(db, room_id, REACTED, who, at, reaction, of=seq)
@@ -84,10 +84,6 @@ def take_back(
     counts[reaction] = counts.get(reaction, 1) - 1
     _keep(db, room_id, seq, counts)
     return append_event(db, room_id, UNREACTED, who, at, reaction, of=seq)
-
-
-def _too_many(text: str) -> Refused:
-    return Refused(ErrorWord.NOT_ALLOWED, text)
 
 
 def _keep(db: Connection, room_id: int, seq: int, counts: dict[str, int]) -> None:

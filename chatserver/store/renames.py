@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from chatserver.store import accounts, names
 from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MembershipRow, RoomRow
 from chatserver.store.visibility import facts_of, open_membership
-from chatserver.values.errors import ErrorWord, Refused, no_such_user
+from chatserver.values.errors import Refused, Why, no_such_user
 from chatserver.values.events import BOT, RENAMED, AccountKind, Entry, Person, RoomFacts
 from chatserver.values.renaming import Renaming, recorded
 from chatserver.wire.hygiene.lookalikes import skeleton
@@ -124,9 +124,7 @@ def _lock_rooms(db: Connection, account_id: int, only: set[int] | None = None) -
         query = query.where(RoomRow.id.in_(only))
     rows: Any = db.execute(query.order_by(RoomRow.id).limit(MOST_ROOMS + 1).with_for_update(of=RoomRow)).all()
     if len(rows) > MOST_ROOMS:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED, f"You are in more than {MOST_ROOMS} rooms. Leave some before you change your name."
-        )
+        raise Refused(Why.IN_TOO_MANY_ROOMS_TO_RENAME, most=MOST_ROOMS)
     return {row.id for row in rows}
 
 
@@ -148,17 +146,10 @@ def _check_quota(db: Connection, before: _Account, now: Person, at: datetime, qu
         first = db.scalar(ends.offset(quota.per_day - 1).limit(1))
         if first is not None:
             wait = ceil((first + DAY - at).total_seconds())
-            raise Refused(
-                ErrorWord.SLOW_DOWN,
-                f"You have changed your name {quota.per_day} times within a day. Try again in {ceil(wait / 3600)} h.",
-                wait,
-            )
+            raise Refused(Why.RENAMED_TOO_OFTEN, retry=wait, most=quota.per_day, hours=ceil(wait / 3600))
     kept = names.kept_for(db, before.id, at, quota.former_days) | {before.name.lower()}
     if now.name.lower() not in kept and len(kept) > MOST_KEPT:
-        raise Refused(
-            ErrorWord.NOT_ALLOWED,
-            f"You have given up {MOST_KEPT} names lately, which are kept for you. Take one of them back.",
-        )
+        raise Refused(Why.TOO_MANY_FORMER_NAMES, most=MOST_KEPT)
 
 
 def _store(db: Connection, before: _Account, now: Person, at: datetime) -> None:
@@ -169,7 +160,7 @@ def _store(db: Connection, before: _Account, now: Person, at: datetime) -> None:
         with db.begin_nested():
             db.execute(update(AccountRow).where(AccountRow.id == before.id).values(values))
     except IntegrityError:
-        raise Refused(ErrorWord.NAME_TAKEN, f"The name {now.name} is taken. Choose another.") from None
+        raise Refused(Why.NAME_TAKEN, name=now.name) from None
     former = {
         "account_id": before.id,
         "name": before.name,

@@ -17,7 +17,7 @@ from chatserver.store.names import FORMER_NAME_DAYS
 from chatserver.store.people import has_blocked, hold_pair
 from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
 from chatserver.values.answers import RoomLine
-from chatserver.values.errors import ErrorWord, Refused, blocked
+from chatserver.values.errors import Refused, Why, blocked
 from chatserver.values.events import (
     CREATED,
     DELETED,
@@ -116,7 +116,7 @@ def create(
                 .returning(RoomRow.id)
             )
     except IntegrityError:
-        raise Refused(ErrorWord.ROOM_TAKEN, f"The name {name} is taken. Choose another, or join the room.") from None
+        raise Refused(Why.ROOM_TAKEN, name=name) from None
     assert id is not None
     entry = append_event(db, id, CREATED, who, at, topic)
     _enter(db, id, who.id, OWNER, entry.seq, entry.seq)
@@ -259,17 +259,13 @@ def check_rejoining(db: Connection, who: Person, access: RoomAccess, per_minute:
     )
     if earliest is not None and earliest > at - MINUTE:
         seconds = min(ceil((earliest + MINUTE - at).total_seconds()), 60)
-        raise Refused(
-            ErrorWord.SLOW_DOWN,
-            f"You have joined {access.facts.name} too often. Join it again in {seconds} s.",
-            seconds,
-        )
+        raise Refused(Why.JOINED_TOO_OFTEN, retry=seconds, room=access.facts.name, seconds=seconds)
 
 
 def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:
     """Removes a person from a room. Raises Refused(not-a-member). See `end_membership` for what follows."""
     access = find_room(db, who, name, lock=True)
-    access.forbid_direct("cannot be left or deleted")
+    access.forbid_direct(Why.DIRECT_STAYS)
     access.require_member(who)
     entry = append_event(db, access.facts.id, LEFT, who, at)
     return access.facts, [entry, *end_membership(db, access, who.id, entry.seq, at)]

@@ -23,7 +23,7 @@ from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, Members
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
 from chatserver.store.walk import INDEX, SEQ_BITS, Deadline, Walk, newest_first, phrase
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, RoomFacts
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +99,7 @@ def deadline(db: Connection, searches: int = 1) -> Deadline:
 
 def _check_progress(progress: bool) -> None:
     if not progress:
-        raise Refused(ErrorWord.SLOW_DOWN, "The search takes too long. Search in one room, or for rarer words.", 1)
+        raise Refused(Why.SEARCH_TOO_LONG, retry=1)
 
 
 def _by_index(

@@ -14,7 +14,7 @@ from chatserver.store.db.clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, TokenRow
 from chatserver.store.visibility import facts_of
 from chatserver.values.answers import TokenLine
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.events import Person
 from chatserver.values.token_scope import Scope
 
@@ -53,13 +53,9 @@ def create(
     db.execute(select(AccountRow.id).where(AccountRow.id == account_id).with_for_update())
     labels = list(db.scalars(select(TokenRow.label).where(TokenRow.account_id == account_id, _VALID)))
     if label in labels:
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            "You have a token with this label. If you never received it, revoke it and create another one; else choose "
-            "another label.",
-        )
+        raise Refused(Why.TOKEN_LABEL_TAKEN)
     if 0 < most <= len(labels):
-        raise Refused(ErrorWord.NOT_ALLOWED, f"You have {len(labels)} tokens, and cannot have more. Revoke one first.")
+        raise Refused(Why.TOO_MANY_TOKENS, most=len(labels))
     expires = clock.until(db, grant.seconds)
     db.execute(
         insert(TokenRow).values(

@@ -40,7 +40,7 @@ from chatserver.store.accounts import find_shown
 from chatserver.store.db.clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
-from chatserver.values.errors import ErrorWord, Refused, no_such_room, no_such_user, not_a_member
+from chatserver.values.errors import Refused, Why, no_such_room, no_such_user, not_a_member
 from chatserver.values.events import (
     DIRECT,
     GUEST,
@@ -95,10 +95,10 @@ class RoomAccess(Struct, frozen=True):
         if self.role is None:
             raise not_a_member(self.facts.label(who.id))
 
-    def forbid_direct(self, what: str) -> None:
+    def forbid_direct(self, why: Why) -> None:
         """Raises Refused(direct-room)."""
         if self.facts.kind == DIRECT:
-            raise Refused(ErrorWord.DIRECT_ROOM, f"A direct room {what}.")
+            raise Refused(why)
 
 
 # The rules as SQL, for queries over rooms into which the open membership of the person who asks is outer-joined
@@ -199,7 +199,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     if not (row.listed or who.kind == OPERATOR or may_join):
         raise no_such_room(name)
     if row.banned and row.role is None:
-        raise Refused(ErrorWord.BANNED, f"You are banned from {name}. Ask its moderators to lift the ban.")
+        raise Refused(Why.BANNED_FROM_ROOM, name=name)
     return RoomAccess(
         RoomFacts(row.id, row.name, row.kind),
         row.last_seq,
@@ -265,9 +265,9 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
         raise unknown(db, name[1:], who)
     other = account.person
     if other.id == who.id:
-        raise Refused(ErrorWord.NOT_ALLOWED, "A direct room is for two people. Name someone else.")
+        raise Refused(Why.DIRECT_WITH_SELF)
     if GUEST in (who.kind, other.kind):
-        raise Refused(ErrorWord.NOT_ALLOWED, "Guests can use only public rooms. Register to talk in private.")
+        raise Refused(Why.NO_DIRECT_FOR_GUESTS)
     key, both = direct_name(who.id, other.id), _pair(who, other)
     if lock:
         db.execute(select(RoomRow.id).where(is_called(key)).with_for_update()).one_or_none()

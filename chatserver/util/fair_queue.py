@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 from twisted.internet.defer import Deferred
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ class Gone(Refused):
     """Nobody waits for the answer any more."""
 
     def __init__(self) -> None:
-        super().__init__(ErrorWord.SLOW_DOWN, "The connection has ended.")
+        super().__init__(Why.NOBODY_WAITS)
 
 
 def always() -> bool:
@@ -165,4 +165,4 @@ class FairQueue:
                 one.turn.errback(Gone())
 
     def _refusal(self) -> Refused:
-        return Refused(self._full.error, self._full.text, self._full.retry)
+        return Refused(self._full.why, retry=self._full.retry)

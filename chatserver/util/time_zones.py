@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 NOT_PLACES = frozenset({"localtime", "Factory"})
 """Names that some systems have, and that mean another zone on each of them."""
@@ -36,9 +36,9 @@ def find(typed: str) -> str:
     found = _names().get(key)
     if found is not None and zone(found) is not None:
         return found
-    near = _near(key)
-    remedy = f"Did you mean {' or '.join(near)}?" if near else "Names are like Europe/Berlin or America/New_York."
-    raise Refused(ErrorWord.BAD_COMMAND, f"There is no such time zone. {remedy}")
+    if near := _near(key):
+        raise Refused(Why.NO_SUCH_ZONE_BUT, near=near[0])
+    raise Refused(Why.NO_SUCH_ZONE)
 
 
 def _near(key: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import ErrorWord, Sentence, Why
 from chatserver.values.events import Entry, Invited, RoomFacts
 
 
@@ -297,9 +297,13 @@ class Exported(Struct, frozen=True):
 class Refusal(Struct, frozen=True):
     """The command was refused. `retry`: after so many seconds the same command may succeed, if that is known."""
 
-    error: ErrorWord
-    text: str
+    why: Why
+    sentence: Sentence
     retry: int | None = None
+
+    @property
+    def error(self) -> ErrorWord:
+        return self.why.word
 
 
 Answer = (

@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Final
 
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Why
 
 
 class Stage(Enum):
@@ -114,8 +114,5 @@ def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
     """The refusal of a command that this stage does not take."""
     if type(command) in LEGAL[stage]:
         return None
-    if stage is Stage.IN:
-        refused = Refused(ErrorWord.BAD_COMMAND, "You are already logged in. Log out first to use another account.")
-    else:
-        refused = Refused(ErrorWord.LOGIN_REQUIRED, "Log in first, or register.")
-    return Rejected(refused, command.tag)
+    why = Why.ALREADY_LOGGED_IN if stage is Stage.IN else Why.LOGIN_REQUIRED
+    return Rejected(Refused(why), command.tag)

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, no_such_room
+from chatserver.values.errors import Refused, Why, no_such_room
 from chatserver.values.events import Live, News, ReadMark
 
 Kinds = frozenset[type[c.Command]]
@@ -39,10 +39,6 @@ ABOUT_ROOMS: Final[Kinds] = frozenset({c.Rooms, c.Unread, c.Who})
 
 RoomIds = Callable[[str], int]
 """The id of the room that a session means by a label and hears; 0 if it hears none of that label."""
-
-
-def _not_allowed(why: str) -> Refused:
-    return Refused(ErrorWord.NOT_ALLOWED, f"{why} Log in with the password to do that.")
 
 
 def _asks(command: c.Command) -> bool:
@@ -80,11 +76,11 @@ class Scope(Struct, frozen=True):
         """
         kind = type(command)
         if kind in WITH_PASSWORD:
-            raise _not_allowed("You logged in with a token.")
+            raise Refused(Why.NOT_WITH_TOKEN)
         if isinstance(command, c.Token) and command.label is not None:
-            raise _not_allowed("You logged in with a token, which cannot create tokens.")
+            raise Refused(Why.NO_TOKEN_BY_TOKEN)
         if self.read_only and kind not in READING and not _asks(command):
-            raise _not_allowed("The token that you logged in with is read-only.")
+            raise Refused(Why.TOKEN_READ_ONLY)
         if not self.room_id or kind in ALWAYS:
             return command
         if kind in ABOUT_ROOMS and label:
@@ -93,9 +89,9 @@ class Scope(Struct, frozen=True):
             command = structs.replace(command, room=label)
         room: str | None = getattr(command, "room", None)
         if kind not in ABOUT_ROOMS and (kind not in IN_A_ROOM or room is None):
-            raise _not_allowed("The token that you logged in with is for one room.")
+            raise Refused(Why.TOKEN_FOR_ONE_ROOM)
         if not label:
-            raise Refused(ErrorWord.NOT_A_MEMBER, "You are not in the room that your token is for.")
+            raise Refused(Why.NOT_IN_ROOM_OF_TOKEN)
         if room is None or ids(room) != self.room_id:
             raise no_such_room(room or label)
         return command

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 CUSTOMER_BITS = 64
 """Leading bits of an IPv6 address that identify the customer or the machine."""
@@ -94,9 +94,7 @@ def address(text: str) -> str:
     try:
         network = ip_network("" if "%" in text else text, strict=False)
     except ValueError:
-        raise Refused(
-            ErrorWord.BAD_COMMAND, "This is neither an IPv4 or IPv6 address nor a network such as 192.0.2.0/24."
-        ) from None
+        raise Refused(Why.NO_ADDRESS) from None
     if isinstance(network, IPv6Network):
         first = canonical(network.network_address)
         if isinstance(first, IPv4Address) and network.prefixlen >= 96:

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from chatserver.values.answers import Answer, Preferences
 from chatserver.values.commands import Command, Tag
-from chatserver.values.errors import Rejected
+from chatserver.values.errors import Rejected, Sentence
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.stages import Stage
 
@@ -167,6 +167,10 @@ class Dialect(Protocol):
     def day(self, at: datetime, screen: Screen = SCREEN) -> date | None:
         """The date that a person sees for an entry of this time; None if the dialect shows no dates. A date that
         differs from `Form.day` is shown in front of the entry."""
+        ...
+
+    def text(self, sentence: Sentence) -> str:
+        """The sentence in this language."""
         ...
 
     def notice(self, text: str, screen: Screen = SCREEN) -> bytes:

@@ -24,7 +24,7 @@ class SlowStore:
         await self.asked[-1]
 
 
-@pytest.mark.parametrize("failure", [None, Unavailable("It is away.")])
+@pytest.mark.parametrize("failure", [None, Unavailable()])
 def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None:
     """After every `TIDY_MESSAGES` messages the index is tidied, once at a time; a failure does not end that."""
     store: Any = SlowStore()

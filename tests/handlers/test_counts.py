@@ -13,6 +13,7 @@ from chatserver.store.db.schema import AccountRow, BlockRow, RoomRow
 from chatserver.values import commands as c
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import GUEST, OPERATOR
+from chatserver.wire.sentences import english
 from tests.handlers.world import OFF, World, undone
 
 
@@ -42,7 +43,7 @@ def test_rooms_owned(world: World) -> None:
     assert world.do("ana", c.Create(room="r1")).seq == 1
     refused = refusal(world, "ana", c.Create(room="r3"))
     assert refused.error is ErrorWord.NOT_ALLOWED
-    assert refused.text == "You own 3 rooms, the most an account may own. Delete or leave one first."
+    assert english(refused.sentence) == "You own 3 rooms, the most an account may own. Delete or leave one first."
     world.do("bob", c.Join(room="r0"))
     world.do("ana", c.Leave(room="r0"))
     world.do("ana", c.Create(room="r3"))
@@ -70,7 +71,7 @@ def test_rooms_created(world: World) -> None:
     assert refused.error is ErrorWord.SLOW_DOWN
     assert refused.retry is not None
     assert 19 * 60 < refused.retry < 21 * 60
-    assert refused.text.startswith("You have created 2 rooms within an hour. Try again in ")
+    assert english(refused.sentence).startswith("You have created 2 rooms within an hour. Try again in ")
     for who in ("bob", "root"):
         assert world.word(who, c.Create(room=f"of-{who}")) == "ok"
     pass_minutes(world, 21)
@@ -102,7 +103,7 @@ def test_invitations(world: World) -> None:
         world.person(f"p{n}")
     for room in ("r0", "r1"):
         world.do("ana", c.Invite(room=room, name="bob"))
-    assert refusal(world, "ana", c.Invite(room="r2", name="bob")).text == (
+    assert english(refusal(world, "ana", c.Invite(room="r2", name="bob")).sentence) == (
         "bob has 2 invitations from you, the most there may be. Withdraw one first."
     )
     assert world.word("ana", c.Invite(room="r1", name="bob")) == "ok"  # a retry
@@ -110,7 +111,7 @@ def test_invitations(world: World) -> None:
         world.do("ana", c.Invite(room="r0", name=name))
     refused = refusal(world, "ana", c.Invite(room="r0", name="p2"))
     assert refused.error is ErrorWord.NOT_ALLOWED
-    assert refused.text == (
+    assert english(refused.sentence) == (
         "4 of your invitations have not been accepted yet, the most there may be. Withdraw some first."
     )
     world.do("ana", c.Uninvite(room="r0", name="p0"))
@@ -142,7 +143,7 @@ def test_invitations_of_many(world: World) -> None:
         world.person(f"p{n}")
         world.do(f"p{n}", c.Create(room=f"r{n}"))
         assert world.word(f"p{n}", c.Invite(room=f"r{n}", name="cai")) == ("ok" if n < 3 else "not-allowed")
-    assert refusal(world, "p3", c.Invite(room="r3", name="cai")).text == (
+    assert english(refusal(world, "p3", c.Invite(room="r3", name="cai")).sentence) == (
         "cai has too many invitations already. Ask them to join one of the rooms first."
     )
     world.do("cai", c.Join(room="r0"))
@@ -156,7 +157,7 @@ def test_blocks(world: World) -> None:
     world.db.execute(insert(AccountRow), people)
     ana = world.people["ana"].id
     world.db.execute(insert(BlockRow), [{"account_id": ana, "blocked_id": n, "at": world.at} for n in numbers])
-    assert refusal(world, "ana", c.Block(name="bob")).text == (
+    assert english(refusal(world, "ana", c.Block(name="bob")).sentence) == (
         "You have blocked 1000 accounts, the most there may be. Unblock one of them first."
     )
     assert world.word("ana", c.Block(name="p10000")) == "ok"

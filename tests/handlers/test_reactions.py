@@ -11,6 +11,7 @@ from chatserver.store.db.schema import EntryRow
 from chatserver.values import commands as c
 from chatserver.values.errors import Refused
 from chatserver.values.events import PERSON, Entry, Person
+from chatserver.wire.sentences import english
 from tests.handlers.world import World, undone
 
 
@@ -38,7 +39,7 @@ class Square(World):
         try:
             self.do(who, command)
         except Refused as refused:
-            return refused.text
+            return english(refused.sentence)
         raise AssertionError("It was not refused.")
 
     def entry(self, seq: int, who: str = "ana") -> Entry:

@@ -11,6 +11,7 @@ from chatserver.login.cleartext import carries_secret, remedy
 from chatserver.settings.tables import NO_LIMITS, Limits, Server, Settings
 from chatserver.values import commands as c
 from chatserver.wire.addresses import Networks
+from chatserver.wire.sentences import english
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
 from tests.support.proxy import v1, v2
 
@@ -126,8 +127,8 @@ def test_behind_a_proxy(tmp_path: Path, proxy: str, header: bytes, accepted: boo
 )
 def test_the_remedy(listen: list[str], people: str, programs: str) -> None:
     """It names the ports with TLS that the settings have."""
-    assert people in remedy(Server(listen=listen), for_people=True).text
-    assert programs in remedy(Server(listen=listen), for_people=False).text
+    assert people in english(remedy(Server(listen=listen), for_people=True).sentence)
+    assert programs in english(remedy(Server(listen=listen), for_people=False).sentence)
 
 
 def test_commands_with_secrets() -> None:

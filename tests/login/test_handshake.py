@@ -32,7 +32,7 @@ from chatserver.store.sessions import Opened
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Log
-from chatserver.values.errors import ErrorWord, Refused, Rejected, Unavailable
+from chatserver.values.errors import ErrorWord, Refused, Rejected, Unavailable, Why
 from chatserver.values.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
 from chatserver.values.seen import Seen
 from chatserver.values.stages import Event, Stage
@@ -604,7 +604,7 @@ def test_other_refusals_are_not_counted(town: Town) -> None:
     town.now[ANA.id] = AccountNow(PERSON, gone=False, ban="spam")
     for _ in range(5):
         assert client.sends("login", name="ana", password=WORDS)["error"] == "banned"
-    town.hasher.error = Refused(ErrorWord.SLOW_DOWN, "Too many people are logging in just now.")
+    town.hasher.error = Refused(Why.TOO_MANY_LOGINS)
     answer = client.sends("login", name="ana", password=WORDS)
     assert (answer["error"], answer["retry"]) == ("slow-down", True)
     assert (client.session.failed_logins, client.link.ended) == (0, [])

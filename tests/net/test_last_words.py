@@ -12,11 +12,11 @@ from chatserver.service import RESTARTING
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.values import endings
 from chatserver.values.endings import FENCED
-from chatserver.values.errors import FAULTY, ErrorWord, Refused, Rejected
+from chatserver.values.errors import FAULTY, Refused, Rejected, Why
 from chatserver.values.stages import Stage
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
-UNDECODABLE = Refused(ErrorWord.UNDECODABLE, "This makes no sense.")
+UNDECODABLE = Refused(Why.UNDECODABLE, text="This makes no sense.")
 BACK, LEAVE = "Press Enter, then connect again", "Press Enter to leave."
 
 

@@ -20,12 +20,13 @@ from chatserver.session.link import FULL_BYTES
 from chatserver.settings.tables import Settings
 from chatserver.values import commands as c
 from chatserver.values.answers import Answer, Refusal
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Sentence, Why
 from chatserver.values.events import Closing, Entry, News, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Framing, Rendered, Screen
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.sentences import english
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, Client, Hall
 
@@ -51,10 +52,13 @@ class Toy:
             case ["bye"]:
                 return c.Quit()
             case _:
-                return Rejected(Refused(ErrorWord.BAD_COMMAND, "There is no such command."))
+                return Rejected(Refused(Why.NO_SUCH_COMMAND))
 
     def day(self, at: datetime, screen: Screen = SCREEN) -> None:
         return None
+
+    def text(self, sentence: Sentence) -> str:
+        return english(sentence)
 
     def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
         return f"# {text}\n".encode()

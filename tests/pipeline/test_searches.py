@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 
 from chatserver.pipeline.processor import BUSY, MOST_OF_ACCOUNT, MOST_SEARCHES
 from chatserver.util.fair_queue import FairQueue, FixedPlaces
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import ErrorWord, Refused, Why
 
 
 class Scene:
@@ -54,7 +54,7 @@ def test_taking_turns() -> None:
     assert scene.names() == ["ana0"]
     scene.end()
     assert scene.names() == ["bob"]
-    scene.end(Refused(ErrorWord.SLOW_DOWN, "It takes too long."))
+    scene.end(Refused(Why.SEARCH_TOO_LONG))
     assert scene.names() == ["ana1"]
     scene.end()
     assert scene.names() == ["ana2"]

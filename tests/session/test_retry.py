@@ -7,7 +7,7 @@ import pytest
 
 from chatserver.session.retry import MOST_LINES, Kept
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, Unavailable
+from chatserver.values.errors import Refused, Unavailable, Why
 from chatserver.values.events import OWN_ID
 from tests.support.hall import PASSWORD, Client, Hall
 
@@ -208,10 +208,10 @@ def test_a_room_that_is_called_otherwise_by_now() -> None:
     assert [message.room for message in kept.take({7: "@robert", 8: "books"})] == ["@robert", "@cai"]
 
 
-@pytest.mark.parametrize("word", [ErrorWord.MUTED, ErrorWord.NOT_A_MEMBER, ErrorWord.TOO_LONG])
-def test_what_is_not_kept(word: ErrorWord) -> None:
+@pytest.mark.parametrize("why", [Why.MUTED, Why.NOT_A_MEMBER, Why.TOO_LONG])
+def test_what_is_not_kept(why: Why) -> None:
     """A line that is refused for good."""
-    kept, refused = Kept(), Refused(word, "No.")
+    kept, refused = Kept(), Refused(why)
     assert kept.refused(c.Say(room="general", text="hello"), 1, "general", refused) is refused
     assert len(kept) == 0
 

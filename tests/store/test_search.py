@@ -112,6 +112,6 @@ def test_no_time_at_all(tables: Tables, monkeypatch: pytest.MonkeyPatch, everywh
     access = None if everywhere else tables.find(library.ana, "books")
     last = tables(lambda db: db.scalar(select(func.max(EntryRow.at)))) or AT
     stop = 10 if access else int((last - search.EPOCH) / timedelta(milliseconds=1)) + 1
-    with pytest.raises(Refused, match="rarer words") as refused:
+    with pytest.raises(Refused, match="SEARCH_TOO_LONG") as refused:
         tables(search.search, library.ana, access, ["common"], stop, 5)
     assert refused.value.error is ErrorWord.SLOW_DOWN

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.faults import Conflict
-from chatserver.values.errors import ErrorWord, Refused, TooSlow
+from chatserver.values.errors import Refused, TooSlow, Why
 from tests.store.test_deadlines import DEADLINE, Bench
 from tests.support.process import wait_until
 
@@ -30,7 +30,7 @@ def test_failed_calls_are_counted_by_what_went_wrong(bench: Bench) -> None:
         bench.result(bench.store.append(work))
 
     bench.result(bench.store.read(lambda db: None))
-    raising(Refused(ErrorWord.EMPTY, "There is nothing in it."))
+    raising(Refused(Why.EMPTY_MESSAGE))
     assert not bench.store.errors
     raising(RuntimeError("a bug"))
     raising(Conflict())

@@ -6,10 +6,10 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from chatserver.util.fair_queue import FairQueue, FixedPlaces
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 SLOTS, MOST = 2, 6
-FULL = Refused(ErrorWord.SLOW_DOWN, "The queue is full.", 5)
+FULL = Refused(Why.TOO_MANY_LOGINS, retry=5)
 
 
 def queue(slots: int, most: int) -> FairQueue:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatserver.values import commands as c
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Why
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.text import clean_line
 from chatserver.wire.jsonl import JSONL
+from chatserver.wire.sentences import english
 from chatserver.wire.text import TEXT
 from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 
@@ -76,7 +77,7 @@ def sent(line: str, dialect: Dialect = JSONL, stage: Stage = Stage.IN) -> c.Comm
     try:
         return dialect.parse(clean_line(line.encode("utf-8", "replace")), stage)
     except Undecodable as problem:
-        return Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True)
+        return Rejected(Refused(Why.UNDECODABLE, text=problem.text), fatal=True)
 
 
 FEWER = max(settings().max_examples // 4, 1)
@@ -89,7 +90,7 @@ def one_line(words: str) -> bool:
 def check(command: c.Command | Rejected | None) -> None:
     """A refusal is one line; a command has only what can be stored."""
     if isinstance(command, Rejected):
-        assert one_line(command.refused.text), command.refused.text
+        assert one_line(english(command.refused.sentence)), english(command.refused.sentence)
         return
     if command is None:
         return

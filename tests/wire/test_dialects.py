@@ -19,8 +19,9 @@ from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.text import clean_line, presentable
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.jsonl.check import CHECKS
 from chatserver.wire.jsonl.entries import FIELDS
+from chatserver.wire.jsonl.parse import CHECKS
+from chatserver.wire.sentences import english
 from chatserver.wire.text import TEXT, Text
 from chatserver.wire.text.shown.entries import TOLD
 from tests.wire.values import CLEAN, CONTROL, HOSTILE, values
@@ -149,7 +150,7 @@ def test_hostile_fields(fields: dict[str, Any], hostile: str, data: st.DataObjec
     name = data.draw(st.sampled_from(sorted(fields)))
     parsed = JSONL.parse(json.dumps({**fields, name: hostile}), Stage.IN)
     if isinstance(parsed, Rejected):
-        assert parsed.refused.text.isprintable()
+        assert english(parsed.refused.sentence).isprintable()
         return
     assert parsed is not None
     for field, value in texts_of(parsed).items():
@@ -169,7 +170,7 @@ def test_hostile_words(line: str, hostile: str, data: st.DataObject) -> None:
         return
     parsed = TEXT.parse(cleaned, Stage.IN)
     if isinstance(parsed, Rejected):
-        assert not {category(char) for char in parsed.refused.text} & CONTROL
+        assert not {category(char) for char in english(parsed.refused.sentence)} & CONTROL
     elif parsed is not None:
         assert all(presentable(value) == value for value in texts_of(parsed).values())
 

@@ -16,7 +16,8 @@ from chatserver.values.stages import Stage
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.text import clean_line, message_text
 from chatserver.wire.jsonl import JSONL
-from chatserver.wire.jsonl.check import CHECKS
+from chatserver.wire.jsonl.parse import CHECKS
+from chatserver.wire.sentences import english
 
 
 def parse(line: str) -> Command | Rejected | None:
@@ -27,7 +28,7 @@ def rejection(line: str) -> Rejected:
     rejected = parse(line)
     assert isinstance(rejected, Rejected)
     assert not rejected.fatal
-    assert rejected.refused.text.isprintable()
+    assert english(rejected.refused.sentence).isprintable()
     return rejected
 
 
@@ -163,7 +164,11 @@ def test_not_an_object(line: str) -> None:
 def test_bad_commands(line: str, tag: Tag | None, text: str) -> None:
     """The refusal names the field that is wrong, and has the command's tag if that is usable."""
     rejected = rejection(line)
-    assert (rejected.refused.error, rejected.refused.text, rejected.tag) == (ErrorWord.BAD_COMMAND, text, tag)
+    assert (rejected.refused.error, english(rejected.refused.sentence), rejected.tag) == (
+        ErrorWord.BAD_COMMAND,
+        text,
+        tag,
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,7 +241,7 @@ def test_control_characters_get_nowhere(kind: type[Command]) -> None:
             hostile = {**fields, name: {value: 1} if name == "resume" else value}
             for raw in (json.dumps(hostile), json.dumps(hostile, ensure_ascii=False).replace(r"\u007f", control)):
                 try:
-                    refused = rejection(clean_line(raw.encode())).refused.text
+                    refused = english(rejection(clean_line(raw.encode())).refused.sentence)
                 except Undecodable as undecodable:
                     refused = undecodable.text
                 assert refused.isprintable()

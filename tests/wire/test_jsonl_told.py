@@ -14,7 +14,7 @@ from msgspec import structs
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
 from chatserver.values.commands import Tag
-from chatserver.values.errors import RETRYABLE, ErrorWord, Refused
+from chatserver.values.errors import RETRYABLE, Refused, Sentence, Why
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.hygiene.text import message_text
@@ -255,12 +255,12 @@ def test_help_names_the_commands() -> None:
     assert "say" in answer["commands"]
 
 
-@pytest.mark.parametrize("error", ErrorWord)
-def test_refusals(error: ErrorWord) -> None:
+@pytest.mark.parametrize("why", Why)
+def test_refusals(why: Why) -> None:
     """A refusal has an error word and a sentence, and says so if the same command may succeed later."""
-    retry = ',"retry":true' if error in RETRYABLE else ""
-    expected = '{"ok":false,"tag":4,"error":"' + error + '","text":"No."' + retry + "}\r\n"
-    assert answered(4, answers.Refusal(error, "No.")).decode() == expected
+    retry = ',"retry":true' if why.word in RETRYABLE else ""
+    expected = '{"ok":false,"tag":4,"error":"' + why.word + '","text":"No."' + retry + "}\r\n"
+    assert answered(4, answers.Refusal(why, Sentence(Why.UNDECODABLE, text="No."))).decode() == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import Sentence, Why
 from chatserver.values.events import Entry, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
 from chatserver.wire.text import Text
@@ -71,7 +71,7 @@ def test_help_on_forty_columns() -> None:
         answers.BanList([answers.BanLine(None, "1111:" * 7 + "1111/128", AT, "n" * 32, FAMILY * 9)]),
         answers.Welcome("ana", [answers.RoomStatus(f"room-{number}", 9, 6, unread=3) for number in range(20)]),
         answers.Preferences("America/Argentina/ComodRivadavia", "12", "mentions", AT),
-        answers.Refusal(ErrorWord.NOT_A_MEMBER, "You are not in books. Join it first: /join books, and try again."),
+        answers.Refusal(Why.TLS_REQUIRED_AT, Sentence(Why.TLS_REQUIRED_AT, ports="port 6667 or port 6668 (WebSocket)")),
         *(answers.HelpText(name) for name in (*PAGES, "", "all", "first")),
     ],
 )
@@ -105,7 +105,7 @@ def test_the_servers_own_words_are_broken_only_where_the_width_is_known() -> Non
     words = "Welcome to chatserver. Type your name to log in, or /help."
     assert TEXT.notice(words) == f"* {words}\r\n".encode()
     assert rows(TEXT.notice(words, NARROW)) == ["* Welcome to chatserver. Type your name", "   | to log in, or /help."]
-    long = answers.Refusal(ErrorWord.EMPTY, "word " * 30)
+    long = answers.Refusal(Why.UNDECODABLE, Sentence(Why.UNDECODABLE, text="word " * 30))
     assert TEXT.answer(Asked(None, 1, "ana"), long).count(b"\r\n") == 1
     assert len(shown(long)) == 5
 

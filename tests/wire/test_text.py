@@ -64,6 +64,7 @@ from chatserver.values.commands import (
 from chatserver.values.errors import ErrorWord, Refused, Rejected
 from chatserver.values.stages import Stage
 from chatserver.wire.hygiene.text import clean_line
+from chatserver.wire.sentences import english
 from chatserver.wire.text import TEXT
 from chatserver.wire.text.shown.help import ALIASES, PAGES
 from chatserver.wire.text.typed.suggestions import ELSEWHERE, KNOWN_ELSEWHERE
@@ -363,7 +364,7 @@ def test_commands(line: str, command: Command | None) -> None:
 def test_bad_commands(line: str, reason: str) -> None:
     """A mistyped command is never said to anybody, and the refusal names the remedy."""
     refused = refusal(line)
-    assert (refused.error, refused.text) == (ErrorWord.BAD_COMMAND, reason)
+    assert (refused.error, english(refused.sentence)) == (ErrorWord.BAD_COMMAND, reason)
 
 
 @pytest.mark.parametrize(
@@ -384,7 +385,7 @@ def test_bad_values(line: str, error: ErrorWord) -> None:
     """The same values are refused as for programs, in words that name no field."""
     refused = refusal(line)
     assert refused.error is error
-    assert "field" not in refused.text
+    assert "field" not in english(refused.sentence)
 
 
 @pytest.mark.parametrize(
@@ -437,7 +438,7 @@ def test_greeting_refused(line: str, error: ErrorWord) -> None:
     """Before login nothing typed is ever quoted back: it might be a password."""
     refused = refusal(line, Stage.GREETING)
     assert refused.error is error
-    assert "s3cret" not in refused.text
+    assert "s3cret" not in english(refused.sentence)
 
 
 @pytest.mark.parametrize(
@@ -466,7 +467,7 @@ def test_greeting_refused(line: str, error: ErrorWord) -> None:
 )
 def test_suggestions(typed: str, remedy: str) -> None:
     """Of a command that does not exist the refusal tells what is near to it in meaning or letters, and nothing else."""
-    said = refusal(f"/{typed}").text
+    said = english(refusal(f"/{typed}").sentence)
     assert (remedy or "/help lists the commands.") + " Nothing was sent." in said
     assert (remedy == "") == ("mean" not in said and "terminal" not in said)
 

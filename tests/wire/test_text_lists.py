@@ -9,6 +9,7 @@ from chatserver.values.answers import Answer
 from chatserver.values.errors import Rejected
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Asked, Screen
+from chatserver.wire.sentences import english
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.cells import cells, cut, folded
 from chatserver.wire.text.shown.help import ALIASES, GREETING, GROUPS, OVERVIEW, PAGES, Outline
@@ -239,7 +240,7 @@ def test_usage_is_what_is_understood() -> None:
     """Without arguments a command does what its usage says, or shows its usage."""
     for name, page in PAGES.items():
         parsed = TEXT.parse(f"/{name}", Stage.IN)
-        shown = parsed.refused.text if isinstance(parsed, Rejected) else ""
+        shown = english(parsed.refused.sentence) if isinstance(parsed, Rejected) else ""
         if name in ("login", "register", "guest"):
             assert shown.startswith("You are already logged in.")
         else:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import Sentence, Why
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.mentions import Mentions, mentions, words_said
 from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
@@ -167,7 +167,10 @@ def test_history() -> None:
         (answers.Done(), []),
         (answers.Done("The server is there."), ["* The server is there."]),
         (answers.Said("books", 5, AT), []),
-        (answers.Refusal(ErrorWord.EMPTY, "Nothing was sent."), ["! Nothing was sent."]),
+        (
+            answers.Refusal(Why.EMPTY_MESSAGE, Sentence(Why.EMPTY_MESSAGE)),
+            ["! The message is empty. Nothing was sent."],
+        ),
         (
             answers.Welcome(
                 "ana", [answers.RoomStatus("general", 9, 6, unread=3), answers.RoomStatus("@bob", 7, 7, unread=0)]

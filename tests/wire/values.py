@@ -1,13 +1,16 @@
 """Any answers, entries and news, including those that validation would refuse."""
 
 from datetime import UTC, datetime
+from functools import cache
+from string import Formatter
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 from msgspec import Struct, structs
 
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import Sentence, Why
+from chatserver.wire.sentences import SENTENCES
 
 CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 """Categories of characters that must not reach a terminal."""
@@ -16,14 +19,32 @@ TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2400, 1, 1), timezones=st.ju
 NUMBERS = st.integers(0, 2**53)
 
 
+def fields(template: str) -> set[tuple[str, str]]:
+    """The fields of a sentence, each with how it is formatted."""
+    return {(name, spec or "") for _, name, spec, _ in Formatter().parse(template) if name is not None}
+
+
+@cache
+def sentences(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Sentence]:
+    """Any sentence, with any texts in it."""
+    return st.one_of(
+        [
+            st.builds(
+                Sentence, st.just(key), **{name: NUMBERS if spec == "s" else texts for name, spec in fields(template)}
+            )
+            for key, template in SENTENCES.items()
+        ]
+    )
+
+
 def values(kind: Any, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     """Any value of one of the types in `answers` and `events`."""
     args = get_args(kind)
     if get_origin(kind) is Literal:
         return st.sampled_from(args)
     plain: dict[Any, st.SearchStrategy[Any]] = {
-        str: texts, int: NUMBERS, bool: st.booleans(), datetime: TIMES, ErrorWord: st.sampled_from(ErrorWord),
-        NoneType: st.none(),
+        str: texts, int: NUMBERS, bool: st.booleans(), datetime: TIMES, Why: st.sampled_from(Why),
+        Sentence: sentences(texts), NoneType: st.none(),
     }  # fmt: skip
     if kind in plain:
         return plain[kind]

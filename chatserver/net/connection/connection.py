@@ -22,7 +22,7 @@ from chatserver.net.way import exposed, fingerprint, has_ended, is_loopback, sec
 from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
 from chatserver.session.session import Session
 from chatserver.values import endings
-from chatserver.values.errors import BLAMELESS, FAULT, FAULTY, ErrorWord, Rejected, Unavailable
+from chatserver.values.errors import BLAMELESS, FAULTY, Rejected, Why
 from chatserver.values.events import Closing, Pinged
 from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
 
@@ -242,8 +242,7 @@ class Connection:
         counts.refusals[error.value] += 1
         if session.stage in NOT_LOGGED_IN:
             counts.logins[error.value] += 1
-        away = isinstance(refused, Unavailable) and refused is not FAULT and error is ErrorWord.UNAVAILABLE
-        if away and session.dialect.for_people:
+        if refused.why is Why.UNAVAILABLE and session.dialect.for_people:
             self.unserved = True
         if rejected.fatal:
             self._parts.admission.offend(session.address, error.value)

@@ -13,9 +13,8 @@ from chatserver.net.door import Doorway
 from chatserver.net.limits.intake import Intake
 from chatserver.session.link import Link
 from chatserver.session.session import Session
-from chatserver.values.answers import Refusal
 from chatserver.values.commands import Command
-from chatserver.values.errors import ErrorWord, Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Why
 from chatserver.values.stages import NOT_LOGGED_IN, Event, Stage, misplaced
 from chatserver.wire.framing.foreign import foreign
 from chatserver.wire.framing.line_editing import typed_line
@@ -79,7 +78,7 @@ class Reader:
                         if self._has_room and (intake.left <= 0 or intake.bytes <= 0):
                             self.turn_soon()
                 except Undecodable as problem:
-                    self._reject(Rejected(Refused(ErrorWord.UNDECODABLE, problem.text), fatal=True))
+                    self._reject(Rejected(Refused(Why.UNDECODABLE, text=problem.text), fatal=True))
         if session.is_read and session.stage is not Stage.IN:
             max_bytes = self._parts.limits.handshake_bytes
             if max_bytes and self._used + self._door.pending > max_bytes:
@@ -98,8 +97,7 @@ class Reader:
             if session.stage in NOT_LOGGED_IN:
                 self._deadline.renew()
             self._used += line.most
-            text = f"A line can have at most {line.most} bytes; yours was dropped."
-            self._reject(Rejected(Refused(ErrorWord.LINE_TOO_LONG, text)))
+            self._reject(Rejected(Refused(Why.LINE_TOO_LONG, most=line.most)))
             return
         if session.stage is Stage.NEW:
             if not self.recognize(line, whole=True):
@@ -150,8 +148,7 @@ class Reader:
         if name is None or (name == "HTTP" and not whole):
             return True
         self._parts.admission.offend(self._session.address, "foreign")
-        words = "This is a chat server, but your client speaks another protocol. Use nc or telnet."
-        self._session.answer(None, Refusal(ErrorWord.UNDECODABLE, words))
+        self._session.answer_refusal(Rejected(Refused(Why.FOREIGN)))
         self._connection.end("foreign")
         return False
 

@@ -10,7 +10,7 @@ from chatserver.net.doors.base import Door
 from chatserver.settings.tables import Settings
 from chatserver.values import endings
 from chatserver.values.answers import Refusal
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.dialect import PLAIN, Asked, fitting
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Lines
@@ -67,7 +67,8 @@ class LineDoor(Door, LineReceiver):
     def refusal(self, text: str) -> bytes:
         """In the dialect of clients that have not shown yet which one they speak."""
         dialect = DIALECTS[-1]
-        why = dialect.answer(Asked(None, 0, ""), Refusal(ErrorWord.TOO_MANY_CONNECTIONS, text))
+        refused = Refused(Why.TURNED_AWAY, text=text)
+        why = dialect.answer(Asked(None, 0, ""), Refusal(refused.why, refused.sentence))
         return why + dialect.notice(endings.LEAVE)
 
     def _follow(self, negotiation: Negotiation) -> None:

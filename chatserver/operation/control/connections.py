@@ -17,6 +17,7 @@ from chatserver.values.errors import Refused, because
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Dialect, Framing, Screen
 from chatserver.wire.hygiene.text import message_text, reason_text
+from chatserver.wire.sentences import english
 
 SLICE: Final = 50
 """Maximum number of connections that are described in one turn of the reactor: about a millisecond."""
@@ -90,7 +91,7 @@ async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) ->
     try:
         reason = reason_text(reason)
     except Refused as refused:
-        raise CannotDo(refused.text) from None
+        raise CannotDo(english(refused.sentence)) from None
     ended: list[str] = []
     name = ""
     async for connection in _called(running, who, turn):
@@ -122,7 +123,7 @@ async def announce(running: Running, text: str, log: Log, turn: Turn) -> dict[st
     try:
         text = message_text(text)
     except Refused as refused:
-        raise CannotDo(refused.text) from None
+        raise CannotDo(english(refused.sentence)) from None
     log("announce")
     framed: dict[tuple[Dialect, Framing, Screen], bytes] = {}
     told = 0

@@ -30,6 +30,7 @@ from chatserver.values.events import (
 )
 from chatserver.wire.hygiene.text import user_name
 from chatserver.wire.jsonl.exported import EntryRead, Head, WrongLine, moment
+from chatserver.wire.sentences import english
 
 STEP: Final = 500
 """Entries in one transaction: some hundredths of a second."""
@@ -177,7 +178,7 @@ def _account(db: Connection, name: str, at: datetime, authors: Authors, kind: Ac
     try:
         id = accounts.create(db, user_name(name), "", at, kind, alike=True)
     except Refused as refused:
-        raise NoAccount(name, f"the name {name} cannot be used: {refused.text}") from None
+        raise NoAccount(name, f"the name {name} cannot be used: {english(refused.sentence)}") from None
     db.execute(update(AccountRow).where(AccountRow.id == id).values(disabled_at=at, last_seen_at=None))
     return id, True
 

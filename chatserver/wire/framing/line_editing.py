@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 from unicodedata import category
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene.text import clean_text, control_character, not_utf8
 
 _SEQUENCE: Final = (
@@ -65,11 +65,7 @@ def typed_line(raw: bytes) -> tuple[str, bool]:
             raise control_character(found[0])
         text = _edited(text)
     if TORN in text:
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            "Nothing was sent: a letter in this line is broken. Type the line again. (If Backspace broke it, "
-            "stty iutf8 mends your terminal; otherwise, set it to UTF-8.)",
-        )
+        raise Refused(Why.BROKEN_LETTER)
     return clean_text(text), edits
 
 

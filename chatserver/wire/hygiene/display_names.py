@@ -18,7 +18,7 @@ from unicodedata import category, normalize
 
 from wcwidth import wcswidth
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene.invisible import is_right_to_left
 from chatserver.wire.hygiene.lookalikes import is_reserved
 
@@ -56,20 +56,20 @@ def check_display_name(text: str) -> None:
     for char in rest:
         marks = marks + 1 if category(char) == "Mn" else 0
         if marks > MOST_MARKS:
-            raise _bad(f"A letter of a display name can carry at most {MOST_MARKS} marks.")
+            raise Refused(Why.DISPLAY_NAME_MARKS, most=MOST_MARKS)
         if is_right_to_left(char):
-            raise _bad("A display name cannot have letters that are written from right to left.")
+            raise Refused(Why.DISPLAY_NAME_RIGHT_TO_LEFT)
         if char != "\ufffc" and ((category(char) not in _BODY and char not in SIGNS) or char in _NO_LETTERS):
-            raise _bad("A display name has letters, digits, blanks, emoji and the signs . ' - · only.")
+            raise Refused(Why.DISPLAY_NAME_SIGNS)
     if category(rest[0]) not in _LETTERS | {"Nd"} and rest[0] != "\ufffc":
-        raise _bad("A display name begins with a letter, a digit or an emoji.")
+        raise Refused(Why.DISPLAY_NAME_BEGINS)
     if not any(char == "\ufffc" or category(char) in _LETTERS for char in rest):
-        raise _bad("A display name has at least one letter.")
+        raise Refused(Why.DISPLAY_NAME_WITHOUT_LETTER)
     if not 0 < wcswidth(text) <= MOST_CELLS:
-        raise _bad(f"A display name can be at most {MOST_CELLS} columns wide.")
+        raise Refused(Why.DISPLAY_NAME_TOO_WIDE, most=MOST_CELLS)
     like = plain(text)
     if is_reserved(like) or is_reserved(like.removeprefix("the")):  # "the server"
-        raise _bad("This name is reserved, or looks like one that is. Choose another one.")
+        raise Refused(Why.DISPLAY_NAME_RESERVED)
 
 
 def plain(text: str) -> str:
@@ -77,7 +77,3 @@ def plain(text: str) -> str:
     flags = "".join(chr(ord(char) - 0x1F1E6 + 97) if "\U0001f1e6" <= char <= "\U0001f1ff" else char for char in text)
     folded = normalize("NFKD", flags).casefold().translate(_LATIN)
     return "".join(char for char in folded if char.isascii() and char.isalnum())
-
-
-def _bad(text: str) -> Refused:
-    return Refused(ErrorWord.BAD_NAME, text)

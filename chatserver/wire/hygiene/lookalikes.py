@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 
 RESERVED: Final = (
     "abuse", "admin", "administrator", "administrators", "admins", "all", "chatctl", "chatserver", "everybody",
@@ -44,18 +44,16 @@ def is_reserved(name: str, more: Iterable[str] = ()) -> bool:
 def check_new(name: str, more: Iterable[str] = ()) -> None:
     """Raises Refused(bad-name) for a name that nobody may register; `more`: reserved ones besides RESERVED."""
     if is_reserved(name, more):
-        raise Refused(ErrorWord.BAD_NAME, "This name is reserved, or looks like one that is. Choose another name.")
+        raise Refused(Why.NAME_RESERVED)
     if skeleton(name).startswith(_ERASED):
-        raise Refused(ErrorWord.BAD_NAME, "Erased accounts are shown under such names. Choose another name.")
+        raise Refused(Why.NAME_OF_THE_ERASED)
 
 
 def looks_taken() -> Refused:
     """The refusal of a name whose skeleton is another account's."""
-    return Refused(ErrorWord.BAD_NAME, "This name looks like that of another account. Choose one that differs more.")
+    return Refused(Why.NAME_LOOKS_ALIKE)
 
 
 def given_up() -> Refused:
     """The refusal of a name that another account had until lately, or that looks like it."""
-    return Refused(
-        ErrorWord.BAD_NAME, "Somebody had this name, or one that looks like it, until lately. Choose another name."
-    )
+    return Refused(Why.NAME_HAD_BY_ANOTHER)

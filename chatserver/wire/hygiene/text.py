@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 from unicodedata import category, normalize
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.display_names import check_display_name
 from chatserver.wire.hygiene.invisible import MOST_MARKS, cleared, is_right_to_left, overloaded, unstacked
@@ -81,10 +81,7 @@ def user_name(text: str) -> str:
     """A valid user name, unchanged. Raises Refused."""
     if _USER.fullmatch(text):
         return text
-    raise Refused(
-        ErrorWord.BAD_NAME,
-        "A name is a letter (a-z, A-Z) followed by up to 31 letters, digits, hyphens or underscores.",
-    )
+    raise Refused(Why.BAD_USER_NAME)
 
 
 def person_name(text: str) -> str:
@@ -97,15 +94,11 @@ def room_name(text: str) -> str:
     """The name in lower case; for a direct room, `@` and the person's name unchanged. Raises Refused."""
     if text.startswith("@"):
         if _GUEST.fullmatch(text, 1):
-            raise Refused(ErrorWord.NOT_ALLOWED, "Guests have no direct rooms. Write to them in a room that you share.")
+            raise Refused(Why.DIRECT_TO_GUEST)
         return "@" + user_name(text[1:])
     if _ROOM.fullmatch(text):
         return text.lower()
-    raise Refused(
-        ErrorWord.BAD_NAME,
-        "A room's name has up to 64 letters (a-z), digits, hyphens or underscores, and begins with a letter or digit. "
-        "@NAME is your direct room with a person.",
-    )
+    raise Refused(Why.BAD_ROOM_NAME)
 
 
 def message_text(text: str) -> str:
@@ -115,13 +108,13 @@ def message_text(text: str) -> str:
         kept = "\n".join([_cleaned(line, "text") for line in text.split("\n")]).rstrip()
         lines = kept.count("\n") + 1
         if lines > MAX_LINES:
-            raise Refused(ErrorWord.TOO_LONG, f"A message can have at most {MAX_LINES} lines; this one has {lines}.")
+            raise Refused(Why.TOO_MANY_LINES, most=MAX_LINES, count=lines)
     else:
         kept = _cleaned(text, "text").rstrip()
     if not kept:
-        raise Refused(ErrorWord.EMPTY, "The message is empty. Nothing was sent.")
+        raise Refused(Why.EMPTY_MESSAGE)
     if len(kept) > MAX_MESSAGE:
-        raise _too_long("A message", MAX_MESSAGE, kept)
+        raise _too_long(Note.A_MESSAGE, MAX_MESSAGE, kept)
     return kept
 
 
@@ -130,86 +123,76 @@ def one_line(text: str, field: str) -> str:
     Refused."""
     kept = _cleaned(text, field)
     if len(kept) > MAX_FIELD or (text and not kept):
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            f"The field {field} can have at most {MAX_FIELD} characters."
-            if kept
-            else f"The field {field} has only characters that cannot be used. Choose another one.",
-        )
+        if kept:
+            raise Refused(Why.FIELD_TOO_LONG, field=field, most=MAX_FIELD)
+        raise Refused(Why.FIELD_UNUSABLE, field=field)
     return kept
 
 
 def topic_text(text: str) -> str:
     """Raises Refused, as do all functions below."""
-    return _limited(text, "text", "A topic", MAX_TOPIC)
+    return _limited(text, "text", Note.A_TOPIC, MAX_TOPIC)
 
 
 def reason_text(text: str) -> str:
-    return _limited(text, "reason", "A reason", MAX_REASON)
+    return _limited(text, "reason", Note.A_REASON, MAX_REASON)
 
 
 def away_text(text: str) -> str:
-    return _limited(text, "text", "An away text", MAX_AWAY)
+    return _limited(text, "text", Note.AN_AWAY_TEXT, MAX_AWAY)
 
 
 def search_text(text: str) -> str:
-    kept = _limited(text, "text", "A search", MAX_SEARCH)
+    kept = _limited(text, "text", Note.A_SEARCH, MAX_SEARCH)
     if not kept:
-        raise Refused(ErrorWord.EMPTY, "There is nothing to search for. Give at least one word.")
+        raise Refused(Why.NOTHING_TO_SEARCH)
     return kept
 
 
 def reaction_text(text: str) -> str:
     """One word, such as `+1` or an emoji, that cannot be taken for the count of reactions that a terminal shows, and
     leaves what stands around it in a line of others where and as it is."""
-    kept = _limited(text, "reaction", "A reaction", MAX_REACTION)
+    kept = _limited(text, "reaction", Note.A_REACTION, MAX_REACTION)
     if not kept:
-        raise Refused(ErrorWord.EMPTY, "A reaction is one word, for example +1.")
+        raise Refused(Why.NO_REACTION)
     if len(kept.split()) > 1:
-        raise Refused(ErrorWord.BAD_COMMAND, "A reaction is one word, for example +1.")
+        raise Refused(Why.REACTION_ONE_WORD)
     if any(char in _COUNTING or (category(char) in _ENCLOSING and char not in "()") for char in kept):
-        raise Refused(
-            ErrorWord.BAD_COMMAND,
-            "A reaction has no square brackets, quotation marks or commas, and no times sign (×).",
-        )
+        raise Refused(Why.REACTION_SIGNS)
     if category(kept[0]) in _MARKS:
-        raise Refused(ErrorWord.BAD_COMMAND, "A reaction begins with a letter, a sign or an emoji, not with a mark.")
+        raise Refused(Why.REACTION_BEGINS)
     if is_right_to_left(kept):
-        raise Refused(
-            ErrorWord.BAD_COMMAND, "A reaction cannot have letters that are written from right to left. Use an emoji."
-        )
+        raise Refused(Why.REACTION_RIGHT_TO_LEFT)
     return kept
 
 
 def display_name(text: str) -> str:
     """A display name; "" for none. See `displaynames.py` for what it may have."""
-    kept = " ".join(_limited(text, "display", "A display name", MAX_DISPLAY).split())
+    kept = " ".join(_limited(text, "display", Note.A_DISPLAY_NAME, MAX_DISPLAY).split())
     if kept:
         check_display_name(kept)
     return kept
 
 
 def label_text(text: str) -> str:
-    kept = _limited(text, "label", "A label", MAX_LABEL)
+    kept = _limited(text, "label", Note.A_LABEL, MAX_LABEL)
     if not kept:
-        raise Refused(ErrorWord.EMPTY, "A token needs a label that says what it is for.")
+        raise Refused(Why.NO_TOKEN_LABEL)
     return kept
 
 
 def secret(text: str, field: str) -> str:
     """A string that the server issued and that a client sends back."""
-    return _limited(text, field, f"A {field}", MAX_SECRET)
+    return _limited(text, field, Sentence(Note.A_FIELD, field=field), MAX_SECRET)
 
 
 def password(text: str) -> str:
     """Checks the maximum length only; the minimum is a setting of the server. Raises Refused."""
     if _control_in(text.replace("\t", " ")) is not None:
-        raise Refused(ErrorWord.BAD_PASSWORD, "A password cannot contain control characters. Choose another one.")
+        raise Refused(Why.PASSWORD_CONTROLS)
     kept = _cleaned(text, "password")
     if len(kept) > MAX_PASSWORD:
-        raise Refused(
-            ErrorWord.BAD_PASSWORD, f"A password can have at most {MAX_PASSWORD} characters. Choose a shorter one."
-        )
+        raise Refused(Why.PASSWORD_TOO_LONG, most=MAX_PASSWORD)
     return kept
 
 
@@ -233,15 +216,15 @@ def _escape(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def _limited(text: str, field: str, what: str, most: int) -> str:
+def _limited(text: str, field: str, what: Note | Sentence, most: int) -> str:
     kept = _cleaned(text, field).strip()
     if len(kept) > most:
         raise _too_long(what, most, kept)
     return kept
 
 
-def _too_long(what: str, most: int, kept: str) -> Refused:
-    return Refused(ErrorWord.TOO_LONG, f"{what} can have at most {most} characters; this one has {len(kept)}.")
+def _too_long(what: Note | Sentence, most: int, kept: str) -> Refused:
+    return Refused(Why.TOO_LONG, what=what, most=most, count=len(kept))
 
 
 def _cleaned(text: str, field: str) -> str:
@@ -253,14 +236,11 @@ def _cleaned(text: str, field: str) -> str:
     else:
         text = cleared(text).translate(_BLANKS)
         if overloaded(text):
-            error = ErrorWord.BAD_PASSWORD if field == "password" else ErrorWord.BAD_COMMAND
-            raise Refused(error, f"A letter can carry at most {MOST_MARKS} accents and other marks. Remove some.")
+            raise Refused(Why.PASSWORD_MARKS if field == "password" else Why.TOO_MANY_MARKS, most=MOST_MARKS)
         text = normalize("NFC", text)
     control = _control_in(text)
     if control is not None:
-        raise Refused(
-            ErrorWord.BAD_COMMAND, f"The field {field} contains the control character U+{ord(control):04X}. Remove it."
-        )
+        raise Refused(Why.FIELD_HAS_CONTROL, field=field, code=f"{ord(control):04X}")
     return text
 
 

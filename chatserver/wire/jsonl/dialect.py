@@ -6,6 +6,7 @@ from typing import Final
 from chatserver.wire.dialect import SCREEN, Dialect, Screen
 from chatserver.wire.jsonl.parse import parse
 from chatserver.wire.jsonl.render import answer, entries, news, notice
+from chatserver.wire.sentences import english
 
 
 class JsonLines:
@@ -26,6 +27,7 @@ class JsonLines:
         return None
 
     parse = staticmethod(parse)
+    text = staticmethod(english)
     notice = staticmethod(notice)
     answer = staticmethod(answer)
     news = staticmethod(news)

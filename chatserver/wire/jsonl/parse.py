@@ -1,4 +1,4 @@
-"""JSON Lines to commands."""
+"""JSON Lines to commands: decoded, every text in canonical form, and fields that go together."""
 
 from collections.abc import Callable
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -6,12 +6,28 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Raw, structs
 
-from chatserver.values.commands import COMMANDS, Command, Tag
-from chatserver.values.errors import Refused, Rejected
+from chatserver.values import commands as c
+from chatserver.values.commands import COMMANDS, CURRENT, Command, Tag
+from chatserver.values.errors import Refused, Rejected, Why
 from chatserver.values.stages import Stage
+from chatserver.wire.addresses import address
 from chatserver.wire.framing.lines import Undecodable
-from chatserver.wire.hygiene.text import one_line
-from chatserver.wire.jsonl.check import bad, checked, missing
+from chatserver.wire.hygiene.text import (
+    away_text,
+    display_name,
+    label_text,
+    message_text,
+    one_line,
+    password,
+    person_name,
+    reaction_text,
+    reason_text,
+    room_name,
+    search_text,
+    secret,
+    topic_text,
+    user_name,
+)
 from chatserver.wire.typos import alike
 
 MAX_TAG = 64
@@ -45,9 +61,9 @@ def parse(line: str, stage: Stage) -> Command | Rejected:
 
 def _checked_tag(tag: Tag) -> Tag:
     if type(tag) is str and (len(tag) > MAX_TAG or one_line(tag, "tag") != tag):
-        raise bad(f"The field tag can have at most {MAX_TAG} characters and must be in NFC.")
+        raise Refused(Why.BAD_TAG, most=MAX_TAG)
     if type(tag) is int and not -(2**63) <= tag < 2**64:
-        raise bad("The field tag is too large a number: it can have 64 bits.")
+        raise Refused(Why.TAG_TOO_LARGE)
     return tag
 
 
@@ -63,18 +79,18 @@ def _rejected(line: str) -> Rejected:
         if sent is not None:
             tag = _checked_tag(sent)
         if "cmd" not in given:
-            raise missing("cmd")
+            raise Refused(Why.FIELD_MISSING, field="cmd")
         cmd = _checked_field(given, "cmd", str)
         if cmd not in BY_CMD:
-            raise bad(_no_command(cmd))
+            raise _no_command(cmd)
         for known in structs.fields(BY_CMD[cmd]):
             if known.encode_name in given:
                 _checked_field(given, known.encode_name, known.type)
             elif known.required:
-                raise missing(known.encode_name)
+                raise Refused(Why.FIELD_MISSING, field=known.encode_name)
     except Refused as refused:
         return Rejected(refused, tag)
-    return Rejected(bad("This object has the same field twice."), tag)
+    return Rejected(Refused(Why.FIELD_TWICE), tag)
 
 
 def _checked_field(given: dict[str, Raw], name: str, kind: Any) -> Any:
@@ -86,9 +102,9 @@ def _checked_field(given: dict[str, Raw], name: str, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         choices = _choices(kind)
         if choices:
-            raise bad(f"The field {name} must be {', '.join(choices[:-1])} or {choices[-1]}.") from None
+            raise Refused(Why.FIELD_OUT_OF, field=name, others=", ".join(choices[:-1]), last=choices[-1]) from None
         reason = str(error).partition(" - at ")[0].replace("`", "")
-        raise bad(f"The field {name} is wrong: {reason[:1].lower()}{reason[1:]}.") from None
+        raise Refused(Why.FIELD_WRONG, field=name, problem=reason[:1].lower() + reason[1:]) from None
 
 
 def _choices(kind: Any) -> list[str]:
@@ -96,10 +112,165 @@ def _choices(kind: Any) -> list[str]:
     return [choice for literal in literals for choice in get_args(literal)]
 
 
-def _no_command(cmd: str) -> str:
+def _no_command(cmd: str) -> Refused:
     near = alike(cmd.lower(), BY_CMD)
-    return f"There is no such command. Did you mean {near[0]}?" if near else "There is no such command."
+    return Refused(Why.NO_SUCH_COMMAND_BUT, near=near[0]) if near else Refused(Why.NO_SUCH_COMMAND)
 
 
 def _not_an_object() -> Undecodable:
     return Undecodable("This line is not a JSON object.")
+
+
+# Fields in canonical form
+
+
+def checked(command: Command) -> Command:
+    """The command with its names and texts in canonical form. Raises Refused."""
+    kind = type(command)
+    if kind in COMBINATIONS:
+        command = COMBINATIONS[kind](command)
+    changed = {}
+    for name, check in CHECKS[kind]:
+        given = getattr(command, name)
+        if given is not None:
+            canonical = check(given)
+            if canonical != given:
+                changed[name] = canonical
+    return structs.replace(command, **changed) if changed else command
+
+
+# Checks of one field
+
+
+def _room(text: str) -> str:
+    if text == CURRENT:  # programs have no current room
+        raise Refused(Why.FIELD_MISSING, field="room")
+    return room_name(text)
+
+
+def _unless_empty(check: Callable[[str], str]) -> Callable[[str], str]:
+    return lambda text: check(text) if text else ""
+
+
+def _secret(field: str) -> tuple[str, Callable[[str], str]]:
+    return field, lambda text: secret(text, field)
+
+
+def _line(field: str) -> tuple[str, Callable[[str], str]]:
+    return field, lambda text: one_line(text, field)
+
+
+def _resume(since: dict[str, int]) -> dict[str, int]:
+    return {room_name(room): seq for room, seq in since.items()}
+
+
+_ROOM: Final = ("room", _room)
+_PERSON: Final = ("name", person_name)
+_REASON: Final = ("reason", reason_text)
+_ADDRESS: Final = ("address", address)
+
+CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]] = {
+    c.Register: (("name", user_name), ("password", password), _secret("code")),
+    c.Login: (("name", _unless_empty(user_name)), ("password", password), _secret("token"), ("resume", _resume)),
+    c.Guest: (),
+    c.Logout: (),
+    c.Quit: (),
+    c.Ping: (),
+    c.Help: (_line("about"),),
+    c.Password: (("old", password), ("new", password)),
+    c.Token: (("label", label_text), ("revoke", label_text), ("password", password), ("room", _room)),
+    c.Forget: (("password", password),),
+    c.Export: (_secret("after"),),
+    c.Rooms: (("after", _unless_empty(room_name)),),
+    c.Create: (("room", room_name), ("topic", topic_text)),
+    c.Set: (_ROOM,),
+    c.Delete: (_ROOM,),
+    c.Join: (("room", room_name),),
+    c.Leave: (_ROOM,),
+    c.Invite: (_ROOM, _PERSON),
+    c.Uninvite: (_ROOM, _PERSON),
+    c.Say: (_ROOM, ("text", message_text), _line("id")),
+    c.Reply: (_ROOM, ("text", message_text), _line("id")),
+    c.Edit: (_ROOM, ("text", message_text)),
+    c.Erase: (_ROOM,),
+    c.React: (_ROOM, ("reaction", reaction_text)),
+    c.Pin: (_ROOM,),
+    c.Unpin: (_ROOM,),
+    c.Pins: (_ROOM,),
+    c.History: (_ROOM, _line("since")),
+    c.Mentions: (),
+    c.ReadAll: (),
+    c.Search: (("text", search_text), _ROOM),
+    c.Members: (_ROOM, ("after", _unless_empty(person_name))),
+    c.Who: (_PERSON,),
+    c.Away: (("text", away_text),),
+    c.Read: (_ROOM,),
+    c.Unread: (("after", _unless_empty(room_name)),),
+    c.Topic: (_ROOM, ("text", topic_text)),
+    c.Role: (_ROOM, _PERSON),
+    c.Kick: (_ROOM, _PERSON, _REASON),
+    c.Ban: (_PERSON, _ADDRESS, _ROOM, _REASON),
+    c.Unban: (_PERSON, _ADDRESS, _ROOM),
+    c.Bans: (_ROOM,),
+    c.Mute: (_ROOM, _PERSON),
+    c.Unmute: (_ROOM, _PERSON),
+    c.Block: (_PERSON,),
+    c.Unblock: (_PERSON,),
+    c.Ignore: (_PERSON,),
+    c.Unignore: (_PERSON,),
+    c.Rename: (("name", user_name), ("display", display_name)),
+    c.Prefer: (_line("timezone"),),
+}
+"""For each command, its text fields and the function that checks each one. Decoding has checked numbers and choices
+by their types."""
+
+
+# Checks of fields together
+
+
+def _login(command: c.Login) -> Command:
+    if command.token:
+        return structs.replace(command, name="", password="")
+    if not command.name:
+        raise Refused(Why.FIELD_MISSING, field="name")
+    return command  # without a password, a certificate may do
+
+
+def _token(command: c.Token) -> Command:
+    if [command.label is not None, command.revoke is not None, command.list].count(True) != 1:
+        raise Refused(Why.LABEL_REVOKE_OR_LIST)
+    if command.label is not None and not command.password:
+        raise Refused(Why.FIELD_MISSING, field="password")
+    return command
+
+
+def _numbered(command: c.Edit | c.Erase) -> Command:
+    if command.seq is None:
+        raise Refused(Why.FIELD_MISSING, field="seq")
+    return command
+
+
+def _set(command: c.Set) -> Command:
+    if command.past is None and command.invites is None and command.pace is None:
+        raise Refused(Why.PAST_INVITES_OR_PACE)
+    return command
+
+
+def _ban(command: c.Ban | c.Unban) -> Command:
+    if (command.name is None) == (command.address is None):
+        raise Refused(Why.NAME_OR_ADDRESS)
+    if command.address is not None and command.room is not None:
+        raise Refused(Why.BAN_OF_ADDRESS_IN_ROOM)
+    return command
+
+
+COMBINATIONS: Final[dict[type[Command], Callable[[Any], Command]]] = {
+    c.Login: _login,
+    c.Token: _token,
+    c.Set: _set,
+    c.Edit: _numbered,
+    c.Erase: _numbered,
+    c.Ban: _ban,
+    c.Unban: _ban,
+}
+"""For each command whose fields depend on each other, the function that checks the combination."""

@@ -15,6 +15,7 @@ from chatserver.values.errors import RETRYABLE
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.wire.dialect import SCREEN, Asked, Form, Rendered, Screen
 from chatserver.wire.jsonl.entries import lines_of
+from chatserver.wire.sentences import english
 
 
 class _Said(Struct, gc=False):
@@ -36,9 +37,9 @@ def answer(asked: Asked, answer: Answer) -> bytes:
     match answer:
         case answers.Said(room, seq, at, dup):  # by far the most frequent answer
             return _encode(_Said(True, tagged, room, seq, rfc3339(at), dup or UNSET)) + b"\r\n"
-        case Refusal(error, text, retry):
-            body: dict[str, Any] = {"ok": False, "tag": tagged, "error": error, "text": text}
-            if error in RETRYABLE:
+        case Refusal(why, sentence, retry):
+            body: dict[str, Any] = {"ok": False, "tag": tagged, "error": why.word, "text": english(sentence)}
+            if why.word in RETRYABLE:
                 body["retry"] = retry or True
         case _:
             body = {"ok": True, "tag": tagged, **_fields(answer, asked.viewer)}

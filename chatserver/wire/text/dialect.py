@@ -6,7 +6,7 @@ from typing import Final
 
 from chatserver.values.answers import Answer, Preferences
 from chatserver.values.commands import Command
-from chatserver.values.errors import Refused, Rejected
+from chatserver.values.errors import Refused, Rejected, Sentence
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.stages import SECRET, Stage
 from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen, preferred
@@ -55,6 +55,9 @@ class Text:
 
     def day(self, at: datetime, screen: Screen = SCREEN) -> date:
         return terminal(screen, self.zone).day(at)
+
+    def text(self, sentence: Sentence) -> str:
+        return render.text(sentence)
 
     def notice(self, text: str, screen: Screen = SCREEN) -> bytes:
         return layout.unbroken(f"* {text}", terminal(screen, self.zone))

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Note, Refused, Why
 from chatserver.wire.text.typed import suggestions
 
 FIRST = "first"
@@ -201,8 +201,8 @@ def canonical(word: str) -> str:
     if name in PAGES:
         return name
     shown = word if len(word) <= 32 else word[:32] + "…"
-    remedy = suggestions.instead(name, [*PAGES, *ALIASES]) or "/help lists the commands."
-    raise Refused(ErrorWord.BAD_COMMAND, f"There is no /{shown}. {remedy} Nothing was sent.")
+    remedy = suggestions.instead(name, [*PAGES, *ALIASES]) or Note.HELP_LISTS
+    raise Refused(Why.NO_SUCH_COMMAND_TYPED, word=shown, remedy=remedy)
 
 
 def also(name: str) -> str:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from chatserver.util.times import now
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
-from chatserver.values.errors import ErrorWord
+from chatserver.values.errors import ErrorWord, Note, Why
 from chatserver.values.events import News
+from chatserver.wire import sentences
 from chatserver.wire.dialect import Asked
+from chatserver.wire.sentences import Filler
 from chatserver.wire.text.shown import lists
 from chatserver.wire.text.shown.about import called
 from chatserver.wire.text.shown.cells import most_cells
@@ -20,7 +23,11 @@ from chatserver.wire.text.shown.terminal import Terminal
 MOST_NAMED = 5
 """If a room has more members than this besides you, it says how many rather than who."""
 
-_COMMAND = re.compile(r"\b[Tt]he command ([a-z]+)\b")
+_COMMAND: Final = re.compile(r"\b[Tt]he command ([a-z]+)\b")
+SENTENCES: Final[dict[Why | Note, str]] = {key: _COMMAND.sub(r"/\1", said) for key, said in sentences.SENTENCES.items()}
+"""The sentences that name commands as programs know them, with what people type."""
+
+text: Final = Filler(SENTENCES).text
 
 ROOMS_NAMED = 100
 """Of the rooms that a person is in, so many are named on logging in."""
@@ -34,9 +41,10 @@ def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:
             return notice(f"Stored as {room} #{seq}.", terminal)
         case answers.Said() | answers.Done(""):
             return b""
-        case answers.Refusal(error, text):
+        case answers.Refusal(why, sentence):
+            words = f"! {text(sentence)}"
             # Of all refusals only this one may quote somebody: it gives the reason for a ban.
-            return line(f"! {text}", terminal) if error is ErrorWord.BANNED else unbroken(f"! {_typed(text)}", terminal)
+            return line(words, terminal) if why.word is ErrorWord.BANNED else unbroken(words, terminal)
         case answers.Log(facts, logged, more, gap) if logged:
             label = facts.label(viewer_id)
             shown = _gone(label, gap, terminal) + log(
@@ -79,11 +87,6 @@ def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:
             pairs = [(recent.facts, entry) for entry in recent.entries]
             shown += log(pairs, viewer_id, terminal, me, numbered=False, dated=False, new=_after_others(recent))
     return shown
-
-
-def _typed(text: str) -> str:
-    """A refusal, which names commands as programs know them, with what people type."""
-    return _COMMAND.sub(r"/\1", text)
 
 
 def news(item: News, terminal: Terminal) -> bytes:

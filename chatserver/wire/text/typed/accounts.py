@@ -17,7 +17,7 @@ from chatserver.values.commands import (
     Register,
     Token,
 )
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene.text import label_text, password, secret, user_name
 from chatserver.wire.text.shown import help as pages
 from chatserver.wire.text.typed import words as w
@@ -70,7 +70,7 @@ def help_first(rest: str) -> Help:
 
 
 def too_late(rest: str) -> Command:
-    raise Refused(ErrorWord.BAD_COMMAND, "You are already logged in. To use another account, /logout first.")
+    raise Refused(Why.ALREADY_LOGGED_IN_TYPED)
 
 
 def help(rest: str) -> Help:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chatserver.values.commands import Ban, Bans, Command, Kick, Mute, Role, Unban, Unmute
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.addresses import address, is_address
 from chatserver.wire.hygiene.text import reason_text
 from chatserver.wire.text.typed import words as w
@@ -84,9 +84,7 @@ def _who_how_long_why(rest: str) -> tuple[str, int | None, str]:
 def _name_only(word: str, everywhere: str) -> str:
     """A name. An address is refused with a pointer to `everywhere`, the command that takes one."""
     if is_address(word):
-        raise Refused(
-            ErrorWord.BAD_COMMAND, f"A ban of an address applies to the whole server. Its operators use /{everywhere}."
-        )
+        raise Refused(Why.BAN_OF_ADDRESS, everywhere=everywhere)
     return w.name(word)
 
 

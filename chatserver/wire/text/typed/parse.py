@@ -15,7 +15,7 @@ from chatserver.values.commands import (
     TypedName,
     TypedPassword,
 )
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene import secrets
 from chatserver.wire.hygiene.text import message_text, password, user_name
 from chatserver.wire.text.shown import help as pages
@@ -57,14 +57,12 @@ def parse_greeting(line: str) -> Command | None:
         first, *more = typed.lower().split(" ", 1)
         meant = BARE.get(first, first)
         if meant in GREETINGS and (more or first in BARE):  # a single word may be a name
-            raise Refused(ErrorWord.BAD_COMMAND, f"Did you mean /{meant}? Nothing was done.")
+            raise Refused(Why.MEANT_NOT_DONE, meant=meant)
         return TypedName(name=user_name(typed))
     word, rest = _word_and_rest(line.lstrip())
     name = pages.ALIASES.get(word.lower(), word.lower())
     if name not in GREETINGS:
-        raise Refused(
-            ErrorWord.LOGIN_REQUIRED, "Log in first: type your name, or /login NAME PASSWORD. Nothing was sent."
-        )
+        raise Refused(Why.LOGIN_REQUIRED_TYPED)
     try:
         return GREETINGS[name](rest)
     except Misused:
@@ -80,7 +78,7 @@ def parse_answer(line: str) -> TypedAnswer | Help | Quit:
     command = GREETINGS.get(pages.ALIASES.get(word.lower(), word.lower())) if typed.startswith("/") else None
     if command in (accounts.help_first, accounts.quit):
         return command(rest)
-    raise Refused(ErrorWord.BAD_COMMAND, "Type yes or no, or press Enter to pick another name.")
+    raise Refused(Why.YES_OR_NO)
 
 
 def parse_password(line: str) -> TypedPassword:
@@ -101,7 +99,7 @@ def _forbid_bare(typed: str) -> None:
     word = typed.strip()
     meant = BARE.get(word.lower())
     if meant is not None:
-        raise Refused(ErrorWord.BAD_COMMAND, f"Did you mean /{meant}? To say this, use /say ROOM {word}.")
+        raise Refused(Why.MEANT_NOT_SAID, meant=meant, word=word)
 
 
 def _word_and_rest(typed: str) -> tuple[str, str]:
@@ -110,7 +108,7 @@ def _word_and_rest(typed: str) -> tuple[str, str]:
 
 
 def _usage(usage: str) -> Refused:
-    return Refused(ErrorWord.BAD_COMMAND, f"Usage: {usage}")
+    return Refused(Why.USAGE, usage=usage)
 
 
 BARE = {"quit": "quit", "exit": "quit", "bye": "quit", "logout": "logout", "help": "help", "?": "help"}

@@ -19,7 +19,7 @@ from chatserver.values.commands import (
     Set,
     Topic,
 )
-from chatserver.values.errors import ErrorWord, Refused
+from chatserver.values.errors import Refused, Why
 from chatserver.values.recorded import PACE, ROOM_SETTINGS
 from chatserver.wire.hygiene.text import topic_text
 from chatserver.wire.text.typed import words as w
@@ -131,7 +131,7 @@ def _pairs(words: list[str], names: Collection[str]) -> dict[str, str]:
 def _one_of(name: str, word: str, among: Sequence[str]) -> str:
     if word.lower() not in among:
         *others, last = among
-        raise Refused(ErrorWord.BAD_COMMAND, f"{name} is {', '.join(others)} or {last}. Nothing was changed.")
+        raise Refused(Why.ONE_OF_WORDS, setting=name, others=", ".join(others), last=last)
     return word.lower()
 
 
@@ -141,8 +141,8 @@ def _setting(name: str, word: str) -> str | int:
     if word.lower() == "off":
         return 0
     if not (w.is_span(word) or w.is_number(word)):
-        raise Refused(ErrorWord.BAD_COMMAND, "pace is off or so many seconds. Nothing was changed.")
+        raise Refused(Why.BAD_PACE)
     seconds = w.seconds(word) if w.is_span(word) else w.number(word)
     if seconds > SLOWEST_PACE:
-        raise Refused(ErrorWord.BAD_COMMAND, f"A pace is at most {SLOWEST_PACE} seconds. Nothing was changed.")
+        raise Refused(Why.PACE_TOO_LONG, most=SLOWEST_PACE)
     return seconds

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
+from chatserver.values.errors import Note, Sentence
 from chatserver.wire.typos import alike
 
 KNOWN_ELSEWHERE: Final[dict[str, str]] = {
@@ -52,13 +53,13 @@ KNOWN_ELSEWHERE: Final[dict[str, str]] = {
 }
 """Words that people know from other chats and from shells, and the command that does it here."""
 
-ELSEWHERE: Final[dict[str, str]] = dict.fromkeys(("clear", "cls", "reset"), "Only your terminal can clear its screen.")
+ELSEWHERE: Final = dict.fromkeys(("clear", "cls", "reset"), Note.CANNOT_CLEAR)
 """Words for what the server cannot do."""
 
 
-def instead(word: str, commands: Iterable[str]) -> str:
-    """A sentence that says what to use instead of this word, which is none of `commands`; "" if nothing is near."""
+def instead(word: str, commands: Iterable[str]) -> Note | Sentence | None:
+    """A sentence that says what to use instead of this word, which is none of `commands`; None if nothing is near."""
     if word in ELSEWHERE:
         return ELSEWHERE[word]
     near = [KNOWN_ELSEWHERE[word]] if word in KNOWN_ELSEWHERE else alike(word, commands)
-    return f"Did you mean {' or '.join(f'/{one}' for one in near)}?" if near else ""
+    return Sentence(Note.DID_YOU_MEAN, near=" or ".join(f"/{one}" for one in near)) if near else None
