@@ -3,12 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from alembic import command
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from chatserver.store import accounts
-from chatserver.store.db import engine as database
-from chatserver.store.db.engine import open_engine, parse_url, upgrade
+from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import AccountRow
 from chatserver.values.errors import Refused
 from tests.chatctl.conftest import PASSWORD, Chatctl
@@ -87,22 +85,6 @@ def test_many_racing(tables: Tables) -> None:
 
     words = tables.at_once(*(lambda name=name: attempt(name) for name in names))
     assert sorted(words) == ["bad-name"] * 5 + ["ok"]
-
-
-def test_filling_in_what_was_there(engine: Engine) -> None:
-    """The migration computes the skeleton of each account, of erased ones too, also where some look alike already."""
-    upgrade(engine)
-    with engine.begin() as db:
-        command.downgrade(database._alembic(db), "0003")
-    old = [("Alice", "alice"), ("a1ice", "a1ice"), ("erased-3", "barney"), ("~4", "~4")]
-    with engine.begin() as db:
-        for name, key in old:
-            row = {"name": name, "name_key": key, "kind": "person", "created_at": AT}
-            db.execute(insert(AccountRow).values(**row))
-    upgrade(engine)
-    with engine.begin() as db:
-        found = [tuple(row) for row in db.execute(select(AccountRow.name_key, AccountRow.skeleton))]
-    assert sorted(found) == [("a1ice", "allce"), ("alice", "allce"), ("barney", "barney"), ("~4", None)]
 
 
 def test_adding_with_chatctl(chatctl: Chatctl, tables: Tables) -> None:

@@ -10,10 +10,13 @@ from sqlalchemy import Engine, inspect
 
 from chatserver.store.db import engine as database
 from chatserver.store.db.engine import (
+    OLD,
     DatabaseProblem,
     check_schema,
+    migrate,
     newest_revision,
     open_engine,
+    open_present,
     open_ready,
     parse_url,
     upgrade,
@@ -91,11 +94,35 @@ def test_a_schema_of_a_later_version(engine: Engine) -> None:
     with engine.begin() as db:
         db.exec_driver_sql("UPDATE alembic_version SET version_num = 'from-the-future'")
     assert check_schema(engine) == "newer"
-    for migrate in (False, True):
+    for wanted in (False, True):
         with pytest.raises(DatabaseProblem, match="newer than this version"):
-            open_ready(engine.url, migrate=migrate)
+            open_ready(engine.url, migrate=wanted)
     with engine.begin() as db:
         assert db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "from-the-future"
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0009"])
+def test_a_schema_of_a_development_version(engine: Engine, revision: str) -> None:
+    """A database that a version before 1.0.0 has made is refused and not changed, in one line that says what to do."""
+    upgrade(engine)
+    with engine.begin() as db:
+        if revision < "0003":
+            db.exec_driver_sql("DROP TABLE preference")
+        db.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+    for use in (migrate, open_ready, open_present):
+        with pytest.raises(DatabaseProblem) as problem:
+            use(engine.url)
+        assert "older than 1.0.0. It cannot be upgraded. " in str(problem.value)
+        assert "chatctl room import" in str(problem.value)
+        assert "\n" not in str(problem.value)
+    with engine.begin() as db:
+        assert db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == revision
+
+
+def test_numbers_of_development_versions() -> None:
+    """No migration has one of them."""
+    known = ScriptDirectory(str(database._migrations())).walk_revisions()
+    assert OLD.isdisjoint(one.revision for one in known)
 
 
 @pytest.mark.parametrize(

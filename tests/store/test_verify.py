@@ -268,6 +268,6 @@ def test_many_problems(filled: Engine) -> None:
 
 def test_an_older_schema(filled: Engine) -> None:
     """Nothing else is looked at in a database that another version has made."""
-    break_it(filled, "UPDATE alembic_version SET version_num = '0005'")
+    break_it(filled, "UPDATE alembic_version SET version_num = '0001'")
     assert list(wrong(filled)) == ["schema"]
     assert "chatctl migrate" in wrong(filled)["schema"]

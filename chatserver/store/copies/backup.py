@@ -16,6 +16,7 @@ from chatserver.store.db.database_file import COMPANIONS
 from chatserver.store.db.engine import (
     DatabaseProblem,
     is_missing,
+    is_old,
     known_revisions,
     migrate_to,
     open_engine,
@@ -192,6 +193,10 @@ def _check_target(db: Connection, url: URL, replace: bool) -> None:
         return
     if revision_of(db) is None:
         raise DatabaseProblem(f"The database {shown_url(url)} belongs to something else. Name another in --database.")
+    if revision_of(db) not in known_revisions(db):
+        raise DatabaseProblem(
+            f"The schema of {shown_url(url)} is of another version. Name an empty database in --database."
+        )
     if not replace:
         raise DatabaseProblem(
             f"The database {shown_url(url)} is not empty (it has rows in {table}). Name a new one in --database, or "
@@ -202,11 +207,13 @@ def _check_target(db: Connection, url: URL, replace: bool) -> None:
 def _prepare(db: Connection, reader: Reader) -> None:
     """Creates the tables as they were when the backup was made."""
     revision = reader.header.revision
+    said = {part.table: {name for name, _ in part.columns} for part in reader.header.tables}
+    if is_old(revision, said):
+        raise NoBackup(f"has the schema {revision} of a version older than 1.0.0, which cannot be restored")
     if revision not in known_revisions(db):
         raise NoBackup(f"has the schema {revision}, made by a newer chatserver: install that")
     migrate_to(db, revision)
     have = {table.name: {name for name, _ in table.columns} for table in rows.tables(db)}
-    said = {part.table: {name for name, _ in part.columns} for part in reader.header.tables}
     if have != said:
         raise NoBackup("is damaged: its tables are not those of its schema")
     rows.lighten(db)

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -20,15 +20,20 @@ from chatserver.store.db.transactions import Notices, end_left_behind, note
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SchemaState = Literal["current", "behind", "newer", "unfinished"]
+SchemaState = Literal["current", "behind", "newer", "older than 1.0.0", "unfinished"]
 
 REMEDIES = {
     "behind": "Upgrade it: chatctl migrate",
     "newer": "Install a newer chatserver.",
+    "older than 1.0.0": "It cannot be upgraded. Name an empty database, and carry the rooms over: chatctl room export "
+    "of the version that made it, then chatctl room import of this one.",
     "unfinished": "A copy into it was interrupted: give the same chatctl copy again, or name an empty database.",
 }
 """What to do about a schema that is not the one of this version; see `check_schema`."""
 
+
+OLD = frozenset({"0003", "0004", "0005", "0006", "0007", "0008", "0009"})
+"""Revisions of development versions before 1.0.0. The migration after 0002 is 0010."""
 
 UNFINISHED = "copying-"
 """How alembic's revision begins while `chatctl copy` fills a database: no server serves it."""
@@ -315,8 +320,11 @@ def known_revisions(db: Connection) -> list[str]:
 def check_schema(engine: Engine) -> SchemaState:
     """Compares the schema with the one of this version."""
     with engine.connect() as db:
-        if inspect(db).has_table("alembic_version"):
+        tables = inspect(db).get_table_names()
+        if "alembic_version" in tables:
             found = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+            if any(is_old(revision, tables) for revision in found):
+                return "older than 1.0.0"
             if found == [newest_revision()]:
                 return "current"
 
@@ -332,6 +340,12 @@ def check_schema(engine: Engine) -> SchemaState:
         return "unfinished"
     known = {revision.revision for revision in scripts.walk_revisions()}
     return "behind" if present <= known else "newer"
+
+
+def is_old(revision: str, tables: Collection[str]) -> bool:
+    """Whether a schema of this revision, with these tables, is of a development version before 1.0.0. The first two of
+    its revisions had the names of those of this version, but not all of their tables."""
+    return revision in OLD or (revision in ("0001", "0002") and "preference" not in tables)
 
 
 def shown_url(url: URL) -> str:
@@ -376,7 +390,7 @@ def migrate(url: URL) -> SchemaState:
     engine = open_engine(url, 1)
     try:
         state = check_schema(engine)
-        if state in ("newer", "unfinished"):
+        if state not in ("current", "behind"):
             raise DatabaseProblem(f"The schema of {shown_url(url)} is {state}. {REMEDIES[state]}")
         if state == "behind":
             upgrade(engine)

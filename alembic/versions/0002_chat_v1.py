@@ -11,10 +11,14 @@ run with the rights of the tables' owner.
 from alembic import op
 from sqlalchemy import Connection
 
-revision = "0007"
-down_revision = "0006"
+revision = "0002"
+down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+# Nothing that servers use changes.
+ROLLING = True
+"""Whether servers of the revision before go on serving while this one is applied, and after it."""
 
 _MAY_CREATE = """
 DO $$
@@ -32,7 +36,7 @@ END $$
 
 # A barrier keeps conditions of others from being tried on rows that the view leaves out.
 _VIEWS = {
-    "version": "SELECT 1 AS major, 0 AS minor",
+    "version": "SELECT 1 AS major, 1 AS minor",
     "rooms": """
         SELECT r.id, r.name::text AS name, r.kind::text AS kind, r.topic, r.first_seq, r.last_seq, r.last_at,
                a.name::text AS created_by, r.created_at
@@ -48,7 +52,8 @@ _VIEWS = {
     """,
     "messages": """
         SELECT e.room_id, r.name::text AS room, e.seq, e.at, a.name::text AS sender,
-               CASE WHEN e.state = 'erased' THEN NULL ELSE e.text END AS text, e.state::text AS state
+               CASE WHEN e.state = 'erased' THEN NULL ELSE e.text END AS text, e.state::text AS state,
+               e.target_seq AS reply_to
         FROM {tables}.entry AS e JOIN {tables}.room AS r ON r.id = e.room_id
         LEFT JOIN {tables}.account AS a ON a.id = e.author_id
         WHERE e.kind = 'message' AND r.kind IN ('public', 'private') AND r.deleted_at IS NULL
