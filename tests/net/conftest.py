@@ -10,7 +10,7 @@ from zope.interface import provider
 from tests.support.hall import Hall
 
 OpenHall = Callable[..., Hall]
-"""The type of the fixture `open_hall`; its keywords are those of `Hall` but for the folder."""
+"""The type of the fixture `open_hall`. Its keywords are those of `Hall`, except for the folder."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def hall(open_hall: OpenHall) -> Hall:
 
 @pytest.fixture
 def audited() -> Iterator[list[str]]:
-    """What the audit log says."""
+    """The lines of the audit log."""
     lines: list[str] = []
 
     @provider(ILogObserver)

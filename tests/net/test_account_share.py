@@ -1,4 +1,4 @@
-"""What the connections of an account share: how many they may be, and how much may wait for them."""
+"""The share of an account: how many connections it may have, and how much may wait for them."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 
 
 def limits(**changes: Any) -> dict[str, Any]:
-    """The keyword of a hall for limits that differ from those that never matter."""
+    """The keyword of a hall for limits that differ from QUIET."""
     return {"limits": structs.replace(QUIET, **changes)}
 
 
@@ -28,8 +28,8 @@ def logged_in(hall: Hall, name: str) -> Client:
 
 
 def test_too_many_connections(open_hall: OpenHall) -> None:
-    """A login beyond the limit ends the account's oldest connection, and says when to come back; those of others stay,
-    and so does what the account is told of elsewhere."""
+    """A login beyond the limit ends the account's oldest connection, and says when to come back. Connections of others
+    stay, whatever other nodes report of the account."""
     hall = open_hall(**limits(connections_per_account=2))
     bob, first = hall.program("bob"), hall.program("ana")
     others = [logged_in(hall, "ana") for _ in range(2)]
@@ -46,14 +46,14 @@ def test_too_many_connections(open_hall: OpenHall) -> None:
 
 
 def test_an_account_with_a_number_of_its_own(open_hall: OpenHall) -> None:
-    """What an operator has set for an account replaces the number in the settings: fewer, more, or any."""
+    """The number that an operator has set for an account replaces the one in the settings: fewer, more, or any."""
     hall = open_hall(**limits(connections_per_account=2))
     anas = [hall.program("ana"), logged_in(hall, "ana")]
 
     def set_limit(connections: int) -> None:
         own, id = AccountLimits(connections=connections), anas[0].session.who.account_id
         transact(hall.engine, lambda db: accounts.set_limits(db, id, own, START))
-        for one in hall.roster.sessions(id):  # as the watch does
+        for one in hall.roster.sessions(id):  # as `Watch` does
             one.who = structs.replace(one.who, limits=own)
         for ana in anas:
             ana.post("ping")
@@ -68,7 +68,7 @@ def test_an_account_with_a_number_of_its_own(open_hall: OpenHall) -> None:
 
 
 def test_limits_at_login(open_hall: OpenHall) -> None:
-    """Whoever logs in has the limits that an operator has set for the account from the first moment on."""
+    """A session has the limits that an operator has set for its account from the first moment on."""
     hall = open_hall(**limits(connections_per_account=1))
     ana = hall.program("ana")
     ana.cut()
@@ -80,7 +80,7 @@ def test_limits_at_login(open_hall: OpenHall) -> None:
 
 
 def test_connections_that_do_not_take_their_last_words(open_hall: OpenHall) -> None:
-    """Connections that have ended and wait to be read are as limited in number: the first of them is cut."""
+    """Connections that have ended and wait to be read are limited in the same way: the first of them is cut."""
     hall = open_hall(**limits(connections_per_account=2, stalled_seconds=300))
     stuck = [hall.program("ana")]
     for _ in range(4):
@@ -96,7 +96,7 @@ def test_connections_that_do_not_take_their_last_words(open_hall: OpenHall) -> N
 
 
 def test_commands_of_a_lost_connection(open_hall: OpenHall) -> None:
-    """What a lost connection still has to do counts like a connection, so that it cannot pile up."""
+    """The commands that a lost connection still has to do count like a connection, so that they cannot pile up."""
     hall = open_hall(**limits(connections_per_account=2, commands_per_second=1, command_burst=5))
     clients = []
     for number in range(6):
@@ -114,8 +114,8 @@ def test_commands_of_a_lost_connection(open_hall: OpenHall) -> None:
 
 @pytest.mark.parametrize("crowded", [True, False])
 def test_what_waits_for_an_account(crowded: bool, open_hall: OpenHall) -> None:
-    """However many connections of an account read nothing, only so much waits for them in memory: what comes then waits
-    in the store, and they are sent it, complete and in order, once they read."""
+    """However many connections of an account read nothing, a limited number of bytes waits for them in memory. Later
+    entries wait in the store, and are sent complete and in order once they read."""
     most = 3 * FULL_BYTES
     hall = open_hall(**limits(unsent_bytes_per_account=most if crowded else 0))
     bob = hall.program("bob")
@@ -127,7 +127,7 @@ def test_what_waits_for_an_account(crowded: bool, open_hall: OpenHall) -> None:
         bob.say("x" * 200)
     waiting = sum(len(ana.wire.queue) for ana in stuck)
     assert (waiting < most + len(stuck) * 1000) == crowded
-    assert len(reading.said) == 150  # whoever reads is not held up
+    assert len(reading.said) == 150  # a connection that reads is not held up
     for ana in stuck:
         ana.read()
         assert ana.said == ["x" * 200] * 150
@@ -136,11 +136,11 @@ def test_what_waits_for_an_account(crowded: bool, open_hall: OpenHall) -> None:
     assert {ana.connection._outbox._pending for ana in stuck} == {0}
     stuck[0].wire.room = 0
     bob.say("x" * 200)
-    assert stuck[0].connection.writable  # nobody's bytes wait any more
+    assert stuck[0].connection.writable  # no bytes wait any more
 
 
 def test_answers_of_an_account_that_reads_nothing(open_hall: OpenHall) -> None:
-    """Commands of a crowded account are served one at a time: the next one when the last answer was read."""
+    """Commands of a crowded account are served one at a time: the next one once the last answer is read."""
     hall = open_hall(**limits(unsent_bytes_per_account=20_000))
     anas = [hall.program("ana"), *[logged_in(hall, "ana") for _ in range(4)]]
     for _ in range(60):

@@ -102,8 +102,8 @@ def audited() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(("limit", "key"), [("pending_per_address", ONE), ("pending_per_network", TWO)])
 def test_the_oldest_make_way(limit: str, key: str) -> None:
-    """Above the quota of an address or a network the newcomer is admitted, and its oldest connections end; others'
-    do not."""
+    """Above the quota of an address or a network the newcomer is admitted, and the oldest connections there end;
+    others' do not."""
     gate = Gate(**{limit: 3})
     gate.come(3, ELSEWHERE)
     gate.come(3, ONE)
@@ -116,7 +116,7 @@ def test_the_oldest_make_way(limit: str, key: str) -> None:
 
 @pytest.mark.parametrize("limit", ["pending_per_address", "pending_per_network"])
 def test_the_first_second(limit: str) -> None:
-    """Nobody makes way at once for a burst of its own address: a login that came with it may not have been read yet."""
+    """A connection of the same burst does not make way at once: its login may not have been read yet."""
     gate = Gate(**{limit: 1})
     gate.come(3, ONE)
     gate.passes(SPARED_SECONDS / 2)
@@ -136,7 +136,7 @@ def test_the_address_with_the_most() -> None:
 
 
 def test_all_strangers() -> None:
-    """Above the quota of all, one of the address with the most makes way at once."""
+    """Above the quota of all, a connection of the address with the most makes way at once."""
     gate = Gate(pending_connections=4)
     gate.comes(ELSEWHERE)
     gate.come(3, ONE)
@@ -149,7 +149,7 @@ def test_all_strangers() -> None:
 
 
 def test_members_before_strangers() -> None:
-    """Strangers cannot use up the connections of the server or of an address, and members are never pushed out."""
+    """Strangers cannot use up the connections of the server or of an address, and never push out members."""
     for settings in ({"connections": 3}, {"connections_per_address": 3}):
         gate = Gate(**settings)
         gate.come(2, ONE)
@@ -166,7 +166,7 @@ def test_members_before_strangers() -> None:
 
 @pytest.mark.parametrize("limit", ["pending_per_address", "pending_per_network", "connections_per_address"])
 def test_whose_login_is_checked(limit: str) -> None:
-    """Those whose login is being checked do not make way for others of their address, and leave room for them."""
+    """Connections whose login is being checked do not make way for others of their address, and leave room for them."""
     gate = Gate(**{limit: 4})
     busy = gate.come(4, ONE, Rank.CHECKED)
     if limit == "connections_per_address":
@@ -187,15 +187,15 @@ def test_a_server_full_of_logins() -> None:
     assert gate.admission.refusal(ONE) is not None
     gate.comes(TWO)
     assert gate.gone == [0]
-    gate = Gate(connections=4)  # members have the others: whoever is logging in stays
+    gate = Gate(connections=4)  # members have the others: the one that is logging in stays
     gate.come(3, ONE, Rank.CHECKED)
     gate.comes(TWO).logs_in()
     assert gate.admission.refusal(TWO) is not None
 
 
 def test_floods_of_four_addresses() -> None:
-    """With the default limits, thousands of silent connections of a network keep out nobody of it, even at one of their
-    addresses, and few of them stay."""
+    """With the default limits, thousands of silent connections of a network keep out no other client, even of one of
+    their addresses, and few of them stay."""
     gate = Gate(Limits())
     flooders = [f"192.0.2.{n}" for n in range(1, 5)]
     for _ in range(500):
@@ -217,7 +217,7 @@ def test_floods_of_four_addresses() -> None:
 
 
 def test_three_hundred_logins_at_once() -> None:
-    """With the default limits nobody is refused or makes way merely because others of the address wait too."""
+    """With the default limits no connection is refused or makes way merely because others of the address wait too."""
     gate = Gate(Limits())
     logins = gate.come(300, ONE)
     for login in logins:
@@ -272,7 +272,8 @@ def test_no_limits() -> None:
     )
 )
 def test_any_history(acts: list[tuple[str, int, str]]) -> None:
-    """After any history the quotas hold, members are never pushed out, and of those who left nothing is left."""
+    """After any history the quotas hold, members are never pushed out, and nothing is left of connections that are
+    gone."""
     limits = Limits(
         connections=9, connections_per_address=4, pending_connections=6, pending_per_address=2, pending_per_network=3,
         connections_per_minute=0,
@@ -320,7 +321,7 @@ def check_quota(visitors: list[Visitor], group: Callable[[Visitor], str], limit:
 
 @pytest.mark.parametrize("limit", ["connections_per_minute", "offences_per_address"])
 def test_slower_and_slower(limit: str) -> None:
-    """At the limit an address is slowed, more and more; only at many times the limit it is refused, and told until
+    """At the limit an address is slowed, more and more. Only at many times the limit it is refused, and told until
     when. Others are not."""
     gate = Gate(**{limit: 6})
     act: Any = gate.comes if limit == "connections_per_minute" else gate.admission.offence
@@ -342,7 +343,7 @@ def test_slower_and_slower(limit: str) -> None:
 
 
 def test_refusals_in_the_log() -> None:
-    """Each refused address has a line a second in the log at most, and no more than a few lines are written in all."""
+    """Each refused address has a line per second in the log at most, and a few lines are written in all."""
     gate = Gate(connections_per_minute=1)
     for n in range(1, 250):
         gate.come(int(REFUSED_TIMES), f"192.0.2.{n}")

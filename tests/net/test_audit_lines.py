@@ -1,4 +1,4 @@
-"""What the server writes to the audit log while it serves."""
+"""The audit log while the server serves."""
 
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD
@@ -7,7 +7,7 @@ SECRET = "between-us-two"
 
 
 def test_acts(open_hall: OpenHall, audited: list[str]) -> None:
-    """What moderators and owners do is logged once it is done, with whom it was done to, without their words."""
+    """Acts of moderators and owners are logged once they are done, with the person concerned, without their words."""
     hall = open_hall()
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.post("create", room="books")

@@ -33,7 +33,7 @@ REGISTER = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}","tag":1}}\n
 
 
 def limits(**changes: Any) -> dict[str, Any]:
-    """The keyword of a hall for limits that differ from those that never matter."""
+    """The keyword of a hall for limits that differ from QUIET."""
     return {"limits": structs.replace(QUIET, **changes)}
 
 
@@ -45,7 +45,7 @@ def offences(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return blamed
 
 
-# Recognizing who speaks
+# Recognizing dialects
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,8 @@ def offences(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
 )
 def test_recognizing_a_dialect(data: bytes, dialect: Any, answer: str, hall: Hall) -> None:
-    """Wherever the bytes are cut, the first of them tell which dialect a client speaks, and it is answered in that."""
+    """Wherever the bytes are cut, the first of them decide which dialect a client speaks, and it is answered in
+    that."""
     for cut in range(len(data) + 1):
         client = hall.client()
         assert client.lines[0].startswith("* Welcome")
@@ -71,7 +72,7 @@ def test_recognizing_a_dialect(data: bytes, dialect: Any, answer: str, hall: Hal
 
 
 def test_silence(hall: Hall) -> None:
-    """Before the first byte there is a greeting, and nothing is known; an empty line is a person's."""
+    """Before the first byte there is a greeting, and no dialect is known; an empty line is a person's."""
     client = hall.client()
     assert (client.session.stage, len(client.lines)) == (Stage.NEW, 1)
     client.send(b"\r\n")
@@ -91,7 +92,7 @@ def test_silence(hall: Hall) -> None:
     ],
 )
 def test_foreign_protocols(data: bytes, hall: Hall, offences: list[str], audited: list[str]) -> None:
-    """Who speaks another protocol is told what this is, and the connection ends; the address is blamed for it."""
+    """A client of another protocol is told what this is, and the connection ends; the address is blamed for it."""
     client = hall.client()
     client.send(data)
     assert "chat server" in client.lines[-1]
@@ -114,7 +115,8 @@ def test_http_is_told_by_its_whole_line(hall: Hall) -> None:
 
 
 def test_deadline_before_login(open_hall: OpenHall) -> None:
-    """Who does not log in in time is told so and cut off, whatever they do meanwhile; who does has all the time."""
+    """A client that does not log in in time is told so and cut off, whatever it does meanwhile; one that does has all
+    the time."""
     hall = open_hall(**limits(handshake_seconds=5, typing_seconds=5))
     silent, busy, ana = hall.client(), hall.client(), hall.client()
     ana.send(REGISTER)
@@ -144,7 +146,7 @@ def test_a_login_that_takes_long(open_hall: OpenHall) -> None:
 
 
 def test_who_sends_on_after_the_end(open_hall: OpenHall) -> None:
-    """What comes after the end is thrown away, so that the last words arrive; but not without limit."""
+    """Bytes that come after the end are discarded, so that the last words arrive; but not without limit."""
     hall = open_hall(**limits(stalled_seconds=300))
     ana = hall.client().send(REGISTER).post("quit")
     for _ in range(DISCARDED_BYTES // 65_536):
@@ -155,7 +157,8 @@ def test_who_sends_on_after_the_end(open_hall: OpenHall) -> None:
 
 
 def test_bytes_before_login(open_hall: OpenHall) -> None:
-    """Whoever sends too much before logging in is cut off, in whatever portions; logged in, nothing is counted."""
+    """A client that sends too much before logging in is cut off, in whatever portions; logged in, nothing is
+    counted."""
     hall = open_hall(**limits(handshake_bytes=300))
     ana = hall.client().send(REGISTER)
     for _ in range(20):
@@ -171,7 +174,7 @@ def test_bytes_before_login(open_hall: OpenHall) -> None:
 
 
 def test_a_busy_login_is_not_read(hall: Hall) -> None:
-    """While a login is being checked nothing is read: what comes next is understood once it is known who it is from."""
+    """While a login is being checked nothing is read: the next line is understood once its author is known."""
     client = hall.client()
     hall.inline.hold()
     client.send(REGISTER)
@@ -196,7 +199,7 @@ def test_lines_behind_a_login(hall: Hall) -> None:
 
 
 def test_too_long_lines(open_hall: OpenHall) -> None:
-    """A line over the limit is refused in its place, without blame, and the next one is read as ever."""
+    """A line over the limit is refused in its place, without blame, and the next one is read as usual."""
     hall = open_hall(**limits(max_line_bytes=200, strikes=1))
     ana = hall.program("ana")
     long = b'{"cmd":"say","room":"general","text":"' + b"x" * 200 + b'"}\n'
@@ -219,7 +222,7 @@ def test_too_long_lines_before_login(open_hall: OpenHall) -> None:
 
 @pytest.mark.parametrize("bad", [b"{broken\n", b"\xff\xfa" + b"x" * 2000])
 def test_undecodable(bad: bytes, hall: Hall, offences: list[str], audited: list[str]) -> None:
-    """What cannot be understood ends the connection, behind the answers to all that came before it."""
+    """Undecodable input ends the connection, behind the answers to all that came before it."""
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.send(b'{"cmd":"say","room":"general","text":"stored","tag":1}\n' + bad + b'{"cmd":"ping","tag":2}\n')
@@ -235,14 +238,14 @@ def test_undecodable(bad: bytes, hall: Hall, offences: list[str], audited: list[
 
 
 def test_undecodable_before_login(hall: Hall) -> None:
-    """Before logging in it is the same."""
+    """Before logging in the same rule holds."""
     client = hall.client().send(NOBODY + b"{broken\n" + NOBODY)
     assert [answer.get("tag", answer.get("error")) for answer in client.answers] == [1, "undecodable"]
     assert client.session.stage is Stage.ENDING
 
 
 def test_strikes(open_hall: OpenHall) -> None:
-    """Whoever is refused too often within a minute is cut off; older refusals are forgotten."""
+    """A client that is refused too often within a minute is cut off; older refusals are forgotten."""
     hall = open_hall(**limits(strikes=3))
     ana = hall.program("ana")
     for _ in range(2):
@@ -261,7 +264,7 @@ def test_strikes(open_hall: OpenHall) -> None:
 
 
 def test_a_full_inbox(open_hall: OpenHall) -> None:
-    """Once so many commands are under way, no more is read; with every one that is done, reading goes on."""
+    """Once the window is full of commands, no more is read; with every one that is done, reading goes on."""
     hall = open_hall(**limits(window=3))
     ana = hall.program("ana")
     hall.inline.hold()
@@ -312,7 +315,7 @@ def test_a_full_link(hall: Hall) -> None:
 
 
 def test_a_link_that_takes_nothing(open_hall: OpenHall) -> None:
-    """A full link that takes nothing for so long is cut; meanwhile nobody else waits."""
+    """A full link that takes nothing for too long is cut; meanwhile nobody else waits."""
     hall = open_hall(**limits(stalled_seconds=10))
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.wire.room = 0
@@ -330,7 +333,8 @@ def test_a_link_that_takes_nothing(open_hall: OpenHall) -> None:
 
 
 def test_half_close(hall: Hall) -> None:
-    """Who ends their side is answered all that they sent, the last line even without its end; then it is over."""
+    """A client that ends its side is answered all that it sent, the last line even without its end; then the connection
+    ends."""
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.send(
@@ -347,7 +351,7 @@ def test_half_close(hall: Hall) -> None:
 
 
 def test_half_close_behind_a_full_window(open_hall: OpenHall) -> None:
-    """The end of a client's side is noticed while its lines still wait: all of them are done first."""
+    """The server notices the end of a client's side while its lines still wait, and does all of them first."""
     hall = open_hall(**limits(window=2))
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.wire.come(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(50)))
@@ -370,7 +374,7 @@ def test_half_close_during_the_login(hall: Hall) -> None:
 
 
 def test_half_close_without_a_word(hall: Hall) -> None:
-    """A client that says nothing at all is let go."""
+    """A client that sends nothing at all is let go."""
     client = hall.client()
     client.half_close()
     assert client.wire.lost
@@ -378,7 +382,7 @@ def test_half_close_without_a_word(hall: Hall) -> None:
 
 
 def test_lost_with_commands_under_way(hall: Hall) -> None:
-    """What has arrived on a connection that is lost is still done; a line that was cut off is not."""
+    """Commands that have arrived on a connection that is lost are still done; a line that was cut off is not."""
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.send(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(40)))
@@ -422,7 +426,8 @@ def test_lost_during_the_login(hall: Hall) -> None:
 
 
 def test_hanging_up(hall: Hall) -> None:
-    """A client is told once why it is cut off, behind everything that it was sent; what it sends then is discarded."""
+    """A client is told once why it is cut off, behind everything that it was sent. The server discards what it sends
+    then."""
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.wire.room = 0
     bob.say("the last")
@@ -439,8 +444,8 @@ def test_hanging_up(hall: Hall) -> None:
 
 
 def test_hanging_up_on_a_client_that_is_not_read(open_hall: OpenHall) -> None:
-    """What a client has sent and the server had not read yet is discarded: closing a socket with unread bytes would
-    make the kernel reset the connection, and destroy the last words on their way."""
+    """The server discards what a client has sent and it had not read yet: closing a socket with unread bytes would make
+    the kernel reset the connection, and destroy the last words on their way."""
     hall = open_hall(**limits(window=2))
     ana = hall.program("ana")
     hall.inline.hold()
@@ -481,7 +486,7 @@ def test_lingering(hall: Hall) -> None:
 )
 def test_patience(logged_in: bool, stopping: bool, seconds: float, open_hall: OpenHall) -> None:
     """A client that does not take its last words has some time for that: least where it never logged in, less than
-    usual where the server wants to stop."""
+    usual where the server is stopping."""
     hall = open_hall(**limits(stalled_seconds=10))
     client = hall.program("ana") if logged_in else hall.client().send(NOBODY)
     client.wire.room = 0
@@ -494,7 +499,7 @@ def test_patience(logged_in: bool, stopping: bool, seconds: float, open_hall: Op
 
 
 def test_stopping(hall: Hall) -> None:
-    """When the server stops nothing more is read, what has arrived is done and answered, and then nobody is busy."""
+    """When the server stops it reads nothing more, does and answers what has arrived, and then nobody is busy."""
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.say("arrived", tag=1)
@@ -514,7 +519,7 @@ def test_stopping(hall: Hall) -> None:
 
 
 def test_stopping_does_not_wait_for_who_does_not_read(hall: Hall) -> None:
-    """A client whose link is full keeps nobody from stopping, though it has commands that wait."""
+    """A client whose link is full does not keep the server from stopping, though it has commands that wait."""
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.wire.room = 0
     for _ in range(200):
@@ -536,7 +541,7 @@ def test_refused_connections(hall: Hall) -> None:
 
 
 def test_new_bans(hall: Hall) -> None:
-    """Whoever is connected from an address that is banned now is told so and cut off, logged in or not."""
+    """A client connected from an address that is banned now is told so and cut off, logged in or not."""
     address: Any = SimpleNamespace(host="192.0.2.1")
     ana, stranger, bob = hall.client(address=address).come_in("ana"), hall.client(address=address), hall.program("bob")
     hall.connections.set_bans([NetworkBan(ip_network("192.0.2.0/24"), None, "spam")])
@@ -578,7 +583,7 @@ def test_ends_in_the_audit_log(
 
 
 def test_collected(hall: Hall) -> None:
-    """What is written within the scope goes out in one piece at its end; an inner scope ends nothing."""
+    """Data written within the scope goes out in one piece at its end; an inner scope ends nothing."""
     ana = hall.program("ana")
     before, sends = len(ana.lines), ana.wire.sends
     with collected([ana.session.link]):
@@ -592,7 +597,7 @@ def test_collected(hall: Hall) -> None:
 
 
 def test_collected_and_an_exception(hall: Hall) -> None:
-    """An exception leaves nothing held, and what was written before it goes out."""
+    """An exception leaves nothing held, and data written before it goes out."""
     ana = hall.program("ana")
     before = len(ana.lines)
 
@@ -631,8 +636,8 @@ class Faulty(JsonLines):
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_exception_while_a_take_is_announced(failing: int, hall: Hall) -> None:
-    """Whatever raises while a take is announced, the position of each subscriber is what was written to it: nobody
-    misses an entry or hears one twice, and whoever missed the take reads on from the store."""
+    """Whatever raises while a take is announced, the position of each subscriber is what was written to it: none misses
+    an entry or receives one twice, and a subscriber that missed the take reads on from the store."""
     clients = [hall.program(name) for name in ("ana", "bob", "cai")]
     room = clients[0].session.room_called("general")
     assert room is not None
@@ -652,7 +657,7 @@ def test_an_exception_while_a_take_is_announced(failing: int, hall: Hall) -> Non
     assert clients[2].said == ["two messages", "in one take", "and on"]
 
 
-# What is left of it
+# What is left of a connection
 
 
 def quits(client: Client) -> None:

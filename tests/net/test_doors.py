@@ -1,4 +1,4 @@
-"""The doors: what a client meets that comes by lines, or by a WebSocket."""
+"""The doors: clients that connect with plain lines, and with a WebSocket."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,7 @@ SOMEWHERE: Any = SimpleNamespace(host="192.0.2.1")
 
 
 def limits(**changes: Any) -> dict[str, Any]:
-    """The keyword of a hall for limits that differ from those that never matter."""
+    """The keyword of a hall for limits that differ from QUIET."""
     return {"limits": structs.replace(QUIET, **changes)}
 
 
@@ -110,7 +110,7 @@ def test_upgrading(size: int, hall: Hall) -> None:
     ],
 )
 def test_other_requests(request_head: bytes, status: int, hall: Hall) -> None:
-    """Whatever is no upgrade that the server accepts is answered with a page, and the connection is closed."""
+    """A request that is no acceptable upgrade is answered with a page, and the connection is closed."""
     client = hall.browser().raw(request_head)
     assert client.wire.taken.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"X-Content-Type-Options: nosniff\r\n" in client.wire.taken
@@ -177,7 +177,7 @@ def test_unfinished_messages(hall: Hall) -> None:
 
 
 def test_a_frame_partly_written_is_finished_first(hall: Hall) -> None:
-    """A pong, a close frame and further news wait behind a frame of which the socket took only a part."""
+    """A pong, a close frame and further news wait behind a frame that the socket took only in part."""
     ana, bob = hall.browser().upgrade().come_in("ana"), hall.program("bob")
     ana.parse()
     before = len(ana.frames)
@@ -197,7 +197,7 @@ def test_a_frame_partly_written_is_finished_first(hall: Hall) -> None:
 
 def test_an_exact_position(hall: Hall) -> None:
     """However much of a batch the socket takes, and whenever the link is full, every entry arrives once, in order. The
-    batches are single entries, and takes of so many that they fill several frames."""
+    batches are single entries, and takes so large that they fill several frames."""
     ana, bob = hall.browser().upgrade().come_in("ana"), hall.program("bob")
     room = ana.session.room_called("general")
     assert room is not None
@@ -236,7 +236,7 @@ def test_the_close_frame(hall: Hall) -> None:
     ("reason", "code"), [("shutdown", 1012), ("strikes", 1008), ("kicked", 1008), ("logout", 1000)]
 )
 def test_close_codes(reason: str, code: int, hall: Hall) -> None:
-    """The code of the close frame says whether it is worth while to come back."""
+    """The code of the close frame says whether reconnecting makes sense."""
     ana = hall.browser().upgrade().come_in("ana")
     ana.session.link.hang_up(reason, "So it is.")
     assert (ana.closing, ana.close_code) == ([reason], code)
@@ -273,7 +273,7 @@ def test_the_clients_close_frame(hall: Hall) -> None:
     ],
 )
 def test_violations(bad: bytes, code: int, open_hall: OpenHall) -> None:
-    """What RFC 6455 forbids ends the connection with its code, behind the answers to all that came before it and one
+    """Violations of RFC 6455 end the connection with their code, behind the answers to all that came before and one
     more that says why; the address is blamed for it."""
     hall = open_hall(**limits(offences_per_address=1))
     ana, bob = hall.browser().upgrade().come_in("ana"), hall.program("bob")
@@ -293,8 +293,8 @@ def test_violations(bad: bytes, code: int, open_hall: OpenHall) -> None:
 
 
 def test_pending_bytes_are_bounded(open_hall: OpenHall) -> None:
-    """What a client sends beyond what is done waits in the kernel, or else counts against a limit: the server holds no
-    more than one chunk of it."""
+    """Bytes beyond those that are done wait in the kernel, or else count against a limit: the server holds no more than
+    one chunk of a client."""
     hall = open_hall(**limits(window=4, max_line_bytes=1000))
     ana = hall.browser().upgrade().come_in("ana")
     hall.inline.hold()
@@ -311,8 +311,8 @@ def test_pending_bytes_are_bounded(open_hall: OpenHall) -> None:
 
 
 def test_deadline_of_the_upgrade(open_hall: OpenHall) -> None:
-    """Who sends no request, or half of one, or upgrades and does not log in, is cut off in time: before the upgrade
-    with a page of plain text, after it with an event and a close frame."""
+    """A client that sends no request, or half of one, or upgrades and does not log in, is cut off in time: before the
+    upgrade with a page of plain text, after it with an event and a close frame."""
     hall = open_hall(**limits(handshake_seconds=5))
     silent, slow, stranger = hall.browser(), hall.browser().raw(REQUEST), hall.browser().upgrade()
     hall.passes(5.1)
@@ -360,7 +360,7 @@ def test_motd_is_an_event(open_hall: OpenHall) -> None:
     assert ana.events == [{"event": "notice", "text": "Be kind."}]
 
 
-# What a message costs
+# The cost of a message
 
 
 @pytest.mark.parametrize("messages", [1, 20])

@@ -1,4 +1,4 @@
-"""What comes before a door: making way, delays, and PROXY headers."""
+"""Before a door: making way, delays, and PROXY headers."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +68,7 @@ def test_a_quota(tmp_path: Path) -> None:
 
 
 def test_a_login_under_way(tmp_path: Path) -> None:
-    """Whoever waits for the check of a login does not make way for others of the address."""
+    """A connection whose login is being checked does not make way for others of the address."""
     hall = hall_with(tmp_path, pending_per_address=2)
     hall.inline.hold()
     clients = [hall.client().send(LOGIN.replace(b"ana", f"ana{n}".encode())) for n in range(10)]
@@ -81,7 +81,8 @@ def test_a_login_under_way(tmp_path: Path) -> None:
 
 
 def test_those_that_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so many that made way may take their time to read why; and one that is ending anyway is cut off."""
+    """A limited number of connections that made way may take their time to read why. One that is ending anyway is cut
+    off."""
     monkeypatch.setattr(admission, "LEAVING", 2)
     hall = hall_with(tmp_path, connections_per_address=1)
     stubborn = [hall.client(room=0) for _ in range(5)]
@@ -95,7 +96,7 @@ def test_those_that_do_not_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_farewells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only so many at a time are told why they are refused; further ones are closed at once."""
+    """A limited number at a time is told why they are refused; further ones are closed at once."""
     monkeypatch.setattr(factory, "FAREWELLS", 2)
     hall = hall_with(tmp_path)
     hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
@@ -117,7 +118,7 @@ def slowed(folder: Path, **settings: Any) -> tuple[Hall, Client]:
 
 
 def test_a_delay(tmp_path: Path) -> None:
-    """Whoever is slowed is neither greeted nor read until its time has come, then treated as everybody."""
+    """A client that is slowed is neither greeted nor read until its time has come, then treated as any other."""
     hall, client = slowed(tmp_path)
     client.send(LOGIN)
     assert (client.seen, client.wire.unread, client.wire.reading) == (b"", [LOGIN], False)
@@ -142,7 +143,7 @@ def test_the_end_of_a_delay(tmp_path: Path) -> None:
     hall.connections.set_bans([])
     crowd = [hall.client(address=at(SOMEWHERE)) for _ in range(3)]
     assert isinstance(crowd[0].door, Waiting)
-    refused = hall.client(address=at(SOMEWHERE))  # all are kept waiting by the server: nobody makes way
+    refused = hall.client(address=at(SOMEWHERE))  # the server keeps all of them waiting: none makes way
     assert "too many connections" in refused.lines[0]
     hall.connections.parting.stop_reading()
     hall.passes(1)
@@ -151,7 +152,7 @@ def test_the_end_of_a_delay(tmp_path: Path) -> None:
 
 
 def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
-    """Where everybody is kept waiting, the address with the most has to make room, and its client is told."""
+    """Where all are kept waiting, the address with the most has to make room, and its client is told."""
     hall, client = slowed(tmp_path, pending_connections=2)
     hall.client(address=at(SOMEWHERE))
     hall.client(address=at(CLIENT))
@@ -179,7 +180,7 @@ def addresses(hall: Hall) -> list[str]:
     [(v1(CLIENT), CLIENT), (v2(CLIENT), CLIENT), (v2("2001:db8::7"), "2001:db8::7"), (b"PROXY UNKNOWN\r\n", PROXY)],
 )
 def test_the_address_behind_a_proxy(hall: Hall, header: bytes, address: str) -> None:
-    """Whoever comes through a trusted proxy has the address of the header, whatever pieces that comes in."""
+    """A client behind a trusted proxy has the address of the header, in whatever pieces the header comes."""
     whole, pieces = behind_proxy(hall).send(header + LOGIN), behind_proxy(hall)
     for byte in header + LOGIN.replace(b"ana", b"bob"):
         pieces.send(bytes([byte]))
@@ -198,8 +199,8 @@ def test_a_browser_behind_a_proxy(hall: Hall) -> None:
 
 @pytest.mark.parametrize("data", [b"ana\r\n", LOGIN, b"PROXY TCP4 nonsense\r\n", b"\x16\x03\x01\x02\x00"])
 def test_a_proxy_without_a_header(hall: Hall, data: bytes) -> None:
-    """A connection of a trusted proxy that begins otherwise, or does not begin in time, ends without a word; the log
-    names the proxy and the remedy, but not with each one."""
+    """A connection of a trusted proxy that begins otherwise, or does not begin in time, ends without a word. The log
+    names the proxy and the remedy, but not for each connection."""
     chat = trusting(hall)
     with logged_warnings() as warnings:
         stray, silent = behind_proxy(hall, chat=chat), behind_proxy(hall, chat=chat).send(b"PROXY TCP4 ")
@@ -213,7 +214,7 @@ def test_a_proxy_without_a_header(hall: Hall, data: bytes) -> None:
 
 
 def test_others_have_no_header(hall: Hall) -> None:
-    """A header from anybody else is a line like any other."""
+    """A header from any other address is a line like any other."""
     stranger = behind_proxy(hall, CLIENT)
     assert stranger.lines[0].startswith("* Welcome")
     stranger.send(v1("203.0.113.9"))
@@ -222,7 +223,7 @@ def test_others_have_no_header(hall: Hall) -> None:
 
 
 def test_bans_behind_a_proxy(hall: Hall) -> None:
-    """A ban hits the client's address, not the proxy's."""
+    """A ban applies to the client's address, not to the proxy's."""
     client = behind_proxy(hall).send(v1(CLIENT))
     hall.connections.set_bans([NetworkBan(Networks([f"{CLIENT}/32"])._networks[0], None, "spam")])
     hall.settle()
@@ -232,7 +233,7 @@ def test_bans_behind_a_proxy(hall: Hall) -> None:
 
 
 def test_quotas_behind_a_proxy(tmp_path: Path) -> None:
-    """Each client uses the quotas of its own address. What the proxy itself has open counts for the proxy, and makes
+    """Each client uses the quotas of its own address. The proxy's own open connections count for the proxy, and make
     way, too."""
     hall = hall_with(tmp_path, connections_per_address=2, connections_per_minute=3, pending_per_address=1)
     for n in range(1, 10):
@@ -249,7 +250,7 @@ def test_quotas_behind_a_proxy(tmp_path: Path) -> None:
 
 
 def test_a_slow_client_behind_a_proxy(tmp_path: Path) -> None:
-    """What came with the header is read when a delay is over."""
+    """Bytes that came with the header are read when a delay is over."""
     hall = hall_with(tmp_path, offences_per_address=1)
     hall.connections.admission.offence(CLIENT)
     client = behind_proxy(hall).send(v1(CLIENT) + LOGIN[:20])
@@ -260,7 +261,7 @@ def test_a_slow_client_behind_a_proxy(tmp_path: Path) -> None:
 
 
 def test_a_proxy_while_the_server_stops(hall: Hall) -> None:
-    """Nobody comes in any more."""
+    """A server that stops takes no connections."""
     early = behind_proxy(hall)
     hall.connections.parting.stop_reading()
     assert early.send(v1(CLIENT)).wire.aborted

@@ -29,7 +29,7 @@ def spoil(hall: Hall, kind: type[Exception]) -> None:
 
 @pytest.mark.parametrize("kind", [RuntimeError, KeyError, ValueError, LookupError, Exception, Strange])
 def test_forced_faults(kind: type[Exception], open_hall: OpenHall) -> None:
-    """The log says where it failed, and with which error; what that quotes is not there, in neither format."""
+    """The log says where it failed, and with which error. Whatever the error quotes is in neither format."""
     hall, lines = open_hall(), list[str]()
 
     @provider(ILogObserver)

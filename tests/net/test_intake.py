@@ -1,4 +1,4 @@
-"""How fast commands and bytes are taken, of one connection and of all connections of an account."""
+"""The pace at which commands and bytes are taken from one connection, and from all connections of an account."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ PING = b'{"cmd":"ping"}\n'
 
 
 def limits(**changes: Any) -> dict[str, Any]:
-    """The keyword of a hall for limits that differ from those that never matter."""
+    """The keyword of a hall for limits that differ from QUIET."""
     return {"limits": structs.replace(QUIET, **changes)}
 
 
@@ -35,7 +35,8 @@ def logged_in(hall: Hall, name: str) -> Client:
 
 
 def test_a_burst_then_a_steady_rate() -> None:
-    """So many commands may come at once; after that each waits for its turn, and an idle client gets its burst back."""
+    """A burst of commands may come at once; after that each waits for its turn, and an idle client gets its burst
+    back."""
     pace = Pace(Rates(2, 3), 0.0)
     assert pace.permits(0.0) == 3
     pace.commands -= 3
@@ -49,7 +50,7 @@ def test_a_burst_then_a_steady_rate() -> None:
 
 
 def test_bytes() -> None:
-    """A chunk may be longer than what is left of the burst: the next command waits until that is paid off."""
+    """A chunk may be longer than the rest of the burst: the next command waits until that is paid off."""
     pace = Pace(Rates(bytes_per_second=100, byte_burst=1000), 0.0)
     assert pace.permits(5.0, 900) == UNLIMITED
     assert pace.permits(5.0, 300) == 0
@@ -60,8 +61,8 @@ def test_bytes() -> None:
 
 @given(st.floats(0.1, 1000), st.integers(0, 100), st.lists(st.floats(0, 10), min_size=1, max_size=200))
 def test_never_above_the_rate(per_second: float, burst: int, gaps: list[float]) -> None:
-    """However a client spreads its commands, no more are taken than the burst (or one) and what the time allows; and
-    who waits as long as they are told need not wait again."""
+    """However a client spreads its commands, no more are taken than the burst (or one) and the time allow; a client
+    that waits as long as it is told need not wait again."""
     pace, now, taken = Pace(Rates(per_second, burst), 0.0), 0.0, 0
     for number, gap in enumerate(gaps):
         now += gap
@@ -77,8 +78,8 @@ def test_never_above_the_rate(per_second: float, burst: int, gaps: list[float]) 
 
 
 def test_limits_of_its_own() -> None:
-    """What an operator has set for an account holds for its connections together and for each; 0 is no limit, and what
-    is not set stays as the settings have it."""
+    """The limits that an operator has set for an account hold for its connections together and for each. 0 is no limit,
+    and the settings hold where none is set."""
     own = AccountLimits(commands_per_second=100, bytes_per_second=0)
     for rates in (rates_of_account, rates_of_connection):
         assert rates(QUIET, own) == Rates(100, 1000, 0, 0)
@@ -133,7 +134,7 @@ def test_the_end_while_it_waits(client: Client) -> None:
 
 
 def test_stopping_does_not_wait_for_the_pace(client: Client) -> None:
-    """What waits for its pace is as good as not read: a server that stops does not wait for it."""
+    """Input that waits for its pace counts as not read: a server that stops does not wait for it."""
     client.hall.passes(1)
     client.send(says(0, 5))
     assert client.door.pending
@@ -170,7 +171,7 @@ def test_frames_without_a_line(frame: bytes, open_hall: OpenHall) -> None:
 
 
 def test_too_many_bytes(open_hall: OpenHall) -> None:
-    """Whoever sends too many bytes is read later, whatever is in them."""
+    """A client that sends too many bytes is read later, whatever is in them."""
     hall = open_hall(**limits(bytes_per_second=1000, byte_burst=2000))
     ana = hall.program("ana")
     hall.passes(2)
@@ -183,7 +184,7 @@ def test_too_many_bytes(open_hall: OpenHall) -> None:
 
 
 def test_crumbs(open_hall: OpenHall) -> None:
-    """Whoever sends single bytes is slowed too, since each read takes its time."""
+    """A client that sends single bytes is slowed too, since each read takes its time."""
     hall = open_hall(**limits(bytes_per_second=1000, byte_burst=2000))
     ana = hall.program("ana")
     hall.passes(2)
@@ -215,7 +216,7 @@ NEWCOMERS: dict[str, Any] = {
 
 
 def test_an_account_has_one_pace(open_hall: OpenHall) -> None:
-    """All connections of an account share its pace, and each gets something of it; nobody else is slowed by them."""
+    """All connections of an account share its pace, and each gets part of it; other accounts are not slowed by them."""
     hall = open_hall(**limits(account_commands_per_second=10, account_command_burst=4))
     bob = hall.program("bob")
     anas = [hall.program("ana"), *[logged_in(hall, "ana") for _ in range(3)]]
@@ -231,7 +232,7 @@ def test_an_account_has_one_pace(open_hall: OpenHall) -> None:
 
 
 def test_an_account_has_one_pace_for_bytes(open_hall: OpenHall) -> None:
-    """What one connection of an account sends too fast, the others wait for too."""
+    """When one connection of an account sends too fast, the others wait, too."""
     hall = open_hall(**limits(account_bytes_per_second=1000, account_byte_burst=2000))
     ana = hall.program("ana")
     also = logged_in(hall, "ana")
@@ -260,7 +261,7 @@ def test_connecting_again_does_not_help(open_hall: OpenHall) -> None:
 
 
 def test_limits_that_are_changed(open_hall: OpenHall) -> None:
-    """What an operator sets for an account holds for its connections from their next turn on."""
+    """Limits that an operator sets for an account hold for its connections from their next turn on."""
     hall = open_hall(
         **limits(commands_per_second=1, command_burst=2, account_commands_per_second=1, account_command_burst=2)
     )
@@ -276,7 +277,7 @@ def test_limits_that_are_changed(open_hall: OpenHall) -> None:
 
 
 def test_exempt_networks(open_hall: OpenHall) -> None:
-    """No rate and no number of connections counts those who come from a network that the operators trust."""
+    """Clients from a network that the operators trust are not counted by any rate or number of connections."""
     slow = limits(
         commands_per_second=1, command_burst=2, account_commands_per_second=1, account_command_burst=2,
         connections_per_account=1, exempt=["192.0.2.0/24"],

@@ -86,7 +86,7 @@ def test_every_reason(reason: str) -> None:
 
 
 def test_what_is_lost_with_the_connection(hall: Hall) -> None:
-    """Lines that were kept for /retry end with the connection, and are told of."""
+    """The end of a connection discards lines kept for /retry, and says so."""
     ana = hall.client().type(f"/register ana {PASSWORD}")
     hall.inline.refusals = 2
     ana.type("one", "two")
@@ -99,7 +99,8 @@ def test_what_is_lost_with_the_connection(hall: Hall) -> None:
     ("seconds", "key", "ends"), [(0.3, b"\n", True), (0.3, b"\r\n", True), (0, b"\n", False), (0.3, b"x\n", False)]
 )
 def test_enter_after_the_end(hall: Hall, seconds: float, key: bytes, ends: bool) -> None:
-    """Who has read the last words and presses Enter gets rid of the connection with that; nobody else's is reset."""
+    """A person who has read the last words and presses Enter ends the connection with that; no other client is
+    reset."""
     client = hall.client().type("/quit")
     hall.passes(seconds)
     client.send(key)

@@ -1,4 +1,4 @@
-"""Whether a silent client is still there."""
+"""Pings of silent clients."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PING_SECONDS, PONG_SECONDS = 10.0, 5.0
 
 
 class Watched:
-    """A client, and what was done about its silence."""
+    """A client, and how its silence was treated."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -43,14 +43,14 @@ def watched() -> Watched:
 
 
 def test_silence(watched: Watched) -> None:
-    """A client that is silent for so long is asked, and given up so long after that: once, and no clock is left."""
+    """A silent client is pinged after one time and given up after another: once, and no timer is left."""
     watched.passes(100)
     assert (watched.asked, watched.given_up) == ([PING_SECONDS], [PING_SECONDS + PONG_SECONDS])
     assert watched.clock.getDelayedCalls() == []
 
 
 def test_a_client_that_speaks(watched: Watched) -> None:
-    """While a client speaks it is not asked, and the clock runs from its last word."""
+    """While a client sends it is not pinged, and the time runs from its last bytes."""
     for _ in range(5):
         watched.passes(6)
         watched.speaks()
@@ -60,7 +60,7 @@ def test_a_client_that_speaks(watched: Watched) -> None:
 
 
 def test_an_answer(watched: Watched) -> None:
-    """Any word counts as the answer; the next silence is asked about again."""
+    """Any bytes count as the answer; the next silence is answered with a ping again."""
     watched.passes(12)
     watched.speaks()
     watched.passes(12)
@@ -69,8 +69,8 @@ def test_an_answer(watched: Watched) -> None:
 
 
 def test_a_client_that_is_not_read(watched: Watched) -> None:
-    """The silence of a client that the server does not read says nothing, whether it was asked before or not; looking
-    at it again and again costs a call a second at most."""
+    """The silence of a client that the server does not read means nothing, whether it was pinged before or not;
+    checking it again costs a call per second at most."""
     watched.is_read = False
     watched.passes(100)
     assert watched.asked == []
@@ -83,7 +83,7 @@ def test_a_client_that_is_not_read(watched: Watched) -> None:
 
 
 def test_the_end(watched: Watched) -> None:
-    """Once stopped, nobody is called."""
+    """Once stopped, it calls nobody."""
     watched.passes(12)
     watched.liveness.stop()
     assert watched.clock.getDelayedCalls() == []
@@ -128,7 +128,7 @@ def test_nobody_is_asked_before_the_login(hall: Hall) -> None:
 
 
 def test_a_program_whose_commands_wait(hall: Hall) -> None:
-    """A program that is not read, since its commands wait for the store, is neither asked nor given up."""
+    """A program that is not read, since its commands wait for the store, is neither pinged nor given up."""
     ana = hall.program("ana")
     hall.inline.hold()
     for n in range(5):
@@ -144,7 +144,7 @@ def test_a_program_whose_commands_wait(hall: Hall) -> None:
 
 
 def test_a_program_that_does_not_take_anything(hall: Hall) -> None:
-    """A client whose link is full cannot be asked, so its silence says nothing: `stalled_seconds` is its limit."""
+    """A client whose link is full cannot be pinged, so its silence means nothing: `stalled_seconds` is its limit."""
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.wire.room = 0
     for _ in range(100):

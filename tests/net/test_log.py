@@ -1,4 +1,4 @@
-"""What the log says of connections."""
+"""The log of connections."""
 
 import re
 from collections.abc import Callable
@@ -27,8 +27,8 @@ def facts(line: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("come", [Hall.client, Hall.browser])
 def test_begin_and_end(come: Callable[[Hall], Any], hall: Hall, audited: list[str]) -> None:
-    """A connection has one line when it begins and one when it ends, which its session's id joins. The end tells who it
-    was, how they came, what they did, and for how long."""
+    """A connection has one line when it begins and one when it ends, which its session's id joins. The end says whose
+    it was, how they connected, what they did, and for how long."""
     ana = come(hall)
     if come is Hall.browser:
         ana.upgrade()
@@ -46,7 +46,7 @@ def test_begin_and_end(come: Callable[[Hall], Any], hall: Hall, audited: list[st
 
 
 def test_strangers(hall: Hall, audited: list[str]) -> None:
-    """Whoever does not log in has both lines, too."""
+    """A client that does not log in has both lines, too."""
     hall.client().send(NOBODY)
     hall.client().cut()
     assert [line.split(" session")[0] for line in audited] == [
@@ -57,8 +57,8 @@ def test_strangers(hall: Hall, audited: list[str]) -> None:
 
 
 def test_a_flood(open_hall: OpenHall, audited: list[str]) -> None:
-    """In a flood of connections, most have no line, and one line tells how many. Whoever logs in then still has one at
-    the end, and whoever has a beginning has an end."""
+    """In a flood of connections, most have no line, and one line says how many. A session that logs in then still has
+    one at the end, and every beginning in the log has its end."""
     hall = open_hall()
     told: list[str] = []
 
@@ -90,7 +90,7 @@ def test_a_flood(open_hall: OpenHall, audited: list[str]) -> None:
 
 
 def test_ways() -> None:
-    """A door is called as --listen calls it."""
+    """A door is named as --listen names it."""
     settings: Any = SimpleNamespace(limits=SimpleNamespace(max_line_bytes=100), server=SimpleNamespace(origins=[]))
     line: Any = LineDoor(settings)
     web: Any = WebSocketDoor(settings)
@@ -99,7 +99,7 @@ def test_ways() -> None:
 
 
 def test_bounded_lines(hall: Hall) -> None:
-    """So many lines are written in ten seconds; then one says how many more there would have been."""
+    """A limited number of lines is written in ten seconds; then one says how many more there would have been."""
     told: list[int] = []
     bounded = Unlogged(hall.clock, told.append, 2)
     assert [bounded.may_log() for _ in range(5)] == [True, True, False, False, False]

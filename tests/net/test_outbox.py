@@ -1,4 +1,4 @@
-"""What is sent to one client, over a transport that accepts as many bytes as the test says."""
+"""The outbox of one client, over a transport that accepts as many bytes as the test says."""
 
 import socket
 import time
@@ -215,8 +215,8 @@ def test_a_stalled_link(ends: Ends) -> None:
     [(100, 100, False), (99, 100, True), (1, 100, True), (1, 0, False), (0, 0, True), (1000, 100, False)],
 )
 def test_a_peer_that_reads_slowly(each_second: int, least_per_second: float, stalled: bool, told: bool) -> None:
-    """A full link stays as long as its peer takes the least rate on average, however much still waits; a peer that
-    takes less is given up, and so is one that takes nothing where there is no least rate."""
+    """A full link stays while its peer takes the least rate on average, however much still waits. A peer that takes
+    less is given up, and so is one that takes nothing where there is no least rate."""
     ends = Ends(least_per_second)
     ends.link.acked = 0 if told else None
     ends.outbox.write(b"x" * 100_000)
@@ -229,8 +229,8 @@ def test_a_peer_that_reads_slowly(each_second: int, least_per_second: float, sta
 
 
 def test_a_queue_that_is_filled_again(ends: Ends) -> None:
-    """A kernel that takes as much as its peer reads, so that its queue never gets shorter, is not taken for a peer that
-    reads nothing: neither is more that is written meanwhile taken for something that it has read."""
+    """A kernel that takes as much as its peer reads, so that its queue never gets shorter, does not make the peer seem
+    stalled; nor do bytes written meanwhile make it seem to read."""
     ends.outbox.write(b"x" * 100_000)
     for _ in range(int(STALLED_SECONDS * 2)):
         ends.link.take(10)
@@ -243,7 +243,7 @@ def test_a_queue_that_is_filled_again(ends: Ends) -> None:
 
 
 def test_what_the_kernel_tells() -> None:
-    """Of a TCP socket it tells what the peer has acknowledged; of others, what waits."""
+    """A TCP socket tells how much the peer has acknowledged; others, how much waits."""
     with socket.create_server(("127.0.0.1", 0)) as port:
         one = socket.create_connection(port.getsockname())
         other = port.accept()[0]
@@ -268,7 +268,7 @@ def test_what_the_kernel_tells() -> None:
 
 
 def test_a_crowded_account() -> None:
-    """Once too much waits for an account, any connection of it for which something waits is full until it has read
+    """Once too much waits for an account, each of its connections for which something waits is full until it has read
     that; one that reads is not."""
     unsent = Unsent(Limits(unsent_bytes_per_account=1000))
     stuck, slow, quick = Ends(), Ends(), Ends()

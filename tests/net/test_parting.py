@@ -57,7 +57,7 @@ def test_the_last_words(ends: tuple[socket.socket, socket.socket]) -> None:
 
 
 class Plain(tcp.Server):
-    """As far as corking needs it."""
+    """The part of a transport that corking needs."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
@@ -68,7 +68,7 @@ class Plain(tcp.Server):
 
 
 def test_one_packet(ends: tuple[socket.socket, socket.socket]) -> None:
-    """The last words wait for the end, and come with it; a Unix socket, which cannot do that, does no harm."""
+    """The last words wait for the end, and come with it. A Unix socket, which cannot do that, does no harm."""
     served, client = ends
     client.setblocking(False)
     parting, transport = Parting(Clock()), Plain(served)
@@ -93,7 +93,7 @@ def pending(sock: socket.socket) -> bool:
 
 
 def test_a_client_that_was_faster(ends: tuple[socket.socket, socket.socket]) -> None:
-    """A connection that is reset already ends all the same."""
+    """A connection that is reset already ends as well."""
     served, client = ends
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     client.close()
@@ -103,7 +103,7 @@ def test_a_client_that_was_faster(ends: tuple[socket.socket, socket.socket]) -> 
 
 
 def test_a_client_that_does_not_close(ends: tuple[socket.socket, socket.socket]) -> None:
-    """It is waited for only until it has received everything."""
+    """A peer is waited for until it has received everything, and no longer."""
     served, client = ends
     clock = Clock()
     parting = Parting(clock)
@@ -127,7 +127,7 @@ def test_nobody_was_connected() -> None:
 
 
 def test_the_log_is_not_flooded() -> None:
-    """So many ends have a line each; the others are counted."""
+    """A limited number of ends have a line each; the others are counted."""
     parting = Parting(Clock())
     parting.begin()
     assert [parting.may_log() for _ in range(LINES + 3)] == [True] * LINES + [False] * 3

@@ -1,4 +1,4 @@
-"""People at the doors: what telnet is told and says, and what the keys do that a terminal does not edit with."""
+"""People at the doors: telnet's negotiations, and the keys that a terminal does not edit with."""
 
 import pytest
 from msgspec import structs
@@ -26,7 +26,7 @@ def window(columns: int) -> bytes:
 
 
 def heard(client: Client, data: bytes) -> bytes:
-    """What comes when a client has sent this."""
+    """The bytes that answer what a client has sent."""
     before = len(client.wire.taken)
     client.send(data)
     return client.wire.taken[before:]
@@ -83,7 +83,7 @@ def test_secrets_are_not_shown(hall: Hall) -> None:
 
 
 def test_a_password_typed_while_another_is_checked(hall: Hall) -> None:
-    """Nothing is shown until it is known that no other password is asked for."""
+    """Input stays hidden until the server knows that it asks for no other password."""
     hall.client().type(f"/register ana {PASSWORD}", "/quit")
     ana = at_the_telnet_door(hall)
     assert heard(ana, b"ana\r\n").startswith(HIDE)
@@ -110,14 +110,14 @@ def test_a_password_that_a_command_asks_for(hall: Hall) -> None:
 
 
 def test_a_client_without_telnet_is_not_bothered(hall: Hall) -> None:
-    """Who has not spoken telnet at the plain door gets no byte of it, not even around passwords."""
+    """A client that has not spoken telnet at the plain door gets no byte of it, not even around passwords."""
     ana = hall.client().type("ana", "yes", PASSWORD, PASSWORD, "/token laptop", PASSWORD)
     assert ana.session.stage is Stage.IN
     assert b"\xff" not in ana.wire.taken
 
 
 def test_are_you_there(hall: Hall) -> None:
-    """Telnet's question is answered with one line, however often it is asked at once. Programs are not sent text."""
+    """Telnet's question is answered with one line, however often it is asked at once. Programs get no text."""
     ana, bob = at_the_telnet_door(hall), hall.program("bob")
     assert heard(ana, b"\xff\xf6" * 100) == b"* The server is here.\r\n"
     assert heard(ana, b"\xff\xf6") == b"* The server is here.\r\n"
@@ -127,7 +127,7 @@ def test_are_you_there(hall: Hall) -> None:
 
 @pytest.mark.parametrize("end", [b"\x04", b"\xff\xec", b"half a line\x03\x04", b"half a line\xff\xec"])
 def test_leaving_with_control_d(end: bytes, hall: Hall) -> None:
-    """Ctrl-D ends the input as `nc -N` does: what was sent before it is done, a line that was begun is not."""
+    """Ctrl-D ends the input as `nc -N` does: complete lines before it are done, an unfinished line is not."""
     ana, bob = hall.client().type(f"/register ana {PASSWORD}"), hall.program("bob")
     hall.inline.hold()
     ana.send(b"the last words\r\n" + end + b"behind the end\r\n")
@@ -176,7 +176,7 @@ def test_editing_without_a_terminal(hall: Hall) -> None:
 
 
 def test_no_advice_for_those_it_does_not_help(hall: Hall) -> None:
-    """A client that sends every key as it is, and one that only pressed Ctrl-C, are not told of rlwrap."""
+    """A client that sends every key as it is, and one that only pressed Ctrl-C, do not get the hint about rlwrap."""
     ana = at_the_telnet_door(hall)
     ana.send(b"\xff\xfd\x03\xff\xfd\x03").send(b"am\x7fna\r\0")
     assert ana.session.typed_name == "ana"
@@ -201,7 +201,7 @@ def test_torn_characters(open_hall: OpenHall) -> None:
 
 
 def test_torn_characters_before_login(open_hall: OpenHall) -> None:
-    """Lines that are refused for a torn letter count towards what may be sent before logging in."""
+    """Lines that are refused for a torn letter count towards the bytes that may be sent before logging in."""
     hall = open_hall(limits=structs.replace(QUIET, handshake_bytes=1000))
     ana = hall.client()
     for _ in range(11):
@@ -212,7 +212,7 @@ def test_torn_characters_before_login(open_hall: OpenHall) -> None:
 
 @pytest.mark.parametrize("data", [b"a\0b\n", b"\xff\xff\n", b"a\x80\x15\n", b"\xc2\x9b31m\n", b"a\rb\n"])
 def test_what_no_key_sends(data: bytes, hall: Hall) -> None:
-    """Bytes that make no sense end the connection, and it is said which."""
+    """Bytes that make no sense end the connection, with a text that names them."""
     ana = hall.client().type(f"/register ana {PASSWORD}").send(data)
     assert hall.left == [("ana", "undecodable")]
     assert any(line.startswith(("! The line contains", "! This is not UTF-8: byte")) for line in ana.lines)

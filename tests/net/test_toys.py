@@ -81,7 +81,7 @@ TOY: Final[Dialect] = Toy()
 
 
 class Netstrings:
-    """The framing of what goes out."""
+    """The framing of data that goes out."""
 
     def lines(self, data: bytes) -> bytes:
         return b"%d:%b," % (len(data), data)
@@ -96,7 +96,7 @@ NETSTRINGS: Final[Framing] = Netstrings()
 
 
 class Unpacker:
-    """What comes in: a netstring is a line."""
+    """The splitter of data that comes in: a netstring is a line."""
 
     def __init__(self) -> None:
         self._data = b""
@@ -183,7 +183,7 @@ def at_the_toy_door(hall: Hall) -> ToyClient:
 
 
 def test_a_conversation(hall: Hall) -> None:
-    """People and programs of all dialects, at all doors, talk in one room: everybody hears everything once, in one
+    """People and programs of all dialects, at all doors, talk in one room: all of them receive everything once, in one
     order."""
     toy, json, person = hall.client(), hall.program("bob"), hall.client()
     browser = hall.browser().upgrade().come_in("cai")
@@ -209,7 +209,7 @@ def test_a_conversation(hall: Hall) -> None:
         assert toy_lines(client) == list(enumerate(texts, head - 5))
         assert client.lines.count("+") == 2
     shown = "\n".join(person.lines)
-    for name in ("toy", "bob", "cai", "boxed", "eve"):  # what a person has typed is not shown again
+    for name in ("toy", "bob", "cai", "boxed", "eve"):  # typed lines are not shown again
         assert shown.count(f"{name}: from {name}") == 1
 
 
@@ -238,7 +238,7 @@ def test_undecodable(hall: Hall) -> None:
 
 
 def test_half_close(hall: Hall) -> None:
-    """What has come whole is done and answered; an unfinished netstring is no line."""
+    """Complete lines are done and answered; an unfinished netstring is no line."""
     boxed, bob = at_the_toy_door(hall), hall.program("bob")
     boxed.type(f"hi ana {PASSWORD}")
     boxed.wire.come(boxed.frame(b"say general whole\n") + b"18:say general ha")

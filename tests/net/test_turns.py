@@ -1,4 +1,4 @@
-"""How much of one connection is done before the others have their turn."""
+"""Turns: how much of one connection is done before the others are served."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,11 +16,11 @@ from tests.support.hall import PASSWORD, QUIET, Client, Hall
 
 TURN_BYTES, TURN_LINES = 4096, 20
 CHUNK_BYTES = 65_536
-"""What Twisted reads at once."""
+"""Maximum number of bytes that Twisted reads at once."""
 
 
 def turn(hall: Hall) -> None:
-    """What the reactor does in one turn: all that is due now, but not what becomes due meanwhile."""
+    """One turn of the reactor: everything that is due now, but not what becomes due meanwhile."""
     now = hall.clock.seconds()
     for call in [call for call in hall.clock.getDelayedCalls() if call.getTime() <= now]:
         hall.clock.calls.remove(call)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def hall(open_hall: OpenHall) -> Hall:
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Counts, for all doors: bytes that were split, lines taken, and what else was in them."""
+    """Counts, for all doors, the bytes that were split, the lines taken, and the other items in them."""
     counted = {"bytes": 0, "lines": 0, "controls": 0}
     feed, lines = Door._feed, Door.lines
 
@@ -99,7 +99,7 @@ def a_browser(hall: Hall) -> Client:
     ],
 )
 def test_a_flood(who: Any, unit: bytes, hall: Hall, done: dict[str, int]) -> None:
-    """Whatever a client sends, a turn takes so many bytes and lines of it; in between others are served."""
+    """Whatever a client sends, a turn takes a limited number of its bytes and lines; in between others are served."""
     flood, bob = who(hall), hall.program("bob")
     hall.settle()
     done.update(bytes=0, lines=0, controls=0)
@@ -119,7 +119,7 @@ def test_a_flood(who: Any, unit: bytes, hall: Hall, done: dict[str, int]) -> Non
 
 
 def test_nothing_is_lost(hall: Hall) -> None:
-    """All that came is done in the end, in order, however small the turns are; the last line too if only its end is
+    """All input is done in the end, in order, however small the turns are; the last line too if only its end is
     missing."""
     ana, bob = hall.program("ana"), hall.program("bob")
     lines = [b'{"cmd":"say","room":"general","text":"%d%s"}' % (n, b"x" * (n % 700)) for n in range(200)]
@@ -130,8 +130,7 @@ def test_nothing_is_lost(hall: Hall) -> None:
 
 
 def test_the_end_with_much_to_do(hall: Hall) -> None:
-    """What a client sent and the server did not get round to is let go with the end of the connection, and so is what
-    comes after it."""
+    """The end of a connection discards input that was not taken yet, and what comes after it."""
     ana = hall.program("ana")
     ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
     assert ana.door._backlog

@@ -1,4 +1,4 @@
-"""Whose bytes can be read on the way."""
+"""Connections that can be overheard on the way."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +49,7 @@ def test_connections(here: str | None, there: str | None, leaves_the_host: bool)
 
 
 def test_tls(tmp_path: Any) -> None:
-    """Nobody on the way reads what is said over TLS, wherever the client is."""
+    """Traffic over TLS cannot be overheard, wherever the client is."""
     key, certificate = write_certificate(tmp_path)
     identity = examine(f"ssl:1:privateKey={key}:certKey={certificate}").identity
     assert identity is not None
@@ -65,6 +65,6 @@ def test_tls(tmp_path: Any) -> None:
     [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False), (None, False, False)],
 )
 def test_ports(host: str | None, secured: bool, overheard: bool) -> None:
-    """What the server warns of when it starts."""
+    """The warnings of a server that starts."""
     port = SimpleNamespace(getHost=lambda: at(host), factory=SimpleNamespace(secured=secured))
     assert plain(port) is overheard

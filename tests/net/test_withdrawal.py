@@ -1,4 +1,4 @@
-"""What closing a port does in the kernel."""
+"""Closing a port, as the kernel sees it."""
 
 import socket
 
@@ -9,7 +9,7 @@ from chatserver.net.listening.withdrawal import _drop_newcomers
 
 
 def knocks(address: tuple[str, int]) -> bool:
-    """Whether the kernel takes a connection at once; a client that is not heard tries again after a second."""
+    """Whether the kernel takes a connection at once; a client without an answer tries again after a second."""
     with socket.socket() as client:
         client.settimeout(0.2)
         try:
@@ -20,8 +20,8 @@ def knocks(address: tuple[str, int]) -> bool:
 
 
 def test_nobody_new_is_taken_until_somebody_listens_again() -> None:
-    """Those who begin to connect are not heard, and not refused either; whoever was in the queue stays there. A server
-    that takes the socket over, after one that was killed in between, is heard again."""
+    """Clients that begin to connect get no answer, and no refusal either; those in the queue stay there. A server that
+    takes the socket over, after one that was killed in between, gets new connections again."""
     with socket.socket() as chosen:
         chosen.bind(("127.0.0.1", 0))
         address = chosen.getsockname()

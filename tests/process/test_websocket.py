@@ -79,8 +79,8 @@ def open_hall(server: StartServer) -> Iterator[OpenHall]:
 
 
 def test_one_room_for_all(open_hall: OpenHall) -> None:
-    """Clients at a WebSocket and at plain doors hear each other, in one order. A message may hold several lines, or
-    come in fragments with pings between them. The message of the day comes as an event."""
+    """Clients at a WebSocket and at plain doors receive each other's messages, in one order. A message may hold several
+    lines, or come in fragments with pings between them. The message of the day comes as an event."""
     hall = open_hall('[server]\nmotd = "Be kind."\n')
     ana, bob, cai = hall.browser("ana"), hall.plain("bob"), hall.person("cai")
     assert ana.wait_event("notice")["text"] == "Be kind."
@@ -136,7 +136,7 @@ class Reader:
         self._name = name
 
     def read(self, size: int | None, head: int = -1) -> None:
-        """Connects, resumes, reads so many bytes (None: up to the head), and resets the connection."""
+        """Connects, resumes, reads `size` bytes (None: up to the head), and resets the connection."""
         resume = {"general": self.log[-1]["seq"] if self.log else 0}
         if resume["general"] == head:
             return
@@ -146,7 +146,7 @@ class Reader:
             client.wait_seq("general", head, 30)
         else:
             count = 0
-            while count < size:  # `received` has what whole frames have brought
+            while count < size:  # `received` has the content of whole frames
                 client.fill(lambda: client.received, "more", 30)
                 count += len(client.received)
                 client._sort()
@@ -230,7 +230,7 @@ def test_close_codes(open_hall: OpenHall) -> None:
 
 
 def test_shutdown(open_hall: OpenHall) -> None:
-    """A server that stops says so, and that one may come back: what was sent before is stored and answered."""
+    """A server that stops says so, and that clients may come back: everything sent before is stored and answered."""
     hall = open_hall()
     ana, bob = hall.browser("ana"), hall.plain("bob")
     tag = ana.post("say", room="general", text="the last")
