@@ -17,13 +17,15 @@ from chatserver.store.erasure import PAUSE_SECONDS
 from chatserver.values.errors import Unavailable
 
 TIDY_MESSAGES: Final = 8192
-"""After so many messages the index of words is tidied: well before the database does it within a message's commit."""
+"""Number of messages after which the index of words is tidied: well
+before the database does it within a message's commit."""
 
 LOG_SECONDS: Final = 30.0
-"""SQLite's write-ahead log is emptied so often: what was erased is to be gone from the files within a minute."""
+"""Interval between times of emptying SQLite's write-ahead log: erased texts must be gone from the files within a
+minute."""
 
 AGAIN_SECONDS: Final = 5.0
-"""And tried again after so long if a reader still needs the log."""
+"""How long to wait before the next attempt if a reader still needs the log."""
 
 
 class Upkeep:

@@ -10,10 +10,10 @@ from chatserver.session.session import Session
 from chatserver.values.seen import Seen, merged
 
 MOVED_SECONDS = 3.0
-"""Marks that move are stored so often: no more than this is unread again after the server was killed."""
+"""Interval between times of storing marks: at most this much is unread again after the server was killed."""
 
 SLICE = 200
-"""Sessions that are looked at in one turn of the reactor."""
+"""Maximum number of sessions that are looked at in one turn of the reactor."""
 
 
 class MarkLog:
@@ -71,7 +71,7 @@ class MarkLog:
         return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
 
     async def known_everywhere(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
-        """The same, on screens at other nodes, too."""
+        """Includes screens at other nodes."""
         there = await self._roster.nodes.now.seen(account_id)
         known = self.known(account_id, asking)
         return merged((there, known)) if there else known

@@ -16,23 +16,23 @@ POLL_SECONDS: Final = 15.0
 """How often it looks for what has become old."""
 
 STEP_SECONDS: Final = 0.01
-"""What a step is to take, without its commit. Nobody can write to an SQLite database meanwhile."""
+"""How long a step should take, without its commit. Nothing else can write to an SQLite database meanwhile."""
 
 PAUSE: Final = 3.0
-"""A pause is so many times as long as the step before it, so that three quarters of the time are left to others."""
+"""Factor between a step and the pause after it, which leaves three quarters of the time to others."""
 
 LEAST_PAUSE_SECONDS: Final = 0.05
 
 STEPS: Final = 20
-"""In a row in one room; then it is the next one's turn."""
+"""Maximum number of steps in a row in one room; then the next room has its turn."""
 
 FIRST_SIZE: Final = 20_000
 LEAST_SIZE: Final = 10_000
 MOST_SIZE: Final = 400_000
-"""Characters, as `store/retention.py` counts them, of the first step in a row, and of any."""
+"""Maximum number of characters, as `store/retention.py` counts them, of the first step in a row, and of any."""
 
 SESSIONS: Final = 500
-"""Rows looked at in a step."""
+"""Maximum number of rows that a step looks at."""
 
 Work = Callable[..., Step]
 

@@ -14,14 +14,14 @@ from chatserver.values.seen import Seen, merged
 FLUSH_SECONDS = 0.25
 RETRY_SECONDS = 2.0
 MAX_WAITING = 100_000
-"""Rows that wait for a database that is away; beyond that they are dropped."""
+"""Maximum number of rows that wait while the database is away; further ones are dropped."""
 MAX_ATTEMPTS = 5
-"""A row is dropped after it has failed alone so often, each time beside rows that were written."""
+"""Maximum number of attempts for a row that fails alone, beside rows that are written; then it is dropped."""
 MAX_FAILED_WRITES = 64
-"""The search for the row that makes a write fail ends after so many failed writes, and goes on with the next retry."""
+"""Maximum number of failed writes in a search for the row that causes them; the search goes on with the next retry."""
 
 MARKED_AT_ONCE = 500
-"""So many accounts' read marks are written in one transaction."""
+"""Maximum number of accounts whose read marks are written in one transaction."""
 
 
 class SessionLog:

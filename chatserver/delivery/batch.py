@@ -16,7 +16,7 @@ Picked = tuple[Form, frozenset[int], tuple[int, ...], tuple[int, ...]]
 no bell."""
 
 FEW_ENTRIES = 4
-"""So many are rendered sooner than they are put together."""
+"""Maximum number of entries that are rendered again rather than joined: that takes less time."""
 
 
 class Batch:
@@ -192,7 +192,7 @@ class Batch:
         return pieces
 
     def has_reached(self, session: Session, count: int, rendered: Rendered) -> None:
-        """So many of its entries have been sent to a session, or are on their way to it, as they were rendered."""
+        """How many of its entries have been sent to a session, or are on their way to it, as they were rendered."""
         if count and session.view is not None:
             entries, ends = self.entries, rendered.ends
             if count < len(entries):
@@ -201,5 +201,5 @@ class Batch:
 
 
 def _silent(form: Form, *, marked: bool = False) -> Form:
-    """The same form, in which no bell is rung."""
+    """This form without the bell."""
     return structs.replace(form, screen=structs.replace(form.screen, bell="off"), marked=marked)

@@ -32,7 +32,7 @@ async def unquoted(_who: Person, _room_id: int, entries: Sequence[Entry]) -> lis
 
 
 RETRY_SECONDS = 1.0
-"""After a read that failed: soon enough that nobody waits noticeably longer than the database is away."""
+"""How long to wait after a read that failed: nobody waits noticeably longer than the database is away."""
 
 
 class CatchUp:

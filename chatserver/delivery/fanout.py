@@ -15,11 +15,11 @@ from chatserver.values.events import Entry
 from chatserver.wire.dialect import EMPTY, Form, Rendered
 
 HUGE_SUBSCRIBERS = 1000
-"""A room with more live subscribers than this is written to in slices."""
+"""Maximum number of live subscribers of a room that is written to at once, and not in slices."""
 SLICE_SUBSCRIBERS = 100
-"""A slice takes less than a millisecond."""
+"""Size of a slice: it takes less than a millisecond."""
 MAX_EARLY_BATCHES = 8
-"""While more batches than this wait for a huge room, processors store no further messages."""
+"""Maximum number of batches that wait for a huge room; while there are more, processors store no further messages."""
 
 
 class Fanout:
@@ -124,7 +124,7 @@ class Fanout:
 
 
 def _show(session: Session, batch: Batch, rendered: Rendered) -> int:
-    """The same for a person: what they are shown is written through their link, which counts it. Returns how many
+    """For a person: what they are shown is written through their link, which counts it. Returns how many
     entries they have been given."""
     sent = _write_rest(session.link, rendered, 0)
     shown = len(batch.entries) if sent == len(rendered.data) else rendered.whole(sent)

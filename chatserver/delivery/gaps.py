@@ -15,7 +15,7 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import GAP, Entry, RoomFacts
 
 GAP_SECONDS = 0.2
-"""Entries that are known to be stored may take so long to be announced; then they are read from the store."""
+"""How long stored entries may take to be announced; then they are read from the store."""
 
 
 class Gaps:

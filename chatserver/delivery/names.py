@@ -15,7 +15,7 @@ from chatserver.values.events import RENAMED, Entry, RoomFacts
 from chatserver.values.renaming import parse_renaming
 
 RECENT_SECONDS = 60.0
-"""For so long after a rename, entries may come that were stored before it. Later ones are read from the database."""
+"""How long after a rename entries may come that were stored before it. Later ones are read from the database."""
 
 
 class Rename(Struct, frozen=True):

@@ -41,9 +41,9 @@ from chatserver.values.events import (
 )
 
 MAX_FILLED = 1000
-"""Of so many entries of a room it is remembered that they were read from the store before they were announced."""
+"""How many entries of a room are remembered as read from the store before their announcement."""
 MAX_IDLE_ROOMS = 10_000
-"""So many rooms without subscribers are remembered: their heads still matter to logins under way."""
+"""Maximum number of rooms without subscribers that are remembered: their heads matter to logins under way."""
 
 MUTING: frozenset[EntryKind] = frozenset({MUTED, UNMUTED})
 

@@ -7,7 +7,7 @@ from chatserver.session.session import Session
 from chatserver.values.events import Entry, RoomFacts
 
 MOST_EARLIER = 4
-"""For slow readers, who are told of each renaming only once they get there."""
+"""Maximum number of earlier names, for slow readers, who receive each renaming only once they get there."""
 
 Early = tuple[float, Sequence[Entry]]
 """Entries that have to wait, and since when they do."""
@@ -97,7 +97,7 @@ class Room:
         self.filled.clear()
 
     def wait(self, since: float, entries: Sequence[Entry]) -> None:
-        """Entries have to wait for those before them. The same may come twice, from different nodes: in batches that
+        """Entries have to wait for those before them. An entry may come twice, from different nodes: in batches that
         begin alike, but end earlier or later."""
         first = entries[0].seq
         known = self.early.get(first)

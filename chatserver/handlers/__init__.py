@@ -86,7 +86,7 @@ AUDITED: frozenset[type[c.Command]] = frozenset(
 """Commands that are written to the audit log once they are done."""
 
 SEES_MARKS: frozenset[type[c.Command]] = frozenset({c.Join, c.Look, c.Unread, c.Missed})
-"""Their handlers need to know what is on the account's screens but not in the database yet. Likewise."""
+"""Their handlers need to know what is on the account's screens but not in the database yet."""
 
 SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
 """Their handlers need to know who is online. For all other commands, that is not collected."""

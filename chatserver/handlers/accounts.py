@@ -16,7 +16,8 @@ ERASED = ("erased", "Your account is erased. Goodbye.")
 """The reason and the text with which the connections of an erased account end."""
 
 ROOMS_AT_ONCE = 50
-"""Their locks are held until the account is erased: some hundredths of a second."""
+"""Maximum number of rooms at once: their locks are held until the account is erased, for some hundredths of a
+second."""
 
 
 def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
@@ -83,8 +84,8 @@ def export(db: Connection, ask: Ask, command: c.Export) -> Outcome:
 
 
 def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
-    """Erases the asker's account: removes it from all rooms and from the database. Of very many rooms, the rest is left
-    in steps, like the rest of what is erased.
+    """Erases the asker's account: removes it from all rooms and from the database. If the rooms are very many, the rest
+    is left in steps, like the rest of an erasure.
 
     Not a handler by itself: the caller must have checked the password. `messages`: also erase what they said.
     """

@@ -12,9 +12,10 @@ from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
 
 SHOWN_CHARACTERS = 200
-"""Of a message, so much is shown to whoever replaced or erased it: nearly always all, so that they can say it again."""
+"""Maximum number of characters of a message that are shown to the person who replaced or erased it: nearly always all,
+so that they can say it again."""
 QUOTED_CHARACTERS = 32
-"""Of words that are not in a message."""
+"""Maximum number of characters of words that are not in a message."""
 
 
 def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:

@@ -12,7 +12,7 @@ from chatserver.values.errors import Refused, Why
 from chatserver.values.events import PRIVATE, Invited, Person
 
 SENDERS = 10
-"""It takes so many accounts to use up the invitations that another one may have."""
+"""Minimum number of accounts that can use up the invitations of another one."""
 
 
 def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:

@@ -21,8 +21,8 @@ from chatserver.values.errors import Refused, Why, blocked, muted
 from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
 
 DIRECT_ROOMS = 10
-"""For each other room that an account may create within an hour, so many people to whom it may write first: a row of
-the database for each, and possibly a nuisance."""
+"""Number of people to whom an account may write first, for each room that it may create within an hour: each is a row
+in the database, and possibly a nuisance."""
 
 
 def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
@@ -81,7 +81,7 @@ def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
 
 
 def readable_text(message: Entry) -> Entry:
-    """The same message. Raises Refused if it is erased."""
+    """An identical message. Raises Refused if it is erased."""
     if message.state == ERASED:
         raise no_message(message.seq)
     return message
@@ -139,8 +139,8 @@ def _instant(ask: Ask, words: str) -> datetime:
 
 
 def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
-    """The last entries, as far as they fit. `more` says then that there are others before them. Of a gap before the
-    entries it is told where they begin right behind it."""
+    """The last entries, as far as they fit. `more` says then that there are others before them. After a gap, the answer
+    says where the entries begin right behind it."""
     shown = portion.tail(log.entries, partial(entry_size, log.facts.label(viewer_id)))
     more = log.more or len(shown) < len(log.entries)
     new = max(log.new, shown[0].seq) if shown and log.new else 0

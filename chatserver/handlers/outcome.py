@@ -16,7 +16,7 @@ from chatserver.values.events import Entry, News, Person, RoomFacts
 from chatserver.values.seen import Seen
 
 PEOPLE_LIMIT = 200
-"""A page of names or rooms for people has no more lines than this, which is much to scroll already."""
+"""Maximum number of lines on a page of names or rooms for people, which is much to scroll already."""
 
 
 class Ask(Struct, frozen=True):

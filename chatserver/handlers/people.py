@@ -8,9 +8,9 @@ from chatserver.values.answers import Done, Ignoring, UserList
 from chatserver.values.errors import Refused, Why
 
 MAX_BLOCKED = 1000
-"""Accounts that one account may have blocked: everybody's blocks are in memory while they are online."""
+"""Maximum number of accounts that one account may have blocked: its blocks are in memory while it is online."""
 MAX_IGNORED = 200
-"""Likewise, that it may ignore: every entry that it is sent is compared with them."""
+"""Maximum number of accounts that it may ignore: every entry for it is compared with them."""
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:

@@ -11,7 +11,7 @@ from chatserver.values.events import BOT
 from chatserver.wire.hygiene.lookalikes import check_new
 
 ROOMS_AT_ONCE = 50
-"""So many rooms are told at once, which takes some milliseconds; the others follow."""
+"""Maximum number of rooms that get the entry at once, which takes some milliseconds; the others follow."""
 
 
 def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:

@@ -32,11 +32,11 @@ from chatserver.values.errors import Refused, Why, muted
 from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
 
 SHOWN_ON_JOINING = 20
-"""Entries: what fits on a screen."""
+"""Number of entries shown on joining: one screen."""
 NAMES_SHOWN = 6
 HOUR = timedelta(hours=1)
 FIRST_SEQ = 1
-"""The number of the entry that says that a room was created."""
+"""Number of the entry that says that a room was created."""
 
 
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:

@@ -60,7 +60,7 @@ class Blocks(Struct, array_like=True, tag="apart", frozen=True):
 
 
 class Ignoring(Struct, array_like=True, tag="ignores", frozen=True):
-    """Whom an account ignores."""
+    """The accounts that an account ignores."""
 
 
 class Preferring(Struct, array_like=True, tag="prefers", frozen=True):
@@ -136,7 +136,7 @@ async def written(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Outcome:
-    """The same in a transaction of its own. Raises Refused."""
+    """In a transaction of its own. Raises Refused."""
     if origin:
         return await store.write(recorded, origin, work, ask, *args, **kwargs)
     return await store.write(work, ask, *args, **kwargs)

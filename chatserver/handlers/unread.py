@@ -112,7 +112,7 @@ def missed(db: Connection, ask: Ask, command: c.Missed) -> Outcome:
 
 
 def first_new(one: Membership, shown: list[Entry], who: Person) -> int:
-    """Of entries that are shown, the number of the first one that is unread; 0 if none is."""
+    """The number of the first unread entry among those shown; 0 if none is."""
     return next((entry.seq for entry in shown if not one.seen.has(entry.seq) and entry.author_id != who.id), 0)
 
 

@@ -23,7 +23,8 @@ SEGMENT_BYTES: Final = 1400
 """Size of what fits into one TCP segment, which is acknowledged as a whole."""
 INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 CLOSE_WAIT: Final = 8
-"""The first byte of `struct tcp_info`, tcpi_state: the peer has closed its side (include/net/tcp_states.h)."""
+"""Number of the state tcpi_state, the first byte of `struct tcp_info`, in which the peer has closed its side
+(include/net/tcp_states.h)."""
 BYTES_ACKED: Final = struct.Struct("120xQ")
 """The field tcpi_bytes_acked of `struct tcp_info` (linux/tcp.h, since Linux 4.1)."""
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from chatserver.session.session import Session
 
 MOST_ROOMS: Final = 2
-"""Each room that is waited for occupies a thread of the store."""
+"""Maximum number of rooms that are waited for: each occupies a thread of the store."""
 
 
 class _Spoken(Protocol):

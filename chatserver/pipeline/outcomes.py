@@ -112,7 +112,7 @@ class Consequences:
         return True
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
-        """So many rooms take some time: others get a turn in between."""
+        """Very many rooms take some time: others get a turn in between."""
         for announced in rest:
             await self._turn()
             if session.view is not None and not session.quiet:

@@ -7,10 +7,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from chatserver.settings.tables import Limits
 
 GATHER_SECONDS = 1.0
-"""News of many accounts that comes within this time is told in one piece: after a restart hundreds come back at once.
-People do not notice a second, and it leaves one write a second for each recipient."""
+"""How long news is gathered and sent in one piece: after a restart hundreds come back at once. People do not notice a
+second, and it leaves one write a second for each recipient."""
 SLACK_SECONDS = 0.001
-"""What is due so soon is due now: sums of times are not exact."""
+"""How long before its time news counts as due: sums of times are not exact."""
 
 
 class NewsPace:

@@ -1,5 +1,5 @@
-"""Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides. Of
-other nodes it knows what they say of their accounts; by itself there are none."""
+"""Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides. It
+knows the accounts of other nodes by their reports; by itself there are none."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -105,7 +105,7 @@ class Roster:
         self.changed(session.who.account_id)
 
     def _count(self, account_id: int) -> None:
-        """Notes whether an account is online. Whoever is not is not away either."""
+        """Notes whether an account is online. An account that is not online is not away either."""
         sessions = self._sessions.get(account_id, ())
         if sessions and all(session.quiet for session in sessions):
             self._quiet.add(account_id)
@@ -235,7 +235,7 @@ class Roster:
         return self._near(session.who.account_id, session.rooms.values(), max_subscribers, but)
 
     def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
-        """The same of an account that is online, here or at other nodes."""
+        """For an account that is online, here or at other nodes."""
         rooms: dict[int, HeardRoom] = {}
         # A session whose token is for one room hears no other one.
         for session in sorted(self._sessions.get(account_id, ()), key=lambda one: len(one.rooms))[-1:]:

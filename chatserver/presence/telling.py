@@ -17,11 +17,11 @@ from chatserver.values.errors import Unavailable
 from chatserver.wire.dialect import NONE
 
 SLICE_RECIPIENTS = 20_000
-"""So many pieces of news are written in one turn of the reactor, which takes some ten milliseconds."""
+"""Maximum number of news that are written in one turn of the reactor, which takes some ten milliseconds."""
 RETRY_SECONDS = 1.0
 MOVING_SECONDS = 3.0
-"""Clients that are sent to another node, or whose node has died, have so much longer to be back: they are told to
-connect within two seconds, and have to notice first."""
+"""How much longer clients may take to be back that are sent to another node, or whose node has died: they connect
+within two seconds, and have to notice first."""
 
 Mutes = Callable[[Collection[int]], Awaitable[Mapping[int, frozenset[int]]]]
 """By account, the rooms in which it is muted now. Raises Unavailable."""

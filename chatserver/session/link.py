@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from chatserver.values.errors import Rejected
 
 FULL_BYTES = 16384
-"""Once more than this waits for a client, it is sent no more news until it has taken everything."""
+"""Maximum number of bytes that wait for a client; beyond that it is sent no more news until it has taken everything."""
 
 
 class Link(Protocol):

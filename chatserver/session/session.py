@@ -19,7 +19,7 @@ from chatserver.wire.dialects import DIALECTS
 
 _FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
 MOST_FORMS = 1024
-"""Clients say how wide their screens are, and could make up as many forms as they like."""
+"""Maximum number of forms: clients choose the width of their screens, and could make up as many as they like."""
 
 
 def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen = SCREEN) -> Form:

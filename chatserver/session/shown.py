@@ -10,9 +10,9 @@ from chatserver.values.events import GAP, Entry
 from chatserver.values.seen import NOTHING, Seen
 
 MOST_SENT: Final = 64
-"""Once so many pieces are on their way, the network is asked which have arrived."""
+"""Maximum number of pieces on their way before the kernel is asked which have arrived."""
 MOST_PIECES: Final = 512
-"""So many are remembered one by one, for a client that takes nothing."""
+"""Maximum number of pieces that are remembered one by one, for a client that takes nothing."""
 
 
 class Piece(Struct, frozen=True, gc=False):

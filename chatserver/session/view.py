@@ -19,7 +19,7 @@ from chatserver.wire.dialect import NONE, Dialect
 from chatserver.wire.hygiene import secrets
 
 MAX_SECRETS = 8
-"""So many of the passwords and tokens that were typed last are not posted."""
+"""Maximum number of typed passwords and tokens, the last ones, that are remembered so as not to be posted."""
 
 POSTING: Final = frozenset[type[c.Command]]({*c.COMMANDS, c.Amend}).difference(
     (c.Password, c.Forget, c.Login, c.Register, c.Ping, c.Help, c.Quit, c.Logout)

@@ -29,7 +29,7 @@ from chatserver.store.visibility import facts_of, memberships
 from chatserver.values.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
 
 PAGE_CHARACTERS = 1 << 20
-"""A page ends early once its texts are this long, so that no answer can exhaust the memory."""
+"""Maximum length of the texts of a page, which ends early then, so that no answer can exhaust the memory."""
 
 
 def append_event(
@@ -198,7 +198,7 @@ def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int
 
 
 PROBES = 64
-"""So many entries are looked up at once when the time of an entry is searched for: a million take four statements."""
+"""Number of entries that are looked up at once in the search for a time: a million entries take four statements."""
 
 
 def before_time(db: Connection, room_id: int, at: datetime, floor: int, last: int) -> int:

@@ -49,16 +49,17 @@ from chatserver.values.events import (
 STEP_ROOMS: Final = 10
 STEP_SESSIONS: Final = 1000
 STEP_TEXTS: Final = 100
-"""What one transaction does at most: some hundredths of a second."""
+"""Maximum number of texts in one transaction: some hundredths of a second."""
 
 PAUSE_SECONDS: Final = 0.05
-"""Between two steps, for others: on SQLite a second process looks for its turn, at first every few milliseconds."""
+"""Interval between two steps, for
+others: on SQLite a second process looks for its turn, at first every few milliseconds."""
 
 PAGE: Final = 10_000
-"""Entries looked up at a time."""
+"""Number of entries looked up at a time."""
 
 ABANDONED: Final = timedelta(seconds=30)
-"""Whoever has done no step for so long has died."""
+"""A process that has done no step for this long has died."""
 
 Place = tuple[int, int]
 """The room and the seq of an entry."""

@@ -1,4 +1,4 @@
-"""Whom an account ignores: see `chatserver.values.ignoring`."""
+"""The accounts that an account ignores: see `chatserver.values.ignoring`."""
 
 from collections.abc import Collection
 from datetime import datetime

@@ -21,8 +21,8 @@ FOREVER = datetime.max.replace(microsecond=0, tzinfo=UTC)
 """The stored end of a mute that has none: null means not muted."""
 
 RETRY_SECONDS = 60
-"""A ban or mute of so many seconds that is repeated ends this much later at most: by then the client knows that the
-answer was lost, and has connected again. Longer ago, it is meant anew."""
+"""Maximum time by which a repeated ban or mute ends later than the first: by then the client knows that the answer was
+lost, and has connected again. After longer, it is a new one."""
 
 
 def _is_same_end(known: datetime | None, asked: datetime | None) -> bool:

@@ -15,7 +15,7 @@ from chatserver.values.errors import Refused, Why, no_such_user
 from chatserver.values.events import MODERATOR, OPERATOR, OWNER, Person
 
 FORMER_NAME_DAYS = 90.0
-"""What `limits.former_name_days` is unless it is set."""
+"""Default of `limits.former_name_days`."""
 
 
 def hold(db: Connection, like: str) -> None:

@@ -12,7 +12,7 @@ from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, PINNED, UNPINNED, Entry, Person
 
 MOST: Final = 50
-"""Pinned messages in a room."""
+"""Maximum number of pinned messages in a room."""
 
 _IS_PINNED: Final[ColumnElement[bool]] = literal_column("entry.pinned")  # as in the index
 

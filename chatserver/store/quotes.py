@@ -1,6 +1,6 @@
 """Quotes: the beginning of the message that a reply answers. People are shown it, programs look it up.
 
-Whoever may not read that message is shown nothing of it, nor is anybody once it was erased or removed.
+Readers without access see no quote; neither does anyone after the message was erased or removed.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ from chatserver.store.visibility import is_entry_readable, open_membership
 from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
 
 CHARACTERS: Final = 120
-"""Of a message that are quoted: more than fits on a line."""
+"""Maximum number of quoted characters: more than fits on a line."""
 
 Place = tuple[int, int]
 """The room and the seq of an entry."""
@@ -32,14 +32,15 @@ def quoted(db: Connection, who: Person, room_id: int, entries: Sequence[Entry]) 
 def quoted_found(
     db: Connection, who: Person, found: Sequence[tuple[RoomFacts, Entry]]
 ) -> list[tuple[RoomFacts, Entry]]:
-    """The same for entries of several rooms."""
+    """For entries of several rooms."""
     known = _for_reader(db, who, {(facts.id, entry.of) for facts, entry in found if _is_reply(entry)})
     return [(facts, _with_quote(entry, known.get((facts.id, entry.of)))) for facts, entry in found]
 
 
 def for_all(db: Connection, room_id: int, seqs: Collection[int], reply: int) -> dict[int, Quote]:
     """The quotes of these messages, hidden where somebody who hears the room may not read the message. `reply`: the
-    first entry that is to quote one of them. Whoever leaves the room behind that is still sent it: if anybody has, they
+    first entry that is to quote one of them. An account that leaves the room behind that is still sent
+    it: if anybody has, they
     count as one who may not."""
     asked = {"room": room_id, "seqs": list(seqs), "reply": reply}
     rows = db.execute(_FOR_ALL, asked).all()

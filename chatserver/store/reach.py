@@ -1,4 +1,4 @@
-"""Whom a ban of an address or network would hit, and whether that looks like a mistake."""
+"""Accounts that a ban of an address or network would hit, and whether that looks like a mistake."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final

@@ -19,10 +19,10 @@ from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED, Entry, Person
 
 MOST_KINDS: Final = 20
-"""Different reactions that a message may have."""
+"""Maximum number of different reactions to a message."""
 
 MOST_GIVEN: Final = 10
-"""Reactions that an account may give to a message."""
+"""Maximum number of reactions of an account to a message."""
 
 MOST_TIMES: Final = 40
 """How often an account may react to a message, with what it took back: each time is an entry, whatever the pace of the

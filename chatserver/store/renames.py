@@ -22,10 +22,11 @@ from chatserver.values.renaming import Renaming, recorded
 from chatserver.wire.hygiene.lookalikes import skeleton
 
 MOST_ROOMS = 500
-"""All of them are locked, which takes some tenths of a second."""
+"""Maximum number of rooms: all of them are locked, which takes some tenths of a second."""
 
 MOST_KEPT = 10
-"""So many names that an account has given up are kept for it. Otherwise one account could take hundreds from others."""
+"""Maximum number of former names that are kept for an account. Otherwise one account could take hundreds from
+others."""
 
 MILLISECOND = timedelta(milliseconds=1)
 DAY = timedelta(days=1)

@@ -33,16 +33,16 @@ SPENT: Final = "spent"
 """The kind of a row that only holds the id of a removed message."""
 
 PAGE: Final = 500
-"""Rooms looked up at a time."""
+"""Number of rooms looked up at a time."""
 
 MOST_ENTRIES: Final = 1000
-"""Removed in one step."""
+"""Maximum number of entries removed in one step."""
 
 ENTRY_CHARACTERS: Final = 50
-"""An entry without a text takes as long to remove as so many characters of one."""
+"""Cost of removing an entry without its text, in characters of a text."""
 
 LOCK_MILLISECONDS: Final = 40
-"""A step does not wait longer for a lock."""
+"""How long a step waits for a lock."""
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _ONE_NODE: Final = text("SELECT pg_try_advisory_xact_lock(4001)")

@@ -30,15 +30,15 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"\w+")
 
 RARE: Final = 1000
-"""Messages: if no more than these have the words, the index finds all of them at once, and they are sorted. Otherwise
+"""Maximum number of rare messages: if no more than these have the
+words, the index finds all of them at once, and they are sorted. Otherwise
 the logs are walked from their ends."""
 
 SHARE: Final = 0.5
-"""The part of a query's time limit after which a search ends with what it has found: its last step takes some time."""
+"""Share of a query's time limit after which a search ends with its results so far: its last step takes some time."""
 
 INDEX_SHARE: Final = 0.25
-"""The part of it that the index may take on PostgreSQL, which reads all that it has about a word before the first row
-comes."""
+"""Share of it that the index may take on PostgreSQL, which reads everything about a word before the first row comes."""
 
 SECURE_DELETE: Final = (3, 42)
 """The first version of SQLite that can delete words from its index. An older one keeps them until it merges the
@@ -194,10 +194,10 @@ def tidy(db: Connection) -> None:
 
 
 MERGE_PAGES: Final = 60
-"""What one step merges: one or two hundredths of a second."""
+"""Number of pages that one step merges: one or two hundredths of a second."""
 
 MERGE_SECONDS: Final = 3600.0
-"""Retention goes on all the time: for what it has removed the index is merged only so often, and for an erasure at
+"""Interval between merges of the index after retention, which goes on all the time; after an erasure it is merged at
 once."""
 
 

@@ -60,7 +60,7 @@ _MARKS = {
         AND left_seq IS NULL""",
 }
 MARKS = 1000
-"""So many are stored in one statement."""
+"""Maximum number of marks that are stored in one statement."""
 _STATEMENTS = {
     dialect: {
         name: text(words.format(said=said, at=[at.format(position) for position in range(5)]))

@@ -14,11 +14,12 @@ AGAIN: Final = "again"
 lock of the room: it still sees the memberships from before, so the drafts are judged anew."""
 
 LOCK_FIRST: Final = 64
-"""After AGAIN another node writes to the same rooms as this one: so many statements on this connection lock their rooms
-before they judge. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of that."""
+"""Number of statements on this connection that lock their rooms before they judge, after AGAIN: another node writes to
+the same rooms as this
+one. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of that."""
 
 RECENT_ENTRIES: Final = 1000
-"""So many entries of a room are searched for the last message of an author, so that the search is bounded."""
+"""Maximum number of entries of a room that are searched for the last message of an author."""
 
 
 # Who may say something, in one place for both databases: the rows of `input`, each with its outcome. Where a room has a

@@ -11,9 +11,9 @@ from chatserver.values.ignoring import HIDDEN
 from chatserver.values.seen import Run
 
 MOST_OF_ROOM: Final = 1000
-"""So many of the newest unread entries of a room are looked at: who wrote them. All others count."""
+"""Maximum number of the newest unread entries of a room whose authors are looked up. All others count."""
 MOST: Final = 20_000
-"""The same for all rooms of one question together. Somebody may be in thousands."""
+"""Maximum number for all rooms of one answer together. Somebody may be in thousands."""
 
 _IGNORED: Final = ", ".join(f"'{kind}'" for kind in sorted(HIDDEN))
 _OWN: Final = {

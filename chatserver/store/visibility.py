@@ -15,8 +15,8 @@ from which entry   the first                                the one with which t
 
 - Reading means a room's history, its members and searches in it. Who may join, write or moderate: `handlers.rights`.
 - Nobody finds or reads a deleted room.
-- The oldest entries of a room may have been removed (`store.retention`). Whoever might have read them is told so; of
-  entries that they could never read, nobody is told that they were removed.
+- The oldest entries of a room may have been removed (`store.retention`). Accounts that might have read them learn that
+they were removed; nobody learns that of entries that they could never read.
 - A ban does not bind operators, who could lift it. Otherwise operators read what anybody may.
 - A direct room exists only for its two people, even before its first message, and never for guests. It remains when one
   of them is erased, but nobody can begin one with an account that is erased already.

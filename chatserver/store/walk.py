@@ -24,7 +24,7 @@ STEPS: Final = {"postgresql": (2_048, 65_536), "sqlite": (65_536, 1_048_576)}
 """How many entries a step covers, at first and at most. PostgreSQL looks at each of them, SQLite asks its index."""
 
 QUICK_SECONDS: Final = 0.05
-"""The step after one that was quicker than this covers twice as many entries."""
+"""Maximum duration of a step after which the next one covers twice as many entries."""
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -137,7 +137,7 @@ class Walk:
         return rows, rest if rest >= floor else None
 
     def _ends(self, who: Person) -> list[tuple[int, int, int, datetime]]:
-        """Of each room that the person may read: id, first seq to look at, last one, and its time at most."""
+        """For each room that the person may read: id, first seq to look at, last one, and its time at most."""
         query = select(RoomRow.id, FIRST_READABLE, RoomRow.last_seq, RoomRow.last_at)
         rows = self._db.execute(query.outerjoin(MembershipRow, open_membership(who.id)).where(is_readable(who)))
         return [(id, floor, seq, at or _LATEST) for id, floor, seq, at in rows]

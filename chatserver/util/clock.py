@@ -18,7 +18,7 @@ LOGGED: Final = timedelta(seconds=1)
 """A clock that is further back than this is logged."""
 
 DRIFT: Final = 1e-4
-"""By so much, at most, two clocks run at different speeds: ten times what ordinary quartz does."""
+"""Maximum difference in speed between two clocks: ten times that of ordinary quartz."""
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -71,8 +71,8 @@ class Clock:
     def follow(self, time: datetime, asked: float, answered: float) -> None:
         """The database said that it is `time`, after it was asked and before it answered, by the clock `seconds`.
 
-        From then on the time is that of the database's clock, wrong by at most half the time of that round trip. Of
-        later readings the best one counts, as long as clocks that differ by DRIFT could have said both.
+        From then on the time is that of the database's clock, wrong by at most half the time of that round trip. The
+        best of later readings counts, as long as clocks that differ by DRIFT could have given both.
         """
         new, known = Reading(time, (asked + answered) / 2, (answered - asked) / 2), self._followed
         if known is not None:

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Final
 
 MAY_PASS: Final = 1
-"""Trying again later may help: the database is not up yet, or a port is taken."""
+"""Exit status where trying again later may help: the database is not up yet, or a port is taken."""
 MISCONFIGURED: Final = os.EX_CONFIG
 """Only an administrator can mend it, so that trying again is of no use: see RestartPreventExitStatus in the unit."""
 

@@ -41,7 +41,7 @@ class Distribution(Struct, frozen=True):
 
 
 PENDING: Final = 256
-"""So many values are kept before they are counted: sorting them is cheaper than finding the range of each."""
+"""Number of values that are kept before they are counted: sorting them is cheaper than finding the range of each."""
 
 
 class Histogram:

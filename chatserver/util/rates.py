@@ -71,7 +71,7 @@ morning do not matter in the evening; long enough that a guesser who waits out e
 hour."""
 
 NEGLIGIBLE: Final = 0.5
-"""What has faded to less than this is nothing."""
+"""Minimum count: one that has faded to less is nothing."""
 
 
 class Count:
@@ -148,7 +148,8 @@ REFUSED_TIMES: Final = 10.0
 """How many times the limit an address reaches before it is refused. Below that it is only slowed: behind one address
 there may be a whole company, and only one bad client."""
 STEP_SECONDS: Final = 0.25
-"""Delay at the limit. It grows in proportion, up to 2.5 s: a person waits that long without giving up."""
+"""How long the delay at the limit is. It grows in proportion, up to 2.5 s: a person waits that long without giving
+up."""
 
 
 class Draining(Limited[tuple[float, float]]):

@@ -12,7 +12,7 @@ EXAMPLES: Final = "today, yesterday, monday, 2h, 3d, 10:30, 2026-03-02 or 2026-0
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 LEAST_LETTERS: Final = 3
-"""Of a day's name: `mon`."""
+"""Minimum number of letters of a day's name: `mon`."""
 LONGEST: Final = timedelta(days=36_500)
 
 _SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d|w)")

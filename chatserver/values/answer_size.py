@@ -16,15 +16,15 @@ from chatserver.values.events import Entry, Invited, RoomFacts
 T = TypeVar("T")
 
 FRAME_BYTES: Final = 1024
-"""What an answer has besides its list, at most: its tag, and for people headings and remarks."""
+"""Maximum size of an answer without its list: its tag, and for people headings and remarks."""
 
 LINE_BYTES: Final = 176
-"""What an item of a list has besides its names and texts, at most: the names of its fields, numbers and times."""
+"""Maximum size of an item of a list without its names and texts: the names of its fields, numbers and times."""
 
 DISPLAY_BYTES: Final = 16
 COUNT_BYTES: Final = 20
 QUOTE_BYTES: Final = 48
-"""What a display name, a reaction, and the quote of a reply have besides their texts, at most."""
+"""Maximum size of a display name, a reaction and a quote without their texts."""
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -70,7 +70,7 @@ def text_size(text: str) -> int:
 
 
 def entry_size(label: str, entry: Entry) -> int:
-    """Of an entry of the room `label`."""
+    """The size of an entry of the room `label`."""
     names = len(label) + len(entry.author) + len(entry.target)
     size = LINE_BYTES + names + text_size(entry.text) + text_size(entry.client_id or "")
     if entry.display:
@@ -84,7 +84,7 @@ def entry_size(label: str, entry: Entry) -> int:
 
 
 def found_size(viewer_id: int) -> Callable[[tuple[RoomFacts, Entry]], int]:
-    """Of an entry with its room, as this account sees it."""
+    """The size of an entry with its room, as this account sees it."""
     return lambda found: entry_size(found[0].label(viewer_id), found[1])
 
 
@@ -101,7 +101,7 @@ def invited_size(invited: Invited) -> int:
 
 
 def removed_size(first: tuple[str, int]) -> int:
-    """Of a room, by its label, and the number of the first entry left in it."""
+    """The size of a room's label and the number of the first entry left in it."""
     return LINE_BYTES // 2 + len(first[0])
 
 

@@ -430,4 +430,4 @@ COMMANDS: tuple[type[Command], ...] = (
 """What a program may send."""
 
 PAGE_LIMIT = 500
-"""A page has no more lines than this, whatever `limit` asks for."""
+"""Maximum number of lines on a page, with any `limit`."""

@@ -268,7 +268,7 @@ class Sentence:
         self.more: tuple[Sentence, ...] = ()
 
     def then(self, more: "Sentence") -> "Sentence":
-        """The same with another sentence behind it."""
+        """With another sentence behind it."""
         longer = Sentence(self.key, **self.fields)
         longer.more = (*self.more, more)
         return longer
@@ -291,7 +291,7 @@ Fields = str | int | Note | Sentence
 
 
 RETRYABLE = frozenset({ErrorWord.SLOW_DOWN, ErrorWord.UNAVAILABLE, ErrorWord.SHUTDOWN})
-"""The same command may succeed later, unchanged."""
+"""Errors after which the command may succeed later, unchanged."""
 
 BLAMELESS = RETRYABLE | {ErrorWord.LINE_TOO_LONG}
 """Refusals that do not count as strikes against the connection."""
@@ -314,7 +314,7 @@ class Refused(Exception):
         return self.why.word
 
     def then(self, more: Sentence) -> "Refused":
-        """The same refusal with another sentence behind it."""
+        """This refusal with another sentence behind it."""
         longer = Refused(self.why, retry=self.retry)
         longer.sentence = self.sentence.then(more)
         return longer

@@ -160,7 +160,7 @@ class Membership(Struct, frozen=True):
         return Seen(self.read, self.runs)
 
     def with_seen(self, seen: Seen | None) -> "Membership":
-        """The same, if the account has seen that, too."""
+        """This membership, if the account has seen that, too."""
         if seen is None:
             return self
         seen = self.seen.union(seen).up_to(self.seq)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 MOST_RUNS: Final = 8
-"""Stretches that are remembered of a room. Of more, the oldest ones count as unread again."""
+"""Maximum number of stretches that are remembered of a room. Beyond that the oldest ones count as unread again."""
 
 Run = tuple[int, int]
 """The first and the last number of a stretch."""

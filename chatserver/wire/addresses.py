@@ -12,11 +12,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from chatserver.values.errors import Refused, Why
 
 CUSTOMER_BITS = 64
-"""Leading bits of an IPv6 address that identify the customer or the machine."""
+"""Number of leading bits of an IPv6 address that identify the customer or the machine."""
 SITE_BITS = 48
-"""Leading bits of the IPv6 network that one site gets as a rule (RFC 6177)."""
+"""Number of leading bits of the IPv6 network that one site usually gets (RFC 6177)."""
 REMEMBERED = 4096
-"""So many addresses are looked up in a list of networks only once."""
+"""Maximum number of addresses whose look-up in a list of networks is remembered."""
 
 
 def canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

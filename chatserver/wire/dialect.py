@@ -46,14 +46,14 @@ EMPTY: Final = Rendered(b"", ())
 
 
 class Framing(Protocol):
-    """How a door wraps lines. The same lines give the same bytes for every connection of that door."""
+    """How a door wraps lines. Equal lines give equal bytes for every connection of that door."""
 
     def lines(self, data: bytes) -> bytes:
         """Whole lines, framed."""
         ...
 
     def batch(self, rendered: Rendered) -> Rendered:
-        """The same for entries, with their ends moved accordingly."""
+        """For entries, with their ends moved accordingly."""
         ...
 
 
@@ -85,13 +85,13 @@ class Screen(Struct, frozen=True):
 
 SCREEN: Final = Screen()
 ASSUMED_COLUMNS: Final = 80
-"""The width that nearly every terminal has at least, for those that do not tell theirs."""
+"""Default width of a terminal that does not send its own: nearly every one has at least this."""
 
 LEAST_COLUMNS: Final = 20
 MOST_COLUMNS: Final = 200
-"""A line that is longer is hard to read."""
+"""Maximum width: a longer line is hard to read."""
 STEP_COLUMNS: Final = 10
-"""Each width costs the server a rendering of its own."""
+"""Size of the steps of widths: each costs a rendering of its own."""
 
 
 def fitting(columns: int) -> int:
@@ -100,7 +100,7 @@ def fitting(columns: int) -> int:
 
 
 def preferred(screen: Screen, preferences: Preferences) -> Screen:
-    """The same terminal, with things shown there as an account wants them."""
+    """This terminal, with the preferences of an account."""
     return Screen(
         screen.columns,
         preferences.timezone or SCREEN.zone,
@@ -111,7 +111,7 @@ def preferred(screen: Screen, preferences: Preferences) -> Screen:
 
 @lru_cache(maxsize=256)
 def assumed(screen: Screen) -> Screen:
-    """The same terminal, as wide as nearly every one is at least, though its client has not told its width."""
+    """This terminal with the default width, if its client has not sent one."""
     return structs.replace(screen, columns=ASSUMED_COLUMNS)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 LONG: Final = 7
-"""Words of so many letters may have two wrong ones."""
+"""Minimum length of a word that may have two wrong letters."""
 SHORT: Final = 3
-"""Nothing is near a word of fewer letters."""
+"""Minimum length of a word that others can be near to."""
 MOST_LETTERS: Final = 24
-"""Longer words are near to no command."""
+"""Maximum length of a word that is near to a command."""
 
 
 def alike(word: str, commands: Iterable[str]) -> list[str]:

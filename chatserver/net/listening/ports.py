@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 FIRST_FD: Final = 3
-"""SD_LISTEN_FDS_START of sd_listen_fds(3)."""
+"""Number of the first descriptor: SD_LISTEN_FDS_START of sd_listen_fds(3)."""
 BACKLOG: Final = 4096
 """Maximum number of newcomers that wait at a socket of systemd; see deploy/chatserver.socket."""
 SO_DETACH_FILTER: Final = 27
-"""Linux, socket(7). Python has no name for it."""
+"""Number of a socket option of Linux, socket(7). Python has no name for it."""
 EVERYWHERE: Final = ("", "0.0.0.0", "::")
 
 

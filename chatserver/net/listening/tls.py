@@ -121,7 +121,7 @@ class ForwardSecret(Around):
 
 
 def forward_secret(options: CertificateOptions, chain: list[X509]) -> CertificateOptions:
-    """The same certificate with safe settings, and the certificates between it and the authority."""
+    """The certificate with safe settings, and the certificates between it and the authority."""
     made = CertificateOptions(
         privateKey=options.privateKey,
         certificate=options.certificate,

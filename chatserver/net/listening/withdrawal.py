@@ -24,7 +24,7 @@ MOST_ROUNDS: Final = 1000
 """Maximum number of rounds. Each accepts at least one connection, and usually all that wait."""
 
 SO_ATTACH_FILTER: Final = 26
-"""Linux, socket(7). Python has no name for it."""
+"""Number of a socket option of Linux, socket(7). Python has no name for it."""
 NO_NEWCOMERS: Final = (
     (0x30, 0, 0, 13),  # load the byte of the TCP header that has its flags
     (0x54, 0, 0, 0x12),  # SYN and ACK

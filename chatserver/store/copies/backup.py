@@ -32,7 +32,7 @@ RESTORED: Final = "restored"
 """The reason with which sessions end that were open when the backup was made."""
 
 BATCH: Final = 20_000
-"""Rows that one transaction writes into a new SQLite file. Its write-ahead log stays small that way."""
+"""Number of rows that one transaction writes into a new SQLite file. Its write-ahead log stays small that way."""
 
 _CLOSE: Final = text("UPDATE session SET disconnected_at = :at, reason = :reason WHERE disconnected_at IS NULL")
 

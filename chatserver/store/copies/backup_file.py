@@ -18,10 +18,10 @@ from chatserver.store.copies.rows import Kind, Row, Table, encoded
 
 FORMAT: Final = 1
 LEVEL: Final = 3
-"""Of gzip: three quarters smaller at a few times the speed at which rows are read."""
+"""Default level of gzip: files are three quarters smaller, at a few times the speed of reading rows."""
 
 AT_ONCE: Final = 1 << 18
-"""Bytes decoded at a time."""
+"""Number of bytes decoded at a time."""
 
 LONGEST_HEADER: Final = 1 << 20
 

@@ -32,7 +32,7 @@ from chatserver.store.db.engine import (
 )
 
 BATCH: Final = 20_000
-"""Entries in a transaction: what an interruption costs."""
+"""Number of entries in a transaction: the cost of an interruption."""
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(4000)"
 """As a migration takes."""

@@ -23,7 +23,7 @@ Kind = Literal["int", "float", "text", "time", "bool"]
 Row = Sequence[Any]
 
 PAGE: Final = 2000
-"""Rows read or written at a time. A text has a few kilobytes at most."""
+"""Number of rows read or written at a time. A text has a few kilobytes at most."""
 
 PASSING: Final = frozenset({"node", "change", "secret"})
 """Tables about running servers. Their rows mean nothing elsewhere."""
@@ -46,7 +46,7 @@ WHERE kind = 'message' AND (room_id, seq) >= (?, ?) AND (room_id, seq) <= (?, ?)
 """
 
 CACHE_KIB: Final = 256 << 10
-"""Of SQLite's pages, while many rows are written."""
+"""Size of SQLite's cache while many rows are written."""
 
 
 class Table(Struct, frozen=True):

@@ -33,10 +33,11 @@ from chatserver.wire.jsonl.exported import EntryRead, Head, WrongLine, moment
 from chatserver.wire.sentences import english
 
 STEP: Final = 500
-"""Entries in one transaction: some hundredths of a second."""
+"""Number of entries in one transaction: some hundredths of a second."""
 
 PAUSE_SECONDS: Final = 0.01
-"""Between two steps, for others: on SQLite a second process looks for its turn, at first every few milliseconds."""
+"""Interval between two steps, for
+others: on SQLite a second process looks for its turn, at first every few milliseconds."""
 
 Authors = Literal["create", "refuse"]
 """What happens to names that no account has: an account is created that nobody can use, or the import is refused."""

@@ -21,7 +21,7 @@ from chatserver.values.events import ERASED, MESSAGE, REACTED, UNREACTED, EntryK
 from chatserver.values.seen import MOST_RUNS, Run
 
 SHOWN: Final = 3
-"""Problems of one kind that are named. The others are counted."""
+"""Maximum number of problems of one kind that are named. The others are counted."""
 
 REPAIRS: Final = {
     "schema": "Back up and restore, which creates the tables anew: chatctl backup, then chatctl restore --replace.",

@@ -18,7 +18,7 @@ from chatserver.store.copies.backup import Progress
 from chatserver.store.walk import SEQ_BITS
 
 AT_ONCE: Final = 5000
-"""Messages."""
+"""Number of messages that are read at a time."""
 
 Problem = tuple[str, int]
 """What is wrong, and how often."""

@@ -15,7 +15,7 @@ COMPANIONS: Final = ("-wal", "-shm")
 """The write-ahead log and its index: SQLite removes them when the last connection of all processes closes."""
 
 PATIENCE_SECONDS: Final = 0.1
-"""Writers wait while the log is emptied. A reader may still need it: then emptying it is given up, and tried later."""
+"""How long emptying the log may take, while writers wait. If a reader still needs it, it is tried again later."""
 
 Identity = tuple[int, int]
 

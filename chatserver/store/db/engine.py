@@ -42,22 +42,22 @@ APPLICATION = "chatserver"
 """The name of our connections in PostgreSQL's pg_stat_activity."""
 
 POOL_SECONDS = 5
-"""The longest wait for a connection of the pool: only after connections were cut are there more calls than
-connections, for a moment."""
+"""How long to wait for a connection of the pool: only after connections were cut are there more calls than connections,
+for a moment."""
 
 CHECK_INSTRUCTIONS = 50_000
-"""Every so many instructions of its virtual machine, SQLite asks whether a query has to end: every few milliseconds."""
+"""Number of instructions of SQLite's virtual machine between checks whether a query has to end: a few milliseconds."""
 
 BUSY_SECONDS = 10
-"""The longest wait of a transaction for another one, on SQLite."""
+"""How long a transaction waits for another one, on SQLite."""
 
 LOCK_MILLISECONDS = 300
-"""A statement of the engine of `open_statements` waits so long for a lock: longer than any transaction of our own holds
-one."""
+"""How long a statement of the engine of `open_statements` waits for a lock: longer than any transaction of our own
+holds one."""
 
 IDLE_MILLISECONDS = 5000
-"""PostgreSQL ends a transaction that has been left alone for so long: its process was stopped, and others wait for the
-rooms that it has locked. Its lease has lapsed by then (`lease.LAPSE_SECONDS`)."""
+"""How long a transaction may be idle before PostgreSQL ends it: its process was stopped, and others wait for the rooms
+that it has locked. Its lease has lapsed by then (`lease.LAPSE_SECONDS`)."""
 
 DEAD_PEERS = {
     "keepalives": 1,

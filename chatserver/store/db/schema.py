@@ -372,7 +372,7 @@ class NodeRow(Base):
 
     `beat` counts the heartbeats of all processes that served as this node. Times are the database's.
 
-    Of a node that works together with others: its `version`, the number of the last of the `frames` that it sent, the
+    For a node that works together with others: its `version`, the number of the last of the `frames` that it sent, the
     id of the last change that it has `applied`, further `facts` as JSON (see `nodes.Facts`), and what an administrator
     has `asked` of it.
     """

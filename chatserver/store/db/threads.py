@@ -23,16 +23,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OUTAGE_SECONDS = 10.0
-"""If other kinds of calls succeed and none has failed for this long, an outage is over."""
+"""How long no call may have failed until an outage is over, if other kinds of calls succeed."""
 
 OUTAGE_LINES = 3
-"""In ten seconds so many outages are logged: some faults come and go with each command."""
+"""Maximum number of outages that are logged in ten seconds: some faults come and go with each command."""
 SLOW_LINES = 20
-"""In ten seconds so many slow statements have a line in the log."""
+"""Maximum number of slow statements that are logged in ten seconds."""
 
 HASTY_SECONDS = 2.0
-"""The deadline while the database does not answer: commands wait for each other, and each should not take ten seconds
-to be refused."""
+"""How long a call may take while the database does not answer: commands wait for each other, and not every one should
+take ten seconds to be refused."""
 
 ERRORS: Final = ("conflict", "fault", "too-slow", "unavailable")
 """What can be wrong with a call: another transaction got in between, a bug, `read_seconds`, the database."""
@@ -105,7 +105,7 @@ class Store:
         self._recovering.append(part)
 
     def load(self) -> dict[str, tuple[int, int, int]]:
-        """Of each pool of threads: their number at most, how many have a call, and how many calls wait for one."""
+        """For each thread pool: its maximum size, the number of busy threads, and the number of queued calls."""
         calls = list(self._waiting.items())
         found = {}
         for name, pool, most in zip(("writers", "readers"), (self._writers, self._readers), self._threads, strict=True):

@@ -8,7 +8,8 @@ heartbeat every second. A lease is free if the row has no boot, or if its holder
 - has sent no heartbeat for LAPSE_SECONDS while somebody watched: whatever the clocks say, a holder that is running
   somewhere sends one a second.
 
-Whoever acquires the lease puts another boot into the row, under the row's lock. So a process that finds its own boot
+A process that acquires the lease puts another boot into the row, under the row's
+lock. So a process that finds its own boot
 there knows that nobody has served as this node since it acquired the lease, however long it did not ask.
 
 `beat` counts the heartbeats of a node and survives its processes: it never decreases, unless the database was set back.
@@ -34,15 +35,15 @@ from chatserver.util.times import awake_seconds, rfc3339
 
 BEAT_SECONDS: Final = 1.0
 LAPSE_SECONDS: Final = 5.0
-"""A holder without a heartbeat for so long is dead: several heartbeats must fail, not one slow commit."""
+"""How long a holder may be without a heartbeat before it is dead: several heartbeats must fail, not one slow commit."""
 KEPT: Final = timedelta(days=1)
 """The row of a node that has no process is removed after so long: names that are made up come and go."""
 JOINING: Final = 4004
-"""The advisory lock of a process that acquires a lease on PostgreSQL."""
+"""Key of the advisory lock of a process that acquires a lease on PostgreSQL."""
 PREPARING: Final = 4002
-"""The advisory lock of whoever prepares the database for serving."""
+"""Key of the advisory lock of a process that prepares the database for serving."""
 MOST_NAMES: Final = 99
-"""So many processes of one host find a name."""
+"""Maximum number of processes of one host that find a name."""
 
 
 class Process(Struct, frozen=True):
@@ -200,7 +201,7 @@ def release(db: Connection, me: Process) -> None:
 def take_away(db: Connection, node: str, boot: str, beat: int) -> bool:
     """Ends the lease of a process that is dead, if this was its last heartbeat. Returns whether this call did it.
 
-    Whoever acts on another node's death (closes its sessions, dismisses its guests) calls this first in the same
+    A process that acts on another node's death (closes its sessions, dismisses its guests) calls this first in the same
     transaction: of several, one does it, and a process that was only cut off finds its lease gone when it comes back,
     and starts anew.
     """

@@ -12,7 +12,8 @@ from chatserver.store.db.schema import NodeRow
 from chatserver.store.nodes.lease import Process, has_ended
 
 LOCKS = 4001
-"""The first key of the advisory locks by which nodes show on PostgreSQL that they are connected; the second one is the
+"""Key of the advisory locks, the first of two, by
+which nodes show on PostgreSQL that they are connected; the second one is the
 hash of the name."""
 
 DRAIN: Final = "drain"

@@ -18,9 +18,10 @@ CHANNEL: Final = "chatserver_"
 NAME: Final = f"{APPLICATION} bus"
 """What both connections are called in pg_stat_activity."""
 TRIES: Final = 10
-"""So often the advisory lock is tried: the process of the connection before this one may still have to end."""
+"""Maximum number of attempts to take the advisory lock: the
+process of the connection before this one may still have to end."""
 MOST_POLLS: Final = 16
-"""So often a connection is read in one go, if there is always more."""
+"""Maximum number of reads of a connection in one go, if there is always more."""
 
 # The server keeps neither a notification nor a lock for a node that has vanished: its own defaults are hours. What a
 # notification says is committed already, so nobody waits for the disk.
@@ -125,7 +126,7 @@ class Line:
             raise Refused(type(error).__name__) from None
 
     def fileno(self) -> int:
-        """Of the connection that hears; -1 once it is closed."""
+        """The descriptor of the connection that listens; -1 once it is closed."""
         return -1 if self._heard is None else self._heard.fileno()
 
     def read(self) -> tuple[list[bytes], bool]:

@@ -14,9 +14,9 @@ SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 PREFIX: Final = b"PROXY "
 """The beginning of one of version 1."""
 MAX_LINE: Final = 107
-"""Bytes of the longest line of version 1, its CRLF included."""
+"""Maximum length of a line of version 1, its CRLF included."""
 FIXED: Final = 16
-"""Bytes of a header of version 2 before the addresses. The last two of them say how many follow."""
+"""Size of a header of version 2 before the addresses. Its last two bytes say how many follow."""
 LOCAL, PROXY = 0x20, 0x21
 """Version 2 and the command. LOCAL: the proxy connects for itself, as for a health check."""
 LENGTHS: Final = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}

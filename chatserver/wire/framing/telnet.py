@@ -17,9 +17,10 @@ BINARY, ECHO, SGA, TIMING_MARK, NAWS = 0, 1, 3, 6, 31
 KEYS: Final = {EC: b"\x7f", EL: b"\x15", IP: b"\x03", EOF: b"\x15\x04"}
 """Backspace, Ctrl-U, Ctrl-C; and Ctrl-D behind a Ctrl-U, since it ends the input only at the beginning of a line."""
 MAX_SUBNEGOTIATION: Final = 1024
-"""In bytes. A longer one breaks the stream: otherwise a client could send forever without sending a line."""
+"""Maximum size in bytes. A longer one breaks the stream:
+otherwise a client could send forever without sending a line."""
 KEPT_BYTES: Final = 8
-"""Of a subnegotiation. A window's size takes five, and there is nothing else that is looked at."""
+"""Number of bytes of a subnegotiation that are kept. A window's size takes five, and nothing else is read."""
 
 IAC_BYTE: Final = bytes((IAC,))
 SUBNEGOTIATION: Final = bytes((IAC, SB))
@@ -35,7 +36,8 @@ class Ending(Enum):
 
 
 class State(Enum):
-    """Of an option of one side. WANT_YES, WANT_NO: it was asked for, or asked to stop, and not answered yet."""
+    """The state of an option of one
+    side. WANT_YES, WANT_NO: it was asked for, or asked to stop, and not answered yet."""
 
     NO = auto()
     YES = auto()

@@ -24,14 +24,15 @@ from chatserver.wire.dialect import Rendered
 from chatserver.wire.framing.lines import Undecodable
 
 MAX_REQUEST_BYTES: Final = 16384
-"""The upgrade request with all its headers: enough for a browser's cookies. The limits of `websockets`, 8192 bytes a
+"""Maximum size of the upgrade request with all its headers: enough for a browser's
+cookies. The limits of `websockets`, 8192 bytes a
 line and 128 headers, apply too; alone they would let a stranger occupy 1 MiB."""
 
 MAX_CONTROL_BYTES: Final = 125
-"""The payload of a ping, pong or close frame (RFC 6455, section 5.5)."""
+"""Maximum size of the payload of a ping, pong or close frame (RFC 6455, section 5.5)."""
 
 FRAME_BYTES: Final = 16384
-"""Entries share a frame up to this size: a client sees none of a frame's entries before it has the whole frame."""
+"""Maximum size of a frame that entries share: a client sees none of a frame's entries before it has the whole frame."""
 
 CLOSE_CODES: Final = {
     "logout": CloseCode.NORMAL_CLOSURE,

@@ -23,10 +23,11 @@ from chatserver.wire.hygiene.invisible import is_right_to_left
 from chatserver.wire.hygiene.lookalikes import is_reserved
 
 MOST_CELLS: Final = 32
-"""As wide as the longest name of an account."""
+"""Maximum width: that of the longest name of an account."""
 
 MOST_MARKS: Final = 3
-"""On one letter, besides those that are a part of it: more of them cover the lines above and below."""
+"""Maximum number of marks on one letter, besides those that are a part of
+it: more of them cover the lines above and below."""
 
 SIGNS: Final = " .'’-·"
 

@@ -1,6 +1,6 @@
 """Characters that show as nothing or change how others are shown, and marks that are stacked on one letter.
 
-Whoever can send them can forge what others see: text that runs backwards, two names that look alike, a line that looks
+A sender of them could forge what others see: text that runs backwards, two names that look alike, a line that looks
 empty, a pile of accents that covers its neighbours. They are dropped, but for those that do something harmless: U+200D
 between emoji, a variation selector behind an emoji or an ideograph. Persian and the scripts of India stay legible
 without their joiners.
@@ -13,7 +13,8 @@ from typing import Final
 from unicodedata import bidirectional, category, combining, normalize
 
 MOST_MARKS: Final = 30
-"""In a row, after decomposition: Unicode's Stream-Safe Text Format (UAX #15). The time to normalise a run of marks is
+"""Maximum number of marks in a row, after decomposition:
+Unicode's Stream-Safe Text Format (UAX #15). The time to normalise a run of marks is
 quadratic in its length."""
 
 _EMOJI = (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 SHORT = 8
-"""A password with fewer characters may well be a part of a word: it is recognized as a whole word only."""
+"""Minimum length of a password that is recognized within a word; a shorter one may well be a part of one."""
 
 _TOKEN: Final = re.compile(r"\bct_[A-Za-z0-9_-]{40,}")
 _BARE: Final = re.compile(r"\s*[^A-Za-z/]{0,3}(login|register|password|forget)[ \u00a0]+", re.IGNORECASE)

@@ -20,7 +20,7 @@ from chatserver.wire.hygiene.invisible import MOST_MARKS, cleared, is_right_to_l
 
 MAX_MESSAGE = 4096
 MAX_LINES = 100
-"""Of a message."""
+"""Maximum number of lines of a message."""
 MAX_TOPIC = 500
 MAX_REASON = 500
 MAX_AWAY = 200
@@ -29,9 +29,10 @@ MAX_LABEL = 64
 MAX_REACTION = 32
 MAX_DISPLAY = 48
 MAX_FIELD = 64
-"""For the short strings of programs: an `id`, a `tag`."""
+"""Maximum length of the short strings of programs: an `id`, a `tag`."""
 MAX_SECRET = 200
-"""For strings that the server issued: tokens, invitation codes, and the position where the next page starts."""
+"""Maximum length of strings that the server
+issued: tokens, invitation codes, and the position where the next page starts."""
 MAX_PASSWORD = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot encode
@@ -57,7 +58,7 @@ def clean_line(raw: bytes) -> str:
 
 
 def clean_text(text: str) -> str:
-    """The same for a line that is decoded.
+    """For a line that is decoded.
 
     A line in which too many marks stand in a row is not normalised. What becomes of it is up to the function below that
     checks the text in question: it can name the problem in an answer that does not end the connection.
@@ -204,7 +205,7 @@ def escaped(text: str) -> str:
 
 
 def presentable(text: str) -> str:
-    """The same for people, in whose dialect `\\n` separates lines: what validation would not let through is replaced or
+    """For people, in whose dialect `\\n` separates lines: what validation would not let through is replaced or
     dropped. Rows of the database may be older than a rule."""
     if text.isascii():
         return text if text.isprintable() else _UNSHOWABLE.sub("\ufffd", text)

@@ -15,7 +15,7 @@ from chatserver.values.renaming import Renaming
 from chatserver.wire.hygiene.text import MAX_FIELD
 
 LONGEST_TEXT: Final = 16_384
-"""Characters. No version of the server takes more."""
+"""Maximum number of characters. No version of the server takes more."""
 
 _UNSTORABLE: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NAME: Final = re.compile(r"~?[A-Za-z0-9][A-Za-z0-9_-]{0,62}")

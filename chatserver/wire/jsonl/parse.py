@@ -31,7 +31,7 @@ from chatserver.wire.hygiene.text import (
 from chatserver.wire.typos import alike
 
 MAX_TAG = 64
-"""In characters."""
+"""Maximum length of a tag, in characters."""
 
 BY_CMD: Final[dict[str, type[Command]]] = {str(kind.__struct_config__.tag): kind for kind in COMMANDS}
 

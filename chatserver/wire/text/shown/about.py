@@ -14,7 +14,7 @@ from chatserver.wire.text.shown.terminal import Terminal
 BOT = "bot"
 
 REACTION_CELLS = 12
-"""Of one reaction. Longer ones are cut."""
+"""Maximum width of one reaction. Longer ones are cut."""
 
 
 def called(name: str, display: str, *facts: str) -> str:

@@ -20,7 +20,7 @@ _NARROW = re.compile(
 """The letters of Europe, punctuation and currencies: what most text has that is not ASCII."""
 
 MOST_TOGETHER = 12
-"""Cells. What Unicode takes for one character may be as long as somebody likes to make it; beyond this it is cut."""
+"""Maximum width of what Unicode takes for one character, in cells; a wider one is cut."""
 
 
 def is_narrow(text: str) -> bool:

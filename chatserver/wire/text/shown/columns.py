@@ -7,7 +7,7 @@ from chatserver.wire.text.shown.terminal import Terminal
 
 GAP = "  "
 LEAST = 20
-"""Cells that a column of sentences needs. If fewer are left, the sentences go on lines of their own."""
+"""Minimum width of a column of sentences, in cells. If fewer are left, the sentences go on lines of their own."""
 
 
 def listed(names: Sequence[str]) -> str:

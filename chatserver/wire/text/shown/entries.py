@@ -27,7 +27,7 @@ ACTION = "~ "
 whatever the name and the words are."""
 
 LEAST_DISPLAY = 8
-"""Cells that are left to a display name in any case."""
+"""Minimum width of a display name, in cells."""
 
 BELL = b"\a"
 """Behind the words of an entry, for people who want to hear it. It is the server's own: nobody can send one."""

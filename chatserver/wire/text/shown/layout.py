@@ -15,9 +15,10 @@ from chatserver.wire.text.shown.terminal import Terminal, date_words
 
 GOES_ON = "\r\n   | "
 MOST_BLANKS = 2
-"""In a row, within a line that somebody said. More could pad it to where a terminal begins its next line."""
+"""Maximum number of blanks in a row, within a line that somebody said. More could
+pad it to where a terminal begins its next line."""
 MOST_INDENT = 8
-"""Blanks at the beginning of a further line, so that code is still to be read."""
+"""Maximum number of blanks at the beginning of a further line, so that code can be read."""
 
 _BLANK = "[ \xa0\u1680\u2000-\u200a\u202f\u205f\u3000]"
 _BLANKS = re.compile(f"^({_BLANK}+)|{_BLANK}{{{MOST_BLANKS + 1},}}", re.MULTILINE)
@@ -35,7 +36,7 @@ def line(text: str, terminal: Terminal) -> bytes:
 
 
 def said(before: str, words: str, terminal: Terminal) -> bytes:
-    """The same for an entry, whose time is in `before`, and differs between people for whom the rest looks the same."""
+    """For an entry, whose time is in `before` and differs between people for whom the rest looks the same."""
     text = before + words
     if _is_plain(text, terminal):
         return (text + "\r\n").encode()
@@ -64,7 +65,7 @@ def _clean(words: str) -> str:
 
 
 def notice(words: str, terminal: Terminal) -> bytes:
-    """The same for an answer or news. Columns stay as they are."""
+    """For an answer or news. Columns stay as they are."""
     return _laid_out(presentable(f"* {words}"), terminal)
 
 

@@ -13,10 +13,10 @@ from chatserver.wire.text.shown.terminal import Terminal
 NAME_COLUMN = 32
 NUMBER_COLUMN = 6
 BESIDE = 60
-"""Cells that a terminal must have so that the topic of a room stands beside its name."""
+"""Minimum width of a terminal, in cells, on which the topic of a room stands beside its name."""
 
 SCREENFUL = 15
-"""Lines of an outline: the first ones would scroll off a small screen."""
+"""Maximum number of lines of an outline: the first ones would scroll off a small screen."""
 
 
 def rooms(answer: answers.RoomList, terminal: Terminal) -> Iterator[str]:

@@ -21,7 +21,7 @@ from chatserver.wire.text.shown.layout import line, notice, squeezed, unbroken
 from chatserver.wire.text.shown.terminal import Terminal
 
 MOST_NAMED = 5
-"""If a room has more members than this besides you, it says how many rather than who."""
+"""Maximum number of members, besides you, that are named; of more, their number is shown."""
 
 _COMMAND: Final = re.compile(r"\b[Tt]he command ([a-z]+)\b")
 SENTENCES: Final[dict[Why | Note, str]] = {key: _COMMAND.sub(r"/\1", said) for key, said in sentences.SENTENCES.items()}
@@ -30,7 +30,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {key: _COMMAND.sub(r"/\1", said) for k
 text: Final = Filler(SENTENCES).text
 
 ROOMS_NAMED = 100
-"""Of the rooms that a person is in, so many are named on logging in."""
+"""Maximum number of rooms that are named on logging in."""
 
 
 def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:

@@ -46,7 +46,7 @@ def parse(line: str) -> Command | None:
 
 
 def parse_greeting(line: str) -> Command | None:
-    """The same before login: a name, or one of the few commands that may be used then. None for a blank line.
+    """Before login: a name, or one of the few commands that may be used then. None for a blank line.
 
     Raises Refused, and never quotes what was typed: it might be a password.
     """
@@ -70,7 +70,7 @@ def parse_greeting(line: str) -> Command | None:
 
 
 def parse_answer(line: str) -> TypedAnswer | Help | Quit:
-    """The same at the question whether to register a new name. Raises Refused, and never quotes what was typed."""
+    """At the question whether to register a new name. Raises Refused, and never quotes what was typed."""
     typed = line.strip().lower()
     if typed in ANSWERS:
         return TypedAnswer(yes=ANSWERS[typed])
@@ -82,12 +82,12 @@ def parse_answer(line: str) -> TypedAnswer | Help | Quit:
 
 
 def parse_password(line: str) -> TypedPassword:
-    """The same at the prompt for a password. Raises Refused."""
+    """At the prompt for a password. Raises Refused."""
     return TypedPassword(password=password(line) if line else "")
 
 
 def parse_password_or_token(line: str) -> TypedPassword | Login:
-    """The same where the password of an account is awaited: somebody may remember only now that they have a token."""
+    """Where the password of an account is awaited: somebody may remember only now that they have a token."""
     word, rest = _word_and_rest(line)
     if line.startswith("/") and word.lower() == "token" and secrets.is_token(rest.strip()):
         return accounts.token_login(rest)

@@ -6,10 +6,10 @@ from chatserver.values.commands import CURRENT
 from chatserver.wire.hygiene.text import MAX_FIELD, one_line, person_name, room_name
 
 NEWEST = 2**53
-"""A seq beyond every entry of every room."""
+"""Maximum seq: beyond every entry of every room."""
 
 LONGEST = 10**9
-"""The longest duration, in seconds."""
+"""Maximum duration, in seconds."""
 
 _SPAN = re.compile(r"([0-9]{1,10})([smhdw])", re.IGNORECASE)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
