@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.scripts.twistd import run
 
-from chatserver.delivery.registry import Registry
+from chatserver.delivery.order import Order
 from chatserver.net.doors.line import LineDoor
 from chatserver.pipeline.takes import Takes
 from chatserver.store.db import threads
@@ -67,7 +67,7 @@ def main() -> None:
     methods: list[tuple[str, type, Callable[..., Any]]] = [
         ("read", LineDoor, LineDoor.dataReceived),
         ("tell", Takes, Takes._deliver),
-        ("publish", Registry, Registry.announce),
+        ("publish", Order, Order.announce),
     ]
     for station, kind, method in methods:
         setattr(kind, method.__name__, timed(station, method))

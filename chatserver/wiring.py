@@ -117,16 +117,12 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     reactor, settings, store, now = base.reactor, base.settings, base.store, base.now
     rewind, roster, pages = Rewind(), Roster(), Pages(reactor, store)
 
-    def missed(room_id: int) -> None:
-        reconciler.missed(room_id)
-
     async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
         return await store.read(people.mutes, account_ids)
 
-    registry = Registry(
-        reactor, pages.read, roster, rewind.room_rewound, missed=missed, quoted=pages.quoted, fill_page=pages.read_gap
-    )
+    registry = Registry(reactor, pages, roster, rewind)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewind)
+    registry.rooms.follow(reconciler)
     me = this_process(settings.server.node, bus=bool(settings.bus.url))
     lease = Lease(reactor, store, me, rewind, now=now if me.bus else None)
     watch = Watch(reactor, store, registry, roster, reconciler, base.session_log, rewind)

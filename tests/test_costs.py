@@ -96,7 +96,7 @@ class Hall:
         store: Any = InstantStore()
         nothing: Any = None
         self.roster = Roster()
-        self.registry = Registry(self.clock, nothing, self.roster)
+        self.registry = Registry(self.clock, nothing, self.roster, nothing)
         online = Online(self.roster, nothing, lambda: AT)
         pipeline = pipeline_parts(
             settings=Settings(), turn=turns(self.clock), store=store, registry=self.registry, online=online,
@@ -109,7 +109,7 @@ class Hall:
             clock=self.clock, limits=Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0), shutdown=Shutdown(),
             handshake=handshake, processors=self.processors, registry=self.registry,
             marks=MarkLog(self.clock, self.roster, nothing),
-            left=lambda session, reason, announced: self.registry.remove(session),
+            left=lambda session, reason, announced: self.registry.subscriptions.remove(session),
         )  # fmt: skip
         self.factory = ChatFactory(Connections(parts, SessionIds()), LineDoor, Settings())
         self.links = [CountingLink() for _ in range(people)]
@@ -122,7 +122,7 @@ class Hall:
         session = door.connection.session
         session.speak(self.dialect, PLAIN)
         session.who, session.stage = Identity(number + 1, f"user{number}"), Stage.IN
-        self.registry.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
+        self.registry.subscriptions.subscribe(session, [Membership(BOOKS, 0, 0, "member")], {})
         session.link.admitted()
         link.sends = 0
         return door

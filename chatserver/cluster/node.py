@@ -209,12 +209,12 @@ class Cluster(Elsewhere):
     def _take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
             case frames.Entries():
-                self._registry.arrived(part.facts, [frames.unpacked(packed) for packed in part.entries])
+                self._registry.order.arrived(part.facts, [frames.unpacked(packed) for packed in part.entries])
             case frames.Head(room_id, seq):
-                self._registry.reaches(room_id, seq)
+                self._registry.order.reaches(room_id, seq)
             case frames.Heads(heads):
                 for room_id, seq in heads.items():
-                    self._registry.reaches(room_id, seq)
+                    self._registry.order.reaches(room_id, seq)
             case frames.Changed():
                 self._watch.hurry()
             case frames.Told(account_id):

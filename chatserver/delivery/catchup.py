@@ -3,8 +3,7 @@
 Resuming, joining with `since` and catching up after a full link work in the same way.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import structs
 from twisted.internet.defer import ensureDeferred
@@ -12,48 +11,39 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.delivery.batch import Batch
-from chatserver.delivery.room import Room
+from chatserver.delivery.pages import Pages
+from chatserver.delivery.room import Room, Rooms
 from chatserver.session.session import Session
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import GAP, MESSAGE, Entry, Live, Person
+from chatserver.values.events import GAP, MESSAGE, Live
 from chatserver.values.stages import Stage
 
-ReadPage = Callable[[int, int], Awaitable[tuple[list[Entry], bool]]]
-"""(room id, seq) -> a page of the entries after seq, in ascending order, and whether there are more. Entries that were
-removed are stood for by a `gap`: see `store.entries.follow`."""
-
-Quoted = Callable[[Person, int, Sequence[Entry]], Awaitable[list[Entry]]]
-"""(reader, room id, entries) -> the entries, in which replies have quotes that this person may read."""
-
-
-async def unquoted(_who: Person, _room_id: int, entries: Sequence[Entry]) -> list[Entry]:
-    return list(entries)
-
-
 RETRY_SECONDS = 1.0
-"""How long to wait after a read that failed: nobody waits noticeably longer than the database is away."""
+"""Interval between attempts to read what could not be read."""
+
+
+class Ending(Protocol):
+    """A part that ends subscriptions."""
+
+    def end(self, session: Session, room: Room) -> None:
+        """A session whose account has left a room has been sent everything up to then."""
 
 
 class CatchUp:
-    """`rooms`: by id, those that have subscribers. `left` is called once a session that is out of a room has been sent
-    everything up to that."""
-
     log = Logger()
 
     def __init__(
         self,
         clock: IReactorTime,
-        rooms: Mapping[int, Room],
-        read_page: ReadPage,
-        left: Callable[[Session, Room], None],
-        quoted: Quoted = unquoted,
+        rooms: Rooms,
+        pages: Pages,
+        ending: Ending,
     ) -> None:
         self._clock = clock
         self._rooms = rooms
-        self._read_page = read_page
-        self._quoted = quoted
-        self._left = left
+        self._pages = pages
+        self._ending = ending
         self.delivered = 0  # entries, counted for each subscriber that they were written to
 
     def start(self, session: Session) -> None:
@@ -83,20 +73,20 @@ class CatchUp:
             session.link.more()
 
     async def _send_page(self, session: Session, room_id: int) -> None:
-        room = self._rooms.get(room_id)
+        room = self._rooms.find(room_id)
         if room is None or not room.is_behind(session):
             return
         position = room.behind[session]
         try:
-            entries, _ = await self._read_page(room_id, position)
+            entries, _ = await self._pages.read(room_id, position)
             if session.view is not None and any(entry.of and entry.kind == MESSAGE for entry in entries):
-                entries = await self._quoted(session.who.person, room_id, entries)
+                entries = await self._pages.quoted(session.who.person, room_id, entries)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
         if room.position(session) != position:
             return  # meanwhile it has left, or asked to hear the room from another entry on
-        last = room.leaving.get(session, room.head)
+        last = room.until.get(session, room.head)
         entries = [entry for entry in entries if entry.seq <= last or (entry.kind == GAP and entry.of <= last)]
         if entries and entries[-1].seq > last:  # what was removed goes on behind what this session gets
             entries[-1] = structs.replace(entries[-1], seq=last)
@@ -113,8 +103,8 @@ class CatchUp:
         session.link.write(rendered.data)
         self.delivered += len(entries)
         batch.has_reached(session, len(entries), rendered)
-        if room.leaving.get(session) == entries[-1].seq:
-            self._left(session, room)
+        if room.until.get(session) == entries[-1].seq:
+            self._ending.end(session, room)
 
     def _tell_live(self, session: Session) -> None:
         if not session.replays:

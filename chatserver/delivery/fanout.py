@@ -1,6 +1,7 @@
 """Writes new entries to all live subscribers of a room; of a huge room in slices, so that other work gets a turn."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -8,39 +9,46 @@ from twisted.logger import Logger
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.room import Room
+from chatserver.delivery.subscriptions import Subscriptions
 from chatserver.session.link import FULL_BYTES, Link
 from chatserver.session.session import Session
 from chatserver.util.histogram import Histogram
 from chatserver.values.events import Entry
 from chatserver.wire.dialect import EMPTY, Form, Rendered
 
-HUGE_SUBSCRIBERS = 1000
-"""Maximum number of live subscribers of a room that is written to at once, and not in slices."""
-SLICE_SUBSCRIBERS = 100
-"""Size of a slice: it takes less than a millisecond."""
-MAX_EARLY_BATCHES = 8
-"""Maximum number of batches that wait for a huge room; while there are more, processors store no further messages."""
+HUGE_SUBSCRIBERS: Final = 1000
+"""Maximum number of live subscribers that are written to in one turn of the reactor."""
+SLICE_SUBSCRIBERS: Final = 100
+"""Size of the slices in which more of them are written to. A slice takes less than a millisecond."""
+MAX_EARLY_BATCHES: Final = 8
+"""Maximum number of batches that wait for a huge room. While there are more, no further messages are stored."""
+
+
+class Sending(Protocol):
+    """A part that has entries sent."""
+
+    def sent(self, room: Room) -> None:
+        """The entries that `Fanout.send` left for later have been written to everybody."""
 
 
 class Fanout:
-    """`sent` is called once the part that `send` left for later has been written to everybody. `catch_up` is called for
-    sessions for which entries could not be rendered: they are behind, and their link would not say so."""
+    """`huge` and `slice`: see HUGE_SUBSCRIBERS and SLICE_SUBSCRIBERS."""
 
     log = Logger()
 
     def __init__(
         self,
         clock: IReactorTime,
-        huge: int,
-        slice: int,
-        sent: Callable[[Room], None],
-        catch_up: Callable[[Session], None],
+        subscriptions: Subscriptions,
+        sending: Sending,
+        huge: int = HUGE_SUBSCRIBERS,
+        slice: int = SLICE_SUBSCRIBERS,
     ) -> None:
         self._clock = clock
         self._huge = huge
         self._slice = slice
-        self._sent = sent
-        self._catch_up = catch_up
+        self._subscriptions = subscriptions
+        self._sending = sending
         self._rooms: set[Room] = set()  # huge ones that are being written to
         self.delivered = 0  # entries that were written to subscribers, counted for each of them
         self.seconds = Histogram()  # of each batch, from `since` until it is written to all of them
@@ -77,7 +85,7 @@ class Fanout:
         else:
             self._rooms.discard(room)
             self.seconds.observe(self._clock.seconds() - since)
-            self._sent(room)
+            self._sending.sent(room)
 
     def _write(self, room: Room, batch: Batch, before: int, sessions: Collection[Session]) -> None:
         """Runs for every recipient of every message: for most of them it is one call, that of their socket's `send`."""
@@ -99,7 +107,7 @@ class Fanout:
                 except Exception:  # a fault of one form is not to be felt by the others
                     self.log.failure("Entries of room {room} could not be rendered.", room=room.facts.id)
                     behind.append((session, before))
-                    self._clock.callLater(RETRY_SECONDS, self._catch_up, session)
+                    self._clock.callLater(RETRY_SECONDS, self._subscriptions.catch_up, session)
                     continue
                 if session.view is None and session.who.account_id not in personal:
                     common_form, common = session.form, rendered

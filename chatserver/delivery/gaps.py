@@ -1,32 +1,42 @@
 """Gaps: entries that are stored but were not announced are read from the store and published in their place. Some may
 have been removed by then: their numbers are skipped."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.delivery.catchup import RETRY_SECONDS, ReadPage
+from chatserver.delivery.catchup import RETRY_SECONDS
+from chatserver.delivery.pages import Pages
 from chatserver.delivery.room import Room
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import GAP, Entry, RoomFacts
 
 GAP_SECONDS = 0.2
-"""How long stored entries may take to be announced; then they are read from the store."""
+"""How long to wait for entries that are stored but not announced yet, before they are read from the store."""
+
+
+class Publishing(Protocol):
+    """A part that publishes entries."""
+
+    def fill(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
+        """These entries, at least one, were read from the store: in ascending order, from the room's head on."""
 
 
 class Gaps:
     log = Logger()
 
-    def __init__(
-        self, clock: IReactorTime, read_page: ReadPage, publish: Callable[[RoomFacts, Sequence[Entry]], None]
-    ) -> None:
+    def __init__(self, clock: IReactorTime, pages: Pages) -> None:
         self._clock = clock
-        self._read_page = read_page
-        self._publish = publish
+        self._pages = pages
+        self._publishing: Publishing | None = None
+
+    def follow(self, publishing: Publishing) -> None:
+        """Hands entries that were read to this part from now on."""
+        self._publishing = publishing
 
     def expect(self, room: Room) -> None:
         """Entries are known to be stored that have not come: waits a little for them, then reads them."""
@@ -54,7 +64,7 @@ class Gaps:
                     continue
                 room.doubted = False
                 try:
-                    entries, more = await self._read_page(room.facts.id, room.head)
+                    entries, more = await self._pages.read_gap(room.facts.id, room.head)
                 except Unavailable:
                     more = True
                     await pause(self._clock, RETRY_SECONDS)
@@ -65,7 +75,8 @@ class Gaps:
                     more = True
                     continue
                 room.filling = False
-                self._publish(room.facts, entries)
+                if self._publishing is not None:
+                    self._publishing.fill(room.facts, entries)
                 room.filling = True
         finally:
             room.filling = False

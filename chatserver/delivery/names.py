@@ -5,11 +5,14 @@ at that moment, their time decides, as it does in the database (see `store.renam
 what they find in the history.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct, structs
+from twisted.internet.interfaces import IReactorTime
 
+from chatserver.delivery.pending_logins import PendingLogins
+from chatserver.delivery.room import Room
 from chatserver.presence.roster import Roster
 from chatserver.values.events import RENAMED, Entry, RoomFacts
 from chatserver.values.renaming import parse_renaming
@@ -28,30 +31,31 @@ class Rename(Struct, frozen=True):
     display: str
 
 
-class Renames:
-    def __init__(self, seconds: Callable[[], float], roster: Roster) -> None:
-        self._seconds = seconds
+class Names:
+    def __init__(self, clock: IReactorTime, roster: Roster, logins: PendingLogins) -> None:
+        self._clock = clock
         self._roster = roster
+        self._logins = logins
         self._until = 0.0
         self._recent: dict[int, tuple[Rename, ...]] = {}  # by account, oldest first
 
     @property
     def lately(self) -> bool:
         """Whether there were any."""
-        if self._recent and self._seconds() > self._until:
+        if self._recent and self._clock.seconds() > self._until:
             self._recent.clear()
         return bool(self._recent)
 
-    def read(self, entry: Entry) -> bool:
-        """Takes over what an entry `renamed` says; returns whether it is news."""
-        return self.add(entry.author_id, parse_renaming(entry.text).former, entry.author, entry.display, entry.at)
+    def read(self, entry: Entry) -> None:
+        """Takes over what an entry `renamed` says."""
+        self.renamed(entry.author_id, parse_renaming(entry.text).former, entry.author, entry.display, entry.at)
 
-    def add(self, account_id: int, former: str, name: str, display: str, at: datetime) -> bool:
-        """An account has this name and display name since `at`. Returns whether it is news: the same is told once for
-        each room, and an older rename may be told after a newer one."""
+    def renamed(self, account_id: int, former: str, name: str, display: str, at: datetime) -> None:
+        """An account has this name and display name since `at`. Each of its rooms has an entry that says so, and an
+        older rename may come after a newer one."""
         known = self._recent.get(account_id, ()) if self.lately else ()
         if known and known[-1].at >= at:
-            return False
+            return
         former_display = ""
         for session in self._roster.sessions(account_id):
             if session.who.named_at is None or session.who.named_at < at:
@@ -59,8 +63,8 @@ class Renames:
                 session.who = structs.replace(session.who, name=name, display=display, named_at=at)
                 self._roster.changed(account_id)
         self._recent[account_id] = (*known, Rename(at, former, former_display, name, display))
-        self._until = self._seconds() + RECENT_SECONDS
-        return True
+        self._until = self._clock.seconds() + RECENT_SECONDS
+        self._logins.doubt()
 
     def present(self, facts: RoomFacts) -> RoomFacts:
         """The facts of a direct room, perhaps read before one of its two people was renamed."""
@@ -69,6 +73,25 @@ class Renames:
                 if account_id in self._recent:
                     facts = relabelled(facts, account_id, self._recent[account_id][-1].name)
         return facts
+
+    def relabel(self, room: Room, entry: Entry) -> None:
+        """One of the two people of a direct room has another name behind this entry."""
+        former, facts = room.facts, relabelled(room.facts, entry.author_id, entry.author)
+        if facts is not former:
+            room.relabel(facts, entry.seq)
+            self.label_sessions(room, former)
+
+    def label_sessions(self, room: Room, former: RoomFacts) -> None:
+        """Sessions of the two people of a direct room know it by its present label from now on."""
+        for account_id, _ in room.facts.pair or ():
+            before, label = former.label(account_id), room.facts.label(account_id)
+            for session in self._roster.sessions(account_id) if label != before else ():
+                if session.rooms.get(before.lower()) is not room:
+                    continue
+                del session.rooms[before.lower()]
+                session.rooms[label.lower()] = room
+                if session.view is not None and session.view.current.lower() == before.lower():
+                    session.turn_to(label, said=session.quiet)
 
     def corrected(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries with the names of their time."""

@@ -1,12 +1,16 @@
-"""Logins under way, which may have read memberships and blocks that have changed since."""
+"""Logins under way: they have read memberships and blocks, which may change before their sessions hear their rooms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from chatserver.delivery.room import Rooms
+from chatserver.presence.other_nodes import OtherNodes
+from chatserver.values.events import Membership
 
-class Arrival:
-    """A login under way. `stale`: what was read of its account has changed since; read it again. `passed`: see
-    `Registry.is_current`."""
+
+class PendingLogin:
+    """`stale`: what was read of its account has changed since, and has to be read again. `passed`: rooms whose entries
+    were passed over when that was checked last, each with the last of these."""
 
     __slots__ = ("passed", "stale")
 
@@ -15,28 +19,44 @@ class Arrival:
         self.passed: frozenset[tuple[int, int]] = frozenset()
 
 
-class Arrivals:
-    def __init__(self) -> None:
-        self._known: dict[int, list[Arrival]] = {}
+class PendingLogins:
+    def __init__(self, rooms: Rooms, nodes: OtherNodes) -> None:
+        self._rooms = rooms
+        self._nodes = nodes
+        self._known: dict[int, list[PendingLogin]] = {}
 
     @contextmanager
-    def pending(self, account_id: int) -> Iterator[Arrival]:
+    def begin(self, account_id: int) -> Iterator[PendingLogin]:
         """Scope: from the reading of an account's memberships until its sessions hear its rooms."""
-        arrival = Arrival()
+        login = PendingLogin()
         of_account = self._known.setdefault(account_id, [])
-        of_account.append(arrival)
+        of_account.append(login)
         try:
-            yield arrival
+            yield login
         finally:
-            of_account.remove(arrival)
+            of_account.remove(login)
             if not of_account:
                 self._known.pop(account_id, None)
 
     def accounts(self) -> set[int]:
         return set(self._known)
 
-    def changed(self, *account_ids: int) -> None:
-        """What was read of these accounts may be out of date."""
-        for account_id in account_ids:
-            for arrival in self._known.get(account_id, ()):
-                arrival.stale = True
+    def doubt(self, *account_ids: int) -> None:
+        """What logins of these accounts have read may be out of date: they read it again. Without any: all logins."""
+        for account_id in account_ids or self.accounts():
+            for login in self._known.get(account_id, ()):
+                login.stale = True
+
+    def is_current(self, login: PendingLogin, memberships: Sequence[Membership]) -> bool:
+        """Whether these memberships, which a login has read, still hold as far as is known. Else read them again."""
+        known, login.passed = login.passed, self._passed_over(memberships)
+        # After the database was set back, reading once more does not mend it.
+        return not login.stale and login.passed <= known
+
+    def _passed_over(self, memberships: Sequence[Membership]) -> frozenset[tuple[int, int]]:
+        """The rooms whose logs have gone on since then, as other nodes say, while they had no subscribers here, each
+        with how far: the account may have left by what was passed over."""
+        if not self._nodes.now.origin:
+            return frozenset()
+        each = ((one.facts.id, self._rooms.passed_over(one.facts.id), one.seq) for one in memberships)
+        return frozenset((room_id, passed) for room_id, passed, seq in each if passed > seq)

@@ -262,7 +262,7 @@ class Authenticator:
             self._suspect(None)
             raise
         for facts, new in joined:
-            if not self._registry.announce(facts, new):  # the account exists: its login goes on
+            if not self._registry.order.announce(facts, new):  # the account exists: its login goes on
                 self._suspect(person)
         return person
 

@@ -32,7 +32,7 @@ class Departures(Struct, frozen=True):
         rooms are notified, unless the server is stopping and nobody is left to be."""
         if announced:
             self.presence.going(session)
-        self.registry.remove(session)
+        self.registry.subscriptions.remove(session)
         self.roster.remove(session)
         self.watch.left(session)
         self.marks.ended(session)

@@ -132,7 +132,7 @@ class Guests:
             return False
         self._faulty.discard(guest.id)
         for facts, entries in left:
-            if not self._registry.announce(facts, entries):
+            if not self._registry.order.announce(facts, entries):
                 self._suspect(guest)
         return True
 

@@ -114,7 +114,7 @@ class Sensitive:
         """
         origin = self._registry.elsewhere.origin
         change = await self._store.write(erasure.begin, ask.who, ask.at, origin, messages=messages, detail=TO_BE_ERASED)
-        self._registry.doubt_logins(ask.who.id)
+        self._registry.logins.doubt(ask.who.id)
         self._registry.elsewhere.changed()
         begun = self._clock.seconds()
         while self._clock.seconds() - begun < ELSEWHERE_SECONDS:

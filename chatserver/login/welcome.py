@@ -75,7 +75,7 @@ class Entrance:
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
         quiet = self._is_quiet(session, command)
-        with self._registry.pending_login(person.id) as login:
+        with self._registry.logins.begin(person.id) as login:
             while True:
                 login.stale, screen = False, EMPTY_SCREEN
                 seen = await self._marks.known_everywhere(person.id)  # what is stored meanwhile is read
@@ -95,7 +95,7 @@ class Entrance:
                 resume = await self._with_present_labels(person, known.memberships, resume)
                 if session.stage is not Stage.BUSY:
                     return
-                if self._registry.is_current(login, known.memberships):
+                if self._registry.logins.is_current(login, known.memberships):
                     break
             account = known.account
             person = Person(person.id, account.name or person.name, account.kind, account.display or "")
@@ -111,7 +111,7 @@ class Entrance:
             session.quiet = quiet
             session.link.admitted()
             self._roster.add(session, known.apart)
-            self._registry.subscribe(session, rooms, resume)
+            self._registry.subscriptions.subscribe(session, rooms, resume)
             if known.scope is not None and known.scope.seconds is not None:
                 self._expiry.add(session.who.token_id, known.scope.seconds)
         audit_log.logged_in(session.address, person.name, _how(command, proved))
@@ -128,7 +128,7 @@ class Entrance:
             sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), *proof)
         )
         self._presence.came(session)
-        self._registry.catch_up(session)
+        self._registry.subscriptions.catch_up(session)
 
     def _greeted(
         self,

@@ -75,9 +75,9 @@ class Consequences:
             done = False
         if not done:
             for announced in outcome.announced:
-                room = self._registry.find(announced.facts.id)
+                room = self._registry.rooms.find(announced.facts.id)
                 if room is not None:
-                    self._registry.doubt(room)
+                    self._registry.order.doubt(room)
             if type(command) not in READS:
                 self._reconciler.suspect(session.who.person)
             session.link.hang_up(*FAULTY)
@@ -87,17 +87,17 @@ class Consequences:
         registry = self._registry
         with collected([session.link]):
             if outcome.replay is not None:
-                registry.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
+                registry.subscriptions.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
                 session.answer(command.tag, outcome.answer)
             if outcome.hears is not None:
-                registry.hear(session, outcome.hears.facts, outcome.hears.position, outcome.hears.head)
+                registry.subscriptions.hear(session, outcome.hears.facts, outcome.hears.position, outcome.hears.head)
             for announced in outcome.announced:
                 if session.view is not None:
                     _suppress_echo(session, session.view, outcome, announced)
-                if not registry.announce(announced.facts, announced.entries):
+                if not registry.order.announce(announced.facts, announced.entries):
                     return False
             if outcome.left is not None:
-                registry.unsubscribe(session, outcome.left)
+                registry.subscriptions.unsubscribe(session, outcome.left)
             if outcome.replay is None:
                 session.answer(command.tag, outcome.answer)
             if session.view is not None:
@@ -108,7 +108,7 @@ class Consequences:
                 ensureDeferred(self._announce_rest(session, effect.rest))
         if registry.elsewhere.origin and is_noted(outcome):
             registry.elsewhere.changed()
-        registry.catch_up(session)
+        registry.subscriptions.catch_up(session)
         return True
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
@@ -117,9 +117,9 @@ class Consequences:
             await self._turn()
             if session.view is not None and not session.quiet:
                 session.view.suppress(announced.facts.id, announced.entries)
-            room = self._registry.find(announced.facts.id)
+            room = self._registry.rooms.find(announced.facts.id)
             if room is not None:
-                self._registry.announce(room.facts, announced.entries)
+                self._registry.order.announce(room.facts, announced.entries)
 
     def _apply(self, effect: Effect, asker: Session) -> None:
         """`asker`: the session whose command it follows from. Other nodes have it from `handlers.shared`."""
@@ -130,23 +130,23 @@ class Consequences:
                 registry.elsewhere.tell(account_id, news)
             case HangUp(account_id, reason, text, token_id, spare):
                 if spare:
-                    registry.doubt_logins(account_id)  # which have perhaps given the former password
+                    registry.logins.doubt(account_id)  # which have perhaps given the former password
                 for other in roster.sessions(account_id):
                     if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
                         other.link.hang_up(reason, text)
             case Apart((one, other_id), apart):
                 roster.set_apart(one, other_id, apart=apart)
-                registry.doubt_logins(one, other_id)
+                registry.logins.doubt(one, other_id)
             case Named(account_id, former, name, display, at):
-                registry.renamed(account_id, former, name, display, at)
+                registry.names.renamed(account_id, former, name, display, at)
             case Ignored(account_id, other_id, ignored):
-                registry.doubt_logins(account_id)
+                registry.logins.doubt(account_id)
                 for other in roster.sessions(account_id):
                     if other.view is not None:
                         known = other.view.ignored
                         other.view.ignored = known | {other_id} if ignored else known - {other_id}
             case Preferred(account_id, preferences):
-                registry.doubt_logins(account_id)
+                registry.logins.doubt(account_id)
                 for other in roster.sessions(account_id):
                     other.prefer(preferences)
             case BansChanged():

@@ -248,7 +248,7 @@ class Processors:
             for_people=session.view is not None,
         )
         if type(command) in READS:
-            with self._registry.pending_login(session.who.account_id) as seen:
+            with self._registry.logins.begin(session.who.account_id) as seen:
                 outcome = await self._store.read(READS[type(command)], ask, command)
             # In a lane for reading, it may be out of the room again by now.
             return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome

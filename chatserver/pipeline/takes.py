@@ -124,7 +124,7 @@ class Takes:
         self.commits.observe_all([now - one.since for one in spoken])
         self._deliver(spoken, verdicts)
         self._upkeep.stored(len(spoken))
-        while self._registry.lagging:
+        while self._registry.order.lagging:
             await self._turn()
         return None
 
@@ -173,7 +173,7 @@ class Takes:
 
     def _doubt(self, one: Spoken) -> None:
         """A message may have been stored although that failed: then everybody is to see it once the store is back."""
-        self._registry.doubt(one.room)
+        self._registry.order.doubt(one.room)
         self._reconciler.suspect(one.session.who.person)
 
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
@@ -195,10 +195,10 @@ class Takes:
                     ):
                         session.view.suppress(one.room.facts.id, [entry])
                 elif verdict.outcome == "dup" and verdict.seq > one.room.head:
-                    self._registry.doubt(one.room)  # its first answer was lost, and so was its announcement
+                    self._registry.order.doubt(one.room)  # its first answer was lost, and so was its announcement
             for room, entries in stored.items():
                 self.stored_messages += len(entries)
-                self._registry.announce(room.facts, entries)
+                self._registry.order.announce(room.facts, entries)
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:

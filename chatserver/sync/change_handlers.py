@@ -64,9 +64,9 @@ class Following:
     async def follow(self, change: Change) -> None:
         subject = change.subject
         if change.kind in ("membership", "effect"):
-            self._registry.doubt_logins(subject)
+            self._registry.logins.doubt(subject)
         else:
-            self._registry.doubt_logins()
+            self._registry.logins.doubt()
         match change.kind:
             case "membership" if not self._hears(subject, change.detail):
                 self._reconciler.entered(subject)
@@ -81,9 +81,9 @@ class Following:
                     case Preferring():
                         await self._prefer(subject)
             case "room":
-                room = self._registry.find(subject)
+                room = self._registry.rooms.find(subject)
                 if room is not None:
-                    self._registry.doubt(room, told=True)
+                    self._registry.order.doubt(room, told=True)
             case "token":
                 for session in self._roster.all_sessions():
                     if session.who.token_id == subject:
@@ -102,7 +102,7 @@ class Following:
         """Whether all sessions of an account here subscribe to this room already, or there are none."""
         id = int(room_id or 0)
         sessions = [session for session in self._roster.sessions(account_id) if session.hears(id)]
-        room = self._registry.find(id) if sessions else None
+        room = self._registry.rooms.find(id) if sessions else None
         return not sessions or (room is not None and all(session in room for session in sessions))
 
     async def _account(self, change: Change) -> None:
@@ -115,7 +115,9 @@ class Following:
         for session in self._roster.sessions(account_id):
             named_at = account.named_at
             if named_at is not None and session.who.named_at != named_at and not account.gone:
-                self._registry.renamed(account_id, session.who.name, account.name, account.display or "", named_at)
+                self._registry.names.renamed(
+                    account_id, session.who.name, account.name, account.display or "", named_at
+                )
             session.who = structs.replace(session.who, kind=account.kind, limits=limits)
             if account.ban is not None:
                 self._end(change, session, "banned", banned_text(account.ban))
@@ -144,10 +146,10 @@ class Following:
                 self._end(change, session, reason, text)
 
     async def _block(self, one: int, other: int) -> None:
-        self._registry.doubt_logins(other)
+        self._registry.logins.doubt(other)
         if not (self._roster.sessions(one) or self._roster.sessions(other)):
             return
-        with self._registry.pending_login(one) as mine, self._registry.pending_login(other) as theirs:
+        with self._registry.logins.begin(one) as mine, self._registry.logins.begin(other) as theirs:
             while True:
                 mine.stale = theirs.stale = False
                 apart = (await self._store.read(people.blocks, [one]))[one]
@@ -158,7 +160,7 @@ class Following:
     async def _ignore(self, account_id: int) -> None:
         if not self._roster.sessions(account_id):
             return
-        with self._registry.pending_login(account_id) as login:
+        with self._registry.logins.begin(account_id) as login:
             while True:
                 login.stale = False
                 found = await self._store.read(ignoring.find, [account_id])
@@ -171,7 +173,7 @@ class Following:
     async def _prefer(self, account_id: int) -> None:
         if not self._roster.sessions(account_id):
             return
-        with self._registry.pending_login(account_id) as login:
+        with self._registry.logins.begin(account_id) as login:
             while True:
                 login.stale = False
                 found = await self._store.read(preferences.find, [account_id])

@@ -186,22 +186,22 @@ class Reconciler:
             raise
 
     async def _compare_heads(self, some: Collection[int] | None) -> None:
-        known = self._registry.heads(some)  # taken before the read, so that a lower one there was lost
+        known = self._registry.rooms.heads(some)  # taken before the read, so that a lower one there was lost
         if not known:
             return
         stored = await self._store.read(heads, list(known))
         for room_id, head in known.items():
             last = stored.get(room_id, 0)
-            room = self._registry.find(room_id)
+            room = self._registry.rooms.find(room_id)
             if last < head:
                 self._rewind.room_rewound(room_id, head, last)
                 return
             if room is not None and last > room.head:
-                self._registry.doubt(room, told=self._clock.seconds() >= self._until)
+                self._registry.order.doubt(room, told=self._clock.seconds() >= self._until)
 
     async def _compare_members(self, room_id: int) -> None:
         """Compares a room's members in the database with its subscribers here."""
-        room = self._registry.find(room_id)
+        room = self._registry.rooms.find(room_id)
         if room is None:
             return
         inside = await self._store.read(members.accounts, room_id)
@@ -216,16 +216,16 @@ class Reconciler:
     async def _compare_memberships(self, who: Person, left: Room | None = None) -> None:
         """Subscribes an account's sessions to the rooms that it has joined or opened, and unsubscribes them from `left`
         unless it is still a member."""
-        with self._registry.pending_login(who.id) as login:
+        with self._registry.logins.begin(who.id) as login:
             while True:
                 login.stale = False
                 found = await self._store.read(memberships, who)
-                if self._registry.is_current(login, found):
+                if self._registry.logins.is_current(login, found):
                     break
-            self._registry.hear_all(who.id, found)
+            self._registry.subscriptions.hear_all(who.id, found)
             if left is not None and all(one.facts.id != left.facts.id for one in found):
                 for session in self._roster.sessions(who.id):
-                    self._registry.unsubscribe(session, left.facts)
+                    self._registry.subscriptions.unsubscribe(session, left.facts)
 
     async def _tell_invited(self, who: Person, since: datetime) -> None:
         given = await self._store.read(invitations.given, who, since - timedelta(seconds=INVITED_SECONDS))

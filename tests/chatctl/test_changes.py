@@ -9,10 +9,12 @@ from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
+from chatserver.sync.rewind import Rewind
 from chatserver.values.events import DELETED, JOINED, Entry, Membership, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -35,16 +37,16 @@ class Store:
 def test_a_change_while_reading() -> None:
     """A page that was read before the room was deleted lacks the entry that says so, so the room is read again."""
     store, roster = Store(), Roster()
-    registry = Registry(Clock(), store.read_page, roster)
+    registry = Registry(Clock(), StubPages(store.read_page), roster, Rewind())
     ana = Session("1", "192.0.2.1", JSONL)
     ana.who, ana.stage = Identity(7, "ana"), Stage.IN
     link = MemoryLink(ana)
     roster.add(ana)
-    registry.subscribe(ana, [Membership(BOOKS, 1, 1, "member")], {})
-    room = registry.find(BOOKS.id)
+    registry.subscriptions.subscribe(ana, [Membership(BOOKS, 1, 1, "member")], {})
+    room = registry.rooms.find(BOOKS.id)
     assert room is not None
-    registry.doubt(room)
-    registry.doubt(room)
+    registry.order.doubt(room)
+    registry.order.doubt(room)
     store.reads[0].callback(([Entry(2, JOINED, 8, "bob", AT)], False))
     store.reads[1].callback(([Entry(3, DELETED, 0, "", AT)], False))
     assert [b'"joined"' in link.writes[0], b'"deleted"' in link.writes[1]] == [True, True]
@@ -54,9 +56,9 @@ def test_a_change_while_reading() -> None:
 
 def test_a_change_during_a_login() -> None:
     """A login reads its account's state again, and so sees that the account was disabled or a room deleted."""
-    registry = Registry(Clock(), Store().read_page, Roster())
-    with registry.pending_login(7) as ana, registry.pending_login(8) as bob:
+    registry = Registry(Clock(), StubPages(Store().read_page), Roster(), Rewind())
+    with registry.logins.begin(7) as ana, registry.logins.begin(8) as bob:
         assert not ana.stale
-        registry.doubt_logins()
+        registry.logins.doubt()
         assert (ana.stale, bob.stale) == (True, True)
-    registry.doubt_logins()
+    registry.logins.doubt()

@@ -1,5 +1,6 @@
 """Entries that another node has committed: they come in any order, twice, in other batches, or not at all."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,16 +64,16 @@ def test_any_pieces_in_any_order(data: st.DataObject) -> None:
     for what, first, last in data.draw(st.permutations(acts), "order"):
         match what:
             case "commit":
-                town.registry.announce(BOOKS, log[first - 1 : last])
+                town.registry.order.announce(BOOKS, log[first - 1 : last])
             case "arrive":
-                town.registry.arrived(BOOKS, log[first - 1 : last])
+                town.registry.order.arrived(BOOKS, log[first - 1 : last])
             case _:
-                town.registry.reaches(BOOKS.id, last)
+                town.registry.order.reaches(BOOKS.id, last)
         if data.draw(st.booleans(), "time passes"):
             town.clock.advance(GAP_SECONDS / 2)
         for one in listeners:
             assert one.heard() == list(range(1, len(one.heard()) + 1))
-    town.registry.reaches(BOOKS.id, len(log))
+    town.registry.order.reaches(BOOKS.id, len(log))
     town.clock.advance(1)
     assert [one.heard() for one in listeners] == [list(range(1, len(log) + 1))] * 2
     assert town.rewound == []
@@ -82,16 +83,16 @@ def test_only_what_is_committed_here_is_told(town: Town) -> None:
     """A node tells others what it has committed, and the number of what it found in the store in doubt; never what
     they have told it."""
     town.login(ANA)
-    town.registry.arrived(BOOKS, town.store(entry(1)))
+    town.registry.order.arrived(BOOKS, town.store(entry(1)))
     town.say()
     town.store(entry(3))
-    town.registry.reaches(BOOKS.id, 3)
+    town.registry.order.reaches(BOOKS.id, 3)
     town.clock.advance(1)
     assert (others(town).told, others(town).heads) == ([[2]], [])
     town.store(entry(4))
-    room = town.registry.find(BOOKS.id)
+    room = town.registry.rooms.find(BOOKS.id)
     assert room is not None
-    town.registry.doubt(room)
+    town.registry.order.doubt(room)
     town.clock.advance(1)
     assert others(town).heads == [(BOOKS.id, 4)]
 
@@ -105,7 +106,7 @@ def test_a_room_that_nobody_heard_for_long(town: Town) -> None:
     one = town.login(ANA)
     town.clock.advance(1)
     assert (one.heard(), town.reads) == ([], [])
-    town.registry.arrived(BOOKS, town.store(entry(40)))
+    town.registry.order.arrived(BOOKS, town.store(entry(40)))
     assert one.heard() == [40]
     assert town.reads == []
 
@@ -113,7 +114,7 @@ def test_a_room_that_nobody_heard_for_long(town: Town) -> None:
 def test_between_reading_and_hearing(town: Town) -> None:
     """What arrives after a login has read how far the room goes, and before it hears the room, is not lost."""
     log = town.store(*(entry(seq) for seq in range(1, 6)))
-    town.registry.arrived(BOOKS, log[3:])
+    town.registry.order.arrived(BOOKS, log[3:])
     one = town.login(ANA, seq=3)
     town.clock.advance(1)
     assert one.heard() == [4, 5]
@@ -122,8 +123,8 @@ def test_between_reading_and_hearing(town: Town) -> None:
 def test_who_enters_elsewhere(town: Town) -> None:
     """A session hears a room that its account enters at another node, and a direct room from its first message on."""
     one = town.login(ANA, facts=None)
-    town.registry.arrived(BOOKS, town.store(entry(1, events.JOINED, ANA), entry(2)))
-    town.registry.arrived(DIRECT, town.store(entry(1, author=BOB), facts=DIRECT))
+    town.registry.order.arrived(BOOKS, town.store(entry(1, events.JOINED, ANA), entry(2)))
+    town.registry.order.arrived(DIRECT, town.store(entry(1, author=BOB), facts=DIRECT))
     town.clock.advance(1)
     assert one.heard() == [1, 2]
     assert one.heard("@bob") == [1]
@@ -133,12 +134,12 @@ def test_an_entry_that_comes_behind_later_ones(town: Town) -> None:
     """If nobody hears a room, entries are not waited for: somebody here who entered it by one that comes too late is
     looked up."""
     missed: list[int] = []
-    town.registry._missed = missed.append
+    town.registry.rooms.follow(SimpleNamespace(missed=missed.append))
     town.login(ANA, facts=None)
-    town.registry.arrived(BOOKS, [entry(8)])
-    town.registry.arrived(BOOKS, [entry(7, events.JOINED, BOB)])
+    town.registry.order.arrived(BOOKS, [entry(8)])
+    town.registry.order.arrived(BOOKS, [entry(7, events.JOINED, BOB)])
     assert missed == []
-    town.registry.arrived(BOOKS, [entry(6, events.JOINED, ANA)])
+    town.registry.order.arrived(BOOKS, [entry(6, events.JOINED, ANA)])
     assert missed == [BOOKS.id]
 
 
@@ -148,8 +149,8 @@ def test_more_than_can_be_written() -> None:
     town = Town(slice=1)
     listeners = [town.login(account) for account in range(1, 5)]
     for seq in range(1, 10 * MAX_EARLY_BATCHES):
-        town.registry.arrived(BOOKS, town.store(entry(seq)))
-        room = town.registry.find(BOOKS.id)
+        town.registry.order.arrived(BOOKS, town.store(entry(seq)))
+        room = town.registry.rooms.find(BOOKS.id)
         assert room is not None
         assert len(room.early) <= MAX_EARLY_BATCHES + 1
     for _ in range(1000):
@@ -170,6 +171,6 @@ def test_a_shorter_batch_does_not_replace_a_longer_one(town: Town) -> None:
     one = town.login(ANA)
     log: list[Entry] = town.store(*(entry(seq) for seq in range(1, 5)))
     for batch in (log[1:], log[1:2], log[:1]):
-        town.registry.arrived(BOOKS, batch)
+        town.registry.order.arrived(BOOKS, batch)
     assert one.heard() == [1, 2, 3, 4]
     assert town.reads == []

@@ -21,18 +21,18 @@ def test_left_meanwhile(tmp_path: Path) -> None:
     one.passes(1)
     visitor.cut()
     air.fate = never
-    read = two.registry.subscribe
+    read = two.registry.subscriptions.subscribe
 
     def late(*arguments: object) -> None:
         bob.post("leave", room="books")
         ana.say("behind his back", "books")
         [books] = [room for room in two.registry.rooms if room.facts.name == "books"]
-        two.registry.reaches(books.facts.id, 4)
+        two.registry.order.reaches(books.facts.id, 4)
         read(*arguments)  # type: ignore[arg-type]
 
-    two.registry.subscribe = late  # type: ignore[assignment, method-assign]
+    two.registry.subscriptions.subscribe = late  # type: ignore[assignment, method-assign]
     again = two.client().post("login", name="bob", password=PASSWORD)
-    two.registry.subscribe = read  # type: ignore[method-assign]
+    two.registry.subscriptions.subscribe = read  # type: ignore[method-assign]
     one.passes(0.3)
     ana.say("later", "books")
     one.passes(2)
@@ -47,16 +47,16 @@ def test_said_meanwhile_in_a_room_that_nobody_hears(tmp_path: Path) -> None:
     ana = one.program("ana").post("create", room="books")
     one.program("bob").post("join", room="books")
     one.passes(1)
-    two.registry.forget()
-    long, read = '"' * 4000, two.registry.subscribe
+    two.registry.order.forget()
+    long, read = '"' * 4000, two.registry.subscriptions.subscribe
 
     def late(*arguments: object) -> None:
-        two.registry.subscribe = read  # type: ignore[method-assign]
+        two.registry.subscriptions.subscribe = read  # type: ignore[method-assign]
         ana.say(long, "books")
         one.passes(0.1)
         read(*arguments)  # type: ignore[arg-type]
 
-    two.registry.subscribe = late  # type: ignore[assignment, method-assign]
+    two.registry.subscriptions.subscribe = late  # type: ignore[assignment, method-assign]
     bob = two.client().post("login", name="bob", password=PASSWORD)
     assert bob.said == [long]
     one.close()
@@ -74,7 +74,7 @@ def test_nothing_is_heard_behind_it(tmp_path: Path, command: dict[str, str], kno
     two.client().post("login", name="bob", password=PASSWORD).cut()
     one.passes(1)
     if not known:
-        two.registry.forget()
+        two.registry.order.forget()
     air.fate = never
     [books] = [room for room in one.registry.rooms if room.facts.name == "books"]
     read = two.inline.read
@@ -85,7 +85,7 @@ def test_nothing_is_heard_behind_it(tmp_path: Path, command: dict[str, str], kno
             two.inline.read = read  # type: ignore[method-assign]
             (bob if command["cmd"] == "leave" else ana).post(command["cmd"], room="books", name=command.get("name"))
             ana.say("behind his back", "books")
-            two.registry.reaches(books.facts.id, books.head)
+            two.registry.order.reaches(books.facts.id, books.head)
         return result
 
     two.inline.read = late  # type: ignore[method-assign]
@@ -112,7 +112,7 @@ def test_kicked_right_after_joining(tmp_path: Path) -> None:
         if work is memberships:
             two.inline.read = read  # type: ignore[method-assign]
             ana.post("kick", room="books", name="bob").say("behind his back", "books")
-            two.registry.reaches(books.facts.id, books.head)
+            two.registry.order.reaches(books.facts.id, books.head)
         return result
 
     two.inline.read = late  # type: ignore[method-assign]

@@ -25,11 +25,13 @@ from chatserver.presence.telling import Presence
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
+from chatserver.sync.rewind import Rewind
 from chatserver.values.events import Membership, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.cluster import Air, MemoryBus
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 ROOMS = tuple(RoomFacts(number, f"room{number}") for number in range(1, 4))
 INSIDE = ((0, 1, 2), (0,), (1,), (1, 2), ())
@@ -58,7 +60,7 @@ class Station:
         self.boot = name
         self.sessions: list[Session] = []
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         limits = Limits(presence_seconds=GRACE, presence_members=0, news_seconds=0)
         self.presence = Presence(self.clock, self.roster, limits, self._mutes)
         self.bus = MemoryBus(air, name)
@@ -101,14 +103,14 @@ class Station:
         session.stage, session.quiet = Stage.IN, quiet
         MemoryLink(session)
         self.roster.add(session, apart)
-        self.registry.subscribe(session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
+        self.registry.subscriptions.subscribe(session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
         self.presence.came(session)
         self.sessions.append(session)
         return session
 
     def logout(self, session: Session) -> None:
         self.presence.going(session)
-        self.registry.remove(session)
+        self.registry.subscriptions.remove(session)
         self.roster.remove(session)
         self.sessions.remove(session)
 

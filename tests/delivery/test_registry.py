@@ -31,6 +31,7 @@ from chatserver.wire.dialect import Dialect, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT, Text
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -64,7 +65,7 @@ class Listener:
     def drain(self) -> None:
         """The transport becomes empty again."""
         self.link.writable = True
-        self._town.registry.catch_up(self.session)
+        self._town.registry.subscriptions.catch_up(self.session)
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -90,9 +91,8 @@ class Town:
         self.clock = Clock()
         self.roster = Roster()
         self.rewound: list[tuple[int, ...]] = []
-        self.registry = Registry(
-            self.clock, self._read_page, self.roster, lambda *what: self.rewound.append(what), slice or 500, slice
-        )
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, self)
+        self.registry.order._fanout._huge, self.registry.order._fanout._slice = slice or 500, slice
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
         self.reads: list[tuple[int, int]] = []
@@ -100,6 +100,9 @@ class Town:
         """The first entry of books that was not removed."""
         self.unavailable = False
         self.gate: Deferred[None] | None = None
+
+    def room_rewound(self, room_id: int, head: int, last: int) -> None:
+        self.rewound.append((room_id, head, last))
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         self.reads.append((room_id, seq))
@@ -132,13 +135,13 @@ class Town:
             memberships = [Membership(facts, head, 0, "member", floor, allowed=floor)]
         resumed = {} if resume is None else {"books": resume}
         self.roster.add(one.session)
-        self.registry.subscribe(one.session, memberships, resumed)
-        self.registry.catch_up(one.session)
+        self.registry.subscriptions.subscribe(one.session, memberships, resumed)
+        self.registry.subscriptions.catch_up(one.session)
         return one
 
     def remove(self, session: Session) -> None:
         """The session ends."""
-        self.registry.remove(session)
+        self.registry.subscriptions.remove(session)
         self.roster.remove(session)
 
     def store(self, *entries: Entry, facts: RoomFacts = BOOKS) -> list[Entry]:
@@ -148,7 +151,7 @@ class Town:
 
     def publish(self, *entries: Entry, facts: RoomFacts = BOOKS) -> None:
         """Stores entries and announces them."""
-        self.registry.announce(facts, self.store(*entries, facts=facts))
+        self.registry.order.announce(facts, self.store(*entries, facts=facts))
 
     def say(self, count: int = 1) -> None:
         head = len(self.logs[BOOKS.id])
@@ -181,12 +184,12 @@ def test_batches_in_any_order(data: st.DataObject) -> None:
         elif what == "wait":
             town.clock.advance(data.draw(st.sampled_from([GAP_SECONDS / 2, GAP_SECONDS]), "seconds"))
         if what != "be lost":  # a lost one is stored but never announced, as if by another node
-            town.registry.announce(BOOKS, batch)
+            town.registry.order.announce(BOOKS, batch)
         for one in listeners:
             assert one.heard() == list(range(1, len(one.heard()) + 1))
-    room = town.registry.find(BOOKS.id)
+    room = town.registry.rooms.find(BOOKS.id)
     assert room is not None
-    town.registry.doubt(room)
+    town.registry.order.doubt(room)
     town.clock.advance(GAP_SECONDS)
     for one in listeners:
         one.drain()
@@ -238,7 +241,7 @@ def test_a_huge_room_is_written_to_in_slices(data: st.DataObject) -> None:
         person.drain()
     town.clock.advance(RETRY_SECONDS)
     assert {number: one.heard() for number, one in enumerate(people, 1)} == expected
-    assert not town.registry.lagging
+    assert not town.registry.order.lagging
 
 
 def test_a_gap_is_filled_from_the_store(town: Town) -> None:
@@ -250,7 +253,7 @@ def test_a_gap_is_filled_from_the_store(town: Town) -> None:
     assert (ana.heard(), town.reads) == ([], [])
     town.clock.advance(GAP_SECONDS * 0.1)
     assert ana.heard() == [1, 2, 3]
-    town.registry.announce(BOOKS, town.logs[BOOKS.id][:2])  # announced too late
+    town.registry.order.announce(BOOKS, town.logs[BOOKS.id][:2])  # announced too late
     town.say()
     assert ana.heard() == [1, 2, 3, 4]
 
@@ -259,8 +262,8 @@ def test_an_early_batch_needs_no_store(town: Town) -> None:
     """If the missing entries arrive in time, they are not read from the store."""
     ana = town.login(ANA)
     first, second = town.store(entry(1)), town.store(entry(2), entry(3))
-    town.registry.announce(BOOKS, second)
-    town.registry.announce(BOOKS, first)
+    town.registry.order.announce(BOOKS, second)
+    town.registry.order.announce(BOOKS, first)
     assert ana.heard() == [1, 2, 3]
     assert town.reads == []
 
@@ -384,7 +387,7 @@ def test_a_login_without_resume(town: Town) -> None:
     assert early.heard() == [4, 5]
     late = town.store(entry(6), entry(7))
     after = town.login(ANA)
-    town.registry.announce(BOOKS, late)
+    town.registry.order.announce(BOOKS, late)
     town.say()
     assert after.heard() == [8]
     assert early.heard() == [4, 5, 6, 7, 8]
@@ -422,12 +425,12 @@ def test_removals_in_any_order(data: st.DataObject) -> None:
         elif what == "remove":
             town.first = data.draw(st.integers(town.first, total + 1), "first")
         if what != "be lost":
-            town.registry.announce(BOOKS, batch)
+            town.registry.order.announce(BOOKS, batch)
         for one in listeners:
             check(one)
-    room = town.registry.find(BOOKS.id)
+    room = town.registry.rooms.find(BOOKS.id)
     assert room is not None
-    town.registry.doubt(room)
+    town.registry.order.doubt(room)
     for _ in range(5):
         town.clock.advance(GAP_SECONDS)
         for one in listeners:
@@ -449,15 +452,15 @@ def test_entries_in_doubt(town: Town) -> None:
     """If it is unknown whether something was stored, the store is asked immediately, and only once."""
     ana = town.login(ANA)
     town.store(*(entry(seq) for seq in range(1, 5)))
-    room = town.registry.find(BOOKS.id)
+    room = town.registry.rooms.find(BOOKS.id)
     assert room is not None
     gate = town.gate = Deferred()
-    town.registry.doubt(room)
+    town.registry.order.doubt(room)
     town.gate = None
     gate.callback(None)
     assert ana.heard() == [1, 2, 3, 4]
     reads = len(town.reads)
-    town.registry.doubt(room)
+    town.registry.order.doubt(room)
     assert len(town.reads) == reads + 1
 
 
@@ -493,7 +496,7 @@ def test_unsubscribing(town: Town) -> None:
     ana.fill_up()
     town.say(4)
     town.publish(entry(5, events.LEFT, ANA))
-    town.registry.unsubscribe(ana.session, BOOKS)
+    town.registry.subscriptions.unsubscribe(ana.session, BOOKS)
     ana.drain()
     town.say()
     assert (ana.heard(), bob.heard()) == ([], [1, 2, 3, 4, 5, 6])
@@ -528,10 +531,10 @@ def test_a_direct_room(town: Town) -> None:
 def test_a_change_makes_a_pending_login_stale(town: Town) -> None:
     """If the rooms of an account change while a login reads them, it has to read them again."""
     for change in (entry(1, events.JOINED, ANA), entry(2, events.LEFT, ANA), entry(3), entry(4, events.JOINED, BOB)):
-        with town.registry.pending_login(ANA) as login:
+        with town.registry.logins.begin(ANA) as login:
             town.publish(change)
             assert login.stale is (change.author_id == ANA)
-    with town.registry.pending_login(ANA) as login:
+    with town.registry.logins.begin(ANA) as login:
         town.publish(entry(1, author=BOB), facts=DIRECT)
         assert login.stale
 
@@ -548,10 +551,10 @@ def test_a_token_for_one_room(town: Town) -> None:
 
 def test_doubt_about_some_logins(town: Town) -> None:
     """Logins under way read again what may have changed: those of the accounts that are named, or else all."""
-    with town.registry.pending_login(ANA) as ana, town.registry.pending_login(BOB) as bob:
-        town.registry.doubt_logins(ANA, 3)
+    with town.registry.logins.begin(ANA) as ana, town.registry.logins.begin(BOB) as bob:
+        town.registry.logins.doubt(ANA, 3)
         assert (ana.stale, bob.stale) == (True, False)
-        town.registry.doubt_logins()
+        town.registry.logins.doubt()
         assert (ana.stale, bob.stale) == (True, True)
 
 

@@ -268,9 +268,9 @@ def test_removed_before_it_was_published(hall: Hall) -> None:
 
     last = transact(hall.engine, elsewhere)
     first = remove(hall, 4, "books")
-    room = hall.registry.find(ana.session.rooms["books"].facts.id)
+    room = hall.registry.rooms.find(ana.session.rooms["books"].facts.id)
     assert room is not None
-    hall.registry.doubt(room)
+    hall.registry.order.doubt(room)
     hall.passes(5)
     assert lines(ana, "books")[-5:] == [
         ("gap", head + 1, first - 1),
@@ -310,7 +310,7 @@ def test_a_retry(hall: Hall) -> None:
     assert (answer["seq"], answer["dup"]) == (2, True)
     head = ana.heard()[-1]
     assert ana.post("leave", room="general").say("once", id="k1").answers[-1] == answer
-    hall.registry.forget()
+    hall.registry.order.forget()
     ana.post("join", room="general")
     assert ana.say("once", id="k1").answers[-1] == answer
     assert ana.heard()[-1] == head + 2

@@ -56,13 +56,13 @@ def test_who_sees_a_quote(hall: Hall) -> None:
 def test_a_reader_who_is_behind(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads slowly, or comes back, sees quotes as well. For programs nothing is looked up."""
     asked = []
-    quoted = hall.registry._catch_up._quoted
+    quoted = hall.registry.subscriptions._catch_up._pages.quoted
 
     async def counted(*args: object) -> object:
         asked.append(args)
         return await quoted(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(hall.registry._catch_up, "_quoted", counted)
+    monkeypatch.setattr(hall.registry.subscriptions._catch_up._pages, "quoted", counted)
     ana, bob, cai = hall.program("ana"), person(hall, "bob"), hall.program("cai")
     ana.say("hello")
     hello = ana.answers[-1]["seq"]

@@ -141,15 +141,15 @@ def test_entries_on_their_way(hall: Hall) -> None:
     before = Entry(3, MESSAGE, id, "ana", at - MILLISECOND, "before")
     after = Entry(5, MESSAGE, id, "ana", at, "after")
     renamed = Entry(4, RENAMED, id, "anna", at, recorded(Renaming("ana", "anna")))
-    hall.registry.announce(general, [Entry(3, RENAMED, id, "anna", at, recorded(Renaming("ana", "anna")))])
+    hall.registry.order.announce(general, [Entry(3, RENAMED, id, "anna", at, recorded(Renaming("ana", "anna")))])
     for entry in (after, Entry(3, MESSAGE, id, "anna", before.at, "before"), renamed):
-        hall.registry.announce(facts, [entry])
+        hall.registry.order.announce(facts, [entry])
     heard = [event for event in bob.events if event.get("room") == "books"][-3:]
     assert described(heard, "event", "seq", "from") == [
         ("message", 3, "ana"), ("renamed", 4, None), ("message", 5, "anna"),
     ]  # fmt: skip
     older = Entry(4, RENAMED, id, "ann", at - timedelta(hours=1), recorded(Renaming("anya", "ann")))
-    hall.registry.announce(general, [older])
+    hall.registry.order.announce(general, [older])
     assert ana.session.who.name == "anna"
 
 
@@ -242,7 +242,7 @@ def test_a_direct_room_that_begins_meanwhile(hall: Hall) -> None:
     one, other = (client.session.who.account_id for client in (ana, bob))
     ana.post("rename", name="anna")
     facts = RoomFacts(99, f"@{one}:{other}", DIRECT, ((one, "ana"), (other, "bob")))
-    hall.registry.announce(facts, [Entry(1, MESSAGE, other, "bob", START + timedelta(hours=1), "psst")])
+    hall.registry.order.announce(facts, [Entry(1, MESSAGE, other, "bob", START + timedelta(hours=1), "psst")])
     assert described(bob.events[-1:], "room", "text") == [("@anna", "psst")]
 
 

@@ -13,6 +13,7 @@ from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.store.rooms import dismiss_guest, lost_guests
+from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values.errors import Refused, Unavailable
 from chatserver.values.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
@@ -21,6 +22,7 @@ from chatserver.wire.addresses import Networks
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 BOOKS, CARDS = RoomFacts(1, "books"), RoomFacts(2, "cards")
@@ -32,7 +34,7 @@ class Town:
     def __init__(self) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         self.store = MemoryStore(
             {
                 dismiss_guest: lambda who, at: [
@@ -47,7 +49,9 @@ class Town:
         self.bob, self.guest = self._session(Person(BOB, "bob")), self._session(GUEST_7)
         self.bob_link = MemoryLink(self.bob)
         self.roster.add(self.bob)
-        self.registry.subscribe(self.bob, [Membership(facts, 0, 0, "member") for facts in (BOOKS, CARDS)], {})
+        self.registry.subscriptions.subscribe(
+            self.bob, [Membership(facts, 0, 0, "member") for facts in (BOOKS, CARDS)], {}
+        )
 
     async def _read_page(self, room_id: int, seq: int) -> Any:
         raise AssertionError("Nothing is missed here.")
@@ -141,8 +145,8 @@ def test_what_cannot_be_announced(town: Town, monkeypatch: pytest.MonkeyPatch) -
         raise error
 
     doubted: list[int] = []
-    monkeypatch.setattr(town.registry, "_announce", fail)
-    monkeypatch.setattr(town.registry, "doubt", lambda room: doubted.append(room.facts.id))
+    monkeypatch.setattr(town.registry.order, "_announce", fail)
+    monkeypatch.setattr(town.registry.order, "doubt", lambda room: doubted.append(room.facts.id))
     with logged_failures() as failures:
         town.guests.dismiss(town.guest)
     assert (failures, town.suspected, town.guests.idle) == ([error, error], [GUEST_7, GUEST_7], True)

@@ -29,6 +29,7 @@ from chatserver.store.accounts import Credentials
 from chatserver.store.changes import AccountNow
 from chatserver.store.logins import LoginFacts
 from chatserver.store.sessions import Opened
+from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Log
@@ -41,6 +42,7 @@ from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryHasher, MemoryStore, hash_of, logged_failures, outcome
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 LONG_AGO = AT - accounts.RETRY_WINDOW
@@ -167,7 +169,7 @@ class Town:
         self.hasher = MemoryHasher()
         hasher: Any = self.hasher
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._page), self.roster, Rewind())
         self.guests = Guests(self.clock, store, self.registry, lambda: AT)
         self.presence = Presence(self.clock, self.roster, Limits(presence_members=0, news_seconds=0))
         self.loses_answer = False
@@ -500,18 +502,19 @@ def test_an_account_that_cannot_be_announced(cmd: str, failures: list[Exception]
     """The account exists, so its login goes on; the room is read again."""
     town = town_with(guests=True)
     client, error = town.client(), RuntimeError("a bug")
-    monkeypatch.setattr(town.registry, "_announce", raising(error))
+    monkeypatch.setattr(town.registry.order, "_announce", raising(error))
     fields = {"name": "cai", "password": WORDS} if cmd == "register" else {}
     assert client.sends(cmd, **fields)["ok"]
     assert (failures, [who.id for who in town.suspected if who is not None]) == ([error], [3])
 
 
-@pytest.mark.parametrize("part", ["roster.add", "registry.subscribe", "registry.catch_up", "presence.came"])
+@pytest.mark.parametrize("part", ["roster.add", "subscriptions.subscribe", "subscriptions.catch_up", "presence.came"])
 def test_a_fault_in_the_middle_of_a_login(town: Town, part: str, failures: list[Exception], monkeypatch: Any) -> None:
     """Whoever was admitted but not answered is not left half logged in: the connection ends with a reason."""
     ana, error = town.client(), RuntimeError("a bug")
     owner, _, name = part.partition(".")
-    parts = {"roster": town.roster, "registry": town.registry, "presence": town.presence}
+    subscriptions = town.registry.subscriptions
+    parts = {"roster": town.roster, "subscriptions": subscriptions, "presence": town.presence}
     monkeypatch.setattr(parts[owner], name, raising(error))
     ana.begins(json.dumps({"cmd": "login", "name": "ana", "password": WORDS}))
     assert (ana.link.ended, ana.stage, failures) == (["fault"], Stage.ENDING, [error])
@@ -816,10 +819,10 @@ def test_kicked_while_logging_in(town: Town) -> None:
     town.store.hold(logins.look_up)
     ana.begins(json.dumps({"cmd": "login", "name": "ana", "password": WORDS}))
     town.memberships[ANA.id] = [Membership(GENERAL, 0, 0, "member")]
-    town.registry.announce(BOOKS, [Entry(1, LEFT, ANA.id, "ana", AT)])
+    town.registry.order.announce(BOOKS, [Entry(1, LEFT, ANA.id, "ana", AT)])
     town.release(logins.look_up)
     assert [room["room"] for room in ana.told[0]["rooms"]] == ["general"]
-    town.registry.announce(BOOKS, [Entry(2, MESSAGE, BOB.id, "bob", AT, "she is gone")])
+    town.registry.order.announce(BOOKS, [Entry(2, MESSAGE, BOB.id, "bob", AT, "she is gone")])
     assert (len(ana.told), bob.told[-1]["text"]) == (1, "she is gone")
 
 
@@ -835,12 +838,12 @@ def test_joined_while_logging_in(town: Town, work: Any) -> None:
     joined = Entry(1, JOINED, ANA.id, "ana", AT)
     town.logs[BOOKS.id].append(joined)
     town.memberships[ANA.id].append(Membership(BOOKS, 1, 1, "member", 1, 1))
-    town.registry.announce(BOOKS, [joined])
+    town.registry.order.announce(BOOKS, [joined])
     town.release(work)
     assert "books, general" in ana.screen
     assert len(town.store.called(logins.look_up)) == 3  # bob's, and two
     ana.link.writes.clear()
-    town.registry.announce(BOOKS, [Entry(2, MESSAGE, BOB.id, "bob", AT, "welcome")])
+    town.registry.order.announce(BOOKS, [Entry(2, MESSAGE, BOB.id, "bob", AT, "welcome")])
     assert "welcome" in ana.screen
 
 
@@ -853,7 +856,7 @@ def test_kicked_from_the_only_room_while_logging_in(town: Town) -> None:
     town.store.hold(first_screen)
     ana.begins(f"/login ana {WORDS}")
     town.memberships[ANA.id] = []
-    town.registry.announce(BOOKS, [Entry(3, LEFT, ANA.id, "ana", AT)])
+    town.registry.order.announce(BOOKS, [Entry(3, LEFT, ANA.id, "ana", AT)])
     town.release(first_screen)
     assert (ana.session.current, ana.session.rooms) == ("", {})
     assert "text 2" not in ana.screen
@@ -865,7 +868,7 @@ def test_banned_while_reading_again(town: Town) -> None:
     town.store.hold(first_screen)
     ana.begins(f"/login ana {WORDS}")
     town.now[ANA.id] = AccountNow(PERSON, gone=False, ban="spam")
-    town.registry.doubt_logins()
+    town.registry.logins.doubt()
     town.release(first_screen)
     assert (ana.link.refusals, "spam" in ana.screen) == (["banned"], True)
     assert (ana.stage, town.roster.all_sessions()) == (Stage.GREETING, [])

@@ -135,7 +135,7 @@ def test_a_huge_room_counts_like_any_other(open_hall: OpenHall) -> None:
     """Writing in slices changes no number, and takes until the last slice is written."""
     hall = open_hall()
     members = [hall.program(f"user{number}") for number in range(7)]
-    hall.registry._fanout._huge, hall.registry._fanout._slice = 3, 2
+    hall.registry.order._fanout._huge, hall.registry.order._fanout._slice = 3, 2
     before = seen(hall)
     members[0].say("one")
     members[0].say("two")

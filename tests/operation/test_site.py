@@ -211,11 +211,11 @@ def test_a_visitor_may_leave_while_numbers_are_collected(monitoring: Monitoring,
 
 def test_a_failed_scrape_is_logged(monitoring: Monitoring, logged: list[LogEvent]) -> None:
     """A bug in the numbers is in the log, and the next scrape is made all the same."""
-    roster = monitoring.hall.registry._rooms
-    monitoring.hall.registry._rooms = None  # type: ignore[assignment]
+    roster = monitoring.hall.registry.rooms._rooms
+    monitoring.hall.registry.rooms._rooms = None  # type: ignore[assignment]
     assert monitoring.get("/metrics")[0] == 500
     assert any("log_failure" in event for event in logged)
-    monitoring.hall.registry._rooms = roster
+    monitoring.hall.registry.rooms._rooms = roster
     assert monitoring.get("/metrics")[0] == 200
 
 

@@ -23,6 +23,7 @@ from chatserver.session.session import Session
 from chatserver.settings.tables import Pipeline, Settings
 from chatserver.store.db.faults import Conflict
 from chatserver.store.messages import Draft, Verdict
+from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import turns
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Log
@@ -32,6 +33,7 @@ from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.hall import pipeline_parts
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 # Two rooms that are in different lanes if there are two lanes.
@@ -104,7 +106,7 @@ class Client:
         self.link = MemoryLink(session)
         self._town = town
         town.roster.add(session)
-        town.registry.subscribe(session, [Membership(one, 0, 0, "member") for one in facts], {})
+        town.registry.subscriptions.subscribe(session, [Membership(one, 0, 0, "member") for one in facts], {})
 
     @property
     def told(self) -> list[dict[str, Any]]:
@@ -137,7 +139,7 @@ class Town:
         self.clock = Clock()
         self.store = HeldStore(self.clock)
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         nothing: Any = None
         store: Any = self.store
         self.counts: list[int] = []  # of stored messages, as reported
@@ -333,7 +335,7 @@ def test_a_client_disconnects_meanwhile(town: Town) -> None:
     """Others hear a message whose sender has disconnected; commands still in the inbox are dropped."""
     ana, bob = town.client(1), town.client(2)
     ana.says("one")
-    town.registry.remove(ana.session)
+    town.registry.subscriptions.remove(ana.session)
     town.roster.remove(ana.session)
     ana.session.stage = Stage.ENDING
     town.store.commit()

@@ -10,6 +10,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
+from chatserver.sync.rewind import Rewind
 from chatserver.values.events import Membership, Presence, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.values.token_scope import Scope
@@ -17,6 +18,7 @@ from chatserver.wire.dialect import SCREEN, Dialect, Rendered, Screen
 from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 BOOKS, CARDS = RoomFacts(1, "books"), RoomFacts(2, "cards")
 ANA, BOB, CAI = 1, 2, 3
@@ -26,7 +28,7 @@ NEWS = Presence("dot", True)
 class Town:
     def __init__(self) -> None:
         self.roster = Roster()
-        self.registry = Registry(Clock(), self._read_page, self.roster)
+        self.registry = Registry(Clock(), StubPages(self._read_page), self.roster, Rewind())
 
     async def _read_page(self, room_id: int, seq: int) -> Any:
         raise AssertionError("Nothing is stored.")
@@ -38,11 +40,11 @@ class Town:
         session.who, session.stage = Identity(account), Stage.IN
         MemoryLink(session)
         self.roster.add(session, apart)
-        self.registry.subscribe(session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
+        self.registry.subscriptions.subscribe(session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
         return session
 
     def leave(self, session: Session) -> None:
-        self.registry.remove(session)
+        self.registry.subscriptions.remove(session)
         self.roster.remove(session)
 
 

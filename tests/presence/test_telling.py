@@ -15,11 +15,13 @@ from chatserver.presence.telling import Presence
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
+from chatserver.sync.rewind import Rewind
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Membership, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
+from tests.support.pages import StubPages
 
 BOOKS, CARDS = RoomFacts(1, "books"), RoomFacts(2, "cards")
 ANA, BOB, CAI = 1, 2, 3
@@ -39,13 +41,13 @@ class Person:
         self.session.stage = Stage.IN
         self.link = MemoryLink(self.session)
         town.roster.add(self.session, apart)
-        town.registry.subscribe(self.session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
+        town.registry.subscriptions.subscribe(self.session, [Membership(facts, 0, 0, "member") for facts in rooms], {})
         town.presence.came(self.session)
 
     def leaves(self) -> None:
         """Its connection ends: the order is that of `tap.py`."""
         self._town.presence.going(self.session)
-        self._town.registry.remove(self.session)
+        self._town.registry.subscriptions.remove(self.session)
         self._town.roster.remove(self.session)
 
     def away(self, text: str = "") -> None:
@@ -73,7 +75,7 @@ class Town:
     def __init__(self, max_subscribers: int = 0, news_seconds: float = 0) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         self.muted_in: dict[int, frozenset[int]] = {}
         self.answers: list[Deferred[None]] | None = None
         """The reads of mutes under way; None: each is answered at once."""
@@ -168,7 +170,7 @@ def test_a_login_that_fails_halfway(town: Town) -> None:
     assert bob.told == [HERE]
     ana.leaves()
     town.roster.add(ana.session)
-    town.registry.subscribe(ana.session, [Membership(BOOKS, 0, 0, "member")], {})
+    town.registry.subscriptions.subscribe(ana.session, [Membership(BOOKS, 0, 0, "member")], {})
     ana.leaves()
     ana.leaves()
     town.clock.advance(SECONDS)

@@ -59,6 +59,7 @@ from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 from tests.support.client import NOT_ENTRIES, Message
 from tests.support.migrated import migrated
+from tests.support.pages import StubPages
 
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 PASSWORD = "s3cret-words"
@@ -527,11 +528,10 @@ class Hall:
             self._fill_pages, 100, turns(self.clock)
         )  # fmt: skip
         self.rewind = Rewind()
-        self.registry = Registry(
-            self.clock, self._read_page, self.roster, self.rewind.room_rewound, missed=self._missed,
-            quoted=self._quoted, fill_page=lambda room_id, seq: filling.ask((room_id, seq)),
-        )  # fmt: skip
+        pages = StubPages(self._read_page, lambda room_id, seq: filling.ask((room_id, seq)), self._quoted)
+        self.registry = Registry(self.clock, pages, self.roster, self.rewind)
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
+        self.registry.rooms.follow(self.reconciler)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         self.session_log = session_log = SessionLog(self.clock, store)
         self.marks = MarkLog(self.clock, self.roster, session_log)
@@ -589,12 +589,9 @@ class Hall:
     def _left(self, session: Session, reason: str, *, announced: bool) -> None:
         self.left.append((session.who.name, reason))
         self.presence.going(session)
-        self.registry.remove(session)
+        self.registry.subscriptions.remove(session)
         self.roster.remove(session)
         self.marks.ended(session)
-
-    def _missed(self, room_id: int) -> None:
-        self.reconciler.missed(room_id)
 
     def settle(self) -> None:
         """Lets everything happen that needs no time."""

@@ -28,6 +28,7 @@ from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures
+from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -57,7 +58,7 @@ class Town:
             }
         )
         self.roster = Roster()
-        self.registry = Registry(self.clock, self._read_page, self.roster)
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         self.bans_set: list[list[NetworkBan]] = []
         store: Any = self.store
         self.rewind = Rewind()
@@ -82,7 +83,7 @@ class Town:
         session.who, session.stage = Identity(account, token_id=token_id), Stage.IN
         link = MemoryLink(session)
         self.roster.add(session)
-        self.registry.subscribe(session, [Membership(BOOKS, len(self.log), 0, "member")], {})
+        self.registry.subscriptions.subscribe(session, [Membership(BOOKS, len(self.log), 0, "member")], {})
         return link
 
     def change(self, id: int, kind: ChangeKind, subject: int = 0) -> None:
@@ -196,7 +197,7 @@ def test_an_account_that_is_not_here(town: Town) -> None:
 def test_logins_under_way_read_again(town: Town, kind: ChangeKind) -> None:
     """Whatever changed, a login that is reading its facts just then reads them again."""
     town.watch.start()
-    with town.registry.pending_login(ANA) as login:
+    with town.registry.logins.begin(ANA) as login:
         town.poll()
         assert not login.stale
         town.change(1, kind, 99)

@@ -57,18 +57,18 @@ def test_nobody_speaks(hall: Hall) -> None:
 def test_what_was_read_from_the_store_first(hall: Hall) -> None:
     """An entry delivered from the store before it was announced is no sign of that, nor is what a login has read."""
     ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
-    room = hall.registry.find(1)
+    room = hall.registry.rooms.find(1)
     assert room is not None
-    announce = hall.registry._announce
+    announce = hall.registry.order._announce
     held: list[tuple[RoomFacts, Sequence[Entry]]] = []
     for _ in range(3):
-        hall.registry._announce = lambda facts, entries: held.append((facts, entries))  # type: ignore[method-assign]
+        hall.registry.order._announce = lambda facts, entries: held.append((facts, entries))  # type: ignore[method-assign]
         ana.say("late")
-        hall.registry._announce = announce  # type: ignore[method-assign]
-        hall.registry.doubt(room)
+        hall.registry.order._announce = announce  # type: ignore[method-assign]
+        hall.registry.order.doubt(room)
         hall.settle()
         hall.client().post("login", name="bob", password="s3cret-words")
-        hall.registry.announce(*held.pop())
+        hall.registry.order.announce(*held.pop())
     assert (ana.closing, bob.closing, bob.said) == ([], [], ["late"] * 3)
 
 
@@ -79,7 +79,7 @@ def test_it_says_so(hall: Hall) -> None:
         ana.say("one"), ana.say("two")
         head = ana.heard()[-1]
         set_back(hall, head - 2)
-        assert hall.registry.heads() == {1: head}
+        assert hall.registry.rooms.heads() == {1: head}
         ana.say("three")
-    assert hall.registry.heads() == {}
+    assert hall.registry.rooms.heads() == {}
     assert transact(hall.engine, lambda db: db.execute(text("SELECT last_seq FROM room")).scalar()) == head - 1

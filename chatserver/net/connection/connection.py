@@ -317,7 +317,7 @@ class Connection:
 
     def drained(self) -> None:
         self.advance()
-        self._parts.registry.catch_up(self.session)
+        self._parts.registry.subscriptions.catch_up(self.session)
 
     def stalled(self) -> None:
         self.hang_up("stalled", "You read nothing for too long.")

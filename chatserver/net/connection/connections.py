@@ -89,7 +89,7 @@ class Connections:
         """Ends all connections, and forgets the state of all rooms: clients reconnect, and read from the store."""
         for connection in list(self.open):
             connection.hang_up(reason, text, retry=random.randint(1, 5))
-        self._parts.registry.forget()
+        self._parts.registry.order.forget()
 
     def answered(self) -> None:
         """See `store.db.threads.Recovering`."""
@@ -100,7 +100,7 @@ class Connections:
     @property
     def busy(self) -> bool:
         """Whether commands that have arrived are still to be served, or entries still to be sent."""
-        return self._parts.registry.sending or any(connection.busy for connection in self.open)
+        return self._parts.registry.order.sending or any(connection.busy for connection in self.open)
 
     @property
     def closing(self) -> bool:

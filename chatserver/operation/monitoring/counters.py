@@ -4,7 +4,7 @@ The parts keep plain numbers and add to them where something happens. Nothing is
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from itertools import islice
 from math import nan
 from typing import Final, TypeVar
@@ -126,15 +126,15 @@ async def snapshot(running: Running) -> Snapshot:
         commands=_commands(processors.counts.all(), counts.logins),
         refusals=dict(counts.refusals),
         stored=processors.takes.stored_messages,
-        delivered=registry.delivered,
-        caught_up=registry.caught_up,
+        delivered=registry.order.delivered,
+        caught_up=registry.subscriptions.caught_up,
         store_errors=dict(running.store.errors),
         bytes_received=counts.bytes_received,
         bytes_sent=counts.bytes_sent,
         takes=processors.takes.sizes.seen(),
         waits={lane: waits.seen() for lane, waits in processors.waits.items()},
         commit_seconds=processors.takes.commits.seen(),
-        delivery_seconds=registry.delivery_seconds.seen(),
+        delivery_seconds=registry.order.delivery_seconds.seen(),
         lag_seconds=running.lag.seen(),
         bus=_bus(running),
     )
@@ -176,7 +176,7 @@ def _bus(running: Running) -> BusNumbers | None:
         gaps=incoming.missing,
         bytes_sent=outgoing.bytes,
         bytes_received=incoming.bytes,
-        entries={"bus": registry.from_bus, "store": registry.from_store},
+        entries={"bus": registry.order.from_bus, "store": registry.order.from_store},
     )
 
 
@@ -209,7 +209,7 @@ async def _rooms(running: Running) -> tuple[int, int, Behind]:
     return rooms, subscriptions, Behind(readers, entries, most)
 
 
-async def _slowly(running: Running, several: Collection[T]) -> AsyncIterator[T]:
+async def _slowly(running: Running, several: Iterable[T]) -> AsyncIterator[T]:
     """Each of these as they are now, a slice in each turn of the reactor."""
     left = iter(list(several))
     while some := list(islice(left, SLICE)):

@@ -81,7 +81,7 @@ class SystemdNotify(Quiet):
         self._next = self._running.reactor.callLater(STATUS_SECONDS, self._tell)
 
     def _status(self) -> str:
-        connections, rooms = len(self._running.connections.open), len(self._running.registry.heads())
+        connections, rooms = len(self._running.connections.open), len(self._running.registry.rooms.heads())
         return f"Serving {_count(connections, 'connection')} in {_count(rooms, 'room')}"
 
 
