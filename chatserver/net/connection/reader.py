@@ -62,20 +62,20 @@ class Reader:
     def take_lines(self, size: int = 0, *, anew: bool = False) -> None:
         """Takes lines until none is left, the inbox is full, or it is the others' turn. `size`, `anew`: see
         `Intake.turn`."""
-        session = self._session
+        session, window = self._session, self._parts.limits.window
         if session.who.limits is not self.intake.own:
             self.intake.follow(session.who.limits)
         with self.intake.turn(self._clock.seconds(), size, anew=anew) as intake:
             if intake.wait:
                 self.turn_soon(intake.wait)
-            elif self._has_room:
+            elif session.is_read and len(session.inbox) < window:
                 try:
                     for line in self._door.lines(intake):
                         self._take(line)
-                        if not self._has_room:
+                        if not session.is_read or len(session.inbox) >= window:
                             break
                     else:
-                        if self._has_room and (intake.left <= 0 or intake.bytes <= 0):
+                        if session.is_read and (intake.left <= 0 or intake.bytes <= 0):
                             self.turn_soon()
                 except Undecodable as problem:
                     self._reject(Rejected(Refused(Why.UNDECODABLE, text=problem.text), fatal=True))
@@ -83,10 +83,6 @@ class Reader:
             max_bytes = self._parts.limits.handshake_bytes
             if max_bytes and self._used + self._door.pending > max_bytes:
                 self._connection.hang_up("handshake", "You sent too much before logging in.")
-
-    @property
-    def _has_room(self) -> bool:
-        return self._session.is_read and len(self._session.inbox) < self._parts.limits.window
 
     def _take(self, line: bytes | TooLong) -> None:
         """Makes a command of a line, which has no end any more. Raises Undecodable."""

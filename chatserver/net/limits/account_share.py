@@ -1,5 +1,4 @@
-"""What all connections of an account share: a pace, a maximum number of connections, and a maximum number of unsent
-bytes."""
+"""The share of an account, for all its connections: a pace, and maximum numbers of connections and of unsent bytes."""
 
 from collections.abc import Mapping
 from random import randint
