@@ -15,7 +15,7 @@ from chatserver.delivery.pending_logins import PendingLogins
 from chatserver.delivery.room import Room
 from chatserver.presence.roster import Roster
 from chatserver.values.events import RENAMED, Entry, RoomFacts
-from chatserver.values.renaming import parse_renaming
+from chatserver.values.recorded import parse_renaming
 
 RECENT_SECONDS = 60.0
 """How long after a rename entries may come that were stored before it. Later ones are read from the database."""

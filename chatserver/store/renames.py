@@ -18,7 +18,7 @@ from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, Memb
 from chatserver.store.visibility import facts_of, open_membership
 from chatserver.values.errors import Refused, Why, no_such_user
 from chatserver.values.events import BOT, RENAMED, AccountKind, Entry, Person, RoomFacts
-from chatserver.values.renaming import Renaming, recorded
+from chatserver.values.recorded import Renaming, recorded_renaming
 from chatserver.wire.hygiene.lookalikes import skeleton
 
 MOST_ROOMS = 500
@@ -186,7 +186,7 @@ def _add_entries(
         .values(last_seq=RoomRow.last_seq + 1, last_at=at)
         .returning(RoomRow.id, RoomRow.last_seq)
     )
-    said = recorded(Renaming(before.name, now.name, now.display))
+    said = recorded_renaming(Renaming(before.name, now.name, now.display))
     seqs = {row.id: row.last_seq for row in db.execute(moved)}
     db.execute(
         insert(EntryRow),

@@ -1,6 +1,8 @@
-"""The settings of a room, and how an entry records them in its text: `past=open,invites=members,pace=30`."""
+"""The texts of entries that record settings of a room, `past=open,invites=members,pace=30`, or an account's names."""
 
 from typing import Final
+
+from msgspec import Struct
 
 ROOM_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "past": ("open", "closed"),
@@ -31,3 +33,22 @@ def parse_pace(text: str) -> int | None:
 
 def _pairs(text: str) -> dict[str, str]:
     return dict(pair.partition("=")[::2] for pair in text.split(","))
+
+
+class Renaming(Struct, frozen=True):
+    """An account's names before and after. `display` "": it has no display name any more."""
+
+    former: str
+    name: str
+    display: str = ""
+
+
+def recorded_renaming(renaming: Renaming) -> str:
+    """The text of a `renamed` entry. Names of accounts have no blanks; display names may."""
+    return f"{renaming.former} {renaming.name} {renaming.display}".rstrip()
+
+
+def parse_renaming(text: str) -> Renaming:
+    former, _, rest = text.partition(" ")
+    name, _, display = rest.partition(" ")
+    return Renaming(former, name, display)

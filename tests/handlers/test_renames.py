@@ -8,7 +8,7 @@ import pytest
 
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.values.events import DIRECT, MESSAGE, RENAMED, Entry, RoomFacts
-from chatserver.values.renaming import Renaming, recorded
+from chatserver.values.recorded import Renaming, recorded_renaming
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 
@@ -140,15 +140,17 @@ def test_entries_on_their_way(hall: Hall) -> None:
     facts, general = (ana.session.rooms[name].facts for name in ("books", "general"))
     before = Entry(3, MESSAGE, id, "ana", at - MILLISECOND, "before")
     after = Entry(5, MESSAGE, id, "ana", at, "after")
-    renamed = Entry(4, RENAMED, id, "anna", at, recorded(Renaming("ana", "anna")))
-    hall.registry.order.announce(general, [Entry(3, RENAMED, id, "anna", at, recorded(Renaming("ana", "anna")))])
+    renamed = Entry(4, RENAMED, id, "anna", at, recorded_renaming(Renaming("ana", "anna")))
+    hall.registry.order.announce(
+        general, [Entry(3, RENAMED, id, "anna", at, recorded_renaming(Renaming("ana", "anna")))]
+    )
     for entry in (after, Entry(3, MESSAGE, id, "anna", before.at, "before"), renamed):
         hall.registry.order.announce(facts, [entry])
     heard = [event for event in bob.events if event.get("room") == "books"][-3:]
     assert described(heard, "event", "seq", "from") == [
         ("message", 3, "ana"), ("renamed", 4, None), ("message", 5, "anna"),
     ]  # fmt: skip
-    older = Entry(4, RENAMED, id, "ann", at - timedelta(hours=1), recorded(Renaming("anya", "ann")))
+    older = Entry(4, RENAMED, id, "ann", at - timedelta(hours=1), recorded_renaming(Renaming("anya", "ann")))
     hall.registry.order.announce(general, [older])
     assert ana.session.who.name == "anna"
 

@@ -11,9 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver.operation.monitoring.health import Health
 from chatserver.operation.monitoring.site import MOST_CONNECTIONS, MOST_PER_SECOND, REQUEST_SECONDS, Visitor, Visitors
-from chatserver.operation.monitoring.web import Pages, Scrapes
+from chatserver.operation.monitoring.web import Health, Pages, Scrapes
 from tests.support.hall import Hall
 from tests.support.observed import QuietLease, running
 

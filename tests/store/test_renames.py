@@ -17,7 +17,7 @@ from chatserver.store.renames import MOST_KEPT, MOST_ROOMS, Quota, Renamed
 from chatserver.store.visibility import find_room, memberships
 from chatserver.values.errors import Refused
 from chatserver.values.events import KICKED, MEMBER, MESSAGE, OPERATOR, RENAMED, Entry, Person
-from chatserver.values.renaming import parse_renaming
+from chatserver.values.recorded import parse_renaming
 from chatserver.wire.sentences import english
 from tests.store.conftest import AT, Tables
 from tests.support import postgres

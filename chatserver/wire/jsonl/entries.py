@@ -8,8 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from chatserver.util.times import parse_rfc3339, rfc3339
 from chatserver.values import events
 from chatserver.values.events import Entry, EntryKind, RoomFacts
-from chatserver.values.recorded import parse_pace, parse_recorded
-from chatserver.values.renaming import parse_renaming
+from chatserver.values.recorded import parse_pace, parse_recorded, parse_renaming
 
 
 class _Message(Struct, gc=False, tag_field="event", tag=events.MESSAGE):

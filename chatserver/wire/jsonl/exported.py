@@ -8,10 +8,9 @@ import msgspec
 from msgspec import Struct, field
 
 from chatserver.util.times import parse_rfc3339, rfc3339
-from chatserver.values import events, renaming
+from chatserver.values import events
 from chatserver.values.events import EntryKind, Role, RoomKind
-from chatserver.values.recorded import PACE, recorded
-from chatserver.values.renaming import Renaming
+from chatserver.values.recorded import PACE, Renaming, recorded, recorded_renaming
 from chatserver.wire.hygiene.text import MAX_FIELD
 
 LONGEST_TEXT: Final = 16_384
@@ -160,7 +159,7 @@ def _meaning(read: _EntryLine) -> tuple[str, str, str]:
         case events.UNBANNED | events.UNMUTED:
             return read.by, read.name, ""
         case events.RENAMED:
-            return read.to, "", renaming.recorded(Renaming(read.name, read.to, read.display))
+            return read.to, "", recorded_renaming(Renaming(read.name, read.to, read.display))
         case events.REACTED | events.UNREACTED:
             return read.by, "", read.reaction
         case _:

@@ -8,8 +8,7 @@ from chatserver.util.times import parse_rfc3339
 from chatserver.values import events
 from chatserver.values.events import Entry, EntryKind, RoomFacts
 from chatserver.values.mentions import answers, mentions
-from chatserver.values.recorded import parse_pace, parse_recorded
-from chatserver.values.renaming import parse_renaming
+from chatserver.values.recorded import parse_pace, parse_recorded, parse_renaming
 from chatserver.wire.dialect import Form, Rendered
 from chatserver.wire.text.shown.about import BOT, called, quoted, reacted
 from chatserver.wire.text.shown.cells import cut, most_cells
