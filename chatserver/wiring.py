@@ -12,10 +12,11 @@ from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
-from chatserver.login.departures import Departures
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.hashing import Hasher
+from chatserver.login.parts import LoginParts
+from chatserver.login.welcome import Departures
 from chatserver.net.connection.connections import Connections, SessionIds
 from chatserver.net.connection.log import ConnectionLog
 from chatserver.net.connection.parting import Parting
@@ -73,9 +74,8 @@ class DeliveryParts(Struct, frozen=True):
     watch: Watch
 
 
-class LoginParts(Struct, frozen=True):
-    hasher: Hasher
-    guests: Guests
+class Login(Struct, frozen=True):
+    parts: LoginParts
     handshake: Handshake
 
 
@@ -97,9 +97,9 @@ def wire(
     cluster = wire_cluster(base, delivery, login, connections, engine) if settings.bus.url else None
     return Running(
         reactor=reactor, settings=settings, store=base.store, registry=delivery.registry, roster=delivery.roster,
-        hasher=login.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
+        hasher=login.parts.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
         lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_log=base.session_log,
-        watch=delivery.watch, reconciler=delivery.reconciler, guests=login.guests, upkeep=pipeline.upkeep,
+        watch=delivery.watch, reconciler=delivery.reconciler, guests=login.parts.guests, upkeep=pipeline.upkeep,
         cluster=cluster,
     )  # fmt: skip
 
@@ -132,18 +132,18 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     )
 
 
-def wire_login(base: StoreParts, delivery: DeliveryParts) -> LoginParts:
-    suspect = delivery.reconciler.suspect
-    hasher = Hasher(base.reactor, base.settings.passwords)
-    guests = Guests(base.reactor, base.store, delivery.registry, base.now, suspect)
-    handshake = Handshake(
-        base.settings, base.reactor, base.now, base.store, hasher, delivery.registry, delivery.roster,
-        delivery.presence, base.session_log, delivery.marks, guests.not_admitted, guests.lost, suspect,
+def wire_login(base: StoreParts, delivery: DeliveryParts) -> Login:
+    parts = LoginParts(
+        settings=base.settings, clock=base.reactor, now=base.now, store=base.store,
+        hasher=Hasher(base.reactor, base.settings.passwords), registry=delivery.registry, roster=delivery.roster,
+        presence=delivery.presence, session_log=base.session_log, marks=delivery.marks,
+        guests=Guests(base.reactor, base.store, delivery.registry, base.now, delivery.reconciler),
+        reconciler=delivery.reconciler,
     )  # fmt: skip
-    return LoginParts(hasher, guests, handshake)
+    return Login(parts, Handshake(parts))
 
 
-def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) -> Pipeline:
+def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: Login) -> Pipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
     lanes = Lanes(settings.pipeline.write_lanes)
     upkeep = Upkeep(reactor, store, base.now, Removals(reactor, store, settings.retention))
@@ -159,16 +159,13 @@ def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: LoginParts) 
     return Pipeline(lanes, Processors(parts, lanes, slow), upkeep)
 
 
-def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipeline: Pipeline) -> Connections:
+def wire_net(base: StoreParts, delivery: DeliveryParts, login: Login, pipeline: Pipeline) -> Connections:
     reactor, limits, counts = base.reactor, base.settings.limits, ConnectionCounts()
-    departures = Departures(
-        presence=delivery.presence, registry=delivery.registry, roster=delivery.roster, watch=delivery.watch,
-        marks=delivery.marks, session_log=base.session_log, guests=login.guests, now=base.now,
-    )  # fmt: skip
     parts = Parts(
         clock=reactor, limits=limits, shutdown=base.settings.shutdown, handshake=login.handshake,
         processors=pipeline.processors, registry=delivery.registry, marks=delivery.marks, lease=delivery.lease,
-        departures=departures, admission=Admission(reactor, limits, counts), allowances=Allowances(reactor, limits),
+        departures=Departures(login.parts, delivery.watch), admission=Admission(reactor, limits, counts),
+        allowances=Allowances(reactor, limits),
         counts=counts, log=ConnectionLog(reactor), parting=Parting(reactor),
     )  # fmt: skip
     connections = Connections(parts, SessionIds())
@@ -179,7 +176,7 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: LoginParts, pipel
 
 
 def wire_cluster(
-    base: StoreParts, delivery: DeliveryParts, login: LoginParts, connections: Connections, engine: Engine
+    base: StoreParts, delivery: DeliveryParts, login: Login, connections: Connections, engine: Engine
 ) -> Any:
     """Imports here, since one node alone needs none of that in memory."""
     from chatserver.cluster.bus.table import open_bus
@@ -190,7 +187,7 @@ def wire_cluster(
     cluster = Cluster(
         base.reactor, open_bus(base.settings, base.reactor, engine, lambda: lease.me.node), base.store,
         lambda: lease.me, delivery.registry, delivery.roster, delivery.presence, delivery.marks, delivery.reconciler,
-        delivery.watch, delivery.rewind.node_rewound, lambda: len(connections.open), login.guests.not_admitted,
+        delivery.watch, delivery.rewind.node_rewound, lambda: len(connections.open), login.parts.guests.not_admitted,
     )  # fmt: skip
     cluster.counts = counts_of(base.reactor, cluster.outgoing, base.settings.limits, connections)
     delivery.rewind.follow(cluster)

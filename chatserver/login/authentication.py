@@ -7,19 +7,16 @@ from hmac import compare_digest
 from typing import Any
 
 from msgspec import Struct
-from twisted.internet.interfaces import IReactorTime
 
-from chatserver.delivery.registry import Registry
 from chatserver.login.guess_delays import Guesses, Kind
 from chatserver.login.guests import GuestPlaces
-from chatserver.login.hashing import FULL, Hasher, HashPlaces
+from chatserver.login.hashing import FULL, HashPlaces, check_length
+from chatserver.login.parts import LoginParts
 from chatserver.login.quotas import Inquiries, Registrations
 from chatserver.session.session import Session
-from chatserver.settings.tables import Settings
 from chatserver.store import accounts, certificates, rooms, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
-from chatserver.store.db.threads import Store
 from chatserver.util import audit_log
 from chatserver.util.fair_queue import FairQueue
 from chatserver.util.rates import Rates
@@ -32,7 +29,7 @@ from chatserver.wire.addresses import Listed, counted
 from chatserver.wire.hygiene import lookalikes
 
 MAX_LOGINS = 100
-"""So many logins are looked up in one batch."""
+"""Maximum number of logins to look up in one batch."""
 
 Joined = list[tuple[RoomFacts, list[Entry]]]
 Login = c.Login | c.Register | c.Guest
@@ -59,39 +56,26 @@ class Proved(Struct, frozen=True):
 
 
 class Authenticator:
-    """Whatever is checked is a guess until it turns out right; see `guesses`. All methods raise Refused.
+    """Whatever is checked is a guess until it turns out right: see `guess_delays`. All methods raise Refused."""
 
-    `guest_lost` and `suspect`: see `Handshake`.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        store: Store,
-        hasher: Hasher,
-        registry: Registry,
-        guest_lost: Callable[[datetime], None],
-        suspect: Callable[[Person | None], None],
-    ) -> None:
-        limits, passwords = settings.limits, settings.passwords
+    def __init__(self, parts: LoginParts) -> None:
+        limits, passwords = parts.settings.limits, parts.settings.passwords
         self._passwords = passwords
-        self._clock = clock
-        self._now = now
-        self._server = settings.server
+        self._clock = clock = parts.clock
+        self._now = parts.now
+        self._server = parts.settings.server
         self._limits = limits
-        self._store = store
-        self._hasher = hasher
-        self._registry = registry
-        self._guest_lost = guest_lost
-        self._suspect = suspect
+        self._store = parts.store
+        self._hasher = parts.hasher
+        self._registry = parts.registry
+        self._guests = parts.guests
+        self._reconciler = parts.reconciler
         self._exempt = Listed(lambda: limits.exempt)
         self._queue = FairQueue(HashPlaces(passwords), FULL)
         self._guesses = Guesses(clock, limits)
         self._inquiries = Inquiries(limits)
         self._registrations = Registrations(limits)
-        self.guests = GuestPlaces(lambda: limits.guests_per_address, self._exempt)
+        self.guests = GuestPlaces(limits)
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
         self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
 
@@ -234,11 +218,6 @@ class Authenticator:
         work = partial(self._hasher.verify, hash, password)
         return await self._queue.run(counted(session.address), work, _wanted(session))
 
-    def check_length(self, password: str) -> None:
-        least = self._passwords.min_length
-        if len(password) < least:
-            raise Refused(Why.PASSWORD_TOO_SHORT, least=least)
-
     # New accounts
 
     async def _guest(self, session: Session) -> Person:
@@ -249,7 +228,7 @@ class Authenticator:
         try:
             return await self._create(rooms.register_guest, at)
         except Unavailable:
-            self._guest_lost(at)
+            self._guests.lost(at)
             raise
 
     async def _create(
@@ -259,11 +238,11 @@ class Authenticator:
         try:
             person, joined = await self._store.write(work, *args, self._server.default_rooms, at, **more)
         except Unavailable:
-            self._suspect(None)
+            self._reconciler.suspect(None)
             raise
         for facts, new in joined:
             if not self._registry.order.announce(facts, new):  # the account exists: its login goes on
-                self._suspect(person)
+                self._reconciler.suspect(person)
         return person
 
     async def _register(self, session: Session, command: c.Register) -> Person:
@@ -271,7 +250,7 @@ class Authenticator:
             raise Refused(Why.REGISTRATION_CLOSED)
         if self._server.registration == "code":
             await self._check_code(session, command.code)
-        self.check_length(command.password)
+        check_length(self._passwords, command.password)
         if command.name != session.typed_name:  # else it was asked for already
             await self._inquire(session)
         known = await self._claimed(command.name)

@@ -2,10 +2,27 @@
 
 from collections.abc import Sequence
 
+from chatserver.session.session import Session
 from chatserver.settings.endpoint import parse
 from chatserver.settings.tables import Server
 from chatserver.values import commands as c
 from chatserver.values.errors import Refused, Why
+
+
+class Cleartext:
+    """Refuses secrets on connections that others can read, unless the setting `plaintext_login` allows them."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def forbids(self, session: Session) -> bool:
+        """Whether passwords are refused on this connection."""
+        return not self._server.plaintext_login and session.peer.exposed()
+
+    def check(self, session: Session, command: c.Command) -> None:
+        """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
+        if carries_secret(command) and self.forbids(session):
+            raise remedy(self._server, for_people=session.dialect.for_people)
 
 
 def carries_secret(command: c.Command) -> bool:

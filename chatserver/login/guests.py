@@ -1,6 +1,5 @@
 """The end of guests: once a guest's connection has ended, the guest leaves all rooms and its account is disabled."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 from twisted.internet.defer import ensureDeferred
@@ -9,13 +8,16 @@ from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
 from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
 from chatserver.store.db.threads import Store
 from chatserver.store.rooms import dismiss_guest, lost_guests
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.clock import Clock
 from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Refused, Unavailable, Why
 from chatserver.values.events import GUEST, Person
 from chatserver.values.stages import Stage
-from chatserver.wire.addresses import Networks, counted
+from chatserver.wire.addresses import Listed, counted
 
 RETRY_SECONDS = 1.0
 """Between two attempts, so that guests leave soon after the database is back."""
@@ -29,15 +31,10 @@ PLACES_SWEPT = 1_000
 """At least so many addresses come between two sweeps, which look at all of them."""
 
 
-def _ignore(_: object) -> None:
-    pass
-
-
 class Guests:
     """Dismisses guests one after another, each as often as it takes.
 
-    Those who are left when the process ends are dismissed by the next start. `suspect` is called with each guest of
-    whom it is unknown whether the store has dismissed it: what it may have committed is delivered then.
+    Those who are left when the process ends are dismissed by the next start.
     """
 
     log = Logger()
@@ -47,14 +44,14 @@ class Guests:
         clock: IReactorTime,
         store: Store,
         registry: Registry,
-        now: Callable[[], datetime],
-        suspect: Callable[[Person], None] = _ignore,
+        now: Clock,
+        reconciler: Reconciler,
     ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
         self._now = now
-        self._suspect = suspect
+        self._reconciler = reconciler
         self._leaving: dict[int, Person] = {}  # in the order in which they are dismissed
         self._faulty: set[int] = set()  # those whose dismissal failed with a bug, which is logged once for each
         self._busy = False
@@ -123,7 +120,7 @@ class Guests:
         try:
             left = await self._store.write(dismiss_guest, guest, self._now())
         except Unavailable:  # the store has logged that
-            self._suspect(guest)
+            self._reconciler.suspect(guest)
             return False
         except Exception:
             if guest.id not in self._faulty:
@@ -133,16 +130,16 @@ class Guests:
         self._faulty.discard(guest.id)
         for facts, entries in left:
             if not self._registry.order.announce(facts, entries):
-                self._suspect(guest)
+                self._reconciler.suspect(guest)
         return True
 
 
 class GuestPlaces:
-    """How many guests of one address are connected, or about to be. `most` returns the limit, or 0 for none."""
+    """How many guests of one address are connected, or about to be."""
 
-    def __init__(self, most: Callable[[], int], exempt: Networks) -> None:
-        self._most = most
-        self._exempt = exempt
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._exempt = Listed(lambda: limits.exempt)
         self.elsewhere: dict[str, int] = {}
         """How many there are at other nodes, by what `counted` makes of the address."""
         self._taken: dict[str, list[Session]] = {}
@@ -150,7 +147,7 @@ class GuestPlaces:
 
     def take(self, session: Session) -> None:
         """Gives a place to a session that is logging in, until it ends or fails. Raises Refused(slow-down)."""
-        most = self._most()
+        most = self._limits.guests_per_address
         if not most or session.address in self._exempt:
             return
         key = counted(session.address)

@@ -1,73 +1,38 @@
 """The handshake: everything between a client's first line and its login."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.session_rows import SessionLog
-from chatserver.delivery.registry import Registry
-from chatserver.login import cleartext
 from chatserver.login.authentication import Authenticator, Guessed, Login, Proved
-from chatserver.login.hashing import Hasher
+from chatserver.login.cleartext import Cleartext, remedy
+from chatserver.login.parts import LoginParts
 from chatserver.login.password_commands import Sensitive
 from chatserver.login.prompts import NAME, Prompts
 from chatserver.login.welcome import Entrance
-from chatserver.presence.roster import Roster
-from chatserver.presence.telling import Presence
 from chatserver.session.session import Session
-from chatserver.settings.tables import Settings
-from chatserver.store.db.threads import Store
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText
 from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Why
-from chatserver.values.events import BOT, GUEST, Person
+from chatserver.values.events import BOT, GUEST
 from chatserver.values.stages import Event, Stage, misplaced
 from chatserver.wire.sentences import english
 
 
-def _ignore(_: object) -> None:
-    pass
-
-
 class Handshake:
-    """Logs sessions in. While its coroutines run the session is BUSY, and the caller reads nothing from it.
-
-    `not_admitted` is given each guest whose account was created and who was not logged in, and `guest_lost` the time at
-    which a guest was created, if it is unknown whether that was committed. `suspect` is called when the fate of any
-    write is unknown, with the account that it was for, or None if that is unknown too.
-    """
+    """Logs sessions in. While its coroutines run the session is BUSY, and the caller reads nothing from it."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        store: Store,
-        hasher: Hasher,
-        registry: Registry,
-        roster: Roster,
-        presence: Presence,
-        session_log: SessionLog,
-        marks: MarkLog,
-        not_admitted: Callable[[Person], None] = _ignore,
-        guest_lost: Callable[[datetime], None] = _ignore,
-        suspect: Callable[[Person | None], None] = _ignore,
-    ) -> None:
-        self._server = settings.server
-        self._limits = settings.limits
-        self._not_admitted = not_admitted
-        authenticator = Authenticator(settings, clock, now, store, hasher, registry, guest_lost, suspect)
-        self.authenticator = authenticator
-        self.prompts = prompts = Prompts(settings, self._is_plain, authenticator.check_length)
-        self._entrance = Entrance(
-            settings, clock, now, store, registry, roster, presence, session_log, marks, authenticator, prompts
-        )
-        self.sensitive = Sensitive(settings, clock, now, store, registry, roster, authenticator, prompts, self._guard)
+    def __init__(self, parts: LoginParts) -> None:
+        self._server = parts.settings.server
+        self._limits = parts.settings.limits
+        self._guests = parts.guests
+        self._cleartext = Cleartext(self._server)
+        self.authenticator = Authenticator(parts)
+        self.prompts = Prompts(parts.settings, self._cleartext)
+        self._entrance = Entrance(parts, self.authenticator, self.prompts)
+        self.sensitive = Sensitive(parts, self.authenticator, self.prompts, self._cleartext)
 
     @property
     def passwords_waiting(self) -> int:
@@ -87,17 +52,8 @@ class Handshake:
     def greet(self, session: Session) -> None:
         """Speaks first. Whoever should send no password is told so before anything else."""
         session.notice(self.greeting)
-        if self._is_plain(session):
-            session.notice(cleartext.remedy(self._server, for_people=True).sentence)
-
-    def _is_plain(self, session: Session) -> bool:
-        """Whether passwords are refused on this connection."""
-        return not self._server.plaintext_login and session.peer.exposed()
-
-    def _guard(self, session: Session, command: c.Command) -> None:
-        """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
-        if cleartext.carries_secret(command) and self._is_plain(session):
-            raise cleartext.remedy(self._server, for_people=session.dialect.for_people)
+        if self._cleartext.forbids(session):
+            session.notice(remedy(self._server, for_people=True).sentence)
 
     def receive(self, session: Session, parsed: c.Command | Rejected | None) -> Awaitable[None] | None:
         """Takes a parsed line of a client that is not logged in. Where that needs time, returns what to await."""
@@ -110,7 +66,7 @@ class Handshake:
             return None
         assert isinstance(parsed, c.Command)
         try:
-            self._guard(session, parsed)
+            self._cleartext.check(session, parsed)
         except Refused as refused:
             if session.stage is not Stage.GREETING:  # the setting has changed since it was asked for
                 self.prompts.move(session, Event.CANCELLED)
@@ -194,4 +150,4 @@ class Handshake:
                 await self._entrance.admit(session, proved, command)
         finally:
             if person.kind == GUEST and session.who.account_id != person.id:
-                self._not_admitted(person)
+                self._guests.not_admitted(person)

@@ -37,6 +37,13 @@ def hash_nobody(settings: Passwords) -> str:
     return hash_with(settings, "nobody has this password")
 
 
+def check_length(settings: Passwords, password: str) -> None:
+    """Raises Refused for a password that is too short."""
+    least = settings.min_length
+    if len(password) < least:
+        raise Refused(Why.PASSWORD_TOO_SHORT, least=least)
+
+
 class HashPlaces:
     """Room for passwords that are hashed, or wait for that."""
 

@@ -1,23 +1,19 @@
-"""Sensitive commands: whoever gives one is logged in, and proves again who they are."""
+"""Commands that ask for the password again."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Concatenate, Final, ParamSpec
 
-from twisted.internet.interfaces import IReactorTime
-
-from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import ERASED, change_password, forget, token
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_bot, forbid_guest
 from chatserver.handlers.shared import written
 from chatserver.login.authentication import WRONG_PASSWORD, Authenticator
+from chatserver.login.cleartext import Cleartext
+from chatserver.login.hashing import check_length
+from chatserver.login.parts import LoginParts
 from chatserver.login.prompts import Prompts
-from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
-from chatserver.settings.tables import Settings
 from chatserver.store import Connection, accounts, changes, erasure
-from chatserver.store.db.threads import Store
 from chatserver.sync.change_handlers import TO_BE_ERASED
 from chatserver.util.waiting import pause, until
 from chatserver.values import commands as c
@@ -27,41 +23,31 @@ from chatserver.values.errors import Refused
 P = ParamSpec("P")
 
 ELSEWHERE_SECONDS: Final = 10.0
-"""Other nodes have so long to store what an account had sent before it is erased: longer than a lease lasts."""
+"""How long other nodes have to store what an account has sent before it is erased: longer than a lease lasts."""
 ASK_SECONDS: Final = 0.1
+"""Interval between two looks whether they have."""
 
 
 class Sensitive:
-    """Changes passwords, creates tokens, erases accounts. `guard` raises Refused for a command with a secret, where
-    somebody could read it on the way."""
+    """Changes passwords, creates tokens, erases accounts."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        store: Store,
-        registry: Registry,
-        roster: Roster,
-        authenticator: Authenticator,
-        prompts: Prompts,
-        guard: Callable[[Session, c.Command], None],
-    ) -> None:
-        self._clock = clock
-        self._now = now
-        self._limits = settings.limits
-        self._store = store
-        self._registry = registry
-        self._roster = roster
+    def __init__(self, parts: LoginParts, authenticator: Authenticator, prompts: Prompts, cleartext: Cleartext) -> None:
+        self._clock = parts.clock
+        self._now = parts.now
+        self._limits = parts.settings.limits
+        self._passwords = parts.settings.passwords
+        self._store = parts.store
+        self._registry = parts.registry
+        self._roster = parts.roster
         self._authenticator = authenticator
         self._prompts = prompts
-        self._guard = guard
+        self._cleartext = cleartext
 
     async def change_password(self, session: Session, command: c.Password) -> Outcome:
         """The `password` command. Raises Refused where the old one is wrong."""
         forbid_bot(session.who.person)
-        self._guard(session, command)
-        self._authenticator.check_length(command.new)
+        self._cleartext.check(session, command)
+        check_length(self._passwords, command.new)
         which = await self._authenticator.matching(session, command.old, command.new)
         if not which:
             raise self._wrong(session)
@@ -73,7 +59,7 @@ class Sensitive:
     async def token(self, session: Session, command: c.Token) -> Outcome:
         """The `token` command. Raises Refused where one is to be created and the password is wrong."""
         try:
-            self._guard(session, command)
+            self._cleartext.check(session, command)
         except Refused:
             if session.view is not None:
                 session.view.cancel()
@@ -91,7 +77,7 @@ class Sensitive:
     async def forget(self, session: Session, command: c.Forget) -> Outcome:
         """The `forget` command. Raises Refused where the password is wrong."""
         forbid_bot(session.who.person)
-        self._guard(session, command)
+        self._cleartext.check(session, command)
         account = await self._store.read(accounts.get, session.who.account_id)
         if account is not None and account.erased:  # a retry: the answer was lost
             return Outcome(Done("Your account is erased."), effects=[HangUp(session.who.account_id, *ERASED)])

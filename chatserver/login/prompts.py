@@ -1,8 +1,9 @@
 """What a person who logs in step by step is asked for. The last line that they see always says what to type."""
 
-from collections.abc import Callable
 from typing import Final
 
+from chatserver.login.cleartext import Cleartext
+from chatserver.login.hashing import check_length
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.values import commands as c
@@ -15,24 +16,17 @@ DIFFERENT: Final = Refused(Why.PASSWORDS_DIFFER)
 
 
 class Prompts:
-    """Leads people from one question to the next. What needs the store is done by `Handshake`.
+    """Leads people from one question to the next. What needs the store is done by `Handshake`."""
 
-    `is_plain`: whether passwords are refused on a connection, so that there is nothing to ask for. `check_length`
-    raises Refused for a password that is too short.
-    """
-
-    def __init__(
-        self, settings: Settings, is_plain: Callable[[Session], bool], check_length: Callable[[str], None]
-    ) -> None:
+    def __init__(self, settings: Settings, cleartext: Cleartext) -> None:
         self._server = settings.server
         self._passwords = settings.passwords
-        self._is_plain = is_plain
-        self._check_length = check_length
+        self._cleartext = cleartext
 
     def ask(self, session: Session) -> None:
         """Says what a person is to type next. A script that has sent everything is not asked: its last line is to say
         what became of that."""
-        if session.view is not None and not session.peer.has_sent_all() and not self._is_plain(session):
+        if session.view is not None and not session.peer.has_sent_all() and not self._cleartext.forbids(session):
             words = self._question(session)
             if words:
                 session.notice(words)
@@ -95,7 +89,7 @@ class Prompts:
 
     def _choose(self, session: Session, password: str) -> None:
         try:
-            self._check_length(password)
+            check_length(self._passwords, password)
         except Refused as refused:
             self.refuse(session, Rejected(refused))
             return

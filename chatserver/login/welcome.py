@@ -1,34 +1,24 @@
-"""From somebody who has proved who they are to a session that is logged in, and is told what to know first."""
+"""Turns an authenticated user into a logged-in session and sends the first screen; ends such a session."""
 
-from collections.abc import Callable
-from datetime import datetime
-
-from twisted.internet.interfaces import IReactorTime
-
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.session_rows import SessionLog
-from chatserver.delivery.registry import Registry
 from chatserver.handlers.messages import last_of
 from chatserver.handlers.unread import EMPTY_SCREEN, FirstScreen, first_screen, status
 from chatserver.login.authentication import MAX_LOGINS, WRONG, WRONG_CERTIFICATE, Authenticator, Login, Proved
+from chatserver.login.parts import LoginParts
 from chatserver.login.prompts import Prompts
 from chatserver.login.token_expiry import Expiry
-from chatserver.presence.roster import Roster
-from chatserver.presence.telling import Presence
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
-from chatserver.settings.tables import Settings
 from chatserver.store import logins, names, sessions
-from chatserver.store.db.threads import Store
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label
+from chatserver.sync.change_feed import Watch
 from chatserver.util import audit_log
 from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, invited_size, status_size
 from chatserver.values.answers import Welcome
 from chatserver.values.errors import Refused, Why
-from chatserver.values.events import Membership, Person
+from chatserver.values.events import GUEST, Membership, Person
 from chatserver.values.stages import Event, Stage
 
 LINES_SHOWN = 10
@@ -38,33 +28,20 @@ NAMES_SHOWN = 6
 class Entrance:
     """Admits sessions, and welcomes them."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: IReactorTime,
-        now: Callable[[], datetime],
-        store: Store,
-        registry: Registry,
-        roster: Roster,
-        presence: Presence,
-        session_log: SessionLog,
-        marks: MarkLog,
-        authenticator: Authenticator,
-        prompts: Prompts,
-    ) -> None:
-        self._now = now
-        self._server = settings.server
-        self._limits = settings.limits
-        self._store = store
-        self._registry = registry
-        self._roster = roster
-        self._presence = presence
-        self._session_log = session_log
-        self._marks = marks
+    def __init__(self, parts: LoginParts, authenticator: Authenticator, prompts: Prompts) -> None:
+        self._now = parts.now
+        self._server = parts.settings.server
+        self._limits = parts.settings.limits
+        self._store = parts.store
+        self._registry = parts.registry
+        self._roster = parts.roster
+        self._presence = parts.presence
+        self._session_log = parts.session_log
+        self._marks = parts.marks
         self._authenticator = authenticator
         self._prompts = prompts
-        self._expiry = Expiry(clock, store, roster)
-        self._logins = Batcher(self._look_up, MAX_LOGINS, turns(clock))
+        self._expiry = Expiry(parts.clock, parts.store, parts.roster)
+        self._logins = Batcher(self._look_up, MAX_LOGINS, turns(parts.clock))
 
     async def _look_up(self, people: list[tuple[Person, int]]) -> list[LoginFacts]:
         return await self._store.read(logins.look_up, people)
@@ -186,3 +163,24 @@ def _how(command: Login, proved: Proved) -> str:
     if proved.token_id:
         return "token"
     return "guest" if isinstance(command, c.Guest) else "password"
+
+
+class Departures:
+    """Has the parts of the server that know a session forget it, and records its end."""
+
+    def __init__(self, parts: LoginParts, watch: Watch) -> None:
+        self._parts = parts
+        self._watch = watch
+
+    def left(self, session: Session, reason: str, *, announced: bool) -> None:
+        """Call this once for each session that was logged in, while it is still registered. `announced`: others in its
+        rooms are notified, unless the server is stopping and nobody is left to be."""
+        if announced:
+            self._parts.presence.going(session)
+        self._parts.registry.subscriptions.remove(session)
+        self._parts.roster.remove(session)
+        self._watch.left(session)
+        self._parts.marks.ended(session)
+        self._parts.session_log.add(sessions.Closed(session.id, session.who.account_id, self._parts.now(), reason))
+        if session.who.kind == GUEST:
+            self._parts.guests.dismiss(session)

@@ -1,6 +1,7 @@
 """Guests leave when their connection ends."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +13,13 @@ from chatserver.login.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, G
 from chatserver.presence.roster import Roster
 from chatserver.session.identity import Identity
 from chatserver.session.session import Session
+from chatserver.settings.tables import Limits
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values.errors import Refused, Unavailable
 from chatserver.values.events import GUEST, LEFT, Entry, Membership, Person, RoomFacts
 from chatserver.values.stages import Stage
-from chatserver.wire.addresses import Networks
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryStore, logged_failures
@@ -45,13 +46,18 @@ class Town:
         )
         store: Any = self.store
         self.suspected: list[Person] = []
-        self.guests = Guests(self.clock, store, self.registry, lambda: AT, self.suspected.append)
+        now: Any = self._now
+        reconciler: Any = SimpleNamespace(suspect=self.suspected.append)
+        self.guests = Guests(self.clock, store, self.registry, now, reconciler)
         self.bob, self.guest = self._session(Person(BOB, "bob")), self._session(GUEST_7)
         self.bob_link = MemoryLink(self.bob)
         self.roster.add(self.bob)
         self.registry.subscriptions.subscribe(
             self.bob, [Membership(facts, 0, 0, "member") for facts in (BOOKS, CARDS)], {}
         )
+
+    def _now(self) -> datetime:
+        return AT
 
     async def _read_page(self, room_id: int, seq: int) -> Any:
         raise AssertionError("Nothing is missed here.")
@@ -182,7 +188,7 @@ def arriving(address: str) -> Session:
 
 def test_places() -> None:
     """Guests of an address count while they log in and while they are connected; an IPv6 /64 is one address."""
-    places = GuestPlaces(lambda: 2, Networks(["192.0.2.0/24"]))
+    places = GuestPlaces(Limits(guests_per_address=2, exempt=["192.0.2.0/24"]))
     one, two, three = (arriving(f"2001:db8::{number}") for number in range(3))
     places.take(one)
     places.take(one)  # once more, after it failed
@@ -198,12 +204,12 @@ def test_places() -> None:
     places.take(two)
     for _ in range(3):
         places.take(arriving("192.0.2.1"))
-        GuestPlaces(lambda: 0, Networks()).take(arriving("::1"))
+        GuestPlaces(Limits(guests_per_address=0)).take(arriving("::1"))
 
 
 def test_places_are_forgotten() -> None:
     """Addresses from which nobody is there any more are not kept."""
-    places = GuestPlaces(lambda: 1, Networks())
+    places = GuestPlaces(Limits(guests_per_address=1))
     for number in range(3 * PLACES_SWEPT):
         session = arriving(f"10.0.{number // 256}.{number % 256}")
         places.take(session)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from chatserver.handlers.unread import FirstScreen, first_screen
 from chatserver.login.authentication import MAX_LOGINS
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
+from chatserver.login.parts import LoginParts
 from chatserver.login.welcome import LINES_SHOWN, NAMES_SHOWN
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
@@ -170,29 +172,26 @@ class Town:
         hasher: Any = self.hasher
         self.roster = Roster()
         self.registry = Registry(self.clock, StubPages(self._page), self.roster, Rewind())
-        self.guests = Guests(self.clock, store, self.registry, lambda: AT)
         self.presence = Presence(self.clock, self.roster, Limits(presence_members=0, news_seconds=0))
         self.loses_answer = False
         """The next account is created, and the answer is lost."""
         self.lost: list[datetime] = []
         self.suspected: list[Person | None] = []
         session_log = SessionLog(self.clock, store)
-        self.handshake = Handshake(
-            settings,
-            self.clock,
-            lambda: AT,
-            store,
-            hasher,
-            self.registry,
-            self.roster,
-            self.presence,
-            session_log,
-            MarkLog(self.clock, self.roster, session_log),
-            self.guests.not_admitted,
-            self.lost.append,
-            self.suspected.append,
-        )
+        now: Any = self._now
+        reconciler: Any = SimpleNamespace(suspect=self.suspected.append)
+        self.guests = Guests(self.clock, store, self.registry, now, reconciler)
+        guests: Any = SimpleNamespace(not_admitted=self.guests.not_admitted, lost=self.lost.append)
+        parts = LoginParts(
+            settings=settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
+            roster=self.roster, presence=self.presence, session_log=session_log,
+            marks=MarkLog(self.clock, self.roster, session_log), guests=guests, reconciler=reconciler,
+        )  # fmt: skip
+        self.handshake = Handshake(parts)
         self.clients: list[Client] = []
+
+    def _now(self) -> datetime:
+        return AT
 
     # The database
 

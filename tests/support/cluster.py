@@ -11,7 +11,6 @@ from twisted.internet.task import Clock
 from chatserver.cluster.bus.bus import Parcel, Received
 from chatserver.cluster.limits import counts_of
 from chatserver.cluster.node import Cluster
-from chatserver.login.guests import Guests
 from chatserver.session.session import Session
 from chatserver.settings.tables import named
 from chatserver.store.db.clock import NOW
@@ -127,7 +126,6 @@ class NodeHall(Hall):
             self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
         )
         self.watch.follow_bans(self.connections)
-        self.guests = Guests(self.clock, store, self.registry, self.now, self.reconciler.suspect)
         self.cluster = Cluster(
             self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.presence,
             self.marks, self.reconciler, self.watch, self.rewind.node_rewound, lambda: len(self.connections.open),

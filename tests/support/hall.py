@@ -24,7 +24,9 @@ from chatserver.background.read_marks import MarkLog
 from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
+from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
+from chatserver.login.parts import LoginParts
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.connections import Connections
 from chatserver.net.connection.log import ConnectionLog
@@ -535,9 +537,13 @@ class Hall:
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         self.session_log = session_log = SessionLog(self.clock, store)
         self.marks = MarkLog(self.clock, self.roster, session_log)
+        self.guests = Guests(self.clock, store, self.registry, now, self.reconciler)
         handshake = Handshake(
-            self.settings, self.clock, self.now, store, hasher, self.registry, self.roster, presence, session_log,
-            self.marks,
+            LoginParts(
+                settings=self.settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
+                roster=self.roster, presence=presence, session_log=session_log, marks=self.marks, guests=self.guests,
+                reconciler=self.reconciler,
+            )
         )  # fmt: skip
         sensitive = handshake.sensitive
         slow: Any = {c.Password: sensitive.change_password, c.Token: sensitive.token, c.Forget: sensitive.forget}

@@ -1,0 +1,35 @@
+"""The parts that logging in uses."""
+
+from msgspec import Struct
+from twisted.internet.interfaces import IReactorTime
+
+from chatserver.background.read_marks import MarkLog
+from chatserver.background.session_rows import SessionLog
+from chatserver.delivery.registry import Registry
+from chatserver.login.guests import Guests
+from chatserver.login.hashing import Hasher
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
+from chatserver.settings.tables import Settings
+from chatserver.store.db.threads import Store
+from chatserver.sync.reconcile import Reconciler
+from chatserver.util.clock import Clock
+
+
+class LoginParts(Struct, frozen=True):
+    """What the handshake and its own parts use."""
+
+    settings: Settings
+    clock: IReactorTime
+    now: Clock
+    store: Store
+    hasher: Hasher
+    registry: Registry
+    roster: Roster
+    presence: Presence
+    session_log: SessionLog
+    marks: MarkLog
+    guests: Guests
+    """Dismisses guests whose account was created and who were not logged in."""
+    reconciler: Reconciler
+    """Notified of each write whose fate is unknown."""
