@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS =
 # How many nodes `make cluster` starts.
 N = 3
-# Tests run in so many processes side by side (0: in one, which a debugger needs).
+# Number of processes in which tests run side by side (0: in one, which a debugger needs).
 WORKERS ?= 2
 bin = .venv/bin
 sources = chatserver tests bench chaos alembic twisted tools examples

@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 30.0
 GUEST_SECONDS = 100.0
 """Longest wait for the departure of guests. Those whose login was never answered are looked for after 80 s."""
 LATE_SECONDS = 10.0
-"""So much later a member who is still waiting is called deaf, not late."""
+"""How much later a member who is still waiting counts as deaf, not late."""
 POLL_SECONDS = 0.01
 
 

@@ -157,7 +157,7 @@ class Program(Client):
         self._link.send(json.dumps(command | {"tag": tag}).encode() + b"\n")
 
     def read(self, seconds: float) -> None:
-        """Take all lines that have arrived, or that arrive first within so many seconds."""
+        """Take all lines that have arrived, or that arrive first within this many seconds."""
         link = self._link
         assert link is not None
         with suppress(Silence):

@@ -40,7 +40,7 @@ class Log:
     def reopen(self) -> None:
         """The client is not in the room: what happens until it has joined again is not for it."""
         self.open = True
-        self.promised = self.position  # whoever leaves hears no more, not even what was missed
+        self.promised = self.position  # an account that leaves hears no more, not even entries that it missed
 
     def promise(self, seq: int) -> None:
         """A join or login was answered with this seq."""

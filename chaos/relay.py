@@ -54,7 +54,7 @@ class Pair:
         """Of a connection that hears notifications."""
 
     def cut_after(self, size: int) -> None:
-        """Reset both connections after so many more bytes, in either direction."""
+        """Reset both connections after this many more bytes, in either direction."""
         self._left = size
         if size == 0:
             self.reset()
@@ -127,7 +127,7 @@ class Relay:
         return lost
 
     def cut(self, share: float, most: int) -> int:
-        """Cut this share of the connections after at most so many more bytes; returns how many connections."""
+        """Cut this share of the connections after at most this many more bytes; returns how many connections."""
         with self._lock:
             chosen = [pair for pair in self._pairs if self._chance.random() < share]
         for pair in chosen:

@@ -42,7 +42,7 @@ HERALD = "herald"
 
 
 class World:
-    """Everything ends with the context: processes, threads, sockets and folders. `nodes`: so many servers work on the
+    """Everything ends with the context: processes, threads, sockets and folders. `nodes`: that many servers work on the
     database, to which each client connects at random."""
 
     def __init__(self, kind: Kind, seed: str, pace: float, nodes: int = 1) -> None:

@@ -28,7 +28,7 @@ FINAL = {
 
 
 class Again(Exception):
-    """The connection ended, or is of no use any more: connect again, after so many seconds if they are given."""
+    """The connection ended, or is of no use any more: connect again, after this many seconds if they are given."""
 
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)

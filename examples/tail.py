@@ -29,7 +29,7 @@ FINAL = {
 
 
 class Again(Exception):
-    """The connection ended, or is of no use any more: connect again, after so many seconds if they are given."""
+    """The connection ended, or is of no use any more: connect again, after this many seconds if they are given."""
 
     def __init__(self, why: str, seconds: float | None = None) -> None:
         super().__init__(why)
@@ -95,7 +95,7 @@ class Follower:
             self.send(link, {"cmd": "join", "room": self.options.room, "since": self.last, "tag": 2})
 
     def write(self, entry: dict) -> None:
-        # One write for each line: whoever reads the file meanwhile sees whole lines.
+        # One write for each line: readers of the file see whole lines.
         self.out.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
         self.out.flush()
         self.last = last_of(entry)

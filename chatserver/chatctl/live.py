@@ -116,7 +116,7 @@ def place(description: str) -> Place:
 
 def visit(where: Place, seconds: float, proxies: Networks) -> Answered:
     """Connects, waits for the first words, pings, and leaves. `proxies`: from these addresses the server expects a
-    PROXY header. Raises Unanswered, also if all of it takes longer than so many seconds."""
+    PROXY header. Raises Unanswered, also if all of it takes longer than this many seconds."""
     caller = _Caller(where, time.monotonic() + seconds)
     try:
         connect = caller.timed("accept the connection", caller.connect)

@@ -96,7 +96,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
             recent = None
         answer = replace(answer, names=names, unread=unread, topic=access.topic, recent=recent)
     announced = [Announcement(facts, new)] if new else []
-    # Whoever was not in it is now.
+    # Accounts that were not in it are now.
     heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
     return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts))
 

@@ -1,7 +1,7 @@
 """What other nodes must learn of a command, whatever the bus loses: rows of the table `change`, written with it.
 
-What stands in a room's log is not among them: whoever hears the room gets it from there. Rows say what has changed, and
-not how it is now: whoever reads one looks that up, so that a row which comes late, or twice, does no harm.
+Entries of a room's log are not among them: subscribers get those from the log. Rows say what has changed, and not how
+it is now: a node that reads one looks that up, so a row that comes late, or twice, does no harm.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class Note(Struct, frozen=True):
 
 
 class Reset(Struct, array_like=True, tag="password", frozen=True):
-    """The password of an account has changed, and whoever logged in with what is not valid any more must go."""
+    """The password of an account has changed, and sessions whose credential is no longer valid must end."""
 
     reason: str
     text: str

@@ -25,7 +25,7 @@ class Piece(Struct, frozen=True, gc=False):
     ends: Sequence[int] = ()
 
     def reached(self, taken: int) -> int:
-        """The last of them that lies within so many bytes."""
+        """The last of them that lies within this many bytes."""
         if self.offset <= taken:
             return self.last
         if not self.ends:
@@ -87,7 +87,7 @@ class Marks:
         sent.append(piece)
 
     def settle(self, taken: int) -> None:
-        """The peer has acknowledged so many bytes."""
+        """The peer has acknowledged this many bytes."""
         sent = self._sent
         arrived = 0
         for piece in sent:

@@ -80,7 +80,7 @@ class Limits(Table, frozen=True):
     max_line_bytes: int = 8192  # line end included
     window: int = 32  # commands of one connection under way before reading from it pauses
     turn_bytes: int = 16_384  # taken from one connection in one turn of the reactor
-    turn_lines: int = 64  # likewise, blank ones included
+    turn_lines: int = 64  # lines that it takes, blank ones included
     handshake_seconds: float = 30  # from connecting to logging in
     typing_seconds: float = 120  # for people instead of handshake_seconds, counted anew with each line typed
     handshake_bytes: int = 8192  # from connecting to logging in
@@ -116,17 +116,17 @@ class Limits(Table, frozen=True):
     rooms_per_hour: int = 20  # that one account creates, and ten times as many direct rooms
     tokens_per_account: int = 50
     renames_per_day: int = 10  # of one account, its display name included
-    former_name_days: float = 90  # for so long nobody else can have a name that an account has given up
+    former_name_days: float = 90  # for this long nobody else can have a name that an account has given up
     invitations_sent: int = 200  # pending, of one account
     invitations_received: int = 100  # pending, to one account
 
     # What is sent
     answer_bytes: int = 262_144  # maximum size of an answer; clients request the rest
     unsent_bytes_per_account: int = 4_194_304  # waiting for its connections to read
-    stalled_seconds: float = 300  # a client that reads nothing for so long is disconnected
+    stalled_seconds: float = 300  # a client that reads nothing for this long is disconnected
     least_bytes_per_second: float = 64  # and so is one that reads less than this while more waits for it
-    ping_seconds: float = 90  # a program that sent nothing for so long is sent a ping
-    pong_seconds: float = 60  # and disconnected if it sends nothing for so long after that
+    ping_seconds: float = 90  # a program that sent nothing for this long is sent a ping
+    pong_seconds: float = 60  # and disconnected if it sends nothing for this long after that
     presence_seconds: float = 2  # going offline is published after this time, unless the account is back
     presence_members: int = 200  # rooms with more sessions than this get no presence
     news_seconds: float = 5  # minimum interval between news of presence and away of an account
@@ -191,7 +191,7 @@ class Pipeline(Table, frozen=True):
     write_lanes: int = 2
     read_lanes: int = 2
     take: int = 512  # sessions whose messages share a transaction
-    database_seconds: float = 10  # a call that the database does not answer for so long is given up
+    database_seconds: float = 10  # a call that the database does not answer for this long is given up
     read_seconds: float = 5  # a query that only reads ends after this time, with what it found
 
 

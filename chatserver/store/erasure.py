@@ -201,7 +201,7 @@ def _erase_texts(db: Connection, found: Sequence[Place]) -> None:
     for room_id, seq in db.execute(about):
         if seq is not None:
             targets.setdefault(room_id, set()).add(seq)
-    if targets:  # whoever reacts meanwhile must not keep an older sum
+    if targets:  # concurrent reactions must not keep an older sum
         db.execute(select(RoomRow.id).where(RoomRow.id.in_(targets)).order_by(RoomRow.id).with_for_update()).all()
     db.execute(_ERASE, [{"in_room": room_id, "with_seq": seq} for room_id, seq in found])
     for room_id, seqs in targets.items():

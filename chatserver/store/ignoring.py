@@ -50,6 +50,6 @@ def unignore(db: Connection, who: Person, target: Person) -> None:
 
 
 def forget(db: Connection, account_id: int) -> None:
-    """Removes whom an account ignores, and who ignores it."""
+    """Removes the accounts that an account ignores, and itself from the lists of others."""
     mine = (IgnoreRow.account_id == account_id) | (IgnoreRow.ignored_id == account_id)
     db.execute(delete(IgnoreRow).where(mine))

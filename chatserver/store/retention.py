@@ -59,7 +59,7 @@ class Step(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """What holds for a room: its entries are kept for so many days, and so many of them; 0: all. `own`: it has limits
+    """What holds for a room: its entries are kept for this many days, and so many of them; 0: all. `own`: it has limits
     of its own, for days and for entries, where they are not None."""
 
     days: float

@@ -27,7 +27,7 @@ they were removed; nobody learns that of entries that they could never read.
   last seen. `roster` knows that for those who are online.
 - A room's name is known to all who have a membership, an invitation or an entry of it.
 
-`chatctl` is for whoever runs the server, and sees everything: see `store.directory`.
+`chatctl` is for administrators, and sees everything: see `store.directory`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -172,7 +172,8 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     named = is_called(name)
     # A statement of its own, and the first one: the next one then sees the state after the wait for the lock. If the
     # room was deleted meanwhile there may be a new one with its name, which is not locked. A hidden room is not locked
-    # either: whoever may not know of it does not wait for it, and causes the same statements as if it did not exist.
+    # either: an account that may not know of it does not wait for
+    # it, and causes the same statements as if it did not exist.
     if lock and db.execute(_lock(who, named, joining=joining)).one_or_none() is None:
         raise no_such_room(name)
     row = db.execute(

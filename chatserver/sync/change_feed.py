@@ -172,7 +172,7 @@ class Watch:
             before = await self._store.read(changes.look, last - LOOK_BACK)
             self._last = last
             self._take(before, max(last - LOOK_BACK, 0))
-            # Those up to `last` are known to whoever logs in.
+            # A login knows those up to `last`.
             self._unapplied = {id: change for id, change in self._unapplied.items() if id > last}
         else:
             last = self._last

@@ -1,7 +1,7 @@
 """The log of what concerns security: one line for each event, with the client's address and the account's name.
 
 Administrators and fail2ban read these lines (deploy/fail2ban/, docs/security.md): their form is an interface. A line
-is `audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes, whoever chose them: all other
+is `audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes, from any source: all other
 characters are escaped as in a Python string. A line never contains a password, a token or a message. The values are
 fields of the event, too, as they are: a log in JSON has both.
 """

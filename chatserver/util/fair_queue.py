@@ -1,4 +1,4 @@
-"""A fair queue: work that waits for one of a few slots, in turn among those for whom it is done."""
+"""A fair queue: work waits for one of a few slots, in turn by the key that it is done for."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ class FairQueue:
     """Gives as many turns at a time as there are slots. Each key has a line of its own, and the lines are served in
     turn, long or short.
 
-    Every other turn goes to the line that began last and has had none: whoever comes once is served soon, also if
+    Every other turn goes to the line that began last and has had none: a single item is served soon, also if
     hundreds of others came before, and those still get the other half of the turns.
 
     When it is full, the last one in the longest line is refused with `full`: a newcomer who would stand in a shorter

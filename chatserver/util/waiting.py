@@ -20,14 +20,14 @@ Turn = Callable[[], Awaitable[None]]
 
 
 def pause(clock: IReactorTime, seconds: float) -> Deferred[None]:
-    """Fires after so many seconds."""
+    """Fires after this many seconds."""
     over: Deferred[None] = Deferred()
     clock.callLater(seconds, over.callback, None)
     return over
 
 
 async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: float = inf) -> None:
-    """Waits until the condition holds, or so many seconds have passed."""
+    """Waits until the condition holds, or this many seconds have passed."""
     end = clock.seconds() + seconds
     while not condition() and clock.seconds() < end:
         await pause(clock, POLL_SECONDS)

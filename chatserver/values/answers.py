@@ -295,7 +295,7 @@ class Exported(Struct, frozen=True):
 
 
 class Refusal(Struct, frozen=True):
-    """The command was refused. `retry`: after so many seconds the same command may succeed, if that is known."""
+    """The command was refused. `retry`: after this many seconds the same command may succeed, if that is known."""
 
     why: Why
     sentence: Sentence

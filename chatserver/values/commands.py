@@ -83,8 +83,8 @@ class Password(Command, frozen=True, tag="password"):
 class Token(Command, frozen=True, tag="token"):
     """One of three: creates a token with that label, revokes the one with that label, or lists all.
 
-    To create one takes the password; an empty one asks a person for it. The token lasts for so many `seconds` or until
-    it is revoked; `read_only`: it can change nothing; `room`: it is for this room only.
+    To create one takes the password; an empty one asks a person for it. The token lasts for `seconds` or until it is
+    revoked; `read_only`: it can change nothing; `room`: it is for this room only.
     """
 
     label: str | None = None
@@ -341,7 +341,7 @@ class Unblock(Command, frozen=True, tag="unblock"):
 
 
 class Ignore(Command, frozen=True, tag="ignore"):
-    """Hides what an account says from the asker; without a name, asks whom they ignore."""
+    """Hides what an account says from the asker; without a name, lists the accounts that they ignore."""
 
     name: str | None = None
 

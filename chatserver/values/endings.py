@@ -35,7 +35,7 @@ def for_programs(reason: str, text: str) -> str:
 
 
 def for_people(reason: str, text: str, contact: str = "", kept: int = 0) -> str:
-    """For people. `contact`: whom they can ask, if that is known. `kept`: how many lines of theirs would have
+    """For people. `contact`: for their questions, if that is known. `kept`: how many lines of theirs would have
     been sent again."""
     if kept:
         text = f"{text} {kept} line{'s' if kept > 1 else ''} that you said could not be sent."

@@ -300,7 +300,7 @@ BLAMELESS = RETRYABLE | {ErrorWord.LINE_TOO_LONG}
 class Refused(Exception):
     """A command was not done, and nothing has changed. `sentence` says why, and names the remedy.
 
-    `retry`: after so many seconds the same command may succeed, if that is known; only with one of RETRYABLE.
+    `retry`: after this many seconds the same command may succeed, if that is known; only with one of RETRYABLE.
     """
 
     def __init__(self, why: Why, /, *, retry: int | None = None, **fields: Fields) -> None:

@@ -46,7 +46,7 @@ def unquoted(entry: Entry, ignored: frozenset[int]) -> Entry:
 
 
 def concealed(entry: Entry) -> Entry:
-    """An entry that quotes nobody; it still tells whom it answers."""
+    """An entry without a quote; the author of the quoted message is still named."""
     if entry.quote is None:
         return entry
     return structs.replace(entry, quote=Quote("", "", "", entry.quote.author_id, hidden=True))

@@ -16,7 +16,7 @@ from chatserver.values.events import Live, News, ReadMark
 Kinds = frozenset[type[c.Command]]
 
 WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget, c.Rename})
-"""For no token: whoever finds one cannot take the account over, rename it or erase it. Nor can a token create
+"""For no token: a finder of one cannot take the account over, rename it or erase it. Nor can a token create
 tokens."""
 
 ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Fit, c.Logout, c.Quit})

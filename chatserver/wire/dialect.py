@@ -95,7 +95,7 @@ STEP_COLUMNS: Final = 10
 
 
 def fitting(columns: int) -> int:
-    """The width to lay lines out for, on a terminal with so many columns; 0: it is not known."""
+    """The width to lay lines out for, on a terminal with this many columns; 0: it is not known."""
     return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS) // STEP_COLUMNS * STEP_COLUMNS if columns else 0
 
 

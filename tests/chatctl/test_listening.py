@@ -76,7 +76,7 @@ def test_what_is_no_endpoint(chatctl: Chatctl, tmp_path: Path, endpoint: str) ->
 
 
 def secure(folder: Path, days: float = 100, since: float = 1, door: str = "") -> tuple[str, Path, Path]:
-    """An endpoint, its key and its certificate, which is valid for so many days."""
+    """An endpoint, its key and its certificate, which is valid for this many days."""
     folder.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     key, certificate = write_certificate(folder, now - timedelta(days=since), now + timedelta(days=days))

@@ -54,7 +54,7 @@ def test_connections_are_counted_by_stage_dialect_and_door(hall: Hall) -> None:
 
 
 def test_commands_are_counted_by_kind_and_outcome(hall: Hall) -> None:
-    """Every command that is answered counts once, whoever answers it, and a refused login counts as one."""
+    """Every command that is answered counts once, and a refused login counts as one."""
     ana = hall.program("ana")
     hall.client().post("register", name="ana", password="other-words").post("login", name="bob", password="x" * 9)
     for number in range(5):

@@ -99,7 +99,7 @@ def test_a_processor_that_died(watched: Watched, kind: str) -> None:
 
 
 def test_one_processor_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One dead processor of the read lane is noticed, although the others serve whoever comes."""
+    """One dead processor of the read lane is noticed, although the others serve every client."""
     hall = Hall(tmp_path, readers=3)
     watched = Watched(hall, monkeypatch, Pipeline())
     ana = hall.program("ana")

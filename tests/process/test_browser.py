@@ -94,7 +94,7 @@ socket.onclose = close => report({opened: false, code: close.code});
 
 
 class Relay:
-    """Stands between the browser and the server, and resets each connection but the last ones after so many bytes."""
+    """Stands between the browser and the server, and resets each connection but the last ones after this many bytes."""
 
     def __init__(self, target: tuple[str, int], budgets: list[int]) -> None:
         self._target = target

@@ -192,7 +192,7 @@ def test_invitations(pair: Pair) -> None:
 
 
 def test_moderation(pair: Pair) -> None:
-    """Roles, mutes, kicks and bans hold at every node at once: whoever is kicked hears nothing behind that, although
+    """Roles, mutes, kicks and bans hold at every node at once: a kicked account hears nothing behind that, although
     others go on talking at both nodes."""
     ana, bob = pair.ana, pair.bob
     pair.busy = True

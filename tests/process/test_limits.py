@@ -1,4 +1,4 @@
-"""Limits: whoever exceeds one is told so."""
+"""Limits: a client that exceeds one gets an answer that says so."""
 
 import pytest
 

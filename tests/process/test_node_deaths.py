@@ -321,7 +321,7 @@ def test_a_restart_of_the_database(postgres_server: PostgresServer, server: Star
     time.sleep(LAPSE_SECONDS + 1)
     postgres_server.start()
     wait_for_load(crowd.talkers, 30)
-    time.sleep(LAPSE_SECONDS + 3)  # whoever is taken for dead is so by then
+    time.sleep(LAPSE_SECONDS + 3)  # dead nodes are known to be dead by then
     wait_for_load(crowd.talkers, 30)
     assert boots(database) == before
     crowd.check()
@@ -333,7 +333,7 @@ def test_a_restart_of_the_database(postgres_server: PostgresServer, server: Star
 
 def test_names_that_nodes_take(postgres_url: str, server: StartServer, connect: Connect, tmp_path: Path) -> None:
     """A node without a name is called as its host is, with a number if a living one has that name; after a crash the
-    name is free. Whoever is given a name that is taken does not start."""
+    name is free. A server with a given name that is taken does not start."""
     host = socket.gethostname()
     first, second = server(postgres_url, config=QUICK + BUS), server(postgres_url, config=QUICK + BUS)
     assert {name for name, boot in boots(postgres_url).items() if boot} == {host, f"{host}-2"}

@@ -1,4 +1,4 @@
-"""The PROXY protocol over real sockets: whoever comes through a trusted proxy has its own address everywhere."""
+"""The PROXY protocol over real sockets: clients behind a trusted proxy have their own address everywhere."""
 
 import json
 from contextlib import ExitStack

@@ -288,7 +288,7 @@ def waiting_server(postgres_url: str, free_port: int) -> Iterator[ChatServer]:
 def test_the_port_opens_when_the_database_is_ready(
     waiting_server: ChatServer, connect: Connect, free_port: int
 ) -> None:
-    """While the start waits for the database, nobody can connect. Whoever can connect is served."""
+    """While the start waits for the database, nobody can connect. Once clients can connect, they are served."""
     with locked_tables(waiting_server.database) as waiting:
         waiting_server._spawn()
         wait_until(waiting, what="the start waits for the lock")

@@ -25,7 +25,7 @@ class WallClock:
         }
 
     def step(self, seconds: int) -> None:
-        """Sets the clock so many seconds before or after the right time."""
+        """Sets the clock this many seconds before or after the right time."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n", encoding="utf-8")
         new.replace(self._file)

@@ -58,7 +58,7 @@ class WebSocketClient(JsonClient):
         self._flush()
 
     def send_fragments(self, *pieces: bytes) -> None:
-        """One message in so many frames, with a ping in front of each of them but the first."""
+        """One message in this many frames, with a ping in front of each of them but the first."""
         for number, piece in enumerate(pieces):
             last = number == len(pieces) - 1
             if number:

@@ -53,5 +53,5 @@ def now(db: Connection) -> datetime:
 
 
 def until(db: Connection, seconds: int | None) -> datetime | None:
-    """When something ends that lasts for so many seconds from now; None if it has no end."""
+    """When something ends that lasts for this many seconds from now; None if it has no end."""
     return None if seconds is None else now(db) + timedelta(seconds=seconds)

@@ -124,7 +124,7 @@ _SINGLE: Any = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
 def open_reading(engine: Engine, connections: int, seconds: float) -> Engine:
-    """An engine on the same database whose queries end with an error after so many seconds; with 0 they take any time.
+    """An engine on the same database whose queries end with an error after that many seconds; 0: no limit.
     On PostgreSQL it is in autocommit mode and has its own connections."""
     limit: Any = {"read_only": True, "read_seconds": seconds}
     if engine.dialect.name == "sqlite":

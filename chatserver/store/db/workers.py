@@ -58,7 +58,8 @@ class Workers:
         self._started = 0
         self._threads: dict[int, Thread] = {}
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        # Setting and popping an item are thread-safe: whoever pops a call from `_queued` decides whether it begins.
+        # Setting and popping an item are thread-safe: the thread that pops a call from `_queued` decides whether
+        # it begins.
         self._queued: dict[Call, bool] = {}
         self._under_way: dict[Call, bool] = {}
         self._abandoned: set[int] = set()

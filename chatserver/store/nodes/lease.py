@@ -37,7 +37,7 @@ BEAT_SECONDS: Final = 1.0
 LAPSE_SECONDS: Final = 5.0
 """How long a holder may be without a heartbeat before it is dead: several heartbeats must fail, not one slow commit."""
 KEPT: Final = timedelta(days=1)
-"""The row of a node that has no process is removed after so long: names that are made up come and go."""
+"""How long the row of a node without a process is kept: generated names come and go."""
 JOINING: Final = 4004
 """Key of the advisory lock of a process that acquires a lease on PostgreSQL."""
 PREPARING: Final = 4002

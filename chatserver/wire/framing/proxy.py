@@ -1,4 +1,4 @@
-"""The header with which a proxy says for whom it connects: the PROXY protocol, versions 1 and 2.
+"""The header in which a proxy names the client's address: the PROXY protocol, versions 1 and 2.
 
 Source: "The PROXY protocol, versions 1 & 2", https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt, sections 2.1
 (a line of text) and 2.2 (binary).

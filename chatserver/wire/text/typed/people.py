@@ -1,4 +1,4 @@
-"""Typed commands about people: who is online, what you are called, and whom you hear from."""
+"""Typed commands about people: presence, names, and ignoring."""
 
 from chatserver.values.commands import Away, Block, Command, Ignore, Rename, Unblock, Unignore, Who
 from chatserver.wire.hygiene.text import away_text, display_name, user_name
