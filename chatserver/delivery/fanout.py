@@ -19,7 +19,7 @@ from chatserver.wire.dialect import EMPTY, Form, Rendered
 HUGE_SUBSCRIBERS: Final = 1000
 """Maximum number of live subscribers that are written to in one turn of the reactor."""
 SLICE_SUBSCRIBERS: Final = 100
-"""Size of the slices in which more of them are written to. A slice takes less than a millisecond."""
+"""Size of the slices in which more of them are written to. Size of a slice: it takes less than a millisecond."""
 MAX_EARLY_BATCHES: Final = 8
 """Maximum number of batches that wait for a huge room. While there are more, no further messages are stored."""
 

@@ -23,21 +23,20 @@ from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.addresses import Listed, counted, neighbourhood
 
 SILENT_SECONDS: Final = 4.0
-"""A shorter delay is not mentioned: the answer comes later. Who has to wait longer is refused at once, and told when to
-come back."""
+"""Maximum delay of an answer. After more, a login is refused at once, with the time to come back."""
 
 SOFT_SECONDS: Final = 1.0
-"""The most that somebody waits because of what others did elsewhere."""
+"""Maximum delay of a login because of failures from elsewhere."""
 
 NAME_FAILURES: Final = 5
-"""So many for one name, from anywhere, before that delays others."""
+"""Number of failures for one name, from anywhere, that delay nobody else."""
 
 NETWORK_FAILURES: Final = 20
-"""So many from an IPv4 /24 or an IPv6 /48 before that delays others there."""
+"""Number of failures from an IPv4 /24 or an IPv6 /48 that delay nobody else there."""
 
 AHEAD: Final = 4
-"""So many passwords from an address without failures are checked at the same time: a burst of right ones is not held
-up, and a burst of guesses has four that do not wait for the first's result."""
+"""Maximum number of passwords from an address without failures that are checked at the same time: a burst of right ones
+is not delayed, and a burst of guesses has four that do not wait for the first's result."""
 
 MOST_DOUBLINGS: Final = 64
 

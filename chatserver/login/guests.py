@@ -20,15 +20,15 @@ from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Listed, counted
 
 RETRY_SECONDS = 1.0
-"""Between two attempts, so that guests leave soon after the database is back."""
+"""Interval between two attempts, so that guests leave soon after the database is back."""
 LOST_SECONDS = 80.0
-"""After so long a guest whose creation was not answered is looked for: by then a late commit has come (see
+"""How long to wait before a search for a guest whose creation was not answered: by then a late commit has come (see
 `reconcile.DOUBT_SECONDS`), and the sessions of the guests who were created at the same time are recorded."""
 
 PLACE_SECONDS = 60
-"""A guest for whom there was no place may try again after so long."""
+"""How long a guest for whom there was no place should wait."""
 PLACES_SWEPT = 1_000
-"""At least so many addresses come between two sweeps, which look at all of them."""
+"""Minimum number of addresses between two sweeps, which look at all of them."""
 
 
 class Guests:

@@ -41,7 +41,7 @@ class Handshake:
 
     @property
     def contact(self) -> str:
-        """Whom people can ask who cannot log in; "" if that is not known."""
+        """The contact for people who cannot log in; "" if there is none."""
         return self._server.contact
 
     @property
@@ -50,7 +50,7 @@ class Handshake:
         return self._server.greeting or f"Welcome to {self._server.name}. {NAME}"
 
     def greet(self, session: Session) -> None:
-        """Speaks first. Whoever should send no password is told so before anything else."""
+        """Speaks first. A client that should send no password learns that before anything else."""
         session.notice(self.greeting)
         if self._cleartext.forbids(session):
             session.notice(remedy(self._server, for_people=True).sentence)

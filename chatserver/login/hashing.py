@@ -20,7 +20,7 @@ FULL: Final = Refused(Why.TOO_MANY_LOGINS, retry=5)
 """A full queue of 1,024 passwords takes about twice as long on two cores."""
 
 NICENESS: Final = 10
-"""Of the threads that compute hashes: the thread of the reactor gets a core before them, however many people log in."""
+"""Default niceness of the threads that compute hashes: the reactor's thread gets a core before them."""
 
 
 def hash_with(settings: Passwords, password: str) -> str:

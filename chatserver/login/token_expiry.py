@@ -11,7 +11,7 @@ from chatserver.store.db.threads import Store
 from chatserver.values.errors import Unavailable
 
 LOOK_SECONDS = 60.0
-"""The database's clock decides, and is asked again after so long at most: clocks are set, and machines sleep."""
+"""Maximum interval between queries of the database's clock, which decides: clocks are set, and machines sleep."""
 LEAST_SECONDS = 1.0
 RETRY_SECONDS = 5.0
 
