@@ -12,20 +12,20 @@ from chatserver.values.mentions import Mentions
 from chatserver.wire.dialect import EMPTY, NONE, PLAIN, Form, Rendered
 
 Picked = tuple[Form, frozenset[int], tuple[int, ...], tuple[int, ...]]
-"""A form, the numbers of entries that are not shown, and the indexes of those that are marked, and of those that ring
-no bell."""
+"""A form, the numbers of entries that are not shown, the indexes of marked ones, and the indexes of those without a
+bell."""
 
 FEW_ENTRIES = 4
-"""Maximum number of entries that are rendered again rather than joined: that takes less time."""
+"""Maximum number of entries that are rendered again rather than joined, which takes longer."""
 
 
 class Batch:
-    """`personal`: the accounts that may be sent other bytes than everybody else: a message id is shown to its sender
-    alone, and a direct room has another label for each of its two people.
+    """`personal`: accounts that may be sent other bytes than everybody else: a message id is shown to its sender alone,
+    and a direct room has a label for each of its two people.
 
-    Entries are rendered once for each form. A person may be mentioned by some of them, or have some on screen already:
-    their bytes are put together from those of two forms, one with all entries marked and one with none. So are those of
-    a program that sent some of many entries itself.
+    Entries are rendered once for each form. For a person who is mentioned by some entries, or has some on screen
+    already, the bytes are joined from two forms, one with all entries marked and one with none; likewise for a program
+    that sent some of the entries itself.
     """
 
     __slots__ = ("_aside", "_asides", "_common", "_common_form", "_mentions", "_own", "_picked", "_pieces", "_rendered",
@@ -91,7 +91,7 @@ class Batch:
         return rendered
 
     def _aside_of(self, form: Form) -> Form:
-        """The form for those who look at another room: one object for each, as the forms that it is made of."""
+        """The form for people who look at another room: one object for each form that it is made of."""
         if self._asides is None:
             self._asides = {}
         aside = self._asides.get(form)
@@ -104,7 +104,7 @@ class Batch:
         return tuple([index for index, entry in enumerate(self.entries) if entry.author_id == account_id])
 
     def _with_own(self, common: Form, form: Form) -> Rendered:
-        """The bytes for a program that sent some of the entries itself: only these are rendered for it alone."""
+        """The bytes for a program that sent some of the entries itself: only those are rendered again."""
         if self._own is None:
             self._own = {}
             for index, entry in enumerate(self.entries):
@@ -192,7 +192,7 @@ class Batch:
         return pieces
 
     def has_reached(self, session: Session, count: int, rendered: Rendered) -> None:
-        """How many of its entries have been sent to a session, or are on their way to it, as they were rendered."""
+        """Notes that the first `count` entries were sent to a session, as they were rendered."""
         if count and session.view is not None:
             entries, ends = self.entries, rendered.ends
             if count < len(entries):

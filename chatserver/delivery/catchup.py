@@ -1,6 +1,6 @@
-"""Sends subscribers that are behind what they have missed, page by page from the store.
+"""Sends subscribers that are behind the entries that they have missed, page by page from the store.
 
-Resuming, joining with `since` and catching up after a full link work in the same way.
+Resuming, joining with `since` and catching up after a full link all work this way.
 """
 
 from typing import Any, Protocol
@@ -47,7 +47,7 @@ class CatchUp:
         self.delivered = 0  # entries, counted for each subscriber that they were written to
 
     def start(self, session: Session) -> None:
-        """Sends a session what it has missed for as long as it takes it."""
+        """Sends a session what it has missed while its link is writable."""
         if not session.pumping and session.link.writable and session.stage is Stage.IN:
             session.pumping = True
             work: Any = self._pump(session)

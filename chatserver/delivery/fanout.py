@@ -63,8 +63,9 @@ class Fanout:
         return any(len(room.early) > MAX_EARLY_BATCHES for room in self._rooms)
 
     def send(self, room: Room, entries: Sequence[Entry], since: float, *, whole: bool) -> bool:
-        """Moves the room's head, and writes the entries to its live subscribers: to all of them at once unless the
-        room is huge or `whole` is set. Returns whether it is done. `since`: when they were known to be stored."""
+        """Moves the room's head, and writes the entries to its live subscribers: to all of them at once, unless the
+        room is huge and `whole` is not set. Returns whether all are written to. `since`: when the entries were known to
+        be stored."""
         before, room.head = room.head, entries[-1].seq
         batch = Batch(room.facts, entries)
         if whole or len(room.live) <= self._huge:
@@ -91,6 +92,7 @@ class Fanout:
         """Runs for every recipient of every message: for most of them it is one call, that of their socket's `send`."""
         behind: list[tuple[Session, int]] = []
         personal = batch.personal
+        alike = not personal
         # The form of the last program that was sent the common bytes: nearly everybody after it has the same.
         common_form: Form | None = None
         common = EMPTY
@@ -99,7 +101,7 @@ class Fanout:
             if not link.writable:
                 behind.append((session, before))
                 continue
-            if session.form is common_form and session.who.account_id not in personal:
+            if session.form is common_form and (alike or session.who.account_id not in personal):
                 rendered = common
             else:
                 try:
@@ -132,8 +134,7 @@ class Fanout:
 
 
 def _show(session: Session, batch: Batch, rendered: Rendered) -> int:
-    """For a person: what they are shown is written through their link, which counts it. Returns how many
-    entries they have been given."""
+    """Writes to a person, through their link, which counts the bytes. Returns the number of entries written."""
     sent = _write_rest(session.link, rendered, 0)
     shown = len(batch.entries) if sent == len(rendered.data) else rendered.whole(sent)
     batch.has_reached(session, shown, rendered)
@@ -141,8 +142,8 @@ def _show(session: Session, batch: Batch, rendered: Rendered) -> int:
 
 
 def _write_rest(link: Link, rendered: Rendered, sent: int) -> int:
-    """Hands on whole entries until the link is full: a batch may be large, and many links may be full. The session
-    reads on from the store. Returns how many bytes it has been given."""
+    """Writes whole entries until the link is full; the session then reads on from the store. Returns the number of
+    bytes written."""
     data = rendered.data
     while sent < len(data):
         end = rendered.boundary(sent + FULL_BYTES)

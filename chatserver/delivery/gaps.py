@@ -1,5 +1,5 @@
-"""Gaps: entries that are stored but were not announced are read from the store and published in their place. Some may
-have been removed by then: their numbers are skipped."""
+"""Reads entries that are stored but were not announced, and has them published. Some may have been removed by then:
+their numbers are skipped."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -39,13 +39,13 @@ class Gaps:
         self._publishing = publishing
 
     def expect(self, room: Room) -> None:
-        """Entries are known to be stored that have not come: waits a little for them, then reads them."""
+        """Entries are stored that have not come: waits a little for them, then reads them."""
         if not room.filling:
             room.filling = True
             self._clock.callLater(GAP_SECONDS, self._spawn, room)
 
     def doubt(self, room: Room) -> None:
-        """Entries may be stored that nobody announced: reads at once."""
+        """Entries may be stored that were not announced: reads at once."""
         room.doubted = True
         if not room.filling:
             room.filling = True

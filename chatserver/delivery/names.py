@@ -1,8 +1,8 @@
-"""Accounts that were renamed lately: what their sessions are called, and under which name an entry is shown.
+"""Accounts that were renamed lately: the names of their sessions, and of their entries.
 
-Entries reach delivery with the name that their author's session had when the command began. Where an account is renamed
-at that moment, their time decides, as it does in the database (see `store.renames`): so that what everybody is sent is
-what they find in the history.
+Entries reach delivery with the name that their author's session had when the command began. If the account is renamed
+at that moment, the entry's time decides, as in the database (see `store.renames`), so that subscribers are sent what
+they find in the history.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RECENT_SECONDS = 60.0
 
 
 class Rename(Struct, frozen=True):
-    """What an account was called up to `at`, and from then on."""
+    """The names of an account before `at`, and from then on."""
 
     at: datetime
     former: str
@@ -41,13 +41,13 @@ class Names:
 
     @property
     def lately(self) -> bool:
-        """Whether there were any."""
+        """Whether accounts were renamed lately."""
         if self._recent and self._clock.seconds() > self._until:
             self._recent.clear()
         return bool(self._recent)
 
     def read(self, entry: Entry) -> None:
-        """Takes over what an entry `renamed` says."""
+        """Applies an entry `renamed`."""
         self.renamed(entry.author_id, parse_renaming(entry.text).former, entry.author, entry.display, entry.at)
 
     def renamed(self, account_id: int, former: str, name: str, display: str, at: datetime) -> None:

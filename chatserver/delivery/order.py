@@ -34,7 +34,7 @@ MUTING: Final = frozenset[EntryKind]({MUTED, UNMUTED})
 
 
 class Rewinding(Protocol):
-    """A part that acts on a database that was set back."""
+    """A part that acts when the database was set back."""
 
     def room_rewound(self, room_id: int, head: int, last: int) -> None:
         """The database has lost entries that were delivered: the log of a room went up to `head`, and goes to `last`

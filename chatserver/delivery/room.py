@@ -61,22 +61,22 @@ class Room:
         return len(self.live) + len(self.behind)
 
     def position(self, session: Session) -> int | None:
-        """The seq of the last entry written to it; None where it does not hear this room."""
+        """The seq of the last entry written to a session; None if it does not hear this room."""
         if session in self.unsent:
             return self.unsent_from
         return self.head if session in self.live else self.behind.get(session)
 
     def relabel(self, facts: RoomFacts, seq: int) -> None:
-        """A direct room is called differently behind this seq."""
+        """A direct room has other labels behind this seq."""
         self.earlier = (*self.earlier, (self.facts, seq))[-MOST_EARLIER:]
         self.facts = facts
 
     def facts_behind(self, position: int) -> tuple[RoomFacts, int | None]:
-        """What the room was called behind this seq, and the last seq to which that applies; None: it still does."""
+        """The facts of the room behind this seq, and the last seq to which they apply; None: they still do."""
         return next(((facts, last) for facts, last in self.earlier if position < last), (self.facts, None))
 
     def is_behind(self, session: Session) -> bool:
-        """Whether there is something published that it has not been sent."""
+        """Whether entries are published that the session has not been sent."""
         return self.behind.get(session, self.head) < self.head
 
     def move(self, session: Session, position: int) -> None:

@@ -213,8 +213,8 @@ class Subscriptions:
         self._forget(session, room)
 
     def _turn_away(self, session: Session, label: str) -> None:
-        """A room is gone from a person's rooms. If they look at it, they are told where they look now: once the command
-        that did it is answered, or as soon as nothing else is being done."""
+        """The person is no longer in a room. If it is their current one, they are told which one is current now: once
+        the command that did it is answered, or in the next turn of the reactor."""
         view = session.view
         if view is not None and view.current.lower() == label:
             view.is_adrift = True

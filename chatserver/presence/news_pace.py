@@ -1,31 +1,37 @@
-"""When news of an account may be told, so that nobody makes the server write to everybody as often as they like."""
+"""The pace at which news of accounts is sent, so that nobody can make the server write to everybody all the time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver.settings.tables import Limits
 
 GATHER_SECONDS = 1.0
-"""How long news is gathered and sent in one piece: after a restart hundreds come back at once. People do not notice a
-second, and it leaves one write a second for each recipient."""
+"""How long news is gathered to be sent in one piece, in seconds: after a restart hundreds come back at once. People do
+not notice a second, and each recipient then costs one write a second."""
 SLACK_SECONDS = 0.001
 """How long before its time news counts as due: sums of times are not exact."""
 
 
+class Telling(Protocol):
+    """A part that sends news."""
+
+    def send_news(self, account_ids: Sequence[int]) -> dict[int, bool]:
+        """Sends the news of the first accounts of these, which are sorted by how long they wait. Returns, for each
+        account taken, whether there was anybody to tell; the others come again in the next turn of the reactor."""
+        ...
+
+
 class NewsPace:
-    """Asks `tell` for the news of each account at most once in `news_seconds`, and for news at all at most once in
-    GATHER_SECONDS; after a quiet time at once. If `news_seconds` is 0, always at once.
+    """Has the news of each account sent at most once in `news_seconds`, and news at all at most once in GATHER_SECONDS;
+    after a quiet time at once. If `news_seconds` is 0, always at once."""
 
-    `tell` is given accounts, those that wait longest first. It takes some of the first of them, and returns whether
-    anybody was told of each; the others are given to it again in the next turn of the reactor.
-    """
-
-    def __init__(self, clock: IReactorTime, limits: Limits, tell: Callable[[Sequence[int]], dict[int, bool]]) -> None:
+    def __init__(self, clock: IReactorTime, limits: Limits, telling: Telling) -> None:
         self._clock = clock
         self._limits = limits
         self._seconds = limits.news_seconds  # by which the times in `_quiet` were reckoned
-        self._tell = tell
+        self._telling = telling
         self._due: dict[int, None] = {}
         self._quiet: dict[int, float] = {}  # by account told of lately, until when nothing more is; oldest first
         self._gathers = 0.0  # until when
@@ -42,7 +48,7 @@ class NewsPace:
             self._run()
 
     def _follow(self) -> float:
-        """What `news_seconds` is now. If a reload has lowered it, nobody waits for longer than that."""
+        """Returns the present `news_seconds`. If a reload has lowered it, shortens the waits."""
         seconds, until = self._limits.news_seconds, self._clock.seconds() + self._limits.news_seconds
         if seconds < self._seconds:
             self._quiet = {account_id: min(until, at) for account_id, at in self._quiet.items()}
@@ -66,7 +72,7 @@ class NewsPace:
         while self._quiet and next(iter(self._quiet.values())) - now <= SLACK_SECONDS:
             del self._quiet[next(iter(self._quiet))]
         ready = [account_id for account_id in self._due if account_id not in self._quiet]
-        taken = self._tell(ready) if ready else {}
+        taken = self._telling.send_news(ready) if ready else {}
         for account_id, told in taken.items():
             del self._due[account_id]
             if told and seconds:

@@ -1,4 +1,4 @@
-"""The interface through which the parts of a server notify other nodes. By itself there are none; `cluster` joins."""
+"""The interface to other nodes. Without `cluster` there are none."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,7 +8,7 @@ from chatserver.values.seen import Seen
 
 
 class Elsewhere:
-    """The other nodes, as all parts but `cluster` know them. By itself: there are none. No method may raise."""
+    """The other nodes, as all parts but `cluster` know them. This class stands for none. No method may raise."""
 
     @property
     def origin(self) -> str:

@@ -84,7 +84,7 @@ class Roster:
 
     @property
     def accounts(self) -> int:
-        """How many are online here."""
+        """Number of accounts that are online here."""
         return len(self._sessions) - len(self._quiet)
 
     def add(self, session: Session, apart: frozenset[int] = NONE) -> None:
@@ -122,11 +122,11 @@ class Roster:
         return account_id in self._sessions and account_id not in self._quiet
 
     def has(self, session: Session) -> bool:
-        """Whether a session is online. What a lost one had sent is still done, but it no longer hears anything."""
+        """Whether a session is still here. Commands of a lost one are still carried out, but it is sent nothing."""
         return session in self._sessions.get(session.who.account_id, ())
 
     def sessions(self, account_id: int) -> list[Session]:
-        """An account's sessions now."""
+        """The account's sessions."""
         return list(self._sessions.get(account_id, ()))
 
     def all_sessions(self) -> list[Session]:
@@ -154,7 +154,7 @@ class Roster:
         return self._counts.get(account_id, 0)
 
     def set_remote(self, account_id: int, remote: Remote | None, sessions: int) -> None:
-        """What other nodes say of an account: that it is online there, and how many sessions it has there."""
+        """Sets what other nodes report of an account: whether it is online there, and its number of sessions there."""
         before = self._remote.pop(account_id, None)
         rooms = NONE if remote is None else remote.rooms
         for room_id in NONE if before is None else before.rooms - rooms:
@@ -188,8 +188,8 @@ class Roster:
         return {account_id: away.text for account_id, away in self._away.items()}
 
     def away_text_shown(self, session: Session, account_id: int) -> str:
-        """What an account that is near a session says about being away, as far as that may be shown to this session:
-        "" if the account is muted in all rooms that they share."""
+        """The away text of an account that is near a session, as far as this session may see it: "" if the account is
+        muted in all rooms that they share."""
         away = self._away.get(account_id)
         if away is None or account_id == session.who.account_id or away.muted_in == NONE:
             return self.away_text(account_id)
@@ -216,7 +216,7 @@ class Roster:
     # Who sees whom
 
     def set_apart(self, one: int, other: int, *, apart: bool) -> None:
-        """Whether two accounts are hidden from each other."""
+        """Hides two accounts from each other, or ends that."""
         for account_id, whom in ((one, other), (other, one)):
             if account_id in self._apart:
                 known = self._apart[account_id]
@@ -235,7 +235,7 @@ class Roster:
         return self._near(session.who.account_id, session.rooms.values(), max_subscribers, but)
 
     def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
-        """For an account that is online, here or at other nodes."""
+        """As `nearby`, for an account that is online here or at other nodes."""
         rooms: dict[int, HeardRoom] = {}
         # A session whose token is for one room hears no other one.
         for session in sorted(self._sessions.get(account_id, ()), key=lambda one: len(one.rooms))[-1:]:
@@ -260,11 +260,11 @@ class Roster:
         return {other for other in near if other.who.account_id not in hidden and other.who.account_id != account_id}
 
     def _hearers(self, room: HeardRoom) -> int:
-        """How many hear a room: sessions here, and accounts at other nodes."""
+        """Number of sessions here that hear a room, plus accounts at other nodes."""
         return room.subscribers + (len(self._remote_in.get(room.facts.id, NONE)) if self._remote_in else 0)
 
     def still_near(self, account_id: int, near: Iterable[int]) -> set[Session]:
-        """The sessions of those of the accounts `near` that are not kept apart from this one, which may be gone."""
+        """The sessions of the accounts in `near` that are not kept apart from this account, which may have gone."""
         return {
             session
             for other in near
@@ -273,8 +273,8 @@ class Roster:
         }
 
     def some_nearby(self, session: Session, most: int) -> tuple[dict[int, str], bool]:
-        """The names of at most so many accounts in the rooms of a session, itself included, by id, and whether there
-        are more. Looks at no more than it returns, and at those whom it must not know."""
+        """By id, the names of at most `most` accounts in the rooms of a session, itself included, and whether there are
+        more."""
         hidden = self._apart.get(session.who.account_id, NONE)
         near = {session.who.account_id: session.who.name} if self.is_online(session.who.account_id) else {}
         for room in session.rooms.values():
@@ -298,8 +298,8 @@ class Roster:
         return names | {self._remote[account_id].name for account_id in remote if account_id not in hidden}
 
     def tell(self, sessions: Iterable[Session], item: News) -> None:
-        """Sends news, rendered once for each dialect, door and screen. A session that takes nothing now is skipped: the
-        news would be old by the time it came. So is one whose token is not for it."""
+        """Sends news, rendered once for each dialect, door and screen. Skips sessions that take nothing now, for which
+        the news would come too late, and those whose tokens do not cover it."""
         rendered: dict[tuple[Dialect, Framing, Screen], bytes] = {}
         for session in sessions:
             if session.link.writable and session.stage is Stage.IN and session.is_told(item):

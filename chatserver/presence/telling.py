@@ -17,10 +17,10 @@ from chatserver.values.errors import Unavailable
 from chatserver.wire.dialect import NONE
 
 SLICE_RECIPIENTS = 20_000
-"""Maximum number of news that are written in one turn of the reactor, which takes some ten milliseconds."""
+"""Maximum number of pieces of news that are written in one turn of the reactor, which takes some ten milliseconds."""
 RETRY_SECONDS = 1.0
 MOVING_SECONDS = 3.0
-"""How much longer clients may take to be back that are sent to another node, or whose node has died: they connect
+"""How much longer to wait for clients that are sent to another node, or whose node has died, in seconds: they connect
 within two seconds, and have to notice first."""
 
 Mutes = Callable[[Collection[int]], Awaitable[Mapping[int, frozenset[int]]]]
@@ -32,14 +32,13 @@ async def no_mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]
 
 
 class Presence:
-    """`presence_seconds` is the delay before others are told that an account went offline; if it is back by then, they
-    are not. Rooms with more than `presence_members` sessions are told nothing. Others are told of an account once in
-    `news_seconds` at most; what has changed and changed back by then, they are not told.
+    """`presence_seconds`: how long to wait before others are told that an account went offline; they are not if it is
+    back by then. Rooms with more than `presence_members` sessions are told nothing. Others are told of an account once
+    in `news_seconds` at most, and not of what has changed back by then. Where an account is muted, its away text is not
+    shown.
 
-    Where an account is muted, nobody is told its away text.
-
-    Each node tells its own sessions, also of accounts at other nodes: somebody comes online only if no node had them,
-    and is gone once none has them.
+    Each node tells its own sessions, also of accounts at other nodes: an account comes online if no node had it, and is
+    gone once no node has it.
     """
 
     log = Logger()
@@ -50,7 +49,7 @@ class Presence:
         self._limits = limits
         self._mutes = mutes
         self._going: dict[int, IDelayedCall] = {}
-        self._pace = NewsPace(clock, limits, self._tell)
+        self._pace = NewsPace(clock, limits, self)
         self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
@@ -128,9 +127,9 @@ class Presence:
     def elsewhere(
         self, account_id: int, remote: Remote | None, sessions: int, *, told: bool, moving: bool = False
     ) -> None:
-        """What other nodes say of an account has changed; see `Roster.set_remote`. People are told what follows from
-        that, unless it was so before this node knew it, and they are to be `told` nothing. `moving`: its clients have
-        been sent to other nodes, or their node has died."""
+        """Takes over what other nodes report of an account; see `Roster.set_remote`. `told`: people are told what
+        follows from that; not if it was so before this node knew it. `moving`: the account's clients have been sent to
+        other nodes, or their node has died."""
         roster = self._roster
         before = roster.remote(account_id)
         was_online = roster.is_online(account_id)
@@ -163,8 +162,8 @@ class Presence:
         )
 
     async def _find_mutes(self, account_id: int) -> None:
-        """Reads where an account is muted, and then tells what there is to tell of it. Until that is known, its away
-        text is shown to nobody. However often that is asked, an account has one read under way."""
+        """Reads where an account is muted, then sends its news. Until then, its away text is shown to nobody. An
+        account has at most one read under way."""
         if account_id in self._reading:
             self._reading[account_id] = True
             return
@@ -197,9 +196,9 @@ class Presence:
         online = self._roster.is_online(account_id)
         return events.Presence(name, online, self._roster.away_text(account_id), display)
 
-    def _tell(self, account_ids: Sequence[int]) -> dict[int, bool]:
-        """Writes the news of these accounts, or of as many as one turn of the reactor allows, in one piece to each
-        recipient."""
+    def send_news(self, account_ids: Sequence[int]) -> dict[int, bool]:
+        """See `news_pace.Telling`. Takes as many accounts as one turn of the reactor allows, and writes to each
+        recipient once."""
         taken: dict[int, bool] = {}
         pieces: list[tuple[events.Presence, set[Session]]] = []
         recipients = 0
@@ -224,11 +223,11 @@ class Presence:
     def _wanted(
         account_id: int, news: list[tuple[events.Presence, set[Session]]]
     ) -> list[tuple[events.Presence, set[Session]]]:
-        """Without people who ignore the account."""
+        """Leaves out people who ignore the account."""
         return [(item, {one for one in sessions if not one.ignores(account_id)}) for item, sessions in news]
 
     def _news(self, account_id: int) -> list[tuple[events.Presence, set[Session]]]:
-        """What has changed about an account, with those who are told so; forgets it."""
+        """Takes the news of an account, each piece with its recipients."""
         before = self._told.pop(account_id, None)
         near = self._near.pop(account_id, NONE)
         if before is None:

@@ -37,4 +37,4 @@ class Identity(Struct, frozen=True):
 
 
 NOBODY: Final = Identity()
-"""Before the login."""
+"""The identity of a session before its login."""

@@ -7,11 +7,11 @@ from typing import Final, Protocol
 from chatserver.values.errors import Rejected
 
 FULL_BYTES = 16384
-"""Maximum number of bytes that wait for a client; beyond that it is sent no more news until it has taken everything."""
+"""Maximum number of bytes that wait for a client. Beyond that, it is sent no news until it has taken everything."""
 
 
 class Link(Protocol):
-    """A connection (`net/connection.py`), as its session knows it. Bytes handed to it are framed already."""
+    """A connection (`net/connection/connection.py`), as its session knows it. Bytes handed to it are framed already."""
 
     writable: bool
     """False while the client takes no more news."""
@@ -31,15 +31,15 @@ class Link(Protocol):
 
     @property
     def written(self) -> int:
-        """How many bytes were written so far."""
+        """Number of bytes written so far."""
         ...
 
     def taken(self) -> int:
-        """How many of them have reached the client's host, as far as is known: it has acknowledged them."""
+        """Number of bytes that the client's host has acknowledged."""
         ...
 
     def showed(self) -> None:
-        """Its person was shown entries."""
+        """Entries were shown to the session's person."""
 
     def refuse(self, rejected: Rejected) -> None:
         """Answers with an error, and counts it."""
@@ -48,20 +48,20 @@ class Link(Protocol):
         """The inbox has room again."""
 
     def staged(self) -> None:
-        """The session is at another stage; nothing has been said about it yet."""
+        """The session has reached another stage, and the client does not know yet."""
 
     def admitted(self) -> None:
         """The session is logged in."""
 
     def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
-        """Tells the client why, and ends the connection. Without a reason it ends without a word."""
+        """Ends the connection, after telling the client why. Without a reason, nothing is sent."""
 
 
 class Peer(Protocol):
     """The client's side of a connection, as its session knows it."""
 
     def exposed(self) -> bool:
-        """Whether somebody on the way could read what the client sends."""
+        """Whether what the client sends crosses a network without encryption."""
         ...
 
     def certificate(self) -> str:
@@ -137,10 +137,8 @@ NO_PEER: Final = NoPeer()
 
 
 class collected:
-    """Scope: what is written to these links within it goes out in one piece for each, at its end.
-
-    It ends however the block is left, and an inner scope leaves to the outer one what that collects.
-    """
+    """Scope: collects what is written to these links, and sends it in one piece for each link at the end, also after an
+    exception. An inner scope leaves its links to the outer one."""
 
     __slots__ = ("_held", "_links")
 

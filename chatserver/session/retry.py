@@ -1,4 +1,4 @@
-"""What a person said and the server could not store: it is kept on their connection, and `/retry` sends it again."""
+"""Messages that the server could not store: they are kept on the person's connection, and `/retry` sends them again."""
 
 from collections.abc import Mapping
 from secrets import token_hex
@@ -18,8 +18,8 @@ MESSAGES: Final = (c.Say, c.Reply)
 
 
 class Line(Struct, frozen=True, gc=False):
-    """`room_id`: the room that it was meant for, if the session heard it; its label may change. `early`: it came too
-    soon after the message before it, and nobody needs it any more once its author says something else there."""
+    """`room_id`: the room that it was meant for, if the session heard it; its label may change. `early`: refused by
+    slow mode; dropped when the author posts again in that room."""
 
     message: Message
     room_id: int
@@ -27,8 +27,7 @@ class Line(Struct, frozen=True, gc=False):
 
 
 class Kept:
-    """Each message gets an id when it is typed, and keeps it: to send it again is a retry, which stores nothing twice,
-    whatever became of the first attempt."""
+    """Each message gets an id when it is typed, and keeps it, so that sending it again stores nothing twice."""
 
     __slots__ = ("_again", "_count", "_lines", "_mark")
 
@@ -48,7 +47,7 @@ class Kept:
         return structs.replace(message, id=f"{OWN_ID}{self._mark}.{self._count}")
 
     def refused(self, message: Message, room_id: int, label: str, why: Refused) -> Refused:
-        """A message is refused. Keeps it if it may succeed later, unchanged; the refusal then says so."""
+        """Keeps a refused message if it may succeed later, unchanged. Returns the refusal, which then says so."""
         if why.error not in (ErrorWord.UNAVAILABLE, ErrorWord.SLOW_DOWN):
             return why
         early = why.error is ErrorWord.SLOW_DOWN
@@ -65,12 +64,13 @@ class Kept:
             self._lines = [line for line in self._lines if not (line.early and line.room_id == room_id)]
 
     def take(self, labels: Mapping[int, str]) -> list[Message]:
-        """What is to be sent again, in the order in which it was typed; nothing is kept any more. `labels`: of the
-        rooms that the session hears, by id."""
+        """Removes all kept messages and returns them, in the order in which they were typed. `labels`: by room id, of
+        the rooms that the session hears."""
         lines, self._lines = self._lines, []
         self._again = frozenset([line.message.id for line in lines])
         return [structs.replace(line.message, room=labels.get(line.room_id, line.message.room)) for line in lines]
 
     def is_again(self, id: str | None) -> bool:
-        """Whether a message was sent again. Its author is shown it, to see where in the conversation it stands."""
+        """Whether a message was sent again. It is shown to its author, who cannot know where in the conversation it
+        stands."""
         return id in self._again

@@ -113,13 +113,13 @@ class Session:
         return self.form.screen
 
     def show_on(self, screen: Screen) -> None:
-        """What its person's terminal is like, and how they want things shown, from now on."""
+        """Sets the person's terminal, and how they want things shown."""
         form = self.form
         if screen != form.screen:
             self.form = form_of(form.dialect, form.framing, form.dialect.day(now(), screen), screen)
 
     def prefer(self, preferences: Preferences) -> None:
-        """Shows its person things as their account wants them, from now on. Programs show things themselves."""
+        """Applies the preferences of the person's account. Programs ignore them: they lay out everything themselves."""
         if self.view is not None:
             self.show_on(preferred(self.screen, preferences))
 
@@ -129,12 +129,12 @@ class Session:
 
     @property
     def is_read(self) -> bool:
-        """Whether lines of this client are taken at its stage."""
+        """Whether lines of this client are read at its stage."""
         return self.stage is not Stage.BUSY and self.stage is not Stage.ENDING
 
     @property
     def awaits_secret(self) -> bool:
-        """Whether the next line that its person types is taken for a password, which nobody should see."""
+        """Whether the next line is a password, which the terminal should not show."""
         view = self.view
         return view is not None and (self.stage in SECRET or (self.stage is Stage.IN and view.asks_password))
 
@@ -155,8 +155,7 @@ class Session:
     # What it sends
 
     def parse(self, line: str) -> Command | Rejected | None:
-        """The command on a line that has passed `clean_line`, as far as this client may give it; None for a line that
-        asks for nothing. Raises Undecodable."""
+        """Parses a line that has passed `clean_line`. Returns None for a line without a command. Raises Undecodable."""
         view = self.view
         if view is None:
             parsed = self.form.dialect.parse(line, self.stage)
@@ -175,7 +174,7 @@ class Session:
     # What its token is good for
 
     def hears(self, room_id: int) -> bool:
-        """Whether this room is there for it."""
+        """Whether its token allows it to hear this room."""
         scope = self.who.scope
         return scope is None or scope.hears(room_id)
 
@@ -188,7 +187,7 @@ class Session:
 
     @property
     def only(self) -> str:
-        """If its token is for one room, the label of that room, if it hears it; else ""."""
+        """The label of the one room that its token is for, if it hears it; else ""."""
         scope = self.who.scope
         if scope is None or not scope.room_id:
             return ""
@@ -202,8 +201,8 @@ class Session:
     # Where its person looks
 
     def turn_to(self, label: str, *, said: bool = False) -> None:
-        """What its person types goes to this room from now on, "" for none; they are told so unless an answer has
-        `said` it, or they look there already."""
+        """Makes a room the person's current one, "" for none. They are told unless an answer has `said` it, or it was
+        current already."""
         view = self.view
         if view is not None:
             before, view.current, view.is_adrift = view.current, label, False
@@ -211,8 +210,8 @@ class Session:
                 self.tell(Turned(label))
 
     def settle(self, *, asked: bool = False) -> None:
-        """If its person looks at a room that they are no longer in, turns to another one, if there is any. `asked`: it
-        was they who left it."""
+        """Turns to another room, if there is one, when the person is no longer in their current room. `asked`: they
+        left it themselves."""
         view = self.view
         if view is None or not view.is_adrift or self.stage is not Stage.IN:
             return
@@ -224,8 +223,8 @@ class Session:
 
     @property
     def laid_out_for(self) -> Screen:
-        """The terminal that answers and news are laid out for. For a script, and for a client of which nothing is known
-        yet, it has no width: the server's own words then stay on one line, where a program finds them."""
+        """The terminal for which answers and news are laid out. It has no width for scripts, and for clients that have
+        sent nothing yet: the server's own words then stay on one line, where a program finds them."""
         screen = self.form.screen
         if screen.columns or self.view is None or self.quiet or self.stage is Stage.NEW or self.peer.has_sent_all():
             return screen
@@ -249,7 +248,7 @@ class Session:
             self._has_answered(view, answer)
 
     def _has_answered(self, view: View, answer: Answer) -> None:
-        """A person has been shown entries, perhaps, or a message of theirs was stored without a word."""
+        """Notes entries that the answer showed, and a message that was stored without an answer on screen."""
         view.said = answer if isinstance(answer, Said) else None
         log = getattr(answer, "recent", answer)
         if isinstance(log, Log) and log.entries:
@@ -260,8 +259,7 @@ class Session:
                 view.suppress(log.facts.id, [entry for entry in log.entries if entry.seq > room.head])
 
     def confirm(self) -> None:
-        """The client has closed its side. If the last thing it did was to say something, its person is told that this
-        was stored."""
+        """The client has closed its side. If its last command was a message, tells the person that it was stored."""
         if self.view is not None and self.view.said is not None:
             form, said, self.view.said = self.form, self.view.said, None
             self.write(
@@ -269,7 +267,7 @@ class Session:
             )
 
     def answer_refusal(self, rejected: Rejected) -> None:
-        """Answers with an error, which counts for nothing; see `Link.refuse` for the one that does."""
+        """Answers with an error without counting it; `Link.refuse` counts."""
         refused = rejected.refused
         self.answer(rejected.tag, Refusal(refused.why, refused.sentence, refused.retry))
 
@@ -284,7 +282,7 @@ class Session:
     # What its person has seen
 
     def has_shown(self, room_id: int, entries: Sequence[Entry], ends: Sequence[int] = ()) -> None:
-        """These consecutive entries were sent to it. `ends`: see `Rendered`."""
+        """Notes that these consecutive entries were sent. `ends`: see `Rendered`."""
         if self.view is not None:
             last = self.view.shown(room_id, entries, self.link.written, ends)
             self.link.showed()

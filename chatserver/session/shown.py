@@ -1,4 +1,4 @@
-"""What has been shown on one person's terminal, room by room: what has reached it, and what is still on its way."""
+"""Entries shown on a person's terminal, by room: those that have reached it, and those on their way."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Piece(Struct, frozen=True, gc=False):
     ends: Sequence[int] = ()
 
     def reached(self, taken: int) -> int:
-        """The last of them that lies within this many bytes."""
+        """The last entry that lies within the first `taken` bytes of the connection."""
         if self.offset <= taken:
             return self.last
         if not self.ends:
@@ -35,11 +35,11 @@ class Piece(Struct, frozen=True, gc=False):
 
 
 class Marks:
-    """`seen`: by room id, what has reached the client's host. `changed`: the rooms where that has grown since it was
-    last handed on to be stored.
+    """`seen`: by room id, the entries that have reached the client's host. `changed`: rooms where these have grown
+    since they were last taken to be stored.
 
-    An offset counts the bytes written to the connection. What was written up to one offset has been seen once the peer
-    has acknowledged as many bytes.
+    An offset counts the bytes written to the connection. Entries that end at an offset have been seen once the peer has
+    acknowledged that many bytes.
     """
 
     __slots__ = ("_sent", "changed", "seen")
@@ -51,7 +51,7 @@ class Marks:
 
     @property
     def unsettled(self) -> bool:
-        """Whether there is something that has not reached the client for certain."""
+        """Whether entries were written that may not have reached the client."""
         return bool(self._sent)
 
     @property
@@ -59,7 +59,7 @@ class Marks:
         return len(self._sent) >= MOST_SENT
 
     def know(self, room_id: int, seen: Seen) -> None:
-        """The database, or another screen of this person, has that."""
+        """Adds what the database, or another screen of this person, has."""
         self.seen[room_id] = self.seen.get(room_id, NOTHING).union(seen)
 
     def show(self, room_id: int, entries: Sequence[Entry], offset: int, ends: Sequence[int] = ()) -> None:
@@ -87,7 +87,7 @@ class Marks:
         sent.append(piece)
 
     def settle(self, taken: int) -> None:
-        """The peer has acknowledged this many bytes."""
+        """The peer has acknowledged the first `taken` bytes."""
         sent = self._sent
         arrived = 0
         for piece in sent:
@@ -105,7 +105,7 @@ class Marks:
             del sent[:arrived]
 
     def shown(self) -> dict[int, Seen]:
-        """By room, what has been seen, or will have been by the time something is shown that is written now."""
+        """By room id, what will have been seen once everything written so far has arrived."""
         if not self._sent:
             return self.seen
         all = dict(self.seen)
@@ -114,7 +114,7 @@ class Marks:
         return all
 
     def take_changed(self) -> dict[int, Seen]:
-        """What is to be stored; it counts as handed on."""
+        """Returns what is to be stored, and clears `changed`."""
         taken = {room_id: self.seen[room_id] for room_id in self.changed}
         self.changed.clear()
         return taken

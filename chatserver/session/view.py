@@ -1,4 +1,4 @@
-"""What a person has on their screen. Programs have no view: they keep track themselves of what they have seen."""
+"""The screen of a person. Programs have none: they keep track themselves of what they have seen."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,17 +24,14 @@ MAX_SECRETS = 8
 POSTING: Final = frozenset[type[c.Command]]({*c.COMMANDS, c.Amend}).difference(
     (c.Password, c.Forget, c.Login, c.Register, c.Ping, c.Help, c.Quit, c.Logout)
 )
-"""Commands whose line is checked for passwords: whatever they show, store or look up."""
+"""Commands whose lines are checked for passwords, since they show, store or look up what is typed."""
 
 
 class View:
-    """`current` is the room that a person looks at, as they call it: what they type goes there.
-
-    `marks`: what they have seen of each room. `echoes`: (room id, seq) of entries that they
-    typed here, or that an answer told them of, so that these are not shown again. `ignored`: the accounts that they
-    ignore; what these say counts as seen. `renamed`: of which account they were told last that it has another name, and
-    since when: the entries of all rooms say the same.
-    """
+    """`current`: the label of the room that what they type goes to. `marks`: the entries of each room that they have
+    seen. `echoes`: (room id, seq) of entries that are not shown again, since the person typed them here or an answer
+    showed them. `ignored`: accounts that they ignore; entries of these count as seen. `renamed`: the account whose
+    rename was shown last, and its time: the entries in other rooms that say the same are not shown."""
 
     __slots__ = (
         "_asked",
@@ -68,7 +65,7 @@ class View:
     def parse(
         self, dialect: Dialect, line: str, stage: Stage, name: str, kind: AccountKind
     ) -> c.Command | Rejected | None:
-        """The command on a line of this person. Refuses what would post a password or a token."""
+        """Parses a line. Refuses a command that would post a password or a token."""
         if self._asked is not None and stage is Stage.IN:
             return self._answered(self._asked, dialect.parse(line, Stage.PASSWORD))
         parsed = dialect.parse(line, stage)
@@ -91,11 +88,11 @@ class View:
 
     @property
     def asks_password(self) -> bool:
-        """Whether the next line is taken for a password: a command asks for it."""
+        """Whether a command waits for the password, which the next line is."""
         return self._asked is not None
 
     def _answered(self, asked: c.Token, typed: c.Command | Rejected | None) -> c.Command | Rejected | None:
-        """What was typed at the prompt for the password."""
+        """The command, once its password is typed."""
         self._asked = None
         if not isinstance(typed, c.TypedPassword):
             return typed
@@ -118,17 +115,17 @@ class View:
         self._secrets = (*(known for known in self._secrets if known not in fresh), *fresh)[-MAX_SECRETS:]
 
     def cancel(self) -> None:
-        """The command for which the password was to be asked is refused."""
+        """Drops the command that waits for the password: it is refused."""
         self._asked = None
 
     # What they are shown
 
     def suppress(self, room_id: int, entries: Sequence[Entry]) -> None:
-        """The person knows already what these entries say."""
+        """Does not show these entries: the person knows already what they say."""
         self.echoes |= {(room_id, entry.seq) for entry in entries}
 
     def hidden(self, room_id: int, entries: Sequence[Entry]) -> frozenset[int]:
-        """The numbers of those entries that are not shown."""
+        """The numbers of the entries that are not shown."""
         if not self.echoes and not self.ignored and self.renamed is None:
             return NONE
         return frozenset(entry.seq for entry in entries if self._is_hidden(room_id, entry))
@@ -141,9 +138,10 @@ class View:
         return (room_id, entry.seq) in self.echoes and entry.kind != GAP
 
     def shown(self, room_id: int, entries: Sequence[Entry], offset: int = 0, ends: Sequence[int] = ()) -> Entry | None:
-        """These entries, consecutive ones, have been sent, but for hidden ones. Gives the last one that is visible.
+        """Notes that these consecutive entries were sent, except hidden ones. Returns the last visible one.
 
-        `offset`: how many bytes had been written to the connection then. `ends`: see `Marks.show`."""
+        `offset`: number of bytes written to the connection by then. `ends`: see `Marks.show`.
+        """
         self.marks.show(room_id, entries, offset, ends)
         last = entries[-1]
         visible: Entry | None = last

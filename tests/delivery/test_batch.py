@@ -111,8 +111,8 @@ def test_what_a_person_is_sent(
 
 @pytest.mark.parametrize("messages", [1, 40])
 def test_each_form_is_rendered_once(messages: int) -> None:
-    """Whoever is mentioned, and by whichever messages of a batch: an entry is rendered once with the mark and once
-    without it, for a room of any size."""
+    """Whatever the mentions in a batch, an entry is rendered once with the mark and once without it, for a room of any
+    size."""
     dialect = CountingText()
     people = [person(dialect, number, f"user{number}") for number in range(10, 210)]
     everybody = " ".join(session.who.name for session in people)

@@ -396,7 +396,7 @@ def test_a_login_without_resume(town: Town) -> None:
 
 @given(st.data())
 def test_removals_in_any_order(data: st.DataObject) -> None:
-    """The same while the oldest entries are removed: each hears every number, or that it is gone, once and in order."""
+    """While the oldest entries are removed, each reader hears every number, or that it is gone, once and in order."""
     town = Town(data.draw(st.integers(0, 2), "slice"))
     listeners = [town.login(account) for account in (ANA, ANA, BOB)]
     batches: list[list[Entry]] = []
@@ -559,7 +559,7 @@ def test_doubt_about_some_logins(town: Town) -> None:
 
 
 def test_who_is_muted(town: Town) -> None:
-    """Whoever is muted or unmuted is made known, as it is published."""
+    """When an entry that mutes or unmutes is published, the part that follows mutes is notified."""
     told: list[int] = []
     town.roster.follow_mutes(SimpleNamespace(mutes_changed=told.append))
     town.login(ANA)

@@ -1,4 +1,4 @@
-"""What people make the server tell others about them, however often they change it."""
+"""However often people change something, others are told at a bounded pace."""
 
 import json
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ class Told:
     def __init__(self, seconds: float = SECONDS) -> None:
         self.clock = Clock()
         self.limits = Limits(news_seconds=seconds)
-        self.pace = NewsPace(self.clock, self.limits, self._tell)
+        self.pace = NewsPace(self.clock, self.limits, self)
         self.told: list[tuple[float, list[int]]] = []
         self.nobody: set[int] = set()
         self.most = 100
 
-    def _tell(self, account_ids: Sequence[int]) -> dict[int, bool]:
+    def send_news(self, account_ids: Sequence[int]) -> dict[int, bool]:
         taken = list(account_ids)[: self.most]
         self.told.append((self.clock.seconds(), taken))
         return {account_id: account_id not in self.nobody for account_id in taken}
@@ -229,7 +229,7 @@ def test_joining_as_often_as_one_likes(tmp_path: Path) -> None:
 
 
 def test_a_shorter_time() -> None:
-    """Whoever waits waits no longer than the new time from then on, in whatever order they were told before."""
+    """News that waits is sent after the new time at the latest, in whatever order it was sent before."""
     told = Told(60)
     for account_id in (1, 2):
         told.pace.add(account_id)

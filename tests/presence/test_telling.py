@@ -1,4 +1,4 @@
-"""Who is told that somebody is online or has gone, and when."""
+"""News that somebody is online or has gone: its recipients and its time."""
 
 import json
 from collections.abc import Collection
@@ -124,7 +124,7 @@ def test_coming_and_going(town: Town) -> None:
 
 
 def test_a_flapping_link(town: Town) -> None:
-    """Whoever is back in time neither went nor came; the time counts from the last going."""
+    """An account that is back in time neither went nor came; the time counts from the last going."""
     bob, ana = town.arrive(BOB), town.arrive(ANA)
     assert bob.told == [HERE]
     for _ in range(5):
@@ -141,7 +141,7 @@ def test_a_flapping_link(town: Town) -> None:
 
 
 def test_several_connections(town: Town) -> None:
-    """Of an account's connections only the first is an arrival, and only the last a departure."""
+    """Only the first connection of an account is an arrival, and only the end of the last one a departure."""
     bob = town.arrive(BOB)
     town.arrive(ANA).leaves()
     ana, second = town.arrive(ANA), town.arrive(ANA)
@@ -215,7 +215,7 @@ def test_large_rooms_are_told_nothing() -> None:
 
 
 def test_those_apart(town: Town) -> None:
-    """Whoever is blocked, or has blocked, is told neither; the others are."""
+    """Accounts that are blocked, or have blocked, are told neither; the others are."""
     bob, cai = town.arrive(BOB, apart=frozenset({ANA})), town.arrive(CAI)
     assert bob.told == [("cai", True)]
     ana = town.arrive(ANA, apart=frozenset({BOB}))
@@ -334,7 +334,7 @@ def test_one_quiet_account_does_not_wait_for_a_noisy_one(paced: Town) -> None:
 
 
 def test_a_mass_return(paced: Town) -> None:
-    """Of many who come within a second each recipient is told in one piece."""
+    """When many come within a second, each recipient is told in one piece."""
     bob = paced.arrive(BOB)
     paced.arrive(ANA)
     assert len(bob.told) == 1
@@ -362,7 +362,7 @@ def test_a_mass_return_takes_several_turns(paced: Town, monkeypatch: pytest.Monk
 
 
 def test_a_block_meanwhile(paced: Town) -> None:
-    """Whoever is kept apart by the time at which something is told is told nothing."""
+    """An account that is kept apart by the time at which news is sent is told nothing."""
     bob, cai, ana = paced.arrive(BOB), paced.arrive(CAI), paced.arrive(ANA)
     paced.passes(60)
     _ = bob.told, cai.told

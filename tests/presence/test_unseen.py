@@ -103,7 +103,7 @@ FOR_PEOPLE = {"login", "joining"}
 @pytest.mark.parametrize("text", [True, False], ids=["text", "jsonl"])
 @pytest.mark.parametrize("blocked_by", ["nobody", "me", "eve"])
 def test_nobody_is_seen_across_a_block(tmp_path: Path, blocked_by: str, text: bool) -> None:
-    """Whatever is asked and whatever happens shows it to the one if neither has blocked the other, and else nothing."""
+    """Commands and events show it to one account if neither has blocked the other, and otherwise nothing."""
     hall = Hall(tmp_path)
     pair = Pair(hall, blocked_by, text)
     found = {name: pair.sees(look) for name, look in LOOKS.items()}

@@ -130,7 +130,8 @@ def test_a_line_that_came_too_early(hall: Hall) -> None:
 
 
 def test_the_database_is_back(hall: Hall) -> None:
-    """Whoever was told that it is away is told once that it is back, with what they can send again; nobody else is."""
+    """People who were told that it is away are told once that it is back, with what they can send again; nobody else
+    is."""
     ana, bob, cai, stranger = person(hall, "ana"), person(hall, "bob"), person(hall, "cai"), hall.client()
     program = hall.program("dan")
     hall.inline.refusals = 4
@@ -192,7 +193,7 @@ def test_ids_are_never_shown(hall: Hall) -> None:
 
 
 def test_ids_differ() -> None:
-    """Of two connections, and of two messages of one."""
+    """Ids differ between two connections, and between two messages of one."""
     one, other = Kept(), Kept()
     say = c.Say(room="general", text="hello")
     ids = [kept.identified(say).id for kept in (one, one, other)]

@@ -45,7 +45,7 @@ def test_an_echo_is_hidden_once() -> None:
 
 
 def test_the_last_one_visible() -> None:
-    """Of what was sent, the date of the last visible entry is on the screen; hidden ones leave no date there."""
+    """The date of the last visible entry is on the screen; hidden entries leave no date there."""
     view = View()
     four, five, six = entries(4, 5, 6)
     assert view.shown(BOOKS, [four, five]) is five

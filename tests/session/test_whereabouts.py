@@ -33,7 +33,8 @@ def told(lines: list[str]) -> list[str]:
 
 
 def test_what_one_does_oneself(hall: Hall) -> None:
-    """Whoever creates, joins, views, leaves or deletes a room is told once where their words go, behind the answer."""
+    """A person who creates, joins, views, leaves or deletes a room is told once where their words go, behind the
+    answer."""
     ana, bob = person(hall, "ana"), person(hall, "bob")
     assert lines_after(ana, "/create books")[-1] == f"{GOES}books."
     assert told(ana.lines) == ["books"]
@@ -52,7 +53,7 @@ def test_what_one_does_oneself(hall: Hall) -> None:
     "act", ["/kick #books bob spam", "/ban #books bob spam", "/delete books"], ids=["kick", "ban", "delete"]
 )
 def test_what_others_do(hall: Hall, act: str) -> None:
-    """Whoever is put out of the room that they look at is told where their words go then, and they do go there."""
+    """A person who is put out of their current room is told where their words go then, and they do go there."""
     ana, bob, cai = person(hall, "ana"), person(hall, "bob"), person(hall, "cai")
     ana.type("/create books")
     for one in (bob, cai):
@@ -106,8 +107,8 @@ def test_a_person_without_a_room_yet(hall: Hall) -> None:
 
 
 def test_a_room_before_a_person(hall: Hall) -> None:
-    """Whoever leaves a room looks at another room then, and at their conversation with one person only if there is no
-    room."""
+    """A person who leaves a room looks at another room then, and at their conversation with one person only if there is
+    no room."""
     ana, bob = person(hall, "ana"), person(hall, "bob")
     ana.type("/query bob psst", "/create zoo", "/leave general", "/create attic")
     assert told(lines_after(ana, "/leave")) == ["zoo"]
@@ -139,7 +140,7 @@ def test_lines_of_other_rooms(hall: Hall) -> None:
 
 
 def test_a_direct_room_whose_other_person_is_renamed(hall: Hall) -> None:
-    """Whoever looks at a direct room is told its new label when the other person takes another name."""
+    """A person who looks at a direct room is told its new label when the other person takes another name."""
     ana, bob = person(hall, "ana"), person(hall, "bob")
     ana.type("/query bob hi", "/look @bob")
     before = len(ana.lines)
