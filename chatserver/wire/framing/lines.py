@@ -33,7 +33,7 @@ class Undecodable(Exception):
 class Lines:
     """Takes bytes with `feed` and returns lines with `next`: if the stream breaks, first the lines before the break."""
 
-    __slots__ = ("_commands", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
+    __slots__ = ("_commands", "_filtered", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
                  "_tail_length", "_trouble", "ended", "telnet", "typed")  # fmt: skip
 
     def __init__(self, max_line: int = 8192, max_unended: int = 65536) -> None:
@@ -45,6 +45,7 @@ class Lines:
         self._tail = bytearray()  # the unfinished line, of which at most _max_line bytes are stored ...
         self._tail_length = 0  # ... and all bytes are counted
         self.telnet = Telnet()
+        self._filtered = False  # telnet's filter has begun, and sees all further bytes
         self._commands = 0  # of telnet, since they were last asked for
         self._trouble: str | None = None
         self.typed = False
@@ -61,9 +62,10 @@ class Lines:
         """Never raises. Once the stream is broken, it discards everything."""
         if self._trouble is not None or self.ended:
             return
-        if IAC in data:  # rare
+        if self._filtered or IAC in data or 0 in data or data[-1:] == b"\r":  # rare: nothing else is telnet's
+            self._filtered = True
             self._commands += data.count(IAC)
-        data = self.telnet.filter(data)
+            data = self.telnet.filter(data)
         if CTRL_D in data and self.typed:  # rare
             data = self._up_to_the_end(data)
         if data:
@@ -106,7 +108,7 @@ class Lines:
 
     def replies(self) -> bytes:
         """Bytes to send to a telnet client. Each call returns only what is new since the last one."""
-        return self.telnet.replies()
+        return self.telnet.replies() if self.telnet.negotiation is not None else b""
 
     def _up_to_the_end(self, data: bytes) -> bytes:
         """What comes before a Ctrl-D at the beginning of a line."""
