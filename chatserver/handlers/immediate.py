@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
@@ -102,6 +102,10 @@ IMMEDIATE: dict[type[c.Command], Immediate] = {
     c.Logout: logout,
     c.Retry: retry,
 }
+
+
+AT_ONCE: Final = frozenset({*IMMEDIATE, c.Who, c.Look})
+"""Commands that may need no store."""
 
 
 def immediate(command: c.Command) -> Immediate | None:

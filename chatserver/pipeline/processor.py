@@ -8,7 +8,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
-from chatserver.handlers.immediate import Immediate, immediate
+from chatserver.handlers.immediate import AT_ONCE, Immediate, immediate
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.shared import written
 from chatserver.pipeline.lanes import Lane, Lanes, Processor
@@ -102,7 +102,7 @@ class Processors:
             if isinstance(command, Rejected):
                 inbox.pop(0)
                 session.link.refuse(command)
-            elif handler := immediate(command):
+            elif type(command) in AT_ONCE and (handler := immediate(command)):
                 inbox.pop(0)
                 self._serve_at_once(session, command, handler)
             else:

@@ -19,7 +19,7 @@ WAITS = 3.0
 
 FAULTS = {
     "the reactor": "import time; time.sleep(1000)",
-    "the store's threads": "from chatserver.store.db.workers import Workers; Workers.submit = lambda self, call: None",
+    "the store's threads": "from chatserver.store.db.threads import Workers; Workers.submit = lambda self, call: None",
     "a lane": "from chatserver.pipeline.lanes import Lane; Lane.put = lambda self, session: None",
 }
 """Names of parts, and the Python that stops each in the server on SIGUSR2."""

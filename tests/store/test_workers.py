@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from chatserver.store.db.workers import Call, Workers
+from chatserver.store.db.threads import Call, Workers
 from tests.support.process import wait_until
 
 SECONDS = 30
