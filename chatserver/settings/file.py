@@ -47,7 +47,7 @@ def chosen(
     server = msgspec.structs.replace(
         server, node=node, database=database, listen=list(listen) or server.listen, metrics=metrics or server.metrics
     )
-    if settings.bus.url and not server.database.startswith("postgresql"):
+    if settings.bus.url and not server.database.startswith("postgres"):
         raise ConfigProblem(
             "bus.url is set, but the database is a SQLite file, on which one server runs at a time. Remove bus.url, or "
             "use PostgreSQL."

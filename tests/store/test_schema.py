@@ -133,6 +133,7 @@ def test_numbers_of_development_versions() -> None:
         "mysql://me:s3cret@host/db",
         "nonsense://me:s3cret@host/db",
         "postgresql+nodriver://me:s3cret@host/db",
+        "postgresql+psycopg://me:s3cret@host/db",
         "postgresql://me:s3cret@host:port/db",
     ],
 )
@@ -141,6 +142,15 @@ def test_what_is_no_database(url: str) -> None:
     with pytest.raises(DatabaseProblem, match=r"sqlite:///FILE") as problem:
         parse_url(url)
     assert "s3cret" not in str(problem.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_without_a_driver(empty_postgres_url: str, scheme: str) -> None:
+    """The URL that hosting services print opens the same database as the one that names the driver."""
+    url = parse_url(empty_postgres_url.replace("postgresql+psycopg2", scheme))
+    assert url == parse_url(empty_postgres_url)
+    assert migrate(url) == "behind"
+    open_present(parse_url(empty_postgres_url)).dispose()
 
 
 def test_a_database_that_is_not_there(tmp_path: object) -> None:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from chatserver.store.db.database_file import DatabaseFile
@@ -37,6 +37,9 @@ OLD = frozenset({"0003", "0004", "0005", "0006", "0007", "0008", "0009"})
 
 UNFINISHED = "copying-"
 """How alembic's revision begins while `chatctl copy` fills a database: no server serves it."""
+
+POSTGRES = "postgresql+psycopg2"
+"""The dialect and driver of SQLAlchemy for PostgreSQL."""
 
 APPLICATION = "chatserver"
 """The name of our connections in PostgreSQL's pg_stat_activity."""
@@ -85,18 +88,21 @@ class Unreachable(DatabaseProblem):
 
 
 def parse_url(text: str) -> URL:
-    """Raises DatabaseProblem if this is no URL of SQLite or PostgreSQL; without the URL, which may have a password."""
+    """Raises DatabaseProblem if this is no URL of SQLite or PostgreSQL; without the URL, which may have a password.
+
+    `postgresql://` and `postgres://`, as hosting services print it, name no driver.
+    """
     try:
         url = make_url(text)
-        backend = url.get_backend_name()
-        url.get_dialect()
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        backend = ""
-    if backend not in ("sqlite", "postgresql"):
+    except (ArgumentError, ValueError):
+        url = URL.create("")
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername=POSTGRES)
+    if url.drivername not in ("sqlite", "sqlite+pysqlite", POSTGRES):
         raise DatabaseProblem(
             "The database URL must be sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
         )
-    if backend == "postgresql" and "@" in f"{url.host}{url.database}":  # a part of the password
+    if url.drivername == POSTGRES and "@" in f"{url.host}{url.database}":  # a part of the password
         raise DatabaseProblem("The database URL has an @ within its password. Write it as %40.")
     return url
 
