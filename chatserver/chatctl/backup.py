@@ -1,4 +1,4 @@
-"""`chatctl backup` and `restore`."""
+"""`chatctl backup`, `restore` and `copy`."""
 
 import fcntl
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+from msgspec import structs
 
 from chatserver.chatctl.access import Access, Problem, access
 from chatserver.chatctl.output import bars, json_option, say
@@ -67,6 +68,27 @@ def restore(reach: Access, file: str, replace: bool, as_json: bool) -> None:
         raise Problem(f"{name} {problem}. Nothing was changed.") from None
     text = f"{shown_url(url)} has {_summary(made)}, from {_moment(made)}. Check it: chatctl verify"
     say(text, {"database": shown_url(url), **_value(made)}, as_json)
+
+
+@click.command()
+@click.option("--to", "to", metavar="URL", required=True, help="The new database, which must be empty.")
+@json_option
+@access
+def copy(reach: Access, to: str, as_json: bool) -> None:
+    """Copy everything into another database.
+
+    It may be of the other kind, SQLite or PostgreSQL. Stop the server first. At the end both databases are read and
+    compared; if anything fails, nothing has changed. The original is not changed.
+    """
+    source, target = parse_url(reach.settings.server.database), parse_url(to)
+    with bars() as progress:
+        tables = store.copy(source, target, progress)
+    entries = next(table.rows for table in tables if table.table == "entry")
+    text = (
+        f"{shown_url(target)} has all {sum(table.rows for table in tables):,} rows, with {entries:,} entries. Rows and "
+        f"checksums of {len(tables)} tables are the same. Next: set server.database to it, and start the server."
+    )
+    say(text, {"database": shown_url(target), "tables": [structs.asdict(table) for table in tables]}, as_json)
 
 
 def _summary(made: Made) -> str:

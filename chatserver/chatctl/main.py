@@ -8,11 +8,10 @@ from click import Context
 
 from chatserver import __version__
 from chatserver.chatctl.access import Access, Problem
-from chatserver.chatctl.backup import backup, restore
+from chatserver.chatctl.backup import backup, copy, restore
 from chatserver.chatctl.ban import ban
 from chatserver.chatctl.cert import cert
 from chatserver.chatctl.control import report
-from chatserver.chatctl.copy import copy
 from chatserver.chatctl.example import example
 from chatserver.chatctl.node import node
 from chatserver.chatctl.room import room
@@ -20,9 +19,8 @@ from chatserver.chatctl.session import announce, session
 from chatserver.chatctl.stats import reload, stats
 from chatserver.chatctl.token import token
 from chatserver.chatctl.transfer import export_room, import_room
-from chatserver.chatctl.upkeep import check, migrate
+from chatserver.chatctl.upkeep import check, migrate, verify
 from chatserver.chatctl.user import user
-from chatserver.chatctl.verify import verify
 from chatserver.settings.tables import ConfigProblem
 from chatserver.store.db.engine import DatabaseProblem
 from chatserver.store.db.faults import Conflict

@@ -1,4 +1,4 @@
-"""`chatctl migrate` and `check`: the database itself."""
+"""`chatctl migrate`, `check` and `verify`: the database itself."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from msgspec import structs
 
 from chatserver.chatctl import live
 from chatserver.chatctl.access import Access, access
-from chatserver.chatctl.output import json_option, say
+from chatserver.chatctl.output import bars, json_option, say
 from chatserver.cluster import frames
 from chatserver.settings.tables import ConfigProblem
 from chatserver.store.db.engine import DatabaseProblem, parse_url
@@ -58,13 +58,33 @@ def check(ctx: click.Context, reach: Access, endpoint: str | None, timeout: floa
     """
     if endpoint is not None:
         ctx.exit(0 if live.report(reach, endpoint, timeout, as_json) else 1)
-    findings = list(_examine(reach))
+    _report(ctx, list(_examine(reach)), as_json)
+
+
+@click.command()
+@json_option
+@access
+@click.pass_context
+def verify(ctx: click.Context, reach: Access, as_json: bool) -> None:
+    """Check that everything in the database is right. Changes nothing.
+
+    Numbers without a gap, the heads of rooms, references, the index of words, unique ids, open sessions, and the
+    schema. Servers can keep running. The exit status is 1 if something is wrong.
+    """
+    from chatserver.store.copies.verify import verify as verify_database  # brings all of Alembic, which takes a while
+
+    url = parse_url(reach.settings.server.database)
+    with bars() as progress:
+        findings = list(verify_database(url, progress))
+    _report(ctx, findings, as_json)
+
+
+def _report(ctx: click.Context, findings: list[Finding], as_json: bool) -> None:
     good = all(finding.ok for finding in findings)
-    lines = [f"{_verdict(finding)}  {finding.item}: {finding.text}" for finding in findings]
-    value = {"ok": good, "items": [structs.asdict(finding) for finding in findings]}
     if as_json:
-        say("", value, as_json)
+        say("", {"ok": good, "items": [structs.asdict(finding) for finding in findings]}, as_json)
     else:
+        lines = [f"{_verdict(finding)}  {finding.item}: {finding.text}" for finding in findings]
         click.echo("\n".join(escaped(line) for line in lines))
     if not good:
         ctx.exit(1)

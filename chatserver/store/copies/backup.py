@@ -1,19 +1,25 @@
-"""Backups: one snapshot of a database in a file, and a new database made of such a file, on either kind of database."""
+"""Backups: one snapshot of a database in a file, and a new database made of such a file, on either kind of database.
+
+`copy` makes the new database of the snapshot itself, and compares the two before the new one is there.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
-from sqlalchemy import URL, Connection, inspect, text
+from msgspec import Struct
+from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from chatserver import __version__
 from chatserver.store import search
 from chatserver.store.copies import rows
 from chatserver.store.copies.backup_file import FORMAT, Header, NoBackup, Reader, Writer, parts, table_of
+from chatserver.store.copies.rows import Digest, Row, Table
 from chatserver.store.copies.snapshot import filled, open_whole, refuse_used, snapshot, writing
 from chatserver.store.db.database_file import COMPANIONS
 from chatserver.store.db.engine import (
+    REMEDIES,
     DatabaseProblem,
     is_missing,
     is_old,
@@ -55,6 +61,95 @@ class Made:
         self.checksum = checksum
 
 
+class Compared(Struct, frozen=True):
+    """A table, the same in a copy and its original: its rows and their checksum."""
+
+    table: str
+    rows: int
+    sha256: str
+
+
+class Source(Protocol):
+    """The rows that a new database is made of."""
+
+    label: str
+    """What the progress bar says."""
+
+    header: Header
+
+    def pages(self) -> Iterator[tuple[int, list[Row]]]:
+        """The rows in pages, each with the index of its table in the header."""
+
+    def settle(self, db: Connection) -> None:
+        """Does the rest, in the last transaction, when all rows and indexes are there."""
+
+
+class _File:
+    """A backup in an open file. Sessions that were open are closed. Raises NoBackup."""
+
+    label = "Restoring"
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.reader = Reader(file)
+        self.header = self.reader.header
+        self.pages = self.reader.pages
+
+    def settle(self, db: Connection) -> None:
+        db.execute(_CLOSE, {"at": self.header.made_at, "reason": RESTORED})
+
+
+class _Original:
+    """A snapshot of another database, on which no server runs. The copy is compared with it, as it is at the end."""
+
+    label = "Copying"
+
+    def __init__(self, db: Connection, engine: Engine, progress: Progress) -> None:
+        self._db = db
+        self._engine = engine
+        self._progress = progress
+        self._tables = rows.tables(db)
+        self.header = _header(db, self._tables)
+        self.compared: list[Compared] = []
+
+    def pages(self) -> Iterator[tuple[int, list[Row]]]:
+        for index, table in enumerate(self._tables):
+            for page in rows.read(self._db, table):
+                yield index, page
+
+    def settle(self, db: Connection) -> None:
+        """Raises DatabaseProblem where they differ."""
+        with snapshot(self._engine) as now:
+            told = self._progress("Comparing", 2 * self.header.rows)
+            for table in self._tables:
+                there, here = Digest(), Digest()
+                for connection, digest in ((now, there), (db, here)):
+                    for page in rows.read(connection, table):
+                        digest.add(page)
+                        told(len(page))
+                if there.value != here.value:
+                    raise DatabaseProblem(
+                        f"The copy differs from the original in the table {table.name}: the original was changed "
+                        "meanwhile. Nothing was copied. Start again."
+                    )
+                self.compared.append(Compared(table.name, here.rows, here.value))
+            refuse_used(now, self._engine.url)
+            _copy_nodes(now, db)
+
+
+def _copy_nodes(old: Connection, new: Connection) -> None:
+    """The nodes, none of which is serving: the next start closes the sessions that their crashes left open."""
+    found = next(rows.read(old, nodes := rows.table(old, "node")), [])
+    place = [name for name, _ in nodes.columns].index("boot")
+    rows.write(new, nodes, [[*row[:place], "", *row[place + 1 :]] for row in found])
+
+
+def _header(db: Connection, tables: list[Table]) -> Header:
+    revision = revision_of(db)
+    assert revision is not None
+    found = [(table, rows.count(db, table)) for table in tables]
+    return Header(FORMAT, revision, as_sqlite(now()), __version__, db.dialect.name, parts(found))
+
+
 def back_up(url: URL, file: IO[bytes], progress: Progress = silent) -> Made:
     """Writes a snapshot of a database into an open file. The database may have an older schema, and servers may run on
     it. Raises DatabaseProblem, Unavailable and OSError."""
@@ -62,11 +157,7 @@ def back_up(url: URL, file: IO[bytes], progress: Progress = silent) -> Made:
     try:
         with snapshot(engine) as db:
             tables = rows.tables(db)
-            made_at = as_sqlite(now())
-            found = [(table, rows.count(db, table)) for table in tables]
-            revision = revision_of(db)
-            assert revision is not None
-            header = Header(FORMAT, revision, made_at, __version__, db.dialect.name, parts(found))
+            header = _header(db, tables)
             told = progress("Backing up", header.rows)
             writer = Writer(file, header)
             for table in tables:
@@ -93,13 +184,62 @@ def restore(url: URL, file: IO[bytes], progress: Progress = silent, *, replace: 
 
     The database must be empty, or (SQLite) not exist, unless `replace`. Raises DatabaseProblem, NoBackup, Unavailable.
     """
-    reader = Reader(file)
+    source = _File(file)
+    _make(url, source, progress, replace=replace)
+    return Made(source.header, source.reader.checksum)
+
+
+def copy(url: URL, target: URL, progress: Progress = silent) -> list[Compared]:
+    """Makes an empty database a copy of another one, of the same kind or the other: all of it or nothing.
+
+    Raises DatabaseProblem, Unavailable.
+    """
+    if _identity(url) == _identity(target):
+        raise DatabaseProblem("--to names the same database. Name another one.")
+    engine = open_whole(url, "current", connections=2)
+    try:
+        with snapshot(engine) as db:
+            refuse_used(db, url)
+            _check_empty(target)
+            original = _Original(db, engine, progress)
+            _make(target, original, progress, replace=False)
+            return original.compared
+    finally:
+        engine.dispose()
+
+
+def _identity(url: URL) -> str:
+    """What a database is known by, without the password."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite {Path(url.database or '').absolute().resolve()}"
+    return shown_url(url.set(username=None))
+
+
+def _check_empty(target: URL) -> None:
+    if is_missing(target):
+        return
+    engine = open_engine(target, 1)
+    shown = shown_url(target)
+    try:
+        with writing(engine) as db:
+            refuse_used(db, target)
+            table = filled(db)
+            if table is not None:
+                raise DatabaseProblem(f"{shown} is not empty (it has rows in {table}). Name a new database in --to.")
+            if (revision := revision_of(db)) is not None and revision not in known_revisions(db):
+                raise DatabaseProblem(f"The schema of {shown} is newer. {REMEDIES['newer']}")
+    except Unavailable as problem:
+        raise DatabaseProblem(f"The database {shown} cannot be opened ({problem.__cause__}). Correct --to.") from None
+    finally:
+        engine.dispose()
+
+
+def _make(url: URL, source: Source, progress: Progress, *, replace: bool) -> None:
     work = _into_file if url.get_backend_name() == "sqlite" else _into_postgres
-    work(url, reader, progress, replace)
-    return Made(reader.header, reader.checksum)
+    work(url, source, progress, replace)
 
 
-def _into_postgres(url: URL, reader: Reader, progress: Progress, replace: bool) -> None:
+def _into_postgres(url: URL, source: Source, progress: Progress, replace: bool) -> None:
     engine = open_engine(url, 1)
     try:
         with writing(engine) as db:
@@ -109,19 +249,19 @@ def _into_postgres(url: URL, reader: Reader, progress: Progress, replace: bool) 
             if revision_of(db) is not None:
                 present = set(inspect(db).get_table_names()) & set(Base.metadata.tables)
                 db.exec_driver_sql(f"TRUNCATE {', '.join(sorted(present))}")
-            _prepare(db, reader)
-            told = progress("Restoring", reader.header.rows)
-            for index, page in reader.pages():
-                rows.write(db, table_of(reader.header.tables[index]), page)
+            _prepare(db, source.header)
+            told = progress(source.label, source.header.rows)
+            for index, page in source.pages():
+                rows.write(db, table_of(source.header.tables[index]), page)
                 told(len(page))
-            _complete(db, reader.header)
+            _complete(db, source)
         with writing(engine) as db:
             db.exec_driver_sql("ANALYZE")
     finally:
         engine.dispose()
 
 
-def _into_file(url: URL, reader: Reader, progress: Progress, replace: bool) -> None:
+def _into_file(url: URL, source: Source, progress: Progress, replace: bool) -> None:
     """Fills a new file beside the place, and moves it there when it is complete."""
     if not url.database or url.database == ":memory:" or url.query:
         raise DatabaseProblem("A backup can be restored into a file only. Name one in --database: sqlite:///FILE")
@@ -140,7 +280,7 @@ def _into_file(url: URL, reader: Reader, progress: Progress, replace: bool) -> N
     fresh = place.with_name(f"{place.name}.restoring")
     _remove(fresh)
     try:
-        _fill(url.set(database=str(fresh)), reader, progress)
+        _fill(url.set(database=str(fresh)), source, progress)
         _sync(fresh)
         for ending in COMPANIONS:
             Path(f"{place}{ending}").unlink(missing_ok=True)
@@ -152,7 +292,7 @@ def _into_file(url: URL, reader: Reader, progress: Progress, replace: bool) -> N
         _remove(fresh)
 
 
-def _fill(url: URL, reader: Reader, progress: Progress) -> None:
+def _fill(url: URL, source: Source, progress: Progress) -> None:
     engine = open_engine(url, 1)
     try:
         # One connection does everything. The file is synced at the end; until then it is nobody's database.
@@ -162,10 +302,10 @@ def _fill(url: URL, reader: Reader, progress: Progress) -> None:
             driver.execute("PRAGMA synchronous = OFF")
             rows.hasten(db)
         with writing(engine) as db:
-            _prepare(db, reader)
+            _prepare(db, source.header)
             search.tune(db)
-        told = progress("Restoring", reader.header.rows)
-        pages = reader.pages()
+        told = progress(source.label, source.header.rows)
+        pages = source.pages()
         more = True
         while more:
             with writing(engine) as db:
@@ -173,11 +313,11 @@ def _fill(url: URL, reader: Reader, progress: Progress) -> None:
                 while done < BATCH and (more := (page := next(pages, None)) is not None):
                     assert page is not None
                     index, found = page
-                    rows.write(db, table_of(reader.header.tables[index]), found)
+                    rows.write(db, table_of(source.header.tables[index]), found)
                     done += len(found)
                     told(len(found))
         with writing(engine) as db:
-            _complete(db, reader.header)
+            _complete(db, source)
         with Errors(engine), engine.connect() as db:
             driver = db.connection.dbapi_connection
             assert driver is not None
@@ -204,10 +344,10 @@ def _check_target(db: Connection, url: URL, replace: bool) -> None:
         )
 
 
-def _prepare(db: Connection, reader: Reader) -> None:
+def _prepare(db: Connection, header: Header) -> None:
     """Creates the tables as they were when the backup was made."""
-    revision = reader.header.revision
-    said = {part.table: {name for name, _ in part.columns} for part in reader.header.tables}
+    revision = header.revision
+    said = {part.table: {name for name, _ in part.columns} for part in header.tables}
     if is_old(revision, said):
         raise NoBackup(f"has the schema {revision} of a version older than 1.0.0, which cannot be restored")
     if revision not in known_revisions(db):
@@ -219,10 +359,10 @@ def _prepare(db: Connection, reader: Reader) -> None:
     rows.lighten(db)
 
 
-def _complete(db: Connection, header: Header) -> None:
-    db.execute(_CLOSE, {"at": header.made_at, "reason": RESTORED})
+def _complete(db: Connection, source: Source) -> None:
     rows.finish(db)
     migrate_to(db, "head")
+    source.settle(db)
 
 
 def _remove(fresh: Path) -> None:

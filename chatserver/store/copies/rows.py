@@ -94,9 +94,8 @@ def count(db: Connection, table: Table) -> int:
     return int(db.exec_driver_sql(f'SELECT count(*) FROM "{table.name}"').scalar_one())
 
 
-def read(db: Connection, table: Table, after: tuple[int, ...] | None = None) -> Iterator[list[Row]]:
-    """The rows in pages, by their key; with `after` only those whose key is greater. Needs an open transaction, and the
-    connection for itself until it ends."""
+def read(db: Connection, table: Table) -> Iterator[list[Row]]:
+    """The rows in pages, by their key. Needs an open transaction, and the connection for itself until it ends."""
     postgres = db.dialect.name == "postgresql"
     chosen = ", ".join(_read_postgres(*column) for column in table.columns) if postgres else table.names
     kinds = dict(table.columns)
@@ -104,8 +103,6 @@ def read(db: Connection, table: Table, after: tuple[int, ...] | None = None) -> 
         f'"{name}"' + (' COLLATE "C"' if postgres and kinds[name] == "text" else "") for name in table.key
     )
     query = f'SELECT {chosen} FROM "{table.name}"'
-    if after is not None:
-        query += f" WHERE ({order}) > ({', '.join(str(int(value)) for value in after)})"
     with streaming(db, "rows") as cursor:
         cursor.execute(f"{query} ORDER BY {order}")
         while page := cursor.fetchmany(PAGE):
@@ -196,16 +193,11 @@ class Digest:
 
 def lighten(db: Connection) -> None:
     """Drops the indexes of entries other than the primary key, and SQLite's trigger for words, before many are written:
-    indexing them at once takes a fraction of the time. `finish` creates them again, also in another process."""
+    indexing them at once takes a fraction of the time. `finish` creates them again."""
     db.exec_driver_sql(f"CREATE TABLE {DROPPED} (statement TEXT)")
     for kind, name, create in db.exec_driver_sql(_DROPPED[db.dialect.name]).all():
         db.execute(text(f"INSERT INTO {DROPPED} VALUES (:statement)"), {"statement": create})
         db.exec_driver_sql(f'DROP {kind} "{name}"')
-
-
-def is_light(db: Connection) -> bool:
-    """Whether `finish` is still to be called."""
-    return DROPPED in inspect(db).get_table_names()
 
 
 def hasten(db: Connection) -> None:

@@ -29,13 +29,13 @@ _READ_ONLY: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-def open_whole(url: URL, *states: SchemaState) -> Engine:
-    """An engine with one connection on an existing database whose schema is in one of these states. Creates nothing.
+def open_whole(url: URL, *states: SchemaState, connections: int = 1) -> Engine:
+    """An engine on an existing database whose schema is in one of these states. Creates nothing.
     Raises DatabaseProblem."""
     shown = shown_url(url)
     if is_missing(url):
         raise DatabaseProblem(f"There is no database {shown}. Correct --database.")
-    engine = open_engine(url, 1)
+    engine = open_engine(url, connections)
     try:
         state = check_schema(engine)
         with engine.connect() as db:

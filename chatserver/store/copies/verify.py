@@ -62,7 +62,7 @@ class Problems:
 def verify(url: URL, progress: Progress = silent) -> Iterator[Finding]:
     """Checks everything and yields a finding for each item. Servers can be running. Raises DatabaseProblem, if the
     database cannot be opened, and Unavailable."""
-    engine = open_whole(url, "current", "behind", "newer", "unfinished")
+    engine = open_whole(url, "current", "behind", "newer", "older than 1.0.0")
     try:
         state = check_schema(engine)
         if state != "current":

@@ -20,23 +20,19 @@ from chatserver.store.db.transactions import Notices, end_left_behind, note
 if TYPE_CHECKING:
     from alembic.config import Config
 
-SchemaState = Literal["current", "behind", "newer", "older than 1.0.0", "unfinished"]
+SchemaState = Literal["current", "behind", "newer", "older than 1.0.0"]
 
 REMEDIES = {
     "behind": "Upgrade it: chatctl migrate",
     "newer": "Install a newer chatserver.",
     "older than 1.0.0": "It cannot be upgraded. Name an empty database, and carry the rooms over: chatctl room export "
     "of the version that made it, then chatctl room import of this one.",
-    "unfinished": "A copy into it was interrupted: give the same chatctl copy again, or name an empty database.",
 }
 """What to do about a schema that is not the one of this version; see `check_schema`."""
 
 
 OLD = frozenset({"0003", "0004", "0005", "0006", "0007", "0008", "0009"})
 """Revisions of development versions before 1.0.0. The migration after 0002 is 0010."""
-
-UNFINISHED = "copying-"
-"""How alembic's revision begins while `chatctl copy` fills a database: no server serves it."""
 
 POSTGRES = "postgresql+psycopg2"
 """The dialect and driver of SQLAlchemy for PostgreSQL."""
@@ -306,7 +302,7 @@ def migrate_to(db: Connection, revision: str) -> None:
 
 
 def revision_of(db: Connection) -> str | None:
-    """The revision of the schema; None in an empty database. Begins with UNFINISHED while a copy fills it."""
+    """The revision of the schema; None in an empty database."""
     from alembic.runtime.migration import MigrationContext
 
     return MigrationContext.configure(db).get_current_revision()
@@ -342,8 +338,6 @@ def check_schema(engine: Engine) -> SchemaState:
     wanted = set(scripts.get_heads())
     if present == wanted:
         return "current"
-    if any(revision.startswith(UNFINISHED) for revision in present):
-        return "unfinished"
     known = {revision.revision for revision in scripts.walk_revisions()}
     return "behind" if present <= known else "newer"
 
