@@ -1,4 +1,4 @@
-"""Who somebody is: passwords, tokens, certificates, registration codes and guests, and how often they may be tried."""
+"""Authentication by password, token, certificate and registration code, and of guests; limits on attempts."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -40,14 +40,14 @@ WRONG_PASSWORD = Refused(Why.WRONG_PASSWORD)
 
 
 class Guessed(Refused):
-    """A failed login that is answered like something else: somebody gives a wrong registration code, or registers a
-    name that was registered a moment ago, with another password. If these did not count, the code, and the password of
-    a new account, could be guessed without limit."""
+    """A failed login whose answer does not say so: a wrong registration code, or a wrong password for a name that was
+    registered a moment ago. These count as failures, too; otherwise the code, and the password of a new account, could
+    be guessed without limit."""
 
 
 class Proved(Struct, frozen=True):
-    """Who somebody is, and the token or the certificate that shows it, if it was one. `proof`: of a password, see
-    `store.changes.proof_of`; 0: of an account that was just registered, or another way."""
+    """An authenticated person, and the token or certificate that was used. `proof`: of a password, see
+    `store.changes.proof_of`; 0 for an account that was just registered, or another way."""
 
     person: Person
     token_id: int = 0
@@ -56,7 +56,8 @@ class Proved(Struct, frozen=True):
 
 
 class Authenticator:
-    """Whatever is checked is a guess until it turns out right: see `guess_delays`. All methods raise Refused."""
+    """Checks secrets. Each counts as a guess until it turns out right: see `guess_delays`. All methods raise
+    Refused."""
 
     def __init__(self, parts: LoginParts) -> None:
         limits, passwords = parts.settings.limits, parts.settings.passwords
@@ -81,7 +82,7 @@ class Authenticator:
 
     @property
     def shared(self) -> dict[str, Rates[Any]]:
-        """What all nodes count together, by name."""
+        """Counters that all nodes share, by name."""
         guesses = self._guesses
         return {
             "failures": guesses.failures, "networks": guesses.networks, "names": guesses.names_elsewhere,
@@ -90,7 +91,7 @@ class Authenticator:
 
     @property
     def waiting(self) -> int:
-        """How many passwords wait for a thread that hashes them."""
+        """Number of passwords that wait for a hashing thread."""
         return len(self._queue)
 
     async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
@@ -100,7 +101,7 @@ class Authenticator:
         return await self._store.read(certificates.find, sha256s)
 
     async def authenticate(self, session: Session, command: Login) -> Proved:
-        """Who logs in."""
+        """Authenticates a login."""
         if isinstance(command, c.Guest):
             return Proved(await self._guest(session))
         if isinstance(command, c.Register):
@@ -131,7 +132,7 @@ class Authenticator:
         return account
 
     async def _inquire(self, session: Session) -> None:
-        """Waits until the session may be told whether a name is registered."""
+        """Waits until the session may learn whether a name is registered."""
         if session.address not in self._exempt:
             wait, often = self._inquiries.ask(counted(session.address), self._clock.seconds())
             if often:
@@ -151,7 +152,7 @@ class Authenticator:
             nonlocal account
             account = await self._store.read(accounts.find, command.name)
             usable = account is not None and not account.disabled
-            # What takes the time is done for every name, known or not.
+            # The hash is computed for every name, known or not: both take the same time.
             return await self._verify(session, account.password_hash if account and usable else None, command.password)
 
         if not await self._is_right(session, "password", command.name, right) or account is None:
@@ -163,7 +164,7 @@ class Authenticator:
         return Proved(account.person, proof=account.proof)
 
     async def certified(self, session: Session, name: str) -> Proved | None:
-        """Who somebody is by their certificate alone, if it belongs to the account of this name. Counts as no guess."""
+        """Authenticates by the certificate alone, if it belongs to the account of this name. Counts as no guess."""
         shown = session.peer.certificate()
         found = await self._certificates.ask(shown) if shown else None
         if found is None or found.person.name.lower() != name.lower():
@@ -174,24 +175,25 @@ class Authenticator:
         if not session.peer.certificate():
             raise Refused(Why.NO_PASSWORD_NO_CERTIFICATE)
         proved = await self.certified(session, name)
-        if proved is None:  # it may be that of another account: that is not told
+        if proved is None:  # the answer does not say whether another account has it
             await self._guesses.failed("certificate", session.address)
             audit_log.login_failed(session.address, "", "certificate")
             raise WRONG_CERTIFICATE
         return proved
 
     async def _token(self, session: Session, token: str) -> Proved:
-        """Is looked up at once, whatever failed before: it cannot be guessed, and so lets its owner in meanwhile."""
+        """Looks a token up at once, whatever failed before: it cannot be guessed, and so lets its owner in
+        meanwhile."""
         found = await self._tokens.ask(tokens.token_hash(token))
         if found is None:
             await self._guesses.failed("token", session.address)
-            audit_log.login_failed(session.address, "", "token")  # not for those who were refused: delays bound the log
+            audit_log.login_failed(session.address, "", "token")  # not if refused: delays bound the log
             raise Refused(Why.WRONG_TOKEN)
         token_id, person = found
         return Proved(person, token_id)
 
     async def matching(self, session: Session, *passwords: str) -> int:
-        """Which of these is the password of the account that the session is logged in to, from 1; 0: none of them."""
+        """Returns which of these passwords, from 1, is that of the session's account; 0 for none."""
 
         async def right() -> int:
             account: Credentials | None = await self._store.read(accounts.get, session.who.account_id)
@@ -234,7 +236,7 @@ class Authenticator:
     async def _create(
         self, work: Callable[..., tuple[Person, Joined]], at: datetime, *args: str, **more: Any
     ) -> Person:
-        """Runs a function of the store that creates an account, and announces in which rooms it is."""
+        """Creates an account with a function of the store, and announces it in its rooms."""
         try:
             person, joined = await self._store.write(work, *args, self._server.default_rooms, at, **more)
         except Unavailable:
@@ -251,7 +253,7 @@ class Authenticator:
         if self._server.registration == "code":
             await self._check_code(session, command.code)
         check_length(self._passwords, command.password)
-        if command.name != session.typed_name:  # else it was asked for already
+        if command.name != session.typed_name:  # otherwise the inquiry is counted already
             await self._inquire(session)
         known = await self._claimed(command.name)
         if known is not None:  # before the hash, which is expensive
@@ -296,8 +298,8 @@ class Authenticator:
         return person
 
     async def _register_again(self, session: Session, command: c.Register, known: Credentials | None) -> Person:
-        """Logs in to an account that was registered a moment ago with the same password: this is a retry, and the first
-        answer was lost. Raises Refused(name-taken) for any other account, without looking at its password."""
+        """Logs in to an account that was registered a moment ago with the same password: this is a retry after a lost
+        answer. Raises Refused(name-taken) for any other account, without looking at its password."""
         taken = accounts.name_taken(command.name)
         if known is None or known.disabled or known.created_at <= self._now() - accounts.RETRY_WINDOW:
             raise taken

@@ -1,4 +1,4 @@
-"""What is refused to clients whose bytes can be read on the way, if the settings say so: whatever carries a secret."""
+"""Refuses secrets on connections without TLS, if the settings say so."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from chatserver.values.errors import Refused, Why
 
 
 class Cleartext:
-    """Refuses secrets on connections that others can read, unless the setting `plaintext_login` allows them."""
+    """Refuses secrets where others can read them, unless the setting `plaintext_login` allows them."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -20,13 +20,13 @@ class Cleartext:
         return not self._server.plaintext_login and session.peer.exposed()
 
     def check(self, session: Session, command: c.Command) -> None:
-        """Raises Refused for a command that carries a secret, where somebody could read it on the way."""
+        """Raises Refused for a command with a secret that others could read."""
         if carries_secret(command) and self.forbids(session):
             raise remedy(self._server, for_people=session.dialect.for_people)
 
 
 def carries_secret(command: c.Command) -> bool:
-    """Whether a password or a token is in a command, or follows it. A name that a person types is followed by one."""
+    """Whether a command contains a password or a token, or leads to one, as a typed name does."""
     match command:
         case c.Login() | c.Register() | c.TypedName() | c.TypedAnswer() | c.TypedPassword() | c.Password() | c.Forget():
             return True
@@ -37,7 +37,7 @@ def carries_secret(command: c.Command) -> bool:
 
 
 def remedy(server: Server, *, for_people: bool) -> Refused:
-    """Says where a client connects instead."""
+    """Tells the client where to connect instead."""
     lines, sockets = _ports(server.listen)
     if for_people:
         return Refused(Why.TLS_REQUIRED_TYPED_AT, port=lines[0]) if lines else Refused(Why.TLS_REQUIRED_TYPED)
@@ -46,6 +46,6 @@ def remedy(server: Server, *, for_people: bool) -> Refused:
 
 
 def _ports(listen: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ports with TLS: for lines, and for WebSocket."""
+    """The ports with TLS, for lines and for WebSocket."""
     secure = [one for one in map(parse, listen) if one.kind == "ssl" and one.port not in ("", "0")]
     return [one.port for one in secure if not one.door], [one.port for one in secure if one.door]

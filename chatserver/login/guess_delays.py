@@ -1,8 +1,8 @@
-"""Guesses at passwords and other secrets: whoever guesses wrong waits longer each time, and nobody else does.
+"""Delays after wrong passwords and other secrets. Each failure doubles the delay for its source and delays nobody else
+by more than a second.
 
-Failures are counted by where they come from. After each, whoever comes from there next has to wait: twice as long as
-after the one before. That is by design no lockout of an account: what is counted for a *name*, or for the network
-around an address, delays the others by a second at most, so its owner gets in from anywhere else.
+This is deliberately no lockout of an account: failures for a *name*, or from the network around an address, delay
+others by a second at most, so that the owner gets in from anywhere else.
 """
 
 from collections import deque
@@ -41,14 +41,14 @@ is not delayed, and a burst of guesses has four that do not wait for the first's
 MOST_DOUBLINGS: Final = 64
 
 Kind = Literal["password", "token", "certificate", "code"]
-"""What is guessed. Failures of one kind do not delay the others: a bot that was left with a revoked token does not keep
-the people around it from logging in."""
+"""Kinds of secrets. Failures of one kind do not delay the others: a bot that was left with a revoked token does not
+keep the people around it from logging in."""
 
 T = TypeVar("T")
 
 
 class _Line:
-    """Those from one source that wait until the guesses before theirs have been found right or wrong."""
+    """The pending guesses of one source."""
 
     __slots__ = ("call", "moving", "running", "waiting")
 
@@ -60,7 +60,7 @@ class _Line:
 
 
 class Source(Struct, frozen=True):
-    """Where a guess comes from. `delayed`: whose failures delay it."""
+    """The source of a guess. `delayed`: the key whose failures delay it."""
 
     delayed: str
     pair: str = ""
@@ -70,10 +70,10 @@ class Source(Struct, frozen=True):
 
 
 class Guesses:
-    """An address is an IPv4 address or an IPv6 /64.
+    """Counts failures by source. An address is an IPv4 address or an IPv6 /64.
 
-    An address from which a name has logged in is trusted with that name: what others at the same address guess does not
-    delay it, and its own failures are counted by themselves.
+    An address from which a name has logged in is trusted with that name: other guesses from that address do not delay
+    it, and its own failures are counted separately.
     """
 
     def __init__(self, clock: IReactorTime, limits: Limits) -> None:
@@ -83,7 +83,7 @@ class Guesses:
         self.failures = Fading()  # by source
         self._names = Fading()
         self.names_elsewhere = Fading()
-        """What other nodes count for names, by what `_short` makes of them."""
+        """Failures at other nodes by name, as hashed by `_short`."""
         self.networks = Fading()
         self._trusted: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
         self._lines: dict[str, _Line] = {}
@@ -96,9 +96,9 @@ class Guesses:
         work: Callable[[], Awaitable[T]],
         wanted: Callable[[], bool] = always,
     ) -> T:
-        """Returns what `work` does, which is false for a wrong guess. Raises Refused(slow-down), before any work, for
-        those who have to wait longer than a moment, Gone for those who are not there any more, and what `work` raises,
-        which counts for nothing. `name`: whose secret it is, whether there is such an account or not."""
+        """Returns the result of `work`, which is false for a wrong guess. Raises, before any work, Refused(slow-down)
+        for a source that has to wait longer than a moment, and Gone if nobody wants the result. An exception of `work`
+        counts for nothing. `name`: the owner of the secret, whether there is such an account or not."""
         if not self._counts(address):
             return await work()
         source = self._source(kind, address, name)
@@ -115,8 +115,8 @@ class Guesses:
         return result
 
     async def failed(self, kind: Kind, address: str) -> None:
-        """A wrong guess at what cannot be guessed, so that it was looked up without any delay. Returns when it may be
-        answered, or raises Refused(slow-down)."""
+        """Counts a wrong token or certificate, which was looked up without delay since it cannot be guessed. Returns
+        when it may be answered, or raises Refused(slow-down)."""
         if not self._counts(address):
             return
         source = self._source(kind, address, "")
@@ -147,7 +147,7 @@ class Guesses:
                 self.names_elsewhere.note(_short(source.name))
                 self.networks.add(source.network, now)
         elif source.name:
-            # Of the others' failures nothing is forgotten, or an account of one's own would be worth any number of
+            # Other failures are not forgotten: otherwise logins to an account of one's own would buy any number of
             # guesses at another's.
             self._trusted.pop(source.pair, None)
             self._trusted[source.pair] = None
@@ -162,7 +162,7 @@ class Guesses:
         return float(min(first * 2 ** min(failures - 1, MOST_DOUBLINGS), most))
 
     def _wait(self, key: str) -> float:
-        """Seconds until a guess may be made by this source."""
+        """Seconds until this source may guess."""
         last = self.failures.get(key)
         return 0.0 if last is None else last.at + self._delay(last.much) - self._clock.seconds()
 
@@ -197,7 +197,7 @@ class Guesses:
         self._advance(key, line)
 
     def _advance(self, key: str, line: _Line) -> None:
-        """Lets those go ahead who may; refuses all of a source that has to wait for long."""
+        """Lets guesses go ahead as far as they may; refuses all of a source that has to wait for long."""
         if line.moving:  # a guess that is checked at once comes back here
             return
         line.moving = True
@@ -229,13 +229,13 @@ class Guesses:
 
 
 def _short(name: str) -> str:
-    """What other nodes are told in place of a name, which may be a password that was typed in the wrong place. Few bits
-    are enough for delays of a second, and say nothing about a password."""
+    """A short hash to send to other nodes in place of a name, which may be a password that was typed in the wrong
+    place. Few bits are enough for delays of a second, and say nothing about a password."""
     return sha256(name.encode()).hexdigest()[:5]
 
 
 def slow_down(why: Why, seconds: float) -> Refused:
-    """The refusal of somebody who has to wait for longer than a moment."""
+    """Refuses somebody who has to wait for longer than a moment."""
     whole = int(seconds) + 1
     time = Sentence(Note.SECONDS, count=whole) if whole < 120 else Sentence(Note.MINUTES, count=-(-whole // 60))
     return Refused(why, retry=whole, time=time)

@@ -1,4 +1,5 @@
-"""The end of guests: once a guest's connection has ended, the guest leaves all rooms and its account is disabled."""
+"""Guests: how many may come, and their end. Once its connection has ended, a guest leaves all rooms and its account is
+disabled."""
 
 from datetime import datetime
 
@@ -63,7 +64,7 @@ class Guests:
         return not self._busy
 
     def stop(self) -> None:
-        """Those who could not be dismissed are not tried again; those who still come are tried once."""
+        """Stops retrying. Guests who still come are tried once."""
         self._stopped = True
 
     def dismiss(self, guest: Session) -> None:
@@ -116,7 +117,7 @@ class Guests:
         self._busy = False
 
     async def _dismiss(self, guest: Person) -> bool:
-        """Returns whether the store has done it."""
+        """Returns whether the store has dismissed the guest."""
         try:
             left = await self._store.write(dismiss_guest, guest, self._now())
         except Unavailable:  # the store has logged that
@@ -135,13 +136,13 @@ class Guests:
 
 
 class GuestPlaces:
-    """How many guests of one address are connected, or about to be."""
+    """Limits the guests of one address who are connected, or about to be."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._exempt = Listed(lambda: limits.exempt)
         self.elsewhere: dict[str, int] = {}
-        """How many there are at other nodes, by what `counted` makes of the address."""
+        """Number of guests at other nodes, by address as of `counted`."""
         self._taken: dict[str, list[Session]] = {}
         self._swept = 0  # addresses that were left by the last sweep
 
@@ -160,7 +161,7 @@ class GuestPlaces:
             self._swept = len(self._taken)
 
     def many(self, least: int) -> dict[str, int]:
-        """The addresses that have at least so many here."""
+        """Addresses with at least `least` guests here."""
         found = ((key, len(_still_there(sessions))) for key, sessions in self._taken.items() if len(sessions) >= least)
         return {key: count for key, count in found if count >= least}
 

@@ -36,12 +36,12 @@ class Handshake:
 
     @property
     def passwords_waiting(self) -> int:
-        """How many passwords wait for a thread that hashes them."""
+        """Number of passwords that wait for a hashing thread."""
         return self.authenticator.waiting
 
     @property
     def contact(self) -> str:
-        """The contact for people who cannot log in; "" if there is none."""
+        """Contact for people who cannot log in; "" if there is none."""
         return self._server.contact
 
     @property
@@ -50,13 +50,13 @@ class Handshake:
         return self._server.greeting or f"Welcome to {self._server.name}. {NAME}"
 
     def greet(self, session: Session) -> None:
-        """Speaks first. A client that should send no password learns that before anything else."""
+        """Sends the greeting and, where no password may be sent, a warning."""
         session.notice(self.greeting)
         if self._cleartext.forbids(session):
             session.notice(remedy(self._server, for_people=True).sentence)
 
     def receive(self, session: Session, parsed: c.Command | Rejected | None) -> Awaitable[None] | None:
-        """Takes a parsed line of a client that is not logged in. Where that needs time, returns what to await."""
+        """Handles a line of a client that is not logged in. Returns what to await, if that takes time."""
         if parsed is None:
             self.prompts.ask(session)
             return None
@@ -94,7 +94,7 @@ class Handshake:
         return None
 
     async def _check(self, session: Session, work: Awaitable[None], failed: Event, tag: c.Tag | None = None) -> None:
-        """Reads nothing from the client until the work is done. If it fails, `failed` leads back to the stage from
+        """Awaits the work, while nothing is read from the client. If it fails, `failed` leads back to the stage from
         which it can be tried again."""
         session.move(Event.CHECKING)
         try:
@@ -105,7 +105,7 @@ class Handshake:
         except Exception:
             self.log.failure("A login failed with an unexpected error.")
             problem = FAULT
-        if session.stage is Stage.IN:  # it was admitted, and is not answered: nobody knows what it lacks
+        if session.stage is Stage.IN:  # admitted but not answered: its state is unknown
             session.link.hang_up(*FAULTY)
         if session.stage is not Stage.BUSY:  # gone
             return
@@ -143,7 +143,7 @@ class Handshake:
         await self._enter(session, command, await self.authenticator.authenticate(session, command))
 
     async def _enter(self, session: Session, command: Login, proved: Proved) -> None:
-        """Admits somebody who is known now. Raises Refused."""
+        """Admits an authenticated person. Raises Refused."""
         person = proved.person
         try:
             if session.stage is Stage.BUSY:  # still there

@@ -17,7 +17,7 @@ from chatserver.values.errors import Refused, Why
 T = TypeVar("T")
 
 FULL: Final = Refused(Why.TOO_MANY_LOGINS, retry=5)
-"""A full queue of 1,024 passwords takes about twice as long on two cores."""
+"""Refusal for a full queue: 1,024 passwords take about twice as long on two cores."""
 
 NICENESS: Final = 10
 """Default niceness of the threads that compute hashes: the reactor's thread gets a core before them."""
@@ -33,7 +33,7 @@ def hash_with(settings: Passwords, password: str) -> str:
 
 
 def hash_nobody(settings: Passwords) -> str:
-    """What a password for an unknown name is compared with, so that it takes as long as for a known one."""
+    """The hash to compare with for an unknown name, so that it takes as long as a known one."""
     return hash_with(settings, "nobody has this password")
 
 
@@ -45,7 +45,7 @@ def check_length(settings: Passwords, password: str) -> None:
 
 
 class HashPlaces:
-    """Room for passwords that are hashed, or wait for that."""
+    """Room for passwords that are being hashed, or wait."""
 
     def __init__(self, settings: Passwords) -> None:
         self._settings = settings
@@ -77,7 +77,7 @@ class Hasher:
         self._pool.stop()
 
     def follow(self, nobody: str) -> None:
-        """The settings have changed. `nobody`: what `hash_nobody` returns for them now."""
+        """Call this when the settings have changed. `nobody`: the new result of `hash_nobody`."""
         self._nobody = nobody
         self._pool.adjustPoolsize(maxthreads=self._settings.threads)
 
@@ -85,7 +85,7 @@ class Hasher:
         return await self._in_thread(hash_with, self._settings, password)
 
     async def verify(self, hash: str | None, password: str) -> bool:
-        """Whether the password is that of the hash. None takes as long, and is never right."""
+        """Whether the password matches the hash. None takes as long, and never matches."""
         return await self._in_thread(self._verify, hash, password)
 
     def _verify(self, hash: str | None, password: str) -> bool:

@@ -17,7 +17,7 @@ from chatserver.util.clock import Clock
 
 
 class LoginParts(Struct, frozen=True):
-    """What the handshake and its own parts use."""
+    """Parts of the handshake, and of the objects that it makes."""
 
     settings: Settings
     clock: IReactorTime
@@ -27,8 +27,11 @@ class LoginParts(Struct, frozen=True):
     registry: Registry
     roster: Roster
     presence: Presence
+    """Notifies others that somebody came or went."""
     session_log: SessionLog
+    """Records that sessions began and ended."""
     marks: MarkLog
+    """Knows how far an account has read, also at other nodes."""
     guests: Guests
     """Dismisses guests whose account was created and who were not logged in."""
     reconciler: Reconciler

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 ELSEWHERE_SECONDS: Final = 10.0
 """How long other nodes have to store what an account has sent before it is erased: longer than a lease lasts."""
 ASK_SECONDS: Final = 0.1
-"""Interval between two looks whether they have."""
+"""Interval between two looks whether they have stored it."""
 
 
 class Sensitive:
@@ -88,7 +88,7 @@ class Sensitive:
             other.link.hang_up(*ERASED)
         await until(
             self._clock, lambda: not any(other.waiting for other in others)
-        )  # what they sent before is stored first, and erased too
+        )  # what they have sent is stored first, and erased, too
         ask, messages = Ask(session.who.person, self._now()), command.messages == "erase"
         if self._registry.elsewhere.origin:
             await self._disable(ask, messages=messages)
@@ -96,8 +96,7 @@ class Sensitive:
 
     async def _disable(self, ask: Ask, *, messages: bool) -> None:
         """Disables an account that is about to be erased, and waits until other nodes have ended its sessions and
-        stored what these had sent: that is erased, too. Nodes that are dead, or do not come to it, are not waited for.
-        """
+        stored what these had sent, so that it is erased, too. Does not wait for nodes that are dead or late."""
         origin = self._registry.elsewhere.origin
         change = await self._store.write(erasure.begin, ask.who, ask.at, origin, messages=messages, detail=TO_BE_ERASED)
         self._registry.logins.doubt(ask.who.id)
@@ -111,7 +110,7 @@ class Sensitive:
     async def _write(
         self, work: Callable[Concatenate[Connection, Ask, P], Outcome], ask: Ask, *args: P.args, **kwargs: P.kwargs
     ) -> Outcome:
-        """Does a command in a transaction, in which other nodes' part of it is noted, too."""
+        """Runs a command in a transaction that also notes its part for other nodes."""
         return await written(self._store, self._registry.elsewhere.origin, work, ask, *args, **kwargs)
 
     def _wrong(self, session: Session) -> Refused:

@@ -1,4 +1,4 @@
-"""What a person who logs in step by step is asked for. The last line that they see always says what to type."""
+"""Questions for a person who logs in step by step. The last line on the screen always says what to type."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ DIFFERENT: Final = Refused(Why.PASSWORDS_DIFFER)
 
 
 class Prompts:
-    """Leads people from one question to the next. What needs the store is done by `Handshake`."""
+    """Leads people from one question to the next. `Handshake` does what needs the store."""
 
     def __init__(self, settings: Settings, cleartext: Cleartext) -> None:
         self._server = settings.server
@@ -24,8 +24,7 @@ class Prompts:
         self._cleartext = cleartext
 
     def ask(self, session: Session) -> None:
-        """Says what a person is to type next. A script that has sent everything is not asked: its last line is to say
-        what became of that."""
+        """Sends the next question. A script that has sent everything gets none: its last line is to be the result."""
         if session.view is not None and not session.peer.has_sent_all() and not self._cleartext.forbids(session):
             words = self._question(session)
             if words:
@@ -55,13 +54,13 @@ class Prompts:
         self.ask(session)
 
     def move(self, session: Session, event: Event) -> None:
-        """Goes to another stage. A password that was chosen is kept only for as long as it is to be typed again."""
+        """Goes to another stage. A chosen password is kept only until it is to be typed again."""
         session.move(event)
         if session.view is not None and event not in (Event.CHOSEN, Event.CHECKING, Event.REPEATED):
             session.view.chosen = ""
 
     def named(self, session: Session, name: str, *, known: bool) -> None:
-        """A name was looked up. If it is `known`, `name` is what the account is called."""
+        """Goes on with a name that was looked up. `known`: `name` is the account's own spelling."""
         session.typed_name = name
         if known:
             session.move(Event.NAMED)
@@ -70,8 +69,8 @@ class Prompts:
             self.step(session, Event.UNKNOWN)
 
     def password(self, session: Session, password: str) -> tuple[c.Login | c.Register, Event] | None:
-        """What was typed where a password was asked for; "" goes back to the name. Returns the command to log in with,
-        and the event if that fails; None if there is another question first."""
+        """Handles a typed password; "" goes back to the name. Returns the command to log in with, and the event if that
+        fails; None if there is another question first."""
         name, view = session.typed_name, session.view
         assert view is not None, "Only people type."
         if not password:
@@ -107,6 +106,6 @@ class Prompts:
         return Sentence(Note.FORGOTTEN, contact=self._server.contact)
 
     def wrong(self, session: Session, refused: Refused) -> Refused:
-        """The refusal of a wrong password, with whom to ask."""
+        """The refusal of a wrong password, with the contact."""
         remedy = self.remedy(session)
         return refused.then(remedy) if remedy else refused

@@ -1,4 +1,4 @@
-"""Quotas of an address before anybody has logged in: names that are asked for, and accounts that are registered."""
+"""Quotas of an address before login: names that it asks for, and accounts that it registers."""
 
 from math import inf
 from typing import Final
@@ -9,7 +9,7 @@ from chatserver.util.rates import MOST_KEYS, Fading, Sliding
 from chatserver.values.errors import Why
 
 FREE: Final = 20
-"""Maximum number of names that an address may ask for, and not log in with, before that takes longer: people mistype,
+"""Maximum number of names that an address may ask for, without logging in, before answers slow down: people mistype,
 and come in groups."""
 
 PER_DOUBLING: Final = 5
@@ -19,7 +19,7 @@ MOST_SECONDS: Final = 60.0
 class Inquiries:
     """Questions whether a name is registered, by address: the answers would tell a guesser which names are worth it.
 
-    A name that logs in or registers then is not counted. `guess_seconds` is the first delay.
+    Names that then log in or register do not count. `guess_seconds` is the first delay.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -28,8 +28,8 @@ class Inquiries:
         self._free_at: dict[str, float] = {}
 
     def ask(self, key: str, now: float) -> tuple[float, bool]:
-        """Counts a question. Returns for how many seconds its answer has to wait, and whether the address asks more
-        than people do. Raises Refused(slow-down) if it would have to wait for long; then it is not counted."""
+        """Counts a question. Returns the seconds to wait before answering, and whether the address asks more than
+        people do. Raises Refused(slow-down), and does not count, if the wait would be long."""
         first = self._limits.guess_seconds
         if not first:
             return 0.0, False
@@ -46,13 +46,13 @@ class Inquiries:
         return start - now, beyond > 0
 
     def settled(self, key: str, now: float) -> None:
-        """Somebody has logged in with the name that they asked for."""
+        """Somebody has logged in with a name that they asked for."""
         if self.asked.much(key, now):
             self.asked.add(key, now, -1.0)
 
 
 class Registrations:
-    """Accounts that were registered from an address in the last hour."""
+    """Registrations of the last hour, by address."""
 
     def __init__(self, limits: Limits) -> None:
         self.lately = Sliding(lambda: limits.registrations_per_hour)
@@ -64,5 +64,5 @@ class Registrations:
             raise slow_down(Why.TOO_MANY_REGISTERED, wait)
 
     def give_back(self, key: str, taken: float) -> None:
-        """Nobody was registered at that time after all."""
+        """Takes back a registration that failed."""
         self.lately.give_back(key, taken)

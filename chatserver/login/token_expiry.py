@@ -1,4 +1,4 @@
-"""Ends sessions whose token expires while they last."""
+"""Ends sessions when their token expires."""
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,7 +19,7 @@ EXPIRED = ("token-expired", "The token that you logged in with has expired.")
 
 
 class Expiry:
-    """Costs nothing while nobody is logged in with a token that expires."""
+    """Ends sessions by their tokens. Costs nothing while no token that expires is in use."""
 
     log = Logger()
 
@@ -27,11 +27,11 @@ class Expiry:
         self._clock = clock
         self._store = store
         self._roster = roster
-        self._token_ids: set[int] = set()  # those that expire and that somebody is logged in with
+        self._token_ids: set[int] = set()  # in use, and with an end
         self._next: IDelayedCall | None = None
 
     def add(self, token_id: int, seconds: float) -> None:
-        """Somebody has logged in with a token that lasts for so many seconds."""
+        """Call this when somebody has logged in with a token that lasts for this many seconds."""
         self._token_ids.add(token_id)
         self._look_in(seconds)
 

@@ -26,7 +26,7 @@ NAMES_SHOWN = 6
 
 
 class Entrance:
-    """Admits sessions, and welcomes them."""
+    """Logs authenticated people in."""
 
     def __init__(self, parts: LoginParts, authenticator: Authenticator, prompts: Prompts) -> None:
         self._now = parts.now
@@ -47,7 +47,7 @@ class Entrance:
         return await self._store.read(logins.look_up, people)
 
     async def admit(self, session: Session, proved: Proved, command: Login) -> None:
-        """Logs in somebody who is known now, unless they are gone meanwhile. Raises Refused."""
+        """Logs an authenticated person in, unless the client has gone meanwhile. Raises Refused."""
         person, resume = proved.person, {}
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
@@ -116,7 +116,7 @@ class Entrance:
         names: list[str],
         screen: FirstScreen,
     ) -> Welcome:
-        """The answer to a login. Somebody may be in thousands of rooms: those that do not fit are counted."""
+        """The answer to a login. Rooms that do not fit are counted: somebody may be in thousands."""
         lines = [status(one, person, screen.unread.get(one.facts.id)) for one in inside]
         lines.sort(key=lambda line: by_label(line.room))
         portion = Portion(self._limits.answer_bytes)
@@ -126,8 +126,7 @@ class Entrance:
         return Welcome(person.name, rooms, current, names, recent, invitations, len(lines) - len(rooms))
 
     def _is_quiet(self, session: Session, command: Login) -> bool:
-        """Whether it is the login of a script: of one that says so, and at a terminal also with a token, or if the
-        client has sent everything already."""
+        """Whether a script logs in: it says so or, at a terminal, uses a token or has sent everything already."""
         if isinstance(command, c.Login) and command.quiet:
             return True
         by_token = isinstance(command, c.Login) and bool(command.token)
@@ -136,15 +135,15 @@ class Entrance:
     async def _with_present_labels(
         self, person: Person, memberships: list[Membership], resume: dict[str, int]
     ) -> dict[str, int]:
-        """What a client resumes, by the present labels of its direct rooms: the other account may have been renamed
-        since the client heard of it."""
+        """Positions to resume from, by the present labels of direct rooms: the other account may have been renamed
+        since."""
         labels = {one.facts.label(person.id).lower() for one in memberships} if resume else set()
         lost = {label[1:]: seq for label, seq in resume.items() if label.startswith("@") and label not in labels}
         found = await self._store.read(names.heirs, list(lost)) if lost else {}
         return {f"@{name}": lost[former] for former, name in found.items()} | resume
 
     def _first_room(self, memberships: list[Membership]) -> Membership | None:
-        """The room that a person looks at first: a default room, else any."""
+        """The room to show first: a default room, else any."""
         for name in self._server.default_rooms:
             for membership in memberships:
                 if membership.facts.name == name:
@@ -152,7 +151,7 @@ class Entrance:
         return memberships[0] if memberships else None
 
     def _names(self, session: Session) -> list[str]:
-        """Some of those who are online in the current room, as far as this person may know."""
+        """Some of the people who are online in the current room, as far as this person may know."""
         room = session.room_called(c.CURRENT)
         return [] if room is None else sorted(self._roster.names(room, session))[:NAMES_SHOWN]
 
@@ -166,15 +165,15 @@ def _how(command: Login, proved: Proved) -> str:
 
 
 class Departures:
-    """Has the parts of the server that know a session forget it, and records its end."""
+    """Removes ended sessions from all parts that know them, and records their end."""
 
     def __init__(self, parts: LoginParts, watch: Watch) -> None:
         self._parts = parts
         self._watch = watch
 
     def left(self, session: Session, reason: str, *, announced: bool) -> None:
-        """Call this once for each session that was logged in, while it is still registered. `announced`: others in its
-        rooms are notified, unless the server is stopping and nobody is left to be."""
+        """Call this once for each session that was logged in, while it is still registered. `announced`: notify others
+        in its rooms, unless the server is stopping and nobody is left."""
         if announced:
             self._parts.presence.going(session)
         self._parts.registry.subscriptions.remove(session)

@@ -11,15 +11,15 @@ from chatserver.values import commands as c
 
 
 class Processor(Struct, eq=False):
-    """One of those that serve a lane: how often it has taken sessions, and whether it waits for some. One that died
-    does not wait."""
+    """Serves a lane: how often it has taken sessions, and whether it is waiting for some. One that died does not
+    wait."""
 
     takes: int = 0
     waits: bool = False
 
 
 class Lane:
-    """Sessions in the order in which they came, each at most once (`Session.waiting` says so)."""
+    """Sessions in order of arrival, each at most once (see `Session.waiting`)."""
 
     def __init__(self) -> None:
         self._queue: DeferredQueue[Session] = DeferredQueue()
@@ -28,7 +28,7 @@ class Lane:
         self.processors: list[Processor] = []
 
     def __len__(self) -> int:
-        """How many sessions wait to be taken."""
+        """Number of sessions that wait to be taken."""
         return len(self._queue.pending)
 
     def put(self, session: Session) -> None:
@@ -63,7 +63,7 @@ class Lanes:
         return self.writes[crc32((room or session.id).encode()) % len(self.writes)]
 
     def next_lane(self, session: Session, *, writes: bool) -> Lane:
-        """Where the session belongs for the first command in its inbox."""
+        """The lane for the first command in the session's inbox."""
         if not writes:
             return self.reads
         room = getattr(session.inbox[0], "room", c.CURRENT)

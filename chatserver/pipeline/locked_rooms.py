@@ -1,6 +1,6 @@
-"""Messages to rooms that another transaction holds for long: they wait here, and their lane goes on with the others.
+"""Messages to rooms that another transaction keeps locked. They wait here, and their lane goes on with the others.
 
-Such a transaction is one of another application (`chat_v1.post`) that does not commit soon.
+It is a transaction of another application (`chat_v1.post`) that does not commit soon.
 """
 
 from collections import Counter
@@ -40,8 +40,8 @@ class Resuming(Protocol):
 
 
 class Aside(Generic[T]):
-    """Messages that wait for their rooms. Once its messages are served, a session is resumed. What a session sends at
-    once stays together."""
+    """Messages that wait for their rooms. A session is resumed once its messages are served; those that it sent at once
+    stay together."""
 
     log = Logger()
 
@@ -50,12 +50,12 @@ class Aside(Generic[T]):
         self._processors = processors
         self._waiting: dict[int, list[T]] = {}  # by room; those behind what is being served
         self.sessions: set[Session] = set()
-        """Those that wait here."""
+        """Sessions that wait here."""
         self.taken: Counter[Session] = Counter()
-        """Those that came here out of a take that is not over: some may have been served and resumed since."""
+        """Sessions that came here from a take that is still running: some may have been served and resumed since."""
 
     def has_taken(self, session: Session) -> bool:
-        """Whether it was this that resumes a session, or has done so, and not the take, which is over now."""
+        """Whether a session of a take that is over now is, or was, resumed from here rather than by the take."""
         if session not in self.taken:
             return False
         self.taken[session] -= 1
@@ -67,7 +67,7 @@ class Aside(Generic[T]):
         return room_id in self._waiting or len(self._waiting) < MOST_ROOMS
 
     def add(self, room_id: int, spoken: Sequence[T]) -> None:
-        """What one session sent has to wait for a room."""
+        """Makes messages that one session sent wait for a room."""
         session = spoken[0].session
         if session not in self.sessions:
             self.sessions.add(session)
@@ -80,7 +80,7 @@ class Aside(Generic[T]):
             ensureDeferred(self._run(room_id))
 
     def keep(self, spoken: list[T], room_id: Callable[[T], int]) -> list[T]:
-        """Takes over what goes to rooms that are waited for: it comes behind what waits. Returns the rest."""
+        """Takes over the messages to rooms that are waited for, behind those that wait. Returns the rest."""
         rest: list[T] = []
         for _, group in groupby(spoken, lambda one: one.session):
             sent = list(group)

@@ -1,4 +1,4 @@
-"""What follows from a command that is committed: news, entries for others, the answer, and effects."""
+"""Consequences of a committed command: news, entries for others, the answer, and effects."""
 
 from typing import Final
 
@@ -34,13 +34,13 @@ BROKEN: Final = "fault"
 
 
 class CommandCounts:
-    """How many commands came to what end, for /metrics and `chatctl stats`."""
+    """Number of commands by result, for /metrics and `chatctl stats`."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[type[c.Command], str], int] = {(c.Say, OK): 0}
 
     def count(self, kind: type[c.Command], refused: Refused | None = None, times: int = 1) -> None:
-        """Counts the end of commands. Messages come by the take: `times` counts them together."""
+        """Counts a result. The messages of a take are counted together: `times`."""
         key = (kind, OK if refused is None else BROKEN if refused is FAULT else refused.error.value)
         self._counts[key] = self._counts.get(key, 0) + times
 
@@ -50,7 +50,7 @@ class CommandCounts:
 
 
 class Consequences:
-    """Does what outcomes say: each kind of effect in one place, and the order of everything around it."""
+    """Applies outcomes: each kind of effect in one place, and the order of everything around it."""
 
     log = Logger()
 
@@ -63,8 +63,8 @@ class Consequences:
         self._counts = counts
 
     def conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
-        """Does all that follows from a command that is committed. Whatever fails there, others are told what is stored,
-        and the sender's connection ends with a reason."""
+        """Applies the outcome of a committed command. If that fails, others still receive what is stored, and the
+        sender's connection ends with a reason."""
         self._counts.count(type(command))
         if type(command) in AUDITED:
             _record(session, command)
@@ -83,7 +83,7 @@ class Consequences:
             session.link.hang_up(*FAULTY)
 
     def _follow(self, session: Session, command: c.Command, outcome: Outcome) -> bool:
-        """See `Outcome` for the order. Returns False where entries could not be delivered: then nothing follows."""
+        """See `Outcome` for the order. Returns False, and stops, if entries could not be delivered."""
         registry = self._registry
         with collected([session.link]):
             if outcome.replay is not None:
@@ -112,7 +112,7 @@ class Consequences:
         return True
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
-        """Very many rooms take some time: others get a turn in between."""
+        """Thousands of rooms take some time: others get a turn in between."""
         for announced in rest:
             await self._turn()
             if session.view is not None and not session.quiet:
@@ -122,7 +122,7 @@ class Consequences:
                 self._registry.order.announce(room.facts, announced.entries)
 
     def _apply(self, effect: Effect, asker: Session) -> None:
-        """`asker`: the session whose command it follows from. Other nodes have it from `handlers.shared`."""
+        """`asker`: the session that sent the command. Other nodes receive the effect from `handlers.shared`."""
         registry, roster = self._registry, self._roster
         match effect:
             case Tell(account_id, news):
@@ -130,7 +130,7 @@ class Consequences:
                 registry.elsewhere.tell(account_id, news)
             case HangUp(account_id, reason, text, token_id, spare):
                 if spare:
-                    registry.logins.doubt(account_id)  # which have perhaps given the former password
+                    registry.logins.doubt(account_id)  # they may have used the former password
                 for other in roster.sessions(account_id):
                     if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
                         other.link.hang_up(reason, text)
@@ -156,7 +156,7 @@ class Consequences:
 
 
 def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: Announcement) -> None:
-    """Hides from the person who sent a command what they know already."""
+    """Hides the echo of a command from the person who sent it."""
     if outcome.echo == "always" or session.quiet:
         return
     if outcome.echo == "elsewhere" and session.current.lower() != announced.facts.label(session.who.account_id).lower():
@@ -165,7 +165,7 @@ def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: An
 
 
 def _move_view(session: Session, view: View, command: c.Command, outcome: Outcome) -> None:
-    """Sets the room to which what the person types goes from now on."""
+    """Sets the room that receives what the person types from now on."""
     if outcome.turn_to is not None:
         facts = outcome.turn_to.facts
         session.turn_to(facts.label(session.who.account_id), said=isinstance(command, c.Look))
@@ -179,7 +179,7 @@ def _move_view(session: Session, view: View, command: c.Command, outcome: Outcom
 def _record(session: Session, command: c.Command) -> None:
     """Writes to the audit log who did what to whom, without what they wrote."""
     if isinstance(command, c.Token) and command.revoke is None and not command.password:
-        return  # a list, or the question for the password
+        return  # it lists tokens, or the password is asked for next
     room = getattr(command, "room", None)
     what = {
         "room": session.current if room == c.CURRENT else room or "",

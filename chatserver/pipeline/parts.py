@@ -1,4 +1,4 @@
-"""The parts that the pipeline uses. Those of `sync`, its neighbour, are known here by what they are needed for."""
+"""Parts that the pipeline uses. Its neighbour `sync` appears as three small interfaces."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from chatserver.values import commands as c
 from chatserver.values.events import Person
 
 SlowHandler = Callable[[Session, Any], Awaitable[Outcome]]
-"""Does a command that runs outside the lanes, because it waits for something else, such as a password's hash."""
+"""Runs a command outside the lanes, because it waits for something else, such as a password's hash."""
 SlowHandlers = dict[type[c.Command], SlowHandler]
 
 
@@ -44,7 +44,7 @@ class Bans(Protocol):
 
 
 class PipelineParts(Struct, frozen=True):
-    """What the processors, takes and consequences use."""
+    """Parts of the processors, takes and consequences."""
 
     settings: Settings
     turn: Turn

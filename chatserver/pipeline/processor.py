@@ -1,4 +1,4 @@
-"""The processors: each serves a lane. Messages that arrive while a transaction is under way share the next one."""
+"""Processors, each of which serves a lane. Messages that arrive during a transaction share the next one."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -67,7 +67,7 @@ class Processors:
         self.waits = {lane: Histogram() for lane in ("write", "read")}  # seconds in the queue
 
     def queue_lengths(self) -> dict[str, int]:
-        """How many sessions wait to be served, by lane."""
+        """Number of sessions that wait to be served, by lane."""
         writes = sum(map(len, self._lanes.writes)) + len(self._aside.sessions)
         return {"write": writes, "read": len(self._lanes.reads)}
 
@@ -78,16 +78,16 @@ class Processors:
             ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads, self.waits["read"]))
 
     def stop(self) -> None:
-        """Puts nothing more into the lanes; what is being served is finished."""
+        """Puts no more sessions into the lanes. Sessions that are being served are finished."""
         self._stopped = True
 
     # From the inbox to a lane
 
     def schedule(self, session: Session) -> None:
-        """Puts a session that is not waiting already into the lane of its next command.
+        """Puts a session that is not waiting yet into the lane of its next command.
 
-        What needs no store is answered here. A session that takes no answers is not served: its client has to read
-        first.
+        Commands that need no store are answered here. A session whose link is full is not served: its client has to
+        read first.
         """
         if session.waiting or self._stopped:
             if not session.due_since:
@@ -211,7 +211,7 @@ class Processors:
             self._consequences.conclude(session, command, outcome)
 
     def _fail(self, session: Session, command: c.Command, error: Exception) -> None:
-        """Answers with why a command was not done."""
+        """Answers with the reason why a command failed."""
         if not isinstance(error, Refused):
             self.log.failure("The command {command} failed.", command=type(command).__name__)
             error = FAULT
@@ -226,7 +226,7 @@ class Processors:
             self.takes.refuse_following(session, error)
 
     async def ask(self, session: Session, command: c.Command) -> Outcome:
-        """Does a command in a transaction of its own. Raises Refused."""
+        """Runs a command in a transaction of its own. Raises Refused."""
         if getattr(command, "room", None) == c.CURRENT:
             if not session.current:
                 raise Refused(Why.NO_CURRENT_ROOM)
@@ -250,6 +250,6 @@ class Processors:
         if type(command) in READS:
             with self._registry.logins.begin(session.who.account_id) as seen:
                 outcome = await self._store.read(READS[type(command)], ask, command)
-            # In a lane for reading, it may be out of the room again by now.
+            # It may have left the room since the read.
             return msgspec.structs.replace(outcome, hears=None) if seen.stale else outcome
         return await written(self._store, self._registry.elsewhere.origin, WRITES[type(command)], ask, command)

@@ -22,8 +22,7 @@ from chatserver.values.events import Entry
 
 
 class Spoken(Struct, frozen=True, gc=False):
-    """A `say` or `reply` on its way: who says it, in which room, under which tag, and since when it could have been
-    served."""
+    """A `say` or `reply` in progress: its session, room and tag, and the time from which it could have been served."""
 
     session: Session
     room: HeardRoom
@@ -37,7 +36,7 @@ class Spoken(Struct, frozen=True, gc=False):
 
     @property
     def message(self) -> Message:
-        """The command, with the room that it was meant for."""
+        """The command, with the room that it was sent to."""
         label, draft = self.room.facts.label(self.session.who.account_id), self.draft
         if draft.of:
             return c.Reply(room=label, seq=max(draft.of, 0), text=draft.text, id=draft.client_id)
@@ -67,7 +66,8 @@ class Takes:
         self.commits = Histogram()  # seconds from when a message could have been served to its commit
 
     def leading(self, lane: Lane, session: Session) -> list[Spoken]:
-        """Takes from the inbox the messages at its beginning that go to rooms of this lane which the session hears."""
+        """Takes the leading messages out of the inbox, as far as they go to rooms of this lane that the session
+        hears."""
         spoken: list[Spoken] = []
         inbox = session.inbox
         while inbox and (type(say := inbox[0]) is c.Say or type(say) is c.Reply):
@@ -81,20 +81,20 @@ class Takes:
         return spoken
 
     async def serve(self, spoken: list[Spoken]) -> None:
-        """Those to rooms that are waited for wait, too."""
+        """Serves messages. Those to rooms that are waited for wait, too."""
         if self.aside.sessions:
             spoken = self.aside.keep(spoken, lambda one: one.draft.room_id)
         if spoken:
             await self._serve_says(spoken)
 
     async def _serve_says(self, spoken: list[Spoken], *, patient: bool = False) -> None:
-        """`patient`: waits for as long as the database allows if another transaction holds one of the rooms."""
+        """`patient`: if another transaction holds a room, wait for as long as the database allows."""
         refused = await self._store_says(spoken, patient=patient)
         if refused is not None:
             self._refuse_all(spoken, refused)
 
     async def _store_says(self, spoken: list[Spoken], *, patient: bool) -> Unavailable | None:
-        """Returns why nothing was stored, where the database does not answer."""
+        """Returns the reason why nothing was stored, if the database does not answer."""
         at = self._now()
         append = self._store.write if patient else self._store.append
         try:
@@ -129,8 +129,8 @@ class Takes:
         return None
 
     async def _serve_one_by_one(self, spoken: list[Spoken], *, patient: bool) -> None:
-        """One client's failure is never another's. What a person said behind a message that is refused because the
-        database does not answer is not stored before it."""
+        """Retries messages one at a time, so that one client's failure is never another's. If the database does not
+        answer, a person's later messages are refused with the first."""
         while spoken:
             one, *spoken = spoken
             refused = await self._store_says([one], patient=patient)
@@ -146,7 +146,7 @@ class Takes:
                 self._refuse_all([one, *behind], refused)
 
     async def _set_aside(self, spoken: list[Spoken]) -> None:
-        """Serves the messages of which none goes to a room that another transaction holds; the others wait."""
+        """Serves the messages whose rooms no other transaction holds; the others wait."""
         try:
             locked = await self._store.read(messages.locked, {one.draft.room_id for one in spoken})
         except Unavailable as refused:
@@ -166,18 +166,18 @@ class Takes:
             await self._serve_says(at_once, patient=patient)
 
     async def serve_aside(self, spoken: list[Spoken]) -> None:
-        """One room in each transaction: it must hold no other room while it waits for this one."""
+        """Serves one room in each transaction, which must hold no other room while it waits for this one."""
         for _, group in groupby(spoken, lambda one: one.room):
             if self._lease.check():
                 await self._serve_says(list(group), patient=True)
 
     def _doubt(self, one: Spoken) -> None:
-        """A message may have been stored although that failed: then everybody is to see it once the store is back."""
+        """A message may have been stored although that failed: it is delivered once the store is back."""
         self._registry.order.doubt(one.room)
         self._reconciler.suspect(one.session.who.person)
 
     def _deliver(self, spoken: list[Spoken], verdicts: list[Verdict]) -> None:
-        """Announces what was stored, one batch for each room, and answers every sender; each connection is written to
+        """Announces stored messages, one batch for each room, and answers their senders. Each connection is written to
         once."""
         stored: dict[HeardRoom, list[Entry]] = {}
         answered = len(spoken)
@@ -224,7 +224,7 @@ class Takes:
         one.session.link.refuse(Rejected(refused, one.tag))
 
     def _refuse_all(self, spoken: list[Spoken], refused: Unavailable) -> None:
-        """Nothing of this was stored, as far as is known."""
+        """Refuses messages that, as far as is known, were not stored."""
         for one in spoken:
             self._refuse(one, refused)
         for session in {one.session: None for one in spoken}:
@@ -237,7 +237,7 @@ class Takes:
         session.link.refuse(Rejected(kept, message.tag))
 
     def refuse_following(self, session: Session, refused: Unavailable) -> None:
-        """What a person has typed right behind a message that was refused is not stored before it."""
+        """Refuses what a person has typed right behind a refused message: it must not be stored before that."""
         while session.view is not None and session.inbox:
             message = session.inbox[0]
             if not isinstance(message, MESSAGES):
@@ -247,7 +247,7 @@ class Takes:
 
 
 def _kept(session: Session, message: Message, room: HeardRoom | None, refused: Refused) -> Refused:
-    """The refusal of a message, which is kept if its sender is a person who can send it again."""
+    """The refusal of a message, which `/retry` sends again if its sender is a person."""
     view = session.view
     if view is None or session.quiet:
         return refused

@@ -1,9 +1,9 @@
-"""The log of what concerns security: one line for each event, with the client's address and the account's name.
+"""Audit log: one line for each event that concerns security, with the client's address and the account's name.
 
-Administrators and fail2ban read these lines (deploy/fail2ban/, docs/security.md): their form is an interface. A line
-is `audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes, from any source: all other
-characters are escaped as in a Python string. A line never contains a password, a token or a message. The values are
-fields of the event, too, as they are: a log in JSON has both.
+Administrators and fail2ban read these lines (deploy/fail2ban/, docs/security.md): their form is an interface. A line is
+`audit: EVENT key=value ...`. Values are printable ASCII without blanks and quotes; all other characters are escaped as
+in a Python string. A line never contains a password, a token or a message. The log event also has the values,
+unescaped, as fields: a log in JSON has both.
 """
 
 from typing import Any
@@ -43,12 +43,13 @@ def refused(address: str, why: str) -> None:
 
 
 def offence(address: str, what: str) -> None:
-    """Something that no chat client does, such as a foreign protocol; `what`: the reason the connection ended with."""
+    """The client did something that no chat client does, such as speak a foreign protocol; `what`: the reason with
+    which the connection ended."""
     _write("offence", address=address, what=what)
 
 
 def acted(address: str, name: str, act: str, **what: str | float) -> None:
-    """Somebody used the power of an operator or moderator: `act` is the command, such as ban."""
+    """Somebody used the power of an operator or moderator. `act`: the command, such as ban."""
     _write("act", address=address, name=name, act=act, **what)
 
 
@@ -57,7 +58,7 @@ def _write(event: str, **fields: str | float) -> None:
 
 
 def _log_event(event: str, fields: dict[str, str | float], *, routine: bool = False) -> None:
-    """`routine`: this event is of interest for operation rather than security, and is not logged at higher levels."""
+    """`routine`: the event concerns operation rather than security, and is not logged at higher levels."""
     known: dict[str, Any] = {key: value for key, value in fields.items() if value != ""}
     pairs = " ".join(f"{key}={_safe(str(value))}" for key, value in known.items())
     _log.info("audit: {event} {pairs}", event=event, pairs=pairs, log_routine=routine, **known)

@@ -1,7 +1,7 @@
-"""The server's clock: what stamps entries and sessions, and never goes backwards.
+"""The server's clock: stamps entries and sessions, and never goes backwards.
 
-A server alone takes the time from its own wall clock, one of several nodes from the database's: a room's entries have
-the same clock then, wherever they were said, and nobody's wall clock matters.
+A single server follows its own wall clock; one of several nodes follows the database's. Then all entries of a room have
+times of the same clock.
 """
 
 import time
@@ -24,7 +24,8 @@ _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class Reading(Struct, frozen=True):
-    """The database's clock said `time` at `read`, by this process's monotonic clock, give or take `error` seconds."""
+    """A reading of the database's clock: `time` at `read`, by this process's monotonic clock, give or take `error`
+    seconds."""
 
     time: datetime
     read: float
@@ -39,12 +40,12 @@ class Reading(Struct, frozen=True):
 
 
 class Clock:
-    """Called, the time: the wall clock's, or, after `follow`, the database's; unless that was stepped back.
+    """Returns the time when it is called: the wall clock's or, after `follow`, the database's.
 
-    Then this clock slows down to half the speed until the other has caught up: an hour back is made good in two
-    hours. It does not stand still meanwhile, because thousands of entries would have the same time then: people could
-    not tell when something was said, and a search over all rooms, whose pages end between two times, would leave
-    entries out. A step forward is followed at once.
+    If that clock is set back, this one runs at half speed until the other has caught up: an hour back takes two hours.
+    It does not stand still, because thousands of entries would then have the same time: people could not tell when
+    something was said, and a search over all rooms, whose pages end between two times, would leave entries out. A step
+    forward is followed at once.
 
     `seconds` must be monotonic. Not thread-safe.
     """
@@ -69,10 +70,10 @@ class Clock:
         return times.whole_milliseconds(self._last)
 
     def follow(self, time: datetime, asked: float, answered: float) -> None:
-        """The database said that it is `time`, after it was asked and before it answered, by the clock `seconds`.
+        """The database reported `time` between `asked` and `answered`, by the clock `seconds`.
 
-        From then on the time is that of the database's clock, wrong by at most half the time of that round trip. The
-        best of later readings counts, as long as clocks that differ by DRIFT could have given both.
+        From then on this clock follows the database's, with an error of at most half that round trip. Of later readings
+        the best one counts, as long as clocks that differ by DRIFT could have given both.
         """
         new, known = Reading(time, (asked + answered) / 2, (answered - asked) / 2), self._followed
         if known is not None:
@@ -83,12 +84,12 @@ class Clock:
         self._followed = new
 
     def ask(self, database_time: Callable[[], datetime]) -> None:
-        """Follows the database, which this asks. Blocks."""
+        """Asks the database for its time, and follows it. Blocks."""
         asked = self._seconds()
         self.follow(database_time(), asked, self._seconds())
 
     def start_at(self, newest: datetime | None) -> None:
-        """Makes no time be before `newest`, the newest one in the database from before the start."""
+        """Makes every later time at least `newest`, the newest one in the database at the start."""
         if newest is not None and newest > self._last:
             self._last = newest
             self._read = self._seconds()

@@ -1,5 +1,5 @@
-"""How the server ends before it runs: on a signal at once; where it cannot run, with one line that says what to do, and
-a status for what restarts servers."""
+"""Ends of the server before it runs: at once on a signal; if it cannot start, with one line that says what to do, and a
+status for the service manager."""
 
 import os
 import signal
@@ -10,12 +10,13 @@ from typing import Final
 MAY_PASS: Final = 1
 """Exit status where trying again later may help: the database is not up yet, or a port is taken."""
 MISCONFIGURED: Final = os.EX_CONFIG
-"""Only an administrator can mend it, so that trying again is of no use: see RestartPreventExitStatus in the unit."""
+"""Exit status where only an administrator can mend it, so that restarting is of no use: see RestartPreventExitStatus in
+the unit."""
 
 
 class CannotStart(SystemExit):
-    """The server cannot run. Ends the program with one line; where that is to end with another status than 1, what
-    lets it out has to call `ending`."""
+    """The server cannot start. Ends the program with one line. For a status other than 1, the outermost caller uses
+    `ending`."""
 
     def __init__(self, text: str, status: int = MAY_PASS) -> None:
         super().__init__(f"chatserver: {text}")
@@ -23,7 +24,7 @@ class CannotStart(SystemExit):
 
 
 def ending(problem: SystemExit) -> SystemExit:
-    """What to raise instead at the outermost place, for the status of a problem. Prints its text."""
+    """Returns what the outermost caller is to raise instead, for the right status. Prints the text."""
     if not isinstance(problem, CannotStart) or problem.status == MAY_PASS:
         return problem  # Python prints its text, and ends with status 1
     print(problem, file=sys.stderr)
@@ -31,11 +32,11 @@ def ending(problem: SystemExit) -> SystemExit:
 
 
 def exit_on_signals() -> None:
-    """Makes SIGTERM and SIGINT end the process at once, with status 0: stopping on request is no failure before there
-    is a service that takes signals, either. SIGHUP and SIGUSR1 do nothing. Call this before anything else is loaded.
+    """Makes SIGTERM and SIGINT end the process at once, with status 0, and SIGHUP and SIGUSR1 do nothing, until there
+    is a service that handles signals. Call this before anything else is loaded.
 
-    Nothing is open then that a killed process would not close as well. `SystemExit` would not do: raised in the middle
-    of an import, or in a callback of the garbage collector, it can be swallowed.
+    Nothing is open then that a killed process would not close as well. `SystemExit` would not do: raised during an
+    import, or in a callback of the garbage collector, it can be swallowed.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""A fair queue: work waits for one of a few slots, in turn by the key that it is done for."""
+"""A fair queue: work waits for one of a few slots, and keys take turns."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Gone(Refused):
-    """Nobody waits for the answer any more."""
+    """Nobody waits for the result any more."""
 
     def __init__(self) -> None:
         super().__init__(Why.NOBODY_WAITS)
@@ -28,7 +28,7 @@ def always() -> bool:
 class Waiting(Struct, frozen=True, eq=False):
     turn: "Deferred[None]"
     wanted: Callable[[], bool]
-    """Whether somebody still waits for the answer."""
+    """Whether somebody still waits for the result."""
 
 
 class Places(Protocol):
@@ -52,11 +52,12 @@ class FairQueue:
     """Gives as many turns at a time as there are slots. Each key has a line of its own, and the lines are served in
     turn, long or short.
 
-    Every other turn goes to the line that began last and has had none: a single item is served soon, also if
-    hundreds of others came before, and those still get the other half of the turns.
+    Every other turn goes to the line that began last and has had none yet: a newcomer is served soon even if hundreds
+    wait, and these still get the other half of the turns.
 
-    When it is full, the last one in the longest line is refused with `full`: a newcomer who would stand in a shorter
-    one always finds a place. `per_key`: maximum number of turns of a key at a time; `in_line`: of those that wait.
+    If the queue is full, the last one in the longest line is refused with `full`, so that a newcomer with a shorter
+    line always finds a place. `per_key`: maximum number of turns of a key at a time. `in_line`: maximum number of those
+    that wait in its line.
     """
 
     def __init__(self, places: Places, full: Refused, *, per_key: int = maxsize, in_line: int = maxsize) -> None:
@@ -73,12 +74,12 @@ class FairQueue:
         self._serving = False
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Number of those that wait."""
         return self._count
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = always) -> T:
-        """Does the work when it is its turn; raises what it raises. Raises Refused(slow-down) if too many wait, and
-        Gone if it is not wanted any more when its turn comes."""
+        """Does the work when it is its turn, and raises what that raises. Raises Refused(slow-down) if too many wait,
+        and Gone if nobody wants the result when its turn comes."""
         if not wanted():
             raise Gone
         if self._running < self._places.slots and self._may_run(key) and self._next() is None:
@@ -105,7 +106,7 @@ class FairQueue:
         return self._turns[key] < self._per_key
 
     def _next(self) -> str | None:
-        """The line whose turn it is; None if nobody waits who may have one."""
+        """The line whose turn it is; None if nobody waits who may run."""
         lines = chain(reversed(self._new), self._lines) if self._newest_first else self._lines
         return next(filter(self._may_run, lines), None)
 

@@ -1,4 +1,4 @@
-"""How often a value lay in which range, counted so that the busiest code can afford it."""
+"""Histograms, cheap enough for the busiest code."""
 
 from bisect import bisect_right
 from typing import Final
@@ -6,15 +6,15 @@ from typing import Final
 from msgspec import Struct
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""From what an idle server takes for a message on a fast disk, to the deadline of the database."""
+"""Bounds for seconds: from a message at an idle server with a fast disk to the deadline of the database."""
 
 TAKE_SIZES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""Numbers of messages in a transaction."""
+"""Bounds for the number of messages in a transaction."""
 
 
 class Distribution(Struct, frozen=True):
-    """What a histogram has counted up to some moment. `counts[i]` values were at most `bounds[i]` and above the bound
-    before it; the last count has no bound. `total` is the sum of all values."""
+    """The state of a histogram. `counts[i]` values were at most `bounds[i]` and above the bound before it; the last
+    count has no bound. `total` is the sum of all values."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -26,12 +26,12 @@ class Distribution(Struct, frozen=True):
 
     @property
     def mean(self) -> float:
-        """0 where nothing was counted."""
+        """Mean of all values; 0 if nothing was counted."""
         return self.total / self.count if self.count else 0.0
 
     def quantile(self, share: float) -> float:
-        """The bound below which so large a share of all values lies: an estimate, never too low unless values lay above
-        the last bound. 0 where nothing was counted."""
+        """The bound below which this share of all values lies: an estimate, never too low unless values lay above the
+        last bound. 0 if nothing was counted."""
         wanted, seen = share * self.count, 0
         for bound, count in zip(self.bounds, self.counts, strict=False):
             seen += count
@@ -45,7 +45,7 @@ PENDING: Final = 256
 
 
 class Histogram:
-    """Only goes up. Not thread-safe."""
+    """Counts that only rise. Not thread-safe."""
 
     __slots__ = ("_bounds", "_counts", "_pending", "_total")
 

@@ -1,5 +1,5 @@
-"""Keeps what happens often from filling the log: a fault that lasts has a line when it begins and one when it is over;
-a flood is counted, and summed up in one line."""
+"""Keeps repeated events from filling the log. A lasting fault has a line when it begins and one when it ends; the
+events of a flood are counted and summed up in one line."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,8 +7,8 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 QUIET_SECONDS: Final = 5.0
-"""How long nothing has to fail before a fault is over: on a disk that is nearly full, small rows are still stored while
-larger ones are not."""
+"""How long nothing may have failed before a fault is over: on a disk that is nearly full, small rows are still stored
+while larger ones are not."""
 
 
 SUMMARY_SECONDS: Final = 10.0
@@ -34,7 +34,7 @@ class Outage:
 
     @property
     def failures(self) -> int:
-        """How many there have been in this outage, or in the last one."""
+        """Number of failures in this outage, or in the last one."""
         return self._failures
 
     def failed(self) -> bool:

@@ -1,9 +1,9 @@
-"""How often something happened lately, by key, in bounded memory.
+"""Counters of recent events, by key, in bounded memory.
 
-Three rules say how it is forgotten: `Fading` halves it every hour, `Draining` lets it leak away evenly, and `Sliding`
-counts the last hour. `seconds` is the reactor's time in all methods.
+They forget by three rules: `Fading` halves a count every hour, a `Draining` bucket leaks evenly, and `Sliding` counts
+the last hour. `seconds` is the reactor's time in all methods.
 
-Several nodes may count together: each sends the others what is new, and now and then all that it has.
+Several nodes may count together: each sends the others what is new and, now and then, everything.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ MINUTE_SECONDS: Final = 60.0
 HOUR_SECONDS: Final = 3600.0
 
 MOST_KEYS: Final = 65_536
-"""Maximum number of keys that are remembered, in about 15 MB."""
+"""Maximum number of keys to remember, in about 15 MB."""
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ class Rates(ABC, Generic[T]):
 
     def __init__(self, most: int = MOST_KEYS) -> None:
         self.news: dict[str, float] | None = None
-        """What was counted here and has not been sent to other nodes yet; None while there are no others."""
+        """Counts that have not been sent to other nodes yet; None while there are no others."""
         self._most = most
         self._known: dict[str, T] = {}  # the one that was counted longest ago in front
 
@@ -35,12 +35,12 @@ class Rates(ABC, Generic[T]):
         return len(self._known)
 
     def note(self, key: str, much: float = 1.0) -> None:
-        """Keeps what other nodes are to be sent, in bounded memory."""
+        """Adds to `news`, in bounded memory."""
         if self.news is not None and (key in self.news or len(self.news) < MOST_KEYS):
             self.news[key] = self.news.get(key, 0.0) + much
 
     def latest(self, most: int, seconds: float) -> dict[str, tuple[float, ...]]:
-        """The state of the `most` keys that were counted last, for `merge` at another node."""
+        """States of the `most` keys that were counted last, for `merge` at another node."""
         found = ((key, self._state(known, seconds)) for key, known in islice(reversed(self._known.items()), most))
         return {key: state for key, state in found if state}
 
@@ -50,11 +50,11 @@ class Rates(ABC, Generic[T]):
 
     @abstractmethod
     def merge(self, key: str, state: Sequence[float], seconds: float) -> None:
-        """Another node has this in all. It may contain what was learnt here, and the other way round."""
+        """Another node has this state. It may contain what was learnt here, and the other way round."""
 
     @abstractmethod
     def _state(self, known: T, seconds: float) -> tuple[float, ...]:
-        """What `merge` takes; empty if nothing is left."""
+        """The state for `merge`; empty if nothing is left."""
 
     def _put(self, key: str, known: T) -> None:
         self._known.pop(key, None)
@@ -75,7 +75,7 @@ NEGLIGIBLE: Final = 0.5
 
 
 class Count:
-    """How much was counted, and when last. Mutable, since millions may come and go."""
+    """A count, and the time of its last change. Mutable, since millions may come and go."""
 
     __slots__ = ("at", "much")
 
@@ -84,7 +84,7 @@ class Count:
         self.at = at
 
     def now(self, seconds: float) -> float:
-        """What is left of it by now."""
+        """The rest that has not faded by now."""
         much = self.much * 0.5 ** ((seconds - self.at) / HALF_LIFE_SECONDS)
         return much if much >= NEGLIGIBLE else 0.0
 
@@ -100,7 +100,7 @@ class Fading(Rates[Count]):
         return 0.0 if count is None else count.now(seconds)
 
     def add(self, key: str, seconds: float, much: float = 1.0) -> float:
-        """Counts, and returns how much it is now. What falls to nothing is forgotten."""
+        """Counts, and returns the sum. A sum that falls to nothing is forgotten."""
         self.note(key, much)
         return self._add(key, seconds, much)
 
@@ -143,18 +143,17 @@ class Limited(Rates[T]):
 # Leaky buckets
 
 MOST_ADDRESSES: Final = 16_384
-"""Maximum number of addresses that leaky buckets remember, in about 3 MB."""
+"""Maximum number of addresses in a leaky bucket's table, in about 3 MB."""
 REFUSED_TIMES: Final = 10.0
-"""How many times the limit an address reaches before it is refused. Below that it is only slowed: behind one address
-there may be a whole company, and only one bad client."""
+"""Multiple of the limit at which an address is refused. Below that it is only slowed: behind one address there may be a
+whole company, and only one bad client."""
 STEP_SECONDS: Final = 0.25
-"""How long the delay at the limit is. It grows in proportion, up to 2.5 s: a person waits that long without giving
-up."""
+"""Delay at the limit, in seconds. It grows in proportion, up to 2.5 s: a person waits that long without giving up."""
 
 
 class Draining(Limited[tuple[float, float]]):
-    """Leaky buckets: what has happened drains away evenly, a limit's worth in a minute. What follows from it is
-    nothing, a delay, or a refusal."""
+    """Leaky buckets: a limit's worth drains away evenly in a minute. A full one means a delay, and in the end a
+    refusal."""
 
     def __init__(self, limit: Callable[[], int], most: int = MOST_ADDRESSES) -> None:
         super().__init__(limit, most)
@@ -164,7 +163,7 @@ class Draining(Limited[tuple[float, float]]):
         self.learn(key, 1, seconds)
 
     def delay(self, key: str, seconds: float) -> float:
-        """How many seconds the key is to be slowed by; 0 below the limit."""
+        """Seconds to slow the key by; 0 below the limit."""
         limit = self._limit()
         if not limit or key not in self._known:
             return 0
@@ -172,7 +171,7 @@ class Draining(Limited[tuple[float, float]]):
         return STEP_SECONDS * times if times >= 1 else 0
 
     def retry(self, key: str, seconds: float) -> int:
-        """For how many whole seconds the key is to be refused; 0 if it is not."""
+        """Whole seconds for which to refuse the key; 0 for none."""
         limit = self._limit()
         if not limit or key not in self._known:
             return 0
@@ -180,7 +179,7 @@ class Draining(Limited[tuple[float, float]]):
         return max(1, ceil(excess * MINUTE_SECONDS / limit)) if excess > 0 else 0
 
     def sweep(self, seconds: float) -> None:
-        """Forgets what has drained away; to be called now and then."""
+        """Forgets empty buckets. Call this now and then."""
         limit = self._limit()
         for key, known in list(self._known.items()):
             if not limit or not self._level(known, limit, seconds):
@@ -216,10 +215,10 @@ MOST_SENT: Final = 200
 
 
 class Sliding(Limited[deque[float]]):
-    """The times of the last hour, of which there may be as many as the limit."""
+    """Events of the last hour, at most as many as the limit."""
 
     def take(self, key: str, seconds: float) -> float:
-        """Counts once more and returns 0, or counts nothing and returns after how many seconds there is a place."""
+        """Counts an event and returns 0, or counts nothing and returns the seconds until there is room for one."""
         limit = self._limit()
         if not limit:
             return 0.0
@@ -231,7 +230,7 @@ class Sliding(Limited[deque[float]]):
         return 0.0
 
     def give_back(self, key: str, taken: float) -> None:
-        """What was counted at that time was not done after all."""
+        """Takes an event back that was counted at that time."""
         times = self._known.get(key)
         if times and taken in times:
             times.remove(taken)

@@ -1,4 +1,4 @@
-"""Moments as people name them, such as `yesterday` or `2h`: words to an instant."""
+"""Words for moments, such as `yesterday` or `2h`, and the instants that they mean."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -7,7 +7,7 @@ from typing import Final
 from chatserver.util import time_zones
 
 PROGRAM_ZONE: Final = "UTC"
-"""The zone in which programs name times."""
+"""Default time zone for programs."""
 EXAMPLES: Final = "today, yesterday, monday, 2h, 3d, 10:30, 2026-03-02 or 2026-03-02T10:30:00Z"
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -24,8 +24,8 @@ _STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ Tt].*)?")
 def instant(words: str, now: datetime, zone: str = "") -> datetime | None:
     """The last moment before `now` that the words name, or an RFC 3339 time; None if they name none.
 
-    Days begin at midnight in `zone`, the IANA name of a time zone ("": the server's own), where times without a zone
-    are, too.
+    Days begin at midnight in `zone`, the IANA name of a time zone ("": the server's own). Times without a zone are in
+    it, too.
     """
     typed = words.strip().lower()
     where = time_zones.zone(zone)

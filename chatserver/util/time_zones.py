@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from chatserver.values.errors import Refused, Why
 
 NOT_PLACES = frozenset({"localtime", "Factory"})
-"""Names that some systems have, and that mean another zone on each of them."""
+"""Names that mean another zone on each system that has them."""
 SUGGESTED = 3
 
 
@@ -26,7 +26,7 @@ def zone(name: str) -> tzinfo | None:
 
 @cache
 def _names() -> dict[str, str]:
-    """All names of zones, by what people may type for them. Reads files."""
+    """All names of zones, by the words that people may type for them. Reads files."""
     return {name.lower(): name for name in sorted(available_timezones() - NOT_PLACES)}
 
 
@@ -42,7 +42,7 @@ def find(typed: str) -> str:
 
 
 def _near(key: str) -> list[str]:
-    """Names of zones for that city, else those that differ in a few letters."""
+    """Zones of that city, else those whose names differ in a few letters."""
     names = _names()
     city = key.rsplit("/", 1)[-1]
     places = [name for low, name in names.items() if low.rsplit("/", 1)[-1] == city and "/" in low]
@@ -59,8 +59,8 @@ def _near(key: str) -> list[str]:
 
 
 def described(name: str, own: tzinfo | None, at: datetime) -> str:
-    """What to call a zone: its name; for the server's own ("", which is `own`, or the system's) its usual
-    abbreviation, and by how much it differs from UTC at this time."""
+    """The name to show for a zone. For the server's own ("", which is `own`, or the system's) that is its usual
+    abbreviation and its difference from UTC at this time."""
     if name:
         return name
     local = at.astimezone(own)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 def now() -> datetime:
-    """The wall clock's time in UTC, in whole milliseconds: what is stored is what is shown."""
+    """The wall clock's time in UTC, in whole milliseconds, as it is stored and shown."""
     return whole_milliseconds(datetime.now(UTC))
 
 
@@ -27,12 +27,12 @@ def whole_milliseconds(at: datetime) -> datetime:
 
 @lru_cache(maxsize=1024)  # the entries of one transaction share one time
 def rfc3339(at: datetime) -> str:
-    """UTC with milliseconds: 2026-03-02T10:02:00.123Z."""
+    """Formats a time as UTC with milliseconds: 2026-03-02T10:02:00.123Z."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> datetime | None:
-    """None where the text is no time with a zone."""
+    """Parses a time; returns None if the text is no time with a zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 QUIET_TURNS: Final = 2
-"""Number of turns in a row without anybody new after which nobody is waited for any more."""
+"""Number of turns in a row without newcomers after which the wait is over."""
 MOST_TURNS: Final = 16
 """Maximum number of turns to wait for others."""
 POLL_SECONDS: Final = 0.01
@@ -34,7 +34,8 @@ async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: flo
 
 
 def turns(clock: IReactorTime) -> Turn:
-    """Awaited, a turn is over once the reactor has read everything that there is to read just now."""
+    """Returns a function to await one turn: it is over once the reactor has read everything that there is to read just
+    now."""
 
     async def turn() -> None:
         await pause(clock, 0)
@@ -45,9 +46,8 @@ def turns(clock: IReactorTime) -> Turn:
 async def settle(waiting: Sized, enough: int, turn: Turn, quiet: int = QUIET_TURNS) -> None:
     """Waits until `quiet` turns in a row have brought nobody new, or `enough` are waiting.
 
-    Work that costs much once and little for each participant is done for many at once. Clients that have just been
-    answered are about to ask again: without waiting for them, clients would fall into two halves, each of which waits
-    for the other's work.
+    Use it for work that costs much once and little for each participant. Clients that have just been answered are about
+    to ask again: without this wait they would fall into two halves, each of which waits for the other's work.
     """
     left, most = quiet, MOST_TURNS
     while left and most and len(waiting) < enough:
@@ -58,8 +58,8 @@ async def settle(waiting: Sized, enough: int, turn: Turn, quiet: int = QUIET_TUR
 
 
 class Batcher(Generic[Asked, Known]):
-    """Questions that arrive while a batch is under way share the next one, up to `limit`. `answer` returns one answer
-    for each, in their order; an exception that it raises is raised for all of them."""
+    """Collects questions into batches: those that arrive during a batch share the next one, up to `limit`. `answer`
+    returns one answer for each, in their order; an exception that it raises is raised for all of them."""
 
     def __init__(self, answer: Callable[[list[Asked]], Awaitable[Sequence[Known]]], limit: int, turn: Turn) -> None:
         self._answer = answer
