@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ PAGES_WITH_PATHS = [
     ROOT / "docs" / "performance.md",
     ROOT / "CONTRIBUTING.md",
 ]
+
+FOLDER_FILES = 20
+FOLDER_LINES = 3_000
+ALPHABETICAL = {HOUSE / "store", HOUSE / "chatctl"}
+PARAMETERS = 7
+CALLABLES = 40
 
 _PATH = re.compile(r"`((?:[a-z_][\w-]*/)+(?:[\w-]+\.\w+)?|[a-z_]+\.py)`")
 
@@ -51,3 +58,33 @@ def test_paths(page: Path) -> None:
     places = (ROOT, HOUSE)
     named = [path for path in _PATH.findall(page.read_text(encoding="utf-8")) if not re.search("NAME|NNNN", path)]
     assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
+def constructors(tree: ast.Module) -> Iterator[tuple[str, int, int]]:
+    """For each class with a constructor: its name, its parameters besides self, and how many of these are callables."""
+    for kind in ast.walk(tree):
+        if isinstance(kind, ast.ClassDef):
+            for inner in kind.body:
+                if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+                    taken = [*inner.args.posonlyargs, *inner.args.args, *inner.args.kwonlyargs][1:]
+                    types = [ast.unparse(one.annotation) for one in taken if one.annotation is not None]
+                    yield kind.name, len(taken), sum("Callable" in one for one in types)
+
+
+def test_folders_are_small() -> None:
+    """A folder has few modules and lines, but for the alphabetical lists of nouns; four modules stand at the top."""
+    assert {path.name for path in HOUSE.glob("*.py")} == {"__init__.py", "tap.py", "wiring.py", "service.py"}
+    crowded = {}
+    for folder in {path.parent for path in modules()} - {HOUSE, *ALPHABETICAL}:
+        here = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in here)
+        if len(here) > FOLDER_FILES or lines > FOLDER_LINES:
+            crowded[str(folder.relative_to(ROOT))] = len(here), lines
+    assert crowded == {}
+
+
+def test_parts_are_passed_by_name() -> None:
+    """Constructors have few parameters, and few of them are callables, behind which nobody sees who is called."""
+    found = [(path.name, *one) for path in modules() for one in constructors(tree_of(path))]
+    assert len(long := [one for one in found if one[2] > PARAMETERS]) <= 2, long
+    assert sum(one[3] for one in found) <= CALLABLES, [one for one in found if one[3]]
