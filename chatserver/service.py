@@ -36,7 +36,7 @@ from chatserver.store.db.engine import DatabaseProblem
 from chatserver.store.starting import prepare
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.util.waiting import until
-from chatserver.values.errors import Unavailable
+from chatserver.values.errors import Note, Sentence, Unavailable
 from chatserver.values.events import Person
 from chatserver.wire.addresses import Listed
 
@@ -56,7 +56,7 @@ BACKLOG = 1024
 """Maximum number of connections that the kernel holds until they are accepted."""
 SOCKET_MODE = "660"
 """Permissions of a Unix socket: for the server's user and group."""
-RESTARTING = "The server is restarting; nothing is lost."
+RESTARTING = Sentence(Note.RESTARTING)
 FIRST_RETRY_SECONDS = 2
 """How long after a restart the first clients come back. A restart takes less."""
 RETURNS_PER_SECOND = 500

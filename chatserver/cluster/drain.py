@@ -19,7 +19,7 @@ from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import Process
 from chatserver.store.nodes.nodes import DRAIN, REBALANCE, done
 from chatserver.util.waiting import pause, until
-from chatserver.values.errors import Unavailable
+from chatserver.values.errors import Note, Sentence, Unavailable
 from chatserver.values.stages import Stage
 
 SLICE_SECONDS: Final = 0.2
@@ -138,14 +138,14 @@ class Drain:
         return _Plan(ALONE, ceil(PER_SECOND * SLICE_SECONDS), *self._retries(count))
 
 
-ALONE: Final = ("moving", "The server is about to stop; nothing is lost.")
+ALONE: Final = ("moving", Sentence(Note.STOPPING))
 """Reason and text where nobody else serves."""
 
 
 class _Plan(Struct, frozen=True):
     """How many connections are ended at once, with which words, and when they are to come back."""
 
-    words: tuple[str, str]
+    words: tuple[str, Sentence]
     count: int
     first: int
     last: int

@@ -10,9 +10,9 @@ from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Exported, TokenList, TokenMade
-from chatserver.values.errors import Refused, Why, not_a_member
+from chatserver.values.errors import Note, Refused, Sentence, Why, not_a_member
 
-ERASED = ("erased", "Your account is erased. Goodbye.")
+ERASED = ("erased", Sentence(Note.ERASED_GOODBYE))
 """The reason and the text with which the connections of an erased account end."""
 
 ROOMS_AT_ONCE = 50
@@ -35,10 +35,10 @@ def token(db: Connection, ask: Ask, command: c.Token) -> Outcome:
         gone = HangUp(
             ask.who.id,
             "token-revoked",
-            "The token that you logged in with was revoked.",
+            Sentence(Note.TOKEN_WAS_REVOKED),
             token_id,
         )
-        return Outcome(Done("You revoked the token."), effects=[gone])
+        return Outcome(Done(Sentence(Note.TOKEN_REVOKED)), effects=[gone])
     return Outcome(TokenList(tokens.listing(db, ask.who.id)))
 
 
@@ -65,13 +65,14 @@ def change_password(db: Connection, ask: Ask, hash: str | None, *, others: bool)
         accounts.set_password(db, ask.who.id, hash)
     if not others:
         valid = tokens.count(db, ask.who.id)
-        still = f" Tokens that still work: {valid}. See /token list." if valid else ""
-        return Outcome(Done(f"You changed your password.{still}"))
+        note = Sentence(Note.PASSWORD_CHANGED)
+        return Outcome(Done(note.then(Sentence(Note.TOKENS_STILL_WORK, valid=valid)) if valid else note))
     revoked = tokens.revoke_all(db, ask.who.id, ask.at)
     removed = certificates.remove_all(db, ask.who.id)
-    gone = HangUp(ask.who.id, "password", "Your password was changed.", spare=True)
-    note = f"You changed your password. Other connections ended; tokens revoked: {revoked}."
-    note += f" Certificates removed: {removed}." if removed else ""
+    gone = HangUp(ask.who.id, "password", Sentence(Note.PASSWORD_WAS_CHANGED), spare=True)
+    note = Sentence(Note.PASSWORD_CHANGED_ALL, revoked=revoked)
+    if removed:
+        note = note.then(Sentence(Note.CERTIFICATES_REMOVED, removed=removed))
     return Outcome(Done(note), effects=[gone])
 
 
@@ -92,7 +93,7 @@ def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
     left = rooms.leave_all(db, ask.who, ask.at, ROOMS_AT_ONCE)
     erasure.erase(db, ask.who, ask.at, messages=messages)
     return Outcome(
-        Done("Your account is erased."),
+        Done(Sentence(Note.ERASED)),
         announced=[Announcement(facts, entries) for facts, entries in left],
         echo="always",
         effects=[HangUp(ask.who.id, *ERASED)],

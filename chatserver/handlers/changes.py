@@ -7,7 +7,7 @@ from chatserver.store import Connection, messages
 from chatserver.store.messages import no_message
 from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
-from chatserver.values.errors import Refused, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
 
@@ -22,13 +22,13 @@ def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
     access = room_to_change(db, ask, command.room, "edit")
     if command.seq is None:
         last = _last_message(db, ask, access)
-        return _edited(db, ask, access, last, command.text, f"You edited #{last.seq}, which said: {_shown(last.text)}")
+        return _edited(db, ask, access, last, command.text, Sentence(Note.EDITED, seq=last.seq, text=_shown(last.text)))
     message = find_message(db, access, command.seq)
     if message.state == ERASED:
         raise no_message(command.seq)
     if message.author_id != ask.who.id:
         raise Refused(Why.NOT_YOUR_MESSAGE)
-    return _edited(db, ask, access, message, command.text, "You edited the message.")
+    return _edited(db, ask, access, message, command.text, Sentence(Note.EDITED_MESSAGE))
 
 
 def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
@@ -42,12 +42,12 @@ def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
     if length > MAX_MESSAGE:  # it may be thousands of times as long as what was typed: too much even to look at
         raise Refused(Why.TOO_LONG_AMENDED, most=MAX_MESSAGE, count=length)
     text = message_text(last.text.replace(command.old, command.new, count))
-    return _edited(db, ask, access, last, text, f"You edited #{last.seq}, which now says: {_shown(text)}")
+    return _edited(db, ask, access, last, text, Sentence(Note.EDITED_NOW, seq=last.seq, text=_shown(text)))
 
 
-def _edited(db: Connection, ask: Ask, access: RoomAccess, message: Entry, text: str, note: str) -> Outcome:
+def _edited(db: Connection, ask: Ask, access: RoomAccess, message: Entry, text: str, note: Sentence) -> Outcome:
     if message.text == text:
-        return unchanged(ask, access, "This is the text of the message already.")
+        return unchanged(ask, access, Sentence(Note.SAME_TEXT))
     return changed(ask, access, messages.edit(db, ask.who, access, message.seq, text, ask.at), note)
 
 
@@ -57,7 +57,7 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
         require(ask.who, access, "erase")
         last = _last_message(db, ask, access)
         entry = messages.erase(db, ask.who, access, last.seq, ask.at)
-        return changed(ask, access, entry, f"You erased #{last.seq}, which said: {_shown(last.text)}")
+        return changed(ask, access, entry, Sentence(Note.ERASED_LAST, seq=last.seq, text=_shown(last.text)))
     # Of a message that was removed, the texts that it was edited to may be there still.
     author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
     message = find_message(db, access, command.seq) if author_id is None else None
@@ -66,9 +66,9 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
         access.forbid_direct(Why.DIRECT_ERASES_OWN)
     require(ask.who, access, "erase" if own else "erase of others")
     if message is not None and message.state == ERASED:
-        return unchanged(ask, access, "The message is erased already.")
+        return unchanged(ask, access, Sentence(Note.ERASED_ALREADY))
     entry = messages.erase(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, "You erased the message.")
+    return changed(ask, access, entry, Sentence(Note.ERASED_MESSAGE))
 
 
 def _last_message(db: Connection, ask: Ask, access: RoomAccess) -> Entry:

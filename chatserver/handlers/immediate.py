@@ -14,6 +14,7 @@ from chatserver.settings.tables import DEFAULT_LIMITS, Limits
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, user_size
 from chatserver.values.answers import Done, HelpText, UserLine, UserList, Whereabouts
+from chatserver.values.errors import Note, Sentence
 from chatserver.wire.dialect import ASSUMED_COLUMNS, fitting
 
 MAX_USERS = 1000
@@ -32,7 +33,7 @@ Immediate = Callable[[Online, Session, Any], Outcome]
 
 
 def ping(online: Online, session: Session, command: c.Ping) -> Outcome:
-    return Outcome(Done("The server is here."))
+    return Outcome(Done(Sentence(Note.HERE)))
 
 
 def help(online: Online, session: Session, command: c.Help) -> Outcome:
@@ -48,9 +49,7 @@ def whereabouts(online: Online, session: Session, command: c.Look) -> Outcome:
 
 def fit(online: Online, session: Session, command: c.Fit) -> Outcome:
     session.show_on(structs.replace(session.screen, columns=fitting(command.columns)))
-    return Outcome(
-        Done(f"On this connection, lines have at most {session.screen.columns or ASSUMED_COLUMNS} columns now.")
-    )
+    return Outcome(Done(Sentence(Note.FITTED, columns=session.screen.columns or ASSUMED_COLUMNS)))
 
 
 def quit(online: Online, session: Session, command: c.Quit) -> Outcome:
@@ -58,7 +57,7 @@ def quit(online: Online, session: Session, command: c.Quit) -> Outcome:
 
 
 def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
-    return Outcome(Done(), effects=[End("logout", "You are logged out. Goodbye.")])
+    return Outcome(Done(), effects=[End("logout", Sentence(Note.LOGGED_OUT))])
 
 
 def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
@@ -67,8 +66,8 @@ def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
     kept = session.view.kept.take(labels) if session.view is not None else []
     session.inbox[:0] = kept
     if not kept:
-        return Outcome(Done("There is nothing to send again."))
-    return Outcome(Done(f"Sending {len(kept)} line{'s' if len(kept) > 1 else ''} again."))
+        return Outcome(Done(Sentence(Note.NOTHING_KEPT)))
+    return Outcome(Done(Sentence(Note.SENDING_AGAIN, count=len(kept))))
 
 
 def who(online: Online, session: Session, command: c.Who) -> Outcome:
@@ -90,7 +89,7 @@ def _kind_and_display(roster: Roster, account_id: int) -> tuple[bool, str]:
 
 def away(online: Online, session: Session, command: c.Away) -> Outcome:
     online.presence.away(session, command.text)
-    return Outcome(Done(f"You are away: {command.text}" if command.text else "You are back."))
+    return Outcome(Done(Sentence(Note.AWAY, text=command.text) if command.text else Sentence(Note.BACK)))
 
 
 IMMEDIATE: dict[type[c.Command], Immediate] = {

@@ -8,7 +8,7 @@ from chatserver.store.people import find_person, has_blocked
 from chatserver.store.visibility import RoomAccess
 from chatserver.values import commands as c
 from chatserver.values.answers import Changed
-from chatserver.values.errors import Refused, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import PRIVATE, Invited, Person
 
 SENDERS = 10
@@ -24,13 +24,15 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
     if access.facts.kind == PRIVATE:
         forbid_guest(target)
     if members.role_of(db, access, target.id) is not None:
-        return Outcome(Changed(command.room, None, f"{target.name} is already in {command.room}."))
+        return Outcome(Changed(command.room, None, Sentence(Note.ALREADY_IN_ROOM, name=target.name, room=command.room)))
     if moderation.is_banned_from_room(db, target.id, access.facts.id):
         raise Refused(Why.INVITED_IS_BANNED, name=target.name, room=command.room)
     _require_few(db, ask, access, target)
     invitations.create(db, ask.who, access, target, ask.at)
     invited = Tell(target.id, Invited(command.room, ask.who.name))
-    return Outcome(Changed(command.room, None, f"You invited {target.name} to {command.room}."), effects=[invited])
+    return Outcome(
+        Changed(command.room, None, Sentence(Note.INVITED, name=target.name, room=command.room)), effects=[invited]
+    )
 
 
 def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -> None:
@@ -54,4 +56,6 @@ def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
     by = None if may(ask.who, access, "uninvite of others") else ask.who.id
     if not invitations.withdraw(db, access, target, by):
         raise Refused(Why.NO_SUCH_INVITATION, name=target.name, room=command.room)
-    return Outcome(Changed(command.room, None, f"You withdrew {target.name}'s invitation to {command.room}."))
+    return Outcome(
+        Changed(command.room, None, Sentence(Note.INVITATION_WITHDRAWN, name=target.name, room=command.room))
+    )

@@ -17,7 +17,7 @@ from chatserver.util.time_words import EXAMPLES, instant
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, entry_size, found_size, removed_size
 from chatserver.values.answers import Changed, Found, Log, gap_between
-from chatserver.values.errors import Refused, Why, blocked, muted
+from chatserver.values.errors import Refused, Sentence, Why, blocked, muted
 from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
 
 DIRECT_ROOMS = 10
@@ -87,12 +87,12 @@ def readable_text(message: Entry) -> Entry:
     return message
 
 
-def changed(ask: Ask, access: RoomAccess, entry: Entry, note: str) -> Outcome:
+def changed(ask: Ask, access: RoomAccess, entry: Entry, note: Sentence) -> Outcome:
     answer = Changed(access.facts.label(ask.who.id), entry.seq, note)
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, [entry])])
 
 
-def unchanged(ask: Ask, access: RoomAccess, note: str) -> Outcome:
+def unchanged(ask: Ask, access: RoomAccess, note: Sentence) -> Outcome:
     return Outcome(Changed(access.facts.label(ask.who.id), None, note), hears=hears(access))
 
 

@@ -12,7 +12,7 @@ from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
 from chatserver.values.answer_size import ban_size
 from chatserver.values.answers import BanList, Changed, Done
-from chatserver.values.errors import Refused, Why, banned_text, no_such_user
+from chatserver.values.errors import Note, Refused, Sentence, Why, no_such_user
 from chatserver.values.events import OWNER, Entry, Person, Role
 
 
@@ -34,7 +34,7 @@ def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Pe
     return target, role
 
 
-def _changed(access: RoomAccess, entries: list[Entry], note: str) -> Outcome:
+def _changed(access: RoomAccess, entries: list[Entry], note: Sentence) -> Outcome:
     """The outcome of an act with these entries; without any, nothing has changed."""
     if not entries:
         return Outcome(Changed(access.facts.name, None, note), hears=hears(access))
@@ -46,18 +46,20 @@ def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
     access = locked_room(db, ask, command.room, "role")
     target, old = _target(db, ask, access, command.name)
     if old == command.role:
-        return _changed(access, [], f"{target.name}'s role in {access.facts.name} is already {old}.")
+        return _changed(access, [], Sentence(Note.ROLE_IS_ALREADY, name=target.name, room=access.facts.name, role=old))
     if old == OWNER and members.owner_count(db, access) == 1 and not rooms.is_default(db, access.facts.id):
         raise Refused(Why.NEEDS_AN_OWNER, room=access.facts.name)
     entries = moderation.set_role(db, ask.who, access, target, command.role, ask.at)
-    return _changed(access, entries, f"You set {target.name}'s role in {access.facts.name} to {command.role}.")
+    return _changed(
+        access, entries, Sentence(Note.ROLE_SET, name=target.name, room=access.facts.name, role=command.role)
+    )
 
 
 def kick(db: Connection, ask: Ask, command: c.Kick) -> Outcome:
     access = locked_room(db, ask, command.room, "kick")
     target, _ = _target(db, ask, access, command.name)
     entries = moderation.kick(db, ask.who, access, target, command.reason, ask.at)
-    return _changed(access, entries, f"You kicked {target.name} from {access.facts.name}.")
+    return _changed(access, entries, Sentence(Note.KICKED, name=target.name, room=access.facts.name))
 
 
 def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
@@ -71,9 +73,9 @@ def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
     if target.id == ask.who.id:
         raise Refused(Why.BANS_SELF)
     if moderation.is_banned_so(db, access, target, until, command.reason):
-        return _changed(access, [], f"{target.name} is banned from {access.facts.name} already.")
+        return _changed(access, [], Sentence(Note.BANNED_ALREADY, name=target.name, room=access.facts.name))
     entries = moderation.ban(db, ask.who, access, target, until, command.reason, ask.at)
-    return _changed(access, entries, f"You banned {target.name} from {access.facts.name}.")
+    return _changed(access, entries, Sentence(Note.BANNED, name=target.name, room=access.facts.name))
 
 
 def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime | None) -> Outcome:
@@ -84,13 +86,13 @@ def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime |
         target = find_person(db, ask.who, command.name)
         if target.kind == ask.who.kind:
             raise Refused(Why.BANS_OPERATOR, name=target.name)
-        effects.append(HangUp(target.id, "banned", banned_text(command.reason)))
+        effects.append(HangUp(target.id, "banned", Sentence(Note.YOU_ARE_BANNED, reason=command.reason)))
     elif command.address and not command.yes:
         network = ip_network(command.address)
         if doubts := reach.doubts(network, reach.hit_by(db, network)):
             raise Refused(Why.DOUBTFUL_BAN, doubts=doubts)
     moderation.ban_from_server(db, ask.who.id, target, command.address, until, command.reason, ask.at)
-    return Outcome(Done(f"You banned {command.name or command.address} from the server."), effects=effects)
+    return Outcome(Done(Sentence(Note.BANNED_FROM_SERVER, who=command.name or str(command.address))), effects=effects)
 
 
 def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
@@ -99,7 +101,7 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
         target = find_person(db, ask.who, command.name) if command.name is not None else None
         if not moderation.unban_from_server(db, target, command.address, ask.at):
             raise Refused(Why.NO_SUCH_BAN)
-        return Outcome(Done("You lifted the ban."), effects=[BansChanged()])
+        return Outcome(Done(Sentence(Note.BAN_LIFTED)), effects=[BansChanged()])
     access = locked_room(db, ask, command.room, "unban")
     if command.name is None:
         raise no_such_user(str(command.address))
@@ -107,7 +109,7 @@ def unban(db: Connection, ask: Ask, command: c.Unban) -> Outcome:
     entries = moderation.unban(db, ask.who, access, target, ask.at)
     if not entries:
         raise Refused(Why.NOT_BANNED, name=target.name, room=access.facts.name)
-    note = Done(f"{target.name} can join {access.facts.name} again.")
+    note = Done(Sentence(Note.UNBANNED, name=target.name, room=access.facts.name))
     return Outcome(note, announced=[Announcement(access.facts, entries)])
 
 
@@ -132,15 +134,15 @@ def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:
     target, _ = _target(db, ask, access, command.name)
     until = clock.until(db, command.seconds)
     if moderation.is_muted_so(db, access, target, until):
-        return _changed(access, [], f"{target.name} is muted in {access.facts.name} already.")
+        return _changed(access, [], Sentence(Note.MUTED_ALREADY, name=target.name, room=access.facts.name))
     entries = moderation.mute(db, ask.who, access, target, until, ask.at)
-    return _changed(access, entries, f"You muted {target.name} in {access.facts.name}.")
+    return _changed(access, entries, Sentence(Note.MUTED, name=target.name, room=access.facts.name))
 
 
 def unmute(db: Connection, ask: Ask, command: c.Unmute) -> Outcome:
     access = locked_room(db, ask, command.room, "unmute")
     target, _ = _target(db, ask, access, command.name)
     if not moderation.is_muted(db, access, target):
-        return _changed(access, [], f"{target.name} is not muted in {access.facts.name}.")
+        return _changed(access, [], Sentence(Note.NOT_MUTED, name=target.name, room=access.facts.name))
     entries = moderation.unmute(db, ask.who, access, target, ask.at)
-    return _changed(access, entries, f"{target.name} can write in {access.facts.name} again.")
+    return _changed(access, entries, Sentence(Note.UNMUTED, name=target.name, room=access.facts.name))

@@ -12,6 +12,7 @@ from chatserver.util.time_words import PROGRAM_ZONE
 from chatserver.values.answer_size import Portion
 from chatserver.values.answers import Answer, Preferences
 from chatserver.values.commands import PAGE_LIMIT
+from chatserver.values.errors import GOODBYE, Sentence
 from chatserver.values.events import Entry, News, Person, RoomFacts
 from chatserver.values.seen import Seen
 
@@ -102,7 +103,7 @@ class HangUp(Struct, frozen=True):
 
     account_id: int
     reason: str
-    text: str
+    sentence: Sentence
     token_id: int = 0
     spare: bool = False
 
@@ -129,7 +130,7 @@ class End(Struct, frozen=True):
     """The connection that asked ends. Without a reason, nothing is sent after the answer."""
 
     reason: str = ""
-    text: str = ""
+    sentence: Sentence = GOODBYE
 
 
 class Named(Struct, frozen=True):

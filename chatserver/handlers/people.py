@@ -5,7 +5,7 @@ from chatserver.store import Connection, accounts, ignoring, names, people
 from chatserver.store.people import find_person
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Ignoring, UserList
-from chatserver.values.errors import Refused, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 
 MAX_BLOCKED = 1000
 """Maximum number of accounts that one account may have blocked: its blocks are in memory while it is online."""
@@ -29,7 +29,7 @@ def block(db: Connection, ask: Ask, command: c.Block) -> Outcome:
     if people.blocked_besides(db, ask.who, target) >= MAX_BLOCKED:
         raise Refused(Why.TOO_MANY_BLOCKED, most=MAX_BLOCKED)
     people.block(db, ask.who, target, ask.at)
-    note = Done(f"You blocked {target.name}'s direct messages and invitations. /unblock {target.name} undoes this.")
+    note = Done(Sentence(Note.BLOCKED, name=target.name))
     return Outcome(note, effects=[Apart((ask.who.id, target.id), True)])
 
 
@@ -37,7 +37,7 @@ def unblock(db: Connection, ask: Ask, command: c.Unblock) -> Outcome:
     target = find_person(db, ask.who, command.name)
     people.unblock(db, ask.who, target)
     apart = people.has_blocked(db, target.id, ask.who.id)
-    return Outcome(Done(f"You unblocked {target.name}."), effects=[Apart((ask.who.id, target.id), apart)])
+    return Outcome(Done(Sentence(Note.UNBLOCKED, name=target.name)), effects=[Apart((ask.who.id, target.id), apart)])
 
 
 def ignore(db: Connection, ask: Ask, command: c.Ignore) -> Outcome:
@@ -49,7 +49,7 @@ def ignore(db: Connection, ask: Ask, command: c.Ignore) -> Outcome:
     if ignoring.ignored_besides(db, ask.who, target) >= MAX_IGNORED:
         raise Refused(Why.TOO_MANY_IGNORED, most=MAX_IGNORED)
     ignoring.ignore(db, ask.who, target, ask.at)
-    note = f"You are not shown what {target.name} says any more. /unignore {target.name} undoes this."
+    note = Sentence(Note.IGNORED, name=target.name)
     return Outcome(Done(note), effects=[Ignored(ask.who.id, target.id, True)])
 
 
@@ -59,5 +59,5 @@ def unignore(db: Connection, ask: Ask, command: c.Unignore) -> Outcome:
         raise names.unknown(db, command.name, ask.who)
     target = found.person
     ignoring.unignore(db, ask.who, target)
-    note = f"You are shown what {target.name} says again."
+    note = Sentence(Note.UNIGNORED, name=target.name)
     return Outcome(Done(note), effects=[Ignored(ask.who.id, target.id, False)])

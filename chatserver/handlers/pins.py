@@ -8,24 +8,25 @@ from chatserver.store.visibility import find_readable_room
 from chatserver.values import commands as c
 from chatserver.values.answer_size import found_size
 from chatserver.values.answers import Found
+from chatserver.values.errors import Note, Sentence
 
 
 def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:
     access = room_to_change(db, ask, command.room, "pin")
     readable_text(find_message(db, access, command.seq))
     if pins.is_pinned(db, access.facts.id, command.seq):
-        return unchanged(ask, access, f"#{command.seq} is pinned already.")
+        return unchanged(ask, access, Sentence(Note.PINNED_ALREADY, seq=command.seq))
     entry = pins.pin(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, f"You pinned #{command.seq}.")
+    return changed(ask, access, entry, Sentence(Note.PINNED, seq=command.seq))
 
 
 def unpin(db: Connection, ask: Ask, command: c.Unpin) -> Outcome:
     access = room_to_change(db, ask, command.room, "unpin")
     find_message(db, access, command.seq)
     if not pins.is_pinned(db, access.facts.id, command.seq):
-        return unchanged(ask, access, f"#{command.seq} is not pinned.")
+        return unchanged(ask, access, Sentence(Note.NOT_PINNED, seq=command.seq))
     entry = pins.unpin(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, f"You unpinned #{command.seq}.")
+    return changed(ask, access, entry, Sentence(Note.UNPINNED, seq=command.seq))
 
 
 def listing(db: Connection, ask: Ask, command: c.Pins) -> Outcome:

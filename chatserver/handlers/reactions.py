@@ -4,6 +4,7 @@ from chatserver.handlers.messages import changed, find_message, readable_text, r
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.store import Connection, reactions
 from chatserver.values import commands as c
+from chatserver.values.errors import Note, Sentence
 
 
 def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
@@ -14,9 +15,9 @@ def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
     if command.remove:
         entry = reactions.take_back(db, ask.who, access, message, word, ask.at)
         if entry is None:
-            return unchanged(ask, access, f"You do not react {word} to #{seq}.")
-        return changed(ask, access, entry, f"You took back {word} from #{seq}.")
+            return unchanged(ask, access, Sentence(Note.NOT_REACTED, word=word, seq=seq))
+        return changed(ask, access, entry, Sentence(Note.REACTION_TAKEN_BACK, word=word, seq=seq))
     entry = reactions.add(db, ask.who, access, message, word, ask.at)
     if entry is None:
-        return unchanged(ask, access, f"You react {word} to #{seq} already.")
-    return changed(ask, access, entry, f"You reacted {word} to #{seq}.")
+        return unchanged(ask, access, Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
+    return changed(ask, access, entry, Sentence(Note.REACTED, word=word, seq=seq))

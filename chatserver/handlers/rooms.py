@@ -28,7 +28,7 @@ from chatserver.values.answers import (
     TopicShown,
     gap_between,
 )
-from chatserver.values.errors import Refused, Why, muted
+from chatserver.values.errors import Note, Refused, Sentence, Why, muted
 from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
 
 SHOWN_ON_JOINING = 20
@@ -141,7 +141,7 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
     if ask.who.kind != OPERATOR and rooms.is_default(db, access.facts.id):
         raise Refused(Why.DEFAULT_ROOM, room=command.room)
     new = rooms.delete(db, ask.who, access, ask.at)
-    answer = Changed(command.room, new[-1].seq, f"You deleted {command.room}.")
+    answer = Changed(command.room, new[-1].seq, Sentence(Note.ROOM_DELETED, room=command.room))
     return Outcome(answer, announced=[Announcement(access.facts, new)], closed=access.facts)
 
 
@@ -156,12 +156,10 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
     if access.muted:
         raise muted(command.room)
     if command.text == access.topic:
-        return Outcome(
-            Changed(command.room, None, f"This is the topic of {command.room} already."), hears=hears(access)
-        )
+        return Outcome(Changed(command.room, None, Sentence(Note.SAME_TOPIC, room=command.room)), hears=hears(access))
     new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
     seq = new[-1].seq
-    removed = Changed(command.room, seq, f"The topic of {command.room} is removed.")
+    removed = Changed(command.room, seq, Sentence(Note.TOPIC_REMOVED, room=command.room))
     answer = TopicSet(command.room, seq) if command.text else removed
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)], echo="always")
 
@@ -176,10 +174,10 @@ def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
     chosen = command.past, command.invites, command.pace
     if all(new in (None, old) for new, old in zip(chosen, known, strict=True)):
         return Outcome(
-            Changed(command.room, None, f"These are the settings of {command.room} already."), hears=hears(access)
+            Changed(command.room, None, Sentence(Note.SAME_SETTINGS, room=command.room)), hears=hears(access)
         )
     new = rooms.configure(db, ask.who, access, *chosen, ask.at)
-    answer = Changed(command.room, new[-1].seq, f"You changed the settings of {command.room}.")
+    answer = Changed(command.room, new[-1].seq, Sentence(Note.SETTINGS_CHANGED, room=command.room))
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)])
 
 

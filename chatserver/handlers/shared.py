@@ -26,6 +26,7 @@ from chatserver.store import Connection, changes
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.db.threads import Store
 from chatserver.values.events import ENTERING
+from chatserver.wire.sentences import english
 
 P = ParamSpec("P")
 
@@ -38,7 +39,7 @@ NOTED: Final = (HangUp, Apart, Ignored, Preferred, Named, BansChanged)
 tokens, bans, and accounts that are banned, disabled or erased."""
 
 
-class Note(Struct, frozen=True):
+class Row(Struct, frozen=True):
     """A row of `change`."""
 
     kind: ChangeKind
@@ -73,28 +74,28 @@ What = Reset | Blocks | Ignoring | Preferring
 _decoder: Final[msgspec.json.Decoder[What]] = msgspec.json.Decoder(What)
 
 
-def notes(outcome: Outcome) -> Iterator[Note]:
+def notes(outcome: Outcome) -> Iterator[Row]:
     """What other nodes must learn, in the order in which it happened, but for what the store notes itself."""
     for facts, entries in ((one.facts, one.entries) for one in outcome.announced):
         if facts.pair is not None and entries[0].seq == 1:
             for account_id, _ in facts.pair:
-                yield Note("membership", account_id, str(facts.id))
+                yield Row("membership", account_id, str(facts.id))
         else:
             # Whose sessions at a node are in no room there that has this log, the node would not hear of it.
             entered = [entry.author_id for entry in entries if entry.kind in ENTERING]
-            yield from (Note("membership", account_id, str(facts.id)) for account_id in entered)
+            yield from (Row("membership", account_id, str(facts.id)) for account_id in entered)
     for effect in outcome.effects:
         match effect:
             case Named(account_id):
-                yield Note("account", account_id)
-            case HangUp(account_id, reason, text) if effect.spare:
-                yield Note("effect", account_id, _encoded(Reset(reason, text)))
+                yield Row("account", account_id)
+            case HangUp(account_id, reason, sentence) if effect.spare:
+                yield Row("effect", account_id, _encoded(Reset(reason, english(sentence))))
             case Apart((account_id, other)):
-                yield Note("effect", account_id, _encoded(Blocks(other)))
+                yield Row("effect", account_id, _encoded(Blocks(other)))
             case Ignored(account_id):
-                yield Note("effect", account_id, _encoded(Ignoring()))
+                yield Row("effect", account_id, _encoded(Ignoring()))
             case Preferred(account_id):
-                yield Note("effect", account_id, _encoded(Preferring()))
+                yield Row("effect", account_id, _encoded(Preferring()))
 
 
 def _encoded(what: What) -> str:

@@ -18,11 +18,12 @@ from chatserver.store.walk import Deadline
 from chatserver.values import commands as c
 from chatserver.values.answer_size import entry_size, found_size, status_size
 from chatserver.values.answers import Done, Found, Log, Marked, Missed, RoomStatus, UnreadList, gap_between
+from chatserver.values.errors import Note, Sentence
 from chatserver.values.events import DIRECT, Entry, Membership, Person, ReadMark, RoomFacts
 from chatserver.values.mentions import mentions as is_mentioned
 from chatserver.values.seen import Seen
 
-ALL_READ: Final = "You have read everything."
+ALL_READ: Final = Sentence(Note.READ_ALL)
 
 
 def standing(ask: Ask, access: RoomAccess) -> Membership:
@@ -90,7 +91,7 @@ def missed(db: Connection, ask: Ask, command: c.Missed) -> Outcome:
     label = access.facts.label(ask.who.id)
     unread = counting.count(db, ask.who, one)
     if not unread:
-        return Outcome(Done(f"You have read everything in {label}."), hears=hears(access))
+        return Outcome(Done(Sentence(Note.READ_ALL_IN_ROOM, label=label)), hears=hears(access))
     page: list[Entry] = []
     more = False
     for begin, end in one.seen.missing(one.floor, one.seq):

@@ -8,15 +8,14 @@ from chatserver.login.authentication import Authenticator, Guessed, Login, Prove
 from chatserver.login.cleartext import Cleartext, remedy
 from chatserver.login.parts import LoginParts
 from chatserver.login.password_commands import Sensitive
-from chatserver.login.prompts import NAME, Prompts
+from chatserver.login.prompts import Prompts
 from chatserver.login.welcome import Entrance
 from chatserver.session.session import Session
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText
-from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Refused, Rejected, Why
+from chatserver.values.errors import FAULT, FAULTY, ErrorWord, Note, Refused, Rejected, Sentence, Why
 from chatserver.values.events import BOT, GUEST
 from chatserver.values.stages import Event, Stage, misplaced
-from chatserver.wire.sentences import english
 
 
 class Handshake:
@@ -45,9 +44,9 @@ class Handshake:
         return self._server.contact
 
     @property
-    def greeting(self) -> str:
+    def greeting(self) -> str | Sentence:
         """The server's first words."""
-        return self._server.greeting or f"Welcome to {self._server.name}. {NAME}"
+        return self._server.greeting or Sentence(Note.WELCOME, server=self._server.name)
 
     def greet(self, session: Session) -> None:
         """Sends the greeting and, where no password may be sent, a warning."""
@@ -90,7 +89,7 @@ class Handshake:
             case _:
                 session.answer(parsed.tag, Done())
                 if isinstance(parsed, c.Quit):
-                    session.link.hang_up("", "")
+                    session.link.hang_up("")
         return None
 
     async def _check(self, session: Session, work: Awaitable[None], failed: Event, tag: c.Tag | None = None) -> None:
@@ -118,9 +117,8 @@ class Handshake:
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:
                 remedy = self.prompts.remedy(session)
-                session.link.hang_up(
-                    "failed-logins", f"Too many failed logins.{f' {english(remedy)}' if remedy else ''}"
-                )
+                ended = Sentence(Note.FAILED_LOGINS)
+                session.link.hang_up("failed-logins", ended.then(remedy) if remedy else ended)
         self.prompts.ask(session)
 
     # A person at the prompts

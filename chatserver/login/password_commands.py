@@ -18,7 +18,7 @@ from chatserver.sync.change_handlers import TO_BE_ERASED
 from chatserver.util.waiting import pause, until
 from chatserver.values import commands as c
 from chatserver.values.answers import Done
-from chatserver.values.errors import Refused
+from chatserver.values.errors import Note, Refused, Sentence
 
 P = ParamSpec("P")
 
@@ -68,7 +68,7 @@ class Sensitive:
         if command.label is not None:
             forbid_bot(session.who.person)
             if not command.password:  # what a person types next is taken for it: see `View`
-                return Outcome(Done("Type your password to create the token, or press Enter to leave it."))
+                return Outcome(Done(Sentence(Note.ASK_PASSWORD_FOR_TOKEN)))
             if not await self._authenticator.matching(session, command.password):
                 raise self._wrong(session)
         ask = Ask(session.who.person, self._now(), limits=self._limits)
@@ -80,7 +80,7 @@ class Sensitive:
         self._cleartext.check(session, command)
         account = await self._store.read(accounts.get, session.who.account_id)
         if account is not None and account.erased:  # a retry: the answer was lost
-            return Outcome(Done("Your account is erased."), effects=[HangUp(session.who.account_id, *ERASED)])
+            return Outcome(Done(Sentence(Note.ERASED)), effects=[HangUp(session.who.account_id, *ERASED)])
         if not await self._authenticator.matching(session, command.password):
             raise self._wrong(session)
         others = [other for other in self._roster.sessions(session.who.account_id) if other is not session]

@@ -10,8 +10,6 @@ from chatserver.values import commands as c
 from chatserver.values.errors import Note, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import Event, Stage
 
-NAME: Final = "Type your name to log in, or /help."
-LEAVE: Final = "or press Enter to pick another name."
 DIFFERENT: Final = Refused(Why.PASSWORDS_DIFFER)
 
 
@@ -30,19 +28,19 @@ class Prompts:
             if words:
                 session.notice(words)
 
-    def _question(self, session: Session) -> str:
+    def _question(self, session: Session) -> Sentence | None:
         match session.stage:
             case Stage.GREETING:
-                return NAME
+                return Sentence(Note.ASK_NAME)
             case Stage.PASSWORD:
-                return f"Type the password of {session.typed_name}, {LEAVE}"
+                return Sentence(Note.ASK_PASSWORD, name=session.typed_name)
             case Stage.CONFIRM:
-                return f"{session.typed_name} is new here. Register it? (yes/no)"
+                return Sentence(Note.ASK_TO_REGISTER, name=session.typed_name)
             case Stage.NEW_PASSWORD:
-                return f"Choose a password of at least {self._passwords.min_length} characters:"
+                return Sentence(Note.ASK_NEW_PASSWORD, least=self._passwords.min_length)
             case Stage.AGAIN:
-                return "Type it again:"
-        return ""
+                return Sentence(Note.ASK_AGAIN)
+        return None
 
     def refuse(self, session: Session, rejected: Rejected) -> None:
         session.link.refuse(rejected)
@@ -64,7 +62,7 @@ class Prompts:
         session.typed_name = name
         if known:
             session.move(Event.NAMED)
-            session.notice(f"Hello {name}. Type your password, {LEAVE}")
+            session.notice(Sentence(Note.HELLO_ASK_PASSWORD, name=name))
         else:
             self.step(session, Event.UNKNOWN)
 

@@ -8,14 +8,14 @@ from twisted.python.failure import Failure
 from chatserver.presence.roster import Roster
 from chatserver.store import tokens
 from chatserver.store.db.threads import Store
-from chatserver.values.errors import Unavailable
+from chatserver.values.errors import Note, Sentence, Unavailable
 
 LOOK_SECONDS = 60.0
 """Maximum interval between queries of the database's clock, which decides: clocks are set, and machines sleep."""
 LEAST_SECONDS = 1.0
 RETRY_SECONDS = 5.0
 
-EXPIRED = ("token-expired", "The token that you logged in with has expired.")
+EXPIRED = ("token-expired", Sentence(Note.TOKEN_EXPIRED))
 
 
 class Expiry:

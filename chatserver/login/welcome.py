@@ -17,7 +17,7 @@ from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, invited_size, status_size
 from chatserver.values.answers import Welcome
-from chatserver.values.errors import Refused, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import GUEST, Membership, Person
 from chatserver.values.stages import Event, Stage
 
@@ -96,7 +96,7 @@ class Entrance:
             session.view.current = current.facts.label(person.id)
         names = self._names(session) if session.view is not None and not quiet else []
         if proved.certificate is not None and session.view is not None and not quiet:
-            session.notice(f"You need no password: your certificate {proved.certificate.label} logs you in.")
+            session.notice(Sentence(Note.CERTIFICATE_LOGS_IN, label=proved.certificate.label))
         session.answer(command.tag, self._greeted(person, known, rooms, session.current, names, screen))
         if self._server.motd and not quiet:
             session.notice(self._server.motd)

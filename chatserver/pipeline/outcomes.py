@@ -128,12 +128,12 @@ class Consequences:
             case Tell(account_id, news):
                 roster.tell([one for one in roster.sessions(account_id) if one is not asker], news)
                 registry.elsewhere.tell(account_id, news)
-            case HangUp(account_id, reason, text, token_id, spare):
+            case HangUp(account_id, reason, sentence, token_id, spare):
                 if spare:
                     registry.logins.doubt(account_id)  # they may have used the former password
                 for other in roster.sessions(account_id):
                     if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
-                        other.link.hang_up(reason, text)
+                        other.link.hang_up(reason, sentence)
             case Apart((one, other_id), apart):
                 roster.set_apart(one, other_id, apart=apart)
                 registry.logins.doubt(one, other_id)
@@ -151,8 +151,8 @@ class Consequences:
                     other.prefer(preferences)
             case BansChanged():
                 self._bans.reload_bans()
-            case End(reason, text):
-                asker.link.hang_up(reason, text)
+            case End(reason, sentence):
+                asker.link.hang_up(reason, sentence)
 
 
 def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: Announcement) -> None:

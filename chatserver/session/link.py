@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Final, Protocol
 
-from chatserver.values.errors import Rejected
+from chatserver.values.errors import GOODBYE, Rejected, Sentence
 
 FULL_BYTES = 16384
 """Maximum number of bytes that wait for a client. Beyond that, it is sent no news until it has taken everything."""
@@ -53,7 +53,7 @@ class Link(Protocol):
     def admitted(self) -> None:
         """The session is logged in."""
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
         """Ends the connection, after telling the client why. Without a reason, nothing is sent."""
 
 
@@ -115,7 +115,7 @@ class NoLink:
     def admitted(self) -> None:
         pass
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
         pass
 
 

@@ -17,13 +17,13 @@ from chatserver.store.db.threads import Store
 from chatserver.sync.reconcile import Reconciler
 from chatserver.values.account_limits import AS_SET
 from chatserver.values.answers import Preferences
-from chatserver.values.errors import banned_text
+from chatserver.values.errors import Note, Sentence
 
 TO_BE_ERASED = "erased"
 """The `detail` of a change of an account whose owner has it erased."""
 
 REASONS = {TO_BE_ERASED: ERASED}
-DISABLED = ("disabled", "The operators of this server disabled your account.")
+DISABLED = ("disabled", Sentence(Note.DISABLED))
 
 
 class Following:
@@ -73,7 +73,7 @@ class Following:
             case "effect":
                 match decoded(change.detail):
                     case Reset(reason, text):
-                        await self._reset(change, reason, text)
+                        await self._reset(change, reason, Sentence(Note.AS_WRITTEN, text=text))
                     case Blocks(other):
                         await self._block(subject, other)
                     case Ignoring():
@@ -87,13 +87,13 @@ class Following:
             case "token":
                 for session in self._roster.all_sessions():
                     if session.who.token_id == subject:
-                        session.link.hang_up("token-revoked", "The token that you logged in with was revoked.")
+                        session.link.hang_up("token-revoked", Sentence(Note.TOKEN_WAS_REVOKED))
             case "certificate":
                 for session in self._roster.all_sessions():
                     if session.who.certificate_id == subject:
                         session.link.hang_up(
                             "certificate-removed",
-                            "The certificate that you logged in with was removed.",
+                            Sentence(Note.CERTIFICATE_WAS_REMOVED),
                         )
             case "account":
                 await self._account(change)
@@ -120,16 +120,16 @@ class Following:
                 )
             session.who = structs.replace(session.who, kind=account.kind, limits=limits)
             if account.ban is not None:
-                self._end(change, session, "banned", banned_text(account.ban))
+                self._end(change, session, "banned", Sentence(Note.YOU_ARE_BANNED, reason=account.ban))
             elif account.gone:
                 self._end(change, session, *REASONS.get(change.detail or "", DISABLED))
 
-    def _end(self, change: Change, session: Session, reason: str, text: str) -> None:
+    def _end(self, change: Change, session: Session, reason: str, sentence: Sentence) -> None:
         if self._registry.elsewhere.origin:
             self._ended.append((change.id, session.id, session))
-        session.link.hang_up(reason, text)
+        session.link.hang_up(reason, sentence)
 
-    async def _reset(self, change: Change, reason: str, text: str) -> None:
+    async def _reset(self, change: Change, reason: str, sentence: Sentence) -> None:
         """Ends the sessions of an account whose password or certificate is no longer valid; sessions that logged in
         with the new password stay. Tokens have changes of their own."""
         sessions = self._roster.sessions(change.subject)
@@ -143,7 +143,7 @@ class Following:
             else:
                 stays = bool(session.who.token_id) or session.who.proof == valid.password
             if not stays and self._roster.has(session):
-                self._end(change, session, reason, text)
+                self._end(change, session, reason, sentence)
 
     async def _block(self, one: int, other: int) -> None:
         self._registry.logins.doubt(other)

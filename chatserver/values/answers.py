@@ -64,7 +64,7 @@ class UserLine(Struct, frozen=True):
 class Done(Struct, frozen=True):
     """Done, and there is nothing to report. `note` is a line for people only."""
 
-    note: str = ""
+    note: Sentence | None = None
 
 
 class Welcome(Struct, frozen=True):
@@ -223,7 +223,7 @@ class Changed(Struct, frozen=True):
 
     room: str
     seq: int | None = None
-    note: str = ""
+    note: Sentence | None = None
 
 
 class Found(Struct, frozen=True):

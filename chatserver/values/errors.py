@@ -255,6 +255,108 @@ class Note(Enum):
     KEPT_FOR_A_WHILE = auto()
     FIRST_LINE_DROPPED = auto()
     FORGOTTEN = auto()
+    # What commands have done
+    PASSWORD_CHANGED_ALL = auto()
+    ERASED = auto()
+    TOKEN_REVOKED = auto()
+    EDITED_MESSAGE = auto()
+    EDITED_NOW = auto()
+    ERASED_MESSAGE = auto()
+    EDITED = auto()
+    SAME_TEXT = auto()
+    ERASED_LAST = auto()
+    ERASED_ALREADY = auto()
+    HERE = auto()
+    FITTED = auto()
+    NOTHING_KEPT = auto()
+    AWAY = auto()
+    BACK = auto()
+    INVITED = auto()
+    INVITATION_WITHDRAWN = auto()
+    ALREADY_IN_ROOM = auto()
+    ROLE_SET = auto()
+    KICKED = auto()
+    BANNED = auto()
+    UNBANNED = auto()
+    MUTED = auto()
+    UNMUTED = auto()
+    ROLE_IS_ALREADY = auto()
+    BANNED_ALREADY = auto()
+    BANNED_FROM_SERVER = auto()
+    MUTED_ALREADY = auto()
+    NOT_MUTED = auto()
+    BAN_LIFTED = auto()
+    IGNORED = auto()
+    UNIGNORED = auto()
+    BLOCKED = auto()
+    UNBLOCKED = auto()
+    PINNED = auto()
+    UNPINNED = auto()
+    PINNED_ALREADY = auto()
+    NOT_PINNED = auto()
+    REACTED = auto()
+    REACTION_TAKEN_BACK = auto()
+    REACTED_ALREADY = auto()
+    NOT_REACTED = auto()
+    ROOM_DELETED = auto()
+    TOPIC_REMOVED = auto()
+    SETTINGS_CHANGED = auto()
+    SAME_TOPIC = auto()
+    SAME_SETTINGS = auto()
+    READ_ALL = auto()
+    READ_ALL_IN_ROOM = auto()
+    PASSWORD_CHANGED = auto()
+    TOKENS_STILL_WORK = auto()
+    CERTIFICATES_REMOVED = auto()
+    SENDING_AGAIN = auto()
+    # Questions and greetings
+    ASK_PASSWORD_FOR_TOKEN = auto()
+    ASK_NAME = auto()
+    ASK_TO_REGISTER = auto()
+    ASK_NEW_PASSWORD = auto()
+    ASK_AGAIN = auto()
+    CERTIFICATE_LOGS_IN = auto()
+    WELCOME = auto()
+    ASK_PASSWORD = auto()
+    HELLO_ASK_PASSWORD = auto()
+    DATABASE_BACK = auto()
+    RETRY_SENDS = auto()
+    EDITOR = auto()
+    # Why connections end, or do not begin
+    STOPPING = auto()
+    ERASED_GOODBYE = auto()
+    PASSWORD_WAS_CHANGED = auto()
+    TOKEN_WAS_REVOKED = auto()
+    LOGGED_OUT = auto()
+    TOKEN_EXPIRED = auto()
+    READ_NOTHING = auto()
+    SENT_NOTHING = auto()
+    TOO_MANY_STRIKES = auto()
+    REWOUND = auto()
+    TAKEN_OVER = auto()
+    TYPED_NOTHING = auto()
+    NOT_LOGGED_IN_IN_TIME = auto()
+    SENT_TOO_MUCH = auto()
+    TOO_MANY_OF_ACCOUNT = auto()
+    CROWDED = auto()
+    RESTARTING = auto()
+    DISABLED = auto()
+    CERTIFICATE_WAS_REMOVED = auto()
+    FENCED = auto()
+    FAULT = auto()
+    FAILED_LOGINS = auto()
+    YOU_ARE_BANNED = auto()
+    ADDRESS_IS_BANNED = auto()
+    KICKED_BY_ADMINISTRATOR = auto()
+    AS_WRITTEN = auto()
+    GOODBYE = auto()
+    LEAVE = auto()
+    COME_BACK = auto()
+    TURNED_AWAY = auto()
+    OFFENCES = auto()
+    ADDRESS_RATE = auto()
+    ADDRESS_FULL = auto()
+    SERVER_FULL = auto()
 
 
 class Sentence:
@@ -356,8 +458,14 @@ class Unstorable(Refused):
 FAULT: Final = Unavailable(Why.FAULT)
 """The answer to a command that met a bug."""
 
-FAULTY = ("fault", "Something went wrong in the server; its log has the details.")
-"""Reason and text of the end of a connection that cannot be answered."""
+GOODBYE: Final = Sentence(Note.GOODBYE)
+"""The end of a connection for which there is nothing else to say."""
+
+FENCED: Final = ("fenced", Sentence(Note.FENCED))
+"""Reason and sentence for the connections of a server whose lease has lapsed."""
+
+FAULTY: Final = ("fault", Sentence(Note.FAULT))
+"""Reason and sentence of the end of a connection that cannot be answered."""
 
 
 def no_such_room(name: str) -> Refused:
@@ -384,11 +492,6 @@ def slow(room: str, seconds: int) -> Refused:
 def blocked(name: str) -> Refused:
     """An account, or its direct room `@name`, takes nothing from the asker, who learns no more than that."""
     return Refused(Why.BLOCKED, name=name.removeprefix("@"))
-
-
-def banned_text(reason: str, who: str = "You are") -> str:
-    """What somebody is told who is banned from the server; `who` may be "Your address is"."""
-    return f"{who} banned from this server{because(reason)}"
 
 
 def because(reason: str) -> str:

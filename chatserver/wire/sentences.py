@@ -239,6 +239,110 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.KEPT_FOR_A_WHILE: "Your line is kept until you say something else there: /retry sends it again.",
     Note.FIRST_LINE_DROPPED: "No more than {most} lines are kept, so the first one was dropped.",
     Note.FORGOTTEN: "Forgotten? Ask {contact}.",
+    # What commands have done
+    Note.PASSWORD_CHANGED_ALL: "You changed your password. Other connections ended; tokens revoked: {revoked}.",
+    Note.ERASED: "Your account is erased.",
+    Note.TOKEN_REVOKED: "You revoked the token.",
+    Note.EDITED_MESSAGE: "You edited the message.",
+    Note.EDITED_NOW: "You edited #{seq}, which now says: {text}",
+    Note.ERASED_MESSAGE: "You erased the message.",
+    Note.EDITED: "You edited #{seq}, which said: {text}",
+    Note.SAME_TEXT: "This is the text of the message already.",
+    Note.ERASED_LAST: "You erased #{seq}, which said: {text}",
+    Note.ERASED_ALREADY: "The message is erased already.",
+    Note.HERE: "The server is here.",
+    Note.FITTED: "On this connection, lines have at most {columns} columns now.",
+    Note.NOTHING_KEPT: "There is nothing to send again.",
+    Note.AWAY: "You are away: {text}",
+    Note.BACK: "You are back.",
+    Note.INVITED: "You invited {name} to {room}.",
+    Note.INVITATION_WITHDRAWN: "You withdrew {name}'s invitation to {room}.",
+    Note.ALREADY_IN_ROOM: "{name} is already in {room}.",
+    Note.ROLE_SET: "You set {name}'s role in {room} to {role}.",
+    Note.KICKED: "You kicked {name} from {room}.",
+    Note.BANNED: "You banned {name} from {room}.",
+    Note.UNBANNED: "{name} can join {room} again.",
+    Note.MUTED: "You muted {name} in {room}.",
+    Note.UNMUTED: "{name} can write in {room} again.",
+    Note.ROLE_IS_ALREADY: "{name}'s role in {room} is already {role}.",
+    Note.BANNED_ALREADY: "{name} is banned from {room} already.",
+    Note.BANNED_FROM_SERVER: "You banned {who} from the server.",
+    Note.MUTED_ALREADY: "{name} is muted in {room} already.",
+    Note.NOT_MUTED: "{name} is not muted in {room}.",
+    Note.BAN_LIFTED: "You lifted the ban.",
+    Note.IGNORED: "You are not shown what {name} says any more. /unignore {name} undoes this.",
+    Note.UNIGNORED: "You are shown what {name} says again.",
+    Note.BLOCKED: "You blocked {name}'s direct messages and invitations. /unblock {name} undoes this.",
+    Note.UNBLOCKED: "You unblocked {name}.",
+    Note.PINNED: "You pinned #{seq}.",
+    Note.UNPINNED: "You unpinned #{seq}.",
+    Note.PINNED_ALREADY: "#{seq} is pinned already.",
+    Note.NOT_PINNED: "#{seq} is not pinned.",
+    Note.REACTED: "You reacted {word} to #{seq}.",
+    Note.REACTION_TAKEN_BACK: "You took back {word} from #{seq}.",
+    Note.REACTED_ALREADY: "You react {word} to #{seq} already.",
+    Note.NOT_REACTED: "You do not react {word} to #{seq}.",
+    Note.ROOM_DELETED: "You deleted {room}.",
+    Note.TOPIC_REMOVED: "The topic of {room} is removed.",
+    Note.SETTINGS_CHANGED: "You changed the settings of {room}.",
+    Note.SAME_TOPIC: "This is the topic of {room} already.",
+    Note.SAME_SETTINGS: "These are the settings of {room} already.",
+    Note.READ_ALL: "You have read everything.",
+    Note.READ_ALL_IN_ROOM: "You have read everything in {label}.",
+    Note.PASSWORD_CHANGED: "You changed your password.",
+    Note.TOKENS_STILL_WORK: "Tokens that still work: {valid}. See /token list.",
+    Note.CERTIFICATES_REMOVED: "Certificates removed: {removed}.",
+    Note.SENDING_AGAIN: "Sending {count} line{count:s} again.",
+    # Questions and greetings
+    Note.ASK_PASSWORD_FOR_TOKEN: "Type your password to create the token, or press Enter to leave it.",
+    Note.ASK_NAME: "Type your name to log in, or /help.",
+    Note.ASK_TO_REGISTER: "{name} is new here. Register it? (yes/no)",
+    Note.ASK_NEW_PASSWORD: "Choose a password of at least {least} characters:",
+    Note.ASK_AGAIN: "Type it again:",
+    Note.CERTIFICATE_LOGS_IN: "You need no password: your certificate {label} logs you in.",
+    Note.WELCOME: "Welcome to {server}. Type your name to log in, or /help.",
+    Note.ASK_PASSWORD: "Type the password of {name}, or press Enter to pick another name.",
+    Note.HELLO_ASK_PASSWORD: "Hello {name}. Type your password, or press Enter to pick another name.",
+    Note.DATABASE_BACK: "The database is back.",
+    Note.RETRY_SENDS: "/retry sends what you said meanwhile: {count} line{count:s}.",
+    Note.EDITOR: "To edit what you type, connect with: {command}",
+    # Why connections end, or do not begin
+    Note.STOPPING: "The server is about to stop; nothing is lost.",
+    Note.ERASED_GOODBYE: "Your account is erased. Goodbye.",
+    Note.PASSWORD_WAS_CHANGED: "Your password was changed.",
+    Note.TOKEN_WAS_REVOKED: "The token that you logged in with was revoked.",
+    Note.LOGGED_OUT: "You are logged out. Goodbye.",
+    Note.TOKEN_EXPIRED: "The token that you logged in with has expired.",
+    Note.READ_NOTHING: "You read nothing for too long.",
+    Note.SENT_NOTHING: "You sent nothing for too long.",
+    Note.TOO_MANY_STRIKES: "Too many of your commands were refused. Correct them.",
+    Note.REWOUND: "The database was restored to an earlier state.",
+    Note.TAKEN_OVER: "Another server takes over; nothing is lost.",
+    Note.TYPED_NOTHING: "You typed nothing for too long.",
+    Note.NOT_LOGGED_IN_IN_TIME: "You did not log in in time.",
+    Note.SENT_TOO_MUCH: "You sent too much before logging in.",
+    Note.TOO_MANY_OF_ACCOUNT: (
+        "Your account has more than {most} connections, and this was the oldest one. Close others."
+    ),
+    Note.CROWDED: "Too many connections are waiting to log in; yours made way for a newer one.",
+    Note.RESTARTING: "The server is restarting; nothing is lost.",
+    Note.DISABLED: "The operators of this server disabled your account.",
+    Note.CERTIFICATE_WAS_REMOVED: "The certificate that you logged in with was removed.",
+    Note.FENCED: "The server was interrupted and starts anew.",
+    Note.FAULT: "Something went wrong in the server; its log has the details.",
+    Note.FAILED_LOGINS: "Too many failed logins.",
+    Note.YOU_ARE_BANNED: "You are banned from this server{reason:because}",
+    Note.ADDRESS_IS_BANNED: "Your address is banned from this server{reason:because}",
+    Note.KICKED_BY_ADMINISTRATOR: "An administrator ended your connection{reason:because}",
+    Note.AS_WRITTEN: "{text}",
+    Note.GOODBYE: "Goodbye.",
+    Note.LEAVE: "Press Enter to leave.",
+    Note.COME_BACK: "Press Enter, then connect again.",
+    Note.TURNED_AWAY: "{problem} Try again in {seconds} second{seconds:s}. (too-many-connections)",
+    Note.OFFENCES: "There were too many failed attempts from your address.",
+    Note.ADDRESS_RATE: "Your address opens too many connections.",
+    Note.ADDRESS_FULL: "There are too many connections from your address. Close one first.",
+    Note.SERVER_FULL: "The server has too many connections.",
 }
 """Templates: `{name}` is a field of the sentence, `{reason:because}` the end of a sentence that may have a reason, and
 `line{count:s}` one line or several lines."""
@@ -269,3 +373,43 @@ class Filler(Formatter):
 
 english: Final = Filler(SENTENCES).text
 """The text of a sentence for programs, and for operators."""
+
+
+# What to do once a connection has ended
+
+AGAIN: Final = "connect again"
+
+THEN: Final = {
+    "logout": "",
+    "erased": "",
+    "banned": "",
+    "disabled": "",
+    "kicked": "",
+    "handshake": "connect again and log in right away",
+    "failed-logins": "connect again when you have the password",
+    "password": "connect again with the new one",
+    "token-revoked": "connect again with another one",
+    "token-expired": "connect again with another one",
+    "certificate-removed": "connect again with your password",
+    "stalled": "connect again to continue",
+    "rewound": "connect again to see it",
+}
+"""The end of a sentence; "" where nothing is to be done, or somebody does not want it. For all other reasons: AGAIN."""
+
+
+def for_programs(reason: str, sentence: Sentence) -> str:
+    """The text of an end with what to do then. Reasons: see `events.Closing`."""
+    text = english(sentence)
+    then = THEN.get(reason, AGAIN)
+    return f"{text} {then[0].upper()}{then[1:]}." if then else text
+
+
+def for_people(reason: str, text: str, contact: str = "", kept: int = 0) -> str:
+    """The same for people. `contact`: whom they can ask, if that is known. `kept`: how many lines of theirs would have
+    been sent again."""
+    if kept:
+        text = f"{text} {kept} line{'s' if kept > 1 else ''} that you said could not be sent."
+    if reason in ("banned", "disabled") and contact:
+        text = f"{text} Ask {contact} about it."
+    then = THEN.get(reason, AGAIN)
+    return f"{text} Press Enter, then {then}." if then else f"{text} {SENTENCES[Note.LEAVE]}"

@@ -25,6 +25,7 @@ from chatserver.values.events import GUEST, Person
 from tests.support.cluster import Air, NodeHall, shared_file
 from tests.support.hall import QUIET, Client, Hall
 from tests.support.memory import logged_failures
+from tests.support.sentences import written
 
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 ME = Process("one", "boot-one", "here", "kernel", 1, 1)
@@ -298,7 +299,7 @@ def test_serving_anew(cluster: list[NodeHall]) -> None:
     ana = one.program("ana")
     three.me = replace(three.me, boot="boot-three-2")
     execute(one, update(NodeRow).where(NodeRow.name == "three").values(boot=three.me.boot))
-    three.connections.start_over("fenced", "Come again.")
+    three.connections.start_over("fenced", written("Come again."))
     three.cluster.restarted()
     assert three.cluster.outgoing.boot == three.me.boot
     assert three.cluster.peers.others == []

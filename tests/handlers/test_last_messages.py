@@ -11,6 +11,7 @@ from chatserver.store import entries, messages, statements
 from chatserver.values import commands as c
 from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry
 from tests.handlers.world import START, World, undone
+from tests.support.sentences import shown
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def refusal(world: World, who: str, command: c.Command) -> str:
 def test_editing_the_last(world: World) -> None:
     """The last message in the room gets the text, and the answer has the old one, so that a mistake is not lost."""
     outcome = world.outcome("bob", c.Edit(room="books", seq=None, text="lunch at noon"))
-    assert outcome.answer.note == "You edited #5, which said: lunch at none, at none"  # type: ignore[union-attr]
+    assert shown(outcome.answer.note) == "You edited #5, which said: lunch at none, at none"  # type: ignore[union-attr]
     assert [(one.kind, one.of) for one in outcome.announced[0].entries] == [(EDITED, 5)]
     assert (entry(world, 5).text, entry(world, 3).text) == ("lunch at noon", "first")
     assert world.outcome("bob", c.Edit(room="books", seq=None, text="lunch at noon")).announced == []
@@ -56,7 +57,7 @@ def test_amending(world: World) -> None:
     """`s/old/new/` replaces the words where they come first, with `g` everywhere; what they are not in stays as it is,
     and what they make empty is refused."""
     said = world.do("bob", c.Amend(room="books", old="none", new="noon"))
-    assert said.note == "You edited #5, which now says: lunch at noon, at none"
+    assert shown(said.note) == "You edited #5, which now says: lunch at noon, at none"
     world.do("bob", c.Amend(room="books", old="at ", new="@", every=True))
     assert entry(world, 5).text == "lunch @noon, @none"
     assert refusal(world, "bob", c.Amend(room="books", old="Lunch", new="x")) == (
@@ -71,7 +72,7 @@ def test_amending(world: World) -> None:
 def test_erasing_the_last(world: World) -> None:
     """The last message is erased, and the answer has its text. Repeating it erases nothing else."""
     outcome = world.outcome("bob", c.Erase(room="books", seq=None))
-    assert outcome.answer.note == "You erased #5, which said: lunch at none, at none"  # type: ignore[union-attr]
+    assert shown(outcome.answer.note) == "You erased #5, which said: lunch at none, at none"  # type: ignore[union-attr]
     assert [(one.kind, one.of) for one in outcome.announced[0].entries] == [(ERASED, 5)]
     for command in (
         c.Erase(room="books", seq=None),

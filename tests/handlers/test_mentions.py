@@ -12,6 +12,7 @@ from chatserver.handlers.outcome import Ask, Tell
 from chatserver.store import entries
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Missed
+from chatserver.values.errors import Note, Sentence
 from chatserver.values.events import ReadMark
 from chatserver.values.seen import Seen
 from tests.handlers.world import World, undone
@@ -87,7 +88,7 @@ def test_reading_all_rooms(world: World) -> None:
     world.do("bob", c.Say(room="books", text="hello"))
     outcome = world.outcome("Ana-b", c.ReadAll())
     id = world.people["Ana-b"].id
-    assert outcome.answer == Done("You have read everything.")
+    assert outcome.answer == Done(Sentence(Note.READ_ALL))
     assert outcome.effects == [Tell(id, ReadMark("@bob", 1)), Tell(id, ReadMark("books", 3))]
     assert [line.unread for line in world.do("Ana-b", c.Unread()).rooms] == [0, 0, 0]
     assert world.outcome("Ana-b", c.ReadAll()).effects == []
@@ -100,17 +101,17 @@ def test_what_was_missed(world: World) -> None:
         world.do("bob", c.Say(room="books", text=f"{n}"))
     world.do("Ana-b", c.Say(room="books", text="8"))
 
-    def missed(*seen: Seen) -> list[int] | str:
+    def missed(*seen: Seen) -> list[int] | Sentence | None:
         ask = Ask(world.people["Ana-b"], world.at, seen=dict.fromkeys([books], *seen) if seen else {}, for_people=True)
         answer = READS[c.Missed](world.db, ask, c.Missed(room="books")).answer
         if not isinstance(answer, Missed):
-            return answer.note if isinstance(answer, Done) else ""
+            return answer.note if isinstance(answer, Done) else None
         assert answer.unread == len([entry for entry in answer.recent.entries if entry.author != "Ana-b"])
         return [entry.seq for entry in answer.recent.entries]
 
     assert missed() == [3, 4, 5, 6, 7, 8]
     assert missed(Seen(3, ((5, 6),))) == [4, 7, 8]
-    assert missed(Seen(7)) == "You have read everything in books."
+    assert missed(Seen(7)) == Sentence(Note.READ_ALL_IN_ROOM, label="books")
     for n in range(c.PAGE_LIMIT):
         world.do("bob", c.Say(room="books", text=f"{n}"))
     ask = Ask(world.people["Ana-b"], world.at, seen={books: Seen(2, ((5, 6),))}, for_people=True)

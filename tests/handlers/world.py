@@ -15,6 +15,7 @@ from chatserver.values import commands as c
 from chatserver.values.answers import Answer
 from chatserver.values.errors import Refused
 from chatserver.values.events import GUEST, PERSON, AccountKind, Person
+from chatserver.wire.sentences import english
 
 OFF = Limits(**NO_LIMITS)
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -63,7 +64,7 @@ class World:
         try:
             answer: Answer = self.do(who, command)
         except Refused as refused:
-            return refused.args
+            return refused.error, english(refused.sentence)
         return answer
 
 

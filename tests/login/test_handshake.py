@@ -35,7 +35,7 @@ from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, Log
-from chatserver.values.errors import ErrorWord, Refused, Rejected, Unavailable, Why
+from chatserver.values.errors import GOODBYE, ErrorWord, Note, Refused, Rejected, Sentence, Unavailable, Why
 from chatserver.values.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
 from chatserver.values.seen import Seen
 from chatserver.values.stages import Event, Stage
@@ -45,6 +45,7 @@ from chatserver.wire.text import TEXT
 from tests.support.link import MemoryLink
 from tests.support.memory import MemoryHasher, MemoryStore, hash_of, logged_failures, outcome
 from tests.support.pages import StubPages
+from tests.support.sentences import shown
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 LONG_AGO = AT - accounts.RETRY_WINDOW
@@ -61,7 +62,10 @@ GONE = AccountNow(PERSON, gone=True, ban=None)
 
 def changed(who: Person, others: bool) -> Outcome:
     """The outcome of a changed password, as the store's function gives it."""
-    return Outcome(Done("You changed your password."), effects=[HangUp(who.id, "password", "")] if others else [])
+    return Outcome(
+        Done(Sentence(Note.PASSWORD_CHANGED)),
+        effects=[HangUp(who.id, "password", Sentence(Note.PASSWORD_WAS_CHANGED))] if others else [],
+    )
 
 
 class ClientLink(MemoryLink):
@@ -79,10 +83,10 @@ class ClientLink(MemoryLink):
     def admitted(self) -> None:
         self.admissions += 1
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
         if self.session.stage is not Stage.ENDING:
             self.session.move(Event.ENDED)
-            super().hang_up(reason, text, retry)
+            super().hang_up(reason, sentence, retry)
 
 
 class Client:
@@ -164,7 +168,7 @@ class Town:
                 rooms.register_guest: lambda default, at: self._create("~3", "", GUEST),
                 rooms.dismiss_guest: lambda guest, at: [],
                 sessions.record: lambda changes: None,
-                forget: lambda ask, messages: Outcome(Done("Your account is erased.")),
+                forget: lambda ask, messages: Outcome(Done(Sentence(Note.ERASED))),
             }
         )
         store: Any = self.store
@@ -980,7 +984,7 @@ def test_the_kind_it_is_by_now(town: Town) -> None:
 
 def test_the_greeting() -> None:
     """The first words name the server, unless the settings have others."""
-    assert "club" in town_with(name="club").handshake.greeting
+    assert "club" in shown(town_with(name="club").handshake.greeting)
     assert town_with(name="club", greeting="Hi!").handshake.greeting == "Hi!"
 
 
@@ -1031,7 +1035,7 @@ def test_forgetting_an_account(town: Town) -> None:
     town.clock.advance(POLL_SECONDS)
     [(_, args, keywords)] = [call for call in town.store.calls if call[0] is forget]
     assert (args[0].who, args[0].at, keywords) == (ANA, AT, {"messages": True})
-    assert results == [Outcome(Done("Your account is erased."))]
+    assert results == [Outcome(Done(Sentence(Note.ERASED)))]
 
 
 def test_forgetting_again(town: Town) -> None:

@@ -17,6 +17,7 @@ from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.util.rates import REFUSED_TIMES, STEP_SECONDS
 from chatserver.wire.addresses import neighbourhood
 from tests.support.hall import Stranger
+from tests.support.sentences import shown
 
 ONE, TWO, ELSEWHERE = "192.0.2.1", "192.0.2.2", "198.51.100.1"
 
@@ -157,8 +158,8 @@ def test_members_before_strangers() -> None:
         for _ in range(2):
             gate.comes(ONE).logs_in()
         assert gate.gone == [0, 1]
-        assert "too many connections" in (gate.admission.refusal(ONE) or "")
-        assert "Try again in 10 seconds." in (gate.admission.refusal(ONE) or "")
+        assert "too many connections" in shown(gate.admission.refusal(ONE))
+        assert "Try again in 10 seconds." in shown(gate.admission.refusal(ONE))
         assert (gate.admission.refusal(TWO) is None) is ("connections" not in settings)
         gate.visitors[2].leaves()
         gate.comes(ONE)
@@ -334,7 +335,7 @@ def test_slower_and_slower(limit: str) -> None:
     assert delays[6] == STEP_SECONDS
     assert delays == sorted(delays)
     assert max(delays) < 3
-    assert "Try again in 10 seconds. (too-many-connections)" in (gate.admission.refusal(ONE) or "")
+    assert "Try again in 10 seconds. (too-many-connections)" in shown(gate.admission.refusal(ONE))
     assert (gate.admission.delay(TWO), gate.admission.refusal(TWO)) == (0, None)
     gate.clock.advance(10)
     assert gate.admission.refusal(ONE) is None

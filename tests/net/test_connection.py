@@ -27,6 +27,7 @@ from chatserver.wire.jsonl import JSONL, JsonLines
 from chatserver.wire.text import TEXT
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
+from tests.support.sentences import written
 
 NOBODY = b'{"cmd":"ping","tag":1}\n'
 REGISTER = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}","tag":1}}\n'.encode()
@@ -432,7 +433,7 @@ def test_hanging_up(hall: Hall) -> None:
     ana.wire.room = 0
     bob.say("the last")
     for reason in ("kicked", "banned"):
-        ana.session.link.hang_up(reason, "Go away.", 7)
+        ana.session.link.hang_up(reason, written("Go away."), 7)
     ana.say("discarded")
     assert not ana.wire.write_closed
     ana.read()
@@ -452,7 +453,7 @@ def test_hanging_up_on_a_client_that_is_not_read(open_hall: OpenHall) -> None:
     for n in range(5):
         ana.say(f"{n}")
     assert ana.wire.unread
-    ana.session.link.hang_up("kicked", "Go away.")
+    ana.session.link.hang_up("kicked", written("Go away."))
     hall.settle()
     assert (ana.wire.unread, ana.closing) == ([], ["kicked"])
     hall.inline.release()
@@ -491,7 +492,7 @@ def test_patience(logged_in: bool, stopping: bool, seconds: float, open_hall: Op
     client = hall.program("ana") if logged_in else hall.client().send(NOBODY)
     client.wire.room = 0
     hall.connections.parting.closing = stopping
-    client.session.link.hang_up("shutdown", "Restart.")
+    client.session.link.hang_up("shutdown", written("Restart."))
     hall.passes(seconds - 0.5)
     assert not client.wire.lost
     hall.passes(1)
@@ -531,7 +532,7 @@ def test_stopping_does_not_wait_for_who_does_not_read(hall: Hall) -> None:
 
 def test_refused_connections(hall: Hall) -> None:
     """A connection that is refused is told why, and is closed even if it does not read."""
-    hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
+    hall.connections.admission.refusal = lambda address: written("Go away.")  # type: ignore[method-assign]
     client, stubborn = hall.client(), hall.client(room=0)
     assert client.lines == ["! Go away.", "* Press Enter to leave."]
     assert client.wire.lost
@@ -557,7 +558,7 @@ def test_new_bans(hall: Hall) -> None:
         (lambda client: client.post("quit"), "quit"),
         (lambda client: client.half_close(), "eof"),
         (lambda client: client.cut(), "lost"),
-        (lambda client: client.session.link.hang_up("kicked", "Go away."), "kicked"),
+        (lambda client: client.session.link.hang_up("kicked", written("Go away.")), "kicked"),
         (lambda client: client.say("one").cut(), "lost"),
     ],
 )
@@ -617,7 +618,7 @@ def test_collected_and_the_end(hall: Hall) -> None:
     ana = hall.program("ana")
     with collected([ana.session.link]):
         ana.session.notice("one")
-        ana.session.link.hang_up("kicked", "Go away.")
+        ana.session.link.hang_up("kicked", written("Go away."))
         ana.session.notice("discarded")
     assert [event["event"] for event in ana.events[-2:]] == ["notice", "closing"]
 
@@ -666,7 +667,7 @@ def quits(client: Client) -> None:
 
 
 def is_hung_up_on(client: Client) -> None:
-    client.session.link.hang_up("kicked", "Go away.")
+    client.session.link.hang_up("kicked", written("Go away."))
     client.hall.passes(LINGER_SECONDS + 1)
 
 
@@ -674,7 +675,7 @@ def never_reads(client: Client) -> None:
     client.wire.room = 0
     for _ in range(60):
         client.session.notice("x" * 500)
-    client.session.link.hang_up("kicked", "Go away.")
+    client.session.link.hang_up("kicked", written("Go away."))
     client.hall.passes(20)
 
 

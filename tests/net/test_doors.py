@@ -16,6 +16,7 @@ from chatserver.values.stages import Stage
 from chatserver.wire.framing import websocket
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Hall, WebSocketClient
+from tests.support.sentences import written
 
 REQUEST = (
     b"GET /chat HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -186,7 +187,7 @@ def test_a_frame_partly_written_is_finished_first(hall: Hall) -> None:
     assert ana.wire.room == 0
     ana.raw(masked(9, b"are you there?"))
     bob.say("behind it")
-    ana.session.link.hang_up("kicked", "Go away.")
+    ana.session.link.hang_up("kicked", written("Go away."))
     ana.read()
     ana.parse()
     kinds = [frame.opcode.name for frame in ana.frames[before:]]
@@ -238,7 +239,7 @@ def test_the_close_frame(hall: Hall) -> None:
 def test_close_codes(reason: str, code: int, hall: Hall) -> None:
     """The code of the close frame says whether reconnecting makes sense."""
     ana = hall.browser().upgrade().come_in("ana")
-    ana.session.link.hang_up(reason, "So it is.")
+    ana.session.link.hang_up(reason, written("So it is."))
     assert (ana.closing, ana.close_code) == ([reason], code)
 
 

@@ -20,6 +20,7 @@ from chatserver.wire.addresses import Networks
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
 from tests.support.memory import logged_warnings
 from tests.support.proxy import v1, v2
+from tests.support.sentences import written
 
 PROXY, SOMEWHERE, CLIENT = "10.0.0.1", "192.0.2.1", "198.51.100.7"
 LOGIN = f'{{"cmd":"register","name":"ana","password":"{PASSWORD}"}}\n'.encode()
@@ -99,7 +100,7 @@ def test_farewells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limited number at a time is told why they are refused; further ones are closed at once."""
     monkeypatch.setattr(factory, "FAREWELLS", 2)
     hall = hall_with(tmp_path)
-    hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
+    hall.connections.admission.refusal = lambda address: written("Go away.")  # type: ignore[method-assign]
     chat = hall.factory()
     refused = [Client(hall, chat.buildProtocol(None), room=0) for _ in range(2)]
     assert chat.buildProtocol(None) is None

@@ -12,6 +12,7 @@ from chatserver.net.limits.intake import UNLIMITED, Pace, Rates, rates_of_accoun
 from chatserver.values.account_limits import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
+from tests.support.sentences import written
 
 SAY = b'{"cmd":"say","room":"general","text":"%d","tag":%d}\n'
 PING = b'{"cmd":"ping"}\n'
@@ -127,7 +128,7 @@ def test_the_end_while_it_waits(client: Client) -> None:
     """A connection that is lost while its next command waits for its turn leaves no clock behind."""
     hall = client.hall
     client.send(says(0, 5))
-    client.session.link.hang_up("kicked", "Go away.")
+    client.session.link.hang_up("kicked", written("Go away."))
     client.cut()
     hall.passes(5)
     assert hall.clock.getDelayedCalls() == []

@@ -10,11 +10,11 @@ from chatserver.net.counts import ENDINGS
 from chatserver.net.limits.admission import CROWDED
 from chatserver.service import RESTARTING
 from chatserver.settings.tables import Limits, Server, Settings
-from chatserver.values import endings
-from chatserver.values.endings import FENCED
-from chatserver.values.errors import FAULTY, Refused, Rejected, Why
+from chatserver.values.errors import FAULTY, FENCED, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import Stage
+from chatserver.wire.sentences import THEN, english, for_people, for_programs
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
+from tests.support.sentences import written
 
 UNDECODABLE = Refused(Why.UNDECODABLE, text="This makes no sense.")
 BACK, LEAVE = "Press Enter, then connect again", "Press Enter to leave."
@@ -33,8 +33,8 @@ def typing(*lines: str) -> Callable[[Client], object]:
     return lambda client: client.type(*lines)
 
 
-def ended_for(reason: str, text: str) -> Callable[[Client], object]:
-    return lambda client: client.session.link.hang_up(reason, text)
+def ended_for(reason: str, sentence: Sentence) -> Callable[[Client], object]:
+    return lambda client: client.session.link.hang_up(reason, sentence)
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def ended_for(reason: str, text: str) -> Callable[[Client], object]:
         (True, lambda client: client.connection.refuse(Rejected(UNDECODABLE, fatal=True)), f"{BACK}."),
         (True, ended_for(*FENCED), f"The server was interrupted and starts anew. {BACK}."),
         (True, ended_for(*REWOUND), f"The database was restored to an earlier state. {BACK} to see it."),
-        (False, ended_for(*CROWDED), f"{CROWDED[1]} {BACK}."),
+        (False, ended_for(*CROWDED), f"{english(CROWDED[1])} {BACK}."),
         (True, ended_for(*FAULTY), f"Something went wrong in the server; its log has the details. {BACK}."),
         (True, ended_for("shutdown", RESTARTING), f"The server is restarting; nothing is lost. {BACK}."),
-        (True, ended_for("banned", "You are banned from this server."),
+        (True, ended_for("banned", written("You are banned from this server.")),
          f"You are banned from this server. Ask the operators about it. {LEAVE}"),
-        (True, ended_for("disabled", "The operators of this server disabled your account."),
+        (True, ended_for("disabled", written("The operators of this server disabled your account.")),
          f"The operators of this server disabled your account. Ask the operators about it. {LEAVE}"),
-        (True, ended_for("password", "Your password was changed."),
+        (True, ended_for("password", written("Your password was changed.")),
          f"Your password was changed. {BACK} with the new one."),
     ],
 )  # fmt: skip
@@ -79,10 +79,10 @@ def test_the_last_line(hall: Hall, inside: bool, do: Callable[[Client], object],
 def test_every_reason(reason: str) -> None:
     """A person is told to press Enter, and a program is not."""
     text = "It is over."
-    assert endings.for_people(reason, text).startswith(f"{text} Press Enter")
-    assert endings.for_programs(reason, text).startswith(text)
-    assert "Enter" not in endings.for_programs(reason, text)
-    assert set(endings.THEN) <= set(ENDINGS)
+    assert for_people(reason, text).startswith(f"{text} Press Enter")
+    assert for_programs(reason, written(text)).startswith(text)
+    assert "Enter" not in for_programs(reason, written(text))
+    assert set(THEN) <= set(ENDINGS)
 
 
 def test_what_is_lost_with_the_connection(hall: Hall) -> None:
@@ -92,7 +92,7 @@ def test_what_is_lost_with_the_connection(hall: Hall) -> None:
     ana.type("one", "two")
     ana.session.link.hang_up("shutdown", RESTARTING)
     hall.settle()
-    assert ana.lines[-1] == f"* {RESTARTING} 2 lines that you said could not be sent. {BACK}."
+    assert ana.lines[-1] == f"* {english(RESTARTING)} 2 lines that you said could not be sent. {BACK}."
 
 
 @pytest.mark.parametrize(

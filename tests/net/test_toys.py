@@ -29,6 +29,7 @@ from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.sentences import english
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, Client, Hall
+from tests.support.sentences import written
 
 MAX_NETSTRING = 9999
 
@@ -222,7 +223,7 @@ def test_refusals_and_the_end(hall: Hall) -> None:
         assert [line for line in client.lines if line[0] in "+-"] == [
             "-login-required", "-bad-password", "+", "-bad-command", "-no-such-room"
         ]  # fmt: skip
-        client.session.link.hang_up("kicked", "Go away.")
+        client.session.link.hang_up("kicked", written("Go away."))
         assert client.lines[-1] == "# bye: kicked"
     assert boxed.wire.taken.endswith(b"14:# bye: kicked\n,0:,")
     assert hall.left == [("ana", "kicked"), ("bob", "kicked")]
@@ -250,7 +251,7 @@ def test_half_close(hall: Hall) -> None:
 
 def test_refused_connections(hall: Hall) -> None:
     """A connection that is refused is told why in the framing of its door."""
-    hall.connections.admission.refusal = lambda address: "Go away."  # type: ignore[method-assign]
+    hall.connections.admission.refusal = lambda address: written("Go away.")  # type: ignore[method-assign]
     assert at_the_toy_door(hall).lines == ["# Go away."]
 
 

@@ -13,6 +13,7 @@ from chatserver.net.limits.intake import PIECE_BYTES, Intake
 from chatserver.wire.framing.lines import TooLong
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
+from tests.support.sentences import written
 
 TURN_BYTES, TURN_LINES = 4096, 20
 CHUNK_BYTES = 65_536
@@ -134,7 +135,7 @@ def test_the_end_with_much_to_do(hall: Hall) -> None:
     ana = hall.program("ana")
     ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
     assert ana.door._backlog
-    ana.session.link.hang_up("kicked", "Go away.")
+    ana.session.link.hang_up("kicked", written("Go away."))
     ana.wire.come(b'{"cmd":"ping"}\n' * 1000)
     assert ana.door._backlog == b""
     hall.settle()

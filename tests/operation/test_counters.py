@@ -19,6 +19,7 @@ from chatserver.util.histogram import TAKE_SIZES, Histogram
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall, PlainHasher
 from tests.support.observed import running, seen
+from tests.support.sentences import written
 
 
 def open_connections(hall: Hall) -> dict[tuple[str, str, str], int]:
@@ -237,7 +238,7 @@ def test_endings_are_counted_by_reason(hall: Hall) -> None:
     clients[1].post("logout")
     clients[2].half_close()
     clients[3].cut()
-    clients[4].connection.hang_up("because I say so", "Goodbye.")
+    clients[4].connection.hang_up("because I say so", written("Goodbye."))
     hall.passes(5)
     assert seen(hall).endings == {"quit": 1, "logout": 1, "eof": 1, "lost": 1, OTHER: 1}
 

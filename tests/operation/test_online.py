@@ -20,6 +20,7 @@ from chatserver.util.waiting import pause, turns
 from tests.net.conftest import OpenHall
 from tests.operation.parts import running
 from tests.support.hall import PASSWORD, Client, Hall
+from tests.support.sentences import written
 
 LONG = "x" * 4000
 """Some of these are more than a link takes before it is full."""
@@ -98,7 +99,7 @@ def test_who_is_there(hall: Hall) -> None:
         ("", "unix", "", "new", 0),
     ]
     assert {line.address for line in found} == {"local"}
-    ana.connection.hang_up("kicked", "Go.")
+    ana.connection.hang_up("kicked", written("Go."))
     assert [line.user for line in listed(hall)] == ["bob", "cai", ""]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from chatserver.session.link import takes_nothing
 from chatserver.session.session import Session
-from chatserver.values.errors import Rejected
+from chatserver.values.errors import GOODBYE, Rejected, Sentence
 
 
 class MemoryLink:
@@ -70,5 +70,5 @@ class MemoryLink:
     def has_sent_all(self) -> bool:
         return self.sent_all
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
         self.ended.append(reason)

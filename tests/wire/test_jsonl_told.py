@@ -19,6 +19,7 @@ from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.hygiene.text import message_text
 from chatserver.wire.jsonl import JSONL
+from tests.support.sentences import written
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -147,7 +148,7 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
 @pytest.mark.parametrize(
     ("answer", "fields"),
     [
-        (answers.Done("for people"), ""),
+        (answers.Done(written("for people")), ""),
         (
             answers.Welcome("ana", STATUSES),
             (
@@ -201,8 +202,8 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
             answers.UserList([answers.UserLine("ana", True, AT, "lunch")]),
             '"users":[{"name":"ana","online":true,"away":"lunch","last_seen":"2026-03-02T10:02:00.123Z"}]',
         ),
-        (answers.Changed("a", 5, "for people"), '"room":"a","seq":5'),
-        (answers.Changed("a", None, "for people"), '"room":"a"'),
+        (answers.Changed("a", 5, written("for people")), '"room":"a","seq":5'),
+        (answers.Changed("a", None, written("for people")), '"room":"a"'),
         (answers.Found([], False), '"entries":[],"more":false'),
         (
             answers.Found([(DIRECT, LOG[5]), (BOOKS, LOG[2])], True, 12),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatserver.values import answers, events
-from chatserver.values.errors import Refused, Sentence, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import Entry, Quote, RoomFacts
 from chatserver.wire import dialect
 from chatserver.wire.dialect import PLAIN, Asked, Form
@@ -141,7 +141,7 @@ def test_answers_and_news(text: str, stored: str) -> None:
         away = answers.UserLine("bob", True, AT, words)
         assert begins(TEXT.news(events.Presence("bob", True, words or "x"))) == ["notice"]
         assert begins(TEXT.news(events.Closing("banned", f"You are banned: {words}"))) == ["notice"]
-        assert begins(TEXT.answer(ANA, answers.Done(f"You are away: {words}"))) == ["notice"]
+        assert begins(TEXT.answer(ANA, answers.Done(Sentence(Note.AWAY, text=words)))) == ["notice"]
         assert begins(TEXT.answer(ANA, answers.Refusal(Why.BANNED, Sentence(Why.BANNED, reason=words)))) == ["error"]
         assert begins(TEXT.answer(ANA, answers.UserList([away]))) == ["notice"]
         assert begins(TEXT.answer(ANA, answers.UserList([away, away]))) == ["notice"] * (4 if words else 1)

@@ -1,6 +1,7 @@
 """Every sentence that people read stands in one table, and everything that says one fills all of its gaps."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
@@ -79,6 +80,43 @@ def test_everything_said_has_its_fields() -> None:
 def test_every_sentence_is_said_somewhere() -> None:
     source = "".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "sentences.py")
     assert not [key for key in (*Why, *Note) if str(key) not in source]
+
+
+PACKAGES = ("delivery", "handlers", "login", "net", "pipeline", "presence", "session", "store", "sync", "values")
+FOR_OPERATORS = {"net/listening", "store/copies", "store/db", "store/nodes", "store/reach.py"}
+"""Their sentences are in the log, or what `chatctl` prints."""
+
+
+def literals(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The sentences in the source, but for docstrings, logged ones, and those of exceptions for programmers."""
+    left_out: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Expr(ast.Constant() as docstring):
+                left_out.add(id(docstring))
+            case (
+                ast.Call(ast.Attribute(_, "debug" | "info" | "warn" | "error" | "failure"))
+                | ast.Assert()
+                | ast.Raise(
+                    ast.Call(
+                        ast.Name("CannotStart" | "ConfigProblem" | "DatabaseProblem" | "RuntimeError" | "ValueError")
+                    )
+                )
+            ):
+                left_out |= {id(part) for part in ast.walk(node)}
+            case ast.Constant(str(text)) if id(node) not in left_out and re.search(r"\w \w.*\w[.?!:]\s*$", text):
+                yield node.lineno, text
+
+
+def test_sentences_stand_in_the_table_only() -> None:
+    found = [
+        f"{name}:{line}: {text}"
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if not any((name := str(path.relative_to(ROOT))).startswith(allowed) for allowed in FOR_OPERATORS)
+        for line, text in literals(ast.parse(path.read_text()))
+    ]
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("dialect", [TEXT, JSONL])

@@ -16,6 +16,7 @@ from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.layout import date_line
 from chatserver.wire.text.shown.terminal import Terminal
+from tests.support.sentences import written
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 BOOKS = RoomFacts(1, "books")
@@ -165,7 +166,7 @@ def test_history() -> None:
     ("answer", "lines"),
     [
         (answers.Done(), []),
-        (answers.Done("The server is there."), ["* The server is there."]),
+        (answers.Done(written("The server is there.")), ["* The server is there."]),
         (answers.Said("books", 5, AT), []),
         (
             answers.Refusal(Why.EMPTY_MESSAGE, Sentence(Why.EMPTY_MESSAGE)),
@@ -291,9 +292,9 @@ def test_history() -> None:
         ),
         (answers.Marked("books", 5), ["* You have read books up to 5."]),
         (answers.Changed("books", 5), []),
-        (answers.Changed("books", 5, "bob is out."), ["* bob is out."]),
+        (answers.Changed("books", 5, written("bob is out.")), ["* bob is out."]),
         (answers.Changed("books"), ["* Done."]),
-        (answers.Changed("books", None, "You invited bob to books."), ["* You invited bob to books."]),
+        (answers.Changed("books", None, written("You invited bob to books.")), ["* You invited bob to books."]),
         (
             answers.TokenMade("my laptop", "ct_abc"),
             ["* Token my laptop: ct_abc", "* Copy it now: it is not shown again. A program logs in with /token TOKEN."],

@@ -21,10 +21,10 @@ from chatserver.net.limits.intake import NO_RATES, Intake
 from chatserver.net.way import exposed, fingerprint, has_ended, is_loopback, secured, socket_beneath, waiting
 from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
 from chatserver.session.session import Session
-from chatserver.values import endings
-from chatserver.values.errors import BLAMELESS, FAULTY, Rejected, Why
+from chatserver.values.errors import BLAMELESS, FAULTY, FENCED, GOODBYE, Note, Rejected, Sentence, Why
 from chatserver.values.events import Closing, Pinged
 from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
+from chatserver.wire.sentences import for_people, for_programs
 
 STRIKE_SECONDS: Final = 60.0
 """How long a refused command counts towards `limits.strikes`."""
@@ -114,7 +114,7 @@ class Connection:
     def received(self, data: bytes) -> None:
         """Called with bytes that have come, which the door has taken."""
         if not self._parts.lease.check():
-            self.hang_up(*endings.FENCED, retry=1)
+            self.hang_up(*FENCED, retry=1)
         if self.lingering is not None:
             self.lingering.received(data)
             return
@@ -247,7 +247,7 @@ class Connection:
         if rejected.fatal:
             self._parts.admission.offend(session.address, error.value)
             if session.dialect.for_people:
-                session.notice(endings.COME_BACK)
+                session.notice(Sentence(Note.COME_BACK))
             self.end(error.value)
         elif error not in BLAMELESS and strikes:
             now = self._clock.seconds()
@@ -255,7 +255,7 @@ class Connection:
             while now - session.strikes[0] > STRIKE_SECONDS:
                 del session.strikes[0]
             if len(session.strikes) >= strikes:
-                self.hang_up("strikes", "Too many of your commands were refused. Correct them.")
+                self.hang_up("strikes", Sentence(Note.TOO_MANY_STRIKES))
 
     def answered(self) -> None:
         """The database answers again: tells a person who has the notice that it does not, once."""
@@ -264,8 +264,8 @@ class Connection:
         if not told or session.view is None or session.stage is Stage.ENDING or session.quiet:
             return
         count = len(session.view.kept)
-        lines = f" /retry sends what you said meanwhile: {count} line{'s' if count > 1 else ''}." if count else ""
-        session.notice(f"The database is back.{lines}")
+        back = Sentence(Note.DATABASE_BACK)
+        session.notice(back.then(Sentence(Note.RETRY_SENDS, count=count)) if count else back)
         self._parts.handshake.prompts.ask(session)
 
     # Flow control
@@ -320,7 +320,7 @@ class Connection:
         self._parts.registry.subscriptions.catch_up(self.session)
 
     def stalled(self) -> None:
-        self.hang_up("stalled", "You read nothing for too long.")
+        self.hang_up("stalled", Sentence(Note.READ_NOTHING))
         self.abort()
 
     @property
@@ -392,7 +392,7 @@ class Connection:
             self.session.tell(Pinged())
 
     def silent(self) -> None:
-        self.hang_up("timeout", "You sent nothing for too long.")
+        self.hang_up("timeout", Sentence(Note.SENT_NOTHING))
 
     @property
     def is_read(self) -> bool:
@@ -401,7 +401,7 @@ class Connection:
 
     # The end
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None:
+    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
         """Sends the reason, if there is one, and ends the connection. Everything written before still goes out."""
         if self.session.stage is Stage.ENDING:
             return
@@ -410,14 +410,14 @@ class Connection:
         if self._parts.parting.begun:
             self._parts.parting.cork(self._door.transport)
         if not self._door.opened:
-            self.write(self._door.refusal(endings.for_programs(reason, text)))
+            self.write(self._door.refusal(for_programs(reason, sentence)))
         elif not self.session.dialect.for_people:
             if reason:
-                self.session.tell(Closing(reason, endings.for_programs(reason, text), retry))
+                self.session.tell(Closing(reason, for_programs(reason, sentence), retry))
         elif reason or not self.has_sent_all():
-            why, what = (reason, text) if reason else ("logout", endings.GOODBYE)
+            why = reason or "logout"
             kept = 0 if self.session.view is None else len(self.session.view.kept)
-            words = endings.for_people(why, what, self._parts.handshake.contact, kept)
+            words = for_people(why, self.session.dialect.text(sentence), self._parts.handshake.contact, kept)
             self.session.tell(Closing(why, words, retry))
         self.end(reason or "quit")
 

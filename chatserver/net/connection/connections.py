@@ -15,11 +15,11 @@ from chatserver.session.session import Session
 from chatserver.store.moderation import NetworkBan
 from chatserver.util.times import unix_now
 from chatserver.util.waiting import pause
-from chatserver.values.endings import FENCED
+from chatserver.values.errors import FENCED, Note, Sentence
 
-REWOUND = ("rewound", "The database was restored to an earlier state.")
+REWOUND = ("rewound", Sentence(Note.REWOUND))
 """Reason and text for all connections when entries that were delivered are gone."""
-MOVING = ("moving", "Another server takes over; nothing is lost.")
+MOVING = ("moving", Sentence(Note.TAKEN_OVER))
 """Reason and text for connections that move to another server of the cluster."""
 SLICE: Final = 500
 """Maximum number of connections that get new limits in one turn of the reactor, which takes a millisecond or two."""
@@ -85,10 +85,10 @@ class Connections:
         """See `sync.rewind.Follower`."""
         self.start_over(*FENCED)
 
-    def start_over(self, reason: str, text: str) -> None:
+    def start_over(self, reason: str, sentence: Sentence) -> None:
         """Ends all connections, and forgets the state of all rooms: clients reconnect, and read from the store."""
         for connection in list(self.open):
-            connection.hang_up(reason, text, retry=random.randint(1, 5))
+            connection.hang_up(reason, sentence, retry=random.randint(1, 5))
         self._parts.registry.order.forget()
 
     def answered(self) -> None:

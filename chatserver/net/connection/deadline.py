@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from chatserver.net.door import Doorway
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
+from chatserver.values.errors import Note, Sentence
 from chatserver.values.stages import Stage
 
 CHECKING_SECONDS: Final = 1.0
@@ -51,6 +52,6 @@ class Deadline:
         if self._session.stage is Stage.BUSY:
             self._call = self._clock.callLater(CHECKING_SECONDS, self._too_late)
         elif self._is_known and self._session.dialect.for_people:
-            self._session.link.hang_up("handshake", "You typed nothing for too long.")
+            self._session.link.hang_up("handshake", Sentence(Note.TYPED_NOTHING))
         else:
-            self._session.link.hang_up("handshake", "You did not log in in time.")
+            self._session.link.hang_up("handshake", Sentence(Note.NOT_LOGGED_IN_IN_TIME))

@@ -1,7 +1,7 @@
 """From a door's lines to commands in a session's inbox: as many as the turn, the pace and the inbox allow."""
 
 from collections.abc import Awaitable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -14,14 +14,12 @@ from chatserver.net.limits.intake import Intake
 from chatserver.session.link import Link
 from chatserver.session.session import Session
 from chatserver.values.commands import Command
-from chatserver.values.errors import Refused, Rejected, Why
+from chatserver.values.errors import Note, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import NOT_LOGGED_IN, Event, Stage, misplaced
 from chatserver.wire.framing.foreign import foreign
 from chatserver.wire.framing.line_editing import typed_line
 from chatserver.wire.framing.lines import TooLong, Undecodable
 from chatserver.wire.hygiene.text import clean_line
-
-EDITING: Final = "To edit what you type, connect with: "
 
 
 class Owner(Link, Protocol):
@@ -82,7 +80,7 @@ class Reader:
         if session.is_read and session.stage is not Stage.IN:
             max_bytes = self._parts.limits.handshake_bytes
             if max_bytes and self._used + self._door.pending > max_bytes:
-                self._connection.hang_up("handshake", "You sent too much before logging in.")
+                self._connection.hang_up("handshake", Sentence(Note.SENT_TOO_MUCH))
 
     def _take(self, line: bytes | TooLong) -> None:
         """Makes a command of a line, which has no end any more. Raises Undecodable."""
@@ -127,7 +125,7 @@ class Reader:
         """The person uses keys that their client does not handle: tells them once what helps."""
         if self._door.editor and not self._advised:
             self._advised = True
-            self._session.notice(EDITING + self._door.editor)
+            self._session.notice(Sentence(Note.EDITOR, command=self._door.editor))
 
     def recognize(self, first: bytes, *, whole: bool = False) -> bool:
         """Chooses the dialect by the first bytes of the first line. Ends a connection that speaks another protocol, and

@@ -17,9 +17,9 @@ from chatserver.net.limits.admission import CROWDED
 from chatserver.net.limits.crowd import Rank
 from chatserver.net.listening.tls import Bounded
 from chatserver.settings.tables import Settings
-from chatserver.values.endings import for_programs
 from chatserver.wire.addresses import Networks
 from chatserver.wire.framing.proxy import Malformed, ProxyHeader
+from chatserver.wire.sentences import english, for_programs
 
 HEADER_SECONDS: Final = 5.0
 """How long a proxy may take to send its header. It comes with the first packet; the specification recommends at least
@@ -85,7 +85,7 @@ class ChatFactory(ServerFactory):
             return self.farewell(for_programs(*MOVING))
         refusal = self.admission.refusal(address)
         if refusal is not None:
-            return self.farewell(refusal)
+            return self.farewell(english(refusal))
         seconds = self.admission.delay(address)
         if seconds:
             waiting = Waiting(self, address, seconds, encrypted)
@@ -101,7 +101,7 @@ class ChatFactory(ServerFactory):
             return None
         banned = self.admission.ban(address)
         if banned is not None:
-            return self.farewell(banned)
+            return self.farewell(english(banned))
         door = self._door(address, encrypted)
         self.admission.arrived(address, door.connection)
         return self._behind_tls(door)
@@ -204,7 +204,7 @@ class Waiting(Arrival):
 
     def make_way(self) -> bool:
         self._leave()
-        self._hand_over(self._factory.farewell(CROWDED[1]))
+        self._hand_over(self._factory.farewell(english(CROWDED[1])))
         return False
 
 

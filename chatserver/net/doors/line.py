@@ -8,9 +8,8 @@ from twisted.protocols.basic import LineReceiver
 
 from chatserver.net.doors.base import Door
 from chatserver.settings.tables import Settings
-from chatserver.values import endings
 from chatserver.values.answers import Refusal
-from chatserver.values.errors import Refused, Why
+from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.dialect import PLAIN, Asked, fitting
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Lines
@@ -20,7 +19,7 @@ NC_EDITOR: Final = "rlwrap -H /dev/null nc HOST PORT"
 """The command that edits lines, for `nc`. It keeps no history in a file: rlwrap cannot know which lines are passwords,
 unless telnet tells it."""
 TELNET_EDITOR: Final = "rlwrap telnet HOST PORT"
-THERE: Final = "The server is here."
+THERE: Final = Sentence(Note.HERE)
 
 
 class LineDoor(Door, LineReceiver):
@@ -69,7 +68,7 @@ class LineDoor(Door, LineReceiver):
         dialect = DIALECTS[-1]
         refused = Refused(Why.TURNED_AWAY, text=text)
         why = dialect.answer(Asked(None, 0, ""), Refusal(refused.why, refused.sentence))
-        return why + dialect.notice(endings.LEAVE)
+        return why + dialect.notice(dialect.text(Sentence(Note.LEAVE)))
 
     def _follow(self, negotiation: Negotiation) -> None:
         """Acts on the requests of a person's telnet client."""

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver.net.limits.intake import Pace, rates_of_account, rates_of_connection
 from chatserver.settings.tables import Limits
 from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.errors import Note, Sentence
 
 NONE: Final[Mapping[str, int]] = {}
 RETRY_SECONDS: Final = (30, 60)
@@ -19,7 +20,7 @@ Should it be one too many itself, it ends the next one no faster than this."""
 class Member(Protocol):
     """A connection of the account."""
 
-    def hang_up(self, reason: str, text: str, retry: int | None = None) -> None: ...
+    def hang_up(self, reason: str, sentence: Sentence, retry: int | None = None) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -97,7 +98,7 @@ class Allowance:
             for member in self.live[: -self._most_here]:
                 member.hang_up(
                     "too-many-connections",
-                    f"Your account has more than {most} connections, and this was the oldest one. Close others.",
+                    Sentence(Note.TOO_MANY_OF_ACCOUNT, most=most),
                     randint(*RETRY_SECONDS),
                 )
 

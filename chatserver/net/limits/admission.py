@@ -19,7 +19,7 @@ from chatserver.store.moderation import NetworkBan
 from chatserver.util import audit_log
 from chatserver.util.quiet_log import Unlogged
 from chatserver.util.rates import Draining
-from chatserver.values.errors import banned_text
+from chatserver.values.errors import Note, Sentence
 from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
 
 SPARED_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ REFUSALS: Final = ("address-full", "banned", "offences", "rate", "server-full")
 """The reasons of refusals, in one word."""
 CROWDED: Final = (
     "too-many-connections",
-    "Too many connections are waiting to log in; yours made way for a newer one.",
+    Sentence(Note.CROWDED),
 )
 """Reason and text for a connection that makes way before it has logged in."""
 CROWDED_SECONDS: Final = 5
@@ -88,8 +88,8 @@ class Admission:
 
     # Before a connection is counted
 
-    def refusal(self, address: str) -> str | None:
-        """The reason why a new connection from this address is refused, in one line for people; None if it is not."""
+    def refusal(self, address: str) -> Sentence | None:
+        """The reason why a new connection from this address is refused, in one sentence; None if it is not."""
         banned = self.ban(address)
         if banned is not None:
             self._counts.turned_away["banned"] += 1
@@ -101,15 +101,14 @@ class Admission:
         now = self._clock.seconds()
         retry = self.offences.retry(key, now)
         if retry:
-            return self._refuse(address, "offences", "There were too many failed attempts from your address.", retry)
+            return self._refuse(address, "offences", Note.OFFENCES, retry)
         retry = self.arrivals.retry(key, now)
         if retry:
-            return self._refuse(address, "rate", "Your address opens too many connections.", retry)
+            return self._refuse(address, "rate", Note.ADDRESS_RATE, retry)
         if self._is_full(key) and self._pending.first(key) is None:
-            text = "There are too many connections from your address. Close one first."
-            return self._refuse(address, "address-full", text, FULL_SECONDS)
+            return self._refuse(address, "address-full", Note.ADDRESS_FULL, FULL_SECONDS)
         if (self._is_all_full or self._is_pending_full) and self._first_of_all(key) is None:
-            return self._refuse(address, "server-full", "The server has too many connections.", FULL_SECONDS)
+            return self._refuse(address, "server-full", Note.SERVER_FULL, FULL_SECONDS)
         return None
 
     def delay(self, address: str) -> float:
@@ -120,7 +119,7 @@ class Admission:
         now = self._clock.seconds()
         return max(self.arrivals.delay(key, now), self.offences.delay(key, now))
 
-    def ban(self, address: str) -> str | None:
+    def ban(self, address: str) -> Sentence | None:
         """The text for a banned address; None if it is not banned."""
         if not self._bans:
             return None
@@ -131,7 +130,7 @@ class Admission:
         passed = self._clock.seconds() - self._bans_read
         for ban in self._bans:
             if ip in ban.network and (ban.seconds_left is None or ban.seconds_left > passed):
-                return banned_text(ban.reason, "Your address is")
+                return Sentence(Note.ADDRESS_IS_BANNED, reason=ban.reason)
         return None
 
     @property
@@ -283,10 +282,10 @@ class Admission:
 
     # Refusals
 
-    def _refuse(self, address: str, why: str, text: str, retry: int) -> str:
+    def _refuse(self, address: str, why: str, problem: Note, retry: int) -> Sentence:
         self._counts.turned_away[why] += 1
         self._log(address, why)
-        return f"{text} Try again in {retry} second{'s' if retry > 1 else ''}. (too-many-connections)"
+        return Sentence(Note.TURNED_AWAY, problem=problem, seconds=retry)
 
     def _log(self, address: str, why: str) -> None:
         if self._may_log(address):

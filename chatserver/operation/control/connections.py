@@ -13,7 +13,7 @@ from chatserver.operation.control.requests import SessionLine
 from chatserver.session.session import Session
 from chatserver.util.times import now, rfc3339
 from chatserver.util.waiting import Turn
-from chatserver.values.errors import Refused, because
+from chatserver.values.errors import Note, Refused, Sentence
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import Dialect, Framing, Screen
 from chatserver.wire.hygiene.text import message_text, reason_text
@@ -99,7 +99,7 @@ async def kick(running: Running, who: str, reason: str, log: Log, turn: Turn) ->
         name = session.who.name if session.who.account_id else ""
         ended.append(session.id)
         log("kick", target=name, id=session.id)
-        connection.hang_up("kicked", f"An administrator ended your connection{because(reason)}")
+        connection.hang_up("kicked", Sentence(Note.KICKED_BY_ADMINISTRATOR, reason=reason))
     if not ended:
         raise CannotDo(f"Nobody is connected as {who}, and no connection has this id. See: chatctl session list")
     return {"name": name, "ended": ended}

@@ -7,7 +7,7 @@ from typing import Final
 from chatserver.util.times import now
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
-from chatserver.values.errors import ErrorWord, Note, Why
+from chatserver.values.errors import ErrorWord, Note, Sentence, Why
 from chatserver.values.events import News
 from chatserver.wire import sentences
 from chatserver.wire.dialect import Asked
@@ -39,7 +39,7 @@ def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:
     match answer:
         case answers.Said(room, seq) if asked.quiet:
             return notice(f"Stored as {room} #{seq}.", terminal)
-        case answers.Said() | answers.Done(""):
+        case answers.Said() | answers.Done(None):
             return b""
         case answers.Refusal(why, sentence):
             words = f"! {text(sentence)}"
@@ -123,8 +123,8 @@ def _notices(lines: Iterator[str] | list[str], terminal: Terminal) -> bytes:
 
 def _words(asked: Asked, answer: Answer, terminal: Terminal) -> Iterator[str]:
     match answer:
-        case answers.Done(note):
-            yield note
+        case answers.Done(Sentence() as note):
+            yield text(note)
         case answers.Welcome():
             yield from _welcome(answer, terminal, asked.viewer, quiet=asked.quiet)
         case answers.Joined():
@@ -151,7 +151,7 @@ def _words(asked: Asked, answer: Answer, terminal: Terminal) -> Iterator[str]:
             yield from _whereabouts(answer, terminal)
         case answers.Changed(_, number, note):
             if note or number is None:  # an entry shows in its room
-                yield note or "Done."
+                yield text(note) if note else "Done."
         case answers.Marked(room, seq):
             yield f"You have read {room} up to {seq}."
         case answers.TokenMade(label, token, expires):
