@@ -14,7 +14,7 @@ LAPTOP, STRANGE = "0f" * 32, "a1" * 32
 
 
 class Club(Hall):
-    """A server where ana has a certificate. `shown`: the fingerprint of whoever connects next."""
+    """A server where ana has a certificate. `shown`: the fingerprint that the next client shows."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> None:
         quiet: Any = {"handshake_seconds": 0, "typing_seconds": 0, "ping_seconds": 0, "stalled_seconds": 0, **NO_LIMITS}
@@ -41,8 +41,8 @@ def club(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Club:
 
 
 def test_a_person(club: Club) -> None:
-    """A person who types the name of their certificate's account is in, and told why; another name is asked for its
-    password as usual, and so is this one without a certificate or with an unknown one."""
+    """Typing the name of the certificate's account logs a person in, with a notice. Other names get the question for a
+    password as usual, and so does this one without a certificate or with an unknown one."""
     ana = club.showing(LAPTOP).type("ANA")
     assert ana.lines[1:3] == [
         "* You need no password: your certificate laptop logs you in.",
@@ -75,8 +75,8 @@ def test_a_program(club: Club) -> None:
 
 
 def test_guesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates that do not belong to the name are failed logins: the third one ends the connection, and whoever
-    tries many has to wait; a right one never has to."""
+    """Certificates that do not belong to the name are failed logins: the third one ends the connection, and many cause
+    delays. A right one never waits."""
     club = Club(tmp_path, monkeypatch, failed_logins=3, guess_seconds=1)
     stranger = club.showing(STRANGE)
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_guesses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_may_not_log_in(club: Club) -> None:
-    """Neither who is banned from the server, nor who is disabled; to the latter the certificate says nothing."""
+    """Banned and disabled accounts are refused; the answer to a disabled one does not mention the certificate."""
     who = club.ana.session.who.person
     club.do(lambda db: accounts.set_disabled(db, who.id, START, disabled=True))
     assert club.showing(LAPTOP).type("ana").lines[-1].startswith("* Hello ana. Type your password")
@@ -104,7 +104,7 @@ def test_who_may_not_log_in(club: Club) -> None:
 
 
 def test_one_that_is_removed_during_the_login(club: Club) -> None:
-    """What was removed while the login was under way lets nobody in."""
+    """A certificate that is removed during the login lets nobody in."""
     reads = iter((None, lambda: club.do(certificates.remove, club.ana.session.who.account_id, "laptop", START)))
     looked = club.inline.read
 

@@ -34,8 +34,8 @@ def hall(folder: Path, *, allowed: bool = False, **settings: Any) -> Hall:
 
 
 def test_a_person_is_told_first(tmp_path: Path) -> None:
-    """A person from elsewhere is told where to connect before anything else, and is not asked for a password; what they
-    send all the same is not looked at. Guests have no password, and may come in."""
+    """A person from elsewhere is told first where to connect, and is not asked for a password; whatever they send all
+    the same is ignored. Guests have no password, and may come in."""
     chat = hall(tmp_path)
     chat.client().come_in("ana")
     person = chat.client(address=at(AWAY))
@@ -70,8 +70,8 @@ def test_who_is_not_concerned(tmp_path: Path) -> None:
 
 
 def test_a_changed_setting(tmp_path: Path) -> None:
-    """The setting is read when it is used: whoever has logged in, or was asked for a password, is refused from then on
-    what carries one, and no password is asked for a token."""
+    """The setting is read when it is used: from then on, commands with a secret are refused, also after a login or at
+    the prompt for a password, and no password is asked for a token."""
     chat = hall(tmp_path, allowed=True)
     ana, bob, cai = (chat.client(address=at(AWAY)) for _ in range(3))
     ana.type(f"/register ana {PASSWORD}")
@@ -106,7 +106,7 @@ def test_a_changed_setting(tmp_path: Path) -> None:
     ],
 )
 def test_behind_a_proxy(tmp_path: Path, proxy: str, header: bytes, accepted: bool) -> None:
-    """Of a client behind a trusted proxy counts what the header says: its TLS, else its address."""
+    """The header counts for a client behind a trusted proxy: its TLS, else its address."""
     chat = hall(tmp_path)
     factory = chat.factory(proxies=Networks([proxy]))
     client = Client(chat, factory.buildProtocol(at(proxy)), address=at(proxy))

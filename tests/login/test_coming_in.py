@@ -27,7 +27,7 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 
 
 def told(client: Client, line: str) -> list[str]:
-    """What a person is told after a line that they type."""
+    """The lines that a person sees after typing a line."""
     seen = len(client.lines)
     client.type(line)
     return client.lines[seen:]
@@ -107,7 +107,7 @@ def test_an_answer_that_is_none(hall: Hall) -> None:
 
 
 def test_passwords_that_differ_or_are_too_short(hall: Hall) -> None:
-    """Both are asked for again; Enter at either goes back to the name."""
+    """The server asks for both again; Enter at either goes back to the name."""
     anna = hall.client().type("anna", "yes")
     assert told(anna, "short")[-1] == CHOOSE
     assert told(anna, PASSWORD) == [AGAIN]
@@ -146,7 +146,7 @@ def test_a_command_without_its_slash(hall: Hall, line: str, meant: str) -> None:
 
 
 def test_whom_to_ask(tmp_path: Path) -> None:
-    """Where the settings name somebody, a person with a wrong password is told whom to ask, and a program is not."""
+    """If the settings name a contact, a person with a wrong password sees it, and a program does not."""
     limits = Limits(**{**vars_of(QUIET), "failed_logins": 3, "guess_seconds": 0})
     hall = Hall(tmp_path, settings=Settings(server=Server(contact="admin@example.org"), limits=limits))
     account(hall, "ana")
@@ -177,7 +177,7 @@ def test_the_database_is_away_on_the_way(hall: Hall) -> None:
 
 
 def test_the_name_of_a_bot(hall: Hall) -> None:
-    """It is not asked for a password, which no bot has: its owner is told how it logs in."""
+    """A bot has no password and is not asked for one: its owner sees how it logs in."""
     hall.client().type(f"/register deploy {PASSWORD}", "/quit")
     transact(hall.engine, lambda db: db.execute(text("UPDATE account SET kind = 'bot' WHERE name = 'deploy'")))
     owner = hall.client()
@@ -185,8 +185,8 @@ def test_the_name_of_a_bot(hall: Hall) -> None:
 
 
 def test_a_token_in_place_of_a_password(hall: Hall) -> None:
-    """Who remembers only at the prompt for the password that they have a token logs in with it. Whatever else begins
-    like a command there is a password."""
+    """A token can be used at the prompt for the password, too. Everything else there that begins like a command is a
+    password."""
     ana = hall.program("ana")
     token = ana.post("token", label="laptop", password=PASSWORD).answers[-1]["token"]
     other = hall.client().type("ana")
@@ -235,7 +235,7 @@ def test_a_person_has_time_for_each_line(tmp_path: Path) -> None:
 
 
 def test_a_question_that_took_long(tmp_path: Path) -> None:
-    """Who waits for the server has all their time once it asks."""
+    """Waiting for the server costs no time: all of it is left at the next question."""
     hall = patient(tmp_path)
     anna = hall.client()
     hall.inline.hold()
@@ -251,8 +251,8 @@ def test_a_question_that_took_long(tmp_path: Path) -> None:
 
 
 def test_a_program_has_less_time(tmp_path: Path) -> None:
-    """Half a minute in all from when it is recognized, at a WebSocket door from the beginning; who is silent may be a
-    person."""
+    """Half a minute in all from the moment when a program is recognized, at a WebSocket door from the beginning. A
+    silent client may be a person."""
     hall = patient(tmp_path)
     silent, program, browser = hall.client(), hall.client(), hall.browser().upgrade()
     hall.passes(20)
@@ -274,7 +274,7 @@ def test_a_program_has_less_time(tmp_path: Path) -> None:
 
 
 def test_no_limit_of_time(tmp_path: Path) -> None:
-    """0 is none, for people and programs apart; who is logged in has all the time anyway."""
+    """0 means no limit, for people and programs separately; after the login there is none anyway."""
     hall = patient(tmp_path, typing_seconds=0)
     anna, program, inside = hall.client().type("anna"), hall.client(), hall.client()
     inside.type("bob", "y", PASSWORD, PASSWORD)

@@ -1,4 +1,4 @@
-"""Guesses at passwords: who waits for how long, and who never does. Times are those of a clock that the test moves."""
+"""Guesses at passwords: which sources wait, for how long, and which never do. The test moves the clock."""
 
 from contextlib import suppress
 from typing import Any
@@ -100,7 +100,7 @@ def test_delays_that_double(street: Street) -> None:
 
 
 def test_a_pause_between_two_mistakes(street: Street) -> None:
-    """Whoever thinks for as long as the delay does not notice it."""
+    """A guesser who pauses for as long as the delay does not notice it."""
     for pause_seconds in (1, 2, 4, 8):
         street.guess(OWNER)
         street.clock.advance(pause_seconds)
@@ -165,7 +165,7 @@ def test_an_account_of_ones_own(street: Street) -> None:
 
 
 def test_a_name_that_has_logged_in_from_there(street: Street) -> None:
-    """An address is trusted with a name that has logged in from it: whoever shares it with a guesser comes in."""
+    """An address is trusted with a name that has logged in from it, even if a guesser shares the address."""
     street.guess(THIEF, "bob", right=True)
     for _ in range(20):
         street.guess(THIEF, "ana")
@@ -200,7 +200,8 @@ def test_kinds_apart(street: Street) -> None:
 
 
 def test_wrong_tokens(street: Street) -> None:
-    """They are looked up at once; that one was wrong is told later each time, and then with the seconds to wait."""
+    """Tokens are looked up at once. The answer to a wrong one comes later each time, and then is a refusal with the
+    seconds to wait."""
     told: list[float] = []
     refused: list[int | None] = []
     for _ in range(6):
@@ -246,7 +247,7 @@ def test_whoever_has_gone(street: Street) -> None:
 
 
 def test_a_fault_is_no_guess(street: Street) -> None:
-    """What fails for another reason counts for nothing, and holds nobody up."""
+    """A failure for another reason counts for nothing, and delays nobody."""
     failures: list[Any] = []
 
     async def fail() -> bool:
@@ -259,7 +260,7 @@ def test_a_fault_is_no_guess(street: Street) -> None:
 
 
 def test_a_delay_that_is_over_before_its_call(street: Street) -> None:
-    """Somebody who comes at the very moment when the delay ends goes behind those who waited, and leaves no call."""
+    """A guess at the very moment when the delay ends goes behind those that wait, and leaves no call."""
     street.guess(THIEF)
     waiting = street.begins(THIEF, right=True)
     street.clock.rightNow += 1

@@ -171,7 +171,7 @@ def test_a_guest_whose_creation_was_not_answered(town: Town) -> None:
 
 
 def test_stopping(town: Town) -> None:
-    """A server that stops tries once; whoever is left then is dismissed by the next start."""
+    """A server that stops tries once; the next start dismisses the rest."""
     town.guests.stop()
     town.store.fail(dismiss_guest, Unavailable())
     town.guests.dismiss(town.guest)

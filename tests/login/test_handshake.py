@@ -109,7 +109,7 @@ class Client:
         return self.screen
 
     def is_refused(self, line: str) -> str:
-        """A person types a line, and is told why it was refused. Returns the error word."""
+        """A person types a line that is refused. Returns the error word."""
         assert self.types(line).startswith("! ")
         return self.link.refusals[-1]
 
@@ -288,7 +288,7 @@ def town() -> Town:
 
 @pytest.fixture
 def failures() -> Iterator[list[Exception]]:
-    """What was logged as a failure."""
+    """The exceptions that were logged as failures."""
     with logged_failures() as found:
         yield found
 
@@ -357,7 +357,7 @@ def test_an_unknown_name_where_not_everybody_may_register(registration: str, tak
 
 
 def test_a_name_that_is_taken_meanwhile(town: Town) -> None:
-    """Where somebody else registers the name first, another name is asked for: another password would not help."""
+    """If somebody else registers the name first, the server asks for another name: another password would not help."""
     cai = town.client(TEXT)
     for line in ("cai", "yes", WORDS):
         cai.types(line)
@@ -403,7 +403,7 @@ def test_a_program_registers(town: Town) -> None:
 
 @pytest.mark.parametrize("work", [logins.look_up, rooms.register])
 def test_registering_again(town: Town, work: Any) -> None:
-    """Whoever registers once more with the same password, a moment later, is logged in."""
+    """Registering again with the same password, a moment later, logs in."""
     client = town.client()
     town.loses_answer = work is rooms.register
     if not town.loses_answer:
@@ -513,7 +513,7 @@ def test_an_account_that_cannot_be_announced(cmd: str, failures: list[Exception]
 
 @pytest.mark.parametrize("part", ["roster.add", "subscriptions.subscribe", "subscriptions.catch_up", "presence.came"])
 def test_a_fault_in_the_middle_of_a_login(town: Town, part: str, failures: list[Exception], monkeypatch: Any) -> None:
-    """Whoever was admitted but not answered is not left half logged in: the connection ends with a reason."""
+    """A session that was admitted but not answered is not left half logged in: its connection ends with a reason."""
     ana, error = town.client(), RuntimeError("a bug")
     owner, _, name = part.partition(".")
     subscriptions = town.registry.subscriptions
@@ -536,7 +536,7 @@ def test_a_fault_in_the_middle_of_a_login(town: Town, part: str, failures: list[
     ],
 )
 def test_who_may_register(registration: str, code: str, error: str | None) -> None:
-    """Nobody, those who know the code, or everybody."""
+    """Open to nobody, to those with the code, or to everybody."""
     town = town_with(registration=registration, registration_code="open sesame")
     answer = town.client().sends("register", name="cai", password=WORDS, **({"code": code} if code else {}))
     assert answer.get("error") == error
@@ -683,7 +683,7 @@ LOGIN_STEPS = [accounts.find, logins.look_up, first_screen]
 
 @pytest.mark.parametrize("work", LOGIN_STEPS)
 def test_the_store_is_away_during_a_login(town: Town, work: Any, failures: list[Exception]) -> None:
-    """At whatever step: one is told to try again, from where one was, which then succeeds. Nothing counts as failed."""
+    """At every step, the refusal says to try again, and the retry from there succeeds. Nothing counts as failed."""
     ana = town.client(TEXT)
     town.store.fail(work, Unavailable())
     assert ana.is_refused(f"/login ana {WORDS}") == "unavailable"
@@ -698,7 +698,7 @@ def test_the_store_is_away_during_a_login(town: Town, work: Any, failures: list[
 
 
 def test_the_store_is_away_at_the_name_prompt(town: Town) -> None:
-    """The name is asked for again."""
+    """The server asks for the name again."""
     ana = town.client(TEXT)
     town.store.fail(accounts.claimed, Unavailable())
     assert ana.is_refused("ana") == "unavailable"
@@ -761,7 +761,7 @@ def test_a_bug_at_the_prompts(town: Town, failures: list[Exception]) -> None:
 @pytest.mark.parametrize("work", LOGIN_STEPS)
 @pytest.mark.parametrize("line", ["ana", f"/login ana {WORDS}"])
 def test_a_connection_that_ends_meanwhile(town: Town, work: Any, line: str, failures: list[Exception]) -> None:
-    """Whatever is being read: nothing is written to it, nobody is told, and it leaves no trace."""
+    """Whatever is being read: nothing is written to the session, nobody is notified, and it leaves no trace."""
     bob, ana = town.logged_in(BOB), town.client(TEXT)
     town.store.hold(work)
     ana.begins(line)
@@ -791,7 +791,7 @@ def test_a_connection_that_ends_while_the_password_is_checked(town: Town, passwo
 
 
 def test_a_connection_that_ends_before_it_registers(town: Town) -> None:
-    """Nothing is hashed and nobody registered for a person who has gone while their name was looked up again."""
+    """If a person goes while their name is looked up again, nothing is hashed and nobody registered."""
     cai = town.client(TEXT)
     for line in ("cai", "yes", WORDS):
         cai.types(line)
@@ -851,7 +851,7 @@ def test_joined_while_logging_in(town: Town, work: Any) -> None:
 
 
 def test_kicked_from_the_only_room_while_logging_in(town: Town) -> None:
-    """Whoever is in no room any more once their rooms are read again is shown no lines of the one they were in."""
+    """A person who is in no room any more, once the rooms are read again, sees no lines of the former one."""
     town.say(BOOKS, 2)
     town.memberships[ANA.id] = [Membership(BOOKS, 2, 0, "member")]
     town.logged_in(BOB)
@@ -939,7 +939,7 @@ def test_the_last_lines(town: Town) -> None:
 
 
 def test_who_is_there(town: Town) -> None:
-    """A person is told some of the others in their room, each once, in order; neither themselves nor everybody."""
+    """A person sees some of the others in their room, each once, in order; neither themselves nor everybody."""
     town.logged_in(ANA)
     for number in range(20, 10, -1):
         person = Person(number, f"user{number}")
@@ -964,7 +964,7 @@ def test_the_message_of_the_day(dialect: Dialect) -> None:
 
 
 def test_what_a_login_leaves(town: Town) -> None:
-    """A row in the log of sessions; those nearby are told, except whom the account has blocked or is blocked by."""
+    """A login adds a row for the session and notifies those nearby, except accounts that block it or that it blocks."""
     bob = town.logged_in(BOB)
     cai = Person(4, "cai")
     town.add(cai, GENERAL)
@@ -977,7 +977,7 @@ def test_what_a_login_leaves(town: Town) -> None:
 
 
 def test_the_kind_it_is_by_now(town: Town) -> None:
-    """Somebody who was made an operator while their password was checked is one."""
+    """A person who is made an operator while the password is checked is one."""
     town.now[ANA.id] = AccountNow("operator", gone=False, ban=None)
     assert town.logged_in(ANA).session.who.person == Person(ANA.id, "ana", "operator")
 
@@ -1056,7 +1056,7 @@ def test_forgetting_with_a_wrong_password(town: Town) -> None:
 
 
 def test_forgetting_keeps_messages(town: Town) -> None:
-    """What one said stays unless one says otherwise."""
+    """The choice stays until another one is made."""
     ana = town.logged_in(ANA)
     outcome(town.handshake.sensitive.forget(ana.session, c.Forget(password=WORDS)))
     assert town.store.calls[-1][2] == {"messages": False}

@@ -1,4 +1,4 @@
-"""Strangers at the door of the whole server, with the limits that a newcomer gets: what they can try, and who waits."""
+"""Strangers at the whole server, with the limits of newcomers: what they can try, and which of them wait."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,8 +92,8 @@ def everything_logged() -> Iterator[list[str]]:
 
 
 def test_a_hundred_guesses_at_once(hall: Hall, hashed: list[str]) -> None:
-    """Of a hundred connections that guess at the same moment only a few get to a hash; the others are told when to come
-    back, and stay connected. The owner comes in from elsewhere, and with a token from anywhere."""
+    """A hundred connections guess at the same moment: a few get to a hash; the others are refused with the time to come
+    back, and stay connected. The owner gets in from elsewhere, and with a token from anywhere."""
     ana = registered(hall, "ana")
     token = ana.post("token", label="bot", password=PASSWORD).answers[-1]["token"]
     hashed.clear()
@@ -127,7 +127,7 @@ def test_known_and_unknown_names(hall: Hall, hashed: list[str]) -> None:
 
 
 def test_a_short_delay_is_silent(hall: Hall) -> None:
-    """Somebody who mistypes is answered a little later, in order, and what they send meanwhile waits."""
+    """After a typing error the answer comes a little later, in order, and the next lines wait meanwhile."""
     registered(hall, "ana")
     client = come(hall, THIEF)
     login(client, "ana", "mistyped")
@@ -154,7 +154,7 @@ def test_wrong_codes(open_hall: OpenHall) -> None:
 
 
 def test_the_code_is_not_checked_too_early(open_hall: OpenHall) -> None:
-    """Who has to wait learns nothing from the right code."""
+    """A client that has to wait learns nothing from the right code."""
     hall = open_hall(registration="code", registration_code="open sesame")
     for number in range(8):
         come(hall, THIEF).post("register", name="thief", password=PASSWORD, code=f"guess {number}")
@@ -164,7 +164,7 @@ def test_the_code_is_not_checked_too_early(open_hall: OpenHall) -> None:
 
 
 def test_guessing_while_logged_in(hall: Hall, hashed: list[str]) -> None:
-    """Commands that ask for the password count too: whoever finds an open session does not find the password."""
+    """Commands that ask for the password count, too: an open session does not give the password away."""
     ana = registered(hall, "ana")
     hashed.clear()
     for number in range(10):
@@ -294,7 +294,7 @@ def test_audit_lines(open_hall: OpenHall) -> None:
 
 
 def test_the_log_is_not_flooded(hall: Hall) -> None:
-    """Whoever is refused because they have to wait leaves no line: delays bound how many there are."""
+    """Refusals that say to wait leave no line: delays bound the number of lines."""
     registered(hall, "ana")
     with everything_logged() as lines:
         for _ in range(30):

@@ -118,7 +118,7 @@ def test_a_take_does_not_wait_forever() -> None:
 
 
 def test_a_room_is_in_one_lane() -> None:
-    """Everybody who writes in a room, under whatever name they know it, is in its lane; rooms use all lanes."""
+    """All members of a room use its lane, by whichever name they know the room; rooms use all lanes."""
     lanes = Lanes(4)
     ana, bob = session("Ana"), session("bob")
     for room in (f"room{n}" for n in range(50)):

@@ -52,8 +52,8 @@ class Desk:
 
 
 def test_in_order() -> None:
-    """What comes for a room that is waited for comes behind what waits, with all that its sender sent at once; others
-    go on. A sender goes on once all of it was served."""
+    """Messages for a room that is waited for go behind those that wait, with everything that their sender sent at once;
+    others go on. A sender goes on once all its messages are served."""
     desk = Desk()
     assert desk.keep(desk.says("ana", 1)) == ["ana to 1"]
     desk.aside.add(1, desk.says("ana", 1, 2))
@@ -126,8 +126,8 @@ def test_a_conflict_and_a_lock(tmp_path: Path) -> None:
 
 
 def test_served_before_the_take_is_over(tmp_path: Path) -> None:
-    """Who is served here goes on, even if others of the same take are not served yet; and when these are, nothing that
-    was asked meanwhile is overtaken."""
+    """A session that is served here goes on, even if others of its take are not served yet; once these are, nothing
+    that was sent meanwhile is overtaken."""
     hall = Hall(tmp_path)
     ana, bob, cai = hall.program("ana"), hall.program("bob").post("create", room="other"), hall.program("cai")
     general = next(room.facts.id for room in hall.registry.rooms if room.facts.name == "general")

@@ -266,7 +266,8 @@ def test_a_slow_query_delays_no_message(town: Town) -> None:
 
 
 def test_the_store_is_unavailable(town: Town) -> None:
-    """Everybody in the take is told to retry. If the messages were stored all the same, subscribers hear them."""
+    """Everybody in the take gets an answer that says to retry. If the messages were stored all the same, subscribers
+    receive them."""
     ana, bob, cai = town.client(1), town.client(2), town.client(3)
     cai.says("zero")
     ana.says("one")

@@ -70,7 +70,7 @@ def test_what_fail2ban_counts() -> None:
 
 @given(name=st.text(), why=st.text())
 def test_hostile_values(name: str, why: str) -> None:
-    """Whatever a value contains, the line stays one line whose fields are told apart by blanks."""
+    """Whatever a value contains, the line stays one line with fields that blanks separate."""
     audit_log.login_failed(ADDRESS, name, why)
     line = written()
     assert line.isascii()

@@ -1,4 +1,4 @@
-"""The queue for password hashes: whose turn it is, and who is refused when it is full."""
+"""The queue for password hashes: turns, and refusals when it is full."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ def queue(slots: int, most: int) -> FairQueue:
 
 
 class Counter:
-    """Work that ends when the test says so. `order` has who got a turn, `refused` who did not."""
+    """Work that ends when the test says so. `order`: those that got a turn; `refused`: those that did not."""
 
     def __init__(self) -> None:
         self.queue = queue(SLOTS, MOST)
@@ -43,7 +43,7 @@ class Counter:
             self.refused.append(name)
 
     def end(self, count: int = 1) -> None:
-        """So many get done, in their order."""
+        """Ends this many, in their order."""
         for _ in range(count):
             self.working.pop(0).callback(None)
 
@@ -54,8 +54,8 @@ def counter() -> Counter:
 
 
 def test_in_turn(counter: Counter) -> None:
-    """However many come from one address, each other one has its turn; within an address it is in order. Every other
-    turn goes to whoever came last from where nobody waited."""
+    """However many come from one address, each other address has its turn; within an address it is in order. Every
+    other turn goes to the newest address that had nobody waiting."""
     counter.come("a1", "a2", "a3", "a4", "a5", "b1", "c1", "b2")
     assert counter.order == ["a1", "a2"]
     counter.end(6)
@@ -76,7 +76,7 @@ def test_whoever_comes_last(counter: Counter) -> None:
 
 
 def test_full(counter: Counter) -> None:
-    """Whoever came last from where most wait is refused, and nobody who comes from elsewhere."""
+    """The newest one from the address with the most waiting is refused, and nobody from elsewhere."""
     counter.come(*(f"a{number}" for number in range(1, 10)))
     assert counter.refused == ["a9"]
     counter.come("b1", "c1")
@@ -134,7 +134,7 @@ def test_work_that_is_done_at_once(counter: Counter) -> None:
 
 
 def test_more_slots_and_fewer(counter: Counter) -> None:
-    """How many get a turn at a time, and how many wait, is asked each time."""
+    """The numbers of turns and places are read each time."""
     places = SimpleNamespace(slots=1, most=2)
     counter.queue = FairQueue(places, FULL)
     counter.come("a1", "a2", "a3", "a4")

@@ -34,7 +34,7 @@ def test_what_drains() -> None:
 
 
 def test_what_is_an_hour_old() -> None:
-    """Of a key, times count for an hour; of too many keys, those that were counted last are remembered."""
+    """Times of a key count for an hour; if there are too many keys, the newest are remembered."""
     rates = Sliding(lambda: 1, 3)
     for key in "abcd":
         assert rates.take(key, 0) == 0
@@ -83,7 +83,7 @@ def test_rates_are_merged() -> None:
 
 
 def test_what_happens_in_an_hour_is_merged() -> None:
-    """Times are those of whoever knows more of them, and end an hour later."""
+    """The times of the node that knows more of them count, and end an hour later."""
     mine, theirs = (Sliding(lambda: 4) for _ in range(2))
     mine.news = {}
     for at in (0.0, 1000.0, 2000.0):
