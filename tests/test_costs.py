@@ -20,7 +20,7 @@ from chatserver.net.doors.line import LineDoor
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
+from chatserver.session.session import Identity
 from chatserver.settings.tables import Limits, Settings, Shutdown
 from chatserver.store.messages import Draft, Verdict
 from chatserver.util.waiting import turns

@@ -37,14 +37,14 @@ class Names:
         self._roster = roster
         self._logins = logins
         self._until = 0.0
-        self._recent: dict[int, tuple[Rename, ...]] = {}  # by account, oldest first
+        self.recent: dict[int, tuple[Rename, ...]] = {}
+        """By account, its recent renames, oldest first; some may be out of date."""
 
-    @property
-    def lately(self) -> bool:
-        """Whether accounts were renamed lately."""
-        if self._recent and self._clock.seconds() > self._until:
-            self._recent.clear()
-        return bool(self._recent)
+    def _are_recent(self) -> bool:
+        """Whether accounts were renamed lately. Forgets what is out of date."""
+        if self.recent and self._clock.seconds() > self._until:
+            self.recent.clear()
+        return bool(self.recent)
 
     def read(self, entry: Entry) -> None:
         """Applies an entry `renamed`."""
@@ -53,7 +53,7 @@ class Names:
     def renamed(self, account_id: int, former: str, name: str, display: str, at: datetime) -> None:
         """An account has this name and display name since `at`. Each of its rooms has an entry that says so, and an
         older rename may come after a newer one."""
-        known = self._recent.get(account_id, ()) if self.lately else ()
+        known = self.recent.get(account_id, ()) if self._are_recent() else ()
         if known and known[-1].at >= at:
             return
         former_display = ""
@@ -62,16 +62,16 @@ class Names:
                 former_display = session.who.display
                 session.who = structs.replace(session.who, name=name, display=display, named_at=at)
                 self._roster.changed(account_id)
-        self._recent[account_id] = (*known, Rename(at, former, former_display, name, display))
+        self.recent[account_id] = (*known, Rename(at, former, former_display, name, display))
         self._until = self._clock.seconds() + RECENT_SECONDS
         self._logins.doubt()
 
     def present(self, facts: RoomFacts) -> RoomFacts:
         """The facts of a direct room, perhaps read before one of its two people was renamed."""
-        if facts.pair is not None and self.lately:
+        if facts.pair is not None and self._are_recent():
             for account_id, _ in facts.pair:
-                if account_id in self._recent:
-                    facts = relabelled(facts, account_id, self._recent[account_id][-1].name)
+                if account_id in self.recent:
+                    facts = relabelled(facts, account_id, self.recent[account_id][-1].name)
         return facts
 
     def relabel(self, room: Room, entry: Entry) -> None:
@@ -95,20 +95,22 @@ class Names:
 
     def corrected(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The entries with the names of their time."""
-        if not any(entry.author_id in self._recent or entry.target_id in self._recent for entry in entries):
+        if not self._are_recent():
+            return entries
+        if not any(entry.author_id in self.recent or entry.target_id in self.recent for entry in entries):
             return entries
         return [self._corrected(entry) for entry in entries]
 
     def _corrected(self, entry: Entry) -> Entry:
-        if entry.author_id in self._recent and entry.kind != RENAMED:  # which says so itself
+        if entry.author_id in self.recent and entry.kind != RENAMED:  # which says so itself
             author, display = self._called(entry.author_id, entry.at)
             entry = structs.replace(entry, author=author, display=display)
-        if entry.target_id in self._recent:
+        if entry.target_id in self.recent:
             entry = structs.replace(entry, target=self._called(entry.target_id, entry.at)[0])
         return entry
 
     def _called(self, account_id: int, at: datetime) -> tuple[str, str]:
-        known = self._recent[account_id]
+        known = self.recent[account_id]
         for rename in known:
             if at < rename.at:
                 return rename.former, rename.former_display

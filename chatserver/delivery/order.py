@@ -12,6 +12,7 @@ from chatserver.delivery.gaps import Gaps
 from chatserver.delivery.names import Names
 from chatserver.delivery.room import Room, Rooms
 from chatserver.delivery.subscriptions import Subscriptions
+from chatserver.presence.other_nodes import NOWHERE
 from chatserver.presence.roster import Roster
 from chatserver.session.session import HeardRoom
 from chatserver.util.histogram import Histogram
@@ -114,7 +115,9 @@ class Order:
         if room is not None and entries[0].seq <= room.head and self._is_rewound(room, entries):
             self._rewinding.room_rewound(room.facts.id, room.head, entries[0].seq - 1)
             return
-        self._nodes.now.announced(facts, entries)
+        nodes = self._nodes.now
+        if nodes is not NOWHERE:
+            nodes.announced(facts, entries)
         self._publish(facts, entries)
 
     def _is_rewound(self, room: Room, entries: Sequence[Entry]) -> bool:
@@ -198,9 +201,11 @@ class Order:
     def _publish(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """Delivers stored entries. Batches may come in any order."""
         since = self._clock.seconds()
-        room = self._subscriptions.room(facts, entries[0].seq - 1)
-        if not room.subscribers:  # nobody waits for the entries before these
-            self._subscriptions.rest_at(room, entries[0].seq - 1)
+        room = self._rooms.find(facts.id)
+        if room is None or not room.subscribers:
+            room = self._subscriptions.room(facts, entries[0].seq - 1)
+            if not room.subscribers:  # nobody waits for the entries before these
+                self._subscriptions.rest_at(room, entries[0].seq - 1)
         if room.unsent or entries[0].seq > room.head + 1:
             room.wait(since, entries)
             if not room.unsent:
@@ -227,7 +232,7 @@ class Order:
             entries = [entry for entry in entries if entry.seq > room.head]
             if not entries:
                 return
-        if self._names.lately:
+        if self._names.recent:
             entries = self._names.corrected(entries)
         start = 0
         for index, entry in enumerate(entries):

@@ -6,8 +6,7 @@ from chatserver.login.authentication import MAX_LOGINS, WRONG, WRONG_CERTIFICATE
 from chatserver.login.parts import LoginParts
 from chatserver.login.prompts import Prompts
 from chatserver.login.token_expiry import Expiry
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.store import logins, names, sessions
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label

@@ -1,19 +1,22 @@
-"""One client: its stage, its inbox, and its position in each room. Knows no sockets."""
+"""One client: who it is, its stage, its inbox, and the rooms that it hears. Knows no sockets."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
-from typing import Protocol
+from datetime import date, datetime
+from typing import Final, Protocol
 
-from chatserver.session.identity import NOBODY
+from msgspec import Struct
+
 from chatserver.session.link import NO_LINK, NO_PEER, Link, Peer
 from chatserver.session.view import View
 from chatserver.util.times import now
+from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
 from chatserver.values.errors import Refused, Rejected, Sentence
-from chatserver.values.events import Entry, News, RoomFacts, Turned
+from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, RoomFacts, Turned
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
+from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
 from chatserver.wire.dialects import DIALECTS
 
@@ -30,6 +33,36 @@ def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen
             _FORMS.clear()
         form = _FORMS[dialect, framing, day, screen] = Form(dialect, framing, day, screen=screen)
     return form
+
+
+class Identity(Struct, frozen=True):
+    """The account that is logged in on a session, how it proved that, and what it may do. A rename and new limits
+    replace the whole.
+
+    `named_at`: since when the account has these two names; None: from the beginning. `token_id` and `certificate_id`:
+    the token or certificate that it logged in with, or 0. `proof`: of the password that it logged in with, see
+    `store.changes.proof_of`. `scope`: what that token is good for; None: everything.
+    """
+
+    account_id: int = 0
+    name: str = ""
+    display: str = ""
+    named_at: datetime | None = None
+    kind: AccountKind = PERSON
+    limits: AccountLimits = AS_SET
+    token_id: int = 0
+    certificate_id: int = 0
+    proof: int = 0
+    scope: Scope | None = None
+
+    @property
+    def person(self) -> Person:
+        """The account as others know it."""
+        return Person(self.account_id, self.name, self.kind, self.display)
+
+
+NOBODY: Final = Identity()
+"""The identity of a session before its login."""
 
 
 class HeardRoom(Protocol):

@@ -7,8 +7,7 @@ from twisted.internet.task import Clock
 
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.sync.rewind import Rewind
 from chatserver.values.events import DELETED, JOINED, Entry, Membership, RoomFacts
 from chatserver.values.stages import Stage

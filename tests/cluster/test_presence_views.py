@@ -22,8 +22,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Limits
 from chatserver.sync.rewind import Rewind
 from chatserver.values.events import Membership, RoomFacts

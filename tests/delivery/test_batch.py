@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatserver.delivery.batch import Batch
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session, form_of
+from chatserver.session.session import Identity, Session, form_of
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts
 from chatserver.values.mentions import mentions

@@ -19,9 +19,8 @@ from chatserver.delivery.catchup import RETRY_SECONDS
 from chatserver.delivery.gaps import GAP_SECONDS
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
 from chatserver.session.link import FULL_BYTES, takes_nothing
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.values import events
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import GAP, Entry, Membership, RoomFacts

@@ -11,8 +11,7 @@ from twisted.internet.task import Clock
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import LOST_SECONDS, PLACES_SWEPT, RETRY_SECONDS, GuestPlaces, Guests
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Limits
 from chatserver.store.rooms import dismiss_guest, lost_guests
 from chatserver.sync.rewind import Rewind

@@ -3,8 +3,7 @@
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from chatserver.pipeline.lanes import Lane, Lanes
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.util.waiting import MOST_TURNS
 from chatserver.values import commands as c
 

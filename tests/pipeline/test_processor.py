@@ -18,8 +18,7 @@ from chatserver.handlers.outcome import Outcome
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Pipeline, Settings
 from chatserver.store.db.faults import Conflict
 from chatserver.store.messages import Draft, Verdict

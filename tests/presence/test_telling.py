@@ -12,8 +12,7 @@ from twisted.internet.task import Clock
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Limits
 from chatserver.sync.rewind import Rewind
 from chatserver.values.errors import Unavailable

@@ -12,8 +12,7 @@ from chatserver.background.session_rows import SessionLog
 from chatserver.delivery.registry import Registry
 from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
-from chatserver.session.identity import Identity
-from chatserver.session.session import Session
+from chatserver.session.session import Identity, Session
 from chatserver.store import accounts, changes, moderation
 from chatserver.store.changes import AccountNow
 from chatserver.store.db.schema import ChangeKind
