@@ -60,7 +60,7 @@ def typed(tmp_path: Path, empty_postgres_url: str) -> dict[str, str]:
         "/var/lib/chatserver": f"{tmp_path}/var",
         "/root/": f"{tmp_path}/tmp/",
         "/tmp/notes": f"{tmp_path}/tmp/notes",
-        "postgresql+psycopg2:///chat": empty_postgres_url,
+        "postgresql:///chat": empty_postgres_url,
         "age1...": "age1",
     }
 
