@@ -21,9 +21,12 @@ class LoginParts(Struct, frozen=True):
 
     settings: Settings
     clock: IReactorTime
+    """The reactor: it measures delays."""
     now: Clock
+    """Stamps accounts and sessions."""
     store: Store
     hasher: Hasher
+    """Computes the hashes of passwords in its threads."""
     registry: Registry
     roster: Roster
     presence: Presence

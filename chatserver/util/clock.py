@@ -72,8 +72,8 @@ class Clock:
     def follow(self, time: datetime, asked: float, answered: float) -> None:
         """The database reported `time` between `asked` and `answered`, by the clock `seconds`.
 
-        From then on this clock follows the database's, with an error of at most half that round trip. Of later readings
-        the best one counts, as long as clocks that differ by DRIFT could have given both.
+        From then on this clock follows the database's, with an error of at most half that round trip. The best of
+        later readings counts, as long as clocks that differ by DRIFT could have given both.
         """
         new, known = Reading(time, (asked + answered) / 2, (answered - asked) / 2), self._followed
         if known is not None:
