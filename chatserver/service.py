@@ -363,6 +363,10 @@ class ChatService(Service):
                 self.log.failure("A port could not be closed.", problem)
         self._connections.withdraw()
 
+    def retries(self, connections: int) -> tuple[int, int]:
+        """See `drain.Server`."""
+        return retries(connections)
+
     async def _close_ports(self) -> None:
         self._close_for_newcomers()
         for port in self._ports:

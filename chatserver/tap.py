@@ -12,7 +12,7 @@ from twisted.python import usage
 from chatserver.net.listening.ports import Inherited
 from chatserver.operation.log.logs import Logs
 from chatserver.operation.systemd.notify import notify
-from chatserver.service import ChatService, retries
+from chatserver.service import ChatService
 from chatserver.settings import file
 from chatserver.settings.tables import ConfigProblem, Log, Settings
 from chatserver.store.db.engine import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
@@ -97,10 +97,7 @@ def makeService(options: Options) -> IService:
     if running.cluster is not None:
         from chatserver.cluster.drain import Drain
 
-        running.cluster.asked = Drain(
-            reactor, running.cluster, running.connections, running.store, lambda: running.lease.me, service.withdraw,
-            retries,
-        ).asked  # fmt: skip
+        running.cluster.follow(Drain(reactor, running.cluster, running.connections, running.store, service))
     service.adopted = partial(logs.attach, options=options.parent or {})
     return service
 

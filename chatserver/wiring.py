@@ -5,10 +5,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from chatserver.background.maintenance import Upkeep
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.retention import Removals
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.maintenance import Maintenance
+from chatserver.background.read_marks import ReadMarks
+from chatserver.background.retention import RetentionJob
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
@@ -60,7 +60,7 @@ class StoreParts(Struct, frozen=True):
     settings: Settings
     now: Clock
     store: Store
-    session_log: SessionLog
+    session_log: SessionRows
 
 
 class DeliveryParts(Struct, frozen=True):
@@ -68,7 +68,7 @@ class DeliveryParts(Struct, frozen=True):
     registry: Registry
     roster: Roster
     presence: Presence
-    marks: MarkLog
+    marks: ReadMarks
     reconciler: Reconciler
     lease: Lease
     watch: Watch
@@ -82,7 +82,7 @@ class Login(Struct, frozen=True):
 class Pipeline(Struct, frozen=True):
     lanes: Lanes
     processors: Processors
-    upkeep: Upkeep
+    upkeep: Maintenance
 
 
 def wire(
@@ -110,7 +110,7 @@ def wire_store(reactor: Any, settings: Settings, engine: Engine) -> StoreParts:
         engine, reactor, *thread_counts(settings), pipeline.database_seconds, pipeline.read_seconds,
         settings.log.slow_seconds,
     )  # fmt: skip
-    return StoreParts(reactor, settings, Clock(seconds=awake_seconds), store, SessionLog(reactor, store))
+    return StoreParts(reactor, settings, Clock(seconds=awake_seconds), store, SessionRows(reactor, store))
 
 
 def wire_delivery(base: StoreParts) -> DeliveryParts:
@@ -128,7 +128,7 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     watch = Watch(reactor, store, registry, roster, reconciler, base.session_log, rewind)
     presence = Presence(reactor, roster, settings.limits, mutes)
     return DeliveryParts(
-        rewind, registry, roster, presence, MarkLog(reactor, roster, base.session_log), reconciler, lease, watch
+        rewind, registry, roster, presence, ReadMarks(reactor, roster, base.session_log), reconciler, lease, watch
     )
 
 
@@ -146,7 +146,7 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> Login:
 def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: Login) -> Pipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
     lanes = Lanes(settings.pipeline.write_lanes)
-    upkeep = Upkeep(reactor, store, base.now, Removals(reactor, store, settings.retention))
+    upkeep = Maintenance(reactor, store, base.now, RetentionJob(reactor, store, settings.retention))
     online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
     parts = PipelineParts(
         settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,
@@ -180,16 +180,14 @@ def wire_cluster(
 ) -> Any:
     """Imports here, since one node alone needs none of that in memory."""
     from chatserver.cluster.bus.table import open_bus
-    from chatserver.cluster.limits import counts_of
-    from chatserver.cluster.node import Cluster
+    from chatserver.cluster.node import Local, Node
 
-    lease = delivery.lease
-    cluster = Cluster(
-        base.reactor, open_bus(base.settings, base.reactor, engine, lambda: lease.me.node), base.store,
-        lambda: lease.me, delivery.registry, delivery.roster, delivery.presence, delivery.marks, delivery.reconciler,
-        delivery.watch, delivery.rewind.node_rewound, lambda: len(connections.open), login.parts.guests.not_admitted,
+    local = Local(
+        registry=delivery.registry, roster=delivery.roster, presence=delivery.presence, marks=delivery.marks,
+        reconciler=delivery.reconciler, watch=delivery.watch, rewind=delivery.rewind,
     )  # fmt: skip
-    cluster.counts = counts_of(base.reactor, cluster.outgoing, base.settings.limits, connections)
+    bus = open_bus(base.settings, base.reactor, engine, delivery.lease)
+    cluster = Node(base.reactor, bus, base.store, delivery.lease, local, connections, login.parts.guests)
     delivery.rewind.follow(cluster)
     return cluster
 

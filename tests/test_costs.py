@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.background.read_marks import MarkLog
+from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
 from chatserver.net.connection.connections import Connections, SessionIds
@@ -108,7 +108,7 @@ class Hall:
         parts = net_parts(
             clock=self.clock, limits=Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0), shutdown=Shutdown(),
             handshake=handshake, processors=self.processors, registry=self.registry,
-            marks=MarkLog(self.clock, self.roster, nothing),
+            marks=ReadMarks(self.clock, self.roster, nothing),
             left=lambda session, reason, announced: self.registry.subscriptions.remove(session),
         )  # fmt: skip
         self.factory = ChatFactory(Connections(parts, SessionIds()), LineDoor, Settings())

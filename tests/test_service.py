@@ -152,7 +152,7 @@ class Connections:
         self.parting.stop_reading = journaled  # type: ignore[method-assign]
 
 
-class SessionLog:
+class SessionRows:
     """`written` is what its `flush` leads to, unless the database is away."""
 
     def __init__(self, journal: Journal) -> None:
@@ -173,7 +173,7 @@ class Town:
         self.journal = journal = Journal()
         self.reactor = journal.clock
         self.connections = Connections(journal)
-        self.session_log = SessionLog(journal)
+        self.session_log = SessionRows(journal)
         connections: Any = self.connections
         session_log: Any = self.session_log
         self.left_open: int | Exception = 0

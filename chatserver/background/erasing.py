@@ -1,26 +1,26 @@
-"""Finishes the erasures of accounts that are too large for one transaction, also those that a crash has interrupted."""
+"""Finishes the erasure of accounts that are too large for one transaction, also after a crash."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from chatserver.background.job import Rounds
+from chatserver.background.job import Job
 from chatserver.store import erasure
 from chatserver.store.db.threads import Store
+from chatserver.util.clock import Clock
 
 POLL_SECONDS: Final = 5.0
+"""Interval between looks for unfinished erasures."""
 
 
-class Erasures(Rounds):
-    """Looks for unfinished erasures every POLL_SECONDS, and does them step by step, one account after another."""
+class ErasingJob(Job):
+    """Erases in small steps, one account after another."""
 
     poll_seconds = POLL_SECONDS
     complaint = "An account could not be erased. Trying again until it works."
 
-    def __init__(self, clock: IReactorTime, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, now: Clock) -> None:
         super().__init__(clock)
         self._store = store
         self._now = now

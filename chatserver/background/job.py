@@ -1,4 +1,4 @@
-"""What is done again and again in small steps, beside everything else."""
+"""Jobs that are done again and again, in small steps, beside everything else."""
 
 from typing import ClassVar
 
@@ -11,15 +11,17 @@ from chatserver.store.db.faults import Conflict
 from chatserver.values.errors import Unavailable
 
 
-class Rounds:
-    """A subclass has `look`, which looks for work and does it, and returns after how many seconds it is to look again.
-    If it fails, that is `poll_seconds`. `running` says whether to take another step: the one that is under way is
-    finished, and the next start goes on from there."""
+class Job:
+    """A subclass implements `look`. After a failure, it is called again in `poll_seconds`.
+
+    `look` checks `running` before each step. On `stop`, the step under way is finished, and the next start goes on
+    from there.
+    """
 
     log = Logger()
     poll_seconds: ClassVar[float]
     complaint: ClassVar[str]
-    """What the log says if it fails."""
+    """The line of the log if it fails."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -27,6 +29,7 @@ class Rounds:
         self.running = False
 
     async def look(self) -> float:
+        """Looks for work and does it. Returns after how many seconds to call it again."""
         raise NotImplementedError
 
     def start(self) -> None:

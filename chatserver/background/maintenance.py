@@ -1,7 +1,5 @@
 """Maintenance of the database in the background. Without it, some messages would have to wait for that work."""
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 from twisted.internet.defer import ensureDeferred
@@ -9,11 +7,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from chatserver.background.erasing import Erasures
-from chatserver.background.retention import Removals
+from chatserver.background.erasing import ErasingJob
+from chatserver.background.retention import RetentionJob
 from chatserver.store import search
 from chatserver.store.db.threads import Store
 from chatserver.store.erasure import PAUSE_SECONDS
+from chatserver.util.clock import Clock
 from chatserver.values.errors import Unavailable
 
 TIDY_MESSAGES: Final = 8192
@@ -28,16 +27,16 @@ AGAIN_SECONDS: Final = 5.0
 """How long to wait before the next attempt if a reader still needs the log."""
 
 
-class Upkeep:
+class Maintenance:
+    """Runs the jobs that erase and remove, tidies the index of words, and empties SQLite's write-ahead log."""
+
     log = Logger()
 
-    def __init__(
-        self, clock: IReactorTime, store: Store, now: Callable[[], datetime], removals: Removals | None = None
-    ) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, now: Clock, retention: RetentionJob | None = None) -> None:
         self._clock = clock
         self._store = store
-        self._erasures = Erasures(clock, store, now)
-        self._removals = removals
+        self._erasing = ErasingJob(clock, store, now)
+        self._retention = retention
         self._stored = 0
         self._tidying = False
         self._running = False
@@ -46,16 +45,16 @@ class Upkeep:
 
     def start(self) -> None:
         self._running = True
-        self._erasures.start()
-        if self._removals is not None:
-            self._removals.start()
+        self._erasing.start()
+        if self._retention is not None:
+            self._retention.start()
         self._next = self._clock.callLater(LOG_SECONDS, self._empty_log)
 
     def stop(self) -> None:
         self._running = False
-        self._erasures.stop()
-        if self._removals is not None:
-            self._removals.stop()
+        self._erasing.stop()
+        if self._retention is not None:
+            self._retention.stop()
         if self._next is not None:
             self._next.cancel()
             self._next = None

@@ -1,10 +1,10 @@
-"""Read marks of people: what the sessions of an account have shown is read, for all of them, and is soon stored."""
+"""Read marks of people: what one session of an account has shown is read for all of them, and is soon stored."""
 
 from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.session_rows import SessionRows
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
 from chatserver.values.seen import Seen, merged
@@ -16,10 +16,10 @@ SLICE = 200
 """Maximum number of sessions that are looked at in one turn of the reactor."""
 
 
-class MarkLog:
-    """Only what has reached the client's host is stored: see `Marks`."""
+class ReadMarks:
+    """Stores only what has reached the client's host: see `Marks`."""
 
-    def __init__(self, clock: IReactorTime, roster: Roster, session_log: SessionLog) -> None:
+    def __init__(self, clock: IReactorTime, roster: Roster, session_log: SessionRows) -> None:
         self._clock = clock
         self._roster = roster
         self._session_log = session_log
@@ -27,7 +27,7 @@ class MarkLog:
         self._due = False
 
     def showed(self, session: Session) -> None:
-        """Something was written to a person's connection that they have not seen before, perhaps."""
+        """Something was written to a person's connection that may be new to them."""
         self._moving.add(session)
         if not self._due:
             self._due = True
@@ -36,7 +36,7 @@ class MarkLog:
             session.view.marks.settle(session.link.taken())
 
     def ended(self, session: Session) -> None:
-        """A session has ended, or there is no connection any more: what has arrived until now is stored soon."""
+        """A session has ended or lost its connection: what has arrived until now is stored soon."""
         self._moving.discard(session)
         self._take(session)
 
@@ -45,7 +45,7 @@ class MarkLog:
         self._store_some(moving)
 
     def _store_some(self, moving: list[Session]) -> None:
-        """Each costs a system call, and there may be very many: others get a turn in between."""
+        """Each costs a system call, and there may be very many: the reactor gets a turn in between."""
         for session in moving[:SLICE]:
             if self._take(session) and self._roster.has(session):
                 self._moving.add(session)
@@ -57,7 +57,7 @@ class MarkLog:
             self._clock.callLater(MOVED_SECONDS, self._store)
 
     def _take(self, session: Session) -> bool:
-        """Hands on what has arrived. Returns whether something has not."""
+        """Takes the marks of what has arrived. Returns whether something is still under way."""
         if session.view is None:
             return False
         marks = session.view.marks
@@ -66,8 +66,8 @@ class MarkLog:
         return marks.unsettled
 
     def known(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
-        """By room id, what an account has seen that the database may not know yet, on all its screens. On that of the
-        session that asks, everything that is on its way comes before the answer."""
+        """Returns, by room id, what an account has seen on all its screens that the database may not know yet. It
+        includes what is under way to the session that asks: that comes before the answer."""
         return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
 
     async def known_everywhere(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
@@ -77,7 +77,7 @@ class MarkLog:
         return merged((there, known)) if there else known
 
     def unstored(self, account_id: int) -> dict[int, Seen]:
-        """By room id, what an account has seen here that the database may not know yet."""
+        """Returns, by room id, what an account has seen here that the database may not know yet."""
         found = [self._session_log.unwritten(account_id)]
         for session in self._roster.sessions(account_id):
             if session.view is not None:

@@ -1,4 +1,4 @@
-"""Removes old entries and old rows of `session`, step by step: see `store/retention.py`."""
+"""Removes old entries and old rows of `session` in small steps: see `store/retention.py`."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -6,14 +6,14 @@ from typing import Any, Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from chatserver.background.job import Rounds
+from chatserver.background.job import Job
 from chatserver.settings.tables import Retention
 from chatserver.store import retention
 from chatserver.store.db.threads import Store
 from chatserver.store.retention import PAGE, Step
 
 POLL_SECONDS: Final = 15.0
-"""How often it looks for what has become old."""
+"""Interval between looks for old entries."""
 
 STEP_SECONDS: Final = 0.01
 """How long a step should take, without its commit. Nothing else can write to an SQLite database meanwhile."""
@@ -22,6 +22,7 @@ PAUSE: Final = 3.0
 """Factor between a step and the pause after it, which leaves three quarters of the time to others."""
 
 LEAST_PAUSE_SECONDS: Final = 0.05
+"""Minimum length of a pause."""
 
 STEPS: Final = 20
 """Maximum number of steps in a row in one room; then the next room has its turn."""
@@ -35,10 +36,11 @@ SESSIONS: Final = 500
 """Maximum number of rows that a step looks at."""
 
 Work = Callable[..., Step]
+"""A function of `store/retention.py` that does a step in one room."""
 
 
-class Removals(Rounds):
-    """`settings`: what is to be kept; a reload may change it. `removed` counts entries."""
+class RetentionJob(Job):
+    """`settings` may change in a reload. `removed` counts entries."""
 
     poll_seconds = POLL_SECONDS
     complaint = "What is old could not be removed. Trying again until it works."
@@ -60,7 +62,7 @@ class Removals(Rounds):
         return LEAST_PAUSE_SECONDS if more or ids else POLL_SECONDS
 
     async def _in_rooms(self, find: Callable[..., list[int]], work: Work, settings: Retention) -> bool:
-        """Does some steps in each room that `find` finds. Returns whether there is more to remove at once."""
+        """Does some steps in each room that `find` returns. Returns whether there is more to remove at once."""
         more, after = False, 0
         while self.running:
             found = await self._store.read(find, settings, after)
@@ -72,7 +74,7 @@ class Removals(Rounds):
         return more
 
     async def _steps(self, work: Work, room_id: int, settings: Retention) -> bool:
-        """Some steps in one room, each as large as the one before lets expect that it is short enough."""
+        """Does some steps in one room. The time of each decides the size of the next."""
         size = FIRST_SIZE
         for _ in range(STEPS):
             if not self.running:

@@ -1,5 +1,5 @@
-"""Writes logins and their ends to the database, many at once and a little later, since nobody waits for them. So are
-the read marks of people."""
+"""Writes logins, their ends and the read marks of people to the database: in batches and a little later, since nobody
+waits for them."""
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +12,9 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.seen import Seen, merged
 
 FLUSH_SECONDS = 0.25
+"""How long rows wait for others."""
 RETRY_SECONDS = 2.0
+"""How long to wait after a failure."""
 MAX_WAITING = 100_000
 """Maximum number of rows that wait while the database is away; further ones are dropped."""
 MAX_ATTEMPTS = 5
@@ -24,8 +26,8 @@ MARKED_AT_ONCE = 500
 """Maximum number of accounts whose read marks are written in one transaction."""
 
 
-class SessionLog:
-    """Loses no row to an error: what could not be written is written later, in the same order for each session.
+class SessionRows:
+    """Loses no row to an error: rows that could not be written are written later, in order for each session.
 
     If a write fails although the database answers, its rows are written in halves, so that one row that always fails
     keeps no other row from being written. Such a row is retried, and dropped after `MAX_ATTEMPTS`. A row is never
@@ -47,11 +49,11 @@ class SessionLog:
 
     @property
     def written(self) -> bool:
-        """Whether nothing waits to be written."""
+        """Whether no row waits to be written."""
         return not self._changes and not self._marks and not self._writing
 
     def unrecorded(self) -> frozenset[str] | None:
-        """The ids of the sessions of which something waits to be written; None: it is being written just now."""
+        """The ids of the sessions whose rows wait to be written; None: some are being written just now."""
         return None if self._writing else frozenset(change.id for change in self._changes)
 
     def add(self, change: sessions.Change) -> None:
@@ -64,7 +66,7 @@ class SessionLog:
         self._later(FLUSH_SECONDS)
 
     def mark(self, account_id: int, seen: dict[int, Seen]) -> None:
-        """A person has seen that, by room id."""
+        """A person has seen these entries, by room id."""
         if seen:
             if len(self._marks) >= MAX_WAITING:
                 self._marks.clear()
@@ -72,7 +74,7 @@ class SessionLog:
             self._later(FLUSH_SECONDS)
 
     def unwritten(self, account_id: int) -> dict[int, Seen]:
-        """By room id, what an account has seen that the database may not know yet."""
+        """Returns, by room id, what an account has seen that the database may not know yet."""
         return merged((self._marking.get(account_id, {}), self._marks.get(account_id, {})))
 
     def _later(self, seconds: float) -> None:
@@ -87,7 +89,7 @@ class SessionLog:
         )
 
     async def flush(self) -> None:
-        """Writes what waits. What cannot be written now is written later."""
+        """Writes all rows that wait. Those that cannot be written now are written later."""
         if self._writing:
             self._later(FLUSH_SECONDS)
             return
@@ -107,7 +109,7 @@ class SessionLog:
             self._writing = False
 
     async def _write_marks(self) -> None:
-        """What fails is tried again, together with what comes meanwhile: each membership has one mark."""
+        """Marks that could not be written are merged with later ones, and tried again: each membership has one mark."""
         while self._marks:
             some = list(self._marks)[:MARKED_AT_ONCE]
             self._marking = {account_id: self._marks.pop(account_id) for account_id in some}
@@ -124,10 +126,10 @@ class SessionLog:
                 self._marking = {}
 
     async def _write(self, taken: list[sessions.Change]) -> list[sessions.Change]:
-        """Returns what could not be written and is to be retried, in order."""
+        """Returns the rows to retry, in order."""
         unwritten: list[sessions.Change] = []
         alone: list[sessions.Change] = []  # rows that failed without any other
-        held: set[str] = set()  # sessions of which a row could not be written: later rows of theirs wait for it
+        held: set[str] = set()  # sessions with a row that failed: their later rows wait for it
         written = False
         failed_writes = 0
         parts = [taken]  # the first one comes last
@@ -165,8 +167,8 @@ class SessionLog:
         return unwritten
 
     def _give_up(self, alone: list[sessions.Change]) -> list[sessions.Change]:
-        """Counts an attempt for each of these rows, which failed while others were written. Returns those of which it
-        was the last one."""
+        """Counts an attempt for each of these rows, which failed while others were written. Returns those that have no
+        attempts left."""
         dropped = []
         for change in alone:
             attempts = self._attempts[_key(change)] = self._attempts.get(_key(change), 0) + 1

@@ -1,6 +1,6 @@
-"""What the other nodes do once one is dead: its sessions are closed, and its guests leave."""
+"""Cleans up after dead nodes: closes their sessions, and dismisses their guests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from twisted.internet.defer import ensureDeferred
@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatserver.login.guests import Guests
 from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.nodes import NodeNow
@@ -16,38 +17,36 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 
 TIDY_SECONDS: Final = 80.0
-"""So long after a death, and after the start, the database is looked through for what came late: the last commit of a
-dead process (see `reconcile.DOUBT_SECONDS`), and guests whose sessions were not recorded."""
+"""How long after a death, and after the start, the database is searched for what came late: the last commit of a dead
+process (see `reconcile.DOUBT_SECONDS`), and guests whose sessions were not recorded."""
 
 
-class Burial:
-    """`dismiss` is called with each guest that has no node any more."""
+class DeadNodes:
+    """`guests` dismisses those that have no node any more."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, store: Store, dismiss: Callable[[Person], None]) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, guests: Guests) -> None:
         self._clock = clock
         self._store = store
-        self._dismiss = dismiss
+        self._guests = guests
         self._under_way: set[str] = set()  # boots
         self._next: IDelayedCall | None = None
         self._stopped = False
 
     def start(self, left_behind: Sequence[Person]) -> None:
-        """These guests were found at the start."""
-        for guest in left_behind:
-            self._dismiss(guest)
-        self._later()
+        """`left_behind`: guests without a node, found at the start."""
+        self._dismiss(left_behind)
 
     def stop(self) -> None:
-        """What is left to do is done by the others, or by the next start."""
+        """The other nodes do what is left to do, or the next start does."""
         self._stopped = True
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def bury(self, dead: NodeNow) -> None:
-        """This process is dead. May be called again, until it has no lease any more."""
+        """Cleans up after a dead process. May be called again until it has no lease any more."""
         if dead.boot not in self._under_way:
             self._under_way.add(dead.boot)
             ensureDeferred(self._bury(dead)).addErrback(
@@ -66,8 +65,11 @@ class Burial:
             name=dead.name, pid=dead.pid, host=dead.host,
             why="does not run any more" if dead.ended else "has sent no heartbeat",
         )  # fmt: skip
+        self._dismiss(guests)
+
+    def _dismiss(self, guests: Sequence[Person]) -> None:
         for guest in guests:
-            self._dismiss(guest)
+            self._guests.not_admitted(guest)
         self._later()
 
     def _later(self) -> None:
@@ -84,9 +86,9 @@ class Burial:
 
     async def _tidy(self) -> None:
         for guest in await self._store.write(tidy):
-            self._dismiss(guest)
+            self._guests.not_admitted(guest)
 
     def _failed(self, failure: Failure) -> None:
         if not failure.check(Unavailable, Conflict):  # the store has logged that
             self.log.failure("What dead nodes have left was not tidied up. This is tried again.", failure)
-        self._later()  # and then sessions have been recorded that waited for the database
+        self._later()  # by then, sessions are recorded that waited for the database

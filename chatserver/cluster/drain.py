@@ -1,112 +1,114 @@
-"""What `chatctl node` asks of this node: to send its clients to others, all of them, or as many as it has too many."""
+"""Sends clients of this node to others, as `chatctl node` requests: all of them, or those that are too many."""
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from math import ceil, inf
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.cluster.node import Cluster
+from chatserver.cluster.node import Node
 from chatserver.cluster.peers import EXCHANGE_SECONDS
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.connections import MOVING, Connections
 from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.store.nodes.lease import Process
 from chatserver.store.nodes.nodes import DRAIN, REBALANCE, done
 from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Note, Sentence, Unavailable
 from chatserver.values.stages import Stage
 
 SLICE_SECONDS: Final = 0.2
-"""Between two times at which connections are ended."""
+"""Interval between slices of connections that are ended."""
 PER_SECOND: Final = 500
-"""So many at most are ended in a second for each other node: it logs in more than that, by token."""
+"""Maximum number of connections ended per second for each other node, which logs in more than that, by token."""
 LAST_RETRY_SECONDS: Final = 2
-"""Within this time they are to connect again."""
+"""Maximum time after which they are to connect again."""
 LINGERING_SECONDS: Final = 10.0
-"""After so long the last ones, which do not read, are cut off."""
+"""How long to wait for the last ones, which do not read, before they are cut off."""
 TOLERATED: Final = 1.1
-"""A node that has no more than this times its share is left alone: every move is an interruption for somebody."""
+"""How many times its share a node may have without moving any: every move interrupts somebody."""
+
+
+class Server(Protocol):
+    """The server that is to be drained."""
+
+    async def withdraw(self) -> None:
+        """Closes all ports without losing anybody."""
+
+    def retries(self, connections: int) -> tuple[int, int]:
+        """The seconds after which the first and the last of `connections` clients come back to this server."""
 
 
 class Drain:
-    """`withdraw` closes the ports; `retries` returns when the first and the last of so many clients are to come back
-    where no other node serves."""
+    """Does what is requested of `node`. See `node.Requests`."""
 
     log = Logger()
 
     def __init__(
         self,
         clock: IReactorTime,
-        cluster: Cluster,
+        node: Node,
         connections: Connections,
         store: Store,
-        me: Callable[[], Process],
-        withdraw: Callable[[], Awaitable[None]],
-        retries: Callable[[int], tuple[int, int]],
+        server: Server,
     ) -> None:
         self._clock = clock
-        self._cluster = cluster
+        self._node = node
         self._connections = connections
         self._store = store
-        self._me = me
-        self._withdraw = withdraw
-        self._retries = retries
+        self._server = server
         self._busy = False
 
-    def asked(self, what: str) -> None:
-        """Called each time the database is looked at, for as long as it is asked."""
-        if self._busy or self._connections.closing or self._cluster.state != "serving":
+    def requested(self, what: str) -> None:
+        if self._busy or self._connections.closing or self._node.state != "serving":
             return
-        work = {DRAIN: self._drain, REBALANCE: self._rebalance}.get(what)
-        if work is not None:  # else only a later version knows it
+        if what in (DRAIN, REBALANCE):  # else only a later version knows it
             self._busy = True
-            ensureDeferred(self._done(work)).addErrback(
+            ensureDeferred(self._do(self._drain() if what == DRAIN else self._rebalance())).addErrback(
                 lambda failure: self.log.failure(
                     "This node could not do what it was asked to: {what}", failure, what=what
                 )
             )
 
-    async def _done(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _do(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await work()
+            await work
         finally:
             self._busy = False
 
     async def _drain(self) -> None:
-        self._cluster.state = "draining"
+        self._node.state = "draining"
         self.log.info("Draining {count} connections: the ports are closed.", count=self._open)
-        await self._withdraw()
+        await self._server.withdraw()
         while not self._connections.closing and self._open:
             await self._shed(self._serving())
         await until(self._clock, lambda: not self._connections.open, LINGERING_SECONDS)
         for connection in list(self._connections.open):
             connection.abort()
-        self._cluster.state = "drained"
+        self._node.state = "drained"
         self.log.info("Drained: this node serves nobody, and can be stopped.")
 
     async def _rebalance(self) -> None:
-        surplus = too_many(self._open, [node.facts.connections for node in self._cluster.serving])
+        surplus = too_many(self._open, [node.facts.connections for node in self._node.serving])
         if surplus:
             self.log.info("Rebalancing: {count} of {all} connections move.", count=surplus, all=self._open)
             newest = sorted(self._serving(), key=lambda connection: connection.began, reverse=True)
-            self._cluster.sheds = True
+            self._node.sheds = True
             try:
                 await self._shed(newest[:surplus])
             finally:
-                self._cluster.sheds = False
+                self._node.sheds = False
         while not self._connections.closing:
             try:
-                await self._store.write(done, self._me(), REBALANCE)
+                await self._store.write(done, self._node.me, REBALANCE)
             except (Unavailable, Conflict):
                 await pause(self._clock, 1)
             else:
-                await pause(self._clock, 2 * EXCHANGE_SECONDS)  # until this node sees that nothing is asked any more
+                await pause(self._clock, 2 * EXCHANGE_SECONDS)  # until this node sees that the request is gone
                 return
 
     @property
@@ -117,7 +119,7 @@ class Drain:
         return [one for one in self._connections.open if one.session.stage is not Stage.ENDING]
 
     async def _shed(self, which: Sequence[Connection]) -> None:
-        """Ends these connections, some at a time: what has arrived of them is stored and answered first."""
+        """Ends these connections, some at a time, after storing and answering what they have sent."""
         at = 0
         while at < len(which) and not self._connections.closing:
             plan = self._plan(len(which))
@@ -132,10 +134,10 @@ class Drain:
             await pause(self._clock, SLICE_SECONDS)
 
     def _plan(self, count: int) -> "_Plan":
-        others = len(self._cluster.serving)
+        others = len(self._node.serving)
         if others:
             return _Plan(MOVING, ceil(PER_SECOND * SLICE_SECONDS) * others, 0, LAST_RETRY_SECONDS)
-        return _Plan(ALONE, ceil(PER_SECOND * SLICE_SECONDS), *self._retries(count))
+        return _Plan(ALONE, ceil(PER_SECOND * SLICE_SECONDS), *self._server.retries(count))
 
 
 ALONE: Final = ("moving", Sentence(Note.STOPPING))
@@ -143,7 +145,7 @@ ALONE: Final = ("moving", Sentence(Note.STOPPING))
 
 
 class _Plan(Struct, frozen=True):
-    """How many connections are ended at once, with which words, and when they are to come back."""
+    """How many connections are ended at once, with which words, and when they are to reconnect."""
 
     words: tuple[str, Sentence]
     count: int
@@ -152,6 +154,6 @@ class _Plan(Struct, frozen=True):
 
 
 def too_many(mine: int, others: Sequence[int]) -> int:
-    """How many of a node's connections should be other nodes', which have so many each."""
+    """Returns how many connections a node should move to others. `others`: their numbers of connections."""
     share = ceil((mine + sum(others)) / (1 + len(others)))
     return mine - share if mine > share * TOLERATED else 0

@@ -1,4 +1,4 @@
-"""What nodes tell each other: frames of parts, as JSON, with no connections anywhere.
+"""The format of frames between nodes: parts as JSON. Knows no connections.
 
 A frame is the array `[VERSION, boot, channel, number, parts]`. `boot` identifies the process that sent it, and `number`
 counts its frames on the channel from 1: a number that is missing is a lost frame. Fields are only ever added, at the
@@ -17,12 +17,12 @@ from chatserver.values.events import MESSAGE, Entry, EntryKind, Invited, News, P
 VERSION: Final = 1
 
 MOST_BYTES: Final = 7_900
-"""Of a frame: PostgreSQL carries less than 8,000 bytes in a notification."""
+"""Maximum size of a frame: PostgreSQL carries less than 8,000 bytes in a notification."""
 HEADER_BYTES: Final = 128
-"""At most, of what surrounds the parts."""
+"""Maximum size of what surrounds the parts."""
 
 ALL: Final = ""
-"""The channel that every node hears. Any other one is a room's id in decimal."""
+"""The channel that every node receives. Any other one is a room's id in decimal."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
@@ -31,7 +31,7 @@ Pair = tuple[tuple[int, str], tuple[int, str]]
 
 
 class Message(Struct, array_like=True, tag="m", frozen=True, gc=False):
-    """A message as it was said; `at` in milliseconds since 1970."""
+    """A message as it was sent. `at`: in milliseconds since 1970."""
 
     seq: int
     author_id: int
@@ -77,24 +77,24 @@ class Entries(Struct, array_like=True, tag="e", frozen=True, gc=False):
 
 
 class Head(Struct, array_like=True, tag="h", frozen=True, gc=False):
-    """A room's log goes at least up to this entry, which does not fit into a frame, or was found in the store."""
+    """A room's log goes at least up to this entry, which does not fit into a frame or was found in the store."""
 
     room_id: int
     seq: int
 
 
 class Heads(Struct, array_like=True, tag="H", frozen=True, gc=False):
-    """By room id, how far logs go at least, as frames on the channels of these rooms have told just before."""
+    """The heads of rooms, by id, that were sent just before on the channels of these rooms."""
 
     heads: dict[int, int]
 
 
 class Changed(Struct, array_like=True, tag="c", frozen=True, gc=False):
-    """The table `change` has something new."""
+    """The table `change` has new rows."""
 
 
 class Told(Struct, array_like=True, tag="t", frozen=True, gc=False):
-    """News for all sessions of an account. It may be lost."""
+    """News for all sessions of an account. They may be lost."""
 
     account_id: int
     kind: str  # the name of its class
@@ -102,12 +102,12 @@ class Told(Struct, array_like=True, tag="t", frozen=True, gc=False):
 
 
 class Here(Struct, array_like=True, frozen=True, gc=False):
-    """An account as it is at the node that sends this. `online`: it has sessions there that are not quiet. `rooms`: the
-    ids of those that it hears; of very many, some, and the others follow under the same version.
+    """An account at the node that sends this. `online`: it has sessions there that are not quiet. `rooms`: ids of the
+    rooms that it is subscribed to; if there are very many, some, and the others follow under the same version.
 
-    `version` grows with all that changes at this node, whichever account it is about. `sessions`: how many it has
-    there, quiet ones included; 0: it is not there any more. `screens`: there are terminals of people among them. Of two
-    away texts, that with the greater `away_at` is newer. `moving`: the node has sent its clients to others.
+    `version` grows with each change at this node, of any account. `sessions`: their number there, quiet ones included;
+    0: it has left. `screens`: there are terminals of people among them. The away text with the greater `away_at` is the
+    newer one. `moving`: the node has sent its clients to others.
     """
 
     account_id: int
@@ -125,10 +125,10 @@ class Here(Struct, array_like=True, frozen=True, gc=False):
 
 
 class People(Struct, array_like=True, tag="p", frozen=True, gc=False):
-    """Accounts at this node: those about which something has changed, or a snapshot of all, in several parts.
+    """Accounts at this node: those that have changed, or a snapshot of all, in several parts.
 
-    `snapshot`: the version at which the snapshot begins, and `index` which part of it this is, from 0 up to the `last`
-    one: who is in none of them, and of whom nothing newer is known, is not here. 0: it is none.
+    `snapshot`: the version at which the snapshot begins; 0: this is none. `index`: the number of this part, from 0 to
+    the `last` one. An account that is in no part, and has no newer version, is not here.
     """
 
     people: list[Here]
@@ -138,37 +138,36 @@ class People(Struct, array_like=True, tag="p", frozen=True, gc=False):
 
 
 class AskPeople(Struct, array_like=True, tag="?", frozen=True, gc=False):
-    """Asks one node, or with "" all of them, for a snapshot of its people."""
+    """Requests a snapshot of the accounts of one node, or with "" of all."""
 
     boot: str
 
 
 class Counts(Struct, array_like=True, tag="n", frozen=True, gc=False):
-    """By address or account, what counts against it at this node since the last time, or with `whole` in all: see
-    `counts.py`."""
+    """Counts of this node by address or account, since the last time, or with `whole` in all: see `limits.py`."""
 
     kind: str
     counts: dict[str, tuple[float, ...]]
     whole: bool = False
-    first: bool = False  # keys of which nothing is told from here on have none
+    first: bool = False  # keys that do not follow from here on have none
 
 
 class Beat(Struct, array_like=True, tag="b", frozen=True, gc=False):
-    """Shows that the bus works: it also comes back to the node that sent it. `sent`: by its reactor's clock."""
+    """Shows that the bus works, since it comes back to its sender. `sent`: by the sender's reactor."""
 
     sent: float
 
 
 class Rewound(Struct, array_like=True, tag="r", frozen=True, gc=False):
-    """The database was set back: everybody starts anew."""
+    """The database was set back: all nodes start anew."""
 
 
 class Doubt(Struct, array_like=True, tag="d", frozen=True, gc=False):
-    """The fate of something that this node wrote is unknown: it may be stored, or be stored later."""
+    """The outcome of a write of this node is unknown: it may be stored, or be stored later."""
 
 
 class AskSeen(Struct, array_like=True, tag="a", frozen=True, gc=False):
-    """Asks these processes what an account has seen there that the database may not know yet. `number` marks the
+    """Requests from these processes the read marks of an account that the database may not know yet. `number` marks the
     answers."""
 
     account_id: int
@@ -177,8 +176,8 @@ class AskSeen(Struct, array_like=True, tag="a", frozen=True, gc=False):
 
 
 class SeenOf(Struct, array_like=True, tag="s", frozen=True, gc=False):
-    """What somebody has seen at this node: by room id a read mark, and the stretches behind it. It answers the process
-    with this boot, in so many parts."""
+    """The read marks of an account at this node, by room id, each with the stretches behind it. It answers the process
+    with this boot, in `parts` parts."""
 
     boot: str
     number: int
@@ -189,7 +188,7 @@ class SeenOf(Struct, array_like=True, tag="s", frozen=True, gc=False):
 Part = Entries | Head | Heads | Changed | Told | People | AskPeople | Counts | Beat | Rewound | Doubt | AskSeen | SeenOf
 
 NEWS: Final = {kind.__name__: kind for kind in (Presence, Invited, ReadMark)}
-"""News that is told over the bus."""
+"""News that are sent over the bus."""
 
 _encoder: Final = msgspec.json.Encoder()
 _frame: Final = msgspec.json.Decoder(tuple[int, str, str, int, list[msgspec.Raw]])
@@ -212,13 +211,13 @@ def told(account_id: int, news: News) -> Told:
 
 
 def news(told: Told) -> News | None:
-    """What is told; None if only a later version knows it."""
+    """The news in a part; None if only a later version knows them."""
     kind: Any = NEWS.get(told.kind)
     return None if kind is None else msgspec.json.decode(told.news, type=kind)
 
 
 def encode_entries(facts: RoomFacts, entries: Sequence[Entry]) -> Iterator[bytes]:
-    """The parts that carry these entries: as few as fit. An entry that fits into no frame becomes a `Head`."""
+    """Packs entries into as few parts as possible. An entry that fits into no frame becomes a `Head`."""
     head = _encoder.encode([Entries.__struct_config__.tag, facts.id, facts.name, facts.kind, facts.pair])[:-1] + b",["
     most = MOST_BYTES - HEADER_BYTES - len(head) - 2
     pieces: list[bytes] = []
@@ -284,15 +283,14 @@ def packed_into_frames(parts: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 def sender(data: bytes | str) -> str:
-    """The boot of the process that sent a frame, which is cheap to know: most nodes get back what they send. "" if it
-    is no frame."""
+    """The boot of the process that sent a frame; "" if it is no frame. Cheap: nodes receive their own frames, too."""
     text = data[:64].decode("latin-1") if isinstance(data, bytes) else data[:64]
     pieces = text.split('"', 2)
     return pieces[1] if len(pieces) == 3 else ""
 
 
 def decode(data: bytes | str) -> Frame:
-    """Raises msgspec.DecodeError if it is no frame, or one of another major version."""
+    """Decodes a frame. Raises msgspec.DecodeError if it is none, or one of another major version."""
     version, boot, channel, number, raw = _frame.decode(data)
     if version != VERSION:
         raise msgspec.DecodeError(f"It has version {version}, not {VERSION}.")

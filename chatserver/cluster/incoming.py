@@ -1,7 +1,7 @@
-"""Frames from other nodes: each is taken once, in whatever order they come, and a missing one is noticed."""
+"""Frames from other nodes: each is taken once, in whatever order they come, and a missing one is detected."""
 
-from collections.abc import Callable, Container
-from typing import Final
+from collections.abc import Container, Sequence
+from typing import Final, Protocol
 
 import msgspec
 from twisted.logger import Logger
@@ -10,12 +10,34 @@ from chatserver.cluster import frames
 from chatserver.cluster.frames import Frame, Part
 
 REMEMBERED: Final = 1_000
-"""So many numbers behind the newest one are known apart: a frame that is older than that is taken for one that came
-twice."""
+"""How far a late frame may be behind the newest one. An older one counts as a duplicate."""
+
+
+class Taker(Protocol):
+    """The node that takes the frames."""
+
+    @property
+    def origin(self) -> str:
+        """The boot of this process."""
+
+    def take(self, boot: str, number: int, part: Part) -> None:
+        """A part of the frame with this number has come from the process with this boot."""
+
+    def lost(self, *channels: str) -> None:
+        """Frames are missing on these channels."""
+
+    def lost_of(self, boot: str) -> None:
+        """Frames of this process are missing on the channel of all."""
+
+    def joined(self, channels: Sequence[str]) -> None:
+        """See `Receiver`."""
+
+    def came_back(self, beat: frames.Beat) -> None:
+        """A frame of this process has come back."""
 
 
 class Numbers:
-    """Which frames of one channel of one process have come."""
+    """The numbers of frames that have come on one channel from one process."""
 
     __slots__ = ("_late", "top")
 
@@ -24,7 +46,7 @@ class Numbers:
         self._late: set[int] = set()
 
     def take(self, number: int) -> tuple[bool, bool]:
-        """Whether the frame with this number is new, and whether there is a new gap before it."""
+        """Returns whether the frame with this number is new, and whether there is a new gap before it."""
         if number <= self.top:
             if number not in self._late:
                 return False, False
@@ -40,36 +62,22 @@ class Numbers:
 
 
 class Incoming:
-    """`take` is called with the boot of the sender, the number of the frame, and each part of it; `lost` with a channel
-    on which frames are missing, and `lost_of` with the boot of their sender, if it is the channel of all. `boot` is
-    that of this process: `own` is called with the parts of its own frames that tell how long they took."""
+    """Receives frames from the bus, and hands their parts to `taker`. See `bus.Receiver`."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        boot: Callable[[], str],
-        take: Callable[[str, int, Part], None],
-        lost: Callable[[str], None],
-        own: Callable[[frames.Beat], None],
-        lost_of: Callable[[str], None] = lambda boot: None,
-    ) -> None:
-        self._boot = boot
-        self._take = take
-        self._lost = lost
-        self._own = own
-        self._lost_of = lost_of
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
         self._numbers: dict[str, dict[str, Numbers]] = {}  # by channel and boot
-        self._failed: set[tuple[type[Part], type[Exception]]] = set()  # what was logged: these parts with these errors
-        self.frames = 0  # of others, which were taken
+        self._failed: set[tuple[type[Part], type[Exception]]] = set()  # parts and their errors that were logged
+        self.frames = 0  # of others, and new
         self.bytes = 0  # of others
-        self.missing = 0  # how often there was a gap
+        self.missing = 0  # gaps
         self.doubled = 0
         self.unreadable = 0
 
     def received(self, data: bytes) -> None:
-        """A frame has come."""
-        own = frames.sender(data) == self._boot()
+        own = frames.sender(data) == self._taker.origin
         if own and b'["b",' not in data:
             return
         if not own:
@@ -84,14 +92,17 @@ class Incoming:
         if own:
             for part in frame.parts:
                 if isinstance(part, frames.Beat):
-                    self._own(part)
+                    self._taker.came_back(part)
         else:
             self._receive(frame)
+
+    def joined(self, channels: Sequence[str]) -> None:
+        self._taker.joined(channels)
 
     def _receive(self, frame: Frame) -> None:
         of_channel = self._numbers.setdefault(frame.channel, {})
         numbers = of_channel.get(frame.boot)
-        # What a process sent before it was heard is read from the store: of a room, once its channel is heard.
+        # What a process sent before this one received its frames is read from the store; for a room, on `joined`.
         late = numbers is None and frame.number > 1 and frame.channel == frames.ALL
         if numbers is None:
             numbers = of_channel[frame.boot] = Numbers(frame.number)
@@ -102,20 +113,20 @@ class Incoming:
         self.frames += 1
         for part in frame.parts:
             try:
-                self._take(frame.boot, frame.number, part)
-            except Exception as error:  # what is wrong with one part is not to be felt by the others
+                self._taker.take(frame.boot, frame.number, part)
+            except Exception as error:  # one bad part must not affect the others
                 what = type(part), type(error)
                 if what not in self._failed:
                     self._failed.add(what)
                     self.log.failure(
                         "A part of a frame was not taken. Others that fail in the same way are not logged."
                     )
-                self._lost(frame.channel)
+                self._taker.lost(frame.channel)
         self.missing += gap
         if gap or late:
-            self._lost(frame.channel)
+            self._taker.lost(frame.channel)
             if frame.channel == frames.ALL:
-                self._lost_of(frame.boot)
+                self._taker.lost_of(frame.boot)
 
     def top(self, boot: str, channel: str = frames.ALL) -> int:
         """The number of the newest frame of a process that has come; 0: none has."""
@@ -132,9 +143,9 @@ class Incoming:
                 del self._numbers[channel]
 
     def begin_anew(self, boot: str) -> None:
-        """What the channel of all has brought of this process is not to be relied on."""
+        """The numbers of this process on the channel of all are wrong: forgets them."""
         self._numbers.get(frames.ALL, {}).pop(boot, None)
 
     def unheard(self, channel: str) -> None:
-        """Nobody here needs this channel any more. The next frame that comes on it begins anew."""
+        """Forgets a channel that this node has left. The next frame on it begins anew."""
         self._numbers.pop(channel, None)

@@ -1,49 +1,63 @@
-"""What the limits of addresses and accounts count, over all nodes: each tells the others once a second what is new.
+"""Counts behind the limits of addresses and accounts, over all nodes. Each node publishes once a second what is new.
 
-Two kinds of numbers are told. How many connections there are, of those that have a good part of a limit: they are added
-up over the nodes that are alive. And how often something happened, such as a wrong password: each node counts what the
-others tell as if it had happened there, so that it fades in the same way, and stays known when a node ends.
+There are two kinds. Numbers of connections are published for keys that have a good part of a limit, and added up over
+the nodes that are alive. Events, such as wrong passwords, are counted at each node as if they had happened there, so
+that they fade in the same way, and stay known when a node ends.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import nlargest
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chatserver.cluster import frames
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.net.connection.connections import Connections
-from chatserver.settings.tables import Limits
 from chatserver.util.rates import Rates
 
 TELL_SECONDS: Final = 1.0
-"""So long a limit may be exceeded by what the other nodes do not know yet."""
+"""Interval between updates. A limit may be exceeded for as long by what the other nodes do not know yet."""
 WHOLE_SECONDS: Final = 15.0
-"""So often everything is told, in case that frames were lost."""
+"""Interval between updates of everything, in case that frames were lost."""
 STALE_SECONDS: Final = 3 * WHOLE_SECONDS
-"""What was told of connections counts no more if nothing has come for so long: the bus is dead, they may be gone."""
+"""How long another node's numbers of connections are valid without an update: if the bus is dead, they may be gone."""
 WHOLES: Final = 2
-"""So many times in a row it is told when a node comes, which may not know this one yet the first time."""
+"""Number of updates of everything when a node comes, which may not know this one yet at the first."""
 MOST_TOLD: Final = 500
-"""So many keys of a kind are told in a second, those with the most first; the rest follows."""
+"""Maximum number of keys of a kind in an update, those with the most first; the rest follows."""
 MOST_WHOLE: Final = 2_000
+"""Maximum number of keys of a kind in an update of everything."""
 PART: Final = 16
-"""An address is told once it has this part of its limit at one node: one over sixteen."""
+"""An address is published once it has a sixteenth of its limit at one node."""
 LEAST_OF_ACCOUNT: Final = 2
-"""Nearly all accounts have one connection, which need not be told."""
+"""Minimum number of connections of an account to publish: nearly all accounts have one."""
 PART_BYTES: Final = 6_000
-"""Of the keys and numbers of one part of a frame, about."""
+"""Size of the keys and numbers in one part of a frame, about."""
+
+
+class Many(Protocol):
+    """Connections that are counted here."""
+
+    def __call__(self, least: int) -> Mapping[str, int]:
+        """Returns their number by key, for keys that have at least `least`."""
+
+
+class Limit(Protocol):
+    """The limit for which they are counted."""
+
+    def __call__(self) -> int:
+        """Returns its present value. 0: there is none."""
 
 
 class Gauge:
-    """How many connections there are, by key. `many` returns those that have at least so many here, `limit` what they
-    are counted for, and `sums` becomes what there is at other nodes. Keys with less than `least` are not told."""
+    """Numbers of connections, by key. `sums` becomes what there is at other nodes. Keys with less than `least` are not
+    published."""
 
     def __init__(
         self,
-        many: Callable[[int], Mapping[str, int]],
-        limit: Callable[[], int],
+        many: Many,
+        limit: Limit,
         sums: dict[str, int],
         least: int = 1,
     ) -> None:
@@ -55,7 +69,7 @@ class Gauge:
         self._of: dict[str, dict[str, int]] = {}  # by boot
 
     def news(self) -> dict[str, int]:
-        """What differs from what was told; 0: it is not told of any more."""
+        """Returns what differs from what was published; 0: the key is not published any more."""
         here, told = self._here(), self._told
         changed = {key: count for key, count in here.items() if told.get(key) != count}
         changed |= {key: 0 for key in told if key not in here}
@@ -69,7 +83,7 @@ class Gauge:
         return changed
 
     def whole(self) -> dict[str, int]:
-        """All that is to be known."""
+        """Returns everything to publish."""
         self._told = dict(nlargest(MOST_WHOLE, self._here().items(), key=lambda one: one[1]))
         return self._told
 
@@ -78,7 +92,7 @@ class Gauge:
         return self._many(max(limit // PART, self._least)) if limit else {}
 
     def take(self, boot: str, counts: Mapping[str, Sequence[float]], *, first: bool) -> None:
-        """Another node has told that."""
+        """Takes what another node has published."""
         if first:
             self.forget(boot)
         known = self._of.setdefault(boot, {})
@@ -99,18 +113,16 @@ class Gauge:
             self._sums.pop(key, None)
 
 
-class Counts:
-    """`gauges` and `shared` by name. `outgoing` tells, as long as others are alive."""
+class SharedLimits:
+    """Publishes what `connections` and the login count, while other nodes are alive."""
 
-    def __init__(
-        self, clock: IReactorTime, outgoing: Outgoing, gauges: Mapping[str, Gauge], shared: Mapping[str, Rates[Any]]
-    ) -> None:
+    def __init__(self, clock: IReactorTime, outgoing: Outgoing, connections: Connections) -> None:
         self._clock = clock
         self._outgoing = outgoing
-        self._gauges = gauges
-        self._shared = shared
+        self._gauges = _gauges(connections)
+        self._rates = _rates(connections)
         self._others: set[str] = set()  # by boot
-        self._told_at: dict[str, float] = {}  # when each has told everything
+        self._told_at: dict[str, float] = {}  # when each has published everything
         self._wholes = 0
         self._whole_at = 0.0
         self._next: IDelayedCall | None = None
@@ -119,7 +131,7 @@ class Counts:
         self.peers(())
 
     def peers(self, boots: Collection[str]) -> None:
-        """These other nodes are alive. What was told of the connections at any other one does not count any more."""
+        """These other nodes are alive. Numbers of connections at any other one do not count any more."""
         for boot in self._others.difference(boots):
             self._forget(boot)
         if not self._others.issuperset(boots):
@@ -128,23 +140,23 @@ class Counts:
         if not boots and self._next is not None:
             self._next.cancel()
             self._next = None
-            for one in self._shared.values():
+            for one in self._rates.values():
                 one.news = None
         elif boots and self._next is None:
-            for one in self._shared.values():
+            for one in self._rates.values():
                 one.news = {}
             self._next = self._clock.callLater(TELL_SECONDS, self._tell)
 
     def take(self, boot: str, part: frames.Counts) -> None:
-        """Another node tells that."""
+        """Takes what another node has published."""
         if boot not in self._others:
             return  # it would not be forgotten
         if part.kind in self._gauges:
             if part.first:
                 self._told_at[boot] = self._clock.seconds()
             self._gauges[part.kind].take(boot, part.counts, first=part.first)
-        elif part.kind in self._shared:
-            one, now = self._shared[part.kind], self._clock.seconds()
+        elif part.kind in self._rates:
+            one, now = self._rates[part.kind], self._clock.seconds()
             for key, told in part.counts.items():
                 if part.whole:
                     one.merge(key, told, now)
@@ -171,10 +183,10 @@ class Counts:
                 self._say(kind, {key: (count,) for key, count in gauge.whole().items()}, whole=True, first=True)
             else:
                 self._say(kind, {key: (count,) for key, count in gauge.news().items()})
-        for kind, one in self._shared.items():
+        for kind, one in self._rates.items():
             if one.news:
                 self._say(kind, {key: (much,) for key, much in _taken(one.news).items()})
-            if whole:  # after what is new, which it contains
+            if whole:  # after the news, which it contains
                 self._say(kind, one.latest(MOST_WHOLE, now), whole=True)
 
     def _say(
@@ -188,7 +200,7 @@ class Counts:
 
 
 def _taken(news: dict[str, float]) -> dict[str, float]:
-    """Takes out what is told now."""
+    """Removes and returns what is published now."""
     if len(news) <= MOST_TOLD:
         some = dict(news)
         news.clear()
@@ -200,7 +212,7 @@ def _taken(news: dict[str, float]) -> dict[str, float]:
 
 
 def _portions(counts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """As many as fit into a part of a frame at a time."""
+    """Divides counts among parts that fit into a frame."""
     some: dict[str, Any] = {}
     size = 0
     for key, told in counts.items():
@@ -214,20 +226,24 @@ def _portions(counts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield some
 
 
-def counts_of(clock: IReactorTime, outgoing: Outgoing, limits: Limits, connections: Connections) -> Counts:
-    """All that is counted over all nodes."""
-    admission, allowances = connections.admission, connections.allowances
-    authenticator = connections.handshake.authenticator
-    gauges = {
+def _gauges(connections: Connections) -> dict[str, Gauge]:
+    """Numbers of connections, by the kind in `frames.Counts`."""
+    limits, admission, allowances = connections.limits, connections.admission, connections.allowances
+    guests = connections.handshake.authenticator.guests
+    return {
         "open": Gauge(admission.many_open, lambda: limits.connections_per_address, admission.open_elsewhere),
         "pending": Gauge(admission.many_pending, lambda: limits.pending_per_address, admission.pending_elsewhere),
         "around": Gauge(admission.many_around, lambda: limits.pending_per_network, admission.networks_elsewhere),
-        "guests": Gauge(authenticator.guests.many, lambda: limits.guests_per_address, authenticator.guests.elsewhere),
+        "guests": Gauge(guests.many, lambda: limits.guests_per_address, guests.elsewhere),
         "accounts": Gauge(
             allowances.many, lambda: limits.connections_per_account, allowances.elsewhere, LEAST_OF_ACCOUNT
         ),
     }
-    shared: dict[str, Rates[Any]] = {
-        "arrivals": admission.arrivals, "offences": admission.offences, **authenticator.shared,
+
+
+def _rates(connections: Connections) -> dict[str, Rates[Any]]:
+    """Events that are counted, by the kind in `frames.Counts`."""
+    admission = connections.admission
+    return {
+        "arrivals": admission.arrivals, "offences": admission.offences, **connections.handshake.authenticator.shared,
     }  # fmt: skip
-    return Counts(clock, outgoing, gauges, shared)

@@ -1,4 +1,4 @@
-"""Frames on their way to other nodes: at once after a quiet moment, and then no more often than every few milliseconds.
+"""Frames to other nodes: sent at once after a quiet moment, and then at most every few milliseconds.
 
 Nothing is sent while no other node is alive.
 """
@@ -13,12 +13,12 @@ from chatserver.cluster.bus.bus import Bus, Parcel
 from chatserver.values.events import Entry, RoomFacts
 
 PACE_SECONDS: Final = 0.005
-"""Between two times of sending: what is announced meanwhile shares frames."""
+"""Interval between sends. Everything in between shares frames."""
 HEADS_SECONDS: Final = 0.1
-"""Where rooms have channels, so much later every node is told how far the logs go: so it learns of the rooms of which a
-frame was lost, and asks the database for no others."""
+"""How long after a frame on a room's channel its head goes to all nodes. So they learn in which rooms a frame was lost,
+and read only these from the database."""
 MOST_HEADS: Final = 300
-"""In one part of a frame."""
+"""Maximum number of heads in one part of a frame."""
 
 
 class Outgoing:
@@ -31,19 +31,19 @@ class Outgoing:
         self.open = False
         """Whether another node is alive."""
         self.numbers: dict[str, int] = {}
-        """By channel, the number of the last frame."""
+        """The number of the last frame, by channel."""
         self.frames = 0
-        """How many were sent, on all channels."""
+        """Number of frames sent, on all channels."""
         self.bytes = 0
         self._parts: dict[str, list[bytes]] = {}
-        self._heads: dict[int, int] = {}  # by room id, what its channel was told and that of all was not
+        self._heads: dict[int, int] = {}  # by room id, heads sent on its channel and not on that of all
         self._heads_call: IDelayedCall | None = None
         self._runs: dict[int, tuple[RoomFacts, list[Entry]]] = {}  # entries that are not encoded yet, by room
         self._sent_at = float("-inf")
         self._next: IDelayedCall | None = None
 
     def entries(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
-        """Tells of entries that this process has committed."""
+        """Publishes entries that this process has committed."""
         if not self.open:
             return
         known = self._runs.get(facts.id)
@@ -72,16 +72,16 @@ class Outgoing:
         self.frames = 0
 
     def stop(self) -> None:
-        """Sends what there is, and nothing more."""
+        """Sends what waits, and nothing more."""
         self.flush()
         self.open = False
 
     def flush(self) -> None:
-        """Sends what there is at once."""
+        """Sends what waits at once."""
         self._hurry()
         if self._heads_call is not None:
             self._heads_call.cancel()
-            self._tell_heads()
+            self._publish_heads()
             self._hurry()
 
     def _hurry(self) -> None:
@@ -93,9 +93,9 @@ class Outgoing:
         if self._bus.by_room:
             self._heads[room_id] = seq
             if self._heads_call is None:
-                self._heads_call = self._clock.callLater(HEADS_SECONDS, self._tell_heads)
+                self._heads_call = self._clock.callLater(HEADS_SECONDS, self._publish_heads)
 
-    def _tell_heads(self) -> None:
+    def _publish_heads(self) -> None:
         self._heads_call = None
         heads = list(self._heads.items())
         self._heads.clear()

@@ -1,12 +1,11 @@
-"""The other nodes: which are alive, and what the database says of them. It is asked a few times a second.
+"""The other nodes: which are alive, and what the database says of them. This process reads it a few times a second.
 
 A node is dead if the kernel says so, since it ran on this machine, or if its heartbeat has stood still for as long as a
-lease lasts. Only time counts in which this process looked and the database answered: after an outage, or a stop of this
-process, everybody first has the time to show up.
+lease lasts. Time counts only while this process looks and the database answers: after an outage, or a stop of this
+process, all nodes get time to show up first.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from twisted.internet.defer import ensureDeferred
@@ -20,57 +19,63 @@ from chatserver.store.nodes.nodes import NodeNow, Said, exchange
 from chatserver.values.errors import Unavailable
 
 EXCHANGE_SECONDS: Final = 0.4
-"""A node learns so soon of others that came or ended, and of frames that it was sent and did not get."""
+"""Interval between looks, which show nodes that came or ended, and frames that were lost."""
 COUNTED_SECONDS: Final = 2 * EXCHANGE_SECONDS
-"""Of the time between two looks so much counts at most: who did not look does not know who was there meanwhile."""
+"""Maximum time that counts between two looks: a process that did not look does not know who was alive meanwhile."""
 OUTAGE_SECONDS: Final = 5.0
-"""After an outage everybody has this much more time: connections that hang are noticed only after a while."""
+"""How much more time all nodes have after an outage: a connection that hangs is noticed only after a while."""
 
 
 class Watched(Struct):
-    """Another node. `still`: for how many seconds its heartbeat has stood still, as far as this process has looked."""
+    """Another node. `still`: how long its heartbeat has stood still while this process looked, in seconds."""
 
     now: NodeNow
     still: float = 0.0
 
 
+class Watcher(Protocol):
+    """The node that watches the others."""
+
+    @property
+    def me(self) -> Process:
+        """This process."""
+
+    def say(self) -> Said:
+        """Returns what this node publishes in the database."""
+
+    def peers_changed(self) -> None:
+        """Other nodes came or went."""
+
+    def saw(self, node: NodeNow) -> None:
+        """Called at each look for each other node."""
+
+    def suspect(self) -> None:
+        """A node may have died, perhaps with something committed that it has not published."""
+
+    def lapsed(self, node: NodeNow) -> None:
+        """This node is dead. Called at each look until its lease is taken away."""
+
+
 class Peers:
-    """`say` returns what this node has to say. `changed` is called when other nodes came or went; `saw` with what the
-    database says of each, each time; `suspect` if one may have died, perhaps with something committed that it told
-    nobody; `lapsed` with one that is dead, each time until its lease is taken away."""
+    """Looks at the other nodes, and notifies `watcher`."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        store: Store,
-        me: Callable[[], Process],
-        say: Callable[[], Said],
-        changed: Callable[[], None],
-        saw: Callable[[NodeNow], None],
-        suspect: Callable[[], None],
-        lapsed: Callable[[NodeNow], None],
-    ) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, watcher: Watcher) -> None:
         self._clock = clock
         self._store = store
-        self._me = me
-        self._say = say
-        self._changed = changed
-        self._saw = saw
-        self._suspect = suspect
-        self._lapsed = lapsed
+        self._watcher = watcher
         self._others: dict[str, Watched] = {}  # by boot
         self.mine: NodeNow | None = None
         """This node, as the database has it."""
-        self._said: tuple[str, Said] | None = None  # by the process with this boot
+        self._said: tuple[str, Said] | None = None  # last, with the boot that it was said for
         self._looked: float | None = None  # when the database answered last; None: there was an outage since
         self._next: IDelayedCall | None = None
         self._running = False
 
     @property
     def others(self) -> list[NodeNow]:
-        """Those that are alive, as far as is known."""
+        """The nodes that are alive, as far as is known."""
         return [watched.now for watched in self._others.values()]
 
     def start(self) -> None:
@@ -84,7 +89,7 @@ class Peers:
             self._next = None
 
     def forget(self) -> None:
-        """This process serves anew: whom it finds next has just come."""
+        """This process serves anew: all that it finds next have just come."""
         self._others.clear()
         self._looked = None
 
@@ -99,16 +104,16 @@ class Peers:
             self._next = self._clock.callLater(EXCHANGE_SECONDS, self._exchange)
 
     async def _look(self) -> None:
-        me, said = self._me(), self._say()
+        me, said = self._watcher.me, self._watcher.say()
         new = (me.boot, said) != self._said
         try:
             found = await self._store.write(exchange, me, said if new else None)
         except (Unavailable, Conflict):  # the store has logged that
             self._looked = None
-            for watched in self._others.values():  # nobody could show that it is alive
+            for watched in self._others.values():  # none could show that it is alive
                 watched.still = -OUTAGE_SECONDS
             return
-        if me.boot != self._me().boot:  # it has lost its lease meanwhile
+        if me.boot != self._watcher.me.boot:  # it has lost its lease meanwhile
             return
         self._said = me.boot, said
         if self._running:
@@ -140,10 +145,10 @@ class Peers:
             self.log.info("Node {name} is there.", name=node.name)
         dead = [one.now for one in self._others.values() if one.now.ended or one.still > LAPSE_SECONDS]
         if gone or dead or doubtful:
-            self._suspect()
-        if gone or came or started:  # what a node stored before it first looked here, it told nobody
-            self._changed()
+            self._watcher.suspect()
+        if gone or came or started:  # a node publishes nothing before its first look
+            self._watcher.peers_changed()
         for watched in list(self._others.values()):
-            self._saw(watched.now)
+            self._watcher.saw(watched.now)
         for node in dead:
-            self._lapsed(node)
+            self._watcher.lapsed(node)

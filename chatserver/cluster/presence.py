@@ -1,12 +1,11 @@
-"""Who is at which node: each node tells the others of its accounts, and what they tell goes to the roster and to
-presence.
+"""Presence over several nodes: each node publishes its accounts, and merges what others publish into its roster.
 
-What has changed about accounts is told soon; all accounts of a node are told, as a snapshot, to whoever asks for them:
-a node that sees another one for the first time, whose bus connected anew, or that misses a frame. Frames may be lost,
-doubled and reordered, therefore each says of an account all that there is to say, under a version that only grows.
+Changes of accounts are published soon. A snapshot of all accounts of a node is published on request of a node that sees
+it for the first time, whose bus has reconnected, or that misses a frame. Frames may be lost, doubled and reordered;
+therefore each has the complete state of an account, under a version that only grows.
 
-The away text of an account that has sessions at several nodes is kept by each of them, under a number that is greater
-than all that its node knew: the greatest one is the newest.
+Each node keeps the away text of an account that has sessions at several nodes, under a number greater than all that the
+node knew when the text was set: the greatest number is the newest text.
 """
 
 from collections.abc import Iterator
@@ -25,31 +24,31 @@ from chatserver.presence.roster import Remote, Roster
 from chatserver.presence.telling import Presence
 
 PACE_SECONDS: Final = 0.02
-"""Between two times of telling what has changed: of what changes often the latest state is told."""
+"""Interval between updates. Of several changes in between, only the latest state is published."""
 SLICE: Final = 100
-"""Accounts that are looked at in one turn of the reactor: about a millisecond."""
+"""Maximum number of accounts handled in one turn of the reactor: about a millisecond."""
 TURN_SECONDS: Final = 0.003
-"""Longer than that, no turn takes over what was told: of each account that goes, those near it are looked up."""
+"""Maximum time of a turn that merges accounts: for each one that goes, the sessions near it are looked up."""
 ASK_SECONDS: Final = 0.5
-"""A node is asked for a snapshot again if none has come for so long."""
+"""How long to wait for a snapshot before requesting it again."""
 SETTLE_SECONDS: Final = 2.0
-"""Whom others have in their first snapshot so soon after this node's start was there before: that is no news."""
+"""How long after this node's start accounts in the first snapshots of others count as present before: no news."""
 GONE_SECONDS: Final = 60.0
-"""For so long it is remembered who went, for frames that come late."""
+"""How long accounts that went are remembered, for frames that come late."""
 STORED_SECONDS: Final = 2.0
-"""By then it is stored what the terminals of somebody who went have shown."""
+"""How long it takes at most to store the read marks of an account that went."""
 MOST_ROOMS: Final = 300
-"""Of an account in one part: their ids take up to 6,000 bytes."""
+"""Maximum number of rooms of an account in one part: their ids take up to 6,000 bytes."""
 MOST_BYTES: Final = frames.MOST_BYTES - frames.HEADER_BYTES - 64
-"""Of the accounts in one part."""
+"""Maximum size of the accounts in one part."""
 
 Text = tuple[int, str]
-"""An away text, under its number."""
+"""An away text, after its number."""
 NO_TEXT: Final[Text] = (0, "")
 
 
 class Known(Struct):
-    """An account at another node. `snapshot`: the last one in which it was."""
+    """An account at another node. `snapshot`: the last one that contained it."""
 
     here: Here
     rooms: set[int]
@@ -57,18 +56,26 @@ class Known(Struct):
 
 
 class Gone(Struct, frozen=True, gc=False):
-    """An account that is not there any more since `at`. What is said of it up to `version` is old."""
+    """An account that left a node at `at`. Its states up to `version` are outdated."""
 
     version: int
     at: float
     screens: bool
 
 
-class Node:
-    """What another process has told. `gone`: accounts that went, those that did so lately come last. `wanted`: a
-    snapshot newer than `least` is. `silent`: it was there before this node."""
+class Due(Struct):
+    """An account whose state is to be merged. `news`: people near it are notified. `moving`: its clients are on the way
+    from one node to another."""
 
-    __slots__ = ("accounts", "asked_at", "gone", "least", "parts", "silent", "snapshot", "total", "wanted")
+    news: bool = False
+    moving: bool = False
+
+
+class RemoteNode:
+    """The state that another process has published. `gone`: accounts that went, the latest ones last. `wanted`: a
+    snapshot newer than `least` is needed. `silent`: it was there before this node."""
+
+    __slots__ = ("accounts", "gone", "least", "parts", "requested_at", "silent", "snapshot", "total", "wanted")
 
     def __init__(self, *, silent: bool) -> None:
         self.accounts: dict[int, Known] = {}
@@ -76,14 +83,14 @@ class Node:
         self.silent = silent
         self.wanted = True
         self.least = 0
-        self.asked_at = float("-inf")  # or when a part of a snapshot came
-        self.snapshot = 0  # the newest one of which something has come
+        self.requested_at = float("-inf")  # when a snapshot was requested, or a part of one came
+        self.snapshot = 0  # the newest one of which a part has come
         self.parts: set[int] = set()
         self.total = 0  # how many parts it has; 0: not known yet
 
 
-class People:
-    """`tell` and `hear` are done in slices: there may be very many people."""
+class SharedPresence:
+    """Publishes and merges accounts in slices, since there may be very many."""
 
     log = Logger()
 
@@ -92,72 +99,71 @@ class People:
         self._outgoing = outgoing
         self._roster = roster
         self._presence = presence
-        self._nodes: dict[str, Node] = {}  # by boot
+        self._nodes: dict[str, RemoteNode] = {}  # by boot
         self._silent_until = 0.0
         self._texts: dict[int, Text] = {}  # by account, the newest one: the roster has it
-        self._left: dict[int, Text] = {}  # likewise, what they have said at a node where they are not any more
-        # What this node tells
+        self._left: dict[int, Text] = {}  # by account, the text that it set at a node that it has left
+        # What this node publishes
         self._version = 0
-        self._versions: dict[int, int] = {}  # by account, under which version the others were told
+        self._versions: dict[int, int] = {}  # by account, the version last published
         self._dirty: dict[int, None] = {}
-        self._told_at = float("-inf")
-        self._telling: IDelayedCall | None = None
+        self._published_at = float("-inf")
+        self._publishing: IDelayedCall | None = None
         self._snapshots: IDelayedCall | None = None
-        self._again = False  # another one is asked for
-        # What it hears
-        # Accounts whose state is to be taken over: whether that is news, and whether their clients are moving.
-        self._due: dict[int, tuple[bool, bool]] = {}
-        self._hearing: IDelayedCall | None = None
-        self._asking: IDelayedCall | None = None
+        self._again = False  # another one is requested
+        # What it receives
+        self._due: dict[int, Due] = {}
+        self._merging: IDelayedCall | None = None
+        self._requesting: IDelayedCall | None = None
 
     def start(self) -> None:
         self._silent_until = self._clock.seconds() + SETTLE_SECONDS
 
     def stop(self) -> None:
-        """Tells what is left to tell, and hears nothing more."""
+        """Publishes what is left, and merges nothing more."""
         while self._dirty:
-            self._tell()
-        for call in (self._telling, self._snapshots, self._hearing, self._asking):
+            self._publish()
+        for call in (self._publishing, self._snapshots, self._merging, self._requesting):
             if call is not None and call.active():
                 call.cancel()
-        self._telling = self._snapshots = self._hearing = self._asking = None
+        self._publishing = self._snapshots = self._merging = self._requesting = None
 
     def restarted(self) -> None:
         """This process serves anew, as another one."""
         self._silent_until = self._clock.seconds() + SETTLE_SECONDS
 
-    # What this node tells
+    # What this node publishes
 
     def changed(self, account_id: int) -> None:
         """Its sessions, names, rooms or away text have changed here."""
         self._note_text(account_id)
-        self._retell(account_id)
+        self._republish(account_id)
 
-    def _retell(self, account_id: int) -> None:
+    def _republish(self, account_id: int) -> None:
         if self._outgoing.open:
             self._dirty[account_id] = None
-            if self._telling is None:
-                wait = self._told_at + PACE_SECONDS - self._clock.seconds()
-                self._telling = self._clock.callLater(max(wait, 0), self._tell)
+            if self._publishing is None:
+                wait = self._published_at + PACE_SECONDS - self._clock.seconds()
+                self._publishing = self._clock.callLater(max(wait, 0), self._publish)
         else:
-            self._versions.pop(account_id, None)  # what another node may have heard before is old
+            self._versions.pop(account_id, None)  # what another node may have received before is outdated
 
-    def _tell(self) -> None:
-        if self._telling is not None and self._telling.active():
-            self._telling.cancel()
-        self._telling = None
-        self._told_at = self._clock.seconds()
+    def _publish(self) -> None:
+        if self._publishing is not None and self._publishing.active():
+            self._publishing.cancel()
+        self._publishing = None
+        self._published_at = self._clock.seconds()
         some = list(islice(self._dirty, SLICE))
         for account_id in some:
             del self._dirty[account_id]
         for people in _packed(self._heres(some, gone=True)):
             self._outgoing.part(frames.People(people))
         if self._dirty:
-            self._telling = self._clock.callLater(0, self._tell)
+            self._publishing = self._clock.callLater(0, self._publish)
 
     def _heres(self, account_ids: list[int], *, gone: bool, new: bool = True) -> Iterator[Here]:
-        """What there is to say of accounts, under a `new` version or the known one. `gone`: also of those that are not
-        here any more."""
+        """Presence records of these accounts, under a `new` version or the known one. `gone`: include accounts that
+        have left."""
         for account_id in account_ids:
             if not gone and not self._roster.sessions(account_id):
                 continue
@@ -174,7 +180,7 @@ class People:
     def _here(self, account_id: int, version: int) -> Iterator[Here]:
         sessions = self._roster.sessions(account_id)
         if not sessions:
-            # An account that stays elsewhere keeps what it has said here last.
+            # An account that stays at another node keeps its last text of this one.
             at, text = self._texts.get(account_id, NO_TEXT)
             self._versions.pop(account_id, None)
             yield Here(
@@ -194,15 +200,15 @@ class People:
 
     # Snapshots
 
-    def asked(self) -> None:
-        """Another node asks for all accounts."""
+    def requested(self) -> None:
+        """Another node requests a snapshot."""
         if self._snapshots is None:
             self._snapshots = self._clock.callLater(0, self._snap, self._next_version(), None, 0)
         else:
             self._again = True
 
     def _snap(self, snapshot: int, left: list[int] | None, index: int) -> None:
-        """Tells the next slice of a snapshot."""
+        """Publishes the next slice of a snapshot."""
         self._snapshots = None
         if left is None:
             self._again = False
@@ -223,47 +229,47 @@ class People:
     def _snap_again(self) -> None:
         self._snap(self._next_version(), None, 0)
 
-    # Which nodes there are, and what is missing of them
+    # The other nodes, and the snapshots that are needed of them
 
     def peers(self, boots: set[str]) -> None:
-        """These other processes are alive. What others have said is forgotten."""
+        """These other processes are alive. Forgets the accounts of all others."""
         silent = self._clock.seconds() < self._silent_until
         for boot in self._nodes.keys() - boots:
             for account_id in self._nodes.pop(boot).accounts:
-                self._touch(account_id, told=True, moving=True)
+                self._touch(account_id, news=True, moving=True)
         for boot in boots - self._nodes.keys():
-            self._nodes[boot] = Node(silent=silent)
-        self._hear_soon()
-        self._ask()
+            self._nodes[boot] = RemoteNode(silent=silent)
+        self._merge_soon()
+        self._request()
 
     def want(self, boot: str) -> None:
-        """Something that this process told may be missing; "": something that any of them told."""
+        """Frames of this process may be missing; "": frames of any process."""
         for known, node in self._nodes.items():
             if boot in ("", known):
                 node.wanted = True
                 node.least = node.snapshot
-        self._ask()
+        self._request()
 
-    def _ask(self) -> None:
-        """Asks for the snapshots that are wanted and do not come, now and then."""
+    def _request(self) -> None:
+        """Requests the snapshots that are wanted, and again those that do not come."""
         now = self._clock.seconds()
         for boot, node in self._nodes.items():
-            if node.wanted and now - node.asked_at >= ASK_SECONDS:
-                node.asked_at = now
+            if node.wanted and now - node.requested_at >= ASK_SECONDS:
+                node.requested_at = now
                 self._outgoing.part(AskPeople(boot))
-        if self._asking is None and any(node.wanted for node in self._nodes.values()):
-            self._asking = self._clock.callLater(ASK_SECONDS, self._ask_again)
+        if self._requesting is None and any(node.wanted for node in self._nodes.values()):
+            self._requesting = self._clock.callLater(ASK_SECONDS, self._request_again)
 
-    def _ask_again(self) -> None:
-        self._asking = None
-        self._ask()
+    def _request_again(self) -> None:
+        self._requesting = None
+        self._request()
 
-    # What others tell
+    # What others publish
 
-    def heard(self, boot: str, part: frames.People) -> None:
-        """Another process says this."""
+    def received(self, boot: str, part: frames.People) -> None:
+        """Takes what another process has published."""
         node = self._nodes.get(boot)
-        if node is None:  # it is asked again once it is known to be alive
+        if node is None:  # a snapshot is requested once it is known to be alive
             return
         now = self._clock.seconds()
         for here in part.people:
@@ -272,9 +278,9 @@ class People:
             del node.gone[next(iter(node.gone))]
         if part.snapshot >= node.snapshot and part.snapshot:
             self._take_snapshot(node, part, now)
-        self._hear_soon()
+        self._merge_soon()
 
-    def _take(self, node: Node, here: Here, snapshot: int, now: float) -> None:
+    def _take(self, node: RemoteNode, here: Here, snapshot: int, now: float) -> None:
         account_id = here.account_id
         known = node.accounts.get(account_id)
         gone = node.gone.get(account_id)
@@ -292,15 +298,15 @@ class People:
             self._forget(node, account_id, here.version, now)
         if not here.online and here.away_at:
             self._left[account_id] = max((here.away_at, here.away), self._left.get(account_id, NO_TEXT))
-        self._touch(account_id, told=not (node.silent and snapshot), moving=here.moving)
+        self._touch(account_id, news=not (node.silent and snapshot), moving=here.moving)
 
-    def _forget(self, node: Node, account_id: int, version: int, now: float) -> None:
+    def _forget(self, node: RemoteNode, account_id: int, version: int, now: float) -> None:
         known = node.accounts.pop(account_id, None)
         node.gone.pop(account_id, None)
         node.gone[account_id] = Gone(version, now, known is not None and known.here.screens)
 
-    def _take_snapshot(self, node: Node, part: frames.People, now: float) -> None:
-        node.asked_at = now
+    def _take_snapshot(self, node: RemoteNode, part: frames.People, now: float) -> None:
+        node.requested_at = now
         if part.snapshot > node.snapshot:
             node.snapshot, node.total = part.snapshot, 0
             node.parts.clear()
@@ -316,34 +322,35 @@ class People:
         ]
         for account_id in old:
             self._forget(node, account_id, part.snapshot, now)
-            self._touch(account_id, told=not node.silent)
+            self._touch(account_id, news=not node.silent)
         if node.snapshot > node.least:
             node.wanted = node.silent = False
 
-    def _touch(self, account_id: int, *, told: bool, moving: bool = False) -> None:
-        before = self._due.get(account_id, (False, False))
-        self._due[account_id] = told or before[0], moving or before[1]
+    def _touch(self, account_id: int, *, news: bool, moving: bool = False) -> None:
+        due = self._due.setdefault(account_id, Due())
+        due.news |= news
+        due.moving |= moving
 
-    def _hear_soon(self) -> None:
-        if self._due and self._hearing is None:
-            self._hearing = self._clock.callLater(0, self._hear)
+    def _merge_soon(self) -> None:
+        if self._due and self._merging is None:
+            self._merging = self._clock.callLater(0, self._merge_some)
 
-    def _hear(self) -> None:
-        """Takes over what was told of some accounts."""
-        self._hearing = None
+    def _merge_some(self) -> None:
+        """Merges some of the accounts that are due."""
+        self._merging = None
         until = self._clock.seconds() + TURN_SECONDS
         for account_id in list(islice(self._due, SLICE)):
-            told, moving = self._due.pop(account_id)
+            due = self._due.pop(account_id)
             try:
-                self._merge(account_id, told=told, moving=moving)
-            except Exception:  # the others are to be heard of all the same
+                self._merge(account_id, due)
+            except Exception:  # the others are merged all the same
                 self.log.failure("What other nodes say of account {id} was not taken over.", id=account_id)
             if self._clock.seconds() > until:
                 break
-        self._hear_soon()
+        self._merge_soon()
 
-    def _merge(self, account_id: int, *, told: bool, moving: bool) -> None:
-        """What all nodes say of an account together."""
+    def _merge(self, account_id: int, due: Due) -> None:
+        """Merges the states of an account at all nodes."""
         known = self._known(account_id)
         online = [one for one in known if one.here.online]
         remote = None
@@ -352,11 +359,11 @@ class People:
             rooms = frozenset().union(*(one.rooms for one in online))
             remote = Remote(newest.name, newest.display, newest.bot, rooms)
         sessions = sum(one.here.sessions for one in known)
-        self._presence.elsewhere(account_id, remote, sessions, told=told, moving=moving)
-        self._merge_texts(account_id, [(one.here.away_at, one.here.away) for one in online], told=told)
+        self._presence.elsewhere(account_id, remote, sessions, told=due.news, moving=due.moving)
+        self._merge_texts(account_id, [(one.here.away_at, one.here.away) for one in online], news=due.news)
 
     def screens_at(self, account_id: int) -> set[str]:
-        """The processes where an account has terminals, or has had some just now: what was seen there may not be stored
+        """The processes where an account has terminals, or had some just now. Read marks of these may not be stored
         yet."""
         since = self._clock.seconds() - STORED_SECONDS
         return {
@@ -381,9 +388,9 @@ class People:
             newest = max([known, *((one.here.away_at, one.here.away) for one in self._known(account_id))])
             self._texts[account_id] = newest[0] + 1, text
 
-    def _merge_texts(self, account_id: int, texts: list[Text], *, told: bool) -> None:
-        """Takes over the newest away text of an account; `texts`: those at other nodes where it is online. Where it has
-        sessions here, it keeps that: they may be the last ones some time."""
+    def _merge_texts(self, account_id: int, texts: list[Text], *, news: bool) -> None:
+        """Takes the newest away text of an account. `texts`: those at other nodes where it is online. If it has
+        sessions here, this node keeps the text: they may be the last ones one day."""
         known, left = self._texts.get(account_id, NO_TEXT), self._left.pop(account_id, NO_TEXT)
         is_here = bool(self._roster.sessions(account_id))
         if not self._roster.is_online(account_id):
@@ -396,13 +403,13 @@ class People:
             del self._texts[account_id]
         else:
             self._texts[account_id] = newest
-        self._presence.away_elsewhere(account_id, newest[1], told=told)
+        self._presence.away_elsewhere(account_id, newest[1], told=news)
         if is_here:
-            self._retell(account_id)
+            self._republish(account_id)
 
 
 def _packed(people: Iterator[Here]) -> Iterator[list[Here]]:
-    """Divides what is said of accounts among parts that fit into a frame."""
+    """Divides presence records among parts that fit into a frame."""
     some: list[Here] = []
     size = 0
     for here in people:

@@ -1,5 +1,5 @@
-"""What people have on their screens at other nodes, and the database does not know yet: it is asked for when somebody
-who has a terminal there wants to know here what is unread."""
+"""Read marks that only other nodes know yet. This node requests them when somebody who also has a terminal at such a
+node asks here what is unread."""
 
 from typing import Final
 
@@ -7,21 +7,21 @@ from msgspec import Struct
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from chatserver.background.read_marks import MarkLog
+from chatserver.background.read_marks import ReadMarks
 from chatserver.cluster.frames import AskSeen, SeenOf
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.cluster.presence import People
+from chatserver.cluster.presence import SharedPresence
 from chatserver.values.seen import Seen, merged
 
 WAIT_SECONDS: Final = 0.5
-"""A node that has not answered by then is not waited for: what was seen there counts as unread for a few seconds."""
+"""How long to wait for an answer. Without one, what was seen there counts as unread for a few seconds."""
 SULK_SECONDS: Final = 2.0
-"""So long such a node is not asked again: it is dead, or the bus is."""
+"""How long to send no request to a node that has not answered: it is dead, or the bus is."""
 MOST_ROOMS: Final = 30
-"""In one part: each takes up to 220 bytes."""
+"""Maximum number of rooms in one part: each takes up to 220 bytes."""
 
 
-class Question(Struct):
+class Request(Struct):
     """`left`: by boot, how many parts of its answer are still to come; None: nothing has come."""
 
     left: dict[str, int | None]
@@ -30,46 +30,48 @@ class Question(Struct):
     timer: IDelayedCall | None = None
 
 
-class Screens:
-    def __init__(self, clock: IReactorTime, outgoing: Outgoing, people: People, marks: MarkLog) -> None:
+class UnstoredMarks:
+    """Exchanges read marks that are not stored yet. `marks`: those of this node."""
+
+    def __init__(self, clock: IReactorTime, outgoing: Outgoing, presence: SharedPresence, marks: ReadMarks) -> None:
         self._clock = clock
         self._outgoing = outgoing
-        self._people = people
+        self._presence = presence
         self._marks = marks
         self._number = 0
-        self._questions: dict[int, Question] = {}
-        self._sulks: dict[str, float] = {}  # by boot, until when it is not asked
+        self._requests: dict[int, Request] = {}
+        self._sulks: dict[str, float] = {}  # by boot, until when no request is sent there
 
     async def seen(self, account_id: int) -> dict[int, Seen]:
-        """By room id, what an account has seen at other nodes that the database may not know yet."""
+        """Returns, by room id, what an account has seen at other nodes that the database may not know yet."""
         now = self._clock.seconds()
         self._sulks = {boot: until for boot, until in self._sulks.items() if until > now}
-        boots = self._people.screens_at(account_id) - self._sulks.keys()
+        boots = self._presence.screens_at(account_id) - self._sulks.keys()
         if not boots or not self._outgoing.open:
             return {}
         self._number += 1
-        number, question = self._number, Question(dict.fromkeys(boots), [], Deferred())
-        self._questions[number] = question
-        question.timer = self._clock.callLater(WAIT_SECONDS, self._give_up, number)
+        number, request = self._number, Request(dict.fromkeys(boots), [], Deferred())
+        self._requests[number] = request
+        request.timer = self._clock.callLater(WAIT_SECONDS, self._give_up, number)
         self._outgoing.part(AskSeen(account_id, number, tuple(boots)))
-        await question.answered
-        return merged(question.found)
+        await request.answered
+        return merged(request.found)
 
     def _give_up(self, number: int) -> None:
-        question = self._questions.pop(number)
+        request = self._requests.pop(number)
         until = self._clock.seconds() + SULK_SECONDS
-        self._sulks |= dict.fromkeys(question.left, until)
-        question.answered.callback(None)
+        self._sulks |= dict.fromkeys(request.left, until)
+        request.answered.callback(None)
 
     def stop(self) -> None:
-        """Nobody waits any longer."""
-        for number, question in list(self._questions.items()):
-            if question.timer is not None:
-                question.timer.cancel()
+        """Ends all waiting."""
+        for number, request in list(self._requests.items()):
+            if request.timer is not None:
+                request.timer.cancel()
             self._give_up(number)
 
-    def asked(self, boot: str, part: AskSeen) -> None:
-        """Another process asks this one."""
+    def requested(self, boot: str, part: AskSeen) -> None:
+        """Answers a request of another process."""
         seen = list(self._marks.unstored(part.account_id).items())
         parts = [seen[start : start + MOST_ROOMS] for start in range(0, len(seen) or 1, MOST_ROOMS)]
         for some in parts:
@@ -77,17 +79,17 @@ class Screens:
             self._outgoing.part(SeenOf(boot, part.number, rooms, len(parts)))
 
     def answered(self, boot: str, part: SeenOf) -> None:
-        """Another process answers this one."""
-        question = self._questions.get(part.number)
-        if question is None or boot not in question.left:
+        """Takes an answer of another process."""
+        request = self._requests.get(part.number)
+        if request is None or boot not in request.left:
             return
-        question.found.append({room_id: Seen(mark, runs) for room_id, (mark, runs) in part.rooms.items()})
-        left = question.left[boot]
-        question.left[boot] = (part.parts if left is None else left) - 1
-        if not question.left[boot]:
-            del question.left[boot]
-        if not question.left:
-            del self._questions[part.number]
-            if question.timer is not None:
-                question.timer.cancel()
-            question.answered.callback(None)
+        request.found.append({room_id: Seen(mark, runs) for room_id, (mark, runs) in part.rooms.items()})
+        left = request.left[boot]
+        request.left[boot] = (part.parts if left is None else left) - 1
+        if not request.left[boot]:
+            del request.left[boot]
+        if not request.left:
+            del self._requests[part.number]
+            if request.timer is not None:
+                request.timer.cancel()
+            request.answered.callback(None)

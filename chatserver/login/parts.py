@@ -3,8 +3,8 @@
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.read_marks import ReadMarks
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import Guests
 from chatserver.login.hashing import Hasher
@@ -31,9 +31,9 @@ class LoginParts(Struct, frozen=True):
     roster: Roster
     presence: Presence
     """Notifies others that somebody came or went."""
-    session_log: SessionLog
+    session_log: SessionRows
     """Records that sessions began and ended."""
-    marks: MarkLog
+    marks: ReadMarks
     """Knows how far an account has read, also at other nodes."""
     guests: Guests
     """Dismisses guests whose account was created and who were not logged in."""

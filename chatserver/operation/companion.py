@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
 
-from chatserver.background.maintenance import Upkeep
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.maintenance import Maintenance
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import Guests
 from chatserver.login.hashing import Hasher
@@ -24,7 +24,7 @@ from chatserver.util.histogram import Histogram
 from chatserver.util.times import unix_now
 
 if TYPE_CHECKING:
-    from chatserver.cluster.node import Cluster  # which one node alone need not have in memory
+    from chatserver.cluster.node import Node  # which one node alone need not have in memory
 
 
 class Companion(Protocol):
@@ -82,11 +82,11 @@ class Running(Struct, frozen=True):
     logs: AdjustableLog
     now: Clock  # by which entries are stamped
     read_settings: Callable[[], Settings]  # anew, from all their sources; blocks, and raises ConfigProblem
-    session_log: SessionLog
+    session_log: SessionRows
     watch: Watch
     reconciler: Reconciler
     guests: Guests
-    upkeep: Upkeep
-    cluster: "Cluster | None" = None  # with other nodes
+    upkeep: Maintenance
+    cluster: "Node | None" = None  # with other nodes
     started: float = field(default_factory=unix_now)  # seconds since 1970
     lag: Histogram = field(default_factory=Histogram)  # see `Lag` in monitoring/counters.py

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from chatserver.background.maintenance import Upkeep
-from chatserver.background.read_marks import MarkLog
+from chatserver.background.maintenance import Maintenance
+from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
 from chatserver.handlers.outcome import Outcome
@@ -51,8 +51,8 @@ class PipelineParts(Struct, frozen=True):
     store: Store
     registry: Registry
     online: Online
-    marks: MarkLog
-    upkeep: Upkeep
+    marks: ReadMarks
+    upkeep: Maintenance
     reconciler: Suspects
     lease: Serving
     bans: Bans

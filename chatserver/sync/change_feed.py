@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
@@ -71,7 +71,7 @@ class Watch:
         registry: Registry,
         roster: Roster,
         reconciler: Reconciler,
-        session_log: SessionLog,
+        session_log: SessionRows,
         rewind: Rewind,
     ) -> None:
         self._clock = clock

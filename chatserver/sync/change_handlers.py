@@ -5,7 +5,7 @@ A change names what has changed; its present state is read from the store. So a 
 
 from msgspec import structs
 
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import ERASED
 from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
@@ -33,7 +33,7 @@ class Following:
         registry: Registry,
         roster: Roster,
         reconciler: Reconciler,
-        session_log: SessionLog,
+        session_log: SessionRows,
     ) -> None:
         self._store = store
         self._registry = registry

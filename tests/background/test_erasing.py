@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.background.erasing import POLL_SECONDS, Erasures
+from chatserver.background.erasing import POLL_SECONDS, ErasingJob
 from chatserver.store import erasure
 from chatserver.store.db.transactions import transact
 from tests.support.hall import START, Hall
@@ -32,7 +32,7 @@ def secrets(hall: Hall) -> int:
 def test_step_by_step(begun: Hall) -> None:
     """There is a pause after each step, and a server that stops does no further one; the next one goes on."""
     clock = Clock()
-    one = Erasures(clock, begun.inline, begun.now)  # type: ignore[arg-type]
+    one = ErasingJob(clock, begun.inline, begun.now)  # type: ignore[arg-type]
     one.start()
     counts = [secrets(begun)]
     clock.advance(erasure.PAUSE_SECONDS)
@@ -42,7 +42,7 @@ def test_step_by_step(begun: Hall) -> None:
     clock.advance(60)
     assert secrets(begun) == counts[1]
     transact(begun.engine, lambda db: db.exec_driver_sql("UPDATE erasure SET taken_at = '2020-01-01 00:00:00.000000'"))
-    other = Erasures(clock, begun.inline, begun.now)  # type: ignore[arg-type]
+    other = ErasingJob(clock, begun.inline, begun.now)  # type: ignore[arg-type]
     other.start()
     for _ in range(20):
         clock.advance(erasure.PAUSE_SECONDS)
@@ -56,7 +56,7 @@ def test_one_that_begins_later(begun: Hall) -> None:
     """A running server finds it within seconds."""
     transact(begun.engine, lambda db: db.exec_driver_sql("UPDATE erasure SET taken_at = '2999-01-01 00:00:00.000000'"))
     clock = Clock()
-    erasures = Erasures(clock, begun.inline, begun.now)  # type: ignore[arg-type]
+    erasures = ErasingJob(clock, begun.inline, begun.now)  # type: ignore[arg-type]
     erasures.start()
     before = secrets(begun)
     transact(begun.engine, lambda db: db.exec_driver_sql("UPDATE erasure SET taken_at = NULL"))

@@ -6,8 +6,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from chatserver.background.maintenance import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Upkeep
+from chatserver.background.maintenance import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Maintenance
 from chatserver.store import search
+from chatserver.util.clock import Clock as ServerClock
 from chatserver.values.errors import Unavailable
 from tests.support.hall import START
 
@@ -28,15 +29,15 @@ class SlowStore:
 def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None:
     """After every `TIDY_MESSAGES` messages the index is tidied, once at a time; a failure does not end that."""
     store: Any = SlowStore()
-    upkeep = Upkeep(Clock(), store, lambda: START)
-    upkeep.stored(TIDY_MESSAGES - 1)
+    maintenance = Maintenance(Clock(), store, ServerClock(lambda: START))
+    maintenance.stored(TIDY_MESSAGES - 1)
     assert not store.asked
-    upkeep.stored(1)
-    upkeep.stored(2 * TIDY_MESSAGES)
+    maintenance.stored(1)
+    maintenance.stored(2 * TIDY_MESSAGES)
     assert len(store.asked) == 1
     (busy,) = store.asked
     busy.callback(None) if failure is None else busy.errback(failure)
-    upkeep.stored(1)
+    maintenance.stored(1)
     assert len(store.asked) == 2
 
 
@@ -59,13 +60,13 @@ class Log:
 def test_the_log_is_emptied_regularly() -> None:
     """It is emptied twice a minute, and sooner after it could not be; stopping ends that."""
     clock, log = Clock(), Log()
-    upkeep = Upkeep(clock, log, lambda: START)  # type: ignore[arg-type]
-    upkeep.start()
+    maintenance = Maintenance(clock, log, ServerClock(lambda: START))  # type: ignore[arg-type]
+    maintenance.start()
     log.outcomes = [True, False, Unavailable(), True]
     for seconds, left in ((LOG_SECONDS, 3), (LOG_SECONDS, 2), (AGAIN_SECONDS, 1), (AGAIN_SECONDS, 0)):
         clock.advance(seconds - 0.1)
         assert len(log.outcomes) == left + 1
         clock.advance(0.1)
         assert len(log.outcomes) == left
-    upkeep.stop()
+    maintenance.stop()
     assert not clock.getDelayedCalls()

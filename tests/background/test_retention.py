@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 from twisted.internet.task import Clock
 
 from chatserver.background import retention as removals
-from chatserver.background.retention import LEAST_PAUSE_SECONDS, MOST_SIZE, POLL_SECONDS, STEPS, Removals
+from chatserver.background.retention import LEAST_PAUSE_SECONDS, MOST_SIZE, POLL_SECONDS, STEPS, RetentionJob
 from chatserver.settings.tables import Retention
 from chatserver.store import retention
 from chatserver.store.db.schema import EntryRow, RoomRow
@@ -41,9 +41,9 @@ class Steps:
         return Step(10, bool(self.left[room]), self.seconds)
 
 
-def going(store: Any, settings: Retention | None = None) -> tuple[Clock, Removals]:
+def going(store: Any, settings: Retention | None = None) -> tuple[Clock, RetentionJob]:
     clock = Clock()
-    one = Removals(clock, store, settings or Retention(entries=1, session_days=0))
+    one = RetentionJob(clock, store, settings or Retention(entries=1, session_days=0))
     one.start()
     return clock, one
 

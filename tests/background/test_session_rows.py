@@ -9,7 +9,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from chatserver.background.session_rows import FLUSH_SECONDS, MAX_ATTEMPTS, MAX_FAILED_WRITES, RETRY_SECONDS, SessionLog
+from chatserver.background.session_rows import (
+    FLUSH_SECONDS,
+    MAX_ATTEMPTS,
+    MAX_FAILED_WRITES,
+    RETRY_SECONDS,
+    SessionRows,
+)
 from chatserver.store import sessions
 from chatserver.store.db.faults import Conflict
 from chatserver.store.sessions import Closed, Opened
@@ -46,10 +52,10 @@ class Store:
         self.written.append([change.id for change in changes])
 
 
-def session_log() -> tuple[SessionLog, Store, Clock]:
+def session_log() -> tuple[SessionRows, Store, Clock]:
     clock, store = Clock(), Store()
     stand_in: Any = store
-    return SessionLog(clock, stand_in), store, clock
+    return SessionRows(clock, stand_in), store, clock
 
 
 def closed(id: str) -> Closed:

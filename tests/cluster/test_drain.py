@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,6 +27,9 @@ class Ports:
     async def withdraw(self) -> None:
         self.closed = True
 
+    def retries(self, connections: int) -> tuple[int, int]:
+        return retries(connections)
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[list[NodeHall]]:
@@ -39,9 +41,7 @@ def cluster(tmp_path: Path) -> Iterator[list[NodeHall]]:
 def able(hall: NodeHall) -> Ports:
     """Lets a node do what is asked of it."""
     ports, store = Ports(), hall.inline
-    me: Any = lambda: hall.me  # noqa: E731
-    drain = Drain(hall.clock, hall.cluster, hall.connections, store, me, ports.withdraw, retries)  # type: ignore[arg-type]
-    hall.cluster.asked = drain.asked
+    hall.cluster.follow(Drain(hall.clock, hall.cluster, hall.connections, store, ports))  # type: ignore[arg-type]
     return ports
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 from twisted.internet.defer import Deferred
 
 from chatserver.chatctl import leaving
+from chatserver.delivery.order import Order
 from chatserver.handlers.outcome import Effect
 from chatserver.handlers.shared import BUS, HERE, NOTED
 from chatserver.pipeline.outcomes import Consequences
@@ -537,7 +538,7 @@ def test_a_node_dies_while_it_erases(lossy: Pair, monkeypatch: pytest.MonkeyPatc
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch, NodeHall], None]] = {
     "the answer is lost": lambda patch, hall: setattr(hall.inline, "lost_answers", 1),
     "an exception before the effects": lambda patch, hall: _fails_once(patch, Consequences, "_apply"),
-    "an exception before the entries": lambda patch, hall: _fails_once(patch, type(hall.registry), "_announce"),
+    "an exception before the entries": lambda patch, hall: _fails_once(patch, Order, "_announce"),
     "an exception at the end": lambda patch, hall: _fails_once(patch, type(hall.cluster), "changed"),
 }
 

@@ -1,5 +1,7 @@
 """Frames that come in any order, twice, or not at all."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,17 +14,33 @@ CHANGED = frames.Changed()
 
 
 class Post:
+    """The node that takes the frames. `gaps`: the channels on which some are missing."""
+
+    origin = ME
+
     def __init__(self) -> None:
         self.taken: list[tuple[int, frames.Part]] = []
-        self.lost: list[str] = []
+        self.gaps: list[str] = []
         self.own: list[float] = []
         self.fails = False
-        self.incoming = Incoming(lambda: ME, self._take, self.lost.append, lambda beat: self.own.append(beat.sent))
+        self.incoming = Incoming(self)
 
-    def _take(self, boot: str, number: int, part: frames.Part) -> None:
+    def take(self, boot: str, number: int, part: frames.Part) -> None:
         if self.fails:
             raise ValueError(part)
         self.taken.append((number, part))
+
+    def lost(self, *channels: str) -> None:
+        self.gaps += channels
+
+    def lost_of(self, boot: str) -> None:
+        pass
+
+    def joined(self, channels: Sequence[str]) -> None:
+        pass
+
+    def came_back(self, beat: frames.Beat) -> None:
+        self.own.append(beat.sent)
 
     def comes(self, number: int, boot: str = OTHER, channel: str = "", part: frames.Part = CHANGED) -> None:
         self.incoming.received(frames.framed(boot, channel, number, [frames.encode(part)]))
@@ -47,10 +65,10 @@ def test_a_gap_is_noticed_once() -> None:
     post = Post()
     for number in (1, 2, 5, 6):
         post.comes(number)
-    assert (post.lost, post.incoming.missing) == ([""], 1)
+    assert (post.gaps, post.incoming.missing) == ([""], 1)
     for number in (3, 4, 4, 7):
         post.comes(number)
-    assert (post.lost, post.incoming.doubled) == ([""], 1)
+    assert (post.gaps, post.incoming.doubled) == ([""], 1)
     assert post.numbers == [1, 2, 5, 6, 3, 4, 7]
 
 
@@ -59,10 +77,10 @@ def test_a_process_that_was_not_heard_from_the_beginning() -> None:
     elsewhere."""
     post = Post()
     post.comes(40, channel="7")
-    assert post.lost == []
+    assert post.gaps == []
     post.comes(40)
     post.comes(41)
-    assert (post.lost, post.incoming.missing) == ([""], 0)
+    assert (post.gaps, post.incoming.missing) == ([""], 0)
 
 
 def test_a_very_late_frame() -> None:
@@ -72,7 +90,7 @@ def test_a_very_late_frame() -> None:
     post.comes(REMEMBERED * 2)
     post.comes(2)
     assert post.numbers == [1, REMEMBERED * 2]
-    assert len(post.lost) == 1
+    assert len(post.gaps) == 1
 
 
 def test_channels_and_processes_count_by_themselves() -> None:
@@ -81,11 +99,11 @@ def test_channels_and_processes_count_by_themselves() -> None:
     for boot, channel in ((OTHER, ""), (OTHER, "7"), ("p" * 32, "")):
         post.comes(1, boot, channel)
         post.comes(2, boot, channel)
-    assert (len(post.taken), post.lost) == (6, [])
+    assert (len(post.taken), post.gaps) == (6, [])
     post.incoming.forget({OTHER})
     post.comes(3, "p" * 32)
     post.comes(3)
-    assert (post.lost, post.incoming.doubled) == ([""], 0)
+    assert (post.gaps, post.incoming.doubled) == ([""], 0)
 
 
 def test_a_channel_that_nobody_needs() -> None:
@@ -95,7 +113,7 @@ def test_a_channel_that_nobody_needs() -> None:
     post.comes(1, channel="7")
     post.incoming.unheard("7")
     post.comes(9, channel="7")
-    assert (post.numbers, post.lost) == ([1, 9], [])
+    assert (post.numbers, post.gaps) == ([1, 9], [])
 
 
 def test_own_frames() -> None:
@@ -126,4 +144,4 @@ def test_a_part_that_fails() -> None:
         post.comes(1, channel="7")
         post.comes(2, channel="7")
     assert [type(failure) for failure in failures] == [ValueError]
-    assert post.lost == ["7", "7"]
+    assert post.gaps == ["7", "7"]

@@ -115,8 +115,7 @@ def test_a_node_that_is_gone(open_nodes: OpenNodes) -> None:
 def test_a_node_that_is_not_known(open_nodes: OpenNodes) -> None:
     """What comes from a process that is no living node, such as one that has just died, does not count."""
     _, (_, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
-    counts = two.cluster.counts
-    assert counts is not None
+    counts = two.cluster.limits
     counts.take("a stranger", frames.Counts("open", {THIEF: (9.0,)}, whole=True, first=True))
     assert "too many" not in refused(come(two))
     assert not two.connections.admission.open_elsewhere
@@ -275,9 +274,8 @@ def test_alone_nothing_is_kept_to_be_told(open_nodes: OpenNodes) -> None:
     login(come(one), "ana", "wrong-words")
     one.passes(3)
     assert not air.sent
-    counts = one.cluster.counts
-    assert counts is not None
-    assert all(shared.news is None for shared in counts._shared.values())
+    counts = one.cluster.limits
+    assert all(shared.news is None for shared in counts._rates.values())
 
 
 # The numbers

@@ -1,6 +1,8 @@
 """Frames on their way: what shares one, and when they are sent."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet.task import Clock
 
@@ -19,7 +21,8 @@ class Post:
         self.clock = Clock()
         self.air = Air(self.clock, by_room=by_room)
         bus = MemoryBus(self.air, "one")
-        bus.start(lambda data: None, lambda channels: None)
+        receiver: Any = SimpleNamespace(received=lambda data: None, joined=lambda channels: None)
+        bus.start(receiver)
         self.outgoing = Outgoing(self.clock, bus, "b" * 32)
         self.outgoing.open = True
 

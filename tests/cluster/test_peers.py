@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, update
 from twisted.internet.task import Clock
 
-from chatserver.cluster.dead_nodes import TIDY_SECONDS, Burial
+from chatserver.cluster.dead_nodes import TIDY_SECONDS, DeadNodes
 from chatserver.cluster.peers import EXCHANGE_SECONDS, OUTAGE_SECONDS, Peers
 from chatserver.settings.tables import Server, Settings
 from chatserver.store import sessions
@@ -43,13 +44,23 @@ class Place:
         self.told: list[str] = []
         self.said: list[Said | None] = []
         store: Any = self
-        self.peers = Peers(
-            self.clock, store, lambda: self.me, lambda: Said("1.0", 0, 0, Facts()),
-            lambda: self.told.append(f"changed {sorted(node.boot for node in self.peers.others)}"),
-        lambda node: None, lambda: self.told.append("suspect"),
-            lambda node: self.told.append(f"lapsed {node.boot}"),
-        )  # fmt: skip
+        self.peers = Peers(self.clock, store, self)
         self.peers.start()
+
+    def say(self) -> Said:
+        return Said("1.0", 0, 0, Facts())
+
+    def peers_changed(self) -> None:
+        self.told.append(f"changed {sorted(node.boot for node in self.peers.others)}")
+
+    def saw(self, node: NodeNow) -> None:
+        pass
+
+    def suspect(self) -> None:
+        self.told.append("suspect")
+
+    def lapsed(self, node: NodeNow) -> None:
+        self.told.append(f"lapsed {node.boot}")
 
     async def write(self, work: Callable[..., Any], me: Process, said: Said | None) -> list[NodeNow]:
         if self.away:
@@ -253,8 +264,9 @@ def test_tidying_up_fails(error: Exception, logged: int) -> None:
             return [guest]
 
     store: Any = Away()
-    burial = Burial(clock, store, dismissed.append)
-    burial.start([another])
+    guests: Any = SimpleNamespace(not_admitted=dismissed.append)
+    dead_nodes = DeadNodes(clock, store, guests)
+    dead_nodes.start([another])
     assert dismissed == [another]
     with logged_failures() as failures:
         clock.advance(TIDY_SECONDS)

@@ -1,7 +1,7 @@
 """The bus over PostgreSQL's notifications: real connections, and a reactor of the test's own."""
 
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +21,7 @@ from chatserver.cluster.frames import MOST_BYTES
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.nodes.nodes import LOCKS
 from chatserver.store.nodes.notify import CHANNEL, NAME
+from tests.support.cluster import OneNode
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer
 
@@ -34,10 +35,16 @@ class Listener:
     def __init__(self, house: "House", url: str, name: str) -> None:
         self.name = name
         self.engine = open_engine(parse_url(url))
-        self.bus = PostgresBus(house.reactor, self.engine, lambda: name, SECRET)
+        self.bus = PostgresBus(house.reactor, self.engine, OneNode(name), SECRET)
         self.heard: list[bytes] = []
-        self.joined: list[list[str]] = []
-        self.bus.start(self.heard.append, lambda channels: self.joined.append(list(channels)))
+        self.joins: list[list[str]] = []
+        self.bus.start(self)
+
+    def received(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def joined(self, channels: Sequence[str]) -> None:
+        self.joins.append(list(channels))
 
     def says(self, *frames: bytes) -> None:
         self.bus.publish([Parcel("", frame) for frame in frames])
@@ -64,7 +71,7 @@ class House:
     def bus(self, url: str, name: str = "one") -> Listener:
         listener = Listener(self, url, name)
         self.listeners.append(listener)
-        self.until(lambda: listener.joined, "the bus is connected")
+        self.until(lambda: listener.joins, "the bus is connected")
         return listener
 
     def until(self, true: Callable[[], Any], what: str, seconds: float = SECONDS) -> None:
@@ -145,7 +152,7 @@ def test_frames_reach_every_node(house: House, postgres_url: str) -> None:
     """Frames come to all nodes, also the one that sent them, in the order in which it did, whatever is in them, up to
     the largest one."""
     one, two = house.bus(postgres_url, "one"), house.bus(postgres_url, "two")
-    assert one.joined == two.joined == [[""]]
+    assert one.joins == two.joins == [[""]]
     strange = '["%s %(a)s {} \' \'\' \\\\ \\u0000 $1 :a", "žluťoučký 🐎"]'.encode()
     largest = b'["' + b"x" * (MOST_BYTES - 4) + b'"]'
     frames = [*frames_of("one", 3 * MOST_TOGETHER), strange, largest]
@@ -189,7 +196,7 @@ def test_a_connection_that_is_ended(house: House, postgres_url: str, which: str)
     house.until(lambda: one.bus.reconnects, "it connects anew")
     house.hears(two, b"[2]")
     house.reaches(one, b"[3]")
-    assert one.joined == [[""], [""]]
+    assert one.joins == [[""], [""]]
     assert has_lock(postgres_url, "one")
     assert [line for line in house.log if "The bus" in line][1:] == ["The bus is connected again. "]
 

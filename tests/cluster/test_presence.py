@@ -292,7 +292,7 @@ def test_what_comes_late_is_old(tmp_path: Path) -> None:
     """Who went does not come back by a frame from before that, and who came during a snapshot does not go with it."""
     air, (one, two) = nodes(tmp_path, "one", "two")
     air.fate = never
-    people, boot = two.cluster.people, one.me.boot
+    people, boot = two.cluster.presence, one.me.boot
 
     def here(version: int, sessions: int = 1) -> frames.Here:
         return frames.Here(1000, "zoe", "", bool(sessions), version=version, sessions=sessions)
@@ -305,7 +305,7 @@ def test_what_comes_late_is_old(tmp_path: Path) -> None:
         (frames.People([], snapshot=201, index=0, last=True), True),
         (frames.People([], snapshot=203, index=0, last=True), False),
     ):
-        people.heard(boot, said)
+        people.received(boot, said)
         two.passes(0.1)
         assert two.roster.is_online(1000) == online, said
     one.close()

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from chatserver.cluster import frames
 from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.outgoing import Outgoing
-from chatserver.cluster.presence import People
+from chatserver.cluster.presence import SharedPresence
 from chatserver.delivery.registry import Registry
 from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
@@ -44,7 +44,7 @@ TEXTS = ("", "lunch", "tea")
 
 
 class Others(Elsewhere):
-    def __init__(self, people: People) -> None:
+    def __init__(self, people: SharedPresence) -> None:
         self._people = people
 
     def account_changed(self, account_id: int) -> None:
@@ -64,20 +64,36 @@ class Station:
         self.presence = Presence(self.clock, self.roster, limits, self._mutes)
         self.bus = MemoryBus(air, name)
         self.outgoing = Outgoing(self.clock, self.bus, name)
-        self.people = People(self.clock, self.outgoing, self.roster, self.presence)
+        self.people = SharedPresence(self.clock, self.outgoing, self.roster, self.presence)
         self.roster.nodes.join(Others(self.people))
-        self.incoming = Incoming(lambda: name, self._take, lambda channel: None, lambda beat: None, self.people.want)
+        self.incoming = Incoming(self)
         self.alive = True
         self.people.start()
-        self.bus.start(self.incoming.received, lambda channels: self.people.want(""))
+        self.bus.start(self.incoming)
         self._beat()
 
-    def _take(self, boot: str, number: int, part: frames.Part) -> None:
+    @property
+    def origin(self) -> str:
+        return self.boot
+
+    def lost(self, *channels: str) -> None:
+        pass
+
+    def lost_of(self, boot: str) -> None:
+        self.people.want(boot)
+
+    def joined(self, channels: Sequence[str]) -> None:
+        self.people.want("")
+
+    def came_back(self, beat: frames.Beat) -> None:
+        pass
+
+    def take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
             case frames.People():
-                self.people.heard(boot, part)
+                self.people.received(boot, part)
             case frames.AskPeople(boot=wanted) if wanted in ("", self.boot):
-                self.people.asked()
+                self.people.requested()
 
     def _beat(self) -> None:
         if self.alive:

@@ -1,15 +1,21 @@
 """The bus over Valkey, in a reactor of its own: on a real server where there is one, else on one that stands in."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from chatserver.cluster.bus.bus import Parcel
-from chatserver.cluster.bus.resp import Failed, NotResp, Replies, command
+from chatserver.cluster.bus.table import open_bus
 from chatserver.cluster.bus.valkey import UNHEAR_SECONDS, ValkeyBus, place
+from chatserver.cluster.bus.valkey_connection import Place, ValkeyConnection, code, command
+from chatserver.settings.tables import Bus, Settings
+from chatserver.util.exits import MISCONFIGURED
 from tests.support.valkey import Loop, Valkey, needs_valkey
 
 
@@ -20,8 +26,14 @@ class Ear:
         self._loop = loop
         self.bus = ValkeyBus(loop.reactor, url or valkey.url, cluster)
         self.frames: list[bytes] = []
-        self.joined: list[list[str]] = []
-        self.bus.start(self.frames.append, lambda channels: self.joined.append(list(channels)))
+        self.joins: list[list[str]] = []
+        self.bus.start(self)
+
+    def received(self, data: bytes) -> None:
+        self.frames.append(data)
+
+    def joined(self, channels: Sequence[str]) -> None:
+        self.joins.append(list(channels))
 
     def ready(self) -> "Ear":
         self._loop.until(lambda: self.bus.connected, "the bus is connected")
@@ -29,10 +41,10 @@ class Ear:
 
     def hear(self, *channels: str) -> None:
         """Hears more channels, and waits until it does."""
-        before = len(self.joined)
+        before = len(self.joins)
         for channel in channels:
             self.bus.hear(channel)
-        self._loop.until(lambda: len(self.joined) > before, f"{channels} are heard")
+        self._loop.until(lambda: len(self.joins) > before, f"{channels} are heard")
 
     def says(self, text: str, channel: str = "") -> None:
         self.bus.publish([Parcel(channel, text.encode())])
@@ -88,7 +100,7 @@ def test_it_carries_frames(loop: Loop, open_ear: Open) -> None:
     """A frame reaches every node that hears its channel, also its sender, in the order in which they were sent; and no
     other node."""
     one, two, three = open_ear().ready(), open_ear().ready(), open_ear().ready()
-    assert one.joined == two.joined == [[""]]
+    assert one.joins == two.joins == [[""]]
     two.hear("7")
     one.bus.publish([Parcel("", b"a"), Parcel("7", b"b\r\n\x00\xff"), Parcel("", b"c")])
     loop.until(lambda: len(two.frames) == 3, "all have come")
@@ -105,8 +117,8 @@ def test_many_rooms_are_one_subscription(loop: Loop, valkey: Valkey, open_ear: O
     for room in rooms:
         one.bus.hear(room)
         one.bus.hear(room)
-    loop.until(lambda: len(one.joined) > 1, "the rooms are heard")
-    assert one.joined[1:] == [rooms]
+    loop.until(lambda: len(one.joins) > 1, "the rooms are heard")
+    assert one.joins[1:] == [rooms]
     assert subscribes(valkey) == before + 1
     one.says("last", "500")
     one.hears("last")
@@ -132,7 +144,7 @@ def test_rooms_that_nobody_hears_are_left_later(
     one.bus.hear("8")
     loop.until(lambda: b":7\r\n" not in valkey.ask("PUBSUB", "CHANNELS"), "7 is left")
     assert subscribes(valkey) == before
-    assert len(one.joined) == 2
+    assert len(one.joins) == 2
     one.says("still", "8")
     one.hears("still")
     one.hear("7")
@@ -150,11 +162,11 @@ def test_valkey_is_killed(loop: Loop, valkey: Valkey, open_ear: Open, log: Calla
     loop.until(lambda: not (one.bus.connected or two.bus.connected), "the end is noticed")
     one.says("lost", "7")
     two.bus.hear("9")
-    two.joined.clear()
+    two.joins.clear()
     assert one.bus.dropped == 1
     valkey.start()
-    loop.until(lambda: two.joined and one.bus.connected, "the bus is back", 5)
-    assert two.joined == [["", "7", "8", "9"]]
+    loop.until(lambda: two.joins and one.bus.connected, "the bus is back", 5)
+    assert two.joins == [["", "7", "8", "9"]]
     for room in ("7", "8", "9"):
         one.says(f"in {room}", room)
         two.hears(f"in {room}")
@@ -240,20 +252,95 @@ def test_the_last_frames_of_a_node(loop: Loop, open_ear: Open) -> None:
     two.hears("word 99")
 
 
+class Spy:
+    """Uses a connection, and notes what comes."""
+
+    def __init__(self) -> None:
+        self.replies: list[Any] = []
+        self.problems: list[str] = []
+
+    def opened(self) -> None:
+        self.replies.clear()
+
+    def replied(self, reply: Any) -> None:
+        self.replies.append(reply)
+
+    def lost(self, problem: str) -> None:
+        self.problems.append(problem)
+
+
+class Transport(StringTransport):
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        pass
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> tuple[Spy, Callable[[bytes], None]]:
+    """A connection that is ready, and what brings bytes to it."""
+    links: list[Any] = []
+
+    def connected(endpoint: object, link: Any) -> Deferred[Any]:
+        links.append(link)
+        link.makeConnection(Transport())
+        return Deferred()
+
+    monkeypatch.setattr("chatserver.cluster.bus.valkey_connection.connectProtocol", connected)
+    spy = Spy()
+    connection = ValkeyConnection(MemoryReactorClock(), Place("localhost", 6379, ""), spy)
+    connection.open()
+    return spy, lambda data: links[0].dataReceived(data)
+
+
+Feed = tuple[Spy, Callable[[bytes], None]]
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 1_000])
-def test_replies_come_in_any_pieces(size: int) -> None:
+def test_replies_come_in_any_pieces(feed: Feed, size: int) -> None:
     """Replies are the same in whatever pieces they come."""
+    spy, receive = feed
     data = b"+PONG\r\n:42\r\n-WRONGPASS no\r\n$-1\r\n*3\r\n$7\r\nmessage\r\n$1\r\n7\r\n$4\r\na\r\nb\r\n"
     data += b"*2\r\n*0\r\n$0\r\n\r\n"
-    replies, found = Replies(), list[Any]()
     for start in range(0, len(data), size):
-        found += replies.feed(data[start : start + size])
-    assert found == [b"PONG", 42, Failed("WRONGPASS no"), None, [b"message", b"7", b"a\r\nb"], [[], b""]]
+        receive(data[start : start + size])
+    error = spy.replies.pop(1)
+    assert code(error) == "WRONGPASS"
+    assert spy.replies == [42, None, [b"message", b"7", b"a\r\nb"], [[], b""]]
+    assert spy.problems == []
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 400\r\n", b"*x\r\n", b"$9\r\n" + b"x" * 2_000_000, b"*1\r\n" * 5_000])
-def test_what_is_no_reply(data: bytes) -> None:
-    """Whatever is no reply is noticed, and does not fill the memory."""
-    with pytest.raises(NotResp):
-        list[Sequence[Any]](Replies().feed(data) for _ in range(2))
+@pytest.mark.parametrize(
+    "data",
+    [b"HTTP/1.1 400\r\n", b"*x\r\n", b"$9\r\n" + b"x" * 20, b"*1\r\n" * 5_000, b"$4000000\r\n" + b"x" * 2_000_000],
+)
+def test_what_is_no_reply(feed: Feed, data: bytes) -> None:
+    """Whatever is no reply ends the connection, and does not fill the memory."""
+    spy, receive = feed
+    receive(b"+PONG\r\n")
+    for start in range(0, len(data), 65_536):
+        receive(data[start : start + 65_536])
+    assert len(spy.problems) == 1
+    assert spy.problems[0] in ("It sent no reply of Valkey.", "It sent more than any reply has.")
+
+
+def test_a_command() -> None:
+    """Commands are arrays of byte strings, whatever is in these."""
     assert command(b"PUBLISH", b"a", b"\r\n") == b"*3\r\n$7\r\nPUBLISH\r\n$1\r\na\r\n$2\r\n\r\n\r\n"
+
+
+def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where hiredis is not installed, the start ends with one line that names what to install."""
+    for name in list(sys.modules):
+        if name.startswith(("hiredis", "chatserver.cluster.bus.valkey")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "hiredis", None)
+    settings = Settings(bus=Bus(url="valkey://127.0.0.1:6379"))
+    nobody: Any = None
+    with pytest.raises(SystemExit) as ended:
+        open_bus(settings, nobody, nobody, nobody)
+    assert ended.value.code == MISCONFIGURED
+    assert capsys.readouterr().err.splitlines() == [
+        "chatserver: bus.url names a Valkey, which needs another package. Run: pip install 'chatserverd[valkey]'"
+    ]

@@ -11,8 +11,8 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.session_rows import FLUSH_SECONDS, SessionLog
+from chatserver.background.read_marks import ReadMarks
+from chatserver.background.session_rows import FLUSH_SECONDS, SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
@@ -181,7 +181,7 @@ class Town:
         """The next account is created, and the answer is lost."""
         self.lost: list[datetime] = []
         self.suspected: list[Person | None] = []
-        session_log = SessionLog(self.clock, store)
+        session_log = SessionRows(self.clock, store)
         now: Any = self._now
         reconciler: Any = SimpleNamespace(suspect=self.suspected.append)
         self.guests = Guests(self.clock, store, self.registry, now, reconciler)
@@ -189,7 +189,7 @@ class Town:
         parts = LoginParts(
             settings=settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
             roster=self.roster, presence=self.presence, session_log=session_log,
-            marks=MarkLog(self.clock, self.roster, session_log), guests=guests, reconciler=reconciler,
+            marks=ReadMarks(self.clock, self.roster, session_log), guests=guests, reconciler=reconciler,
         )  # fmt: skip
         self.handshake = Handshake(parts)
         self.clients: list[Client] = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
 from chatserver.delivery.registry import Registry
@@ -443,7 +443,7 @@ LOGIN_STEPS: dict[str, Callable[[Fault], None]] = {
     "Roster.add": lambda fault: fault.before(Roster, "add"),
     "Session.answer": lambda fault: fault.before(Session, "answer"),
     "Connection.admitted": lambda fault: fault.before(Connection, "admitted"),
-    "SessionLog.add": lambda fault: fault.before(SessionLog, "add"),
+    "SessionRows.add": lambda fault: fault.before(SessionRows, "add"),
     "Outbox.write": lambda fault: fault.before(
         Outbox, "write", lambda outbox, *_: fault.armed and outbox._link.session is fault.people["eve"].session
     ),

@@ -14,6 +14,7 @@ from chatserver.store.db.engine import open_engine
 from chatserver.store.nodes.secret import bus_secret
 from chatserver.util.exits import CannotStart
 from tests.support import postgres
+from tests.support.cluster import OneNode
 
 
 @pytest.fixture
@@ -58,4 +59,4 @@ def test_a_database_that_is_away(postgres_url: str) -> None:
     engine = open_engine(make_url(postgres_url).set(port=postgres._free_port()))
     for url in ("postgres", "valkey://127.0.0.1:6379"):
         with pytest.raises(CannotStart, match="cannot be opened"):
-            open_bus(Settings(bus=Bus(url=url)), None, engine, lambda: "one")
+            open_bus(Settings(bus=Bus(url=url)), None, engine, OneNode("one"))

@@ -8,9 +8,8 @@ from typing import Any
 from sqlalchemy import Engine, delete, event, insert
 from twisted.internet.task import Clock
 
-from chatserver.cluster.bus.bus import Parcel, Received
-from chatserver.cluster.limits import counts_of
-from chatserver.cluster.node import Cluster
+from chatserver.cluster.bus.bus import Parcel, Receiver
+from chatserver.cluster.node import Local, Node
 from chatserver.session.session import Session
 from chatserver.settings.tables import named
 from chatserver.store.db.clock import NOW
@@ -55,6 +54,13 @@ class Air:
                     self.clock.callLater(seconds, bus.receive, parcel.data)
 
 
+class OneNode:
+    """Holds the lease of a node."""
+
+    def __init__(self, name: str) -> None:
+        self.me = Process(name, f"boot-{name}", "here", "", 0, 0)
+
+
 class MemoryBus:
     """The bus of one node. `dead`: it is connected, and carries nothing."""
 
@@ -68,21 +74,20 @@ class MemoryBus:
         self.advice = ""
         self._air = air
         self._channels: set[str] = {""}
-        self._received: Received = lambda data: None
-        self._joined: Callable[[Sequence[str]], None] = lambda channels: None
+        self._receiver: Any = None
 
-    def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
-        self._received, self._joined = received, joined
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._air.buses.append(self)
         self.connected = True
-        self._joined([""])
+        receiver.joined([""])
 
     def hears(self, channel: str) -> bool:
         return self.connected and not self.dead and channel in self._channels
 
     def receive(self, data: bytes) -> None:
         if self.connected:
-            self._received(data)
+            self._receiver.received(data)
 
     def publish(self, parcels: Sequence[Parcel]) -> None:
         if self.connected and not self.dead:
@@ -92,7 +97,7 @@ class MemoryBus:
     def hear(self, channel: str) -> None:
         if channel not in self._channels:
             self._channels.add(channel)
-            self._air.clock.callLater(0, self._joined, [channel])
+            self._air.clock.callLater(0, self._receiver.joined, [channel])
 
     def unhear(self, channel: str) -> None:
         self._channels.discard(channel)
@@ -100,7 +105,7 @@ class MemoryBus:
     def reconnect(self) -> None:
         self.reconnects += 1
         self.dead = False
-        self._air.clock.callLater(0, self._joined, sorted(self._channels))
+        self._air.clock.callLater(0, self._receiver.joined, sorted(self._channels))
 
     def cut(self) -> None:
         """The node is killed, or cut off."""
@@ -126,12 +131,11 @@ class NodeHall(Hall):
             self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
         )
         self.watch.follow_bans(self.connections)
-        self.cluster = Cluster(
-            self.clock, self.bus, store, lambda: self.me, self.registry, self.roster, self.presence,
-            self.marks, self.reconciler, self.watch, self.rewind.node_rewound, lambda: len(self.connections.open),
-            dismiss=self.guests.not_admitted,
+        local = Local(
+            registry=self.registry, roster=self.roster, presence=self.presence, marks=self.marks,
+            reconciler=self.reconciler, watch=self.watch, rewind=self.rewind,
         )  # fmt: skip
-        self.cluster.counts = counts_of(self.clock, self.cluster.outgoing, self.limits, self.connections)
+        self.cluster = Node(self.clock, self.bus, store, self, local, self.connections, self.guests)
         self.rewind.follow(self.cluster)
         self.alive = True
         transact(engine, lambda db: _join(db, self.me))

@@ -20,8 +20,8 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from chatserver.background.read_marks import MarkLog
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.read_marks import ReadMarks
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
 from chatserver.login.guests import Guests
@@ -535,8 +535,8 @@ class Hall:
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         self.registry.rooms.follow(self.reconciler)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
-        self.session_log = session_log = SessionLog(self.clock, store)
-        self.marks = MarkLog(self.clock, self.roster, session_log)
+        self.session_log = session_log = SessionRows(self.clock, store)
+        self.marks = ReadMarks(self.clock, self.roster, session_log)
         self.guests = Guests(self.clock, store, self.registry, now, self.reconciler)
         handshake = Handshake(
             LoginParts(

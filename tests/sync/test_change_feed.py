@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from chatserver.background.session_rows import SessionLog
+from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.presence.other_nodes import Elsewhere
 from chatserver.presence.roster import Roster
@@ -63,7 +63,7 @@ class Town:
         self.rewind = Rewind()
         now: Any = lambda: AT  # noqa: E731
         reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
-        session_log = SessionLog(self.clock, store)
+        session_log = SessionRows(self.clock, store)
         self.watch = Watch(self.clock, store, self.registry, self.roster, reconciler, session_log, self.rewind)
         self.watch.follow_bans(self)
 

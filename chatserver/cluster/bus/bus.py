@@ -1,54 +1,61 @@
-"""What a bus is: something that carries frames from each node to all, as far as it can."""
+"""The interface of a bus, which carries frames from each node to all, as far as it can."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
-Received = Callable[[bytes], None]
-"""A frame has come, also one of this process's own."""
-
 
 class Parcel(Struct, frozen=True, gc=False):
-    """A frame on its way. `channel`: see `frames.ALL`."""
+    """A frame to send. `channel`: see `frames.ALL`."""
 
     channel: str
     data: bytes
+
+
+class Receiver(Protocol):
+    """Receives what a bus carries."""
+
+    def received(self, data: bytes) -> None:
+        """A frame has come, perhaps one of this process's own."""
+
+    def joined(self, channels: Sequence[str]) -> None:
+        """The bus is subscribed to these channels from now on. What was sent there before may be lost."""
 
 
 class Bus(Protocol):
     """Carries frames in any order, and perhaps not at all, or twice. All methods are called in the reactor's thread, do
     not block, and do not raise.
 
-    `by_room`: frames about a room go to the channel of the room, which only the nodes hear that have called `hear`;
-    otherwise everything goes to `frames.ALL`.
+    `by_room`: each room has a channel, and a node receives it after `hear`; otherwise all frames go to `frames.ALL`.
     """
 
     by_room: bool
     connected: bool
     """Whether frames are sent and come, as far as is known."""
     reconnects: int
-    """How often it has connected again."""
-    dropped: int
-    """How many frames of this process it could not send."""
+    """Number of times it has connected again."""
     advice: str
-    """What to look at if it is connected and carries nothing: a sentence; "" if nothing is known."""
+    """A sentence that says what to check if it is connected and carries nothing; "" if nothing is known."""
 
-    def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
-        """Connects, and does so again whenever it must. `joined` is called with the channels that are heard from now
-        on: what was sent there before may have been lost."""
+    @property
+    def dropped(self) -> int:
+        """Number of frames of this process that it could not send."""
+
+    def start(self, receiver: Receiver) -> None:
+        """Connects, and reconnects whenever it must."""
 
     def publish(self, parcels: Sequence[Parcel]) -> None:
-        """Sends frames. What cannot be sent now is dropped."""
+        """Sends frames. Drops those that it cannot send now."""
 
     def hear(self, channel: str) -> None:
-        """Hears this channel from now on, too. May be called twice."""
+        """Subscribes to a channel. May be called twice."""
 
     def unhear(self, channel: str) -> None:
-        """Does not need to hear this channel any more."""
+        """The channel is not needed any more."""
 
     def reconnect(self) -> None:
-        """The bus seems to be dead although it is connected: connects anew."""
+        """Connects anew: the bus seems to be dead although it is connected."""
 
     async def stop(self) -> None:
-        """Disconnects. What was given to `publish` is sent first, if that takes no longer than a moment."""
+        """Disconnects, after sending what was published if that takes only a moment."""

@@ -1,7 +1,7 @@
 """The bus that is the database itself: frames are PostgreSQL's notifications.
 
-One connection hears them, and the reactor reads it. Another one sends them, from a thread of its own, in which both are
-opened, too: again and again while the database does not answer.
+One connection receives them, and the reactor reads it. Another one sends them, from a thread of its own, which opens
+both, and tries again while the database does not answer.
 """
 
 from collections import deque
@@ -15,41 +15,43 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatserver.cluster import frames
-from chatserver.cluster.bus.bus import Parcel, Received
+from chatserver.cluster.bus.bus import Parcel, Receiver
 from chatserver.store import Engine
+from chatserver.store.nodes.lease import Holder
 from chatserver.store.nodes.notify import Backend, Line, Lost, Refused
 from chatserver.util.quiet_log import Outage
 from chatserver.util.waiting import until
 
 MOST_WAITING: Final = 1_000
-"""So many frames wait at most, 8 MB: beyond that the oldest ones are dropped."""
+"""Maximum number of frames that wait, 8 MB; beyond that the oldest ones are dropped."""
 MOST_TOGETHER: Final = 200
-"""So many frames are sent in one statement at most."""
+"""Maximum number of frames in one statement."""
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 1.0
+"""How long to wait before connecting again: at first, and at most."""
 OPEN_SECONDS: Final = 15.0
-"""Whoever accepts a connection, and then answers nothing for so long, never will: a pooler that hangs, for example."""
+"""How long to wait for an answer on a new connection. After that none will come: a pooler hangs, for example."""
 STOP_SECONDS: Final = 0.5
+"""How long to wait for the thread to end."""
 
 
 class PostgresBus:
-    """`node` is the name of this node: while the bus is connected, it has the node's advisory lock. `secret`: see
-    `store/secret.py`."""
+    """While connected, has the advisory lock of the node whose lease `holder` holds. `secret`: see
+    `store/nodes/secret.py`."""
 
     log = Logger()
     by_room = False
     advice = 'bus.url = "postgres" needs a direct connection to PostgreSQL, not a transaction pooler such as PgBouncer.'
 
-    def __init__(self, reactor: Any, engine: Engine, node: Callable[[], str], secret: str) -> None:
+    def __init__(self, reactor: Any, engine: Engine, holder: Holder, secret: str) -> None:
         self._reactor = reactor
         self._engine = engine
-        self._node = node
+        self._holder = holder
         self._secret = secret
         self.connected = False
         self.reconnects = 0
         self.dropped = 0
-        self._received: Received = lambda data: None
-        self._joined: Callable[[Sequence[str]], None] = lambda channels: None
+        self._receiver: Receiver | None = None
         self._thread: Thread | None = None
         self._reader: Reader | None = None
         self._opened_before = False
@@ -62,8 +64,8 @@ class PostgresBus:
         self._line: Line | None = None
         self._stopping = False
 
-    def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
-        self._received, self._joined = received, joined
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._thread = Thread(target=self._run, name="bus", daemon=True)
         self._thread.start()
 
@@ -120,7 +122,7 @@ class PostgresBus:
 
     def _opened(self, line: Line) -> None:
         self._be_patient()
-        if self._stopping or self._line is not line:
+        if self._receiver is None or self._stopping or self._line is not line:
             line.close()
             return
         self.connected = True
@@ -130,10 +132,10 @@ class PostgresBus:
         if self._lost:
             self._lost = False
             self.log.info("The bus is connected again.")
-        self._reader = Reader(self._reactor, line, self._received, self._broken)
-        self._joined([frames.ALL])
+        self._reader = Reader(self._reactor, line, self._receiver, self)
+        self._receiver.joined([frames.ALL])
 
-    def _broken(self, line: Line, problem: str) -> None:
+    def broken(self, line: Line, problem: str) -> None:
         """One of the connections is gone, and nobody has noticed before."""
         if self._line is not line:
             return
@@ -177,10 +179,10 @@ class PostgresBus:
                 self._line = line
             self._tell(self._opening, line)
             try:
-                line.open(self._node(), former)
+                line.open(self._holder.me.node, former)
             except Lost as problem:
                 line.close()
-                self._tell(self._broken, line, str(problem))
+                self._tell(self.broken, line, str(problem))
             else:
                 former, wait = line.backend or former, FIRST_RETRY_SECONDS
                 self._tell(self._opened, line)
@@ -200,7 +202,7 @@ class PostgresBus:
             except Lost as problem:
                 with self._changed:  # it has perhaps been sent; who gets it twice takes it once
                     self._waiting.extendleft(reversed(some))
-                self._tell(self._broken, line, str(problem))
+                self._tell(self.broken, line, str(problem))
                 return
 
     def _next(self, line: Line) -> list[bytes]:
@@ -216,15 +218,15 @@ class PostgresBus:
 
 @implementer(IReadDescriptor)
 class Reader:
-    """Reads a line in the reactor. `broken` is called once it cannot be read any more."""
+    """Reads a line of `bus` in the reactor."""
 
     log = Logger()
 
-    def __init__(self, reactor: Any, line: Line, received: Received, broken: Callable[[Line, str], None]) -> None:
+    def __init__(self, reactor: Any, line: Line, receiver: Receiver, bus: PostgresBus) -> None:
         self.line = line
         self._reactor = reactor
-        self._received = received
-        self._broken = broken
+        self._receiver = receiver
+        self._bus = bus
         self._again: IDelayedCall | None = None
         reactor.addReader(self)
         self._again = reactor.callLater(0, self.doRead)  # the driver may have read some of it already
@@ -244,7 +246,7 @@ class Reader:
         return "bus"
 
     def connectionLost(self, reason: Failure) -> None:
-        self._broken(self.line, reason.getErrorMessage())
+        self._bus.broken(self.line, reason.getErrorMessage())
 
     def doRead(self) -> None:
         if self._again is not None and not self._again.active():
@@ -252,11 +254,11 @@ class Reader:
         try:
             found, more = self.line.read()
         except Lost as problem:
-            self._broken(self.line, str(problem))
+            self._bus.broken(self.line, str(problem))
             return
         for data in found:
             try:
-                self._received(data)
+                self._receiver.received(data)
             except Exception:
                 self.log.failure("A frame was not taken.")
         if more and self._again is None:

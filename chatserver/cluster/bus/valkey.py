@@ -1,35 +1,36 @@
-"""A bus for many nodes: Valkey, by publish and subscribe. A room's channel is heard by the nodes that need it.
+"""The bus for many nodes: Valkey's publish and subscribe. A node subscribes to the channels of the rooms that it needs.
 
-Its protocol is small, and `resp.py` speaks it: txredisapi waits for three turns of the reactor for each message.
+One connection publishes, and another one subscribes: Valkey takes no other commands on that.
 """
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
+from hiredis import ReplyError
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from chatserver.cluster import frames
-from chatserver.cluster.bus.bus import Parcel, Received
-from chatserver.cluster.bus.resp import Failed, Reply, command
-from chatserver.cluster.bus.valkey_connection import Place, ValkeyLine
+from chatserver.cluster.bus.bus import Parcel, Receiver
+from chatserver.cluster.bus.valkey_connection import Place, Reply, ValkeyConnection, code, command
 from chatserver.util.waiting import until
 
 MOST_WAITING_BYTES: Final = 4 << 20
-"""Of frames that Valkey has not answered: beyond that they are dropped, and read from the database later."""
+"""Maximum size of the frames that Valkey has not answered. Further ones are dropped; nodes read the database later."""
 UNHEAR_SECONDS: Final = 10.0
-"""A room that nobody hears any more stays subscribed for so long: people come and go."""
+"""How long a room stays subscribed that has no subscribers here any more: people come and go."""
 STOP_SECONDS: Final = 0.5
+"""How long to wait for Valkey's last answers."""
 
 _URL: Final = re.compile(r"valkey://(?::([^@/]*)@)?([^@/:]+):(\d+)(?:/\d+)?")
 
 
 class ValkeyBus:
-    """`cluster` names the database whose nodes these are: several clusters may share a Valkey, and publish and
-    subscribe know nothing of Valkey's own numbered databases."""
+    """`cluster` names the database whose nodes these are: several clusters may share a Valkey, whose numbered databases
+    do not separate channels."""
 
     log = Logger()
     by_room = True
@@ -38,16 +39,134 @@ class ValkeyBus:
     def __init__(self, reactor: Any, url: str, cluster: str) -> None:
         self._reactor = reactor
         self._place = place(url)
-        self._prefix = f"chatserver:{cluster}:".encode()
+        prefix = f"chatserver:{cluster}:".encode()
         self.connected = False
         self.reconnects = 0
+        self._publisher = Publisher(self, reactor, self._place, prefix)
+        self._subscriber = Subscriber(self, reactor, self._place, prefix)
+        self._started = self._stopping = self._was_connected = False
+        self._down = False  # and that was logged
+        self._refused = False
+
+    @property
+    def dropped(self) -> int:
+        return self._publisher.dropped
+
+    def start(self, receiver: Receiver) -> None:
+        self._started = True
+        self._publisher.connection.open()
+        self._subscriber.start(receiver)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await until(self._reactor, lambda: not self._publisher.busy, STOP_SECONDS)
+        self.connected = False
+        self._publisher.connection.close()
+        self._subscriber.stop()
+
+    def reconnect(self) -> None:
+        if self._started and not self._stopping:
+            self._publisher.connection.cut()
+            self._subscriber.connection.cut()
+
+    def publish(self, parcels: Sequence[Parcel]) -> None:
+        self._publisher.publish(parcels)
+
+    def hear(self, channel: str) -> None:
+        self._subscriber.hear(channel)
+
+    def unhear(self, channel: str) -> None:
+        self._subscriber.unhear(channel)
+
+    # Called by its halves
+
+    def look(self) -> None:
+        """Notes that the bus is connected, once both connections are and the first SUBSCRIBE has been answered."""
+        if self.connected or not (self._publisher.connection.ready and self._subscriber.ready):
+            return
+        self.connected = True
+        self._refused = False
+        if self._was_connected:
+            self.reconnects += 1
+        self._was_connected = True
+        if self._down:
+            self._down = False
+            self.log.info("The bus is connected again.")
+
+    def lost(self, problem: str) -> None:
+        self.connected = False
+        if not (self._down or self._stopping):
+            self._down = True
+            self.log.warn(
+                "The bus has no connection to Valkey at {place}. Trying again. {problem}",
+                place=str(self._place), problem=problem,
+            )  # fmt: skip
+
+    def refused(self, what: str, error: ReplyError) -> None:
+        if not self._refused:
+            self._refused = True
+            self.log.error(
+                "Valkey at {place} refuses {what} ({code}). Allow it for channels that begin with chatserver:.",
+                place=str(self._place), what=what, code=code(error),
+            )  # fmt: skip
+
+
+class Publisher:
+    """Sends frames, and counts those that Valkey has not answered."""
+
+    def __init__(self, bus: ValkeyBus, reactor: Any, place: Place, prefix: bytes) -> None:
+        self._bus = bus
+        self._prefix = prefix
+        self.connection = ValkeyConnection(reactor, place, self)
         self.dropped = 0
-        self._received: Received = lambda data: None
-        self._joined: Callable[[Sequence[str]], None] = lambda channels: None
-        self._publishing = ValkeyLine(reactor, self._place, lambda: self._look(), self._published, self._lost)
-        self._hearing = ValkeyLine(reactor, self._place, self._hear_all, self._heard, self._lost)
         self._unanswered: deque[int] = deque()  # the bytes of each PUBLISH
         self._unanswered_bytes = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether Valkey is still to answer something."""
+        return self.connection.ready and bool(self._unanswered)
+
+    def publish(self, parcels: Sequence[Parcel]) -> None:
+        data = []
+        for parcel in parcels:
+            if not self.connection.ready or self._unanswered_bytes > MOST_WAITING_BYTES:
+                self.dropped += 1
+                continue
+            data.append(command(b"PUBLISH", self._prefix + parcel.channel.encode(), parcel.data))
+            self._unanswered.append(len(data[-1]))
+            self._unanswered_bytes += len(data[-1])
+        if data:
+            self.connection.send(b"".join(data))
+
+    def opened(self) -> None:
+        self._bus.look()
+
+    def replied(self, reply: Reply) -> None:
+        if self._unanswered:
+            self._unanswered_bytes -= self._unanswered.popleft()
+        if isinstance(reply, ReplyError):
+            self.dropped += 1
+            self._bus.refused("PUBLISH", reply)
+
+    def lost(self, problem: str) -> None:
+        self.dropped += len(self._unanswered)
+        self._unanswered.clear()
+        self._unanswered_bytes = 0
+        self._bus.lost(problem)
+
+
+class Subscriber:
+    """Subscribes to channels, many with one command, and receives their frames."""
+
+    log = Logger()
+
+    def __init__(self, bus: ValkeyBus, reactor: Any, place: Place, prefix: bytes) -> None:
+        self._bus = bus
+        self._reactor = reactor
+        self._prefix = prefix
+        self.connection = ValkeyConnection(reactor, place, self)
+        self._receiver: Receiver | None = None
         self._channels: dict[str, None] = {frames.ALL: None}
         self._wanted: list[str] = []  # of those, what the next SUBSCRIBE will name
         self._asked: deque[list[str]] = deque()  # what each SUBSCRIBE named that is not answered in full
@@ -55,62 +174,22 @@ class ValkeyBus:
         self._unheard: dict[str, float] = {}  # when each may be left, the first one in front
         self._hear_call: IDelayedCall | None = None
         self._leave_call: IDelayedCall | None = None
-        self._started = self._stopping = self._was_connected = False
-        self._down = False  # and that was logged
-        self._refused = False
 
-    def start(self, received: Received, joined: Callable[[Sequence[str]], None]) -> None:
-        self._received, self._joined = received, joined
-        self._started = True
-        self._publishing.open()
-        self._hearing.open()
+    @property
+    def ready(self) -> bool:
+        """Whether Valkey has answered all SUBSCRIBEs."""
+        return self.connection.ready and not self._asked
 
-    async def stop(self) -> None:
-        self._stopping = True
-        await until(self._reactor, lambda: not (self._publishing.ready and self._unanswered), STOP_SECONDS)
-        self.connected = False
+    def start(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self.connection.open()
+
+    def stop(self) -> None:
         for call in (self._hear_call, self._leave_call):
             if call is not None:
                 call.cancel()
         self._hear_call = self._leave_call = None
-        self._publishing.close()
-        self._hearing.close()
-
-    def reconnect(self) -> None:
-        if self._started and not self._stopping:
-            self._publishing.cut()
-            self._hearing.cut()
-
-    # What this node tells
-
-    def publish(self, parcels: Sequence[Parcel]) -> None:
-        data = []
-        for parcel in parcels:
-            if not self._publishing.ready or self._unanswered_bytes > MOST_WAITING_BYTES:
-                self.dropped += 1
-                continue
-            data.append(command(b"PUBLISH", self._prefix + parcel.channel.encode(), parcel.data))
-            self._unanswered.append(len(data[-1]))
-            self._unanswered_bytes += len(data[-1])
-        if data:
-            self._publishing.send(b"".join(data))
-
-    def _published(self, reply: Reply) -> None:
-        if self._unanswered:
-            self._unanswered_bytes -= self._unanswered.popleft()
-        if isinstance(reply, Failed):
-            self.dropped += 1
-            self._say_refused("PUBLISH", reply)
-
-    def _say_refused(self, what: str, reply: Failed) -> None:
-        if not self._refused:
-            self._refused = True
-            self.log.error(
-                "Valkey at {place} refuses {what} ({code}). Allow it for channels that begin with chatserver:.",
-                place=str(self._place), what=what, code=reply.code,
-            )  # fmt: skip
-
-    # What this node hears
+        self.connection.close()
 
     def hear(self, channel: str) -> None:
         self._unheard.pop(channel, None)
@@ -129,35 +208,36 @@ class ValkeyBus:
     def _hear_more(self) -> None:
         self._hear_call = None
         wanted, self._wanted = self._wanted, []
-        if wanted and self._hearing.ready:
+        if wanted and self.connection.ready:
             self._subscribe(wanted)
-
-    def _hear_all(self) -> None:
-        """The connection is new, and hears nothing yet."""
-        self._asked.clear()
-        self._answered = 0
-        self._wanted.clear()
-        self._subscribe(list(self._channels))
 
     def _subscribe(self, channels: list[str]) -> None:
         self._asked.append(channels)
-        self._hearing.send(command(b"SUBSCRIBE", *(self._prefix + channel.encode() for channel in channels)))
+        self.connection.send(command(b"SUBSCRIBE", *(self._prefix + channel.encode() for channel in channels)))
 
     def _leave(self) -> None:
         now = self._reactor.seconds()
         left = [channel for channel, at in self._unheard.items() if at <= now]
         for channel in left:
             del self._unheard[channel], self._channels[channel]
-        if left and self._hearing.ready:
-            self._hearing.send(command(b"UNSUBSCRIBE", *(self._prefix + channel.encode() for channel in left)))
+        if left and self.connection.ready:
+            self.connection.send(command(b"UNSUBSCRIBE", *(self._prefix + channel.encode() for channel in left)))
         first = next(iter(self._unheard.values()), None)
         self._leave_call = None if first is None else self._reactor.callLater(first - now, self._leave)
 
-    def _heard(self, reply: Reply) -> None:
+    def opened(self) -> None:
+        """Subscribes to everything: a new connection has no subscriptions."""
+        self._asked.clear()
+        self._answered = 0
+        self._wanted.clear()
+        self._subscribe(list(self._channels))
+
+    def replied(self, reply: Reply) -> None:
         match reply:
             case [b"message", _, bytes(data)]:
                 try:
-                    self._received(data)
+                    if self._receiver is not None:
+                        self._receiver.received(data)
                 except Exception:  # the connection and what comes after are not to feel that
                     self.log.failure("A frame was not taken.")
             case [b"subscribe", *_]:
@@ -165,39 +245,15 @@ class ValkeyBus:
                 if self._asked and self._answered == len(self._asked[0]):
                     self._answered = 0
                     channels = self._asked.popleft()
-                    self._look()
-                    self._joined(channels)
-            case Failed():
-                self._say_refused("SUBSCRIBE", reply)
-                self._hearing.cut("It refuses SUBSCRIBE.")
+                    self._bus.look()
+                    if self._receiver is not None:
+                        self._receiver.joined(channels)
+            case ReplyError():
+                self._bus.refused("SUBSCRIBE", reply)
+                self.connection.cut("It refuses SUBSCRIBE.")
 
-    # The connections
-
-    def _look(self) -> None:
-        """Both are there, perhaps, and the first SUBSCRIBE has been answered."""
-        if self.connected or not (self._publishing.ready and self._hearing.ready and not self._asked):
-            return
-        self.connected = True
-        self._refused = False
-        if self._was_connected:
-            self.reconnects += 1
-        self._was_connected = True
-        if self._down:
-            self._down = False
-            self.log.info("The bus is connected again.")
-
-    def _lost(self, problem: str) -> None:
-        self.connected = False
-        if not self._publishing.ready:
-            self.dropped += len(self._unanswered)
-            self._unanswered.clear()
-            self._unanswered_bytes = 0
-        if not (self._down or self._stopping):
-            self._down = True
-            self.log.warn(
-                "The bus has no connection to Valkey at {place}. Trying again. {problem}",
-                place=str(self._place), problem=problem,
-            )  # fmt: skip
+    def lost(self, problem: str) -> None:
+        self._bus.lost(problem)
 
 
 def place(url: str) -> Place:

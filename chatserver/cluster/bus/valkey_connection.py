@@ -1,21 +1,23 @@
-"""A connection to Valkey that is made anew whenever it is lost."""
+"""A connection to Valkey that is made anew whenever it is lost. hiredis parses the replies."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import hiredis
+from hiredis import HiredisError, ReplyError
 from msgspec import Struct
+from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from chatserver.cluster.bus.resp import Failed, NotResp, Replies, Reply, command
-
 READY_SECONDS: Final = 2.0
-"""Valkey takes less to accept a connection and to answer the first command on it."""
+"""How long Valkey may take to accept a connection and to answer the first command on it."""
 FIRST_RETRY_SECONDS: Final = 0.1
 LAST_RETRY_SECONDS: Final = 1.0
+"""How long to wait before connecting again: at first, and at most."""
+MOST_BYTES: Final = 1 << 20
+"""Maximum size of a reply. A server that sends more is no Valkey."""
 
 ADVICE: Final = {
     "DENIED": "Set a password there (requirepass), and name it in bus.url.",
@@ -23,7 +25,9 @@ ADVICE: Final = {
     "NOAUTH": "It wants a password: name it in bus.url, as valkey://:PASSWORD@HOST:PORT.",
     "WRONGPASS": "Correct the password in bus.url.",
 }
-"""By the first word of what Valkey says to a new connection. Its own words may have the password in them."""
+"""Advice by the first word of an error on a new connection. Valkey's own text may contain the password."""
+
+Reply = bytes | int | None | ReplyError | list[Any]
 
 
 class Place(Struct, frozen=True):
@@ -40,102 +44,115 @@ class Place(Struct, frozen=True):
         return f"Place({str(self)!r})"
 
 
-class ValkeyLine:
-    """`opened` is called when commands can be sent, `replied` with each reply to them, in their order, and `lost` with
-    the reason each time that there is no connection, or no new one. None of them may raise."""
+class User(Protocol):
+    """Uses a connection. No method may raise."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        place: Place,
-        opened: Callable[[], None],
-        replied: Callable[[Reply], None],
-        lost: Callable[[str], None],
-    ) -> None:
+    def opened(self) -> None:
+        """Commands can be sent on a new connection."""
+
+    def replied(self, reply: Reply) -> None:
+        """A reply has come. Replies come in the order of the commands."""
+
+    def lost(self, problem: str) -> None:
+        """The connection is lost, or no new one could be made."""
+
+
+def command(*words: bytes) -> bytes:
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its annotation means one word
+    return packed
+
+
+def code(error: ReplyError) -> str:
+    """The word in capitals with which an error begins, such as WRONGPASS."""
+    return str(error).partition(" ")[0]
+
+
+class ValkeyConnection:
+    def __init__(self, reactor: Any, place: Place, user: User) -> None:
         self._reactor = reactor
         self._place = place
-        self._opened = opened
-        self._replied = replied
-        self._lost = lost
+        self._user = user
         self.ready = False
-        self._talk: _Talk | None = None
+        self._link: _Link | None = None
         self._deadline: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
         self._wait = FIRST_RETRY_SECONDS
         self._ready_at = 0.0
 
     def open(self) -> None:
-        """Connects, and does so again until `close`."""
+        """Connects, and reconnects until `close`."""
         self._retry = None
-        talk = self._talk = _Talk(self._made, self._came, self._ended)
+        link = self._link = _Link(self)
         self._deadline = self._reactor.callLater(READY_SECONDS, self._end, "It does not answer.")
         endpoint = HostnameEndpoint(self._reactor, self._place.host.encode(), self._place.port, timeout=READY_SECONDS)
-        connecting: Deferred[Any] = connectProtocol(endpoint, talk)
-        connecting.addErrback(lambda failure: self._ended(talk, failure))
+        connecting: Deferred[Any] = connectProtocol(endpoint, link)
+        connecting.addErrback(lambda failure: self.ended(link, failure))
 
     def send(self, data: bytes) -> None:
-        """To be called while it is `ready` only."""
-        if self._talk is not None:
-            self._talk.transport.write(data)
+        """To be called only while the connection is `ready`."""
+        if self._link is not None:
+            self._link.transport.write(data)
 
     def cut(self, problem: str = "It seems to be dead.") -> None:
         """Ends the connection, if there is one, and connects anew."""
-        if self._talk is not None:
+        if self._link is not None:
             self._end(problem)
 
     def close(self) -> None:
         """Ends the connection for good."""
-        talk, self._talk, self.ready = self._talk, None, False
+        link, self._link, self.ready = self._link, None, False
         for call in (self._deadline, self._retry):
             if call is not None:
                 call.cancel()
         self._deadline = self._retry = None
-        if talk is not None and talk.transport is not None:
-            talk.transport.loseConnection()
+        if link is not None and link.transport is not None:
+            link.transport.loseConnection()
 
-    def _made(self, talk: "_Talk") -> None:
-        if talk is not self._talk:  # too late
-            talk.transport.abortConnection()
+    # Called by its link
+
+    def made(self, link: "_Link") -> None:
+        if link is not self._link:  # too late
+            link.transport.abortConnection()
             return
-        talk.transport.setTcpNoDelay(True)
-        talk.transport.setTcpKeepAlive(True)
+        link.transport.setTcpNoDelay(True)
+        link.transport.setTcpKeepAlive(True)
         login = command(b"AUTH", self._place.password.encode()) if self._place.password else b""
-        talk.transport.write(login + command(b"PING"))
+        link.transport.write(login + command(b"PING"))
 
-    def _came(self, talk: "_Talk", data: bytes) -> None:
-        try:
-            for reply in talk.replies.feed(data):
-                if talk is not self._talk:
-                    return
-                if self.ready:
-                    self._replied(reply)
-                elif isinstance(reply, Failed):
-                    self._end(f"It says {reply.code}. {ADVICE.get(reply.code, '')}".rstrip())
-                elif reply == b"PONG":
-                    self._be_ready()
-        except NotResp as problem:
-            self._end(str(problem))
+    def replied(self, link: "_Link", reply: Reply) -> None:
+        if link is not self._link:
+            return
+        if self.ready:
+            self._user.replied(reply)
+        elif isinstance(reply, ReplyError):
+            self._end(f"It says {code(reply)}. {ADVICE.get(code(reply), '')}".rstrip())
+        elif reply == b"PONG":
+            self._be_ready()
+
+    def not_valkey(self, link: "_Link", problem: str) -> None:
+        if link is self._link:
+            self._end(problem)
+
+    def ended(self, link: "_Link", reason: Failure) -> None:
+        if link is self._link:
+            self._end(reason.getErrorMessage())
 
     def _be_ready(self) -> None:
         self.ready = True
         self._ready_at = self._reactor.seconds()
         self._forget_deadline()
-        self._opened()
-
-    def _ended(self, talk: "_Talk", reason: Failure) -> None:
-        if talk is self._talk:
-            self._end(reason.getErrorMessage())
+        self._user.opened()
 
     def _end(self, problem: str) -> None:
         if self.ready and self._reactor.seconds() - self._ready_at > LAST_RETRY_SECONDS:
-            self._wait = FIRST_RETRY_SECONDS  # else it is of no use as soon as it is there
-        talk, self._talk, self.ready = self._talk, None, False
+            self._wait = FIRST_RETRY_SECONDS  # else the connection fails as soon as it is ready
+        link, self._link, self.ready = self._link, None, False
         self._forget_deadline()
-        if talk is not None and talk.transport is not None:
-            talk.transport.abortConnection()
+        if link is not None and link.transport is not None:
+            link.transport.abortConnection()
         self._retry = self._reactor.callLater(self._wait, self.open)
         self._wait = min(2 * self._wait, LAST_RETRY_SECONDS)
-        self._lost(problem)
+        self._user.lost(problem)
 
     def _forget_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -143,27 +160,30 @@ class ValkeyLine:
         self._deadline = None
 
 
-class _Talk(Protocol):
+class _Link(protocol.Protocol):
     """One connection, from its beginning to its end."""
 
     transport: Any = None
 
-    def __init__(
-        self,
-        made: Callable[["_Talk"], None],
-        came: Callable[["_Talk", bytes], None],
-        ended: Callable[["_Talk", Failure], None],
-    ) -> None:
-        self.replies = Replies()
-        self._made = made
-        self._came = came
-        self._ended = ended
+    def __init__(self, connection: ValkeyConnection) -> None:
+        self._connection = connection
+        self._reader = hiredis.Reader(notEnoughData=self)
+        self._incomplete = 0  # bytes since the last complete reply, or a few more
 
     def connectionMade(self) -> None:
-        self._made(self)
+        self._connection.made(self)
 
     def dataReceived(self, data: bytes) -> None:
-        self._came(self, data)
+        self._incomplete += len(data)
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not self:
+                self._incomplete = len(data)
+                self._connection.replied(self, reply)
+        except HiredisError:
+            self._connection.not_valkey(self, "It sent no reply of Valkey.")
+        if self._incomplete > MOST_BYTES:
+            self._connection.not_valkey(self, "It sent more than any reply has.")
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._ended(self, reason)
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._connection.ended(self, reason)

@@ -41,6 +41,7 @@ class Connections:
         self._parts = parts
         self._ids = ids
         self.clock = parts.clock
+        self.limits = parts.limits
         self.shutdown = parts.shutdown
         self.handshake = parts.handshake
         self.admission = parts.admission

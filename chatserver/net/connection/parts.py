@@ -3,7 +3,7 @@
 from msgspec import Struct
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.background.read_marks import MarkLog
+from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
 from chatserver.login.handshake import Handshake
 from chatserver.login.welcome import Departures
@@ -29,7 +29,7 @@ class Parts(Struct, frozen=True):
     handshake: Handshake
     processors: Processors
     registry: Registry
-    marks: MarkLog
+    marks: ReadMarks
     lease: Lease
     departures: Departures
     # Of connections alone

@@ -21,7 +21,7 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -62,6 +62,14 @@ class Process(Struct, frozen=True):
     pid: int
     started: int
     bus: bool = False
+
+
+class Holder(Protocol):
+    """Holds the lease of this node."""
+
+    @property
+    def me(self) -> Process:
+        """This process, with its present boot."""
 
 
 class Held(Struct, frozen=True):
