@@ -264,6 +264,21 @@ def test_a_slow_query_delays_no_message(town: Town) -> None:
     assert (ana.heard, bob.answers, ana.answers) == (["hello"], ["hello"], [])
 
 
+def test_a_slow_search_delays_no_reading(town: Town) -> None:
+    """Searches wait for each other, and other reading does not wait for them."""
+    ana, bob, cai = town.client(1), town.client(2), town.client(3)
+    ana.sends(c.Search(text="words", tag=1))
+    bob.sends(c.Search(text="words", tag=2))
+    cai.sends(c.History(room="books", tag=3))
+    assert len(town.store.reads) == 2
+    town.store.reads.pop().answer.callback(Outcome(Log(BOOKS, [], False)))
+    assert (cai.answers, len(town.store.reads)) == ([3], 1)
+    town.store.reads.pop().answer.callback(Outcome(Done()))
+    assert (ana.answers, bob.answers, len(town.store.reads)) == ([1], [], 1)
+    town.store.reads.pop().answer.callback(Outcome(Done()))
+    assert bob.answers == [2]
+
+
 def test_the_store_is_unavailable(town: Town) -> None:
     """Everybody in the take gets an answer that says to retry. If the messages were stored all the same, subscribers
     receive them."""
