@@ -10,7 +10,7 @@ from chatserver.chatctl.access import Access, access, find_account
 from chatserver.chatctl.output import json_option, say_all
 from chatserver.store import Connection, accounts
 from chatserver.store.db import clock
-from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.events import AS_SET, AccountLimits
 
 
 class Rate(click.FloatRange):

@@ -11,10 +11,6 @@ from chatserver.handlers import (
     messages,
     moderation,
     people,
-    pins,
-    preferences,
-    reactions,
-    renames,
     rooms,
     unread,
 )
@@ -39,9 +35,9 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Topic: rooms.topic,
     c.Say: messages.say,
     c.Reply: messages.say,
-    c.React: reactions.react,
-    c.Pin: pins.pin,
-    c.Unpin: pins.unpin,
+    c.React: changes.react,
+    c.Pin: changes.pin,
+    c.Unpin: changes.unpin,
     c.Edit: changes.edit,
     c.Amend: changes.amend,
     c.Erase: changes.erase,
@@ -59,8 +55,8 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Unblock: people.unblock,
     c.Ignore: people.ignore,
     c.Unignore: people.unignore,
-    c.Rename: renames.rename,
-    c.Prefer: preferences.prefer,
+    c.Rename: accounts.rename,
+    c.Prefer: accounts.prefer,
 }
 """Commands that change something. They go into the lane of the room that they name."""
 
@@ -70,7 +66,7 @@ READS: dict[type[c.Command], Handler] = {
     c.Members: rooms.member_list,
     c.History: messages.history,
     c.Search: messages.search,
-    c.Pins: pins.listing,
+    c.Pins: changes.pinned,
     c.Unread: _in_one_room(unread.listing, confined.unread),
     c.Missed: unread.missed,
     c.Mentions: unread.mentions,

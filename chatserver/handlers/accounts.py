@@ -1,16 +1,22 @@
-"""The asker's own account: its tokens, exporting its data, and erasing it."""
+"""The asker's own account: its tokens, its names and preferences, exporting its data, and erasing it."""
+
+from msgspec.structs import replace
 
 from chatserver.handlers.messages import what_was_removed
-from chatserver.handlers.outcome import Announcement, Ask, HangUp, Outcome
+from chatserver.handlers.outcome import Announcement, Ask, HangUp, Named, Outcome, Preferred
 from chatserver.handlers.rights import forbid_guest
-from chatserver.store import Connection, accounts, certificates, erasure, rooms, tokens
+from chatserver.store import Connection, accounts, certificates, erasure, preferences, renames, rooms, tokens
 from chatserver.store import export as exporting
 from chatserver.store.entries import removed_before_own
+from chatserver.store.renames import Quota
 from chatserver.store.tokens import Grant, new_token, token_hash
 from chatserver.store.visibility import find_room
+from chatserver.util import time_zones
 from chatserver.values import commands as c
-from chatserver.values.answers import Done, Exported, TokenList, TokenMade
+from chatserver.values.answers import Done, Exported, Preferences, Renamed, TokenList, TokenMade
 from chatserver.values.errors import Note, Refused, Sentence, Why, not_a_member
+from chatserver.values.events import BOT
+from chatserver.wire.hygiene.lookalikes import check_new
 
 ERASED = ("erased", Sentence(Note.ERASED_GOODBYE))
 """The reason and the text with which the connections of an erased account end."""
@@ -98,3 +104,47 @@ def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
         echo="always",
         effects=[HangUp(ask.who.id, *ERASED)],
     )
+
+
+ROOMS_RENAMED_AT_ONCE = 50
+"""Maximum number of rooms that get the entry at once, which takes some milliseconds; the others follow."""
+
+
+def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:
+    forbid_guest(ask.who)
+    if ask.who.kind == BOT:
+        raise Refused(Why.BOT_NAMED_BY_OTHERS)
+    if command.name is None and command.display is None:
+        raise Refused(Why.NAME_OR_DISPLAY)
+    account = accounts.get(db, ask.who.id)
+    if command.name is not None and account is not None and command.name.lower() != account.name.lower():
+        check_new(command.name, ask.reserved)
+    quota = Quota(ask.limits.renames_per_day, ask.limits.former_name_days)
+    done = renames.rename(db, ask.who.id, command.name, command.display, ask.at, quota)
+    if done is None:  # a retry, as a rule: the answer was lost, and so was what follows from it
+        name, display, since = renames.called(db, ask.who.id)
+        late = [] if since is None else [Named(ask.who.id, ask.who.name, name, display, since)]
+        return Outcome(Renamed(name, display), effects=[*late])
+    announced = [Announcement(facts, [entry]) for facts, entry in done.announced]
+    named = Named(done.now.id, done.former, done.now.name, done.now.display, done.at, announced[ROOMS_RENAMED_AT_ONCE:])
+    return Outcome(
+        Renamed(done.now.name, done.now.display), announced=announced[:ROOMS_RENAMED_AT_ONCE], effects=[named]
+    )
+
+
+DEFAULT = "default"
+"""In place of a value: as if it had never been set."""
+
+
+def prefer(db: Connection, ask: Ask, command: c.Prefer) -> Outcome:
+    """Sets what is given, and answers with everything that is set then."""
+    given = {"timezone": command.timezone, "clock": command.clock, "bell": command.bell}
+    chosen = {name: None if value == DEFAULT else value for name, value in given.items() if value is not None}
+    if not chosen:
+        known = preferences.find(db, [ask.who.id]).get(ask.who.id, Preferences())
+        return Outcome(replace(known, now=ask.at))
+    zone = chosen.get("timezone")
+    if zone is not None:
+        chosen["timezone"] = time_zones.find(zone)
+    known = preferences.change(db, ask.who.id, chosen)
+    return Outcome(replace(known, now=ask.at), effects=[Preferred(ask.who.id, known)])

@@ -1,12 +1,14 @@
-"""Changes of messages that were said: replacing their text, replacing words in it, erasing it."""
+"""What is done to a message that was said: replacing its text, erasing it, reacting to it, pinning it."""
 
-from chatserver.handlers.messages import changed, find_message, room_to_change, unchanged
+from chatserver.handlers.messages import changed, find_message, readable_text, room_to_change, unchanged, with_quotes
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.rights import require
-from chatserver.store import Connection, messages
+from chatserver.store import Connection, messages, pins, reactions
 from chatserver.store.messages import no_message
-from chatserver.store.visibility import RoomAccess, find_room
+from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.values import commands as c
+from chatserver.values.answer_size import found_size
+from chatserver.values.answers import Found
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
@@ -91,3 +93,48 @@ def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """The beginning of a text, on one line."""
     words = " ".join(text.split())
     return words if len(words) <= most else words[: most - 1].rstrip() + "…"
+
+
+def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
+    """Adds a reaction to a message, or takes it back. What is so already changes nothing."""
+    access = room_to_change(db, ask, command.room, "react")
+    message = readable_text(find_message(db, access, command.seq))
+    word, seq = command.reaction, command.seq
+    if command.remove:
+        entry = reactions.take_back(db, ask.who, access, message, word, ask.at)
+        if entry is None:
+            return unchanged(ask, access, Sentence(Note.NOT_REACTED, word=word, seq=seq))
+        return changed(ask, access, entry, Sentence(Note.REACTION_TAKEN_BACK, word=word, seq=seq))
+    entry = reactions.add(db, ask.who, access, message, word, ask.at)
+    if entry is None:
+        return unchanged(ask, access, Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
+    return changed(ask, access, entry, Sentence(Note.REACTED, word=word, seq=seq))
+
+
+def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:
+    access = room_to_change(db, ask, command.room, "pin")
+    readable_text(find_message(db, access, command.seq))
+    if pins.is_pinned(db, access.facts.id, command.seq):
+        return unchanged(ask, access, Sentence(Note.PINNED_ALREADY, seq=command.seq))
+    entry = pins.pin(db, ask.who, access, command.seq, ask.at)
+    return changed(ask, access, entry, Sentence(Note.PINNED, seq=command.seq))
+
+
+def unpin(db: Connection, ask: Ask, command: c.Unpin) -> Outcome:
+    access = room_to_change(db, ask, command.room, "unpin")
+    find_message(db, access, command.seq)
+    if not pins.is_pinned(db, access.facts.id, command.seq):
+        return unchanged(ask, access, Sentence(Note.NOT_PINNED, seq=command.seq))
+    entry = pins.unpin(db, ask.who, access, command.seq, ask.at)
+    return changed(ask, access, entry, Sentence(Note.UNPINNED, seq=command.seq))
+
+
+def pinned(db: Connection, ask: Ask, command: c.Pins) -> Outcome:
+    access = find_readable_room(db, ask.who, command.room)
+    facts = access.facts
+    found, more = pins.page(db, access, command.before, min(command.limit, c.PAGE_LIMIT))
+    found = with_quotes(db, ask, facts, found)
+    page = ask.portion.head([(facts, entry) for entry in found], found_size(ask.who.id))
+    more = more or len(page) < len(found)
+    before = page[-1][1].seq if more else None
+    return Outcome(Found(page, more, before, facts.label(ask.who.id), command="pins"))

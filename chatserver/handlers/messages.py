@@ -6,10 +6,9 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver.handlers import quoting
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
 from chatserver.handlers.rights import Act, require
-from chatserver.store import Connection, entries, messages, rooms
+from chatserver.store import Connection, entries, messages, quotes, rooms
 from chatserver.store import search as searching
 from chatserver.store.messages import NOTHING, Draft, as_answer, as_entry, no_message
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
@@ -118,7 +117,7 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
         after = entries.before_time(db, access.facts.id, since, access.floor, access.seq)
     if after is not None:
         page, more = entries.after(db, access.facts.id, max(after, access.floor - 1), limit)
-        page = quoting.log(db, ask, access.facts, page)
+        page = with_quotes(db, ask, access.facts, page)
         shown = ask.portion.head(page, partial(entry_size, access.facts.label(ask.who.id)))
         begin = after + 1
         if since is not None and begin <= access.floor:
@@ -126,7 +125,7 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
         gap = gap_between(max(begin, access.allowed), page[0].seq if page else access.floor)
         return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap, onward=True))
     page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
-    page = quoting.log(db, ask, access.facts, page)
+    page = with_quotes(db, ask, access.facts, page)
     gap = gap_between(access.allowed, page[0].seq if page else access.floor)
     return Outcome(last_of(ask.portion, Log(access.facts, page, more, gap), ask.who.id))
 
@@ -155,7 +154,7 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))
     found, before = searching.search(db, ask.who, access, wanted, command.before, min(command.limit, c.PAGE_LIMIT))
-    found = quoting.found(db, ask, found)
+    found = found_with_quotes(db, ask, found)
     portion = ask.portion
     shown = portion.head(found, found_size(ask.who.id))
     if len(shown) < len(found):
@@ -183,3 +182,14 @@ def shortened(
         return shown, shown[-1][1].seq
     shown = [pair for pair in shown if pair[1].at != next.at] or shown
     return shown, (shown[-1][1].at - searching.EPOCH) // timedelta(milliseconds=1)
+
+
+def with_quotes(db: Connection, ask: Ask, facts: RoomFacts, entries: list[Entry]) -> list[Entry]:
+    """Entries of a room. For people, replies quote what they answer, if the asker may read it. Programs look it up
+    themselves, which costs them nothing."""
+    return quotes.quoted(db, ask.who, facts.id, entries) if ask.for_people else entries
+
+
+def found_with_quotes(db: Connection, ask: Ask, pairs: list[tuple[RoomFacts, Entry]]) -> list[tuple[RoomFacts, Entry]]:
+    """The same for entries of several rooms."""
+    return quotes.quoted_found(db, ask.who, pairs) if ask.for_people else pairs

@@ -5,8 +5,7 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver.handlers import quoting
-from chatserver.handlers.messages import last_of
+from chatserver.handlers.messages import last_of, with_quotes
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.handlers.unread import first_new
@@ -123,7 +122,7 @@ def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | No
         return 0, None
     since = one.seq - max(one.read, one.floor - 1)
     last, more = entries.before(db, access.facts.id, one.seq + 1, one.floor, min(since, SHOWN_ON_JOINING))
-    last = quoting.log(db, ask, access.facts, last)
+    last = with_quotes(db, ask, access.facts, last)
     gap = gap_between(max(one.read + 1, one.allowed), one.floor)
     log = Log(access.facts, last, more, gap, new=first_new(one, last, ask.who))
     return unread, last_of(ask.portion, log, ask.who.id)

@@ -6,8 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from chatserver.handlers import quoting
-from chatserver.handlers.messages import shortened, what_was_removed
+from chatserver.handlers.messages import found_with_quotes, shortened, what_was_removed, with_quotes
 from chatserver.handlers.outcome import Ask, Effect, Outcome, Tell, hears
 from chatserver.handlers.rights import require
 from chatserver.store import Connection, entries, members, names, quotes, sessions, visibility
@@ -105,7 +104,7 @@ def missed(db: Connection, ask: Ask, command: c.Missed) -> Outcome:
         more = bool(here) and here[-1].seq < end  # they may be removed at this moment
         if more:
             break
-    page = quoting.log(db, ask, access.facts, page)
+    page = with_quotes(db, ask, access.facts, page)
     shown = ask.portion.head(page, partial(entry_size, label))
     gap = gap_between(max(one.read + 1, one.allowed), one.floor)
     log = Log(access.facts, shown, more or len(shown) < len(page), gap)
@@ -149,7 +148,7 @@ def mentions(db: Connection, ask: Ask, command: c.Mentions) -> Outcome:
     known = [pair for pair in found.values() if since is None or pair[1].at >= since]
     known.sort(key=lambda pair: (pair[0].id, -pair[1].seq))
     known.sort(key=lambda pair: pair[1].at, reverse=True)  # of the same time, in that order
-    known = quoting.found(db, ask, known)
+    known = found_with_quotes(db, ask, known)
     portion = ask.portion
     shown = portion.head(known[:limit], found_size(ask.who.id))
     if len(shown) < len(known):

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec
 
 from chatserver.handlers.accounts import ERASED, change_password, forget, token
+from chatserver.handlers.cluster_notes import written
 from chatserver.handlers.outcome import Ask, HangUp, Outcome
 from chatserver.handlers.rights import forbid_bot, forbid_guest
-from chatserver.handlers.shared import written
 from chatserver.login.authentication import WRONG_PASSWORD, Authenticator
 from chatserver.login.cleartext import Cleartext
 from chatserver.login.hashing import check_length

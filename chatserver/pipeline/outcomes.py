@@ -6,6 +6,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver.handlers import AUDITED, READS
+from chatserver.handlers.cluster_notes import is_noted
 from chatserver.handlers.outcome import (
     Announcement,
     Apart,
@@ -19,7 +20,6 @@ from chatserver.handlers.outcome import (
     Preferred,
     Tell,
 )
-from chatserver.handlers.shared import is_noted
 from chatserver.pipeline.parts import PipelineParts
 from chatserver.session.link import collected
 from chatserver.session.session import Session
@@ -122,7 +122,7 @@ class Consequences:
                 self._registry.order.announce(room.facts, announced.entries)
 
     def _apply(self, effect: Effect, asker: Session) -> None:
-        """`asker`: the session that sent the command. Other nodes receive the effect from `handlers.shared`."""
+        """`asker`: the session that sent the command. Other nodes receive the effect from `handlers.cluster_notes`."""
         registry, roster = self._registry, self._roster
         match effect:
             case Tell(account_id, news):

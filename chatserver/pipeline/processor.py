@@ -8,9 +8,9 @@ from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
 from chatserver.handlers import READS, SEES_MARKS, SEES_ONLINE, WRITES
+from chatserver.handlers.cluster_notes import written
 from chatserver.handlers.immediate import AT_ONCE, Immediate, immediate
 from chatserver.handlers.outcome import Ask, Outcome
-from chatserver.handlers.shared import written
 from chatserver.pipeline.lanes import Lane, Lanes, Processor
 from chatserver.pipeline.outcomes import CommandCounts, Consequences
 from chatserver.pipeline.parts import PipelineParts, SlowHandlers

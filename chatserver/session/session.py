@@ -9,11 +9,10 @@ from msgspec import Struct
 from chatserver.session.link import NO_LINK, NO_PEER, Link, Peer
 from chatserver.session.view import View
 from chatserver.util.times import now
-from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
 from chatserver.values.errors import Refused, Rejected, Sentence
-from chatserver.values.events import PERSON, AccountKind, Entry, News, Person, RoomFacts, Turned
+from chatserver.values.events import AS_SET, PERSON, AccountKind, AccountLimits, Entry, News, Person, RoomFacts, Turned
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
 from chatserver.values.token_scope import Scope

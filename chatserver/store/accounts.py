@@ -11,9 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from chatserver.store import changes, names
 from chatserver.store.db.schema import AccountRow
-from chatserver.values.account_limits import AccountLimits
 from chatserver.values.errors import Refused, Why
-from chatserver.values.events import GUEST, PERSON, AccountKind, Person
+from chatserver.values.events import GUEST, PERSON, AccountKind, AccountLimits, Person
 from chatserver.wire.hygiene.lookalikes import given_up, looks_taken, skeleton
 
 ERASED_NAME = "erased-"

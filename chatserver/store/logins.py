@@ -7,9 +7,8 @@ from sqlalchemy import Connection
 
 from chatserver.store import accounts, changes, ignoring, invitations, people, preferences, tokens
 from chatserver.store.visibility import memberships_of
-from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.answers import Preferences
-from chatserver.values.events import Invited, Membership, Person
+from chatserver.values.events import AS_SET, AccountLimits, Invited, Membership, Person
 from chatserver.values.token_scope import Scope
 
 

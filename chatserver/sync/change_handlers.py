@@ -8,16 +8,16 @@ from msgspec import structs
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.accounts import ERASED
-from chatserver.handlers.shared import Blocks, Ignoring, Preferring, Reset, decoded
+from chatserver.handlers.cluster_notes import Blocks, Ignoring, Preferring, Reset, decoded
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
 from chatserver.store import accounts, changes, ignoring, people, preferences
 from chatserver.store.changes import Change
 from chatserver.store.db.threads import Store
 from chatserver.sync.reconcile import Reconciler
-from chatserver.values.account_limits import AS_SET
 from chatserver.values.answers import Preferences
 from chatserver.values.errors import Note, Sentence
+from chatserver.values.events import AS_SET
 
 TO_BE_ERASED = "erased"
 """The `detail` of a change of an account whose owner has it erased."""

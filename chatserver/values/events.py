@@ -217,3 +217,16 @@ class Closing(Struct, frozen=True):
 
 
 News = Presence | Invited | ReadMark | Live | Turned | Pinged | Closing
+
+
+class AccountLimits(Struct, frozen=True):
+    """None: what the settings say. 0: no limit. The rates are those of all its connections together, and hold for each
+    of them too."""
+
+    commands_per_second: float | None = None
+    bytes_per_second: float | None = None
+    connections: int | None = None
+
+
+AS_SET: Final = AccountLimits()
+"""Nothing of its own, as nearly all accounts have it."""

@@ -4,8 +4,7 @@ import pytest
 
 from chatserver.store import logins
 from chatserver.store.db.engine import open_ready, parse_url
-from chatserver.values.account_limits import AS_SET, AccountLimits
-from chatserver.values.events import Person
+from chatserver.values.events import AS_SET, AccountLimits, Person
 from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 
 from chatserver.chatctl import leaving
 from chatserver.delivery.order import Order
+from chatserver.handlers.cluster_notes import BUS, HERE, NOTED
 from chatserver.handlers.outcome import Effect
-from chatserver.handlers.shared import BUS, HERE, NOTED
 from chatserver.pipeline.outcomes import Consequences
 from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, bots, certificates, changes, erasure, tokens

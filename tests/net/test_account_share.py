@@ -9,7 +9,7 @@ from chatserver.net.limits.account_share import RETRY_SECONDS
 from chatserver.session.link import FULL_BYTES
 from chatserver.store import accounts
 from chatserver.store.db.transactions import transact
-from chatserver.values.account_limits import AccountLimits
+from chatserver.values.events import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
 

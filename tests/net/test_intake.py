@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatserver.net.limits.intake import UNLIMITED, Pace, Rates, rates_of_account, rates_of_connection
-from chatserver.values.account_limits import AccountLimits
+from chatserver.values.events import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 from tests.support.sentences import written

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import event, func, select
 
+from chatserver.handlers.accounts import prefer
 from chatserver.handlers.outcome import Ask
-from chatserver.handlers.preferences import prefer
 from chatserver.store import erasure, export, logins, preferences
 from chatserver.store.db.schema import PreferenceRow
 from chatserver.values import commands as c

@@ -20,9 +20,8 @@ from chatserver.store.moderation import NetworkBan
 from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
-from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import MESSAGE, OPERATOR, PERSON, Entry, Membership, RoomFacts
+from chatserver.values.events import AS_SET, MESSAGE, OPERATOR, PERSON, AccountLimits, Entry, Membership, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.wire.jsonl import JSONL
 from tests.support.link import MemoryLink

@@ -17,7 +17,7 @@ from chatserver.net.doors.line import LineDoor
 from chatserver.net.limits.account_share import Allowance
 from chatserver.session.link import FULL_BYTES
 from chatserver.settings.tables import Passwords
-from chatserver.values.account_limits import AccountLimits
+from chatserver.values.events import AccountLimits
 from chatserver.wire.addresses import Listed
 from tests.operation.reloading import Town
 from tests.support.hall import PASSWORD, Client

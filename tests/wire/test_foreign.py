@@ -2,7 +2,7 @@
 
 import pytest
 
-from chatserver.wire.framing.foreign import foreign
+from chatserver.wire.framing.lines import foreign
 
 
 @pytest.mark.parametrize(

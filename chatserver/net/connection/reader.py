@@ -16,9 +16,8 @@ from chatserver.session.session import Session
 from chatserver.values.commands import Command
 from chatserver.values.errors import Note, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import NOT_LOGGED_IN, Event, Stage, misplaced
-from chatserver.wire.framing.foreign import foreign
 from chatserver.wire.framing.line_editing import typed_line
-from chatserver.wire.framing.lines import TooLong, Undecodable
+from chatserver.wire.framing.lines import TooLong, Undecodable, foreign
 from chatserver.wire.hygiene.text import clean_line
 
 

@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from chatserver.net.limits.intake import Pace, rates_of_account, rates_of_connection
 from chatserver.settings.tables import Limits
-from chatserver.values.account_limits import AS_SET, AccountLimits
 from chatserver.values.errors import Note, Sentence
+from chatserver.values.events import AS_SET, AccountLimits
 
 NONE: Final[Mapping[str, int]] = {}
 RETRY_SECONDS: Final = (30, 60)

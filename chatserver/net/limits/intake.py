@@ -7,7 +7,7 @@ from typing import Final, Protocol, Self
 from msgspec import Struct
 
 from chatserver.settings.tables import Limits
-from chatserver.values.account_limits import AS_SET, AccountLimits
+from chatserver.values.events import AS_SET, AccountLimits
 
 ROUNDING: Final = 1e-6
 """How much a token may lack and still count as one: otherwise a wait may be followed by another one of no length."""

@@ -352,9 +352,9 @@ class ChangeRow(Base):
 
     `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked),
     certificate (it is removed), bans (those of addresses and networks), membership (the account has entered a room),
-    effect (what else follows from a command, as JSON in `detail`: see `handlers/shared.py`). `subject`: the id of the
-    room, account, token or certificate; 0 for bans. `origin`: the boot of the process that wrote it, which has done by
-    itself what there is to do; null: no server.
+    effect (what else follows from a command, as JSON in `detail`: see `handlers/cluster_notes.py`). `subject`: the id
+    of the room, account, token or certificate; 0 for bans. `origin`: the boot of the process that wrote it, which has
+    done by itself what there is to do; null: no server.
     """
 
     __tablename__ = "change"

@@ -1,14 +1,20 @@
 """Entries of a room's log as JSON objects."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from chatserver.util.times import parse_rfc3339, rfc3339
 from chatserver.values import events
 from chatserver.values.events import Entry, EntryKind, RoomFacts
 from chatserver.values.recorded import parse_pace, parse_recorded, parse_renaming
+from chatserver.wire.dialect import Form, Rendered
+
+_encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode
 
 
 class _Message(Struct, gc=False, tag_field="event", tag=events.MESSAGE):
@@ -158,3 +164,14 @@ FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
     events.RENAMED: _renamed,
 }
 """For each kind of entry but messages, its fields besides the room, the number and the time."""
+
+
+def entries(facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
+    """One line per entry."""
+    lines = lines_of(facts, entries, form.viewer)
+    if len(lines) == 1:  # most batches
+        data = _encode(lines[0]) + b"\r\n"
+        return Rendered(data, (len(data),))
+    # One call encodes all. JSON escapes line ends in texts, so every line end in `data` is the end of an entry.
+    data = _encoder.encode_lines(lines).replace(b"\n", b"\r\n")
+    return Rendered(data, tuple(accumulate(map(len, data.splitlines(keepends=True)))))

@@ -1,7 +1,6 @@
 """Answers, news and entries to JSON Lines."""
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from chatserver.values.answers import Answer, Refusal
 from chatserver.values.commands import COMMANDS, Tag
 from chatserver.values.errors import RETRYABLE
 from chatserver.values.events import Entry, News, RoomFacts
-from chatserver.wire.dialect import SCREEN, Asked, Form, Rendered, Screen
+from chatserver.wire.dialect import SCREEN, Asked, Screen
 from chatserver.wire.jsonl.entries import lines_of
 from chatserver.wire.sentences import english
 
@@ -136,17 +135,6 @@ def _token(line: answers.TokenLine) -> dict[str, Any]:
 def _ban(line: answers.BanLine) -> dict[str, Any]:
     until = None if line.until is None else rfc3339(line.until)
     return _some(name=line.name, address=line.address, until=until, by=line.by, reason=line.reason or None)
-
-
-def entries(facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
-    """One line per entry."""
-    lines = lines_of(facts, entries, form.viewer)
-    if len(lines) == 1:  # most batches
-        data = _encode(lines[0]) + b"\r\n"
-        return Rendered(data, (len(data),))
-    # One call encodes all. JSON escapes line ends in texts, so every line end in `data` is the end of an entry.
-    data = _encoder.encode_lines(lines).replace(b"\n", b"\r\n")
-    return Rendered(data, tuple(accumulate(map(len, data.splitlines(keepends=True)))))
 
 
 def notice(text: str, screen: Screen = SCREEN) -> bytes:

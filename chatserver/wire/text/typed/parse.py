@@ -19,7 +19,7 @@ from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene import secrets
 from chatserver.wire.hygiene.text import message_text, password, user_name
 from chatserver.wire.text.shown import help as pages
-from chatserver.wire.text.typed import accounts, invitations, messages, moderation, people, rooms
+from chatserver.wire.text.typed import accounts, messages, moderation, people, rooms
 from chatserver.wire.text.typed.words import Misused
 
 
@@ -154,8 +154,8 @@ BUILDERS: dict[str, Callable[[str], Command]] = {
     "delete": rooms.delete,
     "topic": rooms.topic,
     "set": rooms.set,
-    "invite": invitations.invite,
-    "uninvite": invitations.uninvite,
+    "invite": people.invite,
+    "uninvite": people.uninvite,
     "who": people.who,
     "away": people.away,
     "back": people.back,

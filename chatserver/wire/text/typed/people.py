@@ -1,6 +1,6 @@
-"""Typed commands about people: presence, names, and ignoring."""
+"""Typed commands about people: presence, names, ignoring, and invitations."""
 
-from chatserver.values.commands import Away, Block, Command, Ignore, Rename, Unblock, Unignore, Who
+from chatserver.values.commands import Away, Block, Command, Ignore, Invite, Rename, Unblock, Unignore, Uninvite, Who
 from chatserver.wire.hygiene.text import away_text, display_name, user_name
 from chatserver.wire.text.typed import words as w
 from chatserver.wire.text.typed.rooms import NONE
@@ -49,3 +49,13 @@ def name(rest: str) -> Command:
     """A display name. To have none takes a `-`, so that nobody removes theirs by asking for it."""
     [words] = w.split(rest, 1, 1)
     return Rename(display="" if words.strip() == NONE else display_name(words))
+
+
+def invite(rest: str) -> Command:
+    name, room = w.name_and_room(rest)
+    return Invite(room=room, name=name)
+
+
+def uninvite(rest: str) -> Command:
+    name, room = w.name_and_room(rest)
+    return Uninvite(room=room, name=name)
