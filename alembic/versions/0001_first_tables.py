@@ -28,7 +28,7 @@ _TRIGGERS = (
 )
 
 _WORDS = "CASE WHEN kind = 'message' THEN to_tsvector('simple', text) END"
-"""What PostgreSQL's index of words has of an entry."""
+"""The words of an entry in PostgreSQL's index."""
 
 
 def upgrade() -> None:

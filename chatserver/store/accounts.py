@@ -19,7 +19,7 @@ ERASED_NAME = "erased-"
 """An erased account is shown as this and its id."""
 
 RETRY_WINDOW = timedelta(minutes=10)
-"""For so long, registering an account or creating a room once more may be a retry whose first answer was lost. Clients
+"""How long registering an account or creating a room again may be a retry whose first answer was lost. Clients
 reconnect within minutes."""
 
 

@@ -67,7 +67,7 @@ class Change(Struct, frozen=True):
 
 
 class Look(Struct, frozen=True):
-    """What one look at the table has found, in ascending order of ids.
+    """The changes that one query has found, in ascending order of ids.
 
     Ids are given out before the commit, so a change may come after others with higher ids. `oldest`: all transactions
     with lower numbers than this had ended; `next`: those with this number or a higher one had written nothing yet. Both
@@ -80,15 +80,15 @@ class Look(Struct, frozen=True):
 
 
 class Proofs(Struct, frozen=True):
-    """What an account can log in with: see `proof_of`, and the ids of its certificates, as far as they were asked
-    for."""
+    """The credentials of an account: its password (see `proof_of`), and those of the requested certificates that it
+    still has."""
 
     password: int
     certificates: frozenset[int]
 
 
 def proof_of(password_hash: str | None) -> int:
-    """A number that tells whether a password is still the same, and nothing about it; 0 if there is none."""
+    """A number that shows whether a password is still the same, and nothing else about it; 0 if there is none."""
     return int.from_bytes(sha256(password_hash.encode()).digest()[:8], "big") if password_hash else 0
 
 
@@ -171,7 +171,7 @@ def together(db: Connection) -> bool:
 
 
 def proofs(db: Connection, account_id: int, certificate_ids: Collection[int]) -> Proofs:
-    """What is still valid of what sessions of an account logged in with."""
+    """The credentials of an account that are still valid, of those that its sessions have used."""
     hash = db.scalar(select(AccountRow.password_hash).where(AccountRow.id == account_id))
     theirs = (CertificateRow.account_id == account_id, CertificateRow.id.in_(certificate_ids))
     known = db.scalars(select(CertificateRow.id).where(*theirs)) if certificate_ids else ()

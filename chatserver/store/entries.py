@@ -81,7 +81,7 @@ _TARGET = aliased(AccountRow)
 
 
 def _then(account: Any, now: Any, former: Any) -> Any:
-    """What an account was called when an entry was written: nearly always what it is called now."""
+    """The name of an account at the time of an entry: nearly always its present one."""
     known = (FormerNameRow.account_id == account.id, FormerNameRow.until > EntryRow.at)
     earlier = select(former).where(*known).order_by(FormerNameRow.until).limit(1).scalar_subquery()
     return case((account.renamed_at > EntryRow.at, earlier), else_=now)
@@ -93,7 +93,7 @@ def _name_then(account: Any) -> Any:
 
 NAME_THEN = _name_then(AccountRow)
 DISPLAY_THEN = _then(AccountRow, AccountRow.display_name, FormerNameRow.display_name)
-"""What the author of an entry was called when it was written."""
+"""The display name of an entry's author at the time of the entry."""
 
 ENTRY_COLUMNS = (
     EntryRow.seq,

@@ -52,8 +52,8 @@ STEP_TEXTS: Final = 100
 """Maximum number of texts in one transaction: some hundredths of a second."""
 
 PAUSE_SECONDS: Final = 0.05
-"""Interval between two steps, for
-others: on SQLite a second process looks for its turn, at first every few milliseconds."""
+"""Interval between two steps, for others: on SQLite a second process looks for its turn, at first every few
+milliseconds."""
 
 PAGE: Final = 10_000
 """Number of entries looked up at a time."""
@@ -164,7 +164,7 @@ def places(db: Connection, account_id: int, limit: int = PAGE) -> list[Place] | 
 
 
 def steps(found: list[Place]) -> Iterator[list[Place]]:
-    """What is given to `step`, one after another: at least one, even if no text is left."""
+    """The portions for `step`, in order: at least one, even if no text is left."""
     for first in range(0, max(len(found), 1), STEP_TEXTS):
         yield found[first : first + STEP_TEXTS]
 

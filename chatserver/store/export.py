@@ -14,8 +14,8 @@ from chatserver.values.events import DIRECT, Entry, Person, RoomFacts
 
 
 def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, str]:
-    """What is stored of an account, each value as text; rooms, former names, and the bots of a person are separated by
-    blanks, former display names by commas. `more_rooms` is there if not all rooms fit."""
+    """The stored data of an account, each value as text. Rooms, former names, and the bots of a person are separated by
+    blanks, former display names by commas. `more_rooms` is present if not all rooms fit."""
     row = db.execute(
         select(
             AccountRow.name, AccountRow.display_name, AccountRow.kind, AccountRow.created_at, AccountRow.last_seen_at

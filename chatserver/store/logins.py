@@ -1,4 +1,4 @@
-"""What the server needs to know of accounts that log in: of many at once, in a few statements."""
+"""Reads everything that a login needs about an account: for many accounts at once, in a few statements."""
 
 from collections.abc import Sequence
 

@@ -26,7 +26,7 @@ def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[Me
 def page(
     db: Connection, facts: RoomFacts, online: frozenset[int], after: str, limit: int | None
 ) -> tuple[list[MemberLine], int]:
-    """Who is in a room after the name `after`, by name, and how many come after them."""
+    """Members of a room whose names follow `after`, by name, and the number of members after these."""
     if facts.pair is not None:
         both = sorted((name.lower(), id, name) for id, name in facts.pair)
         known = select(AccountRow.id, _IS_BOT.label("bot"), AccountRow.display_name)

@@ -32,7 +32,7 @@ NOTHING: Final = -1
 """In place of the message that a reply answers: none has the number 0."""
 
 ERASED_VALUES: Final = {"text": "", "state": ERASED, "reactions": None, "pinned": None}
-"""What the row of an erased message has."""
+"""Columns of an erased message."""
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -46,7 +46,7 @@ class Draft(Struct, frozen=True, gc=False):
 
 
 class Verdict(Struct, frozen=True, gc=False):
-    """What became of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before. The `seq` of a
+    """The outcome of a draft. `seq` and `at` are meaningful only if it was stored, now or (dup) before. The `seq` of a
     `slow` one is the room's pace in seconds, that of a `no-message` one the message that it answers.
 
     `quote`: of a reply that was stored now; hidden if not everybody in the room may read the message that it answers.
@@ -112,15 +112,15 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
                 raise OperationalError("EXECUTE append", None, error) from error
             except IntegrityError:
                 continue  # the first run is stored already: retry, which finds the other transaction's entry
-    return _told(db, drafts, verdicts) if _has_replies(drafts) else verdicts
+    return _with_quotes(db, drafts, verdicts) if _has_replies(drafts) else verdicts
 
 
 def _has_replies(drafts: Sequence[Draft]) -> bool:
     return any(draft.of for draft in drafts)
 
 
-def _told(db: Connection, drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts with what only those about replies have."""
+def _with_quotes(db: Connection, drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, with the quotes of replies."""
     pairs = list(zip(drafts, verdicts, strict=True))
     found: dict[tuple[int, int], Quote] = {}
     replies = [(draft, one.seq) for draft, one in pairs if draft.of and one.outcome == "stored"]

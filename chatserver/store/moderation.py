@@ -26,7 +26,7 @@ lost, and has connected again. After longer, it is a new one."""
 
 
 def _is_same_end(known: datetime | None, asked: datetime | None) -> bool:
-    """Whether what ends at `known` may be what a retry that would end at `asked` asks for. None: it has no end."""
+    """Whether a request that would end at `asked` may be a retry of the one that ends at `known`. None: no end."""
     if known is None or asked is None:
         return known is asked
     return timedelta(0) <= asked - known <= timedelta(seconds=RETRY_SECONDS)

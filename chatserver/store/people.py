@@ -30,7 +30,7 @@ def find_person(db: Connection, who: Person, name: str) -> Person:
 def last_seen(
     db: Connection, who: Person, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
 ) -> UserLine | None:
-    """What may be shown to `who` of the person with this name; None if there is none.
+    """The facts about the person with this name that `who` may see; None if there is no such person.
 
     For the accounts in `apart` the line says neither whether nor when they were online. Somebody who is muted in all
     rooms that they share with `who` has no away text.

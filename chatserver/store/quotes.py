@@ -38,10 +38,11 @@ def quoted_found(
 
 
 def for_all(db: Connection, room_id: int, seqs: Collection[int], reply: int) -> dict[int, Quote]:
-    """The quotes of these messages, hidden where somebody who hears the room may not read the message. `reply`: the
-    first entry that is to quote one of them. An account that leaves the room behind that is still sent
-    it: if anybody has, they
-    count as one who may not."""
+    """The quotes of these messages, hidden where a subscriber of the room may not read the message.
+
+    `reply`: the first entry that is to quote one of them. An account that leaves the room after it still receives it,
+    and counts as one that may not read the message.
+    """
     asked = {"room": room_id, "seqs": list(seqs), "reply": reply}
     rows = db.execute(_FOR_ALL, asked).all()
     quotes = _read(row[:-1] for row in rows)

@@ -1,7 +1,7 @@
 """Renaming an account: its name, its display name, or both, in one transaction with the entries that say so.
 
 All these entries have the same time. It is later than that of every entry before them, in all rooms where the account
-is or was, and no earlier than that of any after them: so the time of an entry tells what its author was called
+is or was, and no earlier than that of any after them: so the time of an entry determines the name of its author
 (`store.entries`). Nobody in a room that the account has left, or was just kicked from, sees the new name.
 """
 

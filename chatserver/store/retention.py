@@ -1,7 +1,7 @@
 """Retention: the oldest entries of rooms are removed, and so are old rows of `session`, in short steps.
 
 The rows of a room in `entry` are exactly those from `room.first_seq` to `room.last_seq`: entries are removed from the
-front only, and numbers go on. A room that has lost everything has a `first_seq` behind its `last_seq`.
+front only, and numbers go on. The `first_seq` of a room without entries is greater than its `last_seq`.
 
 A retry of a message stays free. The row of a removed message that has an id goes on to hold that id, its number and its
 time, and nothing that was said: its `room_id` is the negative one of its room, its kind `spent`. So the statements that
@@ -9,7 +9,7 @@ store messages find it where they look for any id (see `store.statements`). Thes
 older than `id_days`, if that is set.
 
 A step first removes what nobody else locks, and moves `first_seq` last, so that messages to the room wait only for the
-commit. It gives up rather than wait for a lock: who edits a message locks the room first.
+commit. It gives up rather than wait for a lock: an edit of a message locks the room first.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -49,8 +49,8 @@ _ONE_NODE: Final = text("SELECT pg_try_advisory_xact_lock(4001)")
 
 
 class Step(Struct, frozen=True):
-    """What one transaction has done: how many rows it removed, whether there are more to remove at once, and for how
-    many seconds it changed rows, without the commit. `busy`: nothing, because somebody else was at it."""
+    """The result of one transaction: how many rows it removed, whether there are more to remove at once, and for how
+    many seconds it changed rows, without the commit. `busy`: it removed nothing, because others hold the lock."""
 
     removed: int = 0
     more: bool = False
@@ -59,8 +59,8 @@ class Step(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """What holds for a room: its entries are kept for this many days, and so many of them; 0: all. `own`: it has limits
-    of its own, for days and for entries, where they are not None."""
+    """Limits on the log of a room: maximum age in days, and maximum number of entries; 0: no limit. `own`: the room's
+    own limits, for days and for entries, where they are not None."""
 
     days: float
     entries: int
@@ -113,7 +113,7 @@ def due(db: Connection, settings: Retention, after: int) -> list[int]:
 def standing(
     db: Connection, room_id: int, settings: Retention, own: tuple[float | None, int | None] | None
 ) -> Standing:
-    """What a room has, and what would be removed if its own limits were `own` (None: as they are)."""
+    """The size of a room's log, and how much would be removed if its own limits were `own` (None: as they are)."""
     room = db.execute(_ROOM.where(RoomRow.id == room_id)).one()
     days, entries = own or (room.keep_days, room.keep_entries)
     rule = Rule(
@@ -176,7 +176,7 @@ def _first_to_stay(db: Connection, room: Any, rule: Rule, end: int) -> int:
     """The first entry of a room that is to stay, but at most `end`. Times in a log never go back, so all before it are
     to go."""
     now = clock.now(db)
-    # The last message of somebody in a room with a pace tells when they may send the next one.
+    # In a room with a pace, an author's last message decides when they may send the next one.
     young = EntryRow.at >= now - max(LEAST_AGE, timedelta(seconds=room.pace_seconds))
     goes: list[ColumnElement[bool]] = []
     if rule.entries:

@@ -323,8 +323,8 @@ def dismiss_guests(db: Connection, at: datetime, node: str = "", *, together: bo
 
     `node` is the caller's, which has no connections yet. Call `lease.release_dead` first. `together`: nodes watch each
     other, and one of them looks for guests who were never recorded: see `stray_guests`. If others are alive, it returns
-    the guests instead: their rooms are not to be locked for as long as all of them take, and people are there who hear
-    that they leave.
+    the guests instead: dismissing all of them at once would lock their rooms for too long, and other members must be
+    told that they leave.
     """
     others = select(NodeRow.name).where(NodeRow.name != node, NodeRow.boot != "")
     sessions = select(SessionRow.id).where(SessionRow.account_id == AccountRow.id)

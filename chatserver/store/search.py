@@ -30,9 +30,8 @@ EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORD = re.compile(r"\w+")
 
 RARE: Final = 1000
-"""Maximum number of rare messages: if no more than these have the
-words, the index finds all of them at once, and they are sorted. Otherwise
-the logs are walked from their ends."""
+"""Maximum number of rare messages: if no more than these have the words, the index finds all of them at once, and they
+are sorted. Otherwise the logs are walked from their ends."""
 
 SHARE: Final = 0.5
 """Share of a query's time limit after which a search ends with its results so far: its last step takes some time."""

@@ -1,4 +1,4 @@
-"""What a server that starts does in the database before it serves anybody."""
+"""Prepares the database when a server starts."""
 
 from msgspec import Struct
 from sqlalchemy import Connection

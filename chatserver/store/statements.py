@@ -15,14 +15,14 @@ lock of the room: it still sees the memberships from before, so the drafts are j
 
 LOCK_FIRST: Final = 64
 """Number of statements on this connection that lock their rooms before they judge, after AGAIN: another node writes to
-the same rooms as this
-one. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of that."""
+the same rooms as this one. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of
+that."""
 
 RECENT_ENTRIES: Final = 1000
 """Maximum number of entries of a room that are searched for the last message of an author."""
 
 
-# Who may say something, in one place for both databases: the rows of `input`, each with its outcome. Where a room has a
+# Decides, for both databases, who may send a message: the rows of `input`, each with its outcome. In a room with a
 # pace, an author's second message in a take is too early as well. A removed message is still known by its id: its row
 # has the negative id of its room (see `store.retention`). Takes without replies have statements of their own.
 _OUTCOME = """
@@ -39,7 +39,7 @@ CASE WHEN e.seq IS NOT NULL
 """
 
 
-# What a reply answers: a message that its author may read, as `store.visibility` has it for members.
+# A reply must answer a message that its author may read, by the rules of `store.visibility` for members.
 _ANSWERED = f"""WHEN i.re <> 0 AND NOT EXISTS (
          SELECT 1 FROM entry AS q WHERE q.room_id = i.room_id AND q.seq = i.re AND q.kind = '{MESSAGE}'
          AND q.state IS DISTINCT FROM '{ERASED}'

@@ -29,13 +29,14 @@ def new_token() -> str:
 
 
 def token_hash(token: str) -> str:
-    """What the database stores of a token. A token has 256 random bits, so it needs neither a slow hash nor a salt."""
+    """The hash of a token that the database stores. A token has 256 random bits, so it needs neither a slow hash nor a
+    salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Grant(Struct, frozen=True):
-    """What a new token is good for: for how many seconds (None: until it is revoked), whether only for reading, and in
-    which room only (0: in all)."""
+    """The scope of a new token: its lifetime in seconds (None: until it is revoked), whether it can only read, and the
+    one room for which it is valid (0: all)."""
 
     seconds: int | None = None
     read_only: bool = False
@@ -131,7 +132,7 @@ _LISTED = (
 
 
 def _rooms(db: Connection, account_id: int, room_ids: Collection[int | None]) -> dict[int | None, str]:
-    """What an account calls these rooms, by id."""
+    """The names of these rooms as an account sees them, by id."""
     ids = {id for id in room_ids if id is not None}
     facts = facts_of(db, Person(account_id, ""), ids) if ids else {}
     return {id: room.label(account_id) for id, room in facts.items()}

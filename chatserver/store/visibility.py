@@ -101,7 +101,7 @@ class RoomAccess(Struct, frozen=True):
             raise Refused(why)
 
 
-# The rules as SQL, for queries over rooms into which the open membership of the person who asks is outer-joined
+# The rules as SQL, for queries over rooms into which the open membership of the viewer is outer-joined
 
 
 def open_membership(account_id: Any, room_id: Any = RoomRow.id) -> ColumnElement[bool]:
@@ -339,7 +339,7 @@ def memberships_of(db: Connection, people: Mapping[int, Person]) -> dict[int, li
 
 
 def facts_of(db: Connection, who: Person, room_ids: set[int]) -> dict[int, RoomFacts]:
-    """What rooms are called, for a person who was given entries of them."""
+    """The names of rooms as a person sees them, for entries that the person has received."""
     rows = db.execute(select(*_NAMING).where(RoomRow.id.in_(room_ids))).all()
     return {facts.id: facts for facts in _facts(db, [(who, row) for row in rows])}
 

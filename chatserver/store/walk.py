@@ -21,7 +21,8 @@ INDEX = table("entry_search", column("rowid"), column("entry_search"))
 SEQ_BITS: Final = 36
 
 STEPS: Final = {"postgresql": (2_048, 65_536), "sqlite": (65_536, 1_048_576)}
-"""How many entries a step covers, at first and at most. PostgreSQL looks at each of them, SQLite asks its index."""
+"""Number of entries that a step covers, at first and at most. PostgreSQL reads each of them, SQLite queries its
+index."""
 
 QUICK_SECONDS: Final = 0.05
 """Maximum duration of a step after which the next one covers twice as many entries."""
@@ -30,12 +31,12 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def phrase(wanted: list[str]) -> str:
-    """Words as FTS5 has to be asked for them."""
+    """Words as a query of FTS5."""
     return " ".join(f'"{word}"' for word in wanted)
 
 
 class Deadline:
-    """When a search ends with what it has found: `seconds` from now. With 0 it has no limit."""
+    """The time at which a search ends with what it has found: `seconds` from now. 0: no limit."""
 
     def __init__(self, seconds: float) -> None:
         self._end = monotonic() + seconds if seconds else inf

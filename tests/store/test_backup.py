@@ -235,7 +235,7 @@ def test_no_writer_waits(filled: tuple[str, Rows]) -> None:
 
 
 def test_a_damaged_file(data: bytes, tmp_path: Path) -> None:
-    """An SQLite file that cannot be read is not replaced: nobody can tell whether a server uses it."""
+    """An SQLite file that cannot be read is not replaced: there is no way to see whether a server uses it."""
     place = tmp_path / "chat.db"
     place.write_bytes(b"no database" * 1000)
     with pytest.raises(DatabaseProblem, match=r"cannot be read \(.*\)\. Move it away"):
@@ -248,7 +248,7 @@ def test_a_damaged_file(data: bytes, tmp_path: Path) -> None:
 
 
 def test_what_postgres_cannot_store(sqlite_url: str, empty_postgres_url: str) -> None:
-    """What SQLite has stored and PostgreSQL cannot is named by its table, and nothing is restored."""
+    """A row that SQLite has stored and PostgreSQL cannot is named by its table, and nothing is restored."""
     engine = open_ready(parse_url(sqlite_url))
     with engine.begin() as db:
         fill(db)

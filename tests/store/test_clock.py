@@ -1,4 +1,4 @@
-"""What ends at a time is judged by the database's clock, whatever the server's clock says; and times of entries."""
+"""Bans, mutes and tokens end by the database's clock, whatever the server's clock says; and times of entries."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta

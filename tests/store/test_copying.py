@@ -134,7 +134,7 @@ def serve(url: str, boot: str) -> None:
 
 
 def test_a_source_that_changes(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was changed during the copy is noticed at its end."""
+    """A change of the original during the copy is noticed at its end."""
     finish = rows.finish
 
     def change(*given: object) -> None:

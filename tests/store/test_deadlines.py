@@ -111,7 +111,7 @@ def one(db: Connection) -> int:
 def test_all_threads_hang(bench: Bench, logged: list[str]) -> None:
     """Every call ends by its own deadline, whether a thread has begun it or not, and soon once it is known that the
     database hangs; a result that comes later is discarded. The log has one line when that begins, and one at its end,
-    when whoever waits for it is told, once."""
+    when the waiting part is notified, once."""
     go_on, begun = threading.Event(), []
 
     def hang(_db: Connection) -> None:

@@ -107,7 +107,7 @@ def test_whose_turn_it_is(tables: Tables, ana: Person, monkeypatch: pytest.Monke
 
 
 def test_a_small_account(tables: Tables) -> None:
-    """Who is in no room and has said little is erased in one transaction."""
+    """An account that is in no room and has said little is erased in one transaction."""
     cai = tables.person("cai")
     books = tables.room("books", cai)
     tables.append(Draft(books.id, cai.id, "secret", None))

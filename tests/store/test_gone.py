@@ -99,7 +99,7 @@ def test_messages(files: Files) -> None:
 
 
 def test_accounts(files: Files) -> None:
-    """Of an erased account, what it said, its password, tokens and addresses are gone; its name only stays reserved."""
+    """Messages, password, tokens and addresses of an erased account are gone; its name only stays reserved."""
     tables = files.tables
     ana, bob = tables.person("AnaOfTheTest"), tables.person("bob")
     tables(accounts.set_password, ana.id, "the-hash-of-a-password")

@@ -207,7 +207,7 @@ def test_another_node(tables: Tables, me: Process) -> None:
 
 
 def test_two_claims_at_once(tables: Tables, me: Process, neighbour: Process) -> None:
-    """Of two processes that start at the same moment, one gets the lease."""
+    """If two processes start at the same moment, one gets the lease."""
     acquire(tables, me)
     tables(lease.release, me)
     found = tables.at_once(lambda: tables(Claim(ELSEWHERE)), lambda: tables(Claim(neighbour)))
@@ -270,7 +270,7 @@ def test_sessions_and_guests_of_dead_nodes(tables: Tables, me: Process) -> None:
 
 
 def test_a_node_that_froze_during_a_heartbeat(tables: Tables, me: Process) -> None:
-    """Whoever wants to take its lease away does not wait for its lock, and can do so once that is gone."""
+    """A process that wants to take its lease away does not wait for its lock, and succeeds once that is gone."""
     if not tables.postgres:
         pytest.skip("SQLite has no locks of rows.")
     acquire(tables, replace(ELSEWHERE, node="frozen"))
@@ -292,7 +292,7 @@ def test_guests_without_another_node(tables: Tables, me: Process) -> None:
 
 
 def test_a_start_among_nodes_that_watch_each_other(tables: Tables, me: Process, neighbour: Process) -> None:
-    """It buries only those of whom the kernel says that they are dead: an outage of the database makes all heartbeats
+    """It buries only nodes whose end the kernel reports: an outage of the database makes all heartbeats
     old. Guests who are not recorded yet stay, however long ago they came; those whose node is dead leave before those
     who hear it, as long as somebody is there, and else at once."""
     ended = replace(neighbour, node="ended", boot="e" * 32, started=neighbour.started - 1)
@@ -330,7 +330,7 @@ def test_a_guest_who_is_dismissed_twice(tables: Tables) -> None:
 
 
 def test_what_a_node_says_of_itself(tables: Tables, me: Process) -> None:
-    """Whoever acquires a lease takes nothing over from the process before; and what a process of a version that knows
+    """A process that acquires a lease inherits nothing from its predecessor; and what a process of a version that knows
     no other nodes leaves there from the one before it counts for nothing."""
     acquire(tables, me)
     tables(nodes.exchange, me, Said("1.0", 7, 8, Facts(connections=9)))

@@ -58,7 +58,7 @@ def test_a_retry_after_leaving(tables: Tables) -> None:
 
 
 def test_an_id_is_for_one_message(tables: Tables) -> None:
-    """The same id with another text, or in another room, is a conflict, and nothing is stored."""
+    """An id that is used again with another text, or in another room, is a conflict, and nothing is stored."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)
     tables.say(books, ana, "hello", "k1")
@@ -185,7 +185,7 @@ def test_who_is_put_out_at_the_same_moment(tables: Tables, change: str, size: in
 
 
 def test_a_room_with_a_pace(tables: Tables) -> None:
-    """Where a room has a pace, a member's next message has to wait for so many seconds, in a take and after it. Others,
+    """In a room with a pace, a member's next message has to wait for that many seconds, in a take and after it. Others,
     moderators, retries and other rooms are not affected."""
     ana, bob, cai = (tables.person(name) for name in ("ana", "bob", "cai"))
     books, chess = tables.room("books", ana, bob, cai), tables.room("chess", ana, bob)

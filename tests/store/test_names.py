@@ -73,7 +73,7 @@ def test_racing_for_names_that_look_alike(tables: Tables) -> None:
 
 
 def test_many_racing(tables: Tables) -> None:
-    """Of many at the same moment one wins."""
+    """If many register at the same moment, one wins."""
     names = ["alice", "a1ice", "aIice", "al1ce", "alice_", "alice-"]
 
     def attempt(name: str) -> str:

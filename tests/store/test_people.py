@@ -117,7 +117,7 @@ def test_logins(tables: Tables) -> None:
 
 
 def test_marks_of_people(tables: Tables) -> None:
-    """What a person has seen is stored in addition to what is stored. A mark never moves back, jumps over what was seen
+    """Read marks are added to those that are stored. A mark never moves back, jumps over what was seen
     behind it, and never moves beyond the room's last entry."""
     ana = tables.person("ana")
     books, chess = tables.room("books", ana), tables.room("chess", ana)

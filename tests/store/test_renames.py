@@ -55,7 +55,7 @@ class Books:
         return self.tables.log(self.room)
 
     def called(self) -> list[tuple[str, str]]:
-        """Who wrote the messages, by the name and the display name of their time."""
+        """Authors of messages, with the name and the display name of their time."""
         return [(one.author, one.display) for one in self.log() if one.kind == MESSAGE]
 
 
@@ -122,7 +122,7 @@ def test_the_time_of_a_rename(books: Books) -> None:
 
 
 def test_a_room_that_was_left(books: Books) -> None:
-    """What somebody did before they left a room, or were kicked from it, keeps their former name, even if all of it has
+    """Entries from before somebody left a room, or were kicked from it, keeps their former name, even if all of it has
     happened at the same moment: nobody there learns the new one."""
     tables = books.tables
     tables.append(Draft(books.room.id, books.ana.id, "words", None), at=books.at)
@@ -149,7 +149,7 @@ def test_a_target_that_was_renamed(books: Books) -> None:
 
 
 def test_doing_it_again(books: Books) -> None:
-    """Who is called so already is not renamed, and no entry is added."""
+    """An account that has the name already is not renamed, and no entry is added."""
     assert books.rename(books.ana, "Anna", "Ana") is not None
     count = len(books.log())
     assert books.rename(books.ana, "Anna", "Ana") is None
@@ -192,7 +192,7 @@ def test_case_alone(books: Books) -> None:
 
 
 def test_limits(books: Books) -> None:
-    """So many renames a day, and so many names that are kept for one account."""
+    """Renames a day, and names that are reserved for one account, are limited."""
     quota = Quota(per_day=2)
     books.rename(books.ana, display="One", quota=quota)
     books.rename(books.ana, display="Two", quota=quota)
@@ -270,7 +270,7 @@ def test_who_is_told_of_a_new_name(books: Books) -> None:
 
 
 def test_racing_for_a_name(books: Books) -> None:
-    """Of several accounts that take a name, or register it, at the same moment, one has it; the others are refused."""
+    """If several accounts take a name, or register it, at the same moment, one gets it; the others are refused."""
     tables = books.tables
     people = [tables.person(f"p{number}") for number in range(3)]
 
@@ -338,7 +338,7 @@ def test_direct_rooms(books: Books) -> None:
 
 
 def test_erasing(books: Books) -> None:
-    """Of an erased account no former name, display name or ignored account is left; its entries have one name, and its
+    """An erased account has no former name, display name or ignored account left; its entries have one name, and its
     former names stay with it for their time."""
     tables = books.tables
     books.says(books.ana)
@@ -365,7 +365,7 @@ def test_erasing(books: Books) -> None:
 
 
 def test_importing(books: Books) -> None:
-    """Who wrote an entry under a name that they had is found when the room is imported again."""
+    """The author of an entry under a former name is found when the room is imported again."""
     books.rename(books.ana, "anna")
     found = books.tables(transfer.accounts_of, ["ana", "anna", "bob"], AT, "refuse")
     assert {name: id for name, (id, _) in found.items()} == {

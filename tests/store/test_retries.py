@@ -16,7 +16,7 @@ from tests.support.process import wait_until
 
 
 class Work:
-    """Conflicts as often as it is told, then returns how often it was called."""
+    """Conflicts a given number of times, then returns the number of calls."""
 
     def __init__(self, conflicts: int) -> None:
         self.calls = 0

@@ -108,7 +108,8 @@ def test_leaving(tables: Tables) -> None:
 
 
 def test_an_empty_room(tables: Tables) -> None:
-    """A room that everybody has left is not listed. Whoever joins it then is the owner, and it is listed again."""
+    """A room that everybody has left is not listed. The first person to join it then is the owner, and it is listed
+    again."""
     ana, bob = tables.person("ana"), tables.person("bob")
     books = tables.room("books", ana)
 

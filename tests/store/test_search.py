@@ -62,7 +62,7 @@ class Library:
     def pages(
         self, who: Person, words: list[str], room: RoomFacts | None, limit: int, steps: int
     ) -> Iterator[tuple[list[int], bool]]:
-        """The pages of a search whose time is spent after so many steps."""
+        """The pages of a search whose time is spent after `steps` steps."""
         before: int | None = None
         while True:
             access = None if room is None else self.tables.find(who, room.name)

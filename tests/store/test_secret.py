@@ -19,7 +19,7 @@ from tests.support.cluster import OneNode
 
 @pytest.fixture
 def stranger_url(postgres_url: str) -> Iterator[str]:
-    """The same database, for the role of another application, as docs/sql.md gives it."""
+    """The database, for the role of another application, as docs/sql.md creates it."""
     own = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
     with own.connect() as db:
         db.execute(text("CREATE ROLE stranger LOGIN"))

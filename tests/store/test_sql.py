@@ -209,7 +209,7 @@ pieces = st.text(
 @example("a" + "\u0301\u0327" * 16)
 @example("one\r\ntwo\rthree\u2028four\tfive\u3000")
 def test_the_same_text(shared: Any, said: str) -> None:
-    """What is stored is what a client's message would be, and what a client cannot send is refused."""
+    """A text is stored as a client's message would be, and refused if a client could not send it."""
     try:
         wanted: str | None = message_text(said)
     except Refused:
@@ -236,7 +236,7 @@ def test_white_space_at_the_end(tables: Tables) -> None:
 
 
 def test_rolled_back(tables: Tables) -> None:
-    """If the application rolls back, nothing was posted, no number is missing, and no server is told."""
+    """If the application rolls back, nothing was posted, no number is missing, and no server is notified."""
     bot = tables.person("bot")
     room = tables.room("books", bot)
     before = tables(changes.newest)

@@ -144,7 +144,7 @@ def test_a_companion_is_deleted(sqlite: Open, side: str) -> None:
 
 
 def test_replaced_during_a_transaction(sqlite: Open, tmp_path: Path) -> None:
-    """What is committed to a file that has lost its name is not acknowledged."""
+    """A commit to a file that has lost its name is not acknowledged."""
 
     def work(db: Connection) -> None:
         db.exec_driver_sql("UPDATE room SET topic = 'lost'")

@@ -1,4 +1,4 @@
-"""What the store counts for monitoring: calls that failed, and how busy its threads are."""
+"""Counts of the store for monitoring: calls that failed, and how busy its threads are."""
 
 import threading
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def test_failed_calls_are_counted_by_what_went_wrong(bench: Bench) -> None:
 
 
 def test_the_load_of_the_threads(bench: Bench) -> None:
-    """Calls that a thread has begun are told from those that wait for one, for each pool; at rest there are none."""
+    """Running calls are counted apart from those that wait for a thread, for each pool; at rest there are none."""
     held = threading.Event()
     results = [bench.begin(bench.store.write(lambda db: held.wait(30))) for _ in range(5)]
     wait_until(lambda: bench.store.load()["writers"] == (2, 2, 3))

@@ -85,7 +85,7 @@ def test_revoking_all(tables: Tables) -> None:
 
 
 def test_no_more_than_so_many(tables: Tables) -> None:
-    """Of tokens that are created at the same time, no more are stored than an account may have."""
+    """If tokens are created at the same time, no more are stored than an account may have."""
     ana = tables.person("ana")
 
     def create(number: int) -> bool:

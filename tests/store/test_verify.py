@@ -86,8 +86,7 @@ SEEN: Final = "UPDATE membership SET read_seq = 2, seen = '{}' WHERE room_id = 1
 
 
 def test_what_was_seen(filled: Engine) -> None:
-    """What somebody has seen of a room behind their read mark are separate stretches, in order, of entries that are
-    there."""
+    """Entries seen behind a read mark are stored as separate stretches, in order, of entries that are there."""
     wanted = {
         "[[4,4]]": True,
         "[[4,5],[7,9]]": True,
@@ -177,7 +176,7 @@ BROKEN: Final = {
         ("schema", "column room.keep_days is missing", "ALTER TABLE room DROP COLUMN keep_days"),
     ],
 }  # fmt: skip
-"""What is done to a database, and which item of the report then says what."""
+"""Damage to a database, the item of the report that names it, and its text."""
 
 
 @pytest.mark.parametrize("group", BROKEN)

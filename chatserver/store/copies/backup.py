@@ -54,7 +54,7 @@ def silent(_label: str, _total: int) -> Told:
 
 
 class Made:
-    """What a backup has: its header and its checksum."""
+    """The header of a backup, and its checksum."""
 
     def __init__(self, header: Header, checksum: str) -> None:
         self.header = header
@@ -73,7 +73,7 @@ class Source(Protocol):
     """The rows that a new database is made of."""
 
     label: str
-    """What the progress bar says."""
+    """The text of the progress bar."""
 
     header: Header
 
@@ -209,7 +209,7 @@ def copy(url: URL, target: URL, progress: Progress = silent) -> list[Compared]:
 
 
 def _identity(url: URL) -> str:
-    """What a database is known by, without the password."""
+    """Identifies a database, without the password."""
     if url.get_backend_name() == "sqlite":
         return f"sqlite {Path(url.database or '').absolute().resolve()}"
     return shown_url(url.set(username=None))

@@ -36,11 +36,11 @@ STEP: Final = 500
 """Number of entries in one transaction: some hundredths of a second."""
 
 PAUSE_SECONDS: Final = 0.01
-"""Interval between two steps, for
-others: on SQLite a second process looks for its turn, at first every few milliseconds."""
+"""Interval between two steps, for others: on SQLite a second process looks for its turn, at first every few
+milliseconds."""
 
 Authors = Literal["create", "refuse"]
-"""What happens to names that no account has: an account is created that nobody can use, or the import is refused."""
+"""For names that no account has: create accounts that nobody can use, or refuse the import."""
 
 
 class NoAccount(WrongLine):
@@ -97,7 +97,7 @@ def add(db: Connection, room_id: int, found: Sequence[EntryRead], ids: Mapping[s
 
 
 def _add_sums(db: Connection, room_id: int, found: Sequence[EntryRead]) -> None:
-    """What rows of messages have besides the message: it follows from later entries."""
+    """Adds the columns of messages that follow from later entries: reactions, and whether they are pinned."""
     about = {one.seq: one for one in found if one.of is not None}
     reactions.recount(db, room_id, {one.of for one in about.values() if one.of and one.kind in (REACTED, UNREACTED)})
     pinned = {one.of: one.kind == PINNED or None for one in about.values() if one.of and one.kind in (PINNED, UNPINNED)}
@@ -195,7 +195,7 @@ def _create_erased(db: Connection, at: datetime) -> int:
 
 
 def extras(db: Connection, room_id: int) -> dict[str, object]:
-    """What the first line of an export says of a room besides `directory.RoomInfo`. What is null is left out."""
+    """The fields of an export's first line that `directory.RoomInfo` does not have, without those that are null."""
     row = db.execute(
         select(
             AccountRow.name.label("created_by"), RoomRow.past_open, RoomRow.invites, RoomRow.pace_seconds,

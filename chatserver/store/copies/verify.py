@@ -33,13 +33,13 @@ REPAIRS: Final = {
     "ids": "A unique index was missing for a while. Remove one of the rows, or restore a backup.",
     "sessions": "Start the server of that node, which closes them.",
 }
-"""What to do, by item, in the order in which the items are reported."""
+"""The remedy for each item, in the order in which the items are reported."""
 
 _KINDS: Final = frozenset(get_args(EntryKind))
 
 
 class Problems:
-    """What is wrong, by item: how often, and the first few."""
+    """The problems of each item: their number, and the first few."""
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(REPAIRS, 0)

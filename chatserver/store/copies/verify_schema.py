@@ -20,7 +20,7 @@ SELECT attgenerated = 's' FROM pg_attribute WHERE attrelid = to_regclass('entry'
 
 
 def schema_problems(db: Connection) -> Iterator[str]:
-    """What is missing or different. What somebody has added is left alone."""
+    """Tables, columns and indexes that are missing or different. Additions are ignored."""
     context = MigrationContext.configure(db, opts={"include_name": _is_ours, "compare_type": True})
     for difference in compare_metadata(context, Base.metadata):
         for one in difference if isinstance(difference, list) else [difference]:
@@ -44,7 +44,7 @@ def _described(one: Any) -> str:
 
 
 def index_problems(db: Connection) -> Iterator[str]:
-    """What is missing of the index of words, which the models do not describe, or is different."""
+    """Parts of the index of words, which the models do not describe, that are missing or different."""
     yield from _postgres_words(db) if db.dialect.name == "postgresql" else _sqlite_words(db)
 
 

@@ -21,7 +21,7 @@ AT_ONCE: Final = 5000
 """Number of messages that are read at a time."""
 
 Problem = tuple[str, int]
-"""What is wrong, and how often."""
+"""A description, and the number of times."""
 
 
 @contextmanager

@@ -28,7 +28,7 @@ REMEDIES = {
     "older than 1.0.0": "It cannot be upgraded. Name an empty database, and carry the rooms over: chatctl room export "
     "of the version that made it, then chatctl room import of this one.",
 }
-"""What to do about a schema that is not the one of this version; see `check_schema`."""
+"""The remedy for each state of a schema that is not this version's; see `check_schema`."""
 
 
 OLD = frozenset({"0003", "0004", "0005", "0006", "0007", "0008", "0009"})

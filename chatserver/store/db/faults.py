@@ -138,7 +138,7 @@ class Cause(Exception):
         full = getattr(cause, "pgcode", None) == DISK_FULL or getattr(cause, "sqlite_errorcode", None) == SQLITE_FULL
         remedy = FREE_SPACE if full else COMMIT if getattr(cause, "pgcode", None) == LOCK_TIMEOUT else START
         self.remedy: str = getattr(cause, "remedy", remedy)
-        """What the log says to do about it."""
+        """The remedy that the log names."""
 
 
 def shown(error: BaseException) -> str | None:

@@ -104,8 +104,8 @@ class AccountRow(Base):
 
 
 class FormerNameRow(Base):
-    """What an account was called up to `until`, by the clock of entries. Nobody else may have the name for a while:
-    see `store/names.py`."""
+    """The name of an account until `until`, by the clock of entries. It stays reserved for a while: see
+    `store/names.py`."""
 
     __tablename__ = "former_name"
     __table_args__ = (Index("ix_former_name_account_id", "account_id", "until"),)
@@ -134,8 +134,8 @@ class RoomRow(Base):
     time. A direct room is named `@id:id`.
 
     The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
-    of a private room may read entries from before they joined. `invites`: who may invite. `pace_seconds`: a member
-    may send one message in so long. `first_seq`: the number of the oldest entry that was not removed. `keep_days`,
+    of a private room may read entries from before they joined. `invites`: who may invite. `pace_seconds`: how long
+    a member must wait between messages. `first_seq`: the number of the oldest entry that was not removed. `keep_days`,
     `keep_entries`: they replace the settings' retention; 0 keeps everything.
     """
 
@@ -263,7 +263,7 @@ class SessionRow(Base):
 
 
 class TokenRow(Base):
-    """What a program logs in with: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set.
+    """The credential of a program: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set.
 
     `read_only`: it can change nothing. `room_id`: it is good for this room only.
     """
@@ -396,7 +396,7 @@ class NodeRow(Base):
 
 
 class SecretRow(Base):
-    """What only the servers of this database know: see `store/secret.py`."""
+    """A secret that the servers of this database share: see `store/nodes/secret.py`."""
 
     __tablename__ = "secret"
 

@@ -42,7 +42,7 @@ HASTY_SECONDS = 2.0
 take ten seconds to be refused."""
 
 ERRORS: Final = ("conflict", "fault", "too-slow", "unavailable")
-"""What can be wrong with a call: another transaction got in between, a bug, `read_seconds`, the database."""
+"""Ways in which a call can fail: a conflict with another transaction, a bug, `read_seconds`, the database."""
 
 
 class Run(Protocol):
@@ -208,8 +208,8 @@ class Store:
         self._patience = {self._writers: deadline, self._readers: deadline}
         self._waiting: dict[Call, Workers] = {}
         self._timer: IDelayedCall | None = None  # for the call whose deadline is the next
-        # What does not work: writing or reading, or only some kinds of calls while the disk is full. That is one
-        # outage, with one line in the log at its beginning and one at its end.
+        # The pools that fail, or only some kinds of calls while the disk is full. Together they are one outage, with
+        # one line in the log at its beginning and one at its end.
         self._failing: set[Workers | Run] = set()
         self._failed = 0.0
         self._away_since = 0.0
@@ -399,8 +399,7 @@ class Store:
                 call.answer.errback(result)
 
     def _log_slow(self, call: Call) -> None:
-        """A function of the store stands for its statements: their text tells nothing more, and their values are
-        secret."""
+        """Names the function of the store, not its statements: their text adds nothing, and their values are secret."""
         if self._slow.may_log():
             pool = self._writers.name if call.run in (self._write, self._append, self._raw) else self._readers.name
             what = f"{call.what.__module__.removeprefix('chatserver.')}.{call.what.__qualname__}"

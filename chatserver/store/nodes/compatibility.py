@@ -43,8 +43,8 @@ class _Node(Struct, frozen=True):
 
 
 def rolling(url: URL, speaks: int, *, bus: bool) -> Iterator[Finding]:
-    """What `chatctl check` says of the nodes that run, on PostgreSQL. `speaks`: the version of this server's frames;
-    `bus`: whether it has a bus. Changes nothing; says nothing where the database does not answer."""
+    """The findings of `chatctl check` about running nodes, on PostgreSQL. `speaks`: the version of this server's
+    frames; `bus`: whether it has a bus. Changes nothing. Yields nothing if the database does not answer."""
     if url.get_backend_name() != "postgresql" or is_missing(url):
         return
     engine = open_engine(url, 1)

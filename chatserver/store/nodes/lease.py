@@ -8,9 +8,8 @@ heartbeat every second. A lease is free if the row has no boot, or if its holder
 - has sent no heartbeat for LAPSE_SECONDS while somebody watched: whatever the clocks say, a holder that is running
   somewhere sends one a second.
 
-A process that acquires the lease puts another boot into the row, under the row's
-lock. So a process that finds its own boot
-there knows that nobody has served as this node since it acquired the lease, however long it did not ask.
+A process that acquires the lease puts another boot into the row, under the row's lock. So a process that finds its own
+boot there knows that nobody has served as this node since it acquired the lease, however long it did not ask.
 
 `beat` counts the heartbeats of a node and survives its processes: it never decreases, unless the database was set back.
 """
@@ -99,7 +98,7 @@ INSTEAD: Final = {
     (False, True): "set bus.url here as it is there",
     (False, False): "set bus.url for both, and server.node to another name for this one",
 }
-"""What makes it possible to serve beside another server, by `Held.with_bus`."""
+"""The settings with which this server can run beside another one, by `Held.with_bus`."""
 
 
 class _Joins(Struct, frozen=True):
@@ -172,7 +171,7 @@ class Claim:
         values = {
             "boot": me.boot, "host": me.host, "machine": me.machine, "pid": me.pid, "started": me.started,
             "beat": beat, "acquired_at": NOW, "heartbeat_at": NOW,
-            # What the process before said of itself does not hold any more, nor what was asked of it.
+            # Facts about the previous process, and requests to it, no longer apply.
             "version": __version__, "frames": 0, "applied": 0, "facts": facts_of(me), "asked": None,
         }  # fmt: skip
         if beat == 1:
@@ -184,7 +183,7 @@ class Claim:
         return beat
 
     def _is_still(self, row: Row[Any]) -> bool:
-        """Whether the holder has sent no heartbeat since we first looked, for so long that it must be dead."""
+        """Whether the holder must be dead: it has sent no heartbeat for LAPSE_SECONDS since we first looked."""
         boot, beat, since = self._watched.setdefault(row.name, (row.boot, row.beat, self._seconds()))
         return (boot, beat) == (row.boot, row.beat) and self._seconds() - since > LAPSE_SECONDS
 
@@ -218,7 +217,7 @@ def take_away(db: Connection, node: str, boot: str, beat: int) -> bool:
     same = (NodeRow.name == node, NodeRow.boot == boot, NodeRow.beat == beat)
     if db.scalar(select(NodeRow.name).where(*same).with_for_update(skip_locked=True)) is None:
         return False
-    # A beat that stood still would tell that process that the database was set back.
+    # To that process, a beat that did not advance would mean that the database was set back.
     db.execute(update(NodeRow).where(NodeRow.name == node).values(boot="", beat=beat + 1))
     return True
 
@@ -226,8 +225,8 @@ def take_away(db: Connection, node: str, boot: str, beat: int) -> bool:
 def release_dead(db: Connection, me: Process, *, believe_clocks: bool = True) -> list[str]:
     """Ends the leases of other nodes whose process is dead, and returns their names: see `take_away`.
 
-    With `believe_clocks=False` only of those of which the kernel says so: after an outage of the database no heartbeat
-    is younger than that, and one look does not tell who is dead. Those elsewhere are watched then: see `cluster/peers`.
+    With `believe_clocks=False` only if the kernel reports their end: after an outage of the database every heartbeat is
+    old, and one look cannot show who is dead. Nodes on other machines are watched then: see `cluster/peers`.
     """
     query = select(NodeRow.__table__, NOW.label("now")).where(NodeRow.name != me.node, NodeRow.boot != "")
     dead = []
@@ -251,7 +250,7 @@ def remove_old(db: Connection) -> None:
 
 
 def holders(db: Connection) -> list[Held]:
-    """The leases that are held now, as far as one look can tell."""
+    """The leases that are held now, as far as one look can show."""
     one_file = db.dialect.name == "sqlite"
     me = this_process("")
     rows = db.execute(select(NodeRow.__table__, NOW.label("now")).order_by(NodeRow.name)).all()
@@ -259,8 +258,8 @@ def holders(db: Connection) -> list[Held]:
 
 
 def facts_of(me: Process) -> str:
-    """What the column `facts` has before a process has said anything. Its boot marks what the process itself has
-    written: one of a version that knows no such column leaves there what another one said."""
+    """The column `facts` before a process has written its own. The boot marks who wrote it: a version that does not
+    know the column leaves another process's facts there."""
     return msgspec.json.encode(_Joins(me.boot, me.bus)).decode()
 
 

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: what each says of itself in its row of the table `node`, and reads of the others."""
+"""The nodes of a cluster: each publishes facts in its row of the table `node`, and reads those of the others."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -12,20 +12,19 @@ from chatserver.store.db.schema import NodeRow
 from chatserver.store.nodes.lease import Process, has_ended
 
 LOCKS = 4001
-"""Key of the advisory locks, the first of two, by
-which nodes show on PostgreSQL that they are connected; the second one is the
-hash of the name."""
+"""First key of the advisory locks by which nodes show on PostgreSQL that they are connected. The second key is the hash
+of the name."""
 
 DRAIN: Final = "drain"
 REBALANCE: Final = "rebalance"
-"""What a node can be asked for, in the column `asked`."""
+"""Requests to a node, in the column `asked`."""
 
 
 class Facts(Struct, frozen=True, kw_only=True):
-    """What a node says of itself for `chatctl node list`. Fields are only ever added, with a default."""
+    """A node's facts for `chatctl node list`. Fields are only ever added, with a default."""
 
     connections: int = 0
-    rooms: int = 0  # that it hears
+    rooms: int = 0  # with connected members
     lag: float | None = None  # of the bus, in seconds; None: it is not known
     state: str = "serving"  # or "draining", "drained", "stopping"
     boot: str = ""  # of the process that says so
@@ -35,7 +34,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
 
 class Said(Struct, frozen=True):
-    """What this node has to say. `frames`: the number of its last frame; `applied`: the last change that it applied."""
+    """The row that this node publishes. `frames`: the number of its last frame; `applied`: the last change that it
+    applied."""
 
     version: str
     frames: int
@@ -45,8 +45,8 @@ class Said(Struct, frozen=True):
 
 class NodeNow(Struct, frozen=True):
     """A process that has the lease of a node. `ended`: it ran on this machine, and does not run any more. `connected`:
-    it has its advisory lock; a node that lost it has perhaps been killed. `version` None: it is of a version that knows
-    no other nodes, and has said nothing of itself."""
+    it has its advisory lock; a node that lost it has perhaps been killed. `version` None: its version knows no other
+    nodes, and has published nothing."""
 
     name: str
     boot: str
@@ -101,7 +101,7 @@ def _now(row: Row[Any], me: Process, connected: bool) -> NodeNow:
 
 
 def facts_in(stored: str | None) -> Facts:
-    """What the column `facts` has."""
+    """Decodes the column `facts`."""
     try:
         return msgspec.json.decode(stored or "{}", type=Facts)
     except msgspec.DecodeError:  # of a later version
@@ -109,13 +109,12 @@ def facts_in(stored: str | None) -> Facts:
 
 
 def ask(db: Connection, node: NodeNow, what: str) -> bool:
-    """Asks a node for something: it sees that when it looks at the database. Returns whether this process still has
-    the node."""
+    """Sends a request to a node, which reads it from the database. Returns whether this process still has the node."""
     same = (NodeRow.name == node.name, NodeRow.boot == node.boot)
     return bool(db.execute(update(NodeRow).where(*same).values(asked=what)).rowcount)
 
 
 def done(db: Connection, me: Process, what: str) -> None:
-    """This node has done what it was asked for."""
+    """Removes the request that this node has fulfilled."""
     mine = (NodeRow.name == me.node, NodeRow.boot == me.boot, NodeRow.asked == what)
     db.execute(update(NodeRow).where(*mine).values(asked=None))

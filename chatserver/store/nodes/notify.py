@@ -1,4 +1,4 @@
-"""PostgreSQL's notifications: two connections of their own, one that hears them and one that sends them."""
+"""PostgreSQL's notifications, over two connections of their own: one receives, one sends."""
 
 import os
 import socket
@@ -14,12 +14,12 @@ from chatserver.store.db.engine import APPLICATION, DEAD_PEERS
 from chatserver.store.nodes.nodes import LOCKS
 
 CHANNEL: Final = "chatserver_"
-"""How the channel's name begins. The rest is secret: see `store/secret.py`."""
+"""How the channel's name begins. The rest is secret: see `store/nodes/secret.py`."""
 NAME: Final = f"{APPLICATION} bus"
-"""What both connections are called in pg_stat_activity."""
+"""The name of both connections in pg_stat_activity."""
 TRIES: Final = 10
-"""Maximum number of attempts to take the advisory lock: the
-process of the connection before this one may still have to end."""
+"""Maximum number of attempts to take the advisory lock: the process of the previous connection may still have to
+end."""
 MOST_POLLS: Final = 16
 """Maximum number of reads of a connection in one go, if there is always more."""
 
@@ -84,11 +84,11 @@ class Line:
         self._heard: socket.socket | None = None
         self._said: socket.socket | None = None
         self.backend: Backend | None = None
-        """What serves the connection that hears."""
+        """The process of PostgreSQL behind the receiving connection."""
 
     def open(self, node: str, former: Backend | None) -> None:
-        """Connects, hears what is sent from now on, and takes the advisory lock of the node. `former` is the process of
-        the connection before, which may have it. Raises Lost."""
+        """Connects, subscribes to the channel, and takes the advisory lock of the node. `former` is the process of the
+        previous connection, which may have it. Raises Lost."""
         try:
             self._sender, self._said = self._connect()
             with self._sender.cursor() as cursor:
@@ -130,8 +130,8 @@ class Line:
         return -1 if self._heard is None else self._heard.fileno()
 
     def read(self) -> tuple[list[bytes], bool]:
-        """What has come, without waiting, and whether there may be more although nothing shows that: TLS has bytes that
-        the socket does not have any more. Raises Lost."""
+        """The frames that have arrived, without waiting, and whether there may be more that the socket does not show:
+        TLS buffers bytes. Raises Lost."""
         found: list[bytes] = []
         listener = self._listener
         try:
@@ -155,7 +155,7 @@ class Line:
                 pass  # it has ended
 
     def close(self) -> None:
-        """Closes the connection that hears."""
+        """Closes the receiving connection."""
         _close(self._listener, self._heard)
 
     def close_sender(self) -> None:
@@ -182,7 +182,7 @@ def _close(*several: Any) -> None:
 
 
 def _words(error: BaseException) -> str:
-    """What the driver says, without the statement, which has frames in it."""
+    """The driver's message, without the statement, which contains frames."""
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
     return " ".join((primary or str(error).partition("LINE ")[0]).split()) or type(error).__name__

@@ -1,9 +1,8 @@
-"""What only the servers of a database know: the name under which they meet on a bus.
+"""The secret that the servers of a database share: the name of their channel on a bus.
 
-Every role that may connect to a PostgreSQL database may listen to any channel there, and send to
-it; also the roles of other
-applications, which may read no more than some views. So the channel's name is a secret that nobody can guess, and that
-is nowhere listed. On a Valkey that several clusters share, it tells them apart.
+Every role that may connect to a PostgreSQL database may listen to any channel there and send to it, also the roles of
+other applications that may only read some views. So the channel's name is a secret that nobody can guess, and that is
+listed nowhere. On a Valkey that several clusters share, it separates them.
 """
 
 import secrets
