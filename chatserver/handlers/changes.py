@@ -1,4 +1,4 @@
-"""What is done to a message that was said: replacing its text, erasing it, reacting to it, pinning it."""
+"""Changes of a stored message: replacing its text, erasing it, reacting to it, pinning it."""
 
 from chatserver.handlers.messages import changed, find_message, readable_text, room_to_change, unchanged, with_quotes
 from chatserver.handlers.outcome import Ask, Outcome

@@ -1,4 +1,4 @@
-"""What other nodes must learn of a command, whatever the bus loses: rows of the table `change`, written with it.
+"""Notes for other nodes about a command, whatever the bus loses: rows of the table `change`, written with it.
 
 Entries of a room's log are not among them: subscribers get those from the log. Rows say what has changed, and not how
 it is now: a node that reads one looks that up, so a row that comes late, or twice, does no harm.
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 HERE: Final = (End,)
 """Effects that concern nobody but the session whose command they follow from."""
 BUS: Final = (Tell,)
-"""Those that other nodes are told over the bus only: if that is lost, the store has it at the next look."""
+"""Effects published on the bus only: if that is lost, other nodes find them in the store at the next look."""
 NOTED: Final = (HangUp, Apart, Ignored, Preferred, Named, BansChanged)
 """Those of which there are rows in the table. Some are written by the store, since `chatctl` needs them, too: revoked
 tokens, bans, and accounts that are banned, disabled or erased."""
@@ -69,13 +69,13 @@ class Preferring(Struct, array_like=True, tag="prefers", frozen=True):
 
 
 What = Reset | Blocks | Ignoring | Preferring
-"""What has changed about an account, in the column `detail`."""
+"""A change of an account, in the column `detail`."""
 
 _decoder: Final[msgspec.json.Decoder[What]] = msgspec.json.Decoder(What)
 
 
 def notes(outcome: Outcome) -> Iterator[Row]:
-    """What other nodes must learn, in the order in which it happened, but for what the store notes itself."""
+    """Rows for other nodes, in the order in which things happened, but for those that the store writes itself."""
     for facts, entries in ((one.facts, one.entries) for one in outcome.announced):
         if facts.pair is not None and entries[0].seq == 1:
             for account_id, _ in facts.pair:
@@ -103,7 +103,7 @@ def _encoded(what: What) -> str:
 
 
 def decoded(detail: str | None) -> What | None:
-    """What a row says; None if only a later version knows it."""
+    """Decodes a row; returns None if only a later version knows it."""
     try:
         return _decoder.decode(detail or "")
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""What a session is answered whose token is for one room: `Ask.only` names it, and no other room is there."""
+"""Answers to a session whose token is for one room: `Ask.only` names it, and it sees no other room."""
 
 from chatserver.handlers import people
 from chatserver.handlers.outcome import Ask, Outcome

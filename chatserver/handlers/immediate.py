@@ -21,7 +21,7 @@ MAX_USERS = 1000
 
 
 class Online(Struct, frozen=True):
-    """What is known without the store, and the limits of the settings."""
+    """The state that needs no store, and the limits of the settings."""
 
     roster: Roster
     presence: Presence
@@ -61,7 +61,7 @@ def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
 
 
 def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
-    """What was kept is served next, before anything that was typed behind this command."""
+    """Serves the kept messages next, before anything that was typed behind this command."""
     labels = {room.facts.id: room.facts.label(session.who.account_id) for room in session.rooms.values()}
     kept = session.view.kept.take(labels) if session.view is not None else []
     session.inbox[:0] = kept

@@ -1,4 +1,4 @@
-"""What a handler receives (`Ask`) and what it returns (`Outcome`)."""
+"""The input of a handler (`Ask`) and its result (`Outcome`)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -47,7 +47,7 @@ class Ask(Struct, frozen=True):
         return Portion(self.limits.answer_bytes)
 
     def page(self, limit: int) -> int:
-        """How many lines a page has for somebody who asks for `limit`."""
+        """Returns the number of lines of a page for somebody who asks for `limit`."""
         return min(limit, PEOPLE_LIMIT if self.for_people else PAGE_LIMIT)
 
 
@@ -85,7 +85,7 @@ def hears(access: RoomAccess) -> Hears | None:
 
 
 class TurnTo(Struct, frozen=True):
-    """What a person types goes to this room from now on."""
+    """Makes this room the person's current one: what they type goes there from now on."""
 
     facts: RoomFacts
 

@@ -110,7 +110,7 @@ def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
 
 
 def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | None]:
-    """How many entries a person has not seen yet, and the last of them."""
+    """Returns the number of entries that a person has not seen yet, and the last of them."""
     read = access.read or members.read_before(db, ask.who, access.facts.id)
     if not read and access.role is None:  # new members have nothing unread
         return 0, None

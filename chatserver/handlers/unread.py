@@ -1,4 +1,4 @@
-"""What is unread: counting it, showing it, marking it as read, and finding where somebody is mentioned."""
+"""Unread entries: counting, showing and marking them as read, and finding where somebody is mentioned."""
 
 from datetime import timedelta
 from functools import partial
@@ -43,7 +43,7 @@ def status(one: Membership, who: Person, unread: int | None = None) -> RoomStatu
 
 
 class FirstScreen(Struct, frozen=True):
-    """What a person is shown when they log in: the last entries of their current room, and by room id how many entries
+    """Returns what a login shows a person: the last entries of their current room, and by room id how many entries
     are unread."""
 
     recent: Log | None = None

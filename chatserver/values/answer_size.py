@@ -30,7 +30,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class Portion:
-    """What is left of an answer of `limit` bytes (0: there is no limit). What is taken uses it up.
+    """The rest of an answer of `limit` bytes (0: no limit). Taking something uses it up.
 
     If there are any items, at least one is taken, so that a client that asks for the rest makes progress.
     """

@@ -18,7 +18,7 @@ class Gap(Struct, frozen=True):
 
 
 def gap_between(begin: int, first: int) -> Gap | None:
-    """What is missing for a reader who is to be given everything from `begin` on; None if nothing is."""
+    """The gap for a reader who is to be given everything from `begin` on; None if nothing is missing."""
     return Gap(begin, first) if begin < first else None
 
 
@@ -170,14 +170,14 @@ class TopicShown(Struct, frozen=True):
 
 
 class Renamed(Struct, frozen=True):
-    """What the account is called now; `display` "": it has no display name."""
+    """The names of the account now; `display` "": it has no display name."""
 
     name: str
     display: str = ""
 
 
 class Preferences(Struct, frozen=True):
-    """What an account has set; None: nothing, so that the server's default counts. `now`: when it was asked for."""
+    """The preferences of an account; None: not set, so that the server's default counts. `now`: when it asked."""
 
     timezone: str | None = None
     clock: Literal["12", "24"] | None = None

@@ -1,4 +1,4 @@
-"""What clients ask for: one frozen Struct for each command, the same for every dialect.
+"""Commands: one frozen Struct for each, the same for every dialect.
 
 Names in them are in canonical form (see `wire.hygiene`): a command that exists is well-formed.
 """
@@ -378,7 +378,7 @@ class TypedAnswer(Command, frozen=True, tag="typed-answer"):
 
 
 class TypedPassword(Command, frozen=True, tag="typed-password"):
-    """What was typed at the prompt for a password; "" asks to pick another name. Never on the wire as such."""
+    """The line typed at the prompt for a password; "" asks to pick another name. Never on the wire as such."""
 
     password: str
 
@@ -418,7 +418,7 @@ class Retry(Command, frozen=True, tag="retry"):
 
 
 FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Fit, Retry)
-"""What only people may send."""
+"""Commands that only people may send."""
 
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -427,7 +427,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Away, Read, ReadAll, Unread, Topic, Role, Kick, Ban, Unban, Bans, Mute, Unmute, Block, Unblock, Ignore, Unignore,
     Rename, Prefer,
 )  # fmt: skip
-"""What a program may send."""
+"""Commands that a program may send."""
 
 PAGE_LIMIT = 500
 """Maximum number of lines on a page, with any `limit`."""

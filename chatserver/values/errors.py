@@ -1,6 +1,6 @@
 # ruff: noqa: PIE796 (several reasons share an error word)
-"""Why a command can be refused, and what people are told: the error words of the protocol, the reasons behind them, and
-their fields. The sentences are the dialects' (`wire/sentences.py`)."""
+"""Refusals and other sentences for people, as a reason and its fields. The dialects have the words
+(`wire/sentences.py`)."""
 
 from enum import Enum, StrEnum, auto
 from typing import Final, Self
@@ -39,7 +39,7 @@ class ErrorWord(StrEnum):
 
 
 class Why(Enum):
-    """The reason of a refusal. Clients know only its error word; people are told the rest in a sentence."""
+    """The reason of a refusal. Programs know only its error word; a sentence tells people the rest."""
 
     word: ErrorWord
 
@@ -360,7 +360,7 @@ class Note(Enum):
 
 
 class Sentence:
-    """What a person is told: `key` says which sentence, and `fields` fill its gaps. `more`: the sentences behind it."""
+    """A sentence for people: `key` says which one, and `fields` fill its gaps. `more`: the sentences behind it."""
 
     __slots__ = ("fields", "key", "more")
 

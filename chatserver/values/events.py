@@ -1,4 +1,4 @@
-"""What the server sends unasked: entries of a room's log, and other news. Values only, the same for every dialect."""
+"""Entries of a room's log, and other news that the server sends unasked. Values only, the same for every dialect."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -60,7 +60,7 @@ MEMBER: Final = "member"
 
 
 class RoomFacts(Struct, frozen=True):
-    """What never changes about a room. `pair`: the ids and names of the two people of a direct room, by id."""
+    """The facts about a room that never change. `pair`: the ids and names of the two people of a direct room, by id."""
 
     id: int
     name: str
@@ -68,7 +68,7 @@ class RoomFacts(Struct, frozen=True):
     pair: tuple[tuple[int, str], tuple[int, str]] | None = None
 
     def label(self, viewer_id: int) -> str:
-        """What this account calls the room: its name, or `@` and the name of the other person."""
+        """Returns what this account calls the room: its name, or `@` and the name of the other person."""
         if self.pair is None:
             return self.name
         first, second = self.pair

@@ -1,4 +1,4 @@
-"""What a person is not shown who ignores an account: what it says, and its coming and going.
+"""Entries hidden from a person who ignores an account: what it says, and its coming and going.
 
 Nor are they shown what others quote of it. What concerns the room remains: who is kicked, banned or muted by whom,
 roles and settings. Programs are shown everything, since their entries have no holes; they can leave out what they do

@@ -1,4 +1,4 @@
-"""What somebody has seen of a room: a read mark, and the stretches behind it that were on a screen, too."""
+"""The entries of a room that somebody has seen: a read mark, and the stretches behind it that were on a screen."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -38,7 +38,7 @@ class Seen(Struct, frozen=True, gc=False):
         return seq <= self.mark or any(begin <= seq <= end for begin, end in self.runs)
 
     def missing(self, first: int, last: int) -> Iterator[Run]:
-        """What lacks from `first` to `last`, in ascending order."""
+        """Returns the stretches between `first` and `last` that were not seen, in ascending order."""
         begin = max(self.mark + 1, first)
         for start, end in self.runs:
             if begin < start <= last:
@@ -48,7 +48,7 @@ class Seen(Struct, frozen=True, gc=False):
             yield begin, last
 
     def lacks(self, first: int, last: int) -> int:
-        """How many entries lack from `first` to `last`."""
+        """Returns the number of entries from `first` to `last` that were not seen."""
         if not self.runs:
             return max(last - max(self.mark, first - 1), 0)
         return sum(end - begin + 1 for begin, end in self.missing(first, last))
@@ -70,14 +70,14 @@ NOTHING: Final = Seen()
 
 
 def as_seen(mark: int, stored: str | None) -> Seen:
-    """What the database has."""
+    """The value for the database."""
     if stored is None:
         return Seen(mark)
     return _joined(mark, msgspec.json.decode(stored, type=list[Run]))
 
 
 def merged(many: Iterable[dict[int, Seen]]) -> dict[int, Seen]:
-    """By room, what any of them have seen."""
+    """Returns, by room, the entries that any of them have seen."""
     found: dict[int, Seen] = {}
     for one in many:
         for room_id, seen in one.items():

@@ -33,7 +33,7 @@ class Stage(Enum):
 
 
 class Event(Enum):
-    """What moves a client from one stage to the next."""
+    """Events that move a client from one stage to the next."""
 
     RECOGNIZED = auto()  # its first line has come, or enough of it to tell its dialect
     CHECKING = auto()  # the store is asked about a name or a login
@@ -51,7 +51,7 @@ class Event(Enum):
 
 
 class PeerState(Enum):
-    """What may still come from the client. HALF_CLOSED: it has ended its side and may still read. LOST: it is gone."""
+    """The client's side of the connection. HALF_CLOSED: it has ended its side and may still read. LOST: it is gone."""
 
     OPEN = auto()
     HALF_CLOSED = auto()

@@ -1,4 +1,4 @@
-"""What a session may do that logged in with a token: less than with the password, and for some tokens much less.
+"""The rights of a session that logged in with a token: fewer than with the password, and for some tokens much fewer.
 
 One place decides it, `Scope.confined`, by which every line of such a session passes. What it does not name is refused,
 so that a new command is not open to a restricted token by accident.
@@ -51,7 +51,7 @@ def _asks(command: c.Command) -> bool:
 
 
 class Scope(Struct, frozen=True):
-    """What a token is good for. `room_id`: it is for this room only; 0: for all.
+    """The scope of a token. `room_id`: it is for this room only; 0: for all.
 
     `seconds`: how long it lasts, by the database's clock, from when it was looked up; None: until it is revoked.
     """
@@ -64,7 +64,7 @@ class Scope(Struct, frozen=True):
         return self.room_id in (0, room_id)
 
     def is_told(self, item: News, ids: RoomIds) -> bool:
-        """Whether a session is told this. One for a single room is told nothing of people, who may be in others too."""
+        """Whether a session receives this. One for a single room receives nothing about people."""
         if not self.room_id:
             return True
         return isinstance(item, ReadMark | Live) and ids(item.room) == self.room_id

@@ -25,7 +25,7 @@ def canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def counted(address: str) -> str:
-    """What quotas count together: an IPv4 address by itself, an IPv6 address with its /64.
+    """The key by which quotas count an address: an IPv4 address by itself, an IPv6 address with its /64.
 
     Anything else, such as the empty address of a Unix socket, counts as it is.
     """

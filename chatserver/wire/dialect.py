@@ -1,4 +1,4 @@
-"""What a dialect is: the one interface between the server and the languages that clients speak.
+"""The interface of a dialect: the only one between the server and the languages that clients speak.
 
 A dialect turns a line into a command, and answers, news and entries into lines. It is an object without state of its
 own; what differs from one session to the next is handed to it. It knows no framing: a door (see `net/doors.py`) carries
@@ -33,7 +33,7 @@ class Rendered(Struct, frozen=True, gc=False):
     ends: Sequence[int]
 
     def whole(self, sent: int) -> int:
-        """How many entries are whole in the first `sent` bytes."""
+        """Returns the number of entries that are whole in the first `sent` bytes."""
         return bisect_right(self.ends, sent)
 
     def boundary(self, least: int) -> int:
@@ -116,7 +116,7 @@ def assumed(screen: Screen) -> Screen:
 
 
 class Form(Struct, frozen=True):
-    """What must be equal for two sessions to be sent the same bytes for the same entries.
+    """Key of rendered entries: sessions with equal forms are sent the same bytes for the same entries.
 
     `day`: the date last shown to a person (see `Dialect.day`). `viewer` is 0 unless these entries concern the reader in
     particular: it is the account for which a direct room has its own label and whose message ids are shown. `marked`:
@@ -134,7 +134,7 @@ class Form(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """What an answer needs to know of its command: its tag, and who sent it (0 and "" before login). `quiet`: the
+    """The facts about a command that its answer needs: its tag, and who sent it (0 and "" before login). `quiet`: the
     session of a script, see `Session.quiet`."""
 
     tag: Tag | None

@@ -405,8 +405,8 @@ def for_programs(reason: str, sentence: Sentence) -> str:
 
 
 def for_people(reason: str, text: str, contact: str = "", kept: int = 0) -> str:
-    """The same for people. `contact`: whom they can ask, if that is known. `kept`: how many lines of theirs would have
-    been sent again."""
+    """The text of an end for people. `contact`: whom they can ask, if that is known. `kept`: number of their lines that
+    waited for /retry."""
     if kept:
         text = f"{text} {kept} line{'s' if kept > 1 else ''} that you said could not be sent."
     if reason in ("banned", "disabled") and contact:

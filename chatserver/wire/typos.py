@@ -27,7 +27,7 @@ def alike(word: str, commands: Iterable[str]) -> list[str]:
 
 
 def _mistakes(typed: str, meant: str) -> int:
-    """How many letters are missing, too many or wrong, or have changed places with the next one."""
+    """Returns the number of letters that are missing, too many, wrong, or swapped with the next one."""
     before: list[int] = []
     last = list(range(len(meant) + 1))
     for row, letter in enumerate(typed, 1):

@@ -8,7 +8,7 @@ from msgspec import Struct
 from chatserver.wire.framing.telnet import IAC, Telnet
 
 START: Final = 16
-"""How many bytes are enough to recognize a dialect or a foreign protocol."""
+"""Number of bytes that are enough to recognize a dialect or a foreign protocol."""
 
 
 CTRL_D: Final = 0x04
@@ -102,7 +102,7 @@ class Lines:
         return (start + self._tail[:START])[:START]
 
     def controls(self) -> int:
-        """How many telnet commands came since the last call."""
+        """Returns the number of telnet commands since the last call."""
         commands, self._commands = self._commands, 0
         return commands
 
@@ -111,7 +111,7 @@ class Lines:
         return self.telnet.replies() if self.telnet.negotiation is not None else b""
 
     def _up_to_the_end(self, data: bytes) -> bytes:
-        """What comes before a Ctrl-D at the beginning of a line."""
+        """Returns the bytes before a Ctrl-D at the beginning of a line."""
         before = bytes(self._tail[-1:]) or b"\n"
         found = _END.search(before + data)
         if found is None:

@@ -99,7 +99,7 @@ class Option:
 
 
 class Negotiation:
-    """What is agreed with a client that speaks telnet. `columns`: of its window, as it said last, 0 if it does not know
+    """The options agreed with a telnet client. `columns`: of its window, as it said last, 0 if it does not know
     itself; None: it has said nothing, or that is done with."""
 
     __slots__ = ("asked", "begun", "client", "columns", "interrupted", "replies", "server")
@@ -167,7 +167,7 @@ class Telnet:
         """Why the stream cannot be read any further."""
 
     def begin(self) -> None:
-        """Says what the server would like to know or have. Once; where the client has told already, it is not asked.
+        """Asks the client, once, for the options that the server wants and does not know yet.
 
         UTF-8 needs BINARY of the client, which changes only how its Enter comes. The server does not offer it: clients
         then show the Enter without returning to the first column. Nor SGA, with which they do not edit lines any more.
@@ -181,7 +181,7 @@ class Telnet:
             negotiation.want(negotiation.client, BINARY, True)
 
     def conceal(self, secret: bool) -> None:
-        """What is typed from now on is not to be seen on the client's screen; or it is again."""
+        """Hides what is typed from now on, or shows it again."""
         if self.negotiation is not None:
             self.negotiation.want(self.negotiation.server, ECHO, secret)
 
@@ -191,7 +191,7 @@ class Telnet:
         return self.negotiation is not None and self.negotiation.server[SGA].state is State.YES
 
     def line_end(self) -> bytes:
-        """What the client's screen needs once the client has sent a line: it may not have shown the Enter itself."""
+        """Returns the bytes that end the line on the client's screen, which may not have shown the Enter itself."""
         if self.negotiation is None:
             return b""
         server = self.negotiation.server

@@ -107,7 +107,7 @@ class WebSocket:
         return None
 
     def controls(self) -> int:
-        """How many frames came since the last call that were not the end of a line: pings, fragments, empty ones."""
+        """Returns the number of frames since the last call that did not end a line: pings, fragments, empty ones."""
         controls, self._controls = self._controls, 0
         return controls
 

@@ -22,7 +22,7 @@ _LOOKALIKES: Final = str.maketrans({"i": "l", "1": "l", "0": "o", "m": "rn", "w"
 
 
 def skeleton(name: str) -> str:
-    """What names that look alike have in common: two names are hard to tell apart if their skeletons are equal.
+    """Returns the skeleton of a name: two names are hard to tell apart if their skeletons are equal.
 
     This is the idea of Unicode's UTS #39, section 4, for the few characters that a name can have: `l`, `I`, `i` and `1`
     are one character, and so are `O`, `o` and `0`, `rn` and `m`, `vv` and `w`, `_` and `-`. Case is ignored, since

@@ -99,7 +99,7 @@ def _author(entry: Entry) -> str | UnsetType:
 
 
 def _who(entry: Entry) -> dict[str, Any]:
-    """What else there is to say about the author."""
+    """Further fields about the author."""
     return {"display": entry.display or UNSET, "bot": entry.bot or UNSET}
 
 

@@ -1,1 +1,1 @@
-"""What people are shown, as text."""
+"""Text for people."""

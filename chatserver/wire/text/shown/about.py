@@ -1,4 +1,4 @@
-"""What stands about a message in front of its words: who says it, what it answers, and how others have reacted to it.
+"""The context of a message: who says it, what it answers, and how others have reacted to it.
 
 The words of others in it have no bracket that could end it early, so it is plain where it ends.
 """

@@ -29,7 +29,7 @@ def is_narrow(text: str) -> bool:
 
 
 def cells(text: str) -> int:
-    """How many cells a current terminal needs to show it."""
+    """Returns the number of cells that a current terminal needs to show it."""
     if is_narrow(text):
         return len(text)
     width = wcswidth(text)
@@ -37,7 +37,7 @@ def cells(text: str) -> int:
 
 
 def most_cells(text: str) -> int:
-    """How many cells any terminal may need."""
+    """Returns the number of cells that any terminal may need."""
     return len(text) if is_narrow(text) else sum(map(_most_of, text))
 
 
@@ -75,7 +75,7 @@ def cut(text: str, width: int) -> str:
 
 
 def head(text: str, width: int) -> str:
-    """The longest beginning that fits."""
+    """Returns the longest beginning that fits."""
     if is_narrow(text):
         return text[:width]
     used = length = 0

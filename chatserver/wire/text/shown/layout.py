@@ -29,7 +29,7 @@ _PADDING = " " * (MOST_BLANKS + 1)
 
 
 def line(text: str, terminal: Terminal) -> bytes:
-    """What somebody said, with its beginning, on as many lines as it takes. Runs of blanks are shortened."""
+    """A message behind its beginning, on as many lines as it takes. Runs of blanks are shortened."""
     if _is_plain(text, terminal):
         return (text + "\r\n").encode()
     return _laid_out(squeezed(presentable(text)), terminal)

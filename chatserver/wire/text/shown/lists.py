@@ -151,7 +151,7 @@ def bans(answer: answers.BanList, terminal: Terminal) -> Iterator[str]:
 
 
 def preferences(answer: answers.Preferences, terminal: Terminal) -> Iterator[str]:
-    """What an account has set, and what counts where it has set nothing."""
+    """The preferences of an account, and the defaults where it has set none."""
     at = answer.now or now()
     rows = [
         ("timezone", answer.timezone or f"{terminal.zone_words(at)} (as the server)"),

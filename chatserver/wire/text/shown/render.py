@@ -208,7 +208,7 @@ def _after_others(log: answers.Log) -> int:
 
 
 def _follow(unread: int, room: str, recent: answers.Log, viewer_id: int) -> str:
-    """How many entries are unread; all of them, or the last ones of the room, follow."""
+    """Says how many entries are unread; all of them, or the last ones of the room, follow."""
     known = recent.new or recent.entries[-1].seq + 1 if recent.entries else 0
     new = sum(entry.seq >= known and entry.author_id != viewer_id for entry in recent.entries)
     if not new:
@@ -245,7 +245,7 @@ def _whereabouts(answer: answers.Whereabouts, terminal: Terminal) -> Iterator[st
 
 
 def _unread(where: str, answer: answers.Joined | answers.Looked) -> Iterator[str]:
-    """How many entries are unread; all of them, or the last ones, follow."""
+    """Says how many entries are unread; all of them, or the last ones, follow."""
     shown = len(answer.recent.entries) if answer.recent is not None else answer.unread
     if not answer.unread:
         yield where

@@ -1,4 +1,4 @@
-"""What lines are laid out for: how wide a person's terminal is, and how times are shown there."""
+"""A person's terminal, as far as layout goes: how wide it is, and how times are shown there."""
 
 from datetime import date, datetime, tzinfo
 from functools import lru_cache

@@ -1,1 +1,1 @@
-"""What people type, as commands."""
+"""Lines that people type, as commands."""

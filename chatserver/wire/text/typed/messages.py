@@ -106,7 +106,7 @@ def erase(rest: str) -> Command:
 
 
 def amend(line: str) -> Command | None:
-    """What `s/old/new/` alone on a line asks for; None for any other line. Within the words, a slash is `\\/` and a
+    """The command for `s/old/new/` alone on a line; None for any other line. Within the words, a slash is `\\/` and a
     backslash may be `\\\\`."""
     found = _AMENDED.fullmatch(line)
     if found is None:

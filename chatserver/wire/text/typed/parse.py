@@ -112,7 +112,7 @@ def _usage(usage: str) -> Refused:
 
 
 BARE = {"quit": "quit", "exit": "quit", "bye": "quit", "logout": "logout", "help": "help", "?": "help"}
-"""What people type to leave or for help, alone on a line, and the command that they mean."""
+"""Words that people type alone on a line to leave or for help, and the commands that they mean."""
 
 ANSWERS = {"yes": True, "y": True, "no": False, "n": False, "": False}
 

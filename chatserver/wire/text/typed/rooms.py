@@ -92,7 +92,7 @@ def set(rest: str) -> Command:
 SETTINGS = (*ROOM_SETTINGS, PACE)
 
 COLUMNS = "columns"
-"""Is told for a connection, not for an account: people have several screens."""
+"""Applies to a connection, not to an account: people have several screens."""
 
 PREFERENCES: dict[str, tuple[str, ...]] = {
     "timezone": (),

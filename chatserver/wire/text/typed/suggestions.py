@@ -1,4 +1,4 @@
-"""What to use in place of a command that does not exist: by its meaning elsewhere, or by its letters."""
+"""Suggestions for a command that does not exist: by its meaning elsewhere, or by its letters."""
 
 from collections.abc import Iterable
 from typing import Final

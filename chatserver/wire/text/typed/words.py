@@ -20,7 +20,7 @@ class Misused(Exception):
 
 
 def split(rest: str, least: int, most: int) -> list[str]:
-    """At most `most` words, the last of which includes everything that follows."""
+    """Returns at most `most` words, the last of which includes everything that follows."""
     words = rest.split(maxsplit=most - 1)
     if len(words) < least:
         raise Misused
@@ -162,7 +162,7 @@ def addressed(rest: str) -> tuple[str, int | None, str]:
 
 
 def options(words: list[str], *names: str) -> tuple[dict[str, str], list[str]]:
-    """What these options are set to, wherever they stand (`before=41`), and the other words."""
+    """Returns the values of these options, wherever they stand (`before=41`), and the other words."""
     found: dict[str, str] = {}
     others = []
     for word in words:
