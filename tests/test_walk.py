@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient
 
-FILES = 43
+FILES = 34
 PACKAGES = 12
 WALKS = 8
 """Timers may tick during some of them: the shortest counts."""
