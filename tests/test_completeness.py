@@ -75,7 +75,7 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
     wanted = {
         "handlers/: a function, in exactly one of WRITES, READS, IMMEDIATE": before_login or served(kind),
         "values/stages.py: LEGAL": before_login or kind in LEGAL[Stage.IN],
-        "wire/jsonl.parse.py: CHECKS": kind in CHECKS,
+        "wire/jsonl/parse.py: CHECKS": kind in CHECKS,
         "handlers/rights.py: RIGHTS": kind not in WRITES
         or not has_room
         or kind in OPEN_TO_ALL
