@@ -259,7 +259,7 @@ class Node(Elsewhere):
                 pass
 
     def lost(self, *channels: str) -> None:
-        """Frames are missing: what they said of rooms, and of changes, is read from the store."""
+        """Frames are missing: reads the rooms and the changes that they were about from the store."""
         if frames.ALL in channels:  # it carries every room, or at least its head
             self._watch.hurry()
             self._reconciler.compare()

@@ -27,7 +27,7 @@ def entries(*seqs: int) -> list[Entry]:
 
 
 def test_what_has_arrived_is_seen() -> None:
-    """What was written is seen once the peer has acknowledged the bytes up to its end, and not before."""
+    """An entry is seen once the peer has acknowledged its bytes up to the end, and not before."""
     marks = Marks()
     marks.know(1, Seen(3))
     marks.show(1, entries(4, 5), 100)
@@ -53,7 +53,7 @@ def test_a_client_that_takes_nothing_of_many_rooms() -> None:
 
 
 def test_entries_that_are_left_out() -> None:
-    """Of entries that are not consecutive only these are seen; a gap stands for the removed ones."""
+    """Only entries that were shown are seen, also if they are not consecutive; a gap stands for the removed ones."""
     marks = Marks()
     marks.show(1, entries(1, 2, 5, 6, 9), 0)
     marks.show(2, [Entry(7, GAP, 0, "", START, of=1), *entries(8)], 0)
@@ -74,7 +74,7 @@ def test_a_client_that_takes_nothing() -> None:
 
 
 def test_a_part_of_a_batch_has_arrived() -> None:
-    """Of a batch, the entries are seen that have arrived as a whole."""
+    """Only those entries of a batch are seen that have arrived as a whole."""
     marks = Marks()
     marks.show(1, [Entry(3, GAP, 0, "", START, of=1), *entries(4, 5, 6)], 1100, (10, 40, 40, 100))
     for taken, seen in ((1009, 0), (1010, 3), (1039, 3), (1040, 5), (1099, 5), (1100, 6)):
@@ -165,7 +165,7 @@ class Unread(RuleBasedStateMachine):
 
     @rule(line=sampled_from(["hello", "/history", "/unread general", "/say books hello"]))
     def a_script_runs(self, line: str) -> None:
-        """What it is answered is on no screen."""
+        """Its answers are on no screen."""
         script = self.hall.client()
         script.type(f"/login ana {PASSWORD} quiet", line)
         script.half_close()

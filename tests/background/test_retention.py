@@ -105,7 +105,7 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 
 
 def test_settings_that_change(hall: Hall) -> None:
-    """Whoever changes a setting, or a limit of a room, needs no restart: what is too much is removed within seconds."""
+    """A changed setting, or limit of a room, needs no restart: surplus entries are removed within seconds."""
     ana = hall.program("ana")
     for n in range(20):
         ana.say(str(n))

@@ -106,7 +106,7 @@ def test_one_write_at_a_time() -> None:
 
 @pytest.fixture
 def log_lines() -> Iterator[list[str]]:
-    """What the log says, without tracebacks."""
+    """The lines of the log, without tracebacks."""
     lines: list[str] = []
 
     def observe(event: LogEvent) -> None:

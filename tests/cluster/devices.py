@@ -18,7 +18,7 @@ SHOWN = re.compile(r"[\[(](\S+)[\])] \d\d:\d\d (?:» )?([\w~-]+): (.*)")
 
 
 class Device:
-    """What programs and people have in common. `account`: several devices may have the same one."""
+    """Base of programs and people. `account`: several devices may share one."""
 
     def __init__(self, account: str) -> None:
         self.account = account
@@ -97,7 +97,7 @@ class Program(Device):
 
     @property
     def busy(self) -> bool:
-        """Whether something that it asked for is not answered."""
+        """Whether a command of it is not answered yet."""
         return bool(self._waiting)
 
     def post(self, then: Callable[[Message], None], **command: Any) -> None:
@@ -121,7 +121,7 @@ class Program(Device):
         self.post(joined, cmd="join", room=room)
 
     def leave(self, room: str) -> None:
-        """Whoever leaves is sent no more of the room, not even what was said before."""
+        """Leaves. After that, nothing of the room may come, not even earlier messages."""
 
         def left(answer: Message) -> None:
             if answer["ok"]:

@@ -1,4 +1,4 @@
-"""What the database has, and whether everybody at every node has heard just that."""
+"""The state of the database, and a check that everybody at every node has heard just that."""
 
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Stored:
             self.members[names[room]].add(people[account])
 
     def check_sent(self, acknowledged: dict[tuple[str, str, str], int]) -> None:
-        """What was acknowledged is there once. By account, id and room: the number that the answer had."""
+        """Each acknowledged message is there once. By account, id and room: the number in the answer."""
         for (account, id, label), seq in acknowledged.items():
             log = self.logs[full(label, account)]
             where = [number for number, row in enumerate(log, 1) if (row.author, row.id) == (account, id)]
@@ -98,7 +98,7 @@ def full(label: str, account: str) -> str:
 
 
 def mine(room: str, account: str) -> str:
-    """What an account calls a room."""
+    """The name that an account has for a room."""
     if not room.startswith("@"):
         return room
     one, other = room[1:].split(":")

@@ -16,7 +16,7 @@ from tests.delivery.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry
 
 
 class Others(Elsewhere):
-    """What other nodes are told."""
+    """What this node sends to others."""
 
     def __init__(self) -> None:
         self.told: list[list[int]] = []
@@ -80,8 +80,8 @@ def test_any_pieces_in_any_order(data: st.DataObject) -> None:
 
 
 def test_only_what_is_committed_here_is_told(town: Town) -> None:
-    """A node tells others what it has committed, and the number of what it found in the store in doubt; never what
-    they have told it."""
+    """A node sends others what it has committed, and the number of what it found in the store in doubt; never what
+    came from them."""
     town.login(ANA)
     town.registry.order.arrived(BOOKS, town.store(entry(1)))
     town.say()
@@ -98,8 +98,8 @@ def test_only_what_is_committed_here_is_told(town: Town) -> None:
 
 
 def test_a_room_that_nobody_heard_for_long(town: Town) -> None:
-    """Who comes into a room where others have talked meanwhile is not sent, and does not wait for, what this node did
-    not hear of."""
+    """A session that comes into a room where others have talked meanwhile is neither sent the entries that this node
+    has missed, nor does it wait for them."""
     town.say(3)
     for seq in range(4, 40):
         town.store(entry(seq))
@@ -112,7 +112,7 @@ def test_a_room_that_nobody_heard_for_long(town: Town) -> None:
 
 
 def test_between_reading_and_hearing(town: Town) -> None:
-    """What arrives after a login has read how far the room goes, and before it hears the room, is not lost."""
+    """Entries that arrive after a login has read the head of a room, and before it subscribes, are not lost."""
     log = town.store(*(entry(seq) for seq in range(1, 6)))
     town.registry.order.arrived(BOOKS, log[3:])
     one = town.login(ANA, seq=3)
@@ -167,7 +167,7 @@ def test_which_rooms_are_heard(town: Town) -> None:
 
 
 def test_a_shorter_batch_does_not_replace_a_longer_one(town: Town) -> None:
-    """Two nodes may tell of the same entries: what waits keeps the longer batch, so that nothing is read again."""
+    """Two nodes may send the same entries: the longer batch waits, so that nothing is read again."""
     one = town.login(ANA)
     log: list[Entry] = town.store(*(entry(seq) for seq in range(1, 5)))
     for batch in (log[1:], log[1:2], log[:1]):

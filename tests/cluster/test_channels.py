@@ -22,7 +22,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many heads each comparison asked for."""
+    """Number of heads that each comparison read."""
     found: list[int] = []
 
     def counting(db: Any, room_ids: Any) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""What people at different nodes hear of each other."""
+"""Messages between people at different nodes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +40,8 @@ def test_the_last_message_is_seen_without_a_frame(cluster: tuple[Air, list[NodeH
 
 
 def test_joining_at_one_node_is_heard_at_the_other(cluster: tuple[Air, list[NodeHall]]) -> None:
-    """Whoever has a session at a node that hears nothing of a room hears it once they join it elsewhere, frames or
-    not."""
+    """A session at a node without subscribers of a room hears the room once its account joins at another node, with
+    frames or without."""
     air, (one, two) = cluster
     here, there = one.program("ana"), two.client()
     there.post("login", name="ana", password="s3cret-words")

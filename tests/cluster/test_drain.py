@@ -1,4 +1,4 @@
-"""What `chatctl node` asks of a node: its clients go to others, with nothing lost."""
+"""Requests of `chatctl node`: clients of a node go to others, and nothing is lost."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.cluster import NodeHall, nodes
 from tests.support.hall import Client
 
 SLICE = 10
-"""So many clients are told at once, in place of a hundred, who would be slow to come."""
+"""Size of a slice of clients, in place of a hundred, which would be slow to connect."""
 
 
 class Ports:
@@ -39,14 +39,14 @@ def cluster(tmp_path: Path) -> Iterator[list[NodeHall]]:
 
 
 def able(hall: NodeHall) -> Ports:
-    """Lets a node do what is asked of it."""
+    """Has a node do what is requested of it."""
     ports, store = Ports(), hall.inline
     hall.cluster.follow(Drain(hall.clock, hall.cluster, hall.connections, store, ports))  # type: ignore[arg-type]
     return ports
 
 
 def asked(hall: NodeHall, what: str) -> None:
-    """`chatctl node` asks a node for something."""
+    """`chatctl node` requests something of a node."""
     transact(hall.engine, lambda db: [ask(db, node, what) for node in present(db, hall.me) if node.name == hall.name])
 
 
@@ -89,7 +89,7 @@ def test_a_drain_in_slices(cluster: list[NodeHall], monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_is_lost(cluster: list[NodeHall]) -> None:
-    """What a client has sent before is stored and answered before it is told to go."""
+    """Commands that a client has sent before are stored and answered before it is told to go."""
     one, two = cluster
     able(one)
     ana, bob = one.program("ana"), two.program("bob")
@@ -145,7 +145,7 @@ def test_newcomers_after_the_ports_are_closed(cluster: list[NodeHall]) -> None:
 
 def test_a_rebalancing(cluster: list[NodeHall]) -> None:
     """The newest clients of the node that has more than its share are told to come again; the others stay, and so do
-    those of other nodes. Then nothing is asked any more."""
+    those of other nodes. Then the request is gone."""
     one, two = cluster
     for hall in cluster:
         able(hall)

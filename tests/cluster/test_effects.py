@@ -1,4 +1,4 @@
-"""What a command at one node changes at another one, whatever becomes of the frames between them."""
+"""Effects of a command at other nodes, whether or not frames are lost."""
 
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import ip_address
@@ -27,7 +27,7 @@ from tests.support.hall import PASSWORD, QUIET, START, Client
 from tests.support.memory import logged_failures
 
 SOON: Final = 1.2
-"""So long after a command the other nodes have noticed it."""
+"""How long it takes the other nodes at most to notice a command."""
 OPERATOR: Final = "olga"
 NEW_PASSWORD: Final = "another-s3cret"
 
@@ -55,7 +55,7 @@ class Pair:
         self.air.fate = fate
 
     def do(self, work: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
-        """What `chatctl` does, or looks up."""
+        """Runs a transaction, as `chatctl` does."""
         return transact(self.one.engine, lambda db: work(db, *args, **keywords))
 
     def passes(self, seconds: float = SOON) -> None:
@@ -98,7 +98,7 @@ def lossy(tmp_path: Path) -> Iterator[Pair]:
 
 
 def test_every_effect_has_its_way() -> None:
-    """Each kind of effect is noted for other nodes, or told over the bus, or is of this node alone."""
+    """Each kind of effect is noted for other nodes, or sent over the bus, or concerns this node alone."""
     assert {*NOTED, *BUS, *HERE} == set(get_args(Effect))
     assert len(NOTED) + len(BUS) + len(HERE) == len(get_args(Effect))
 
@@ -160,7 +160,7 @@ def test_a_token(pair: Pair) -> None:
 
 
 def test_a_bot_and_its_owner(pair: Pair) -> None:
-    """Whoever disables a person ends their connections, and those of their bots, at all nodes."""
+    """To disable a person ends their connections, and those of their bots, at all nodes."""
     ana, also = pair.one.program("ana"), pair.again(pair.two, "ana")
     owner, made = ana.session.who.account_id, new_token()
     bot = pair.do(bots.create, "robot", owner, START)
@@ -200,7 +200,7 @@ def test_blocks(pair: Pair) -> None:
 
 
 def test_what_a_person_is_shown(pair: Pair) -> None:
-    """Whom they ignore, and what they prefer, holds for their terminals at every node."""
+    """A person's ignored names and preferences hold for their terminals at every node."""
     ana, bob = pair.one.program("ana"), pair.one.program("bob")
     terminal = pair.two.client().type(f"/login ana {PASSWORD}")
     pair.passes(3)
@@ -231,7 +231,7 @@ def test_the_newest_preference_counts(lossy: Pair) -> None:
 
 
 def test_a_rename(pair: Pair) -> None:
-    """Everybody is told, whoever has sessions at other nodes is called so there, and a direct room too."""
+    """Everybody is told. Sessions at other nodes have the new name, too, and so has a direct room."""
     ana, also, bob = pair.one.program("ana"), pair.again(pair.two, "ana"), pair.two.program("bob")
     bob.say("hello", "@ana")
     also.post("leave", room="general")
@@ -264,8 +264,8 @@ def test_bans_from_the_server(pair: Pair) -> None:
 
 
 def test_a_room_is_joined_left_and_deleted(pair: Pair) -> None:
-    """Whoever has sessions at several nodes hears a room at all of them from their joining on, and nothing after they
-    were kicked by somebody who is in no room there; a room that was deleted can be made anew under its name."""
+    """An account with sessions at several nodes hears a room at all of them from its joining on, and nothing after it
+    was kicked by somebody who is in no room there. A deleted room can be created anew under its name."""
     olga, bob = pair.operator(pair.one), pair.two.program("bob")
     ana, also = pair.two.program("ana"), pair.again(pair.one, "ana")
     bob.post("create", room="books", visibility="private").post("invite", room="books", name="ana")
@@ -346,7 +346,7 @@ def test_many_rooms_are_joined(lossy: Pair) -> None:
 
 
 def test_what_stands_in_a_log(pair: Pair) -> None:
-    """What is done to messages, and to members, is heard at every node in the same order."""
+    """Changes of messages and members arrive at every node in the same order."""
     olga, ana, bob = pair.operator(pair.one), pair.one.program("ana"), pair.two.program("bob")
     bob.say("hello")
     pair.passes(3)
@@ -368,7 +368,7 @@ def test_what_stands_in_a_log(pair: Pair) -> None:
 
 
 def test_news_that_may_be_lost(pair: Pair) -> None:
-    """Invitations and read marks are told at other nodes, too; without frames, they are there at the next login."""
+    """Invitations and read marks reach other nodes, too; without frames, they are there at the next login."""
     ana, bob, also = pair.one.program("ana"), pair.two.program("bob"), pair.again(pair.one, "bob")
     ana.post("create", room="books", visibility="private")
     pair.passes(3)
@@ -412,7 +412,7 @@ class Slow:
 
 @pytest.mark.parametrize("gone", [False, True], ids=["there", "just gone"])
 def test_what_was_on_its_way_is_erased_too(either: Pair, gone: bool) -> None:
-    """What an account had sent at another node before it was erased is stored first, however long that takes there, and
+    """Messages that an account sent at another node before its erasure are stored first, however long that takes, and
     erased with the rest; its addresses, too. Nobody logs in meanwhile."""
     ana, also, bob = either.one.program("ana"), either.again(either.two, "ana"), either.one.program("bob")
     account = ana.session.who.account_id
@@ -469,7 +469,7 @@ def test_chatctl_waits_too(lossy: Pair, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
-    """The same on a real cluster's database."""
+    """The erasure works on a real cluster's database, too."""
     pair = Pair(tmp_path, never, engine=open_engine(parse_url(postgres_url)))
     ana, also, bob = pair.one.program("ana"), pair.again(pair.two, "ana"), pair.one.program("bob")
     account = ana.session.who.account_id
@@ -558,8 +558,8 @@ def _fails_once(patch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("fate", ["carried", "lost"])
 def test_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, fate: str) -> None:
-    """Whatever fails at the node where a command was given, once it is stored the other nodes do what follows, also in
-    rooms that nobody hears at that node."""
+    """Once a command is stored, other nodes apply its effects, whatever fails at the node of the command; also in rooms
+    without subscribers there."""
     pair = Pair(tmp_path, FATES[fate][0])
     one, two = pair.one, pair.two
     olga = pair.operator(one)
@@ -592,8 +592,8 @@ def test_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, fa
 
 
 def test_a_script_loses_its_answers(tmp_path: Path) -> None:
-    """What somebody says in a room that nobody hears at their node is heard at others soon, although the answer of the
-    database was lost, so that nobody could tell them."""
+    """A message in a room without subscribers at its node reaches other nodes soon, although the database's answer was
+    lost, so that no frame was sent."""
     pair = Pair(tmp_path)
     pair.one.program("ana").cut()
     script = pair.one.client().post("login", name="ana", password=PASSWORD, quiet=True)
@@ -609,8 +609,8 @@ def test_a_script_loses_its_answers(tmp_path: Path) -> None:
 
 
 def test_the_database_is_set_back(tmp_path: Path) -> None:
-    """Each node starts over once, whoever has noticed it and however many did; those that noticed nothing do it
-    because they are told."""
+    """Each node starts over once, however many have noticed it; those that noticed nothing do so because of a
+    frame."""
     pair = Pair(tmp_path)
     ana, bob = pair.one.program("ana"), pair.two.program("bob")
     for number in range(5):

@@ -1,4 +1,4 @@
-"""Frames: what nodes tell each other, as bytes."""
+"""The format of frames between nodes."""
 
 from datetime import UTC, datetime
 
@@ -58,7 +58,7 @@ def test_entries_arrive_as_they_were(facts: RoomFacts, entries: list[Entry]) -> 
 
 
 def test_the_largest_message() -> None:
-    """A message that fits into no frame is told by its number alone."""
+    """A message that fits into no frame is sent as its number alone."""
     huge = Entry(41, MESSAGE, 1, "ana", datetime(2026, 1, 1, tzinfo=UTC), "\x7f€" * 4000)
     [frame] = sent(list(frames.encode_entries(ROOMS[0], [huge])))
     assert frame.parts == [frames.Head(7, 41)]
@@ -66,7 +66,7 @@ def test_the_largest_message() -> None:
 
 @pytest.mark.parametrize("news", [Presence("ana", True, "lunch", "Ana M."), Invited("books", "ana"), ReadMark("x", 7)])
 def test_news(news: Presence | Invited | ReadMark) -> None:
-    """News arrives as it was told."""
+    """News arrive as they were sent."""
     [frame] = sent([frames.encode(frames.told(3, news))])
     [told] = frame.parts
     assert isinstance(told, frames.Told)
@@ -74,7 +74,7 @@ def test_news(news: Presence | Invited | ReadMark) -> None:
 
 
 def test_parts_of_a_later_version() -> None:
-    """What only a later version knows is skipped: a kind of part, a kind of news, a field at the end."""
+    """Anything that only a later version knows is skipped: a kind of part, a kind of news, a field at the end."""
     later = [
         b'["zz",1,2]', b'["h",7,41,"more"]', b'["t",3,"Waved",{"at":1}]', b'["e",7,"general","public",null,[["m",1]]]'
     ]  # fmt: skip
@@ -96,6 +96,6 @@ def test_what_is_no_frame(data: bytes) -> None:
 
 
 def test_the_sender_is_cheap_to_know() -> None:
-    """Whose frame it is can be told without decoding it."""
+    """The sender of a frame is known without decoding it."""
     data = frames.framed("0f" * 16, "7", 5, [])
     assert frames.sender(data) == frames.sender(data.decode()) == "0f" * 16

@@ -1,4 +1,4 @@
-"""What was lost in many rooms at once is read together."""
+"""Entries that were lost in many rooms at once are read together."""
 
 from pathlib import Path
 

@@ -61,7 +61,7 @@ def test_each_is_taken_once(first: int, order: list[int], again: list[int]) -> N
 
 
 def test_a_gap_is_noticed_once() -> None:
-    """A missing number is told with the frame behind it, and no more once the frame has come after all."""
+    """A missing number is reported with the frame after it, and not again once the frame has come."""
     post = Post()
     for number in (1, 2, 5, 6):
         post.comes(number)
@@ -73,8 +73,8 @@ def test_a_gap_is_noticed_once() -> None:
 
 
 def test_a_process_that_was_not_heard_from_the_beginning() -> None:
-    """What a process sent before this one heard it is missing, and that is no gap. What it sent to rooms is known from
-    elsewhere."""
+    """Frames that a process sent before this one received any are missing, and that is no gap. Those of rooms are read
+    from the store on `joined`."""
     post = Post()
     post.comes(40, channel="7")
     assert post.gaps == []
@@ -84,7 +84,7 @@ def test_a_process_that_was_not_heard_from_the_beginning() -> None:
 
 
 def test_a_very_late_frame() -> None:
-    """A frame that is older than what is remembered is taken for one that came twice: the store has what it said."""
+    """A frame that is older than the remembered numbers counts as a duplicate: the store has its entries."""
     post = Post()
     post.comes(1)
     post.comes(REMEMBERED * 2)
@@ -107,8 +107,7 @@ def test_channels_and_processes_count_by_themselves() -> None:
 
 
 def test_a_channel_that_nobody_needs() -> None:
-    """What was counted on the channel of a room that nobody hears any more is forgotten: what comes on it later is no
-    gap."""
+    """Numbers of a channel that the node has left are forgotten: a later frame on it makes no gap."""
     post = Post()
     post.comes(1, channel="7")
     post.incoming.unheard("7")
@@ -117,7 +116,7 @@ def test_a_channel_that_nobody_needs() -> None:
 
 
 def test_own_frames() -> None:
-    """Of what comes back to its sender, only the time that it took is looked at."""
+    """A frame that comes back to its sender is used only to measure how long it took."""
     post = Post()
     post.comes(1, ME)
     post.comes(2, ME, part=frames.Beat(4.5))
@@ -125,7 +124,7 @@ def test_own_frames() -> None:
 
 
 def test_what_is_no_frame() -> None:
-    """What is no frame is ignored, and logged once."""
+    """Anything that is no frame is ignored, and logged once."""
     post = Post()
     deep = b'[1,"x","",1,[%s%s]]' % (b"[" * 100_000, b"]" * 100_000)
     with logged_warnings() as warnings:
@@ -136,8 +135,7 @@ def test_what_is_no_frame() -> None:
 
 
 def test_a_part_that_fails() -> None:
-    """If a part cannot be taken, that is logged, once for all that fail alike, and what it said is read from the
-    store."""
+    """A part that cannot be taken is logged, once for all that fail alike, and its room is read from the store."""
     post = Post()
     post.fails = True
     with logged_failures() as failures:

@@ -1,4 +1,4 @@
-"""Logins that have read who is in a room before another node told that there is more."""
+"""Logins that have read who is in a room before another node sent further entries."""
 
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ def test_said_meanwhile_in_a_room_that_nobody_hears(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [{"cmd": "leave"}, {"cmd": "kick", "name": "bob"}])
 @pytest.mark.parametrize("known", [True, False])
 def test_nothing_is_heard_behind_it(tmp_path: Path, command: dict[str, str], known: bool) -> None:
-    """An account leaves, or is kicked, right after a login has read its rooms, and another node tells no more than how
-    far the log goes: the session hears nothing of that room, whether or not it is in memory there."""
+    """An account leaves, or is kicked, right after a login has read its rooms, and another node sends only the
+    head of the log: the session hears nothing of that room, whether or not it is in memory there."""
     air, (one, two) = nodes(tmp_path, "one", "two")
     ana = one.program("ana").post("create", room="books")
     bob = one.program("bob").post("join", room="books")

@@ -42,7 +42,7 @@ def come(hall: NodeHall, address: str = THIEF) -> Client:
 
 
 def told(hall: NodeHall) -> None:
-    """The nodes tell each other what they count."""
+    """The nodes send each other what they count."""
     hall.passes(TELL_SECONDS + 0.2)
 
 
@@ -60,7 +60,7 @@ def login(client: Client, name: str, password: str = PASSWORD) -> dict[str, Any]
 
 
 def test_connections_of_an_address(open_nodes: OpenNodes) -> None:
-    """What an address may have is shared by all nodes. What has ended is free again at all of them, and other addresses
+    """All nodes share the limit of an address. Connections that end free their places at all nodes, and other addresses
     have their own."""
     _, (one, two) = open_nodes(connections_per_address=8, connections_per_minute=0)
     members = [come(hall).come_in(f"user{number}") for number, hall in enumerate([one, two] * 4)]
@@ -113,7 +113,7 @@ def test_a_node_that_is_gone(open_nodes: OpenNodes) -> None:
 
 
 def test_a_node_that_is_not_known(open_nodes: OpenNodes) -> None:
-    """What comes from a process that is no living node, such as one that has just died, does not count."""
+    """Counts from a process that is no living node, such as one that has just died, are ignored."""
     _, (_, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
     counts = two.cluster.limits
     counts.take("a stranger", frames.Counts("open", {THIEF: (9.0,)}, whole=True, first=True))
@@ -122,7 +122,7 @@ def test_a_node_that_is_not_known(open_nodes: OpenNodes) -> None:
 
 
 def test_lost_frames(open_nodes: OpenNodes) -> None:
-    """What was told by frames that were lost is known after the next time that everything is told."""
+    """Counts in frames that were lost arrive with the next update of everything."""
     air, (one, two) = open_nodes(connections_per_address=4, connections_per_minute=0)
     for number in range(2):
         come(one).come_in(f"user{number}")
@@ -220,7 +220,7 @@ def test_guests_of_an_address(open_nodes: OpenNodes) -> None:
 
 
 def test_guesses_at_two_nodes(open_nodes: OpenNodes) -> None:
-    """Whoever guesses at several nodes in turn waits as long as at one."""
+    """Guesses at several nodes in turn are delayed as long as at one."""
     _, (one, two) = open_nodes()
     waits = []
     for address, halls in ("192.0.2.1", (one, two)), ("192.0.2.2", (one, one)):
@@ -238,7 +238,7 @@ def test_guesses_at_two_nodes(open_nodes: OpenNodes) -> None:
 
 
 def test_names_that_are_typed_are_not_told(open_nodes: OpenNodes) -> None:
-    """What somebody types as a name may be a password: no frame has it. It counts at other nodes all the same."""
+    """A name that somebody types may be a password: no frame has it. It counts at other nodes all the same."""
     air, (one, two) = open_nodes()
     for number in range(6):
         login(come(one, f"192.0.2.{number}"), "my-secret-words", "wrong-words")
@@ -250,7 +250,7 @@ def test_names_that_are_typed_are_not_told(open_nodes: OpenNodes) -> None:
 
 
 def test_rates_and_registrations(open_nodes: OpenNodes) -> None:
-    """What an address does in a minute, and what it registers in an hour, is counted over all nodes."""
+    """Connections per minute and registrations per hour of an address are counted over all nodes."""
     _, (one, two) = open_nodes(connections_per_minute=2, registrations_per_hour=2)
     for number, hall in enumerate((one, two)):
         come(hall).come_in(f"user{number}")
@@ -269,7 +269,7 @@ def test_rates_and_registrations(open_nodes: OpenNodes) -> None:
 
 
 def test_alone_nothing_is_kept_to_be_told(open_nodes: OpenNodes) -> None:
-    """A node that is alone keeps nothing to be told, and tells nothing."""
+    """A node that is alone keeps no news, and sends none."""
     air, (one,) = open_nodes("one")
     login(come(one), "ana", "wrong-words")
     one.passes(3)
@@ -282,7 +282,7 @@ def test_alone_nothing_is_kept_to_be_told(open_nodes: OpenNodes) -> None:
 
 
 def test_what_is_told_is_bounded() -> None:
-    """So many keys are told at once, those that changed most first, and the rest later."""
+    """An update has a maximum number of keys, those that changed most first; the rest follows later."""
     here = {f"address {number}": number for number in range(1, MOST_TOLD + 101)}
     gauge = Gauge(lambda least: here, lambda: 16, {})
     assert min(gauge.news().values()) == 101

@@ -42,7 +42,7 @@ def seqs(part: frames.Part) -> list[int]:
 
 
 def test_at_once_then_paced() -> None:
-    """After a quiet moment an entry is told in the same turn of the reactor; what comes within the next five
+    """After a quiet moment an entry is sent in the same turn of the reactor; what comes within the next five
     milliseconds shares a frame, and so do the entries of a room that follow each other."""
     post = Post()
     post.clock.advance(10)
@@ -78,7 +78,7 @@ def test_nobody_is_there() -> None:
 
 def test_channels() -> None:
     """On a bus with a channel for each room, each has its own numbers; what concerns everybody has the common one, on
-    which every node is told a moment later how far the rooms go."""
+    which every node is sent the heads of the rooms a moment later."""
     post = Post(by_room=True)
     for _ in range(2):
         post.say(GENERAL, 1)
@@ -106,7 +106,7 @@ def test_many_entries() -> None:
 
 
 def test_the_last_frame() -> None:
-    """What was announced before the end is still sent, and nothing after it."""
+    """Entries announced before the end are still sent, and nothing after it."""
     post = Post()
     post.say(GENERAL, 1)
     post.outgoing.stop()

@@ -251,8 +251,8 @@ def test_what_came_late(cluster: list[NodeHall]) -> None:
 
 @pytest.mark.parametrize(("error", "logged"), [(Unavailable(), 0), (ValueError(), 1)])
 def test_tidying_up_fails(error: Exception, logged: int) -> None:
-    """What dead nodes have left is tidied up once the database is back, and has been for long enough that all sessions
-    are recorded. A bug does not end that either."""
+    """Remains of dead nodes are tidied up once the database has been back long enough that all sessions are recorded. A
+    bug does not end that either."""
     clock, dismissed, away = Clock(), list[Person](), [True, False]
     guest, another = Person(7, "~7", GUEST), Person(8, "~8", GUEST)
 
@@ -326,7 +326,7 @@ def test_serving_anew(cluster: list[NodeHall]) -> None:
 
 
 def test_set_back_and_fenced(cluster: list[NodeHall]) -> None:
-    """A node that lost its lease because the database was set back tells the others once it knows them again: they
+    """A node that lost its lease because the database was set back notifies the others once it knows them again: they
     start over, too."""
     one, two, three = cluster
     ana, bob = one.program("ana"), two.program("bob")

@@ -173,7 +173,7 @@ def test_what_others_notify_of_is_not_taken(house: House, postgres_url: str) -> 
 
 
 def test_the_channel_is_shown_to_nobody(house: House, postgres_url: str) -> None:
-    """Whoever may watch all connections of the database does not see the channel's name in what the bus does there."""
+    """A role that may watch all connections of the database does not see the channel's name in the bus's statements."""
     one = house.bus(postgres_url)
     watched = "SELECT query FROM pg_stat_activity WHERE application_name = %s"
     before = execute(postgres_url, watched, NAME)

@@ -1,4 +1,4 @@
-"""Who is online, near and away: at several nodes as if there were one server."""
+"""Presence over several nodes: online, near and away, as if there were one server."""
 
 import random
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.hall import PASSWORD, QUIET, Client
 
 LIMITS = structs.replace(QUIET, presence_seconds=2.0)
 GRACE = 2.1
-"""After so long others are told that somebody is gone."""
+"""How long after a departure others are told of it."""
 LAPSE = 8.0
 """A node that is killed is found dead and is buried by then."""
 HERE, GONE = ("ana", True), ("ana", False)
@@ -54,7 +54,7 @@ def who(client: Client, *names: str) -> dict[str, str]:
 
 
 def test_everybody_sees_everybody(town: Town) -> None:
-    """Whoever comes at one node is told of, listed and looked up at all others, and so is who goes, after the grace."""
+    """An arrival at one node is told, listed and looked up at all others, and so is a departure, after the grace."""
     _, one, two, three = town
     bob, cai = two.program("bob"), three.program("cai")
     one.passes(0.1)
@@ -87,8 +87,8 @@ def test_a_person_who_comes_sees_names_of_other_nodes(town: Town) -> None:
 
 
 def test_who_changes_nodes_was_never_gone(town: Town) -> None:
-    """Whoever is back at another node within the grace neither went nor came, there and here; so is a second device
-    anywhere no arrival, and the end of one of two no departure."""
+    """An account that is back at another node within the grace neither went nor came, there and here. A second device
+    is no arrival anywhere, and the end of one of two is no departure."""
     _, one, two, three = town
     bob, cai = two.program("bob"), three.program("cai")
     ana = one.program("ana")
@@ -220,8 +220,8 @@ def test_a_node_dies(town: Town) -> None:
 
 
 def test_a_node_sends_its_clients_to_others(town: Town) -> None:
-    """Who is sent to another node and is there a little later than somebody who only lost their connection may be, was
-    online all the time for everybody; who does not come is gone."""
+    """A client that is sent to another node may take longer than one that only lost its connection, and stays online
+    for everybody; one that does not come is gone."""
     _, one, two, three = town
     bob, at_three = two.program("bob"), three.program("cai")
     ana, den = one.program("ana"), one.program("den")
@@ -251,7 +251,7 @@ def test_a_node_that_comes_later(tmp_path: Path) -> None:
 
 
 def test_every_frame_is_lost_for_a_while(town: Town) -> None:
-    """What was lost is known a moment after the bus carries frames again: who came, who went, and who is away."""
+    """Arrivals, departures and away texts that were lost arrive a moment after the bus carries frames again."""
     air, one, two, _ = town
     bob, cai, dot = two.program("bob"), one.program("cai"), one.program("dot")
     one.passes(1)
@@ -272,7 +272,7 @@ def test_every_frame_is_lost_for_a_while(town: Town) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_half_of_the_frames_are_lost(town: Town, seed: int) -> None:
-    """If half of the frames are lost, what is told is late, and true."""
+    """If half of the frames are lost, presence is late, and true."""
     air, one, two, three = town
     chance = random.Random(seed)
     bob = two.program("bob")
@@ -289,7 +289,7 @@ def test_half_of_the_frames_are_lost(town: Town, seed: int) -> None:
 
 
 def test_what_comes_late_is_old(tmp_path: Path) -> None:
-    """Who went does not come back by a frame from before that, and who came during a snapshot does not go with it."""
+    """An old frame does not bring back an account that has left, nor does a snapshot remove one that came during it."""
     air, (one, two) = nodes(tmp_path, "one", "two")
     air.fate = never
     people, boot = two.cluster.presence, one.me.boot

@@ -26,9 +26,9 @@ from tests.support.hall import QUIET
 NODES = ("one", "two", "three")
 ROOMS = ("general", "den-0", "den-1", "den-2", "@ana", "@bob", "@cai")
 LOST_SECONDS = 1.2
-"""So long after something is stored everybody has it, if every frame is lost."""
+"""How long it takes at most until everybody has what is stored, if every frame is lost."""
 BURIED_SECONDS = 7.0
-"""So long after a node is killed everybody has what it had stored and told nobody: its lease has lapsed by then."""
+"""How long after a node is killed everybody has what it stored and did not send: its lease has lapsed by then."""
 LIMITS = structs.replace(QUIET, strikes=0)
 """Refusals have no consequences."""
 EXAMPLES = 15
@@ -299,7 +299,7 @@ def town() -> bytes:
 
 
 def test_conversations(tmp_path: Path) -> None:
-    """Whatever happens to frames and nodes, everybody hears each room as the database has it, each entry once, within
+    """Everybody hears each room as the database has it, whatever happens to frames and nodes: each entry once, within
     1.2 seconds; nothing of a room that they are out of; and nothing that was acknowledged is lost or doubled."""
 
     class Here(Cluster):

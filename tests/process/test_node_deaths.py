@@ -98,7 +98,7 @@ class Crowd:
         self.talkers[number] = PacedTalker(client, f"u{len(self.ended)}", ["general"]).start()
 
     def last_of(self, number: int) -> int:
-        """The last entry that is stored of whoever talks at that node."""
+        """The last stored entry of the talkers at that node."""
         author = f"(SELECT id FROM account WHERE name = 'mouth{number}')"
         [(seq,)] = query(self.database, f"SELECT max(seq) FROM entry WHERE author_id = {author}")
         assert isinstance(seq, int)
