@@ -106,7 +106,7 @@ def test_a_process_that_has_ended(place: Place) -> None:
 
 
 def test_a_node_that_starts(place: Place) -> None:
-    """A node publishes nothing before its first look at the others, which therefore compare rooms once it has looked."""
+    """A node publishes nothing before its first look at the others. They compare rooms once it has looked."""
     place.found = [replace(TWO, facts=Facts(bus=True, speaks=1))]
     place.passes(2 * EXCHANGE_SECONDS)
     assert place.hears() == ["changed ['boot-two']"]
