@@ -21,8 +21,16 @@ PAGES_WITH_PATHS = [
 FOLDER_FILES = 20
 FOLDER_LINES = 3_000
 ALPHABETICAL = {HOUSE / "store", HOUSE / "chatctl"}
+SMALL_FILES = 12
+SMALL_LINES = 40
 PARAMETERS = 7
 CALLABLES = 40
+
+ODD = re.compile(r"(So (many|often|long|much)|Of|Likewise|Whoever|Whom|The same)\b")
+MEASURE = re.compile(
+    r"(Maximum|Minimum|Default|Number of|How (long|many|much|often|far)|Interval between|Size of|Length of|Width of"
+    r"|Share of|Cost of|Factor|Multiple of|Version of|Permissions|Exit status|Revision|First key of|Key of)\b"
+)
 
 _PATH = re.compile(r"`((?:[a-z_][\w-]*/)+(?:[\w-]+\.\w+)?|[a-z_]+\.py)`")
 
@@ -83,8 +91,60 @@ def test_folders_are_small() -> None:
     assert crowded == {}
 
 
+def test_few_files_are_small() -> None:
+    """A file holds one idea whole."""
+    small = [
+        str(path.relative_to(HOUSE))
+        for path in modules()
+        if path.name != "__init__.py" and len(path.read_text(encoding="utf-8").splitlines()) < SMALL_LINES
+    ]
+    assert len(small) <= SMALL_FILES, small
+
+
 def test_parts_are_passed_by_name() -> None:
     """Constructors have few parameters, and few of them are callables, behind which nobody sees who is called."""
     found = [(path.name, *one) for path in modules() for one in constructors(tree_of(path))]
     assert len(long := [one for one in found if one[2] > PARAMETERS]) <= 2, long
     assert sum(one[3] for one in found) <= CALLABLES, [one for one in found if one[3]]
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[str, str, ast.expr | None]]:
+    """Every string that stands by itself, after the name and the value of the assignment above it, if there is one."""
+    for node in ast.walk(tree):
+        above: ast.stmt | None = None
+        for statement in getattr(node, "body", []) if not isinstance(node, ast.Lambda | ast.IfExp) else []:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str() as text)):
+                    target = above.targets[0] if isinstance(above, ast.Assign) else getattr(above, "target", None)
+                    yield getattr(target, "id", ""), text, getattr(above, "value", None)
+            above = statement
+
+
+def test_no_sentence_begins_oddly() -> None:
+    """In docstrings, no sentence begins with a word that has to be read twice."""
+    odd = [
+        f"{path.relative_to(ROOT)}: {sentence}"
+        for path in modules()
+        for _, text, _ in docstrings(tree_of(path))
+        for sentence in re.split(r"(?<=[.:])\s+", text.strip())
+        if ODD.match(sentence)
+    ]
+    assert odd == []
+
+
+def test_docstrings_of_numbers() -> None:
+    """The docstring of a number begins with what the number is: `Maximum number of`, `How long`, `Interval between`."""
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}: {text}"
+        for path in modules()
+        for name, text, value in docstrings(tree_of(path))
+        if name.isupper() and is_number(value) and not MEASURE.match(text)
+    ]
+    assert wrong == []
+
+
+def is_number(value: ast.expr | None) -> bool:
+    """Whether a constant is a number, or numbers that are multiplied, added or shifted."""
+    if isinstance(value, ast.BinOp):
+        return is_number(value.left) or is_number(value.right)
+    return isinstance(value, ast.Constant) and type(value.value) in (int, float)

@@ -29,7 +29,7 @@ MOST_TOLD: Final = 500
 MOST_WHOLE: Final = 2_000
 """Maximum number of keys of a kind in an update of everything."""
 PART: Final = 16
-"""An address is published once it has a sixteenth of its limit at one node."""
+"""Share of its limit, one sixteenth, from which on an address is published."""
 LEAST_OF_ACCOUNT: Final = 2
 """Minimum number of connections of an account to publish: nearly all accounts have one."""
 PART_BYTES: Final = 6_000

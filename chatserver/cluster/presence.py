@@ -24,7 +24,7 @@ from chatserver.presence.roster import Remote, Roster
 from chatserver.presence.telling import Presence
 
 PACE_SECONDS: Final = 0.02
-"""Interval between updates. Of several changes in between, only the latest state is published."""
+"""Interval between updates. Only the latest state is published."""
 SLICE: Final = 100
 """Maximum number of accounts handled in one turn of the reactor: about a millisecond."""
 TURN_SECONDS: Final = 0.003

@@ -191,5 +191,5 @@ def with_quotes(db: Connection, ask: Ask, facts: RoomFacts, entries: list[Entry]
 
 
 def found_with_quotes(db: Connection, ask: Ask, pairs: list[tuple[RoomFacts, Entry]]) -> list[tuple[RoomFacts, Entry]]:
-    """The same for entries of several rooms."""
+    """For entries of several rooms."""
     return quotes.quoted_found(db, ask.who, pairs) if ask.for_people else pairs

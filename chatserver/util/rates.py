@@ -148,7 +148,7 @@ REFUSED_TIMES: Final = 10.0
 """Multiple of the limit at which an address is refused. Below that it is only slowed: behind one address there may be a
 whole company, and only one bad client."""
 STEP_SECONDS: Final = 0.25
-"""Delay at the limit, in seconds. It grows in proportion, up to 2.5 s: a person waits that long without giving up."""
+"""How long the delay at the limit is. It grows in proportion, up to 2.5 s: people wait that long without giving up."""
 
 
 class Draining(Limited[tuple[float, float]]):
