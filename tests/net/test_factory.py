@@ -17,6 +17,7 @@ from chatserver.store.moderation import NetworkBan
 from chatserver.util.rates import STEP_SECONDS
 from chatserver.values.stages import Stage
 from chatserver.wire.addresses import Networks
+from chatserver.wire.sentences import english
 from tests.support.hall import PASSWORD, Client, Hall, WebSocketClient
 from tests.support.memory import logged_warnings
 from tests.support.proxy import v1, v2
@@ -47,7 +48,7 @@ def test_making_way(tmp_path: Path) -> None:
     hall.settle()
     assert "* Too many connections" in person.lines[-2] + person.lines[-1]
     assert program.events[-1] == {
-        "event": "closing", "reason": "too-many-connections", "text": f"{CROWDED[1]} Connect again.",
+        "event": "closing", "reason": "too-many-connections", "text": f"{english(CROWDED[1])} Connect again.",
         "retry": CROWDED_SECONDS,
     }  # fmt: skip
     assert browser.wire.taken.startswith(b"HTTP/1.1 503 ")
@@ -157,7 +158,7 @@ def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
     hall, client = slowed(tmp_path, pending_connections=2)
     hall.client(address=at(SOMEWHERE))
     hall.client(address=at(CLIENT))
-    assert client.lines == [f"! {CROWDED[1]}", "* Press Enter to leave."]
+    assert client.lines == [f"! {english(CROWDED[1])}", "* Press Enter to leave."]
 
 
 # PROXY headers

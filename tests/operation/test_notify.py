@@ -60,7 +60,7 @@ def test_the_life_of_a_server(systemd: Systemd) -> None:
         reactor=clock,
         settings=Settings(shutdown=Shutdown(drain_seconds=20, flush_seconds=30)),
         connections=SimpleNamespace(open=people),
-        registry=SimpleNamespace(heads=lambda: heads),
+        registry=SimpleNamespace(rooms=SimpleNamespace(heads=lambda: heads)),
     )
     companion = SystemdNotify(running)
     companion.started()

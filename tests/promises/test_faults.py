@@ -11,8 +11,10 @@ from sqlalchemy import event
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
-from chatserver.delivery.registry import Registry
+from chatserver.delivery.names import Names
+from chatserver.delivery.order import Order
 from chatserver.delivery.room import Room
+from chatserver.delivery.subscriptions import Subscriptions
 from chatserver.net.connection.connection import Connection
 from chatserver.net.connection.outbox import Outbox
 from chatserver.pipeline.outcomes import Consequences
@@ -108,14 +110,14 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "a bug after the commit": lambda fault: fault.in_store(Injected(), committed=True),
     "unavailable before the commit": lambda fault: fault.in_store(Unavailable(), committed=False),
     "unavailable after the commit": lambda fault: fault.in_store(Unavailable(), committed=True),
-    "Registry.announce": lambda fault: fault.before(Registry, "_announce"),
-    "Registry.replay": lambda fault: fault.before(Registry, "replay"),
-    "Registry.unsubscribe": lambda fault: fault.before(Registry, "unsubscribe"),
-    "Registry._publish": lambda fault: fault.before(Registry, "_publish"),
-    "Registry._deliver": lambda fault: fault.before(Registry, "_deliver"),
-    "Registry._entered": lambda fault: fault.before(Registry, "_entered"),
-    "Registry._left": lambda fault: fault.before(Registry, "_left"),
-    "Registry._sent": lambda fault: fault.before(Registry, "_sent"),
+    "Order._announce": lambda fault: fault.before(Order, "_announce"),
+    "Subscriptions.replay": lambda fault: fault.before(Subscriptions, "replay"),
+    "Subscriptions.unsubscribe": lambda fault: fault.before(Subscriptions, "unsubscribe"),
+    "Order._publish": lambda fault: fault.before(Order, "_publish"),
+    "Order._deliver": lambda fault: fault.before(Order, "_deliver"),
+    "Subscriptions.entered": lambda fault: fault.before(Subscriptions, "entered"),
+    "Subscriptions.departed": lambda fault: fault.before(Subscriptions, "departed"),
+    "Order._move_those_ahead": lambda fault: fault.before(Order, "_move_those_ahead"),
     "Fanout.send": lambda fault: fault.before(Fanout, "send"),
     "Fanout.send, sent": lambda fault: fault.after(Fanout, "send"),
     "Batch, one form": lambda fault: fault.before(
@@ -130,10 +132,10 @@ STEPS: dict[str, Callable[[Fault], None]] = {
     "Session.tell": lambda fault: fault.before(Session, "tell"),
     "Roster.tell": lambda fault: fault.before(Roster, "tell"),
     "Consequences._apply": lambda fault: fault.before(Consequences, "_apply"),
-    "Registry.renamed": lambda fault: fault.before(Registry, "renamed"),
-    "Registry.renamed, done": lambda fault: fault.after(Registry, "renamed"),
+    "Names.renamed": lambda fault: fault.before(Names, "renamed"),
+    "Names.renamed, done": lambda fault: fault.after(Names, "renamed"),
     "Session.prefer": lambda fault: fault.before(Session, "prefer"),
-    "Registry.catch_up": lambda fault: fault.before(Registry, "catch_up"),
+    "Subscriptions.catch_up": lambda fault: fault.before(Subscriptions, "catch_up"),
 }
 
 Fields = dict[str, Any]
@@ -225,12 +227,12 @@ SHARED = ["say", "say with an id", "direct message", "reply", "reply with an id"
 
 REACHED: dict[str, list[str]] = {
     **{step: [act for act in ACTS if act not in READING] for step in STEPS if "the commit" in step},
-    **{step: ENTRIES for step in STEPS if step.startswith(("Registry._", "Registry.announce", "Fanout"))},
-    "Registry.catch_up": [act for act in ACTS if act not in SHARED],
-    "Registry.replay": ["join since"],
-    "Registry.unsubscribe": ["leave"],
-    "Registry._entered": ["create", "join", "join since"],
-    "Registry._left": ["leave", "delete", "kick", "ban", "forget"],
+    **{step: ENTRIES for step in STEPS if step.startswith(("Order.", "Fanout"))},
+    "Subscriptions.catch_up": [act for act in ACTS if act not in SHARED],
+    "Subscriptions.replay": ["join since"],
+    "Subscriptions.unsubscribe": ["leave"],
+    "Subscriptions.entered": ["create", "join", "join since"],
+    "Subscriptions.departed": ["leave", "delete", "kick", "ban", "forget"],
     "Batch, one form": [
         "join",
         "join since",
@@ -256,8 +258,8 @@ REACHED: dict[str, list[str]] = {
         "unignore",
         "prefer",
     ],
-    "Registry.renamed": NAMED,
-    "Registry.renamed, done": NAMED,
+    "Names.renamed": NAMED,
+    "Names.renamed, done": NAMED,
     "Session.prefer": ["prefer"],
 }
 """By step, the acts that come to it; all others are those of every act."""
@@ -438,8 +440,8 @@ def test_a_full_disk(hall: Hall, people: dict[str, Client], disk: Disk) -> None:
 
 LOGIN_STEPS: dict[str, Callable[[Fault], None]] = {
     **{step: inject for step, inject in STEPS.items() if "the commit" in step},
-    "Registry.subscribe": lambda fault: fault.before(Registry, "subscribe"),
-    "Registry.catch_up": lambda fault: fault.before(Registry, "catch_up"),
+    "Subscriptions.subscribe": lambda fault: fault.before(Subscriptions, "subscribe"),
+    "Subscriptions.catch_up": lambda fault: fault.before(Subscriptions, "catch_up"),
     "Roster.add": lambda fault: fault.before(Roster, "add"),
     "Session.answer": lambda fault: fault.before(Session, "answer"),
     "Connection.admitted": lambda fault: fault.before(Connection, "admitted"),
