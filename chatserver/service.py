@@ -84,7 +84,7 @@ class ChatService(Service):
         self._store = running.store
         self._hasher = running.hasher
         self._session_log = running.session_log
-        self._watch = running.watch
+        self._change_feed = running.change_feed
         self._processors = running.processors
         self._connections = running.connections
         self._lease = running.lease
@@ -238,7 +238,7 @@ class ChatService(Service):
         _tune_process()
         self._hasher.start()
         self._processors.start(self._settings.pipeline.read_lanes)
-        self._watch.start()
+        self._change_feed.start()
         self._lease.start()
         self._upkeep.start()
         if self._cluster is not None:
@@ -310,7 +310,7 @@ class ChatService(Service):
             self._sweep_call.cancel()
         for companion in self._companions:
             await self._step(f"telling {type(companion).__name__}", companion.stopping)
-        await self._step("watching the database", self._watch.stop)
+        await self._step("watching the database", self._change_feed.stop)
         await self._step("comparing heads", self._reconciler.stop)
         await self._step("tidying the database", self._upkeep.stop)
         if self._cluster is not None:

@@ -40,7 +40,7 @@ from chatserver.settings.tables import Settings
 from chatserver.store import Engine, people
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import this_process
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from chatserver.sync.lease import Lease
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
@@ -71,7 +71,7 @@ class DeliveryParts(Struct, frozen=True):
     marks: ReadMarks
     reconciler: Reconciler
     lease: Lease
-    watch: Watch
+    change_feed: ChangeFeed
 
 
 class Login(Struct, frozen=True):
@@ -99,8 +99,8 @@ def wire(
         reactor=reactor, settings=settings, store=base.store, registry=delivery.registry, roster=delivery.roster,
         hasher=login.parts.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
         lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_log=base.session_log,
-        watch=delivery.watch, reconciler=delivery.reconciler, guests=login.parts.guests, upkeep=pipeline.upkeep,
-        cluster=cluster,
+        change_feed=delivery.change_feed, reconciler=delivery.reconciler, guests=login.parts.guests,
+        upkeep=pipeline.upkeep, cluster=cluster,
     )  # fmt: skip
 
 
@@ -125,10 +125,10 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     registry.rooms.follow(reconciler)
     me = this_process(settings.server.node, bus=bool(settings.bus.url))
     lease = Lease(reactor, store, me, rewind, now=now if me.bus else None)
-    watch = Watch(reactor, store, registry, roster, reconciler, base.session_log, rewind)
+    change_feed = ChangeFeed(reactor, store, registry, roster, reconciler, base.session_log, rewind)
     presence = Presence(reactor, roster, settings.limits, mutes)
     return DeliveryParts(
-        rewind, registry, roster, presence, ReadMarks(reactor, roster, base.session_log), reconciler, lease, watch
+        rewind, registry, roster, presence, ReadMarks(reactor, roster, base.session_log), reconciler, lease, change_feed
     )
 
 
@@ -150,7 +150,8 @@ def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: Login) -> Pi
     online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
     parts = PipelineParts(
         settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,
-        marks=delivery.marks, upkeep=upkeep, reconciler=delivery.reconciler, lease=delivery.lease, bans=delivery.watch,
+        marks=delivery.marks, upkeep=upkeep, reconciler=delivery.reconciler, lease=delivery.lease,
+        bans=delivery.change_feed,
     )  # fmt: skip
     slow: SlowHandlers = {
         commands.Password: sensitive.change_password, commands.Token: sensitive.token,
@@ -164,14 +165,14 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: Login, pipeline: 
     parts = Parts(
         clock=reactor, limits=limits, shutdown=base.settings.shutdown, handshake=login.handshake,
         processors=pipeline.processors, registry=delivery.registry, marks=delivery.marks, lease=delivery.lease,
-        departures=Departures(login.parts, delivery.watch), admission=Admission(reactor, limits, counts),
+        departures=Departures(login.parts, delivery.change_feed), admission=Admission(reactor, limits, counts),
         allowances=Allowances(reactor, limits),
         counts=counts, log=ConnectionLog(reactor), parting=Parting(reactor),
     )  # fmt: skip
     connections = Connections(parts, SessionIds())
     base.store.notify(connections)
     delivery.rewind.follow(connections)
-    delivery.watch.follow_bans(connections)
+    delivery.change_feed.follow_bans(connections)
     return connections
 
 
@@ -184,7 +185,7 @@ def wire_cluster(
 
     local = Local(
         registry=delivery.registry, roster=delivery.roster, presence=delivery.presence, marks=delivery.marks,
-        reconciler=delivery.reconciler, watch=delivery.watch, rewind=delivery.rewind,
+        reconciler=delivery.reconciler, change_feed=delivery.change_feed, rewind=delivery.rewind,
     )  # fmt: skip
     bus = open_bus(base.settings, base.reactor, engine, delivery.lease)
     cluster = Node(base.reactor, bus, base.store, delivery.lease, local, connections, login.parts.guests)

@@ -194,7 +194,7 @@ class Town:
             store=self.store,
             hasher=journal.part("hasher", "start", "stop"),
             session_log=session_log,
-            watch=journal.part("watch", "start", "stop"),
+            change_feed=journal.part("watch", "start", "stop"),
             processors=journal.part("processors", "start", "stop"),
             connections=connections,
             lease=lease,
@@ -579,7 +579,7 @@ def test_a_step_that_fails(town: Town, monkeypatch: pytest.MonkeyPatch, part: st
     town.start()
     peers = [town.peer(), town.peer()]
     fails: dict[str, tuple[Any, str]] = {
-        "watch": (town.service._watch, "stop"),
+        "watch": (town.service._change_feed, "stop"),
         "port": (town.reactor.ports[0], "stopListening"),
         "advance": (peers[0], "advance"),
         "processors": (town.service._processors, "stop"),

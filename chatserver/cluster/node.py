@@ -27,7 +27,7 @@ from chatserver.presence.telling import Presence
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import Holder, Process
 from chatserver.store.nodes.nodes import Facts, NodeNow, Said
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.util.quiet_log import Outage
@@ -60,7 +60,7 @@ class Local(Struct, frozen=True):
     presence: Presence
     marks: ReadMarks
     reconciler: Reconciler
-    watch: Watch
+    change_feed: ChangeFeed
     rewind: Rewind
 
 
@@ -92,7 +92,7 @@ class Node(Elsewhere):
         self._registry = local.registry
         self._roster = local.roster
         self._reconciler = local.reconciler
-        self._watch = local.watch
+        self._change_feed = local.change_feed
         self._rewind = local.rewind
         self._connections = connections
         self.outgoing = Outgoing(clock, bus, self.origin)
@@ -160,7 +160,7 @@ class Node(Elsewhere):
         self.presence.restarted()
         self.peers.forget()
         self.peers_changed()
-        self._watch.hurry()
+        self._change_feed.hurry()
 
     # What this node publishes
 
@@ -235,7 +235,7 @@ class Node(Elsewhere):
                 for room_id, seq in heads.items():
                     self._registry.order.reaches(room_id, seq)
             case frames.Changed():
-                self._watch.hurry()
+                self._change_feed.hurry()
             case frames.Told(account_id):
                 news = frames.news(part)
                 if news is not None:
@@ -261,7 +261,7 @@ class Node(Elsewhere):
     def lost(self, *channels: str) -> None:
         """Frames are missing: reads the rooms and the changes that they were about from the store."""
         if frames.ALL in channels:  # it carries every room, or at least its head
-            self._watch.hurry()
+            self._change_feed.hurry()
             self._reconciler.compare()
         else:
             self._reconciler.compare([int(channel) for channel in channels])
@@ -329,7 +329,7 @@ class Node(Elsewhere):
                 held=self.held,
             )
         self.outgoing.flush()  # so that the number below covers all that is committed
-        return Said(__version__, self.outgoing.numbers.get(frames.ALL, 0), self._watch.applied, self._facts)
+        return Said(__version__, self.outgoing.numbers.get(frames.ALL, 0), self._change_feed.applied, self._facts)
 
     def peers_changed(self) -> None:
         others = self.peers.others

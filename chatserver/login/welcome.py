@@ -10,7 +10,7 @@ from chatserver.session.session import Identity, Session
 from chatserver.store import logins, names, sessions
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from chatserver.util import audit_log
 from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
@@ -166,9 +166,9 @@ def _how(command: Login, proved: Proved) -> str:
 class Departures:
     """Removes ended sessions from all parts that know them, and records their end."""
 
-    def __init__(self, parts: LoginParts, watch: Watch) -> None:
+    def __init__(self, parts: LoginParts, change_feed: ChangeFeed) -> None:
         self._parts = parts
-        self._watch = watch
+        self._change_feed = change_feed
 
     def left(self, session: Session, reason: str, *, announced: bool) -> None:
         """Call this once for each session that was logged in, while it is still registered. `announced`: notify others
@@ -177,7 +177,7 @@ class Departures:
             self._parts.presence.going(session)
         self._parts.registry.subscriptions.remove(session)
         self._parts.roster.remove(session)
-        self._watch.left(session)
+        self._change_feed.left(session)
         self._parts.marks.ended(session)
         self._parts.session_log.add(sessions.Closed(session.id, session.who.account_id, self._parts.now(), reason))
         if session.who.kind == GUEST:

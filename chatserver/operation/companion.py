@@ -16,7 +16,7 @@ from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
 from chatserver.settings.tables import Settings
 from chatserver.store.db.threads import Store
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from chatserver.sync.lease import Lease
 from chatserver.sync.reconcile import Reconciler
 from chatserver.util.clock import Clock
@@ -83,7 +83,7 @@ class Running(Struct, frozen=True):
     now: Clock  # by which entries are stamped
     read_settings: Callable[[], Settings]  # anew, from all their sources; blocks, and raises ConfigProblem
     session_log: SessionRows
-    watch: Watch
+    change_feed: ChangeFeed
     reconciler: Reconciler
     guests: Guests
     upkeep: Maintenance

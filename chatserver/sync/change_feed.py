@@ -19,7 +19,7 @@ from chatserver.session.session import Session
 from chatserver.store import changes, moderation
 from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
-from chatserver.sync.change_handlers import Following
+from chatserver.sync.change_handlers import ChangeHandlers
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.util.quiet_log import Outage
@@ -59,8 +59,8 @@ class Banning(Protocol):
         """These networks are banned from now on, and no others."""
 
 
-class Watch:
-    """Reads the table `change` twice a second, and has each change followed (see `Following`)."""
+class ChangeFeed:
+    """Reads the table `change` twice a second, and has each change followed (see `ChangeHandlers`)."""
 
     log = Logger()
 
@@ -78,7 +78,7 @@ class Watch:
         self._store = store
         self._registry = registry
         self._banning: list[Banning] = []
-        self._following = Following(store, registry, roster, reconciler, session_log)
+        self._handlers = ChangeHandlers(store, registry, roster, reconciler, session_log)
         self._last: int | None = None
         self._missing: dict[int, Missing] = {}  # in ascending order
         self._unapplied: dict[int, changes.Change] = {}
@@ -128,12 +128,12 @@ class Watch:
 
     def left(self, session: Session) -> None:
         """A session has ended. Commands that it had sent may still be stored."""
-        self._following.left(session)
+        self._handlers.left(session)
 
     @property
     def applied(self) -> int:
         """The id up to which all changes are applied, and the last commands of the sessions they ended are stored."""
-        first = [*self._unapplied, *(next(iter(self._missing), None),), self._following.unfinished()]
+        first = [*self._unapplied, *(next(iter(self._missing), None),), self._handlers.unfinished()]
         known = [id for id in first if id is not None]
         return min(known) - 1 if known else self._last or 0
 
@@ -211,7 +211,7 @@ class Watch:
                 if change.origin is None or change.origin != self._registry.elsewhere.origin:
                     if change.kind == "bans":
                         await self._reload_bans()
-                    await self._following.follow(change)
+                    await self._handlers.follow(change)
             except Unavailable:
                 raise
             except Exception:

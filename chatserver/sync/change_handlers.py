@@ -26,7 +26,7 @@ REASONS = {TO_BE_ERASED: ERASED}
 DISABLED = ("disabled", Sentence(Note.DISABLED))
 
 
-class Following:
+class ChangeHandlers:
     def __init__(
         self,
         store: Store,

@@ -14,7 +14,7 @@ from chatserver.store.db import clock
 from chatserver.store.db.engine import open_engine, open_ready, parse_url
 from chatserver.store.db.schema import ChangeRow
 from chatserver.store.db.transactions import transact
-from chatserver.sync.change_feed import MISSING_SECONDS, Watch
+from chatserver.sync.change_feed import MISSING_SECONDS, ChangeFeed
 from tests.support.hall import START, Hall
 
 MANY = 300
@@ -27,7 +27,7 @@ class Library(Hall):
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder, engine=open_engine(parse_url(url)))
         store: Any = self.inline
-        self.watch = Watch(
+        self.change_feed = ChangeFeed(
             self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
         )
         self.followed: list[int] = []
@@ -35,8 +35,8 @@ class Library(Hall):
         async def follow(change: changes.Change) -> None:
             self.followed.append(change.id)
 
-        self.watch._following.follow = follow  # type: ignore[method-assign]
-        self.watch.start()
+        self.change_feed._handlers.follow = follow  # type: ignore[method-assign]
+        self.change_feed.start()
         self.passes(1)
 
     def note(self, count: int = 1) -> int:
@@ -49,7 +49,7 @@ class Library(Hall):
         begun, since = self.clock.seconds(), monotonic()
         while self.clock.seconds() - begun < MISSING_SECONDS / 2 and monotonic() - since < 30:
             self.passes(0.5)
-            if self.watch.applied == id:
+            if self.change_feed.applied == id:
                 return True
             sleep(0.05)
         return False
@@ -59,7 +59,7 @@ class Library(Hall):
 def library(tmp_path: Path, postgres_url: str) -> Iterator[Library]:
     library = Library(tmp_path, postgres_url)
     yield library
-    library.watch.stop()
+    library.change_feed.stop()
     library.close()
 
 
@@ -70,7 +70,7 @@ def test_a_transaction_that_takes_long(library: Library) -> None:
         newest = library.note(MANY)
         library.passes(5)
         assert library.followed == list(range(late + 1, newest + 1))
-        assert library.watch.applied == late - 1
+        assert library.change_feed.applied == late - 1
         slow.commit()
     assert library.is_applied(newest)
     assert library.followed == [*range(late + 1, newest + 1), late]
@@ -82,7 +82,7 @@ def test_a_transaction_that_is_undone(library: Library) -> None:
         gone = changes.note(undone, "bans", 0, START)
         newest = library.note()
         library.passes(2)
-        assert library.watch.applied == gone - 1
+        assert library.change_feed.applied == gone - 1
         undone.rollback()
     assert library.is_applied(newest)
     assert library.followed == [newest]
@@ -99,7 +99,7 @@ def test_one_that_began_before_the_server(library: Library, tmp_path: Path) -> N
         slow.commit()
     assert second.is_applied(library.note())
     assert second.followed[0] == late
-    second.watch.stop()
+    second.change_feed.stop()
     second.close()
 
 

@@ -53,7 +53,7 @@ def test_an_account_with_a_number_of_its_own(open_hall: OpenHall) -> None:
     def set_limit(connections: int) -> None:
         own, id = AccountLimits(connections=connections), anas[0].session.who.account_id
         transact(hall.engine, lambda db: accounts.set_limits(db, id, own, START))
-        for one in hall.roster.sessions(id):  # as `Watch` does
+        for one in hall.roster.sessions(id):  # as `ChangeFeed` does
             one.who = structs.replace(one.who, limits=own)
         for ana in anas:
             ana.post("ping")

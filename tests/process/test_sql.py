@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from chatserver.store.db.engine import open_engine, parse_url
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, TextClient
 from tests.support.hall import Hall
@@ -130,15 +130,17 @@ def test_within_a_second(postgres_url: str, shop: Shop, server: StartServer, con
     engine = open_engine(parse_url(postgres_url))
     hall = Hall(tmp_path, engine=engine)
     store: Any = hall.inline
-    watch = Watch(hall.clock, store, hall.registry, hall.roster, hall.reconciler, hall.session_log, hall.rewind)
-    watch.start()
+    change_feed = ChangeFeed(
+        hall.clock, store, hall.registry, hall.roster, hall.reconciler, hall.session_log, hall.rewind
+    )
+    change_feed.start()
     eve = hall.program("eve")
     for number in range(5):
         hall.passes(number / 10)
         shop.post(f"post {number}")
         hall.passes(PROMISED_SECONDS)
         assert eve.said[-1:] == [f"post {number}"]
-    watch.stop()
+    change_feed.stop()
     hall.close()
 
 

@@ -17,7 +17,7 @@ from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import NodeRow
 from chatserver.store.db.transactions import transact
 from chatserver.store.nodes.lease import BEAT_SECONDS, Process, heartbeat
-from chatserver.sync.change_feed import Watch
+from chatserver.sync.change_feed import ChangeFeed
 from tests.support.hall import Hall
 from tests.support.migrated import migrated
 
@@ -127,19 +127,19 @@ class NodeHall(Hall):
         self.me = Process(name, f"boot-{name}" if starts == 1 else f"boot-{name}-{starts}", "here", "", 0, 0)
         self.bus = MemoryBus(air, name)
         store: Any = self.inline
-        self.watch = Watch(
+        self.change_feed = ChangeFeed(
             self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
         )
-        self.watch.follow_bans(self.connections)
+        self.change_feed.follow_bans(self.connections)
         local = Local(
             registry=self.registry, roster=self.roster, presence=self.presence, marks=self.marks,
-            reconciler=self.reconciler, watch=self.watch, rewind=self.rewind,
+            reconciler=self.reconciler, change_feed=self.change_feed, rewind=self.rewind,
         )  # fmt: skip
         self.cluster = Node(self.clock, self.bus, store, self, local, self.connections, self.guests)
         self.rewind.follow(self.cluster)
         self.alive = True
         transact(engine, lambda db: _join(db, self.me))
-        self.watch.start()
+        self.change_feed.start()
         self.cluster.start()
         self._beat()
 
@@ -153,7 +153,7 @@ class NodeHall(Hall):
 
     def _left(self, session: Session, reason: str, *, announced: bool) -> None:
         super()._left(session, reason, announced=announced)
-        self.watch.left(session)
+        self.change_feed.left(session)
 
     def kill(self) -> None:
         """The process is gone, with everything that it has not told anybody. Its clients are cut off."""
@@ -162,7 +162,7 @@ class NodeHall(Hall):
             self.inline.hold()  # for good: it does nothing more in the database
         self.bus.cut()
         self.cluster.peers.stop()
-        self.watch.stop()
+        self.change_feed.stop()
         self.reconciler.stop()
 
 

@@ -1,4 +1,4 @@
-"""Following what other processes change in the database, on a clock that stands still."""
+"""ChangeHandlers what other processes change in the database, on a clock that stands still."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from chatserver.store import accounts, changes, moderation
 from chatserver.store.changes import AccountNow
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.moderation import NetworkBan
-from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, Watch
+from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, ChangeFeed
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.values.errors import Unavailable
@@ -36,7 +36,7 @@ OTHER_BAN = NetworkBan(ip_network("198.51.100.0/24"), None, "")
 
 
 class Town:
-    """A watch before a database that others change."""
+    """A change feed before a database that others change."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -63,8 +63,10 @@ class Town:
         now: Any = lambda: AT  # noqa: E731
         reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         session_log = SessionRows(self.clock, store)
-        self.watch = Watch(self.clock, store, self.registry, self.roster, reconciler, session_log, self.rewind)
-        self.watch.follow_bans(self)
+        self.change_feed = ChangeFeed(
+            self.clock, store, self.registry, self.roster, reconciler, session_log, self.rewind
+        )
+        self.change_feed.follow_bans(self)
 
     def set_bans(self, bans: list[NetworkBan]) -> None:
         self.bans_set.append(bans)
@@ -104,7 +106,7 @@ def town() -> Town:
 def test_a_room_that_another_process_wrote_to(town: Town) -> None:
     """A change of a room lets its subscribers hear what nobody announced here, within one poll."""
     ana = town.arrive(ANA)
-    town.watch.start()
+    town.change_feed.start()
     town.say()
     town.change(1, "room", BOOKS.id)
     town.change(2, "room", 99)  # which nobody here hears
@@ -121,19 +123,19 @@ def test_what_was_before_the_start(town: Town) -> None:
     for id in range(1, 4):
         town.change(id, "account", ANA)
     ana = town.arrive(ANA)
-    town.watch.start()
+    town.change_feed.start()
     town.poll()
     assert (ana.ended, town.bans_set) == ([], [[BAN]])
 
 
 def test_bans_of_addresses(town: Town) -> None:
     """A change of the bans passes on all that are in force; so does `reload_bans`."""
-    town.watch.start()
+    town.change_feed.start()
     town.bans = [BAN]
     town.change(1, "bans")
     town.poll()
     town.bans = [BAN, OTHER_BAN]
-    town.watch.reload_bans()
+    town.change_feed.reload_bans()
     town.poll()
     assert town.bans_set == [[], [BAN], [BAN, OTHER_BAN]]
 
@@ -142,7 +144,7 @@ def test_limits_of_an_account(town: Town) -> None:
     """What an operator sets for an account reaches all its sessions with the next poll, and so does its end."""
     ana, also, bob = (town.arrive(account).session for account in (ANA, ANA, BOB))
     town.accounts[ANA] = AccountNow(PERSON, gone=False, ban=None)
-    town.watch.start()
+    town.change_feed.start()
     town.limits[ANA] = AccountLimits(commands_per_second=100)
     town.change(1, "account", ANA)
     town.poll()
@@ -156,7 +158,7 @@ def test_limits_of_an_account(town: Town) -> None:
 def test_a_token_that_is_revoked(town: Town) -> None:
     """The connections that came with it end, and no others."""
     people = [town.arrive(ANA, 7), town.arrive(ANA, 8), town.arrive(ANA), town.arrive(BOB, 7)]
-    town.watch.start()
+    town.change_feed.start()
     town.change(1, "token", 7)
     town.poll()
     assert [link.ended for link in people] == [["token-revoked"], [], [], ["token-revoked"]]
@@ -174,7 +176,7 @@ def test_a_token_that_is_revoked(town: Town) -> None:
 def test_an_account_that_changed(town: Town, account: AccountNow, ended: list[str]) -> None:
     """All its connections end where it is banned or closed; they get the powers of what it is now."""
     people, bob = [town.arrive(ANA), town.arrive(ANA)], town.arrive(BOB)
-    town.watch.start()
+    town.change_feed.start()
     town.accounts[ANA] = account
     town.change(1, "account", ANA)
     town.poll()
@@ -185,7 +187,7 @@ def test_an_account_that_changed(town: Town, account: AccountNow, ended: list[st
 
 def test_an_account_that_is_not_here(town: Town) -> None:
     """Nothing is read of an account without a connection here."""
-    town.watch.start()
+    town.change_feed.start()
     town.change(1, "account", ANA)
     town.poll()
     assert town.store.called(changes.accounts) == []
@@ -194,7 +196,7 @@ def test_an_account_that_is_not_here(town: Town) -> None:
 @pytest.mark.parametrize("kind", ["room", "account", "token", "bans"])
 def test_logins_under_way_read_again(town: Town, kind: ChangeKind) -> None:
     """Whatever changed, a login that is reading its facts just then reads them again."""
-    town.watch.start()
+    town.change_feed.start()
     with town.registry.logins.begin(ANA) as login:
         town.poll()
         assert not login.stale
@@ -210,12 +212,12 @@ def test_a_lower_id_committed_later(town: Town) -> None:
     ana, bob = town.arrive(ANA, 7), town.arrive(BOB, 8)
     town.numbers = 90, 100
     town.change(500, "room", 99)
-    town.watch.start()
+    town.change_feed.start()
     town.clock.pump([POLL_SECONDS] * 4)
     town.change(7000, "token", 8)  # 501 to 6999 are left out
     for _ in range(20):
         town.poll()
-    assert (ana.ended, bob.ended, town.watch.applied) == ([], ["token-revoked"], 0)
+    assert (ana.ended, bob.ended, town.change_feed.applied) == ([], ["token-revoked"], 0)
     town.change(499, "bans")
     town.change(501, "token", 7)
     for _ in range(3):
@@ -225,7 +227,7 @@ def test_a_lower_id_committed_later(town: Town) -> None:
     town.numbers = 110, 120
     town.poll()
     town.poll()
-    assert town.watch.applied == 7000
+    assert town.change_feed.applied == 7000
     assert town.store.called(changes.look)[-1] == (7000, [])
 
 
@@ -233,26 +235,26 @@ def test_an_id_that_nobody_has(town: Town) -> None:
     """An id whose transaction was undone is looked for until all are over that had begun by then, and at most as long
     as one may take, whatever else goes on in the database."""
     town.numbers = 90, 100
-    town.watch.start()
+    town.change_feed.start()
     town.change(2, "bans")
     town.poll()
-    assert town.watch.applied == 0
+    assert town.change_feed.applied == 0
     town.poll()
-    assert town.watch.applied == 0  # one that began before may have it
+    assert town.change_feed.applied == 0  # one that began before may have it
     town.numbers = 100, 110
     town.poll()
-    assert town.watch.applied == 2
+    assert town.change_feed.applied == 2
     town.numbers = 105, 110  # somebody else's, which does not end
     town.change(4, "bans")
     town.clock.pump([POLL_SECONDS] * 20)
-    assert town.watch.applied == 2
+    assert town.change_feed.applied == 2
     town.clock.pump([POLL_SECONDS] * round(MISSING_SECONDS / POLL_SECONDS))
-    assert town.watch.applied == 4
+    assert town.change_feed.applied == 4
 
 
 def test_each_change_is_followed_once(town: Town) -> None:
     """However far the ids have moved on, a change is followed once, and read once."""
-    town.watch.start()
+    town.change_feed.start()
     for id in range(1, 300):
         town.change(id, "bans")
         if id % 7 == 0:
@@ -266,15 +268,15 @@ def test_each_change_is_followed_once(town: Town) -> None:
 def test_others_say_that_there_is_something_new(town: Town) -> None:
     """It is read at once, but however often they say so, only so many times a second."""
     ana = town.arrive(ANA, 7)
-    town.watch.start()
+    town.change_feed.start()
     town.clock.advance(HURRY_SECONDS)
     town.change(1, "token", 7)
-    town.watch.hurry()
+    town.change_feed.hurry()
     town.clock.advance(0)
     assert ana.ended == ["token-revoked"]
     before = len(town.store.called(changes.look))
     for _ in range(100):
-        town.watch.hurry()
+        town.change_feed.hurry()
         town.clock.advance(0.01)
     assert len(town.store.called(changes.look)) - before == pytest.approx(1 / HURRY_SECONDS, abs=2)
 
@@ -283,7 +285,7 @@ def test_the_database_is_set_back(town: Town) -> None:
     """Ids that were given out before are those of other changes then."""
     ana = town.arrive(ANA, 7)
     town.change(5, "bans")
-    town.watch.start()
+    town.change_feed.start()
     town.changes.clear()
     town.rewind.database_rewound()
     town.poll()
@@ -293,11 +295,11 @@ def test_the_database_is_set_back(town: Town) -> None:
 
 
 def test_a_change_during_the_first_look(town: Town) -> None:
-    """A change that comes while the watch finds out where to begin is followed."""
+    """A change that comes while the feed finds out where to begin is followed."""
     ana = town.arrive(ANA, 7)
     town.change(1, "bans")
     town.store.hold(changes.newest)
-    town.watch.start()
+    town.change_feed.start()
     town.change(2, "token", 7)
     town.store.release(changes.newest)
     town.poll()
@@ -311,7 +313,7 @@ def test_the_store_is_away(town: Town) -> None:
     town.store.fail(moderation.banned_networks, Unavailable(), Unavailable(), Unavailable())
     town.store.fail(changes.newest, Unavailable())
     with logged_failures() as failures:
-        town.watch.start()
+        town.change_feed.start()
         town.poll()
         assert town.bans_set == []
         town.poll()
@@ -333,7 +335,7 @@ def test_a_bug(town: Town) -> None:
     """An exception is logged, and the change is tried again at the next poll."""
     ana, error = town.arrive(ANA), RuntimeError("a bug")
     town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
-    town.watch.start()
+    town.change_feed.start()
     town.change(1, "account", ANA)
     town.store.fail(changes.accounts, error)
     with logged_failures() as failures:
@@ -347,7 +349,7 @@ def test_a_change_that_cannot_be_applied(town: Town) -> None:
     """The changes after it do not wait for it, and the log has one line when that begins, and one when it is over."""
     ana, bob = town.arrive(ANA), town.arrive(BOB, 7)
     town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
-    town.watch.start()
+    town.change_feed.start()
     town.change(1, "account", ANA)
     town.change(2, "token", 7)
     town.store.fail(changes.accounts, *[RuntimeError("a bug") for _ in range(20)])
@@ -371,7 +373,7 @@ def test_old_changes_are_removed(town: Town) -> None:
     has written for others it has done by itself."""
     left = [True, True, False]
     town.store.answers[changes.prune_some] = lambda: left.pop(0)
-    town.watch.start()
+    town.change_feed.start()
     town.clock.pump([POLL_SECONDS] * round(2 * PRUNE_SECONDS / POLL_SECONDS))
     assert left == [True, True, False]
     town.roster.nodes.join(Others())
@@ -380,7 +382,7 @@ def test_old_changes_are_removed(town: Town) -> None:
     ana = town.arrive(ANA, 7)
     town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(1, "token", 7, None, "mine")])
     town.poll()
-    assert (ana.ended, town.watch.applied) == ([], 1)
+    assert (ana.ended, town.change_feed.applied) == ([], 1)
     town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(2, "token", 7, None, "theirs")])
     town.poll()
     assert ana.ended == ["token-revoked"]
@@ -388,7 +390,7 @@ def test_old_changes_are_removed(town: Town) -> None:
 
 def test_polls_do_not_overlap(town: Town) -> None:
     """The next poll begins one interval after the one before has ended."""
-    town.watch.start()
+    town.change_feed.start()
     town.store.hold(changes.look)
     town.poll()
     polls = len(town.store.called(changes.look))
@@ -403,18 +405,18 @@ def test_polls_do_not_overlap(town: Town) -> None:
 
 def test_stopping_between_polls(town: Town) -> None:
     """After `stop` nothing is read any more, and no clock runs."""
-    town.watch.start()
-    town.watch.stop()
+    town.change_feed.start()
+    town.change_feed.stop()
     assert town.clock.getDelayedCalls() == []
 
 
 def test_stopping_during_a_poll(town: Town) -> None:
     """A poll that is under way is finished, and is the last one."""
     ana = town.arrive(ANA, 7)
-    town.watch.start()
+    town.change_feed.start()
     town.change(1, "token", 7)
     town.store.hold(changes.look)
     town.poll()
-    town.watch.stop()
+    town.change_feed.stop()
     town.store.release(changes.look)
     assert (ana.ended, town.clock.getDelayedCalls()) == (["token-revoked"], [])
