@@ -191,7 +191,7 @@ _FIND_LIMITS = select(AccountRow.id, *_LIMITS).where(
 
 
 def limits_of(db: Connection, ids: Collection[int]) -> dict[int, AccountLimits]:
-    """Those of each of these accounts that has any."""
+    """The limits of each of these accounts that has any."""
     if not ids:
         return {}
     rows = db.execute(_FIND_LIMITS, {"ids": list(ids)})

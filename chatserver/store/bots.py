@@ -49,6 +49,6 @@ def is_kept_out(db: Connection, bot_id: int) -> bool:
 
 
 def note_all(db: Connection, owner_id: int, at: datetime) -> None:
-    """Tells running servers to look at the bots of this account again: what binds their owner binds them."""
+    """Makes running servers check the bots of this account again: restrictions on their owner bind them."""
     for id in db.scalars(select(AccountRow.id).where(AccountRow.owner_id == owner_id)).all():
         changes.note(db, "account", id, at)

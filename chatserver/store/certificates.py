@@ -107,6 +107,6 @@ def remove(db: Connection, account_id: int, which: str, at: datetime) -> tuple[s
 
 
 def remove_all(db: Connection, account_id: int) -> int:
-    """Removes all certificates of an account; the caller ends the connections that logged in with them. Returns how
-    many there were."""
+    """Removes all certificates of an account; the caller ends the connections that logged in with them. Returns their
+    number."""
     return db.execute(delete(CertificateRow).where(CertificateRow.account_id == account_id)).rowcount

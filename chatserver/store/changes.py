@@ -29,7 +29,7 @@ from chatserver.values.events import PERSON, AccountKind
 
 PRUNED_AT_ONCE: Final = 1_000
 KEPT: Final = timedelta(hours=1)
-"""While nodes work together: all have read a change within seconds, and one that cannot has lost its lease."""
+"""How long changes are kept while nodes work together: each node reads one within seconds or loses its lease."""
 _PRUNING: Final = text("SELECT pg_try_advisory_xact_lock(4003)")
 
 

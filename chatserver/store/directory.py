@@ -100,7 +100,7 @@ def accounts(db: Connection, after: int, limit: int, kind: AccountKind | None, *
 
 
 def connections(db: Connection, account_id: int) -> int:
-    """How many sessions of an account are open, as far as they are stored yet."""
+    """Number of open sessions of an account, as far as stored yet."""
     open = (SessionRow.account_id == account_id, SessionRow.disconnected_at.is_(None))
     return db.scalar(select(func.count()).select_from(SessionRow).where(*open)) or 0
 

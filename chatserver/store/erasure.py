@@ -1,8 +1,8 @@
-"""Erasing accounts: what identifies a person leaves the database, and on request also what they said.
+"""Erasing accounts: identifying data leaves the database, and on request also messages.
 
 The account is unusable after the first transaction. What is left then is done in steps, each a short transaction, so
-that nobody waits for an account with many messages. A step that never came is done by the next server, or by whoever
-gives the command again.
+that nobody waits for an account with many messages. A step that never came is done by the next server, or when the
+command is given again.
 
 Where nodes work together, the account is first disabled (`begin`), and then erased once all of them have noticed, so
 that what its sessions had sent is stored before that (see `changes.behind`). If the process that began it has died, the
@@ -86,9 +86,8 @@ def begin(db: Connection, who: Person, at: datetime, origin: str = "", *, messag
 
 
 def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
-    """Makes an account unusable, removes what identifies the person, and begins to remove the rest: their memberships,
-    their addresses, the names that they had and, with `messages`, the text of what they said. What takes more than a
-    step stays `pending`.
+    """Makes an account unusable, removes identifying data, and begins to remove the rest: memberships, addresses,
+    former names and, with `messages`, the texts of messages. What takes more than a step stays `pending`.
 
     The name stays reserved. Notifies running servers.
     """
@@ -111,7 +110,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     erased = {
         "name": f"{ERASED_NAME}{who.id}",
         "password_hash": None,
-        "kind": BOT if who.kind == BOT else PERSON,  # what a bot said remains a bot's
+        "kind": BOT if who.kind == BOT else PERSON,  # messages of a bot remain a bot's
         "erased_at": at,
         "last_seen_at": None,
         "owner_id": None,
@@ -194,7 +193,7 @@ def _leave_some(db: Connection, account_id: int, at: datetime) -> bool:
 
 
 def _erase_texts(db: Connection, found: Sequence[Place]) -> None:
-    """Erases what was said at these places. Reactions among them are no longer counted."""
+    """Erases the texts at these places. Reactions among them are no longer counted."""
     here = tuple_(EntryRow.room_id, EntryRow.seq).in_(list(found))
     about = select(EntryRow.room_id, EntryRow.target_seq).where(here, EntryRow.kind.in_((REACTED, UNREACTED)))
     targets: dict[int, set[int]] = {}

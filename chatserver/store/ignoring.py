@@ -15,7 +15,7 @@ _IGNORED = select(IgnoreRow.account_id, IgnoreRow.ignored_id).where(
 
 
 def find(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
-    """For each of these accounts that ignores others, whom."""
+    """For each of these accounts that ignores others, the ignored ones."""
     if not account_ids:
         return {}
     found: dict[int, set[int]] = {}
@@ -31,7 +31,7 @@ def names(db: Connection, who: Person) -> list[str]:
 
 
 def ignored_besides(db: Connection, who: Person, target: Person) -> int:
-    """How many accounts a person ignores, not counting `target`."""
+    """Number of accounts that a person ignores, besides `target`."""
     theirs = (IgnoreRow.account_id == who.id, IgnoreRow.ignored_id != target.id)
     return db.scalar(select(func.count()).select_from(IgnoreRow).where(*theirs)) or 0
 

@@ -19,7 +19,7 @@ def create(db: Connection, who: Person, access: RoomAccess, target: Person, at: 
 
 
 class Pending(Struct, frozen=True):
-    """How many invitations are pending: that an account has `sent` to rooms that it is in, and could withdraw; that
+    """Numbers of pending invitations: that an account has `sent` to rooms that it is in, and could withdraw; that
     another has `received`; and that are from the one to the other."""
 
     sent: int

@@ -13,9 +13,9 @@ from chatserver.values.token_scope import Scope
 
 
 class LoginFacts(Struct, frozen=True):
-    """`apart`: the accounts that this one has blocked, or that have blocked it. `scope`: what the token is good for
-    that it logs in with, if it does; where that is one room, no other one is there, and no invitation. `preferences`:
-    None if it has set none. `ignored`: the accounts that it ignores."""
+    """`apart`: the accounts that this one has blocked, or that have blocked it. `scope`: that of the token that it logs
+    in with, if any; if that is one room, there is no other room, and no invitation. `preferences`: None if it has set
+    none. `ignored`: the accounts that it ignores."""
 
     memberships: list[Membership]
     invitations: list[Invited]

@@ -1,4 +1,4 @@
-"""Members of a room: who they are, their roles, and up to where they have read."""
+"""Members of a room, their roles, and their read marks."""
 
 from sqlalchemy import Connection, func, select, update
 
@@ -19,7 +19,7 @@ _IS_BOT = AccountRow.kind == BOT
 
 
 def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[MemberLine]:
-    """Everybody who is in a room, by name."""
+    """All members of a room, by name."""
     return page(db, facts, online, "", None)[0]
 
 
@@ -59,7 +59,7 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
     """Up to `limit` rooms that a person is in behind the label `after`, in the order of `by_label`; with `unread` only
     those with entries behind the read mark that were not removed.
 
-    Direct rooms, whose labels are not in their rows, are read all; of other rooms, no more than asked for.
+    Direct rooms, whose labels are not in their rows, are read all; of other rooms, no more than requested.
     """
     query = (
         select(
@@ -101,12 +101,12 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
 
 
 def by_label(label: str) -> str:
-    """By what an account's own rooms are sorted, code point by code point."""
+    """The sort key of an account's own rooms, compared code point by code point."""
     return label.lower()
 
 
 def accounts(db: Connection, room_id: int) -> set[int]:
-    """The ids of all who are in a room."""
+    """The ids of all members of a room."""
     inside = (MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None))
     return set(db.scalars(select(MembershipRow.account_id).where(*inside)))
 
@@ -142,13 +142,13 @@ def owner_count(db: Connection, access: RoomAccess) -> int:
 
 
 def read_before(db: Connection, who: Person, room_id: int) -> int:
-    """Up to where a person had read a room when they last left it; 0 if they were never in it."""
+    """A person's read mark in a room when they last left it; 0 if they were never in it."""
     theirs = (MembershipRow.room_id == room_id, MembershipRow.account_id == who.id)
     return db.scalar(select(func.max(MembershipRow.read_seq)).where(*theirs)) or 0
 
 
 def mark_read(db: Connection, who: Person, access: RoomAccess, seq: int) -> int:
-    """Moves a read mark forward, never beyond the room's last entry. Returns where it is then."""
+    """Moves a read mark forward, never beyond the room's last entry. Returns its position."""
     mark = min(seq, access.seq)
     if access.facts.id and mark > access.read:
         mine = open_membership(who.id, access.facts.id)

@@ -1,4 +1,4 @@
-"""Names of accounts: which are free, and who had which until lately.
+"""Names of accounts: free ones, and those that accounts had until lately.
 
 A name belongs to the account that has it, also to one that is erased. After that account has taken another name, nobody
 else can have the old one for `limits.former_name_days`, nor one that looks like it.
@@ -59,8 +59,8 @@ def last_holder(db: Connection, name: str) -> Person | None:
 
 
 def unknown(db: Connection, name: str, who: Person) -> Refused:
-    """The refusal of a name that no account has. If somebody had it and nobody else has taken it since, it says what
-    they are called now to those who may know."""
+    """The refusal of a name that no account has. If somebody had it and nobody else has taken it since, it contains the
+    present name for those who may know."""
     now = last_holder(db, name)
     if now is None or not (who.kind == OPERATOR or _may_follow(db, who, now)):
         return no_such_user(name)
@@ -68,8 +68,8 @@ def unknown(db: Connection, name: str, who: Person) -> Refused:
 
 
 def _may_follow(db: Connection, who: Person, other: Person) -> bool:
-    """Whether a person may know what another one is called who was renamed: they share a room, whose log says so, or it
-    is about a moderator's room, in which the other one has been."""
+    """Whether a person may know the present name of a renamed one: they share a room, whose log says so, or it is about
+    a moderator's room, in which the other one has been."""
     theirs, mine = aliased(MembershipRow), aliased(MembershipRow)
     shared = exists().where(
         theirs.account_id == other.id,
@@ -122,8 +122,8 @@ def had_others(db: Connection, account_id: int) -> bool:
 
 
 def forget(db: Connection, account_id: int) -> None:
-    """Removes what an account was called, but for what keeps its names from others: its entries then have one name,
-    that of an erased account."""
+    """Removes an account's former names, except rows that keep them from others: its entries then have one name, that
+    of an erased account."""
     mine = FormerNameRow.account_id == account_id
     newest = select(func.max(FormerNameRow.id)).where(mine).group_by(FormerNameRow.name_key)
     db.execute(delete(FormerNameRow).where(mine, FormerNameRow.id.not_in(newest)))

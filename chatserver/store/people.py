@@ -17,8 +17,8 @@ from chatserver.values.events import BOT, Person
 
 
 def find_person(db: Connection, who: Person, name: str) -> Person:
-    """The person with this name, in any case. Raises Refused(no-such-user), also if they are disabled or erased; of
-    somebody who had this name it says what they are called now, if `who` may know that."""
+    """The person with this name, in any case. Raises Refused(no-such-user), also if they are disabled or erased; for a
+    former name it contains the present one, if `who` may know that."""
     account = accounts.find(db, name)
     if account is None:
         raise unknown(db, name, who)
@@ -83,8 +83,8 @@ def mutes(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[i
 
 
 def hold_pair(db: Connection, one: int, other: int) -> None:
-    """Locks what is between two accounts until the transaction ends: nobody else can open their direct room, or block
-    one for the other.
+    """Locks a pair of accounts until the transaction ends: nobody else can open their direct room, or block one for the
+    other.
 
     The direct room records who is blocked, but before it exists there is no row to lock. SQLite has one writer anyway.
     """
@@ -98,7 +98,7 @@ def has_blocked(db: Connection, account_id: int, other_id: int) -> bool:
 
 
 def blocked_besides(db: Connection, who: Person, target: Person) -> int:
-    """How many accounts a person has blocked, not counting `target`."""
+    """Number of accounts that a person has blocked, besides `target`."""
     theirs = (BlockRow.account_id == who.id, BlockRow.blocked_id != target.id)
     return db.scalar(select(func.count()).select_from(BlockRow).where(*theirs)) or 0
 
@@ -137,7 +137,8 @@ _BLOCKS = select(BlockRow.account_id, BlockRow.blocked_id).where(
 
 
 def blocks(db: Connection, account_ids: Collection[int]) -> dict[int, frozenset[int]]:
-    """For each of these accounts, whom it has blocked and who has blocked it: neither sees the other's presence."""
+    """For each of these accounts, those that it has blocked or that have blocked it: neither sees the other's
+    presence."""
     apart: dict[int, set[int]] = {id: set() for id in account_ids}
     if not apart:
         return {}

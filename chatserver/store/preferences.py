@@ -18,7 +18,7 @@ _FIND = select(PreferenceRow.account_id, PreferenceRow.name, PreferenceRow.value
 
 
 def find(db: Connection, ids: Collection[int]) -> dict[int, Preferences]:
-    """Those of each of these accounts that has any."""
+    """The preferences of each of these accounts that has any."""
     if not ids:
         return {}
     found: dict[int, dict[str, Any]] = {}

@@ -25,7 +25,8 @@ class Hit(Struct, frozen=True):
 
 
 def hit_by(db: Connection, network: IPv4Network | IPv6Network) -> list[Hit]:
-    """Everybody who is connected from this network now, and the operators who ever were; operators first, then by name.
+    """The accounts that are connected from this network now, and operators that ever were; operators first, then by
+    name.
 
     Reads all open sessions, and all sessions of operators.
     """

@@ -1,6 +1,6 @@
-"""Reactions to messages: what each account has given follows from the log, and the sum is kept with the message.
+"""Reactions to messages: those of each account follow from the log, and the sum is kept with the message.
 
-Who gave which reaction is in the entries `reacted` and `unreacted` about a message. They are removed after it
+The entries `reacted` and `unreacted` about a message record each reaction and its author. They are removed after it
 (`store.retention`), and texts that were erased do not count.
 """
 
@@ -25,8 +25,8 @@ MOST_GIVEN: Final = 10
 """Maximum number of reactions of an account to a message."""
 
 MOST_TIMES: Final = 40
-"""How often an account may react to a message, with what it took back: each time is an entry, whatever the pace of the
-room is."""
+"""Maximum number of reactions of an account to a message, those taken back included: each is an entry, whatever the
+room's pace."""
 
 _KINDS: Final = (REACTED, UNREACTED)
 
@@ -96,7 +96,7 @@ def _keep(db: Connection, room_id: int, seq: int, counts: dict[str, int]) -> Non
 
 
 TIMES: Final = func.sum(case((EntryRow.kind == REACTED, 1), else_=-1))
-"""How often a reaction is given, in a query over entries grouped by reaction: see `counted`."""
+"""Number of times a reaction is given, in a query over entries grouped by reaction: see `counted`."""
 
 
 def counted() -> Any:

@@ -51,7 +51,7 @@ class Renamed(Struct, frozen=True):
 def rename(
     db: Connection, account_id: int, name: str | None, display: str | None, at: datetime, quota: Quota
 ) -> Renamed | None:
-    """Changes what is not None. Returns None if the account is called so already. A display name that is the name of
+    """Changes what is not None. Returns None if the account has these names already. A display name that is the name of
     the account is none.
 
     Raises Refused: bad-name and name-taken, not-allowed in too many rooms, slow-down.

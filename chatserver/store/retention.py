@@ -4,9 +4,9 @@ The rows of a room in `entry` are exactly those from `room.first_seq` to `room.l
 front only, and numbers go on. The `first_seq` of a room without entries is greater than its `last_seq`.
 
 A retry of a message stays free. The row of a removed message that has an id goes on to hold that id, its number and its
-time, and nothing that was said: its `room_id` is the negative one of its room, its kind `spent`. So the statements that
-store messages find it where they look for any id (see `store.statements`). These rows are removed in turn once they are
-older than `id_days`, if that is set.
+time, and no text: its `room_id` is the negative one of its room, its kind `spent`. So the statements that store
+messages find it where they look for any id (see `store.statements`). These rows are removed in turn once they are older
+than `id_days`, if that is set.
 
 A step first removes what nobody else locks, and moves `first_seq` last, so that messages to the room wait only for the
 commit. It gives up rather than wait for a lock: an edit of a message locks the room first.

@@ -124,15 +124,15 @@ def create(
 
 
 def owned(db: Connection, who: Person) -> int:
-    """How many rooms an account owns."""
+    """Number of rooms that an account owns."""
     theirs = (MembershipRow.account_id == who.id, MembershipRow.left_seq.is_(None), MembershipRow.role == OWNER)
     rooms = select(func.count()).join_from(MembershipRow, RoomRow, RoomRow.id == MembershipRow.room_id)
     return db.scalar(rooms.where(*theirs, RoomRow.deleted_at.is_(None))) or 0
 
 
 def seconds_until_next(db: Connection, who: Person, limit: int, within: timedelta, *, direct: bool) -> int:
-    """In how many seconds an account may create another room, or (`direct`) begin another direct room, of which it may
-    create `limit` within that time. 0: now."""
+    """Number of seconds until an account may create another room, or (`direct`) begin another direct room, of which it
+    may create `limit` within that time. 0: now."""
     # Through the memberships of the account, of which there is an index. What a server stamped whose clock was far
     # ahead does not count.
     now, first_seq = clock.now(db), 0 if direct else 1
@@ -418,7 +418,7 @@ def configure(
 
 
 def pace(db: Connection, room_id: int) -> int:
-    """How many seconds have to pass between two messages of a member; 0: none."""
+    """Minimum seconds between two messages of a member; 0: none."""
     return db.scalar(select(RoomRow.pace_seconds).where(RoomRow.id == room_id)) or 0
 
 

@@ -225,7 +225,7 @@ def anything_erased(db: Connection, since: MergeMark) -> tuple[bool, MergeMark]:
         changed = exists().where(row > since.row, EntryRow.kind.in_((EDITED, ERASED)))
         if since.row >= 0:
             erased = accounts > since.accounts or bool(db.scalar(select(changed | exists(select(ErasureRow)))))
-    if not since.merged:  # what was removed before the start may not be merged yet
+    if not since.merged:  # entries removed before the start may not be merged yet
         return erased, structs.replace(now, removed=0)
     if erased or (removed > since.removed and now.merged - since.merged > MERGE_SECONDS):
         return True, now

@@ -18,7 +18,7 @@ from chatserver.values.seen import Seen, as_seen
 
 
 class Opened(Struct, frozen=True):
-    """`token_id`, `certificate_id`: what it logged in with; 0 if it was something else."""
+    """`token_id`, `certificate_id`: the credential of the login; 0 if it was another kind."""
 
     id: str
     account_id: int
@@ -100,7 +100,8 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
 
 
 def mark(db: Connection, marks: Mapping[int, Mapping[int, Seen]]) -> None:
-    """Stores what people have seen, by account and by room, in addition to what is stored. A mark never moves back."""
+    """Stores the entries that people have seen, by account and room, in addition to what is stored. A mark never moves
+    back."""
     wanted = [(account_id, room_id) for account_id, rooms in sorted(marks.items()) for room_id in sorted(rooms)]
     for start in range(0, len(wanted), MARKS):
         changed = []
@@ -118,7 +119,7 @@ def _execute(db: Connection, name: str, values: Sequence[tuple[Any, ...]]) -> An
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:
-    """Closes the sessions that a crash of this node left open, and those of dead nodes. Returns how many there were.
+    """Closes the sessions that a crash of this node left open, and those of dead nodes. Returns their number.
 
     The caller has the lease of `node`. Call `lease.release_dead` first.
     """
@@ -127,7 +128,7 @@ def close_left_open(db: Connection, node: str, at: datetime) -> int:
 
 
 def close_of_dead(db: Connection, at: datetime) -> int:
-    """Closes the sessions of nodes that have no process. Returns how many there were."""
+    """Closes the sessions of nodes that have no process. Returns their number."""
     dead = select(NodeRow.name).where(NodeRow.boot == "")
     return _close(db, SessionRow.node.in_(dead), at)
 

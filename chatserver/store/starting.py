@@ -12,7 +12,7 @@ from chatserver.values.events import Person
 
 
 class Prepared(Struct, frozen=True):
-    """`closed`: how many sessions were closed. `left_behind`: the guests that were found and not dismissed."""
+    """`closed`: number of sessions closed. `left_behind`: the guests that were found and not dismissed."""
 
     closed: int
     left_behind: list[Person]

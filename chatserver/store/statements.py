@@ -1,5 +1,5 @@
-"""The statements that store messages: who may say something is judged by the database, in the statement that stores it.
-Those for takes with replies are others, so that a message costs no more for them."""
+"""The statements that store messages: each also checks permission, in the database. Takes with replies have statements
+of their own, so that other messages cost no more."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Tokens: what programs log in with."""
+"""Tokens: credentials of programs."""
 
 import hashlib
 import secrets
@@ -139,7 +139,7 @@ def _rooms(db: Connection, account_id: int, room_ids: Collection[int | None]) ->
 
 
 def count(db: Connection, account_id: int) -> int:
-    """How many valid tokens an account has."""
+    """Number of valid tokens of an account."""
     return len(db.scalars(select(TokenRow.id).where(TokenRow.account_id == account_id, _VALID)).all())
 
 
@@ -195,7 +195,7 @@ _SCOPES = select(TokenRow.id, TokenRow.read_only, TokenRow.room_id, TokenRow.exp
 
 
 def scopes(db: Connection, token_ids: Collection[int]) -> dict[int, Scope]:
-    """By id, what each of these tokens is good for, and for how long still."""
+    """By id, the scope and the remaining lifetime of each of these tokens."""
     if not token_ids:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""How much of a room an account has not seen. What it wrote itself, and what it ignores, does not count."""
+"""Numbers of unread entries. An account's own entries, and those that it ignores, do not count."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -33,7 +33,7 @@ _OWN: Final = {
 
 
 def counts(db: Connection, who: Person, rooms: Sequence[Membership]) -> list[int]:
-    """For each of these rooms of an account, how many entries it has not seen that were not removed."""
+    """For each of these rooms of an account, the number of unread entries that were not removed."""
     lacking = [one.seen.lacks(one.floor, one.seq) for one in rooms]
     wanted: list[tuple[int, int, int]] = []
     left = MOST

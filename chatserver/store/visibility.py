@@ -21,8 +21,8 @@ they were removed; nobody learns that of entries that they could never read.
 - A direct room exists only for its two people, even before its first message, and never for guests. It remains when one
   of them is erased, but nobody can begin one with an account that is erased already.
 - The entries that an account wrote are its own: it may export them from rooms that it can no longer find.
-- Whatever somebody asks about a room that they cannot find is answered by the same statements, and in the same words,
-  as if it did not exist. Only creating a room tells that its name is taken.
+- A request about a room that the person cannot find is answered by the same statements, and in the same words, as if it
+  did not exist. Only creating a room tells that its name is taken.
 - If one of two accounts has blocked the other, they are *apart*: neither sees when the other is online, away or was
   last seen. `roster` knows that for those who are online.
 - A room's name is known to all who have a membership, an invitation or an entry of it.
@@ -295,7 +295,7 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
     )
 
 
-# All rooms of a person, and what rooms are called
+# All rooms of a person, and the names of rooms
 
 _NAMING = (RoomRow.id, RoomRow.name, RoomRow.kind)
 _MEMBERSHIPS = (
