@@ -43,7 +43,7 @@ class Batch:
         self._unquoted: Batch | None = None
         self._straight: Form | None = None  # of the last person who looks at another room, and the form for that
         self._aside: Form
-        self._common_form: Form | None = None  # of the last person who was sent what everybody with this form is
+        self._common_form: Form | None = None  # of the last person who was sent the common bytes
         self._common = EMPTY
         if facts.pair is not None:
             self.personal = frozenset([account_id for account_id, _ in facts.pair])

@@ -20,7 +20,7 @@ from chatserver.values.events import GAP, MESSAGE, Live
 from chatserver.values.stages import Stage
 
 RETRY_SECONDS = 1.0
-"""Interval between attempts to read what could not be read."""
+"""Interval between attempts after a failed read."""
 
 
 class Ending(Protocol):
@@ -47,7 +47,7 @@ class CatchUp:
         self.delivered = 0  # entries, counted for each subscriber that they were written to
 
     def start(self, session: Session) -> None:
-        """Sends a session what it has missed while its link is writable."""
+        """Sends a session its missed entries while its link is writable."""
         if not session.pumping and session.link.writable and session.stage is Stage.IN:
             session.pumping = True
             work: Any = self._pump(session)
@@ -85,10 +85,10 @@ class CatchUp:
             await pause(self._clock, RETRY_SECONDS)
             return
         if room.position(session) != position:
-            return  # meanwhile it has left, or asked to hear the room from another entry on
+            return  # meanwhile it has left, or subscribed again from another entry on
         last = room.until.get(session, room.head)
         entries = [entry for entry in entries if entry.seq <= last or (entry.kind == GAP and entry.of <= last)]
-        if entries and entries[-1].seq > last:  # what was removed goes on behind what this session gets
+        if entries and entries[-1].seq > last:  # the gap goes on behind this session's last entry
             entries[-1] = structs.replace(entries[-1], seq=last)
         if not entries or entries[0].begin != position + 1:
             self.log.error("Room {room} has no entry {seq}.", room=room_id, seq=position + 1)

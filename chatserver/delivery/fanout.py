@@ -19,7 +19,7 @@ from chatserver.wire.dialect import EMPTY, Form, Rendered
 HUGE_SUBSCRIBERS: Final = 1000
 """Maximum number of live subscribers that are written to in one turn of the reactor."""
 SLICE_SUBSCRIBERS: Final = 100
-"""Size of the slices in which more of them are written to. Size of a slice: it takes less than a millisecond."""
+"""Size of a slice, in subscribers of a huge room: it takes less than a millisecond."""
 MAX_EARLY_BATCHES: Final = 8
 """Maximum number of batches that wait for a huge room. While there are more, no further messages are stored."""
 
@@ -106,7 +106,7 @@ class Fanout:
             else:
                 try:
                     rendered = batch.rendered_for(session)
-                except Exception:  # a fault of one form is not to be felt by the others
+                except Exception:  # a fault of one form must not affect the others
                     self.log.failure("Entries of room {room} could not be rendered.", room=room.facts.id)
                     behind.append((session, before))
                     self._clock.callLater(RETRY_SECONDS, self._subscriptions.catch_up, session)

@@ -1,4 +1,4 @@
-"""Logins under way: they have read memberships and blocks, which may change before their sessions hear their rooms."""
+"""Logins under way: they have read memberships and blocks, which may change before their sessions subscribe."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from chatserver.values.events import Membership
 
 
 class PendingLogin:
-    """`stale`: what was read of its account has changed since, and has to be read again. `passed`: rooms whose entries
-    were passed over when that was checked last, each with the last of these."""
+    """`stale`: its account has changed since, and has to be read again. `passed`: rooms whose entries were passed over
+    when that was checked last, each with the last of these."""
 
     __slots__ = ("passed", "stale")
 
@@ -27,7 +27,7 @@ class PendingLogins:
 
     @contextmanager
     def begin(self, account_id: int) -> Iterator[PendingLogin]:
-        """Scope: from the reading of an account's memberships until its sessions hear its rooms."""
+        """Scope: from the reading of an account's memberships until its sessions subscribe to its rooms."""
         login = PendingLogin()
         of_account = self._known.setdefault(account_id, [])
         of_account.append(login)
@@ -42,7 +42,7 @@ class PendingLogins:
         return set(self._known)
 
     def doubt(self, *account_ids: int) -> None:
-        """What logins of these accounts have read may be out of date: they read it again. Without any: all logins."""
+        """Data read by logins of these accounts may be stale: they read it again. Without any: all logins."""
         for account_id in account_ids or self.accounts():
             for login in self._known.get(account_id, ()):
                 login.stale = True

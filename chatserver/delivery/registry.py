@@ -1,4 +1,4 @@
-"""The parts of delivery: who hears which rooms, and the ordered delivery of each room's log to them."""
+"""The parts of delivery: subscriptions to rooms, and the ordered delivery of each room's log."""
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -14,8 +14,8 @@ from chatserver.presence.roster import Roster
 
 
 class Registry:
-    """Makes these parts. `order`: publishes entries. `subscriptions`: lets sessions hear rooms. `rooms`: those in
-    memory. `logins`: those under way. `names`: what accounts and direct rooms are called."""
+    """Makes these parts. `order`: publishes entries. `subscriptions`: of sessions to rooms. `rooms`: those in memory.
+    `logins`: those under way. `names`: of accounts and direct rooms."""
 
     def __init__(self, clock: IReactorTime, pages: Pages, roster: Roster, rewinding: Rewinding) -> None:
         self._nodes = roster.nodes

@@ -19,15 +19,15 @@ Early = tuple[float, Sequence[Entry]]
 
 
 class Room:
-    """A room that has subscribers: sessions that hear it. `head` is the seq of the last entry published.
+    """A room with subscribed sessions. `head` is the seq of the last entry published.
 
     `live`: subscribers that have been sent everything up to the head; only these are written to when an entry is
     published. `behind`: the other subscribers, each with its position; they read on from the store. `ahead`: those of
     them that have read more from the store than is published yet. `unsent`: live subscribers to which the newest
     entries are still being written, and whose position is still `unsent_from`. `until`: subscribers whose account has
     left the room, but that have not been sent everything up to then, with the last seq that they get; `returning`:
-    those of them whose account is back, with the seq behind which they hear the room again. `earlier`: the former
-    labels of a direct room, each with the last seq to which it applies.
+    those of them whose account is back, with the seq behind which they subscribe again. `earlier`: the former labels of
+    a direct room, each with the last seq to which it applies.
     """
 
     __slots__ = ("ahead", "base", "behind", "doubted", "earlier", "early", "facts", "filled", "filling", "head",
@@ -61,7 +61,7 @@ class Room:
         return len(self.live) + len(self.behind)
 
     def position(self, session: Session) -> int | None:
-        """The seq of the last entry written to a session; None if it does not hear this room."""
+        """The seq of the last entry written to a session; None if it does not subscribe to this room."""
         if session in self.unsent:
             return self.unsent_from
         return self.head if session in self.live else self.behind.get(session)
@@ -119,7 +119,7 @@ class Room:
 
 
 class Missing(Protocol):
-    """A part that reads again what was missed."""
+    """A part that reads missed entries again."""
 
     def missed(self, room_id: int) -> None:
         """Entries of a room were removed before they were published here. They may have said who entered or left."""
@@ -133,7 +133,7 @@ class Rooms:
         self._missing: Missing | None = None
         self._rooms: dict[int, Room] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()  # rooms without subscribers, oldest first
-        self._reached: OrderedDict[int, int] = OrderedDict()  # how far the logs of rooms that are not in memory go
+        self._reached: OrderedDict[int, int] = OrderedDict()  # heads of rooms that are not in memory
 
     def __iter__(self) -> Iterator[Room]:
         return iter(self._rooms.values())

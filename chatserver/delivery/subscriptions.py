@@ -1,7 +1,7 @@
-"""Which sessions hear which rooms.
+"""Subscriptions of sessions to rooms.
 
-For each room that it hears, a session has a position: the seq of the last entry written to it. While its link is full
-it is sent nothing more; once the link has drained, it is sent from the store what it has missed.
+For each room that it subscribes to, a session has a position: the seq of the last entry written to it. While its link
+is full it is sent nothing more; once the link has drained, missed entries are sent from the store.
 """
 
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ class Subscriptions:
     # Logging in
 
     def subscribe(self, session: Session, memberships: Sequence[Membership], resume: dict[str, int]) -> None:
-        """Lets a session that is on the roster hear its rooms: from the seq in `memberships` on, or from the earlier
-        one in `resume` (by label in lower case).
+        """Subscribes a session that is on the roster to its rooms: from the seq in `memberships` on, or from the
+        earlier one in `resume` (by label in lower case).
 
         Nothing is sent yet: the caller answers first, then calls `catch_up`.
         """
@@ -70,8 +70,8 @@ class Subscriptions:
         self.hear_all(session.who.account_id, memberships)
 
     def hear_all(self, account_id: int, memberships: Sequence[Membership]) -> None:
-        """Lets all sessions of an account hear all its rooms. Rooms that they do not hear yet were joined just now, and
-        the entry that says so is not published yet: they hear these from there on."""
+        """Subscribes all sessions of an account to all its rooms. Rooms without a subscription were joined just now,
+        and the entry that says so is not published yet: their subscriptions begin there."""
         for membership in memberships:
             room = self.room(membership.facts, membership.seq)
             for session in [session for session in self._roster.sessions(account_id) if session not in room]:
@@ -87,7 +87,7 @@ class Subscriptions:
     # Commands
 
     def hear(self, session: Session, facts: RoomFacts, position: int, head: int) -> None:
-        """Lets a session hear a room from behind this position on, unless it hears it already; `catch_up` sends it."""
+        """Subscribes a session to a room from behind this position on, unless it is subscribed; `catch_up` sends it."""
         room = self.room(facts, head)
         if session not in room and self._roster.has(session):
             self._hear(session, room, position)
@@ -95,7 +95,7 @@ class Subscriptions:
             self._gaps.expect(room)
 
     def replay(self, session: Session, facts: RoomFacts, since: int, head: int) -> None:
-        """Lets a session hear a room from behind `since` on; `catch_up` sends that, and `live` at its end.
+        """Subscribes a session to a room from behind `since` on; `catch_up` sends that, and `live` at its end.
 
         `head` is the room's last seq before what is announced next."""
         if self._roster.has(session) and not session.quiet:
@@ -104,19 +104,19 @@ class Subscriptions:
             session.replays |= {room}
 
     def unsubscribe(self, session: Session, facts: RoomFacts) -> None:
-        """The session no longer hears a room, and is not sent what it has missed there."""
+        """Ends a session's subscription to a room, without sending missed entries."""
         room = self._rooms.find(facts.id)
         if room is not None and session in room:
             self._unhear(session, room)
 
     def catch_up(self, session: Session) -> None:
-        """Sends a session what it has missed, page by page, while it takes it."""
+        """Sends a session its missed entries, page by page, while it takes them."""
         self._catch_up.start(session)
 
     # Entries: they say who enters and who leaves
 
     def entered(self, room: Room, entry: Entry) -> None:
-        """Lets the sessions of an account hear the room that it enters by this entry."""
+        """Subscribes the sessions of an account to the room that it enters by this entry."""
         self._logins.doubt(entry.author_id)
         for session in self._roster.sessions(entry.author_id):
             if session in room.until:  # it has not read yet what was before it left
@@ -164,11 +164,11 @@ class Subscriptions:
             facts = self._names.present(facts)
             room = self._rooms.add(facts, head)
             if facts.kind == DIRECT and facts.pair is not None:
-                # Its first message made it: both people hear it from there on.
+                # Its first message made it: both people subscribe from there on.
                 for account_id, _ in facts.pair:
                     try:
                         self._open_direct(room, account_id)
-                    except Exception:  # the other one hears it all the same
+                    except Exception:  # the other one is subscribed all the same
                         self.log.failure("A direct room could not be opened. Trying again.")
                         self._clock.callLater(RETRY_SECONDS, self._open_direct, room, account_id)
         elif not room.subscribers:
@@ -180,7 +180,7 @@ class Subscriptions:
         return room
 
     def rest_at(self, room: Room, seq: int) -> None:
-        """A room has no subscribers, and its log goes at least up to here. Logins under way may have read who was in it
+        """A room has no subscribers, and its log goes at least up to here. Logins under way may have read its members
         before an entry that is passed over."""
         if seq > room.head:
             self._logins.doubt()
