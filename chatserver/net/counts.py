@@ -1,4 +1,4 @@
-"""Counts of all connections of this process: how many came, how they ended, and how many bytes they carried. The kernel
+"""Counts of all connections of this process: their number, their endings, and the bytes that they carried. The kernel
 counts the bytes, so that they cost nothing here."""
 
 import socket
@@ -19,7 +19,7 @@ ENDINGS: Final = frozenset(
         "stalled", "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections", "undecodable",
     }
 )  # fmt: skip
-"""Why a connection ends, in one word. Other reasons count as OTHER."""
+"""Reasons for the end of a connection, in one word. Others count as OTHER."""
 
 _LAST_RECEIVED: Final = struct.Struct("@52xI")
 """The field tcpi_last_data_recv of `struct tcp_info` (linux/tcp.h): milliseconds ago."""
@@ -40,8 +40,8 @@ NOTHING: Final = Traffic(0, 0)
 
 
 def traffic(transport: Any) -> Traffic | None:
-    """How much a transport has carried so far. None if there is no socket, or if its kernel does not count: for Unix
-    sockets and after the connection is closed."""
+    """Number of bytes that a transport has carried so far. None if there is no socket, or if its kernel does not count:
+    for Unix sockets and after the connection is closed."""
     try:
         found = socket_beneath(transport).getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     except (AttributeError, OSError):
@@ -71,7 +71,7 @@ class ConnectionCounts:
         self._seen: dict[Hashable, Traffic] = {}  # bytes that are counted already, by connection
 
     def look(self, who: Hashable, transport: Any) -> None:
-        """Counts what an open connection has carried since the last look."""
+        """Counts the bytes of an open connection since the last look."""
         now = traffic(transport)
         if now is not None:
             before = self._seen.get(who, NOTHING)
@@ -80,8 +80,8 @@ class ConnectionCounts:
             self.bytes_sent += now.sent - before.sent
 
     def ended(self, who: Hashable, transport: Any, reason: str) -> None:
-        """Call this once for each connection, if possible before its socket is closed: later nobody knows what it
-        carried since the last look."""
+        """Call this once for each connection, if possible before its socket is closed: later, its bytes since the last
+        look are lost."""
         self.endings[reason if reason in ENDINGS else OTHER] += 1
         self.look(who, transport)
 

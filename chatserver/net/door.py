@@ -36,10 +36,10 @@ class Doorway(Protocol):
         ...
 
     def discard(self) -> None:
-        """Discards what has come. There are no more lines."""
+        """Discards received bytes. There are no more lines."""
 
     def conceal(self, secret: bool) -> None:
-        """Hides, or shows again, what is typed from now on. Does nothing where the client has no way to."""
+        """Hides, or shows again, typed text from now on. Does nothing where the client cannot."""
 
     @property
     def editor(self) -> str:

@@ -1,5 +1,5 @@
-"""The way to a client: who could overhear it, the certificate shown on it, and how much of what was sent has arrived,
-as the kernel, OpenSSL and Twisted know it."""
+"""The way to a client: its encryption, the certificate shown on it, and how many of the bytes sent have arrived, as the
+kernel, OpenSSL and Twisted know it."""
 
 import socket
 import struct
@@ -20,7 +20,7 @@ TCP_INFO: Final[int | None] = getattr(socket, "TCP_INFO", None)  # Linux
 RECORD_BYTES: Final = 22
 """Size of a TLS 1.3 record beyond the bytes sent in it; in 1.2 it is as much or more (RFC 8446, 5.2)."""
 SEGMENT_BYTES: Final = 1400
-"""Size of what fits into one TCP segment, which is acknowledged as a whole."""
+"""Size of the data in one TCP segment, which is acknowledged as a whole."""
 INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 CLOSE_WAIT: Final = 8
 """Number of the state tcpi_state, the first byte of `struct tcp_info`, in which the peer has closed its side
@@ -29,7 +29,7 @@ BYTES_ACKED: Final = struct.Struct("120xQ")
 """The field tcpi_bytes_acked of `struct tcp_info` (linux/tcp.h, since Linux 4.1)."""
 
 
-# Who could overhear it
+# Encryption
 
 
 def exposed(transport_or_host: Any) -> bool:
@@ -76,7 +76,7 @@ def fingerprint(transport: Any) -> str:
     return "" if shown is None else sha256(dump_certificate(FILETYPE_ASN1, shown)).hexdigest()
 
 
-# How much has arrived
+# Acknowledged bytes
 
 
 def socket_beneath(transport: Any) -> Any:
