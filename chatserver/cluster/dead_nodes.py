@@ -17,12 +17,12 @@ from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 
 TIDY_SECONDS: Final = 80.0
-"""How long after a death, and after the start, the database is searched for what came late: the last commit of a dead
+"""How long after a death, and after the start, the database is searched for late writes: the last commit of a dead
 process (see `reconcile.DOUBT_SECONDS`), and guests whose sessions were not recorded."""
 
 
 class DeadNodes:
-    """`guests` dismisses those that have no node any more."""
+    """`guests` dismisses guests without a node."""
 
     log = Logger()
 
@@ -39,7 +39,7 @@ class DeadNodes:
         self._dismiss(left_behind)
 
     def stop(self) -> None:
-        """The other nodes do what is left to do, or the next start does."""
+        """The other nodes, or the next start, do the rest."""
         self._stopped = True
         if self._next is not None:
             self._next.cancel()

@@ -1,4 +1,4 @@
-"""Sends clients of this node to others, as `chatctl node` requests: all of them, or those that are too many."""
+"""Sends clients of this node to others, as `chatctl node` requests: all of them, or the excess."""
 
 import random
 from collections.abc import Coroutine, Sequence
@@ -26,11 +26,11 @@ SLICE_SECONDS: Final = 0.2
 PER_SECOND: Final = 500
 """Maximum number of connections ended per second for each other node, which logs in more than that, by token."""
 LAST_RETRY_SECONDS: Final = 2
-"""Maximum time after which they are to connect again."""
+"""Maximum time until clients connect again."""
 LINGERING_SECONDS: Final = 10.0
-"""How long to wait for the last ones, which do not read, before they are cut off."""
+"""How long to wait for the last ones, which do not read, before closing them."""
 TOLERATED: Final = 1.1
-"""How many times its share a node may have without moving any: every move interrupts somebody."""
+"""Multiple of its share that a node may have without moving any: every move interrupts somebody."""
 
 
 class Server(Protocol):
@@ -44,7 +44,7 @@ class Server(Protocol):
 
 
 class Drain:
-    """Does what is requested of `node`. See `node.Requests`."""
+    """Carries out requests to `node`. See `node.Requests`."""
 
     log = Logger()
 
@@ -145,7 +145,7 @@ ALONE: Final = ("moving", Sentence(Note.STOPPING))
 
 
 class _Plan(Struct, frozen=True):
-    """How many connections are ended at once, with which words, and when they are to reconnect."""
+    """Number of connections to end at once, the text to send, and when to reconnect."""
 
     words: tuple[str, Sentence]
     count: int
@@ -154,6 +154,6 @@ class _Plan(Struct, frozen=True):
 
 
 def too_many(mine: int, others: Sequence[int]) -> int:
-    """Returns how many connections a node should move to others. `others`: their numbers of connections."""
+    """Returns the number of connections to move to others. `others`: their numbers of connections."""
     share = ceil((mine + sum(others)) / (1 + len(others)))
     return mine - share if mine > share * TOLERATED else 0

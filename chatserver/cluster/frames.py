@@ -19,7 +19,7 @@ VERSION: Final = 1
 MOST_BYTES: Final = 7_900
 """Maximum size of a frame: PostgreSQL carries less than 8,000 bytes in a notification."""
 HEADER_BYTES: Final = 128
-"""Maximum size of what surrounds the parts."""
+"""Maximum size of a frame without its parts."""
 
 ALL: Final = ""
 """The channel that every node receives. Any other one is a room's id in decimal."""

@@ -10,7 +10,7 @@ from chatserver.cluster import frames
 from chatserver.cluster.frames import Frame, Part
 
 REMEMBERED: Final = 1_000
-"""How far a late frame may be behind the newest one. An older one counts as a duplicate."""
+"""Maximum distance of a late frame from the newest one. An older one counts as a duplicate."""
 
 
 class Taker(Protocol):

@@ -1,4 +1,4 @@
-"""Counts behind the limits of addresses and accounts, over all nodes. Each node publishes once a second what is new.
+"""Counts behind the limits of addresses and accounts, over all nodes. Each node publishes changes once a second.
 
 There are two kinds. Numbers of connections are published for keys that have a good part of a limit, and added up over
 the nodes that are alive. Events, such as wrong passwords, are counted at each node as if they had happened there, so
@@ -17,9 +17,9 @@ from chatserver.net.connection.connections import Connections
 from chatserver.util.rates import Rates
 
 TELL_SECONDS: Final = 1.0
-"""Interval between updates. A limit may be exceeded for as long by what the other nodes do not know yet."""
+"""Interval between updates. For as long, a limit may be exceeded, since nodes lack each other's counts."""
 WHOLE_SECONDS: Final = 15.0
-"""Interval between updates of everything, in case that frames were lost."""
+"""Interval between updates of everything, in case frames were lost."""
 STALE_SECONDS: Final = 3 * WHOLE_SECONDS
 """How long another node's numbers of connections are valid without an update: if the bus is dead, they may be gone."""
 WHOLES: Final = 2
@@ -51,7 +51,7 @@ class Limit(Protocol):
 
 
 class Gauge:
-    """Numbers of connections, by key. `sums` becomes what there is at other nodes. Keys with less than `least` are not
+    """Numbers of connections, by key. `sums` becomes the numbers at other nodes. Keys with less than `least` are not
     published."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Gauge:
         self._of: dict[str, dict[str, int]] = {}  # by boot
 
     def news(self) -> dict[str, int]:
-        """Returns what differs from what was published; 0: the key is not published any more."""
+        """Returns changes since the last update; 0: the key is not published any more."""
         here, told = self._here(), self._told
         changed = {key: count for key, count in here.items() if told.get(key) != count}
         changed |= {key: 0 for key in told if key not in here}
@@ -114,7 +114,7 @@ class Gauge:
 
 
 class SharedLimits:
-    """Publishes what `connections` and the login count, while other nodes are alive."""
+    """Publishes the counts of `connections` and the login, while other nodes are alive."""
 
     def __init__(self, clock: IReactorTime, outgoing: Outgoing, connections: Connections) -> None:
         self._clock = clock
@@ -200,7 +200,7 @@ class SharedLimits:
 
 
 def _taken(news: dict[str, float]) -> dict[str, float]:
-    """Removes and returns what is published now."""
+    """Removes and returns the counts to publish."""
     if len(news) <= MOST_TOLD:
         some = dict(news)
         news.clear()

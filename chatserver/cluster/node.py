@@ -1,4 +1,4 @@
-"""This node among others: what it publishes, and what it does about what others publish."""
+"""This node among others: publishes its own changes, and applies those of others."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol
@@ -37,7 +37,7 @@ from chatserver.values.seen import Seen
 BEAT_SECONDS: Final = 1.0
 """Interval between frames that this node sends to itself, while other nodes are alive."""
 DEAD_SECONDS: Final = 3.5
-"""How long no such frame comes back until the bus is dead."""
+"""How long without such a frame until the bus is dead."""
 UNDER_WAY_SECONDS: Final = 0.1
 """How long a frame may take before it counts as lost."""
 REWOUND_SECONDS: Final = 10.0
@@ -46,7 +46,7 @@ one event for all."""
 FACTS_SECONDS: Final = 2.0
 """Interval between updates of this node's facts in the database."""
 COMPARE_SECONDS: Final = 10.0
-"""Interval between comparisons of room heads that nothing suggests."""
+"""Interval between routine comparisons of room heads."""
 MOST_AHEAD: Final = 10_000
 """Maximum number of frames that a node sends before it writes their number to the database. A frame whose number is
 further ahead is not the node's own, and would have all its frames taken for old ones."""
@@ -65,7 +65,7 @@ class Local(Struct, frozen=True):
 
 
 class Requests(Protocol):
-    """Does what `chatctl node` requests of this node."""
+    """Carries out requests of `chatctl node`."""
 
     def requested(self, what: str) -> None:
         """Called again and again for as long as the database has the request."""
@@ -103,7 +103,7 @@ class Node(Elsewhere):
         self._dead_nodes = DeadNodes(clock, store, guests)
         self.limits = SharedLimits(clock, self.outgoing, connections)
         self.lag: float | None = None
-        """How long the last frame took that came back, in seconds; None: none has."""
+        """Round-trip time of the last frame that came back, in seconds; None: none has."""
         self.state = "serving"
         """Or "draining", "drained" (see `drain.py`), or "stopping"."""
         self.sheds = False
@@ -122,7 +122,7 @@ class Node(Elsewhere):
         self._compares: IDelayedCall | None = None
 
     def follow(self, requests: Requests) -> None:
-        """Has this part do what is requested of this node."""
+        """Passes requests to this part from now on."""
         self._requests = requests
 
     def start(self, left_behind: Sequence[Person] = ()) -> None:
@@ -139,7 +139,7 @@ class Node(Elsewhere):
         self._compare_later()
 
     async def stop(self) -> None:
-        """Sends what is left to send, and receives nothing more."""
+        """Sends the rest, and receives nothing more."""
         for call in (self._beats, self._compares):
             if call is not None:
                 call.cancel()
@@ -155,14 +155,14 @@ class Node(Elsewhere):
 
     def restarted(self) -> None:
         """This process has lost its lease, and serves anew with another boot. Others take it for another process, and
-        it forgets what it knew of them."""
+        it forgets their state."""
         self.outgoing.restart(self.origin)
         self.presence.restarted()
         self.peers.forget()
         self.peers_changed()
         self._change_feed.hurry()
 
-    # What this node publishes
+    # Publishing
 
     @property
     def me(self) -> Process:
@@ -223,7 +223,7 @@ class Node(Elsewhere):
         self._rewound_untold = not self.outgoing.open
         self.outgoing.part(frames.Rewound())
 
-    # What others publish: see `incoming.Taker`
+    # Receiving: see `incoming.Taker`
 
     def take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
@@ -274,7 +274,7 @@ class Node(Elsewhere):
         if frames.ALL in channels:
             self.presence.want("")
 
-    # Whether the bus works
+    # Health of the bus
 
     def _beat(self) -> None:
         self._beats = self._clock.callLater(BEAT_SECONDS, self._beat)
@@ -371,7 +371,7 @@ class Node(Elsewhere):
             )
 
     def suspect(self) -> None:
-        """Finds at once what a node has stored and not published, and within a second what it stores later."""
+        """Finds at once what a node has stored without publishing it, and later writes within a second."""
         self._reconciler.expect()
         self._reconciler.compare()
 

@@ -72,12 +72,12 @@ class Outgoing:
         self.frames = 0
 
     def stop(self) -> None:
-        """Sends what waits, and nothing more."""
+        """Sends waiting parts, and nothing more."""
         self.flush()
         self.open = False
 
     def flush(self) -> None:
-        """Sends what waits at once."""
+        """Sends waiting parts at once."""
         self._hurry()
         if self._heads_call is not None:
             self._heads_call.cancel()

@@ -1,4 +1,4 @@
-"""The other nodes: which are alive, and what the database has of them. This process reads it a few times a second.
+"""The other nodes that are alive, and their rows in the database. This process reads these a few times a second.
 
 A node is dead if the kernel says so, since it ran on this machine, or if its heartbeat has stood still for as long as a
 lease lasts. Time counts only while this process looks and the database answers: after an outage, or a stop of this
@@ -41,7 +41,7 @@ class Watcher(Protocol):
         """This process."""
 
     def say(self) -> Said:
-        """Returns what this node publishes in the database."""
+        """Returns the facts to publish in the database."""
 
     def peers_changed(self) -> None:
         """Other nodes came or went."""

@@ -1,4 +1,4 @@
-"""Presence over several nodes: each node publishes its accounts, and merges what others publish into its roster.
+"""Presence over several nodes: each node publishes its accounts, and merges those of others into its roster.
 
 Changes of accounts are published soon. A snapshot of all accounts of a node is published on request of a node that sees
 it for the first time, whose bus has reconnected, or that misses a frame. Frames may be lost, doubled and reordered;
@@ -32,9 +32,9 @@ TURN_SECONDS: Final = 0.003
 ASK_SECONDS: Final = 0.5
 """How long to wait for a snapshot before requesting it again."""
 SETTLE_SECONDS: Final = 2.0
-"""How long after this node's start accounts in the first snapshots of others count as present before: no news."""
+"""How long after this node's start accounts in the first snapshots of others are no news: they were online before."""
 GONE_SECONDS: Final = 60.0
-"""How long accounts that went are remembered, for frames that come late."""
+"""How long departed accounts are remembered, for late frames."""
 STORED_SECONDS: Final = 2.0
 """How long it takes at most to store the read marks of an account that went."""
 MOST_ROOMS: Final = 300
@@ -86,7 +86,7 @@ class RemoteNode:
         self.requested_at = float("-inf")  # when a snapshot was requested, or a part of one came
         self.snapshot = 0  # the newest one of which a part has come
         self.parts: set[int] = set()
-        self.total = 0  # how many parts it has; 0: not known yet
+        self.total = 0  # its number of parts; 0: not known yet
 
 
 class SharedPresence:
@@ -111,7 +111,7 @@ class SharedPresence:
         self._publishing: IDelayedCall | None = None
         self._snapshots: IDelayedCall | None = None
         self._again = False  # another one is requested
-        # What it receives
+        # Receiving
         self._due: dict[int, Due] = {}
         self._merging: IDelayedCall | None = None
         self._requesting: IDelayedCall | None = None
@@ -120,7 +120,7 @@ class SharedPresence:
         self._silent_until = self._clock.seconds() + SETTLE_SECONDS
 
     def stop(self) -> None:
-        """Publishes what is left, and merges nothing more."""
+        """Publishes the rest, and merges nothing more."""
         while self._dirty:
             self._publish()
         for call in (self._publishing, self._snapshots, self._merging, self._requesting):
@@ -146,7 +146,7 @@ class SharedPresence:
                 wait = self._published_at + PACE_SECONDS - self._clock.seconds()
                 self._publishing = self._clock.callLater(max(wait, 0), self._publish)
         else:
-            self._versions.pop(account_id, None)  # what another node may have received before is outdated
+            self._versions.pop(account_id, None)  # updates that another node received before are outdated
 
     def _publish(self) -> None:
         if self._publishing is not None and self._publishing.active():
@@ -264,10 +264,10 @@ class SharedPresence:
         self._requesting = None
         self._request()
 
-    # What others publish
+    # Receiving
 
     def received(self, boot: str, part: frames.People) -> None:
-        """Takes what another process has published."""
+        """Takes the updates of another process."""
         node = self._nodes.get(boot)
         if node is None:  # a snapshot is requested once it is known to be alive
             return

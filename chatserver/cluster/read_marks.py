@@ -14,7 +14,7 @@ from chatserver.cluster.presence import SharedPresence
 from chatserver.values.seen import Seen, merged
 
 WAIT_SECONDS: Final = 0.5
-"""How long to wait for an answer. Without one, what was seen there counts as unread for a few seconds."""
+"""How long to wait for an answer. Without one, entries seen there count as unread for a few seconds."""
 SULK_SECONDS: Final = 2.0
 """How long to send no request to a node that has not answered: it is dead, or the bus is."""
 MOST_ROOMS: Final = 30
@@ -43,7 +43,7 @@ class UnstoredMarks:
         self._sulks: dict[str, float] = {}  # by boot, until when no request is sent there
 
     async def seen(self, account_id: int) -> dict[int, Seen]:
-        """Returns, by room id, what an account has seen at other nodes that the database may not know yet."""
+        """Returns, by room id, the entries that an account has seen at other nodes, as far as not stored yet."""
         now = self._clock.seconds()
         self._sulks = {boot: until for boot, until in self._sulks.items() if until > now}
         boots = self._presence.screens_at(account_id) - self._sulks.keys()
