@@ -227,4 +227,4 @@ class ChangeFeed:
             while self._running and await self._store.write(changes.prune_some):
                 await pause(self._clock, PAUSE_SECONDS)
         except Conflict:
-            pass  # another node is at it
+            pass  # another node is deleting them

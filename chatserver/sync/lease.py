@@ -6,12 +6,12 @@ There are three ways to lose it:
 - *Another process has it*, or another node has taken it away, which the next heartbeat finds. The other one took
   this process for dead.
 - *This process was stopped* (SIGSTOP, a suspended machine) for longer than a lease lasts. It finds that out by itself,
-  before it serves anything (`check`), because what it knows may be stale in every respect.
+  before it serves anything (`check`), because all its data may be stale.
 - *The database was set back* to before the last heartbeat, or to before this process started.
 
-A database that does not answer is not one of them, however long it is away. This process keeps running and asking, and
-nobody can serve as this node without changing the boot in the row: once a heartbeat is answered and finds our boot, the
-process goes on with what it knows. (In a cluster, the others take a node that alone does not reach the database for
+A database that does not answer is not one of them, however long it is away. This process keeps running and retrying,
+and nobody can serve as this node without changing the boot in the row: once a heartbeat is answered and finds our boot,
+the process goes on with what it knows. (In a cluster, the others take a node that alone does not reach the database for
 dead after a while.) Nor does a step of a wall clock matter: the database's clock only decides whether a process that
 requests the lease may take it.
 """
@@ -52,7 +52,7 @@ RELEASE_SECONDS = 1.0
 
 
 class Lease:
-    """Takes and keeps the lease. Tells `rewind` when it is lost, and when it shows that the database was set back. A
+    """Takes and keeps the lease. Notifies `rewind` when it is lost, and when it shows that the database was set back. A
     lost lease is acquired anew.
 
     `seconds` is a monotonic clock that runs while the process does not. `now` is set by the database's time where
@@ -99,7 +99,7 @@ class Lease:
 
     @property
     def unanswered_seconds(self) -> float:
-        """How long ago the database answered a heartbeat last; a little more than BEAT_SECONDS if all is well."""
+        """Seconds since the database last answered a heartbeat; a little more than BEAT_SECONDS if all is well."""
         return 0.0 if self._answered is None else self._clock.seconds() - self._answered
 
     async def acquire(self) -> Held | None:
@@ -113,7 +113,7 @@ class Lease:
         return found if isinstance(found, Held) else None
 
     def acquire_blocking(self, run: Callable[[Claim], int | Held]) -> Held | None:
-        """As `acquire`, before the reactor runs. `run` calls what it is given in a transaction, in this thread.
+        """As `acquire`, before the reactor runs. `run` calls its argument in a transaction, in this thread.
 
         A node without a name takes the first one of its host that no living process has.
         """

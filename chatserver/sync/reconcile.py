@@ -63,7 +63,7 @@ class Reconciler:
         self._due = False  # the heads are to be compared
         self._some: set[int] = set()  # those of these rooms are
         self._entered: dict[int, None] = {}  # accounts that have entered a room at another node
-        self._told = float("-inf")  # when other nodes were told last
+        self._told = float("-inf")  # when other nodes were notified last
         self._polled = float("-inf")
         self._compared = float("-inf")  # when the heads were compared last
         self._next: IDelayedCall | None = None
@@ -73,7 +73,7 @@ class Reconciler:
 
     def suspect(self, who: Person | None = None) -> None:
         """A write may or may not be committed. If `who` sent it, their memberships and invitations are compared, too.
-        Other nodes are asked to compare: they may have subscribers of rooms that have none here."""
+        Other nodes are requested to compare: they may have subscribers of rooms that have none here."""
         if who is not None:
             self._people.setdefault(who.id, (who, self._now()))
         self.expect()
