@@ -1,4 +1,4 @@
-"""Jobs that are done again and again, in small steps, beside everything else."""
+"""Jobs that run again and again, in small steps, in the background."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ class Job:
     log = Logger()
     poll_seconds: ClassVar[float]
     complaint: ClassVar[str]
-    """The line of the log if it fails."""
+    """Log line for a failure."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class Job:
         self.running = False
 
     async def look(self) -> float:
-        """Looks for work and does it. Returns after how many seconds to call it again."""
+        """Looks for work and does it. Returns the seconds until the next call."""
         raise NotImplementedError
 
     def start(self) -> None:

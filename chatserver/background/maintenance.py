@@ -20,7 +20,7 @@ TIDY_MESSAGES: Final = 8192
 before the database does it within a message's commit."""
 
 LOG_SECONDS: Final = 30.0
-"""Interval between times of emptying SQLite's write-ahead log: erased texts must be gone from the files within a
+"""Interval between truncations of SQLite's write-ahead log: erased texts must be gone from the files within a
 minute."""
 
 AGAIN_SECONDS: Final = 5.0
@@ -94,7 +94,7 @@ class Maintenance:
             self._next = self._clock.callLater(LOG_SECONDS if empty else AGAIN_SECONDS, self._empty_log)
 
     async def _drop_words(self) -> None:
-        """Does nothing on PostgreSQL; on SQLite, what `store/search.py` says."""
+        """Drops erased words from SQLite's index (`store/search.py`). PostgreSQL has none."""
         erased, mark = await self._store.read(search.anything_erased, self._mark)
         first = True
         while erased and self._running and await self._store.write(search.merge_index, first=first):

@@ -1,4 +1,4 @@
-"""Read marks of people: what one session of an account has shown is read for all of them, and is soon stored."""
+"""Read marks of people: entries shown by one session of an account are read for all of them, and soon stored."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from chatserver.session.session import Session
 from chatserver.values.seen import Seen, merged
 
 MOVED_SECONDS = 3.0
-"""Interval between times of storing marks: at most this much is unread again after the server was killed."""
+"""Interval between writes of marks: at most this much is unread again after the server was killed."""
 
 SLICE = 200
 """Maximum number of sessions that are looked at in one turn of the reactor."""
@@ -66,7 +66,7 @@ class ReadMarks:
         return marks.unsettled
 
     def known(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
-        """Returns, by room id, what an account has seen on all its screens that the database may not know yet. It
+        """Returns, by room id, the entries that an account has seen on all its screens, as far as not stored yet. It
         includes what is under way to the session that asks: that comes before the answer."""
         return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
 
@@ -77,7 +77,7 @@ class ReadMarks:
         return merged((there, known)) if there else known
 
     def unstored(self, account_id: int) -> dict[int, Seen]:
-        """Returns, by room id, what an account has seen here that the database may not know yet."""
+        """Returns, by room id, the entries that an account has seen here, as far as not stored yet."""
         found = [self._session_log.unwritten(account_id)]
         for session in self._roster.sessions(account_id):
             if session.view is not None:

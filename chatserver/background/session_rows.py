@@ -74,7 +74,7 @@ class SessionRows:
             self._later(FLUSH_SECONDS)
 
     def unwritten(self, account_id: int) -> dict[int, Seen]:
-        """Returns, by room id, what an account has seen that the database may not know yet."""
+        """Returns, by room id, the entries that an account has seen, as far as not stored yet."""
         return merged((self._marking.get(account_id, {}), self._marks.get(account_id, {})))
 
     def _later(self, seconds: float) -> None:
