@@ -19,7 +19,7 @@ class Telling(Protocol):
 
     def send_news(self, account_ids: Sequence[int]) -> dict[int, bool]:
         """Sends the news of the first accounts of these, which are sorted by how long they wait. Returns, for each
-        account taken, whether there was anybody to tell; the others come again in the next turn of the reactor."""
+        account taken, whether its news had recipients; the others come again in the next turn of the reactor."""
         ...
 
 
@@ -33,7 +33,7 @@ class NewsPace:
         self._seconds = limits.news_seconds  # by which the times in `_quiet` were reckoned
         self._telling = telling
         self._due: dict[int, None] = {}
-        self._quiet: dict[int, float] = {}  # by account told of lately, until when nothing more is; oldest first
+        self._quiet: dict[int, float] = {}  # by account with recent news, until when no more is sent; oldest first
         self._gathers = 0.0  # until when
         self._next: IDelayedCall | None = None
 

@@ -44,7 +44,7 @@ class Elsewhere:
         announcement."""
 
     async def seen(self, account_id: int) -> dict[int, Seen]:
-        """By room id, what an account has seen at other nodes that the database may not know yet."""
+        """By room id, the entries that an account has seen at other nodes, as far as not stored yet."""
         return {}
 
 

@@ -1,5 +1,5 @@
-"""Who is online: accounts and their sessions, the texts of people who are away, and which accounts a block hides. It
-knows the accounts of other nodes by their reports; by itself there are none."""
+"""The roster: online accounts with their sessions, away texts and blocks. Accounts at other nodes come from reports of
+these nodes; without reports there are none."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -14,7 +14,7 @@ from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
 
 
 class Remote(Struct, frozen=True, gc=False):
-    """An account that is online at other nodes. `rooms`: the ids of those that it hears there."""
+    """An account that is online at other nodes. `rooms`: the ids of those that it subscribes to there."""
 
     name: str
     display: str
@@ -23,8 +23,8 @@ class Remote(Struct, frozen=True, gc=False):
 
 
 class Away:
-    """Why somebody is away. `muted_in`: the rooms where they are muted, so that nobody sees the text there; None while
-    that is not known."""
+    """An away text. `muted_in`: the rooms where they are muted, so that nobody sees the text there; None while that is
+    not known."""
 
     __slots__ = ("muted_in", "text")
 
@@ -63,10 +63,10 @@ class Roster:
         self._apart: dict[int, frozenset[int]] = {}  # by account here: those it has blocked, or that have blocked it
         self._remote: dict[int, Remote] = {}
         self._remote_in: dict[int, dict[int, None]] = {}  # by room id, these accounts
-        self._counts: dict[int, int] = {}  # by account, how many sessions it has at other nodes, quiet ones included
+        self._counts: dict[int, int] = {}  # by account, number of sessions at other nodes, quiet ones included
 
     def follow(self, rooms: Table) -> None:
-        """Looks up the rooms that accounts hear at other nodes in this table from now on."""
+        """Looks up the rooms of accounts at other nodes in this table from now on."""
         self._rooms = rooms
 
     def follow_mutes(self, muting: Muting) -> None:
@@ -150,11 +150,11 @@ class Roster:
         return self._remote.get(account_id)
 
     def sessions_elsewhere(self, account_id: int) -> int:
-        """How many sessions an account has at other nodes, quiet ones included."""
+        """Number of sessions of an account at other nodes, quiet ones included."""
         return self._counts.get(account_id, 0)
 
     def set_remote(self, account_id: int, remote: Remote | None, sessions: int) -> None:
-        """Sets what other nodes report of an account: whether it is online there, and its number of sessions there."""
+        """Sets the state of an account at other nodes: whether it is online, and its number of sessions."""
         before = self._remote.pop(account_id, None)
         rooms = NONE if remote is None else remote.rooms
         for room_id in NONE if before is None else before.rooms - rooms:
@@ -213,7 +213,7 @@ class Roster:
         self.changed(account_id)
         return True
 
-    # Who sees whom
+    # Visibility
 
     def set_apart(self, one: int, other: int, *, apart: bool) -> None:
         """Hides two accounts from each other, or ends that."""
@@ -237,7 +237,7 @@ class Roster:
     def near(self, account_id: int, max_subscribers: int = 0, but: frozenset[int] = NONE) -> set[Session]:
         """As `nearby`, for an account that is online here or at other nodes."""
         rooms: dict[int, HeardRoom] = {}
-        # A session whose token is for one room hears no other one.
+        # A session whose token is for one room subscribes to no other.
         for session in sorted(self._sessions.get(account_id, ()), key=lambda one: len(one.rooms))[-1:]:
             rooms = {room.facts.id: room for room in session.rooms.values()}
         remote = self._remote.get(account_id)
@@ -260,7 +260,7 @@ class Roster:
         return {other for other in near if other.who.account_id not in hidden and other.who.account_id != account_id}
 
     def _hearers(self, room: HeardRoom) -> int:
-        """Number of sessions here that hear a room, plus accounts at other nodes."""
+        """Number of subscribers of a room here, plus accounts at other nodes."""
         return room.subscribers + (len(self._remote_in.get(room.facts.id, NONE)) if self._remote_in else 0)
 
     def still_near(self, account_id: int, near: Iterable[int]) -> set[Session]:
@@ -291,7 +291,7 @@ class Roster:
         return near, False
 
     def names(self, room: HeardRoom, viewer: Session) -> set[str]:
-        """The names of others who hear a room, as far as this viewer may know that they are online."""
+        """The names of a room's other subscribers, as far as this viewer may know that they are online."""
         hidden = self._apart.get(viewer.who.account_id, NONE) | {viewer.who.account_id}
         names = {other.who.name for other in room if other.who.account_id not in hidden}
         remote = self._remote_in.get(room.facts.id, NONE)

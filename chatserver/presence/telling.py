@@ -1,5 +1,5 @@
-"""Tells people who share a room who is online, and who is away. Changes are coalesced: neither an unstable link nor
-somebody who changes their away text all the time causes a flood of news."""
+"""Notifies people who share a room of accounts that are online or away. Changes are coalesced: neither an unstable link
+nor somebody who changes their away text all the time causes a flood of news."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
@@ -32,13 +32,12 @@ async def no_mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]
 
 
 class Presence:
-    """`presence_seconds`: how long to wait before others are told that an account went offline; they are not if it is
-    back by then. Rooms with more than `presence_members` sessions are told nothing. Others are told of an account once
-    in `news_seconds` at most, and not of what has changed back by then. Where an account is muted, its away text is not
-    shown.
+    """`presence_seconds`: how long to wait before notifying others that an account went offline, unless it is back by
+    then. Rooms with more than `presence_members` sessions are not notified. News of an account is sent at most once in
+    `news_seconds`, without changes that were undone by then. Where an account is muted, its away text is not shown.
 
-    Each node tells its own sessions, also of accounts at other nodes: an account comes online if no node had it, and is
-    gone once no node has it.
+    Each node notifies its own sessions, also of accounts at other nodes: an account comes online if no node had it, and
+    is gone once no node has it.
     """
 
     log = Logger()
@@ -50,13 +49,13 @@ class Presence:
         self._mutes = mutes
         self._going: dict[int, IDelayedCall] = {}
         self._pace = NewsPace(clock, limits, self)
-        self._told: dict[int, events.Presence] = {}  # of accounts with news: what others were told last
+        self._told: dict[int, events.Presence] = {}  # of accounts with news: the state sent last
         self._reading: dict[int, bool] = {}  # accounts whose mutes are being read; True: they are to be read again
         self._near: dict[int, frozenset[int]] = {}  # of those who have gone: the accounts that were near them
         roster.follow_mutes(self)
 
     def came(self, session: Session) -> None:
-        """A session has logged in. Others are told, unless its account was online a moment ago, or it is quiet."""
+        """A session has logged in. Others are notified, unless its account was online a moment ago, or it is quiet."""
         if session.quiet:
             return
         if self._back(session.who.account_id):
@@ -76,8 +75,8 @@ class Presence:
         return going is not None
 
     def going(self, session: Session) -> None:
-        """A session is about to leave the roster. If it is the account's last one, others are told, unless the account
-        is back soon."""
+        """A session is about to leave the roster. If it is the account's last one, others are notified, unless the
+        account is back soon."""
         account_id = session.who.account_id
         if self._heard(account_id) != [session]:  # others stay, or it is quiet, or failed to log in
             return
@@ -107,7 +106,7 @@ class Presence:
         self._going[account_id] = self._clock.callLater(seconds, gone)
 
     def away(self, session: Session, text: str) -> None:
-        """An account is away, for this reason, or (without a text) back. Others are told."""
+        """An account is away, for this reason, or (without a text) back. Others are notified."""
         self._set_away(session.who.account_id, text)
 
     def _set_away(self, account_id: int, text: str) -> None:
@@ -127,9 +126,9 @@ class Presence:
     def elsewhere(
         self, account_id: int, remote: Remote | None, sessions: int, *, told: bool, moving: bool = False
     ) -> None:
-        """Takes over what other nodes report of an account; see `Roster.set_remote`. `told`: people are told what
-        follows from that; not if it was so before this node knew it. `moving`: the account's clients have been sent to
-        other nodes, or their node has died."""
+        """Takes over an account's state at other nodes; see `Roster.set_remote`. `told`: people are notified of the
+        change; not if it was so before this node knew it. `moving`: the account's clients have been sent to other
+        nodes, or their node has died."""
         roster = self._roster
         before = roster.remote(account_id)
         was_online = roster.is_online(account_id)
@@ -190,7 +189,7 @@ class Presence:
             away.muted_in = None
             self._look_up(account_id)
 
-    # Telling
+    # Sending news
 
     def _state(self, name: str, display: str, account_id: int) -> events.Presence:
         online = self._roster.is_online(account_id)
@@ -215,7 +214,7 @@ class Presence:
             with collected({session.link: None for _, sessions in pieces for session in sessions}):
                 for news, sessions in pieces:
                     self._roster.tell(sessions, news)
-        except Exception:  # those who were not told see it in the answer to `who`
+        except Exception:  # people who were not notified see it in the answer to `who`
             self.log.failure("News could not be told.")
         return taken
 
@@ -250,7 +249,7 @@ class Presence:
         return told
 
     def _readers(self, account_id: int) -> set[Session]:
-        """The sessions that are told an account's away text."""
+        """The sessions that are sent an account's away text."""
         away = self._roster.away(account_id)
         if away is None or away.muted_in is None:
             return set()
