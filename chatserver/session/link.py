@@ -1,4 +1,4 @@
-"""What a session may do with its connection, and what it knows of the client's side of it."""
+"""The interface of a connection to its session, and facts about the client's side of it."""
 
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -61,7 +61,7 @@ class Peer(Protocol):
     """The client's side of a connection, as its session knows it."""
 
     def exposed(self) -> bool:
-        """Whether what the client sends crosses a network without encryption."""
+        """Whether the client's bytes cross a network without encryption."""
         ...
 
     def certificate(self) -> str:
@@ -153,5 +153,5 @@ class collected:
             while self._held:
                 self._held.pop().release()
         finally:
-            if self._held:  # something is wrong with one link: the others are not left held
+            if self._held:  # a fault of one link leaves no other one held
                 self.__exit__(None, None, None)

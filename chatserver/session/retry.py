@@ -18,8 +18,8 @@ MESSAGES: Final = (c.Say, c.Reply)
 
 
 class Line(Struct, frozen=True, gc=False):
-    """`room_id`: the room that it was meant for, if the session heard it; its label may change. `early`: refused by
-    slow mode; dropped when the author posts again in that room."""
+    """`room_id`: the target room, if the session subscribed to it; its label may change. `early`: refused by slow mode;
+    dropped when the author posts again in that room."""
 
     message: Message
     room_id: int
@@ -33,7 +33,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
-        self._again: frozenset[str | None] = frozenset()  # ids of what was sent again
+        self._again: frozenset[str | None] = frozenset()  # ids of messages sent again
         self._mark = ""
         self._count = 0
 
@@ -65,7 +65,7 @@ class Kept:
 
     def take(self, labels: Mapping[int, str]) -> list[Message]:
         """Removes all kept messages and returns them, in the order in which they were typed. `labels`: by room id, of
-        the rooms that the session hears."""
+        the session's rooms."""
         lines, self._lines = self._lines, []
         self._again = frozenset([line.message.id for line in lines])
         return [structs.replace(line.message, room=labels.get(line.room_id, line.message.room)) for line in lines]

@@ -1,4 +1,4 @@
-"""One client: who it is, its stage, its inbox, and the rooms that it hears. Knows no sockets."""
+"""One client: its identity, stage, inbox and subscriptions. Knows no sockets."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -25,7 +25,7 @@ MOST_FORMS = 1024
 
 
 def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen = SCREEN) -> Form:
-    """One object for all sessions of a form, so that forms can be compared by identity."""
+    """Returns one object for all sessions of a form, so that forms can be compared by identity."""
     form = _FORMS.get((dialect, framing, day, screen))
     if form is None:
         if len(_FORMS) >= MOST_FORMS:  # equal forms may then be several objects, which costs some time only
@@ -35,12 +35,11 @@ def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen
 
 
 class Identity(Struct, frozen=True):
-    """The account that is logged in on a session, how it proved that, and what it may do. A rename and new limits
-    replace the whole.
+    """The account that is logged in on a session, its credentials and its rights. A rename and new limits replace it.
 
     `named_at`: since when the account has these two names; None: from the beginning. `token_id` and `certificate_id`:
     the token or certificate that it logged in with, or 0. `proof`: of the password that it logged in with, see
-    `store.changes.proof_of`. `scope`: what that token is good for; None: everything.
+    `store.changes.proof_of`. `scope`: of that token; None: everything.
     """
 
     account_id: int = 0
@@ -73,11 +72,11 @@ class HeardRoom(Protocol):
 
     @property
     def subscribers(self) -> int:
-        """How many sessions hear it."""
+        """Number of sessions that subscribe to it."""
         ...
 
     def position(self, session: "Session") -> int | None:
-        """The number of the last entry written to a session; None if it does not hear this room."""
+        """The number of the last entry written to a session; None if it does not subscribe to this room."""
         ...
 
     def is_behind(self, session: "Session") -> bool:
@@ -131,9 +130,9 @@ class Session:
         self.due_since = 0.0  # when its next command could have been served, by the reactor's clock; 0: there is none
         self.strikes: list[float] = []  # seconds, of the last minute
         self.rooms: dict[str, HeardRoom] = {}  # by label in lower case
-        self.replays: frozenset[HeardRoom] = NONE  # rooms of which it is told `live` once it has caught up
+        self.replays: frozenset[HeardRoom] = NONE  # rooms for which it is sent `live` once it has caught up
         self.pumping = False  # being sent what it has missed
-        self.quiet = False  # it hears nothing but answers, and nobody is told that it is here
+        self.quiet = False  # it is sent nothing but answers, and nobody is notified of it
 
     def speak(self, dialect: Dialect, framing: Framing) -> None:
         """Sets the language of the client, before anything else is known of it."""
@@ -181,10 +180,10 @@ class Session:
         return self.view.current if self.view is not None else CURRENT
 
     def room_called(self, label: str) -> HeardRoom | None:
-        """The room that this client means, if it hears it; "" is the current one."""
+        """Returns the room with this label, if the client subscribes to it; "" is the current one."""
         return self.rooms.get(label) or self.rooms.get((label or self.current).lower())
 
-    # What it sends
+    # Input
 
     def parse(self, line: str) -> Command | Rejected | None:
         """Parses a line that has passed `clean_line`. Returns None for a line without a command. Raises Undecodable."""
@@ -203,10 +202,10 @@ class Session:
                 view.cancel()
             return Rejected(refused, parsed.tag)
 
-    # What its token is good for
+    # The scope of its token
 
     def hears(self, room_id: int) -> bool:
-        """Whether its token allows it to hear this room."""
+        """Whether its token allows it to subscribe to this room."""
         scope = self.who.scope
         return scope is None or scope.hears(room_id)
 
@@ -219,7 +218,7 @@ class Session:
 
     @property
     def only(self) -> str:
-        """The label of the one room that its token is for, if it hears it; else ""."""
+        """The label of the one room that its token is for, if it subscribes to it; else ""."""
         scope = self.who.scope
         if scope is None or not scope.room_id:
             return ""
@@ -230,7 +229,7 @@ class Session:
         room = self.room_called(label)
         return 0 if room is None else room.facts.id
 
-    # Where its person looks
+    # The current room
 
     def turn_to(self, label: str, *, said: bool = False) -> None:
         """Makes a room the person's current one, "" for none. They are told unless an answer has `said` it, or it was
@@ -262,7 +261,7 @@ class Session:
             return screen
         return assumed(screen)
 
-    # What it is sent
+    # Output
 
     def write(self, lines: bytes) -> None:
         """Sends whole lines after all that was sent before."""
@@ -311,7 +310,7 @@ class Session:
         words = self.dialect.text(text) if isinstance(text, Sentence) else text
         self.write(self.dialect.notice(words, self.laid_out_for))
 
-    # What its person has seen
+    # Entries that its person has seen
 
     def has_shown(self, room_id: int, entries: Sequence[Entry], ends: Sequence[int] = ()) -> None:
         """Notes that these consecutive entries were sent. `ends`: see `Rendered`."""

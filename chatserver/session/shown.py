@@ -59,7 +59,7 @@ class Marks:
         return len(self._sent) >= MOST_SENT
 
     def know(self, room_id: int, seen: Seen) -> None:
-        """Adds what the database, or another screen of this person, has."""
+        """Adds the marks of the database, or of another screen of this person."""
         self.seen[room_id] = self.seen.get(room_id, NOTHING).union(seen)
 
     def show(self, room_id: int, entries: Sequence[Entry], offset: int, ends: Sequence[int] = ()) -> None:
@@ -105,7 +105,7 @@ class Marks:
             del sent[:arrived]
 
     def shown(self) -> dict[int, Seen]:
-        """By room id, what will have been seen once everything written so far has arrived."""
+        """By room id, the entries that are seen once everything written so far has arrived."""
         if not self._sent:
             return self.seen
         all = dict(self.seen)
@@ -114,7 +114,7 @@ class Marks:
         return all
 
     def take_changed(self) -> dict[int, Seen]:
-        """Returns what is to be stored, and clears `changed`."""
+        """Returns the marks to store, and clears `changed`."""
         taken = {room_id: self.seen[room_id] for room_id in self.changed}
         self.changed.clear()
         return taken

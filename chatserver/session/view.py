@@ -1,4 +1,4 @@
-"""The screen of a person. Programs have none: they keep track themselves of what they have seen."""
+"""The screen of a person. Programs have none: they keep track of entries themselves."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ from chatserver.wire.dialect import NONE, Dialect
 from chatserver.wire.hygiene import secrets
 
 MAX_SECRETS = 8
-"""Maximum number of typed passwords and tokens, the last ones, that are remembered so as not to be posted."""
+"""Maximum number of remembered passwords and tokens, the last ones typed, which must not be posted."""
 
 POSTING: Final = frozenset[type[c.Command]]({*c.COMMANDS, c.Amend}).difference(
     (c.Password, c.Forget, c.Login, c.Register, c.Ping, c.Help, c.Quit, c.Logout)
@@ -28,10 +28,10 @@ POSTING: Final = frozenset[type[c.Command]]({*c.COMMANDS, c.Amend}).difference(
 
 
 class View:
-    """`current`: the label of the room that what they type goes to. `marks`: the entries of each room that they have
-    seen. `echoes`: (room id, seq) of entries that are not shown again, since the person typed them here or an answer
-    showed them. `ignored`: accounts that they ignore; entries of these count as seen. `renamed`: the account whose
-    rename was shown last, and its time: the entries in other rooms that say the same are not shown."""
+    """`current`: the label of the room that typed lines go to. `marks`: the entries of each room that they have seen.
+    `echoes`: (room id, seq) of entries that are not shown again, since the person typed them here or an answer showed
+    them. `ignored`: accounts that they ignore; entries of these count as seen. `renamed`: the account whose rename was
+    shown last, and its time: the entries in other rooms that say the same are not shown."""
 
     __slots__ = (
         "_asked",
@@ -60,7 +60,7 @@ class View:
         self._secrets: tuple[str, ...] = ()  # passwords and tokens typed here, which must not be posted
         self._asked: c.Token | None = None  # the command for which the password is asked
 
-    # What they type
+    # Input
 
     def parse(
         self, dialect: Dialect, line: str, stage: Stage, name: str, kind: AccountKind
@@ -118,10 +118,10 @@ class View:
         """Drops the command that waits for the password: it is refused."""
         self._asked = None
 
-    # What they are shown
+    # Output
 
     def suppress(self, room_id: int, entries: Sequence[Entry]) -> None:
-        """Does not show these entries: the person knows already what they say."""
+        """Hides these entries: the person knows their contents already."""
         self.echoes |= {(room_id, entry.seq) for entry in entries}
 
     def hidden(self, room_id: int, entries: Sequence[Entry]) -> frozenset[int]:
@@ -152,7 +152,7 @@ class View:
         if last.kind == RENAMED:
             self.renamed = last.author_id, last.at
         elif self.renamed is not None and last.at > self.renamed[1]:
-            self.renamed = None  # the other rooms have been told by now
+            self.renamed = None  # the other rooms have been notified by now
         return visible
 
 
