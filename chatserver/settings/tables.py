@@ -25,7 +25,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
 class Server(Table, frozen=True):
     name: str = "chatserver"  # in the greeting
     node: str = ""  # tells the sessions of this process from those of others on the same database; empty: see `named`
-    listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # see net/doors.py
+    listen: list[str] = field(default_factory=lambda: ["tcp:4000:interface=127.0.0.1"])  # see net/doors/
     database: str = "sqlite:///chatserver.db"
     greeting: str = ""  # replaces the first line, without its "* "
     registration: Literal["open", "closed", "code"] = "open"
@@ -39,7 +39,7 @@ class Server(Table, frozen=True):
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
     plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
     metrics: str = ""  # an endpoint for monitoring
-    control: str = "auto"  # the socket of chatctl: see operation/place.py; empty: none
+    control: str = "auto"  # the socket of chatctl: see operation/control/place.py; empty: none
 
     def __repr__(self) -> str:  # the database URL may contain a password, and the code is a secret
         return f"Server({self.name!r})"

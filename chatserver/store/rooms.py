@@ -409,7 +409,7 @@ def configure(
     pace: int | None,
     at: datetime,
 ) -> list[Entry]:
-    """Changes the settings of a room that are not None; see `roomsettings`."""
+    """Changes the settings of a room that are not None; see `values.recorded`."""
     values = {"past_open": None if past is None else past == "open", "invites": invites, "pace_seconds": pace}
     changed = {name: value for name, value in values.items() if value is not None}
     db.execute(update(RoomRow).where(RoomRow.id == access.facts.id).values(changed))

@@ -200,7 +200,7 @@ class Pins(Command, frozen=True, tag="pins"):
 class History(Command, frozen=True, tag="history"):
     """Entries before or after a seq, or since a time, in ascending order; without any of these, the latest.
 
-    `since`: an RFC 3339 time, or what `since.py` understands besides: `yesterday`, `2h`, `2026-03-02`.
+    `since`: an RFC 3339 time, or what `time_words.py` understands besides: `yesterday`, `2h`, `2026-03-02`.
     """
 
     room: str = CURRENT

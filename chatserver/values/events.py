@@ -93,7 +93,7 @@ class Entry(Struct, frozen=True, gc=False):
     """One entry of a room's log. `author_id` 0 is the server itself; `at` is in UTC, in whole milliseconds.
 
     `text` is the message (as last edited), the topic, the role given, the reason of a kick or ban, the end of a mute
-    (RFC 3339; "": no end), the settings that were changed (see `roomsettings`), the reaction, or the new name of an
+    (RFC 3339; "": no end), the settings that were changed (see `recorded.py`), the reaction, or the new name of an
     account (see `names.Renaming`). `target` is the account that it was done to, `state` what has happened to a message
     since. `of` is the seq of the message that was edited, erased, pinned or reacted to; of a message itself, that of
     the one that it answers.

@@ -1,7 +1,7 @@
 """The interface of a dialect: the only one between the server and the languages that clients speak.
 
 A dialect turns a line into a command, and answers, news and entries into lines. It is an object without state of its
-own; what differs from one session to the next is handed to it. It knows no framing: a door (see `net/doors.py`) carries
+own; what differs from one session to the next is handed to it. It knows no framing: a door (see `net/doors/`) carries
 its lines, and `Framing` is all that changes a dialect's bytes on their way there.
 """
 

@@ -21,7 +21,7 @@ SCALING_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "scaling.md").rea
 
 
 def test_settings() -> None:
-    """The table has every setting with its default, in the order of config.py, and nothing else."""
+    """The table has every setting with its default, in the order of settings/tables.py, and nothing else."""
     rows = re.findall(r"^\| `(\w+\.\w+)` \| `(.*?)` \| \S", PAGE, re.MULTILINE)
     said = {name: tomllib.loads(f"default = {default}")["default"] for name, default in rows}
     tables = structs.asdict(Settings())

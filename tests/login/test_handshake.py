@@ -54,7 +54,7 @@ ANA, BOB = Person(1, "ana"), Person(2, "bob")
 WORDS = "s3cret-words"
 TOKEN = "ct_0123456789abcdefghijklmnopqrstuvwxyz"
 PATIENT = Limits(guess_seconds=0)
-"""Nobody waits after a wrong password: see test_guesses.py."""
+"""Nobody waits after a wrong password: see test_guess_delays.py."""
 SETTINGS = Settings(server=Server(node="one"), limits=PATIENT)
 HERE = AccountNow(PERSON, gone=False, ban=None)
 GONE = AccountNow(PERSON, gone=True, ban=None)

@@ -178,7 +178,7 @@ def test_what_a_direct_room_is_not(tables: Tables) -> None:
     assert tables(rooms.listing, bob, "", 10, mine=True) == ([], False)
 
 
-# Who can find what (see also tests/rooms/test_visibility.py)
+# Who can find what (see also tests/handlers/test_visibility.py)
 
 ASK_FOR: dict[str, Callable[[Connection, Person], object]] = {
     "find": lambda db, who: find_room(db, who, "cellar"),

@@ -348,7 +348,7 @@ class IgnoreRow(Base):
 
 
 class ChangeRow(Base):
-    """A change that running servers must learn of: written by `chatctl` and by other nodes, read by `watch.py`.
+    """A change that running servers must learn of: written by `chatctl` and by other nodes, read by the change feed.
 
     `kind`: room (its log has new entries), account (its kind, or whether it may log in), token (it is revoked),
     certificate (it is removed), bans (those of addresses and networks), membership (the account has entered a room),

@@ -3,7 +3,7 @@
 Options are negotiated as RFC 1143 says (`Option`), so that neither side can draw the other into a loop. Nothing waits
 for an answer: a client that gives none is one without options.
 
-A command that edits what was typed becomes the key that does so: see `KEYS` and `wire/typed.py`. So it keeps its place
+A command that edits what was typed becomes the key that does so: see `KEYS`, `line_editing.py`. So it keeps its place
 in the line.
 """
 

@@ -1,7 +1,7 @@
 """Validation of text from clients: whatever passes is safe to show on a terminal.
 
 Control characters are those in Unicode's class Cc (C0, DEL, C1), and are refused. Characters that change how others are
-shown, or that show as nothing, are dropped (`wire/invisible.py`). TAB becomes a blank, and so do Unicode's line and
+shown, or that show as nothing, are dropped (`invisible.py`). TAB becomes a blank, and so do Unicode's line and
 paragraph separators: some viewers start a new line at them, and the server controls how lines begin.
 
 Lengths are those of the text that is kept, in NFC: no check is made before normalising but the one that makes
@@ -47,7 +47,7 @@ _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def clean_line(raw: bytes) -> str:
-    """The text of a line as received. Raises Undecodable. For what people type, see `typed.py`."""
+    """The text of a line as received. Raises Undecodable. For what people type, see `framing/line_editing.py`."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -168,7 +168,7 @@ def reaction_text(text: str) -> str:
 
 
 def display_name(text: str) -> str:
-    """A display name; "" for none. See `displaynames.py` for what it may have."""
+    """A display name; "" for none. See `display_names.py` for what it may have."""
     kept = " ".join(_limited(text, "display", Note.A_DISPLAY_NAME, MAX_DISPLAY).split())
     if kept:
         check_display_name(kept)
