@@ -1,4 +1,4 @@
-"""Internet addresses and networks: the canonical form for bans, and what quotas count together.
+"""Internet addresses and networks: the canonical form for bans, and the keys of quotas.
 
 Two rules hold everywhere. An IPv4 address that a socket for both families shows as an IPv6 one (`::ffff:192.0.2.1`,
 RFC 4291, 2.5.5.2) is the IPv4 address. A single IPv6 address stands for its /64, because one customer or one machine

@@ -1,8 +1,8 @@
 """The interface of a dialect: the only one between the server and the languages that clients speak.
 
-A dialect turns a line into a command, and answers, news and entries into lines. It is an object without state of its
-own; what differs from one session to the next is handed to it. It knows no framing: a door (see `net/doors/`) carries
-its lines, and `Framing` is all that changes a dialect's bytes on their way there.
+A dialect turns a line into a command, and answers, news and entries into lines. It is an object without state: the
+state of a session is passed to it. It knows no framing: a door (see `net/doors/`) carries its lines, and only `Framing`
+changes its bytes on their way there.
 """
 
 from bisect import bisect_left, bisect_right
@@ -20,11 +20,11 @@ from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.stages import Stage
 
 NONE: Final[frozenset[Any]] = frozenset()
-"""An empty set that everybody shares: one for each session would take 216 bytes."""
+"""The shared empty set: one for each session would take 216 bytes."""
 
 
 class Rendered(Struct, frozen=True, gc=False):
-    """Consecutive entries of a room as bytes. `ends[i]` is how many bytes a client needs to have entry `i` whole.
+    """Consecutive entries of a room as bytes. `ends[i]` is the number of bytes up to the end of entry `i`.
 
     An entry that is not shown has no bytes: it ends where the one before it ends.
     """
@@ -53,7 +53,7 @@ class Framing(Protocol):
         ...
 
     def batch(self, rendered: Rendered) -> Rendered:
-        """For entries, with their ends moved accordingly."""
+        """Frames entries, and moves their ends to match."""
         ...
 
 
@@ -71,10 +71,10 @@ PLAIN: Final = Plain()
 
 
 class Screen(Struct, frozen=True):
-    """A person's terminal, and how they want things shown there.
+    """A person's terminal, and their preferences for it.
 
-    `columns`: its width, 0 if the client has not told it. `zone`: the IANA name of the time zone of all times and dates
-    shown, "" for the server's own. `hours`: 12 or 24. `bell`: what makes the terminal sound. Programs have SCREEN.
+    `columns`: its width, 0 if the client has not sent it. `zone`: the IANA name of the time zone of all times and dates
+    shown, "" for the server's own. `hours`: 12 or 24. `bell`: which entries sound it. Programs have SCREEN.
     """
 
     columns: int = 0
@@ -95,7 +95,7 @@ STEP_COLUMNS: Final = 10
 
 
 def fitting(columns: int) -> int:
-    """The width to lay lines out for, on a terminal with this many columns; 0: it is not known."""
+    """Returns the width of lines on a terminal with this many columns; 0: it is not known."""
     return min(max(columns, LEAST_COLUMNS), MOST_COLUMNS) // STEP_COLUMNS * STEP_COLUMNS if columns else 0
 
 
@@ -118,10 +118,10 @@ def assumed(screen: Screen) -> Screen:
 class Form(Struct, frozen=True):
     """Key of rendered entries: sessions with equal forms are sent the same bytes for the same entries.
 
-    `day`: the date last shown to a person (see `Dialect.day`). `viewer` is 0 unless these entries concern the reader in
-    particular: it is the account for which a direct room has its own label and whose message ids are shown. `marked`:
-    all of them mention their reader. Where only some do, `delivery/batch.py` picks each entry from one of both forms.
-    `aside`: the reader is in several rooms, and looks at another one than that of these entries.
+    `day`: the date last shown to a person (see `Dialect.day`). `viewer`: the account for which a direct room has its
+    label and whose message ids are shown; 0 unless these entries concern their reader in particular. `marked`: all of
+    them mention their reader. Where only some do, `delivery/batch.py` picks each entry from one of both forms. `aside`:
+    the reader is in several rooms, and another one is the current one.
     """
 
     dialect: "Dialect"
@@ -134,8 +134,8 @@ class Form(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """The facts about a command that its answer needs: its tag, and who sent it (0 and "" before login). `quiet`: the
-    session of a script, see `Session.quiet`."""
+    """The facts about a command that its answer needs: its tag, and its sender (0 and "" before login). `quiet`: its
+    session is quiet (see `Session.quiet`)."""
 
     tag: Tag | None
     viewer: int
@@ -149,9 +149,9 @@ class Dialect(Protocol):
 
     name: str
     for_people: bool
-    """A person reads it: the session has a view, so that an echo is suppressed and read marks follow what was shown."""
+    """Read by a person: the session has a view, so that an echo is suppressed and read marks follow the screen."""
     pinged: bool
-    """A client that is silent for too long is asked whether it is still there."""
+    """Whether a client that is silent for too long is sent a ping."""
 
     def recognizes(self, start: bytes) -> bool:
         """Whether a first line that begins like this belongs to this dialect."""

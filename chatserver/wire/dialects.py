@@ -7,4 +7,4 @@ from chatserver.wire.jsonl import JSONL
 from chatserver.wire.text import TEXT
 
 DIALECTS: Final[tuple[Dialect, ...]] = (JSONL, TEXT)
-"""In the order in which each is asked whether it recognizes a first line. The last one recognizes every line."""
+"""Dialects, in the order in which they are tried on a first line. The last one recognizes every line."""

@@ -1,5 +1,5 @@
-"""The sentences that people read, as programs are sent them. The text dialect says the same with its own names of
-commands: see `wire/text/shown/render.py`."""
+"""The sentences for people, as sent to programs. The text dialect has the same with its own names of commands: see
+`wire/text/shown/render.py`."""
 
 from collections.abc import Mapping
 from string import Formatter
@@ -394,19 +394,19 @@ THEN: Final = {
     "stalled": "connect again to continue",
     "rewound": "connect again to see it",
 }
-"""The end of a sentence; "" where nothing is to be done, or somebody does not want it. For all other reasons: AGAIN."""
+"""The end of a sentence, by reason; "" where connecting again is of no use, or unwanted. Other reasons: AGAIN."""
 
 
 def for_programs(reason: str, sentence: Sentence) -> str:
-    """The text of an end with what to do then. Reasons: see `events.Closing`."""
+    """The text of an end, with the remedy. Reasons: see `events.Closing`."""
     text = english(sentence)
     then = THEN.get(reason, AGAIN)
     return f"{text} {then[0].upper()}{then[1:]}." if then else text
 
 
 def for_people(reason: str, text: str, contact: str = "", kept: int = 0) -> str:
-    """The text of an end for people. `contact`: whom they can ask, if that is known. `kept`: number of their lines that
-    waited for /retry."""
+    """The text of an end for people. `contact`: whom they can ask, if known. `kept`: number of their lines that waited
+    for /retry."""
     if kept:
         text = f"{text} {kept} line{'s' if kept > 1 else ''} that you said could not be sent."
     if reason in ("banned", "disabled") and contact:

@@ -1,4 +1,4 @@
-"""Which words may be meant by a mistyped one."""
+"""Likely meanings of a mistyped word."""
 
 from collections.abc import Iterable
 from typing import Final

@@ -1,8 +1,8 @@
-"""What somebody typed, where no terminal edited it: the keys that `nc`, or a telnet client that sends every key as it
-is, leaves in a line do here what they do at a shell's prompt.
+"""Line editing where no terminal does it: keys that `nc`, or a telnet client that sends every key as it is, leaves in a
+line act as at a shell's prompt.
 
-The cursor is always at the end of the line: keys that would move it, and all other keys that mean nothing here, are
-taken out. Whatever is taken out, the line stays as private as it looked: no slash that begins a command goes with it.
+The cursor is always at the end of the line: keys that would move it, and all others without a meaning here, are
+removed. The line stays as private as it looked: a slash that begins a command is never removed with a key.
 """
 
 import re
@@ -17,8 +17,8 @@ _SEQUENCE: Final = (
     r"\[\[[A-E]"  # function keys of the Linux console
     r"|\[[0-?]*(?:\$y?|[@-~])"  # CSI: arrows, Home, bracketed paste, reports; rxvt has some that end with $
     r"|O[0-9;]*[A-DFHMP-SXj-y]"  # SS3: arrows and function keys in their other mode
-    r"|\][0-9]+;[^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: what a terminal was asked for, its colours say
-    r"|[P^_X][^\x07\x1b]*\x1b\\"  # DCS and its like, likewise
+    r"|\][0-9]+;[^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: reports of a terminal, such as its colours
+    r"|[P^_X][^\x07\x1b]*\x1b\\"  # DCS and the like
 )
 _KEY: Final = re.compile(rf"\x1b+(?:{_SEQUENCE}|[^/\x00-\x1f\x7f]|[\x08\x7f])?|[\x01-\x08\x0a-\x1f\x7f]")
 """A key that is no character: an escape sequence, Alt with a character, a control character."""
@@ -38,17 +38,17 @@ _ESCAPED: Final = re.compile(
     r"|\udcf0(?:[\udc90-\udcbf][\udc80-\udcbf]?)?|[\udcf1-\udcf3][\udc80-\udcbf]{0,2}"
     r"|\udcf4(?:[\udc80-\udc8f][\udc80-\udcbf]?)?)|[\udc80-\udcff]"
 )
-"""Bytes that are not UTF-8, as Python's `surrogateescape` has them: the beginning of a character, or a byte that makes
-no sense at all."""
+"""Bytes that are not UTF-8, as Python's `surrogateescape` has them: the beginning of a character, or an invalid
+byte."""
 
 _JOINER: Final = "\u200d"
 
 
 def typed_line(raw: bytes) -> tuple[str, bool]:
-    """The text of a line as a person meant it, and whether it has keys that would have edited it at a shell's prompt.
+    """Returns the text of a line as meant, and whether it has keys that edit a line at a shell's prompt.
 
-    Raises Undecodable, and Refused for a line with a character of which only a part is there: some terminals' backspace
-    removes a byte and not a character.
+    Raises Undecodable, and Refused for a line with an incomplete character: some terminals' backspace removes a byte
+    and not a character.
     """
     try:
         text = raw.decode()
@@ -70,8 +70,8 @@ def typed_line(raw: bytes) -> tuple[str, bool]:
 
 
 def _with_torn(raw: bytes) -> str:
-    """The text of bytes that are not UTF-8, with TORN for each character of which only the beginning is there. Raises
-    Undecodable for other bytes."""
+    """The text of bytes that are not UTF-8, with TORN for each incomplete character. Raises Undecodable for other
+    bytes."""
     text = raw.decode(errors="surrogateescape")
 
     def judged(found: re.Match[str]) -> str:
@@ -101,7 +101,7 @@ def _edited(text: str) -> str:
 
 
 def _erase(kept: list[str]) -> None:
-    """Takes off the last character as its writer sees it: a letter goes with its accents."""
+    """Removes the last character as shown: a letter with its accents."""
     while kept and _is_mark(kept[-1]):
         kept.pop()
     if kept:

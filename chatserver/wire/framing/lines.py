@@ -23,7 +23,7 @@ class TooLong(Struct, frozen=True):
 
 
 class Undecodable(Exception):
-    """The rest of the stream cannot be understood: the connection must end. `text`: why, in one line for a person."""
+    """The rest of the stream is unreadable: the connection must end. `text`: the reason, in one line for a person."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class Lines:
         self.typed = False
         """Whether a person types the lines, so that a Ctrl-D at the beginning of one is the end of the input."""
         self.ended = False
-        """There was such an end. What follows it is discarded."""
+        """There was such an end. Later bytes are discarded."""
 
     @property
     def pending(self) -> int:
@@ -93,7 +93,7 @@ class Lines:
         return self._bare(self._take_tail()) or None
 
     def start(self) -> bytes:
-        """The first 16 pending bytes at most, so that a client can be recognized before its first line ends."""
+        """At most the first 16 pending bytes, so that a client can be recognized before its first line ends."""
         start = b""
         for line in reversed(self._ready):
             start += line[:START] + b"\n"

@@ -10,21 +10,21 @@ from typing import Final
 from chatserver.wire.addresses import canonical
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
-"""The beginning of a header of version 2, which no other protocol begins with."""
+"""The beginning of a header of version 2, unique to this protocol."""
 PREFIX: Final = b"PROXY "
-"""The beginning of one of version 1."""
+"""Beginning of a version 1 header."""
 MAX_LINE: Final = 107
 """Maximum length of a line of version 1, its CRLF included."""
 FIXED: Final = 16
-"""Size of a header of version 2 before the addresses. Its last two bytes say how many follow."""
+"""Size of a header of version 2 before the addresses. Its last two bytes: how many follow."""
 LOCAL, PROXY = 0x20, 0x21
 """Version 2 and the command. LOCAL: the proxy connects for itself, as for a health check."""
 LENGTHS: Final = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}
 """By address family (none, IPv4, IPv6, Unix): the bytes of both addresses and ports. TLVs may follow."""
 INET, INET6 = 0x1, 0x2
 TLS_TLV, TLS_USED = 0x20, 0x01
-"""The type of the field that tells about TLS (PP2_TYPE_SSL), and the bit in the first byte of its value that says that
-the client speaks it with the proxy (PP2_CLIENT_SSL)."""
+"""The type of the field about TLS (PP2_TYPE_SSL), and the bit in the first byte of its value that is set if the client
+speaks TLS with the proxy (PP2_CLIENT_SSL)."""
 PROTOCOLS: Final = frozenset({0x0, 0x1, 0x2})
 """Unspecified, stream, datagram: the low half of the byte whose high half is the family."""
 KINDS: Final[dict[str, type[IPv4Address] | type[IPv6Address]]] = {"TCP4": IPv4Address, "TCP6": IPv6Address}
@@ -36,10 +36,10 @@ class Malformed(Exception):
 
 
 class ProxyHeader:
-    """Reads the header, in whatever pieces it comes.
+    """Reads the header, in pieces of any size.
 
-    `address` is then that of the client; "" if the proxy connects for itself or does not tell. `tls`: the header says
-    that the client speaks TLS with the proxy. `rest` is what came behind the header.
+    `address`: the client's; "" if the proxy connects for itself or does not name it. `tls`: the client speaks TLS with
+    the proxy, by the header. `rest`: the bytes behind the header.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class ProxyHeader:
 
 
 def _tells_tls(fields: bytes) -> bool:
-    """Whether a field behind the addresses says that the client speaks TLS. What is cut off is left out."""
+    """Whether a field behind the addresses says that the client speaks TLS. Truncated ones are ignored."""
     while len(fields) >= 3:
         end = 3 + int.from_bytes(fields[1:3], "big")
         value = fields[3:end]

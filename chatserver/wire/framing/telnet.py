@@ -1,10 +1,9 @@
 """Telnet (RFC 854) without sockets: takes a client's commands out of its bytes, and answers them.
 
-Options are negotiated as RFC 1143 says (`Option`), so that neither side can draw the other into a loop. Nothing waits
-for an answer: a client that gives none is one without options.
+Options are negotiated as RFC 1143 says (`Option`), so that neither side can draw the other into a loop. No answer is
+waited for: a client that gives none has no options.
 
-A command that edits what was typed becomes the key that does so: see `KEYS`, `line_editing.py`. So it keeps its place
-in the line.
+A command that edits a line becomes the key that does so, in its place in the line: see `KEYS`, `line_editing.py`.
 """
 
 from enum import Enum, auto
@@ -17,8 +16,7 @@ BINARY, ECHO, SGA, TIMING_MARK, NAWS = 0, 1, 3, 6, 31
 KEYS: Final = {EC: b"\x7f", EL: b"\x15", IP: b"\x03", EOF: b"\x15\x04"}
 """Backspace, Ctrl-U, Ctrl-C; and Ctrl-D behind a Ctrl-U, since it ends the input only at the beginning of a line."""
 MAX_SUBNEGOTIATION: Final = 1024
-"""Maximum size in bytes. A longer one breaks the stream:
-otherwise a client could send forever without sending a line."""
+"""Maximum size in bytes. A longer one breaks the stream: otherwise a client could send forever without a line."""
 KEPT_BYTES: Final = 8
 """Number of bytes of a subnegotiation that are kept. A window's size takes five, and nothing else is read."""
 
@@ -28,7 +26,7 @@ VERBS: Final = (SB, WILL, WONT, DO, DONT)
 
 
 class Ending(Enum):
-    """How far a line end has come: not begun, a CR that may be its first byte, or a CR that was one by itself."""
+    """The state of a line end: not begun, a CR that may be its first byte, or a CR that was one by itself."""
 
     NONE = auto()
     BEGUN = auto()
@@ -36,8 +34,8 @@ class Ending(Enum):
 
 
 class State(Enum):
-    """The state of an option of one
-    side. WANT_YES, WANT_NO: it was asked for, or asked to stop, and not answered yet."""
+    """The state of an option of one side. WANT_YES, WANT_NO: turning it on or off was requested, and not answered
+    yet."""
 
     NO = auto()
     YES = auto()
@@ -55,7 +53,7 @@ class Option:
 
     def __init__(self, yes: int, no: int, *, allowed: bool) -> None:
         self._yes, self._no = yes, no
-        self._opposite = False  # once the answer has come, the opposite is to be asked for
+        self._opposite = False  # the opposite is to be requested after the answer
         self.allowed = allowed
         self.state = State.NO
 
@@ -78,7 +76,7 @@ class Option:
                 return self._yes
             case State.WANT_YES, _:
                 self.state = State.YES if on else State.NO
-            case State.WANT_NO, _:  # an answer that turns it on is wrong, and is believed if that is wanted again
+            case State.WANT_NO, _:  # a wrong answer, which is believed if the option is wanted again
                 self.state = State.YES if on and opposite else State.NO
         return None
 
@@ -99,8 +97,8 @@ class Option:
 
 
 class Negotiation:
-    """The options agreed with a telnet client. `columns`: of its window, as it said last, 0 if it does not know
-    itself; None: it has said nothing, or that is done with."""
+    """The options agreed with a telnet client. `columns`: of its window, as last reported, 0 if the client does not
+    know; None: nothing new was reported."""
 
     __slots__ = ("asked", "begun", "client", "columns", "interrupted", "replies", "server")
 
@@ -114,7 +112,7 @@ class Negotiation:
         self.columns: int | None = None
         self.begun = False
         self.replies = bytearray()
-        self.asked = False  # whether anybody is there
+        self.asked = False  # by AYT: "Are You There"
         self.interrupted = False
 
     def send(self, verb: int | None, code: int) -> None:
@@ -125,8 +123,8 @@ class Negotiation:
         """The client sends WILL, WONT, DO or DONT. Every option that is not in the tables is refused."""
         on = verb in (WILL, DO)
         if verb == DO and code == TIMING_MARK:
-            # RFC 860: each is answered, or the client waits. After an interrupt it has shown nothing since, and its
-            # screen is left in the middle of a line.
+            # RFC 860: each is answered, or the client waits. After an interrupt it shows nothing until then, and its
+            # cursor is in the middle of a line.
             self.send(WILL, code)
             if self.interrupted:
                 self.interrupted = False
@@ -136,8 +134,8 @@ class Negotiation:
         if option is not None:
             self.send(option.heard(on), code)
             if verb == DO and code == SGA:
-                # Clients that edit lines themselves ask for it when they connect, and would then send every key as it
-                # is, and show the Enter as ^M. Who asks again means it.
+                # Clients that edit lines themselves request it on connecting, but would then send every key as it is,
+                # and show Enter as ^M. A second request is meant.
                 option.allowed = True
         elif on:
             self.send(WONT if verb == DO else DONT, code)
@@ -164,13 +162,13 @@ class Telnet:
         self.negotiation: Negotiation | None = None
         """None: the client has not shown that it speaks telnet, and was not asked."""
         self.trouble: str | None = None
-        """Why the stream cannot be read any further."""
+        """Reason why reading the stream ends."""
 
     def begin(self) -> None:
         """Asks the client, once, for the options that the server wants and does not know yet.
 
-        UTF-8 needs BINARY of the client, which changes only how its Enter comes. The server does not offer it: clients
-        then show the Enter without returning to the first column. Nor SGA, with which they do not edit lines any more.
+        UTF-8 needs BINARY of the client, which changes only how it sends Enter. The server does not offer it: clients
+        then show Enter without returning to the first column. Nor SGA: clients then stop editing lines.
         """
         if self.negotiation is None:
             self.negotiation = Negotiation()
@@ -181,7 +179,7 @@ class Telnet:
             negotiation.want(negotiation.client, BINARY, True)
 
     def conceal(self, secret: bool) -> None:
-        """Hides what is typed from now on, or shows it again."""
+        """Hides typed text from now on, or shows it again."""
         if self.negotiation is not None:
             self.negotiation.want(self.negotiation.server, ECHO, secret)
 
@@ -231,8 +229,8 @@ class Telnet:
         return b"".join(kept)
 
     def _text(self, data: bytes) -> bytes:
-        """Turns telnet's CR NUL into CR LF. In binary mode, where a client sends its Enter as it likes, a CR alone is
-        a line end too."""
+        """Turns telnet's CR NUL into CR LF. In binary mode, where clients send Enter in any form, a CR alone is a line
+        end, too."""
         if self._ending is not Ending.NONE and data:
             if self._ending is Ending.DONE and data[0] in b"\n\0":
                 data = data[1:]

@@ -24,9 +24,8 @@ from chatserver.wire.dialect import Rendered
 from chatserver.wire.framing.lines import Undecodable
 
 MAX_REQUEST_BYTES: Final = 16384
-"""Maximum size of the upgrade request with all its headers: enough for a browser's
-cookies. The limits of `websockets`, 8192 bytes a
-line and 128 headers, apply too; alone they would let a stranger occupy 1 MiB."""
+"""Maximum size of the upgrade request with all its headers: enough for a browser's cookies. The limits of `websockets`,
+8192 bytes a line and 128 headers, apply, too; alone they would allow 1 MiB."""
 
 MAX_CONTROL_BYTES: Final = 125
 """Maximum size of the payload of a ping, pong or close frame (RFC 6455, section 5.5)."""
@@ -45,7 +44,7 @@ CLOSE_CODES: Final = {
 
 
 class WebSocket:
-    """Feed it bytes, take lines. Lines that came before a violation are handed out before the violation is raised."""
+    """Feed it bytes, take lines. Lines before a violation are returned before the violation is raised."""
 
     __slots__ = ("_code", "_controls", "_head", "_max_message", "_message", "_origins", "_protocol", "_ready",
                  "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused")  # fmt: skip
@@ -289,7 +288,7 @@ class TextFrames:
         return Rendered(b"".join(pieces), framed_ends)
 
     def _cut(self, data: bytes, ends: Sequence[int], start: int) -> int:
-        """Where the frame from `start` on ends: as late as FRAME_BYTES allows, but not before its first entry does."""
+        """The end of the frame from `start` on: as late as FRAME_BYTES allows, but not inside its first entry."""
         limit = start + FRAME_BYTES
         if len(data) <= limit:
             return len(data)
@@ -369,7 +368,7 @@ _BARE_NEWLINE: Final = re.compile(rb"(?<!\r)\n")
 
 
 def _check_beginning(head: bytes, checked: int) -> None:
-    """Recognizes at once what is not HTTP: such clients may be waiting for an answer to what they sent.
+    """Recognizes at once what is not HTTP: such a client may be waiting for an answer.
 
     The first `checked` bytes have passed before. Raises _NotAccepted.
     """
@@ -396,7 +395,7 @@ FAULTS: Final = {
     TOO_LARGE: "The request is too large. Cookies are not needed here.",
     HTTPStatus.UPGRADE_REQUIRED: "There is no page here: this address takes WebSocket connections only.",
 }
-"""The first sentence of a page. Nothing that a client sends appears in one."""
+"""The first sentence of a page, by status. It never quotes a client."""
 
 
 def _page(status: HTTPStatus) -> bytes:

@@ -26,8 +26,7 @@ MOST_CELLS: Final = 32
 """Maximum width: that of the longest name of an account."""
 
 MOST_MARKS: Final = 3
-"""Maximum number of marks on one letter, besides those that are a part of
-it: more of them cover the lines above and below."""
+"""Maximum number of marks on one letter, besides those that are a part of it: more cover the lines above and below."""
 
 SIGNS: Final = " .'’-·"
 
@@ -50,8 +49,8 @@ _LATIN: Final = str.maketrans(
 
 
 def check_display_name(text: str) -> None:
-    """Raises Refused(bad-name). The text is in NFC, without control and invisible characters, and its blanks are single
-    ones."""
+    """Raises Refused(bad-name). The text is in NFC, without control and invisible characters, and with single
+    blanks."""
     rest = _EMOJI.sub("\ufffc", text)
     marks = 0
     for char in rest:

@@ -13,9 +13,8 @@ from typing import Final
 from unicodedata import bidirectional, category, combining, normalize
 
 MOST_MARKS: Final = 30
-"""Maximum number of marks in a row, after decomposition:
-Unicode's Stream-Safe Text Format (UAX #15). The time to normalise a run of marks is
-quadratic in its length."""
+"""Maximum number of marks in a row, after decomposition: Unicode's Stream-Safe Text Format (UAX #15). Normalising a run
+takes quadratic time."""
 
 _EMOJI = (
     r"[\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf-\u23fa\u24c2\u25aa-\u25fe"
@@ -92,6 +91,6 @@ _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
 
 
 def is_right_to_left(text: str) -> bool:
-    """Whether it has letters that are written from right to left. On some terminals these take the digits and the
-    punctuation behind them to their other side, whoever wrote those."""
+    """Whether it has letters that are written from right to left. Some terminals move the digits and punctuation behind
+    these to their other side, whoever wrote them."""
     return not text.isascii() and any(bidirectional(char) in _RIGHT_TO_LEFT for char in text)

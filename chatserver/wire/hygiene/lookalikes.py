@@ -1,4 +1,4 @@
-"""Names that mislead: those that sound like the server or its staff, and those that look like somebody else's."""
+"""Misleading names: those that sound like the server or its staff, and those that look like another account's."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ RESERVED: Final = (
     "postmaster", "root", "security", "server", "staff", "superuser", "support", "sysadmin", "sysop", "system",
     "undefined", "webmaster", "you",
 )  # fmt: skip
-"""Names that readers would take for the server itself, for those who run it, or for a word of its lines."""
+"""Names that readers would take for the server itself, for its staff, or for a word of its lines."""
 
 _ERASED: Final = "erased-"
 
@@ -55,5 +55,5 @@ def looks_taken() -> Refused:
 
 
 def given_up() -> Refused:
-    """The refusal of a name that another account had until lately, or that looks like it."""
+    """The refusal of a name that another account had recently, or that looks like it."""
     return Refused(Why.NAME_HAD_BY_ANOTHER)

@@ -11,7 +11,7 @@ _TOKEN: Final = re.compile(r"\bct_[A-Za-z0-9_-]{40,}")
 _BARE: Final = re.compile(r"\s*[^A-Za-z/]{0,3}(login|register|password|forget)[ \u00a0]+", re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _WORD: Final = re.compile(r"[^\W\d_]{1,7}(?:['’-][^\W\d_]{1,7})?[.,;:!?)]*")
-"""An ordinary word: no password on most servers has so few characters, and few have only letters."""
+"""An ordinary word: most servers' passwords are longer, and few have only letters."""
 
 
 def is_token(word: str) -> bool:
@@ -39,10 +39,10 @@ def _is_whole(line: str, secret: str) -> bool:
 
 
 def is_bare(line: str, me: str) -> str:
-    """The command that a line seems to be, whose slash is missing and which has a password; "" for any other line.
+    """The command with a password that a line without a slash seems to be; "" for any other line.
 
-    `me` is the name of the person who typed it. Sentences that begin with these words pass if they have more words than
-    the command, or if all their words are ordinary: "login is broken", "password please".
+    `me` is the name of the sender. Sentences that begin with these words pass if they have more words than the command,
+    or if all their words are ordinary: "login is broken", "password please".
     """
     begun = _BARE.match(line)
     if begun is None:

@@ -31,8 +31,7 @@ MAX_DISPLAY = 48
 MAX_FIELD = 64
 """Maximum length of the short strings of programs: an `id`, a `tag`."""
 MAX_SECRET = 200
-"""Maximum length of strings that the server
-issued: tokens, invitation codes, and the position where the next page starts."""
+"""Maximum length of strings that the server issued: tokens, invitation codes, and positions of next pages."""
 MAX_PASSWORD = 1024
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates, which UTF-8 cannot encode
@@ -47,7 +46,7 @@ _ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 def clean_line(raw: bytes) -> str:
-    """The text of a line as received. Raises Undecodable. For what people type, see `framing/line_editing.py`."""
+    """The text of a line as received. Raises Undecodable. For typed lines, see `framing/line_editing.py`."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -58,10 +57,10 @@ def clean_line(raw: bytes) -> str:
 
 
 def clean_text(text: str) -> str:
-    """For a line that is decoded.
+    """Cleans a decoded line.
 
-    A line in which too many marks stand in a row is not normalised. What becomes of it is up to the function below that
-    checks the text in question: it can name the problem in an answer that does not end the connection.
+    A line in which too many marks stand in a row is not normalised: the function below that checks the text in question
+    names the problem in an answer that does not end the connection.
     """
     text = cleared(text).translate(_BLANKS)
     control = _control_in(text)
@@ -152,7 +151,7 @@ def search_text(text: str) -> str:
 
 def reaction_text(text: str) -> str:
     """One word, such as `+1` or an emoji, that cannot be taken for the count of reactions that a terminal shows, and
-    leaves what stands around it in a line of others where and as it is."""
+    does not change the text around it."""
     kept = _limited(text, "reaction", Note.A_REACTION, MAX_REACTION)
     if not kept:
         raise Refused(Why.NO_REACTION)
@@ -168,7 +167,7 @@ def reaction_text(text: str) -> str:
 
 
 def display_name(text: str) -> str:
-    """A display name; "" for none. See `display_names.py` for what it may have."""
+    """A display name; "" for none. See `display_names.py` for the rules."""
     kept = " ".join(_limited(text, "display", Note.A_DISPLAY_NAME, MAX_DISPLAY).split())
     if kept:
         check_display_name(kept)
@@ -205,8 +204,8 @@ def escaped(text: str) -> str:
 
 
 def presentable(text: str) -> str:
-    """For people, in whose dialect `\\n` separates lines: what validation would not let through is replaced or
-    dropped. Rows of the database may be older than a rule."""
+    """Text for people, in whose dialect `\\n` separates lines: invalid characters are replaced or dropped. Rows of the
+    database may be older than a rule."""
     if text.isascii():
         return text if text.isprintable() else _UNSHOWABLE.sub("\ufffd", text)
     return unstacked(cleared(_UNSHOWABLE.sub("\ufffd", text)))

@@ -62,7 +62,7 @@ class _Gap(Struct, gc=False, tag_field="event", tag=events.GAP):
 
 
 def lines_of(facts: RoomFacts, entries: Sequence[Entry], viewer_id: int) -> list[Struct]:
-    """The objects to encode. `viewer_id` decides what a direct room is called and whose `id`s are shown."""
+    """The objects to encode. `viewer_id` decides a direct room's label and whose `id`s are shown."""
     label = facts.label(viewer_id)
     return [_line(label, entry, viewer_id) for entry in entries]
 

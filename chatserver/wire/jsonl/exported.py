@@ -14,7 +14,7 @@ from chatserver.values.recorded import PACE, Renaming, recorded, recorded_renami
 from chatserver.wire.hygiene.text import MAX_FIELD
 
 LONGEST_TEXT: Final = 16_384
-"""Maximum number of characters. No version of the server takes more."""
+"""Maximum number of characters of a text, in all versions."""
 
 _UNSTORABLE: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _NAME: Final = re.compile(r"~?[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -24,11 +24,11 @@ Line = TypeVar("Line", bound=Struct)
 
 
 class WrongLine(Exception):
-    """A line is not one of an export. The text says why."""
+    """The line is not of an export. The text says why."""
 
 
 class RoomHead(Struct, frozen=True):
-    """The room, in the first line. `entries` and `first`: how many entries follow at least, and the first number."""
+    """The room, in the first line. `entries`, `first`: the minimum number of entries, and the first seq."""
 
     name: str
     kind: RoomKind
@@ -86,7 +86,7 @@ class _EntryLine(Struct, frozen=True):
 
 
 class EntryRead(Struct, frozen=True):
-    """An entry as a row has it, but for accounts, which have their names here; "" is nobody. `bot`: the author is."""
+    """An entry as a row has it, but with names for accounts; "": none. `bot`: the author is a bot."""
 
     seq: int
     kind: str

@@ -1,6 +1,6 @@
-"""The context of a message: who says it, what it answers, and how others have reacted to it.
+"""The context of a message: its author, the message that it answers, and reactions to it.
 
-The words of others in it have no bracket that could end it early, so it is plain where it ends.
+The words of others in it have no bracket that could end it early, so that its end is clear.
 """
 
 from functools import lru_cache
@@ -18,7 +18,7 @@ REACTION_CELLS = 12
 
 
 def called(name: str, display: str, *facts: str) -> str:
-    """What an account is called: its name, behind its display name if it has one, and what else is to be known of it:
+    """The label of an account: its name, behind its display name if it has one, and further facts:
     `José Müller (jose)`, `deploy (bot)`, `Deploy Robot (deploy, bot)`."""
     if display.isascii() and display.lower() == name.lower():  # it says the same
         name, display = display, ""
@@ -40,8 +40,8 @@ def quoted(entry: Entry, terminal: Terminal) -> str:
 
 
 def reacted(entry: Entry, terminal: Terminal) -> str:
-    """` [+1 ×3, ❤ ×1]`: the most frequent ones, as many as fit in half a line, so that nobody can push the words away
-    to which they react."""
+    """` [+1 ×3, ❤ ×1]`: the most frequent ones, as many as fit in half a line, so that they cannot push the message
+    away."""
     left = terminal.columns // 2
     shown: list[str] = []
     for word, count in sorted(entry.reactions, key=lambda given: -given[1]):
@@ -55,7 +55,7 @@ def reacted(entry: Entry, terminal: Terminal) -> str:
 
 
 def _bare(words: str, kept: str = "") -> str:
-    """Without brackets of any kind but those that are `kept`."""
+    """The words without brackets but those in `kept`."""
     return "".join([char if char in kept else _shown(char) for char in words])
 
 

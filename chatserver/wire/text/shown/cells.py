@@ -17,14 +17,14 @@ from wcwidth import iter_graphemes, wcswidth, wcwidth
 _NARROW = re.compile(
     "[ -\u02ff\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]+"
 )
-"""The letters of Europe, punctuation and currencies: what most text has that is not ASCII."""
+"""European letters, punctuation and currencies: most of the text that is not ASCII."""
 
 MOST_TOGETHER = 12
-"""Maximum width of what Unicode takes for one character, in cells; a wider one is cut."""
+"""Maximum width of one grapheme cluster, in cells; a wider one is cut."""
 
 
 def is_narrow(text: str) -> bool:
-    """Whether each character takes one cell, as far as that is to be seen quickly."""
+    """Whether each character takes one cell, as far as a quick check can tell."""
     return text.isascii() or _NARROW.fullmatch(text) is not None
 
 
@@ -56,7 +56,7 @@ def _most_of_piece(piece: str) -> int:
 
 
 def _together(text: str) -> Iterator[str]:
-    """Its pieces that are not to be torn apart: letters with their marks, emoji with what is joined to them."""
+    """Its inseparable pieces: letters with their marks, emoji with what is joined to them."""
     for grapheme in iter_graphemes(text):
         if len(grapheme) > 1 and _most_of_piece(grapheme) > MOST_TOGETHER:
             yield from grapheme
@@ -68,7 +68,7 @@ def _together(text: str) -> Iterator[str]:
 
 
 def cut(text: str, width: int) -> str:
-    """As much of it as fits, with … if that is not all."""
+    """As much of it as fits, with … if it is cut."""
     if most_cells(text) <= width:
         return text
     return head(text, width - 1) + "…"
@@ -88,8 +88,8 @@ def head(text: str, width: int) -> str:
 
 
 def broken(text: str, width: int, others: int, used: int = 0) -> Iterator[str]:
-    """Pieces of which the first has `width` cells at most, with the `used` ones in front of it, and the others
-    `others`: broken at blanks where one is in the second half of a line. Takes linear time."""
+    """Breaks text into pieces: the first of at most `width` cells, with the `used` ones in front of it, the others of
+    `others`; at blanks where one is in the second half of a line. Takes linear time."""
     return _broken_narrow(text, width, others, used) if is_narrow(text) else _broken_wide(text, width, others, used)
 
 
@@ -133,7 +133,7 @@ def _broken_wide(text: str, width: int, others: int, used: int) -> Iterator[str]
 
 @lru_cache(maxsize=16)  # the same message, for screens of different widths
 def _measured(text: str) -> tuple[list[int], list[int]]:
-    """Where each of its pieces that stay together ends, in characters and in cells."""
+    """The end of each of its inseparable pieces, in characters and in cells."""
     pieces = list(_together(text))
     return list(accumulate(map(len, pieces))), list(accumulate(map(_most_of_piece, pieces)))
 

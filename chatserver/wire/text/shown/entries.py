@@ -19,17 +19,17 @@ MARK = "» "
 """Precedes an entry that mentions its reader, or answers them."""
 
 NEW = "--- new ---"
-"""Stands above the first entry that its reader has not seen."""
+"""Precedes the first entry that its reader has not seen."""
 
 ACTION = "~ "
-"""Precedes what somebody does (`/me`). Nothing else begins like this, neither what is said nor what the server says,
-whatever the name and the words are."""
+"""Precedes an action (`/me`). No message and no line of the server begins like this, whatever the name and the words
+are."""
 
 LEAST_DISPLAY = 8
 """Minimum width of a display name, in cells."""
 
 BELL = b"\a"
-"""Behind the words of an entry, for people who want to hear it. It is the server's own: nobody can send one."""
+"""Follows the words of an entry, for people who want to hear it. Only the server can send it."""
 
 
 def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, terminal: Terminal) -> Rendered:
@@ -51,7 +51,7 @@ def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, terminal: T
 
 
 def removed(label: str, first: int, terminal: Terminal) -> bytes:
-    """The line that says that the entries of a room before this one are gone."""
+    """The line for removed messages of a room, before entry `first`."""
     return notice(f"Messages before #{first} in {label} were removed.", terminal)
 
 
@@ -68,7 +68,7 @@ def log(
     """Past entries, with a date line above each day. Those that mention `me` are marked; "" marks none.
 
     `numbered`: with the number of each entry. Not `dated`: without the date line if all entries are of the same day.
-    `new`: a line stands above the entry with this number.
+    `new`: a line precedes the entry with this number.
     """
     days = [(day, list(of_day)) for day, of_day in groupby(logged, lambda pair: terminal.day(pair[1].at))]
     return b"".join(
@@ -101,7 +101,7 @@ def _line(label: str, entry: Entry, terminal: Terminal, mark: str, number: str =
 
 
 def named(entry: Entry, most: int | None = None) -> str:
-    """Who has done it. `most`: the cells that a display name may take, if there are not enough for all of it."""
+    """The label of its author. `most`: maximum width of a display name, in cells, where space is short."""
     if not entry.author_id:
         return "the server"
     display = entry.display

@@ -15,8 +15,8 @@ from chatserver.wire.text.shown.terminal import Terminal, date_words
 
 GOES_ON = "\r\n   | "
 MOST_BLANKS = 2
-"""Maximum number of blanks in a row, within a line that somebody said. More could
-pad it to where a terminal begins its next line."""
+"""Maximum number of blanks in a row, within a line of a message. More could pad it to where a terminal begins its next
+line."""
 MOST_INDENT = 8
 """Maximum number of blanks at the beginning of a further line, so that code can be read."""
 
@@ -36,7 +36,7 @@ def line(text: str, terminal: Terminal) -> bytes:
 
 
 def said(before: str, words: str, terminal: Terminal) -> bytes:
-    """For an entry, whose time is in `before` and differs between people for whom the rest looks the same."""
+    """Lays out an entry. Its time is in `before`, and differs between people for whom the rest is equal."""
     text = before + words
     if _is_plain(text, terminal):
         return (text + "\r\n").encode()
@@ -48,14 +48,14 @@ def said(before: str, words: str, terminal: Terminal) -> bytes:
 
 
 def _is_plain(text: str, terminal: Terminal) -> bool:
-    """Whether it can be shown as it stands, as nearly everything that people say."""
+    """Whether it can be shown as it is, like nearly all messages."""
     return text.isascii() and text.isprintable() and len(text) <= terminal.columns and _PADDING not in text
 
 
 @lru_cache(maxsize=256)
 def _behind(words: str, used: int, columns: int) -> bytes:
-    """What follows behind so many cells that are `used`. However many people have each a screen of their own, there are
-    few widths: a long message is not laid out for each of them."""
+    """The words behind `used` cells. However many people have screens of their own, there are few widths: a long
+    message is not laid out for each of them."""
     return _laid_out(_clean(words), Terminal(columns), used)
 
 
@@ -70,8 +70,8 @@ def notice(words: str, terminal: Terminal) -> bytes:
 
 
 def unbroken(text: str, terminal: Terminal) -> bytes:
-    """The server's own words, in which others have no say. Where the client has not told how wide its terminal is, they
-    stay on one line of any length: a program may look for them."""
+    """The server's own words, which quote nobody. Where the client has not sent the width of its terminal, they stay on
+    one line of any length: a program may look for them."""
     if terminal.told:
         return _laid_out(presentable(text), terminal)
     return (presentable(text).replace("\n", GOES_ON) + "\r\n").encode()

@@ -25,7 +25,7 @@ MOST_NAMED = 5
 
 _COMMAND: Final = re.compile(r"\b[Tt]he command ([a-z]+)\b")
 SENTENCES: Final[dict[Why | Note, str]] = {key: _COMMAND.sub(r"/\1", said) for key, said in sentences.SENTENCES.items()}
-"""The sentences that name commands as programs know them, with what people type."""
+"""The sentences, with commands as people type them."""
 
 text: Final = Filler(SENTENCES).text
 
@@ -202,7 +202,7 @@ def _welcome(answer: answers.Welcome, terminal: Terminal, viewer_id: int, *, qui
 
 
 def _after_others(log: answers.Log) -> int:
-    """The number of the first entry of a log that is new, if its reader knows those before it; else 0."""
+    """The number of the first new entry of a log, if its reader knows those before it; else 0."""
     new = next((entry.seq for entry in log.entries if entry.seq >= log.new), 0) if log.new else 0
     return new if new and new > log.entries[0].seq else 0
 

@@ -1,4 +1,4 @@
-"""A person's terminal, as far as layout goes: how wide it is, and how times are shown there."""
+"""A person's terminal, as far as layout goes: its width, and the form of times."""
 
 from datetime import date, datetime, tzinfo
 from functools import lru_cache
@@ -16,7 +16,7 @@ MONTHS = ("January", "February", "March", "April", "May", "June", "July", "Augus
 
 
 class Terminal(Struct, frozen=True):
-    """`columns`: its width; `told`: the client has told it. `zone`: None for the system's local time."""
+    """`columns`: its width; `told`: the client has sent it. `zone`: None for the system's local time."""
 
     columns: int = ASSUMED_COLUMNS
     told: bool = False
@@ -65,7 +65,7 @@ class Terminal(Struct, frozen=True):
         return f"{local.year:04}-{local.month:02}-{local.day:02} {self.clock(at)}"
 
     def zone_words(self, at: datetime) -> str:
-        """The name of its zone; for the server's local time, what is usual there."""
+        """The name of its zone; for the server's local time, the usual one."""
         return time_zones.described(self.zone_name, self.zone, at)
 
 

@@ -23,7 +23,7 @@ from chatserver.wire.text.shown import help as pages
 from chatserver.wire.text.typed import words as w
 
 SECRET_LENGTH = 24
-"""Minimum length of a word, in characters, that begins like a token and is taken for one."""
+"""Minimum length, in characters, of a word that is taken for a token by its beginning."""
 
 _OPTION = re.compile(r"(?:^|\s+)(?:for=(?P<span>\S+)|room=(?P<room>\S+)|read-only)$", re.IGNORECASE)
 """One of the options at the end of `/token LABEL`."""

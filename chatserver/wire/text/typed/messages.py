@@ -93,7 +93,7 @@ def pins(rest: str) -> Command:
 
 
 def edit(rest: str) -> Command:
-    """Without a number, the text replaces that of one's last message. A number alone is no text: it is forgotten."""
+    """Without a number, the text replaces that of one's last message. A number alone lacks the text."""
     room, seq, text = w.addressed(rest)
     if not text:
         raise w.Misused
@@ -155,7 +155,7 @@ def catchup(rest: str) -> Command:
 
 
 def unread(rest: str) -> Command:
-    """A room's unread messages; without one, the rooms that have any, a page at a time."""
+    """A room's unread messages; without a room, the rooms with any, a page at a time."""
     chosen, words = w.options(w.only(rest, 0, 1), "after")
     if words:
         return Missed(room=w.room(words[0]))

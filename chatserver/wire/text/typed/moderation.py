@@ -9,7 +9,7 @@ from chatserver.wire.hygiene.text import reason_text
 from chatserver.wire.text.typed import words as w
 
 SERVER = "server"
-"""In place of a room's name, the whole server. A room with that name is typed as #server."""
+"""Means the whole server in place of a room. A room of that name is typed as #server."""
 
 YES = "--yes"
 """Confirms a ban that looks like a mistake."""
@@ -73,7 +73,7 @@ def bans(rest: str) -> Command:
 
 
 def _who_how_long_why(rest: str) -> tuple[str, int | None, str]:
-    """The word for whom to ban, the seconds (None: no end) and the reason."""
+    """The target, the seconds (None: no end) and the reason."""
     who, *more = w.split(rest, 1, 2)
     words = "".join(more).split(maxsplit=1)
     if words and w.is_span(words[0]):

@@ -24,9 +24,9 @@ from chatserver.wire.text.typed.words import Misused
 
 
 def parse(line: str) -> Command | None:
-    """The command on a line that somebody logged in typed and that has passed `clean_line`. None for a blank line.
+    """The command on a line that was typed after login and has passed `clean_line`. None for a blank line.
 
-    Raises Refused. A slash makes a line a command even if blanks precede it, so that a mistyped command is never said
+    Raises Refused. A slash makes a line a command even if blanks precede it, so that a mistyped command is never sent
     to others.
     """
     typed = line.lstrip()
@@ -87,7 +87,7 @@ def parse_password(line: str) -> TypedPassword:
 
 
 def parse_password_or_token(line: str) -> TypedPassword | Login:
-    """Where the password of an account is awaited: somebody may remember only now that they have a token."""
+    """At the prompt for the password of an account, where a token may be typed, too."""
     word, rest = _word_and_rest(line)
     if line.startswith("/") and word.lower() == "token" and secrets.is_token(rest.strip()):
         return accounts.token_login(rest)
@@ -95,7 +95,7 @@ def parse_password_or_token(line: str) -> TypedPassword | Login:
 
 
 def _forbid_bare(typed: str) -> None:
-    """Raises Refused if the line is a command whose slash is missing, which nobody wants others to read."""
+    """Raises Refused if the line is a command without its slash, which others should not read."""
     word = typed.strip()
     meant = BARE.get(word.lower())
     if meant is not None:

@@ -46,7 +46,7 @@ def nick(rest: str) -> Command:
 
 
 def name(rest: str) -> Command:
-    """A display name. To have none takes a `-`, so that nobody removes theirs by asking for it."""
+    """A display name. Only `-` removes it, so that asking for it does not."""
     [words] = w.split(rest, 1, 1)
     return Rename(display="" if words.strip() == NONE else display_name(words))
 

@@ -25,7 +25,7 @@ from chatserver.wire.hygiene.text import topic_text
 from chatserver.wire.text.typed import words as w
 
 NONE = "-"
-"""In place of a topic or a display name: there is to be none."""
+"""Removes a topic or a display name when typed in its place."""
 
 
 def look(rest: str) -> Command:
@@ -76,7 +76,7 @@ def topic(rest: str) -> Command:
 
 
 def set(rest: str) -> Command:
-    """The settings of a room, or those of one's own: without any, asks for the latter."""
+    """Sets settings of a room, or one's preferences; without any, asks for these."""
     room, rest = w.placed(rest)
     words = rest.split()
     if not room and words and words[0].lower() == COLUMNS:
@@ -99,7 +99,7 @@ PREFERENCES: dict[str, tuple[str, ...]] = {
     "bell": ("on", "off", "mentions", "default"),
     "clock": ("12", "24", "default"),
 }
-"""By name, the words that each may have; none: any."""
+"""Allowed words, by name; none: any."""
 
 
 def _columns(words: list[str]) -> Command:

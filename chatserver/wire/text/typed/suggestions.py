@@ -51,7 +51,7 @@ KNOWN_ELSEWHERE: Final[dict[str, str]] = {
     }.items()
     for word in words.split()
 }
-"""Words that people know from other chats and from shells, and the command that does it here."""
+"""Words of other chats and of shells, and the equivalent command here."""
 
 ELSEWHERE: Final = dict.fromkeys(("clear", "cls", "reset"), Note.CANNOT_CLEAR)
 """Words for what the server cannot do."""

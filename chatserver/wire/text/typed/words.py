@@ -188,7 +188,7 @@ def is_span(word: str) -> bool:
 
 
 def seconds(word: str) -> int:
-    """How long 90s, 10m, 2h, 7d or 4w is."""
+    """Seconds in 90s, 10m, 2h, 7d or 4w."""
     span = _SPAN.fullmatch(word)
     if span is None:
         raise Misused
