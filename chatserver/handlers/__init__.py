@@ -22,7 +22,7 @@ Handler = Callable[[Connection, Ask, Any], Outcome]
 
 
 def _in_one_room(handler: Handler, confined: Handler) -> Handler:
-    """Takes the second one for sessions whose token is for one room."""
+    """Uses `confined` for sessions whose token is for one room."""
     return lambda db, ask, command: (confined if ask.only else handler)(db, ask, command)
 
 
@@ -82,7 +82,7 @@ AUDITED: frozenset[type[c.Command]] = frozenset(
 """Commands that are written to the audit log once they are done."""
 
 SEES_MARKS: frozenset[type[c.Command]] = frozenset({c.Join, c.Look, c.Unread, c.Missed})
-"""Their handlers need to know what is on the account's screens but not in the database yet."""
+"""Commands whose handlers need the marks of the account that are not stored yet."""
 
 SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
-"""Their handlers need to know who is online. For all other commands, that is not collected."""
+"""Commands whose handlers need the accounts online; for others, these are not collected."""

@@ -91,10 +91,10 @@ def export(db: Connection, ask: Ask, command: c.Export) -> Outcome:
 
 
 def forget(db: Connection, ask: Ask, *, messages: bool) -> Outcome:
-    """Erases the asker's account: removes it from all rooms and from the database. If the rooms are very many, the rest
-    is left in steps, like the rest of an erasure.
+    """Erases the asker's account: removes it from all rooms and from the database. Rooms beyond ROOMS_AT_ONCE are left
+    in steps, like the rest of an erasure.
 
-    Not a handler by itself: the caller must have checked the password. `messages`: also erase what they said.
+    Not a handler by itself: the caller must have checked the password. `messages`: also erases its messages.
     """
     left = rooms.leave_all(db, ask.who, ask.at, ROOMS_AT_ONCE)
     erasure.erase(db, ask.who, ask.at, messages=messages)
@@ -121,7 +121,7 @@ def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:
         check_new(command.name, ask.reserved)
     quota = Quota(ask.limits.renames_per_day, ask.limits.former_name_days)
     done = renames.rename(db, ask.who.id, command.name, command.display, ask.at, quota)
-    if done is None:  # a retry, as a rule: the answer was lost, and so was what follows from it
+    if done is None:  # usually a retry: the answer was lost, and so were its consequences
         name, display, since = renames.called(db, ask.who.id)
         late = [] if since is None else [Named(ask.who.id, ask.who.name, name, display, since)]
         return Outcome(Renamed(name, display), effects=[*late])
@@ -133,11 +133,11 @@ def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:
 
 
 DEFAULT = "default"
-"""In place of a value: as if it had never been set."""
+"""Value that resets a preference to its default."""
 
 
 def prefer(db: Connection, ask: Ask, command: c.Prefer) -> Outcome:
-    """Sets what is given, and answers with everything that is set then."""
+    """Sets the given preferences, and answers with all of them."""
     given = {"timezone": command.timezone, "clock": command.clock, "bell": command.bell}
     chosen = {name: None if value == DEFAULT else value for name, value in given.items() if value is not None}
     if not chosen:

@@ -14,10 +14,10 @@ from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
 
 SHOWN_CHARACTERS = 200
-"""Maximum number of characters of a message that are shown to the person who replaced or erased it: nearly always all,
-so that they can say it again."""
+"""Maximum number of characters shown of a message that was replaced or erased: nearly always all, so that it can be
+sent again."""
 QUOTED_CHARACTERS = 32
-"""Maximum number of characters of words that are not in a message."""
+"""Maximum number of characters quoted of words not found."""
 
 
 def edit(db: Connection, ask: Ask, command: c.Edit) -> Outcome:
@@ -41,7 +41,7 @@ def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
         raise Refused(Why.NOT_CONTAINED, label=label, old=_shown(command.old, QUOTED_CHARACTERS))
     count = last.text.count(command.old) if command.every else 1
     length = len(last.text) + count * (len(command.new) - len(command.old))
-    if length > MAX_MESSAGE:  # it may be thousands of times as long as what was typed: too much even to look at
+    if length > MAX_MESSAGE:  # possibly thousands of times as long as the command: too much even to check
         raise Refused(Why.TOO_LONG_AMENDED, most=MAX_MESSAGE, count=length)
     text = message_text(last.text.replace(command.old, command.new, count))
     return _edited(db, ask, access, last, text, Sentence(Note.EDITED_NOW, seq=last.seq, text=_shown(text)))
@@ -60,7 +60,7 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
         last = _last_message(db, ask, access)
         entry = messages.erase(db, ask.who, access, last.seq, ask.at)
         return changed(ask, access, entry, Sentence(Note.ERASED_LAST, seq=last.seq, text=_shown(last.text)))
-    # Of a message that was removed, the texts that it was edited to may be there still.
+    # The edited texts of a removed message may still be stored.
     author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
     message = find_message(db, access, command.seq) if author_id is None else None
     own = ask.who.id == (author_id if message is None else message.author_id)
@@ -76,8 +76,8 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
 def _last_message(db: Connection, ask: Ask, access: RoomAccess) -> Entry:
     """The asker's last message in a room. Raises Refused if there is none.
 
-    Also if it is erased: the one before it may be long ago, and who repeats an `/erase` without having seen its answer
-    does not mean that one.
+    An erased one counts, too: the one before it may be old, and an `/erase` that is repeated before its answer does not
+    mean that.
     """
     label = access.facts.label(ask.who.id)
     seq = messages.last_by(db, ask.who, access) if access.facts.id else None
@@ -96,7 +96,7 @@ def _shown(text: str, most: int = SHOWN_CHARACTERS) -> str:
 
 
 def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
-    """Adds a reaction to a message, or takes it back. What is so already changes nothing."""
+    """Adds a reaction to a message, or takes it back. A repetition changes nothing."""
     access = room_to_change(db, ask, command.room, "react")
     message = readable_text(find_message(db, access, command.seq))
     word, seq = command.reaction, command.seq

@@ -1,7 +1,7 @@
-"""Notes for other nodes about a command, whatever the bus loses: rows of the table `change`, written with it.
+"""Notes for other nodes about a command, in case the bus loses frames: rows of `change` in its transaction.
 
-Entries of a room's log are not among them: subscribers get those from the log. Rows say what has changed, and not how
-it is now: a node that reads one looks that up, so a row that comes late, or twice, does no harm.
+Entries are not noted: subscribers are sent them from the log. A row names what has changed, not its new state: a node
+looks that up, so a row that comes late, or twice, does no harm.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,12 +31,12 @@ from chatserver.wire.sentences import english
 P = ParamSpec("P")
 
 HERE: Final = (End,)
-"""Effects that concern nobody but the session whose command they follow from."""
+"""Effects that concern only the session that sent the command."""
 BUS: Final = (Tell,)
-"""Effects published on the bus only: if that is lost, other nodes find them in the store at the next look."""
+"""Effects published on the bus only: if lost, other nodes find them in the store later."""
 NOTED: Final = (HangUp, Apart, Ignored, Preferred, Named, BansChanged)
-"""Those of which there are rows in the table. Some are written by the store, since `chatctl` needs them, too: revoked
-tokens, bans, and accounts that are banned, disabled or erased."""
+"""Effects with rows in the table. The store writes some of them, since `chatctl` needs them, too: revoked tokens, bans,
+and accounts that are banned, disabled or erased."""
 
 
 class Row(Struct, frozen=True):
@@ -65,7 +65,7 @@ class Ignoring(Struct, array_like=True, tag="ignores", frozen=True):
 
 
 class Preferring(Struct, array_like=True, tag="prefers", frozen=True):
-    """How an account wants things shown."""
+    """The preferences of an account."""
 
 
 What = Reset | Blocks | Ignoring | Preferring
@@ -75,13 +75,13 @@ _decoder: Final[msgspec.json.Decoder[What]] = msgspec.json.Decoder(What)
 
 
 def notes(outcome: Outcome) -> Iterator[Row]:
-    """Rows for other nodes, in the order in which things happened, but for those that the store writes itself."""
+    """Returns the rows for other nodes, in the order of the effects, except those that the store writes."""
     for facts, entries in ((one.facts, one.entries) for one in outcome.announced):
         if facts.pair is not None and entries[0].seq == 1:
             for account_id, _ in facts.pair:
                 yield Row("membership", account_id, str(facts.id))
         else:
-            # Whose sessions at a node are in no room there that has this log, the node would not hear of it.
+            # Otherwise a node without subscribers of this room would not be notified.
             entered = [entry.author_id for entry in entries if entry.kind in ENTERING]
             yield from (Row("membership", account_id, str(facts.id)) for account_id in entered)
     for effect in outcome.effects:
@@ -119,8 +119,8 @@ def recorded(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Outcome:
-    """Does what a command asks for, and notes for other nodes what they must learn of it. `origin`: the boot of this
-    process, which does that by itself; "": there are no other nodes."""
+    """Runs a command, and writes its notes for other nodes. `origin`: the boot of this process, which needs no notes of
+    its own; "": there are no other nodes."""
     outcome = work(db, ask, *args, **kwargs)
     if origin:
         for note in notes(outcome):

@@ -1,4 +1,4 @@
-"""Answers to a session whose token is for one room: `Ask.only` names it, and it sees no other room."""
+"""Answers to a session whose token is for one room: `Ask.only` names the room; no other is visible."""
 
 from chatserver.handlers import people
 from chatserver.handlers.outcome import Ask, Outcome
@@ -31,7 +31,7 @@ def unread(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
-    """Members of the room only: anybody else is nobody."""
+    """Members of the room only; others do not exist."""
     assert command.name is not None
     access = find_room(db, ask.who, ask.only)
     access.require_member(ask.who)

@@ -41,7 +41,7 @@ def help(online: Online, session: Session, command: c.Help) -> Outcome:
 
 
 def whereabouts(online: Online, session: Session, command: c.Look) -> Outcome:
-    """Where what a person types goes, and the other rooms that they are in."""
+    """Returns a person's current room, and the other rooms they are in."""
     current = session.current
     others = [room.facts.label(session.who.account_id) for room in session.rooms.values()]
     return Outcome(Whereabouts(current, sorted([label for label in others if label != current], key=str.lower)))
@@ -61,7 +61,7 @@ def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
 
 
 def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
-    """Serves the kept messages next, before anything that was typed behind this command."""
+    """Serves the kept messages next, before lines typed after this command."""
     labels = {room.facts.id: room.facts.label(session.who.account_id) for room in session.rooms.values()}
     kept = session.view.kept.take(labels) if session.view is not None else []
     session.inbox[:0] = kept
@@ -71,7 +71,7 @@ def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
 
 
 def who(online: Online, session: Session, command: c.Who) -> Outcome:
-    """People who are online and share a room with the asker, by name; of very many, some."""
+    """People online who share a room with the asker, by name; of very many, some."""
     near, more = online.roster.some_nearby(session, MAX_USERS)
     now = online.now()
     people = sorted(near.items(), key=lambda person: person[1].lower())

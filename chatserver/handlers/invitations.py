@@ -12,7 +12,7 @@ from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import PRIVATE, Invited, Person
 
 SENDERS = 10
-"""Minimum number of accounts that can use up the invitations of another one."""
+"""Minimum number of senders that can fill the invitations of an account."""
 
 
 def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
@@ -36,8 +36,8 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
 
 
 def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -> None:
-    """Raises Refused if too many invitations are pending: of the asker, or to the target, whom one account alone cannot
-    keep from being invited by others."""
+    """Raises Refused if too many invitations are pending: of the asker, or to the target. One account alone cannot use
+    up those of the target."""
     most_sent, most_received = ask.limits.invitations_sent, ask.limits.invitations_received
     if not most_sent and not most_received:
         return

@@ -20,15 +20,15 @@ from chatserver.values.errors import Refused, Sentence, Why, blocked, muted
 from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
 
 DIRECT_ROOMS = 10
-"""Number of people to whom an account may write first, for each room that it may create within an hour: each is a row
-in the database, and possibly a nuisance."""
+"""Number of direct rooms that an account may begin for each room that it may create in an hour: each is a row in the
+database, and possibly a nuisance."""
 
 
 def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
-    """A message to a room that the session does not hear: the first one to a person, a retry, a mistake, or a message
-    to a room whose `join` was committed without an answer.
+    """Stores a message to a room without a subscription: the first one to a person, a retry, a mistake, or a message to
+    a room whose `join` was committed without an answer.
 
-    Messages to rooms that the session hears are stored in batches by the processor, with the same rules.
+    The processor stores messages to subscribed rooms in batches, by the same rules.
     """
     stored = messages.find_said(db, ask.who.id, command.id) if command.id else None
     access: RoomAccess | None = None
@@ -49,7 +49,7 @@ def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
     answer = as_answer(facts.label(ask.who.id), verdict)
     heard = None
     if access is not None and access.role is not None:
-        # Also after a retry the sender receives the message like everybody else, if they may still read it.
+        # After a retry, too, the sender receives the message, if they may still read it.
         position = max(verdict.seq, access.allowed) - 1
         heard = Hears(facts, position, max(access.seq, position))
     if answer.dup:
@@ -59,7 +59,7 @@ def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
 
 
 def _require_pause(db: Connection, ask: Ask) -> None:
-    """Raises Refused if the asker has written to too many new people of late. Operators may go on."""
+    """Raises Refused if the asker began too many direct rooms lately. Operators are exempt."""
     most = ask.limits.rooms_per_hour * DIRECT_ROOMS
     if most and ask.who.kind != OPERATOR:
         wait = rooms.seconds_until_next(db, ask.who, most, timedelta(hours=1), direct=True)
@@ -68,8 +68,7 @@ def _require_pause(db: Connection, ask: Ask) -> None:
 
 
 def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
-    """A message that the asker may read, or could before it was erased. Raises Refused if there is none, or none any
-    more."""
+    """Returns a message that the asker may read, erased or not. Raises Refused if there is none, or it was removed."""
     if access.was_removed(seq):
         where = access.facts.name if access.facts.pair is None else "this room"
         raise Refused(Why.MESSAGE_REMOVED, seq=seq, first=access.floor, where=where)
@@ -80,7 +79,7 @@ def find_message(db: Connection, access: RoomAccess, seq: int) -> Entry:
 
 
 def readable_text(message: Entry) -> Entry:
-    """An identical message. Raises Refused if it is erased."""
+    """Returns the message. Raises Refused if it is erased."""
     if message.state == ERASED:
         raise no_message(message.seq)
     return message
@@ -121,7 +120,7 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
         shown = ask.portion.head(page, partial(entry_size, access.facts.label(ask.who.id)))
         begin = after + 1
         if since is not None and begin <= access.floor:
-            begin = access.allowed  # what was removed may have been after that time
+            begin = access.allowed  # removed entries may be later than that
         gap = gap_between(max(begin, access.allowed), page[0].seq if page else access.floor)
         return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap, onward=True))
     page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
@@ -138,8 +137,8 @@ def _instant(ask: Ask, words: str) -> datetime:
 
 
 def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
-    """The last entries, as far as they fit. `more` says then that there are others before them. After a gap, the answer
-    says where the entries begin right behind it."""
+    """Returns the last entries that fit. `more` then says that there are others before them. Right after a gap, the
+    answer says where the entries begin."""
     shown = portion.tail(log.entries, partial(entry_size, log.facts.label(viewer_id)))
     more = log.more or len(shown) < len(log.entries)
     new = max(log.new, shown[0].seq) if shown and log.new else 0
@@ -168,15 +167,15 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
 
 
 def what_was_removed(portion: Portion, first: dict[str, int]) -> dict[str, int]:
-    """The first entries left of rooms, as far as they fit into the answer."""
+    """The first remaining entries of rooms, as many as fit the answer."""
     return dict(portion.head(list(first.items()), removed_size))
 
 
 def shortened(
     found: list[tuple[RoomFacts, Entry]], count: int, *, one_room: bool
 ) -> tuple[list[tuple[RoomFacts, Entry]], int]:
-    """The first `count` entries of a page that a search found, or a few less, and the `before` of the next page, which
-    is to begin with the first that is left out. As in `store.search`, it is a seq in one room, and a time over all."""
+    """Returns the first `count` entries of a page of a search, or a few less, and the `before` of the next page, which
+    begins with the first one left out. As in `store.search`, it is a seq in one room, and a time over all."""
     shown, next = found[:count], found[count][1]
     if one_room:
         return shown, shown[-1][1].seq
@@ -185,8 +184,8 @@ def shortened(
 
 
 def with_quotes(db: Connection, ask: Ask, facts: RoomFacts, entries: list[Entry]) -> list[Entry]:
-    """Entries of a room. For people, replies quote what they answer, if the asker may read it. Programs look it up
-    themselves, which costs them nothing."""
+    """Adds quotes to entries of a room for people: replies quote the message that they answer, if the asker may read
+    it. Programs look it up themselves."""
     return quotes.quoted(db, ask.who, facts.id, entries) if ask.for_people else entries
 
 

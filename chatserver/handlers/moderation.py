@@ -1,4 +1,4 @@
-"""Moderation: roles, kicks, bans and mutes. Who may do it is in `rights`."""
+"""Moderation: roles, kicks, bans and mutes. `rights` has the roles."""
 
 from datetime import datetime
 from ipaddress import ip_network

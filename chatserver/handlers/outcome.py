@@ -17,17 +17,17 @@ from chatserver.values.events import Entry, News, Person, RoomFacts
 from chatserver.values.seen import Seen
 
 PEOPLE_LIMIT = 200
-"""Maximum number of lines on a page of names or rooms for people, which is much to scroll already."""
+"""Maximum number of lines on a page of names or rooms for people: more is too much to scroll."""
 
 
 class Ask(Struct, frozen=True):
-    """Who asks, when, and what the database does not know.
+    """The asker, the time, and facts that are not stored.
 
     `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `seen`: by room
-    id, what the account has seen that the database may not know yet. `limits`: those of the server's settings. `only`:
+    id, seen entries of the account that may not be stored as such. `limits`: those of the server's settings. `only`:
     for a session whose token is for one room, the label of that room, else "". `zone`: the IANA name of the time zone
     in which the asker names times, "" for the server's own. `for_people`: a person at a terminal asks. `reserved`:
-    names that nobody may take, besides those that the server knows itself.
+    names that nobody may take, besides built-in ones.
     """
 
     who: Person
@@ -43,11 +43,11 @@ class Ask(Struct, frozen=True):
 
     @property
     def portion(self) -> Portion:
-        """A new answer, which has nothing in it yet."""
+        """Returns the empty portion of an answer."""
         return Portion(self.limits.answer_bytes)
 
     def page(self, limit: int) -> int:
-        """Returns the number of lines of a page for somebody who asks for `limit`."""
+        """Returns the number of lines of a page where `limit` is requested."""
         return min(limit, PEOPLE_LIMIT if self.for_people else PAGE_LIMIT)
 
 
@@ -59,7 +59,7 @@ class Announcement(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """The session hears the room, after the entry `since`. `head` is the room's last seq before the new entries."""
+    """Subscribes the session to a room, after `since`. `head` is the room's last seq before the new entries."""
 
     facts: RoomFacts
     since: int
@@ -67,10 +67,10 @@ class Replay(Struct, frozen=True):
 
 
 class Hears(Struct, frozen=True):
-    """The asker is a member of the room, so their session hears it: unless it does already, from behind `position` on.
+    """The asker is a member of the room: subscribes their session after `position`, unless it is subscribed already.
 
-    `head` is the room's last seq in the store before the command's own entries. `position` is at or below it: what the
-    answer's `seq` covers is not sent again, and what came after it is.
+    `head` is the room's last seq in the store before the command's own entries. `position` is at or below it: entries
+    that the answer's `seq` covers are not sent again, later ones are.
     """
 
     facts: RoomFacts
@@ -79,13 +79,13 @@ class Hears(Struct, frozen=True):
 
 
 def hears(access: RoomAccess) -> Hears | None:
-    """For the answer to a command in a room: None if the asker is not in it, or it is a direct room that does not exist
+    """Returns the subscription; None if the asker is not in the room, or it is a direct room that does not exist
     yet."""
     return Hears(access.facts, access.seq, access.seq) if access.role is not None and access.facts.id else None
 
 
 class TurnTo(Struct, frozen=True):
-    """Makes this room the person's current one: what they type goes there from now on."""
+    """Makes this room the person's current one: their messages go there from now on."""
 
     facts: RoomFacts
 
@@ -98,8 +98,8 @@ class Tell(Struct, frozen=True):
 
 
 class HangUp(Struct, frozen=True):
-    """All connections of an account end (`token_id`: only those that logged in with that token); with `spare`, all but
-    the one that asked."""
+    """Ends all connections of an account (`token_id`: only those that logged in with that token); `spare`: except the
+    one that asked."""
 
     account_id: int
     reason: str
@@ -116,7 +116,7 @@ class Apart(Struct, frozen=True):
 
 
 class Preferred(Struct, frozen=True):
-    """How an account wants things shown has changed: all its sessions follow."""
+    """The preferences of an account have changed, for all its sessions."""
 
     account_id: int
     preferences: Preferences
@@ -134,8 +134,8 @@ class End(Struct, frozen=True):
 
 
 class Named(Struct, frozen=True):
-    """An account has another name or display name since `at`: all its sessions have it. `rest`: further announcements,
-    of an account in very many rooms."""
+    """The name or display name of an account has changed at `at`, for all its sessions. `rest`: further announcements,
+    if it is in very many rooms."""
 
     account_id: int
     former: str
@@ -146,7 +146,7 @@ class Named(Struct, frozen=True):
 
 
 class Ignored(Struct, frozen=True):
-    """An account ignores another one from now on, or not any more."""
+    """An account has begun or ceased to ignore another one."""
 
     account_id: int
     other: int
@@ -156,17 +156,16 @@ class Ignored(Struct, frozen=True):
 Effect = Tell | HangUp | Apart | Named | Ignored | Preferred | BansChanged | End
 
 Echo = Literal["never", "elsewhere", "always"]
-"""Whether the person who sent a command is shown its entries: `never`, since the answer says the same; `elsewhere`: if
+"""Whether the sender of a command is shown its entries: `never`, since the answer says the same; `elsewhere`: if
 another room is their current one; `always`."""
 
 
 class Outcome(Struct, frozen=True):
-    """An answer, and all that follows from a command once its transaction has committed, in the order of the fields.
+    """An answer, and all consequences of a committed command, in the order of the fields.
 
-    `hears`: set wherever the answer implies membership, since the session may not hear the room yet: the answer to the
-    command that made the account a member may have been lost. `announced`: new entries, by room. `left`: a room that
-    the session no longer hears, not even what it missed. `closed`: a room that is gone, so that nothing can be typed
-    into it.
+    `hears`: set wherever the answer implies membership, since the session may not be subscribed: the answer to the
+    command that made the account a member may have been lost. `announced`: new entries, by room. `left`: a room whose
+    subscription ends, missed entries included. `closed`: a room that is gone, and takes no messages.
     """
 
     answer: Answer

@@ -1,4 +1,4 @@
-"""Other people: who they are, blocking them, and ignoring what they say."""
+"""Other people: showing them, blocking them, and ignoring them."""
 
 from chatserver.handlers.outcome import Apart, Ask, Ignored, Outcome
 from chatserver.store import Connection, accounts, ignoring, names, people
@@ -10,7 +10,7 @@ from chatserver.values.errors import Note, Refused, Sentence, Why
 MAX_BLOCKED = 1000
 """Maximum number of accounts that one account may have blocked: its blocks are in memory while it is online."""
 MAX_IGNORED = 200
-"""Maximum number of accounts that it may ignore: every entry for it is compared with them."""
+"""Maximum number of accounts that one may ignore: each entry is compared with them."""
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:

@@ -1,4 +1,4 @@
-"""Who may do what in a room: one table. Who may see what is for `store.visibility`."""
+"""Rights to act in a room, in one table. Visibility is up to `store.visibility`."""
 
 from typing import Final, Literal
 
@@ -38,12 +38,12 @@ RIGHTS: Final[dict[Act, Role]] = {
     "set": OWNER,
     "delete": OWNER,
 }
-"""The lowest role that may do it. An operator of the server ranks above owners in every room."""
+"""The lowest role for each act. An operator of the server ranks above owners in every room."""
 
 MEMBERS_ONLY: Final[frozenset[Act]] = frozenset({
     "say", "reply", "react", "pin", "unpin", "read", "edit", "erase", "topic", "invite", "uninvite"
 })  # fmt: skip
-"""Acts that even an operator must be in the room for."""
+"""Acts for which even operators must be members."""
 
 
 def rank(who: Person, access: RoomAccess) -> int:
@@ -82,7 +82,7 @@ def require_operator(who: Person) -> None:
 
 
 def forbid_bot(who: Person) -> None:
-    """Raises Refused(not-allowed). For what needs the password of an account: bots have none."""
+    """Raises Refused(not-allowed). For commands that take a password: bots have none."""
     if who.kind == BOT:
         raise Refused(Why.BOT_HAS_NO_PASSWORD)
 

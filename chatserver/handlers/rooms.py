@@ -35,7 +35,7 @@ SHOWN_ON_JOINING = 20
 NAMES_SHOWN = 6
 HOUR = timedelta(hours=1)
 FIRST_SEQ = 1
-"""Number of the entry that says that a room was created."""
+"""Number of the entry that records a room's creation."""
 
 
 def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
@@ -50,7 +50,7 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
         access = rooms.find_created(db, ask.who, *what, ask.at)
         if access is None:
             raise
-        # A retry gets the first answer, and what happened in the room since.
+        # A retry gets the first answer, and all later entries.
         heard = Hears(access.facts, max(FIRST_SEQ, access.allowed - 1), access.seq)
         return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts))
     return Outcome(
@@ -62,8 +62,7 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
 
 
 def _require_room_for_another(db: Connection, ask: Ask) -> None:
-    """Raises Refused if the asker owns as many rooms as they may, or has created too many of late. Operators may go
-    on."""
+    """Raises Refused if the asker owns too many rooms, or has created too many lately. Operators are exempt."""
     limits = ask.limits
     if ask.who.kind == OPERATOR:
         return
@@ -95,13 +94,13 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
             recent = None
         answer = replace(answer, names=names, unread=unread, topic=access.topic, recent=recent)
     announced = [Announcement(facts, new)] if new else []
-    # Accounts that were not in it are now.
+    # New members are subscribed, too.
     heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
     return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts))
 
 
 def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
-    """Makes another room that a person is in their current one, and shows what they have missed there."""
+    """Makes another of a person's rooms their current one, and shows its unread entries."""
     access = find_room(db, ask.who, command.room)
     access.require_member(ask.who)
     unread, recent = _missed(db, ask, access)
@@ -110,7 +109,7 @@ def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
 
 
 def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | None]:
-    """Returns the number of entries that a person has not seen yet, and the last of them."""
+    """Returns the number of a person's unread entries, and the last of them."""
     read = access.read or members.read_before(db, ask.who, access.facts.id)
     if not read and access.role is None:  # new members have nothing unread
         return 0, None

@@ -1,4 +1,4 @@
-"""Unread entries: counting, showing and marking them as read, and finding where somebody is mentioned."""
+"""Unread entries: counting, showing and marking them as read, and finding mentions."""
 
 from datetime import timedelta
 from functools import partial
@@ -43,8 +43,8 @@ def status(one: Membership, who: Person, unread: int | None = None) -> RoomStatu
 
 
 class FirstScreen(Struct, frozen=True):
-    """Returns what a login shows a person: the last entries of their current room, and by room id how many entries
-    are unread."""
+    """The first screen after a login: the last entries of the current room, and by room id the number of unread
+    entries."""
 
     recent: Log | None = None
     unread: dict[int, int] = {}
@@ -65,7 +65,7 @@ def first_screen(db: Connection, who: Person, rooms: list[Membership], current: 
 
 
 def listing(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
-    """People are shown only rooms with something new."""
+    """People are shown only rooms with unread ones."""
     limit = ask.page(command.limit)
     lines: list[RoomStatus] = []
     after = command.after
@@ -84,7 +84,7 @@ def listing(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
 
 
 def missed(db: Connection, ask: Ask, command: c.Missed) -> Outcome:
-    """Shows what a person has not seen of a room, from the first such entry on."""
+    """Shows a person the unread entries of a room, from the first one on."""
     access = find_room(db, ask.who, command.room)
     one = standing(ask, access)
     label = access.facts.label(ask.who.id)
@@ -131,8 +131,8 @@ def read_all(db: Connection, ask: Ask, command: c.ReadAll) -> Outcome:
 
 
 def mentions(db: Connection, ask: Ask, command: c.Mentions) -> Outcome:
-    """Messages of others that say the asker's name, or one that they had until lately, in the rooms that they are in.
-    Display names do not count: several accounts can have the same."""
+    """Finds others' messages with the asker's name, or a recent former name, in the rooms that they are in. Display
+    names do not count: they are not unique."""
     called = {ask.who.name.lower(), *names.kept_for(db, ask.who.id, ask.at, ask.limits.former_name_days)}
     inside = {one.facts.id for one in visibility.memberships(db, ask.who)}
     limit = min(command.limit, c.PAGE_LIMIT)
@@ -143,11 +143,11 @@ def mentions(db: Connection, ask: Ask, command: c.Mentions) -> Outcome:
         found.update({(facts.id, entry.seq): (facts, entry) for facts, entry in pairs})
         if rest is not None:
             before = max(before or 0, rest)
-    # Of a name that was found often, only what is as new as this is known.
+    # Where a search was cut short, only newer messages are complete.
     since = None if before is None else searching.EPOCH + timedelta(milliseconds=before)
     known = [pair for pair in found.values() if since is None or pair[1].at >= since]
     known.sort(key=lambda pair: (pair[0].id, -pair[1].seq))
-    known.sort(key=lambda pair: pair[1].at, reverse=True)  # of the same time, in that order
+    known.sort(key=lambda pair: pair[1].at, reverse=True)  # stable for equal times
     known = found_with_quotes(db, ask, known)
     portion = ask.portion
     shown = portion.head(known[:limit], found_size(ask.who.id))
@@ -166,8 +166,8 @@ def _saying(
     limit: int,
     until: Deadline,
 ) -> tuple[list[tuple[RoomFacts, Entry]], int | None]:
-    """The messages of others that say a name, and the `before` with which to go on. The index knows words, of which a
-    name may have several: what it finds is looked at."""
+    """Returns others' messages with a name, and the `before` with which to go on. The index knows words, of which a
+    name may have several, so its results are checked."""
     found: list[tuple[RoomFacts, Entry]] = []
     while True:
         page, before = searching.search(db, ask.who, None, searching.words(name), before, limit, until)
