@@ -1,5 +1,5 @@
-"""How much fits into one answer. Its limit is in bytes, because a page of long messages is a thousand times as large as
-one of short ones.
+"""The size of answers. Their limit is in bytes, because a page of long messages is a thousand times as large as one of
+short ones.
 
 Answers are values that each dialect renders in its own way. The sizes here are upper bounds for all of them, not exact.
 """
@@ -60,7 +60,7 @@ class Portion:
 
 
 WHOLE: Final = Portion(0)
-"""For whatever has no limit."""
+"""Portion without a limit."""
 
 
 def text_size(text: str) -> int:

@@ -18,13 +18,13 @@ class Gap(Struct, frozen=True):
 
 
 def gap_between(begin: int, first: int) -> Gap | None:
-    """The gap for a reader who is to be given everything from `begin` on; None if nothing is missing."""
+    """The gap for a reader who is sent everything from `begin` on; None if nothing is missing."""
     return Gap(begin, first) if begin < first else None
 
 
 class RoomStatus(Struct, frozen=True):
-    """The account's own membership of a room. `gap`: what was removed of the entries behind `read`. `unread`: how many
-    entries of others nobody has been shown; None where nobody asks."""
+    """The account's own membership of a room. `gap`: the removed entries behind `read`. `unread`: the number of unread
+    entries of others; None if it was not requested."""
 
     room: str
     seq: int
@@ -68,9 +68,9 @@ class Done(Struct, frozen=True):
 
 
 class Welcome(Struct, frozen=True):
-    """Logged in. For people also their current room, some of those who are online there, and its last entries.
+    """Logged in. For people also their current room, some of its people online, and its last entries.
 
-    `more`: in so many further rooms that are not among `rooms`, all of them behind these by name.
+    `more`: number of further rooms, which come after `rooms` by name.
     """
 
     name: str
@@ -119,10 +119,10 @@ class Said(Struct, frozen=True):
 
 
 class Log(Struct, frozen=True):
-    """Entries of a room in rising order. `more`: there are others in the direction that was asked for: before these, or
+    """Entries of a room in ascending order. `more`: there are others in the requested direction: before these, or
     (`onward`) after them. `gap`: those before them were removed. `ends`: if the reader ignores the authors of all of
-    them, the numbers of the first and the last of those that are left out. `new`: the number of the first of these
-    entries that its reader has not seen; 0 if they have seen all, and where nobody asks."""
+    them, the first and the last number left out. `new`: the number of the first unread one; 0 if there is none, or it
+    was not requested."""
 
     facts: RoomFacts
     entries: list[Entry]
@@ -134,7 +134,7 @@ class Log(Struct, frozen=True):
 
 
 class MemberList(Struct, frozen=True):
-    """By name. `more`: how many others come after these; `whole`: these are all."""
+    """By name. `more`: number of others after these; `whole`: these are all."""
 
     room: str
     members: list[MemberLine]
@@ -200,7 +200,7 @@ class Looked(Struct, frozen=True):
 
 
 class Missed(Struct, frozen=True):
-    """For people only: what is `unread` in a room, from the beginning. `recent`.more: there is more to show."""
+    """For people only: unread entries of a room, from the first on. `recent`.more: there is more to show."""
 
     room: str
     unread: int
@@ -219,7 +219,7 @@ class HelpText(Struct, frozen=True):
 
 
 class Changed(Struct, frozen=True):
-    """Something was done in a room, and is entry `seq` of its log (None: it is no entry). `note` is for people."""
+    """A change in a room, as entry `seq` of its log (None: it is no entry). `note` is for people."""
 
     room: str
     seq: int | None = None
@@ -228,8 +228,8 @@ class Changed(Struct, frozen=True):
 
 class Found(Struct, frozen=True):
     """Entries that a search found, newest first, each with its room. `before` asks for the next page, if any. `gap`:
-    the one room `where` it looked has no others, since they were removed. `removed`: in these rooms, by label, there
-    may have been others before this entry. `command`: what was asked, and asks for the next page."""
+    others in the one room `where` it searched were removed. `removed`: by label of a room, the entry before which
+    others may have been removed. `command`: the request, also for the next page."""
 
     entries: list[tuple[RoomFacts, Entry]]
     more: bool

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 CURRENT = ""
-"""In place of a room's name: the room that the person looks at."""
+"""In place of a room's name: the person's current room."""
 
 SLOWEST_PACE = 3600
 
@@ -41,8 +41,8 @@ class Register(Command, frozen=True, tag="register"):
 class Login(Command, frozen=True, tag="login"):
     """With name and password, with a token alone, or with a name and the certificate that the client has shown.
 
-    `resume`: for each room, the last seq that the client has. `quiet`: the session hears nothing but answers, and
-    nobody is told that the account is online.
+    `resume`: for each room, the last seq that the client has. `quiet`: the session is sent answers only, and its
+    account does not come online by it.
     """
 
     name: str = ""
@@ -81,7 +81,7 @@ class Password(Command, frozen=True, tag="password"):
 
 
 class Token(Command, frozen=True, tag="token"):
-    """One of three: creates a token with that label, revokes the one with that label, or lists all.
+    """Creates a token with that label, revokes the one with that label, or lists all.
 
     To create one takes the password; an empty one asks a person for it. The token lasts for `seconds` or until it is
     revoked; `read_only`: it can change nothing; `room`: it is for this room only.
@@ -123,8 +123,8 @@ class Create(Command, frozen=True, tag="create"):
 
 
 class Set(Command, frozen=True, tag="set"):
-    """Settings of a room: whether new members of a private one may read its past, who may invite, and how many seconds
-    have to pass between two messages of a member (0: none)."""
+    """Settings of a room: whether new members of a private one may read its past, who may invite, and the seconds
+    between two messages of a member (0: none)."""
 
     room: str
     past: Literal["open", "closed"] | None = None
@@ -190,7 +190,7 @@ class Unpin(Command, frozen=True, tag="unpin"):
 
 
 class Pins(Command, frozen=True, tag="pins"):
-    """The pinned messages of a room, newest first. `before` is the `before` in the answer with the page before."""
+    """The pinned messages of a room, newest first. `before` is that in the answer of the previous page."""
 
     room: str = CURRENT
     before: Seq | None = None
@@ -228,7 +228,7 @@ class Erase(Command, frozen=True, tag="erase"):
 class Search(Command, frozen=True, tag="search"):
     """Messages with all the words of `text`, in one room or in all that the account may read, newest first.
 
-    `before` is the `before` in the answer with the page before.
+    `before` is that in the answer of the previous page.
     """
 
     text: str
@@ -296,7 +296,7 @@ class Kick(Command, frozen=True, tag="kick"):
 class Ban(Command, frozen=True, tag="ban"):
     """Bans an account, or an address or network, from a room or (None) the server, for `seconds` or permanently.
 
-    `yes`: also if the network has operators or far too many addresses in it.
+    `yes`: also if the network has operators or too many addresses in it.
     """
 
     name: str | None = None
@@ -314,7 +314,7 @@ class Unban(Command, frozen=True, tag="unban"):
 
 
 class Bans(Command, frozen=True, tag="bans"):
-    """Newest first. `before` is the `before` in the answer with the page before."""
+    """Newest first. `before` is that in the answer of the previous page."""
 
     room: str | None = None
     before: Seq | None = None
@@ -341,7 +341,7 @@ class Unblock(Command, frozen=True, tag="unblock"):
 
 
 class Ignore(Command, frozen=True, tag="ignore"):
-    """Hides what an account says from the asker; without a name, lists the accounts that they ignore."""
+    """Hides an account's entries from the asker; without a name, lists the accounts that they ignore."""
 
     name: str | None = None
 
@@ -384,14 +384,14 @@ class TypedPassword(Command, frozen=True, tag="typed-password"):
 
 
 class Look(Command, frozen=True, tag="look"):
-    """Makes a room that the person is in the current one; without a room, tells which one is. Programs have no current
-    room, and cannot send it."""
+    """Makes one of the person's rooms the current one; without a room, names that. Programs have no current room, and
+    cannot send it."""
 
     room: str = CURRENT
 
 
 class Missed(Command, frozen=True, tag="missed"):
-    """Shows a person what is unread in a room, from their read mark on. Programs use `history` with `after`."""
+    """Shows a person the unread entries of a room, oldest first. Programs use `history` with `after`."""
 
     room: str = CURRENT
 
@@ -407,14 +407,14 @@ class Amend(Command, frozen=True, tag="amend"):
 
 
 class Fit(Command, frozen=True, tag="fit"):
-    """Tells how wide a person's terminal is, for this connection; 0: not known. Telnet clients tell it by themselves,
-    and programs need no lines laid out."""
+    """Sets the width of a person's terminal, for this connection; 0: not known. Telnet clients send it by themselves,
+    and programs need none."""
 
     columns: int
 
 
 class Retry(Command, frozen=True, tag="retry"):
-    """Sends again what a person said while the server could not store it. Programs keep what they send themselves."""
+    """Sends again a person's messages that the server could not store. Programs keep theirs themselves."""
 
 
 FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Fit, Retry)

@@ -495,7 +495,7 @@ def blocked(name: str) -> Refused:
 
 
 def because(reason: str) -> str:
-    """The end of a sentence that has a reason: what somebody has typed, which may be empty, or a sentence itself."""
+    """The end of a sentence that has a reason: a typed text, which may be empty, or a sentence itself."""
     if not reason:
         return "."
     return f": {reason}" if reason.endswith((".", "!", "?", "…")) else f": {reason}."

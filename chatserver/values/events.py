@@ -34,10 +34,10 @@ RENAMED: Final = "renamed"
 
 ENTERING: Final[frozenset[EntryKind]] = frozenset({JOINED, CREATED})
 LEAVING: Final[frozenset[EntryKind]] = frozenset({LEFT, KICKED, BANNED, DELETED})
-"""Kinds of entries by which somebody enters or leaves a room: who hears it follows from them."""
+"""Kinds of entries by which an account enters or leaves a room: subscriptions follow them."""
 
 OWN_ID: Final = "\x01"
-"""Begins the ids that the server itself gives to what people type. No client can send one, and none is shown."""
+"""Begins the ids that the server itself gives to typed messages. No client can send one, and none is shown."""
 
 GAP: Final = "gap"
 """Stands for entries that were removed: see `Entry`. The database has none of this kind."""
@@ -68,7 +68,7 @@ class RoomFacts(Struct, frozen=True):
     pair: tuple[tuple[int, str], tuple[int, str]] | None = None
 
     def label(self, viewer_id: int) -> str:
-        """Returns what this account calls the room: its name, or `@` and the name of the other person."""
+        """Returns the label for this account: the room's name, or `@` and the other person's."""
         if self.pair is None:
             return self.name
         first, second = self.pair
@@ -78,8 +78,8 @@ class RoomFacts(Struct, frozen=True):
 class Quote(Struct, frozen=True, gc=False):
     """The message that a reply answers: its author, and the beginning of its text on one line, "" once erased.
 
-    `hidden`: somebody who is sent the reply may not read that message. Nothing is known of it then but the account that
-    is answered, `author_id`: its person is told that it is they.
+    `hidden`: a recipient of the reply may not read that message. Nothing is known of it then but the account that is
+    answered, `author_id`, so that it is marked for that.
     """
 
     author: str
@@ -99,8 +99,8 @@ class Entry(Struct, frozen=True, gc=False):
     the one that it answers.
 
     `author` and `display` are the account's name and display name of that time ("": it had none), `bot`: it is a bot.
-    `reactions`: to a message, how often each was given. `quote`: see `Quote`; only in what is read from the store or
-    has just been sent, and only for people.
+    `reactions`: to a message, the number of each. `quote`: see `Quote`; only in what is read from the store or has just
+    been sent, and only for people.
 
     On the way to a client that has everything before it, a `gap` stands for the removed entries from `of` to `seq`.
     """
@@ -160,7 +160,7 @@ class Membership(Struct, frozen=True):
         return Seen(self.read, self.runs)
 
     def with_seen(self, seen: Seen | None) -> "Membership":
-        """This membership, if the account has seen that, too."""
+        """This membership, with these entries seen, too."""
         if seen is None:
             return self
         seen = self.seen.union(seen).up_to(self.seq)
@@ -185,7 +185,7 @@ class Invited(Struct, frozen=True):
 
 
 class ReadMark(Struct, frozen=True):
-    """The account's read mark was moved by another of its connections."""
+    """Another connection of the account has moved its read mark."""
 
     room: str
     seq: int
@@ -229,4 +229,4 @@ class AccountLimits(Struct, frozen=True):
 
 
 AS_SET: Final = AccountLimits()
-"""Nothing of its own, as nearly all accounts have it."""
+"""No limits of its own, as for nearly all accounts."""

@@ -1,8 +1,7 @@
-"""Entries hidden from a person who ignores an account: what it says, and its coming and going.
+"""Entries hidden from a person who ignores an account: its messages, and its coming and going.
 
-Nor are they shown what others quote of it. What concerns the room remains: who is kicked, banned or muted by whom,
-roles and settings. Programs are shown everything, since their entries have no holes; they can leave out what they do
-not want.
+Quotes of it are hidden, too. Entries about the room remain: kicks, bans, mutes, roles and settings. Programs are sent
+everything, since their entries have no holes; they can hide entries themselves.
 """
 
 from typing import Final
@@ -27,7 +26,7 @@ from chatserver.values.events import (
 )
 
 HIDDEN: Final = frozenset({MESSAGE, EDITED, ERASED, REACTED, UNREACTED, PINNED, UNPINNED, TOPIC, JOINED, LEFT, RENAMED})
-"""Kinds of entries that are not shown of an account that one ignores."""
+"""Kinds of entries that are hidden if their author is ignored."""
 
 
 def is_hidden(entry: Entry, ignored: frozenset[int]) -> bool:
@@ -35,13 +34,13 @@ def is_hidden(entry: Entry, ignored: frozenset[int]) -> bool:
 
 
 def quotes(entry: Entry, ignored: frozenset[int]) -> bool:
-    """Whether an entry is a reply that quotes somebody of them."""
+    """Whether an entry is a reply that quotes one of them."""
     quote = entry.quote
     return quote is not None and not quote.hidden and quote.author_id in ignored
 
 
 def unquoted(entry: Entry, ignored: frozenset[int]) -> Entry:
-    """An entry, which quotes none of them."""
+    """The entry without quotes of them."""
     return structs.replace(entry, quote=None) if quotes(entry, ignored) else entry
 
 
@@ -53,8 +52,8 @@ def concealed(entry: Entry) -> Entry:
 
 
 def without(answer: Answer, ignored: frozenset[int]) -> Answer:
-    """An answer without what its reader ignores. They may find that a page is short; the next one begins where it
-    would begin otherwise."""
+    """An answer without entries that its reader ignores. A page may become short; the next one begins where it would
+    begin otherwise."""
     match answer:
         case Log():
             return _log(answer, ignored)

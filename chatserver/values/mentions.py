@@ -1,4 +1,4 @@
-"""Mentions: whether an entry contains somebody's name as a whole word, or answers what they said."""
+"""Mentions: whether an entry contains somebody's name as a whole word, or answers their message."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,7 @@ def answers(account_id: int, entry: Entry) -> bool:
 
 
 class Mentions:
-    """Who is mentioned in which of some entries, or answered. The words of an entry are looked at once, however many
-    people ask."""
+    """Mentions in some entries, and answers to people. The words of an entry are read once, however many people ask."""
 
     __slots__ = ("_answered", "_entries", "_said", "_where")
 

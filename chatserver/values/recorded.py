@@ -8,10 +8,10 @@ ROOM_SETTINGS: Final[dict[str, tuple[str, ...]]] = {
     "past": ("open", "closed"),
     "invites": ("members", "moderators"),
 }
-"""By name, the words that each may have."""
+"""By setting, its possible words."""
 
 PACE: Final = "pace"
-"""The setting that is a number: how many seconds have to pass between two messages of a member; 0: none."""
+"""The setting that is a number: the seconds between two messages of a member; 0: none."""
 
 
 def recorded(chosen: dict[str, str | int | None]) -> str:

@@ -54,7 +54,7 @@ class Seen(Struct, frozen=True, gc=False):
         return sum(end - begin + 1 for begin, end in self.missing(first, last))
 
     def up_to(self, last: int) -> "Seen":
-        """As far as it is about entries up to `last`."""
+        """The part about entries up to `last`."""
         if self.mark <= last and (not self.runs or self.runs[-1][1] <= last):
             return self
         runs = [(begin, min(end, last)) for begin, end in self.runs if begin <= last]

@@ -1,4 +1,4 @@
-"""The life of a connection as two small state machines: how far the client has come, and what its side still sends.
+"""The life of a connection as two small state machines: the client's progress, and what its side still sends.
 
 Each machine is a table of legal transitions, as in h11: an event that the table does not name is a bug here, never the
 client's fault, and raises `IllegalTransition`. A command that its stage does not take (`LEGAL`) is refused.
@@ -86,7 +86,7 @@ STAGES: dict[tuple[Stage, Event], Stage] = {
 NOT_LOGGED_IN = frozenset(Stage) - {Stage.IN, Stage.ENDING}
 
 SECRET = frozenset({Stage.PASSWORD, Stage.NEW_PASSWORD, Stage.AGAIN})
-"""At these, what is typed is a password, whatever it looks like."""
+"""Stages at which a line is a password, whatever it looks like."""
 
 
 def next_stage(stage: Stage, event: Event) -> Stage:

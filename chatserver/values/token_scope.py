@@ -1,7 +1,7 @@
 """The rights of a session that logged in with a token: fewer than with the password, and for some tokens much fewer.
 
-One place decides it, `Scope.confined`, by which every line of such a session passes. What it does not name is refused,
-so that a new command is not open to a restricted token by accident.
+`Scope.confined` alone decides, for every line of such a session. Commands that it does not name are refused, so that a
+new one is not open to a restricted token by accident.
 """
 
 from collections.abc import Callable
@@ -16,33 +16,32 @@ from chatserver.values.events import Live, News, ReadMark
 Kinds = frozenset[type[c.Command]]
 
 WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget, c.Rename})
-"""For no token: a finder of one cannot take the account over, rename it or erase it. Nor can a token create
-tokens."""
+"""Forbidden to tokens: a finder of one cannot take over, rename or erase the account. Nor can tokens create tokens."""
 
 ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Fit, c.Logout, c.Quit})
-"""They concern the connection alone."""
+"""Commands about the connection."""
 
 READING: Final[Kinds] = ALWAYS | {
     c.Rooms, c.Look, c.Members, c.History, c.Search, c.Pins, c.Unread, c.Missed, c.Mentions, c.Bans, c.Who, c.Export
 }  # fmt: skip
-"""For a token that is read-only, and so is what `_asks` says."""
+"""Commands for a read-only token, besides those of `_asks`."""
 
 IN_A_ROOM: Final[Kinds] = frozenset({
     c.Look, c.Join, c.Leave, c.Delete, c.Set, c.Topic, c.Say, c.Reply, c.React, c.Pin, c.Unpin, c.Pins, c.Edit, c.Amend,
     c.Erase, c.Read, c.Missed, c.History, c.Members, c.Search, c.Invite, c.Uninvite, c.Role, c.Kick, c.Ban, c.Unban,
     c.Bans, c.Mute, c.Unmute,
 })  # fmt: skip
-"""For a token for one room, if they name that room. Without a room, `search` is for that room."""
+"""Commands for a token for one room, if they name that. Without a room, `search` means it."""
 
 ABOUT_ROOMS: Final[Kinds] = frozenset({c.Rooms, c.Unread, c.Who})
-"""For a token for one room: their handlers know of no other (see `handlers.confined`)."""
+"""Commands whose handlers stay within the token's room (see `handlers.confined`)."""
 
 RoomIds = Callable[[str], int]
-"""The id of the room that a session means by a label and hears; 0 if it hears none of that label."""
+"""The id of the subscribed room that a session calls by a label; 0 if there is none."""
 
 
 def _asks(command: c.Command) -> bool:
-    """Whether a command that can change something only asks how things are."""
+    """Whether a command that can change something only reads."""
     match command:
         case c.Topic(text=None) | c.Ignore(name=None) | c.Prefer(timezone=None, clock=None, bell=None):
             return True
