@@ -47,7 +47,7 @@ class Guessed(Refused):
 
 class Proved(Struct, frozen=True):
     """An authenticated person, and the token or certificate that was used. `proof`: of a password, see
-    `store.changes.proof_of`; 0 for an account that was just registered, or another way."""
+    `store.changes.proof_of`; 0 for a new account, or another credential."""
 
     person: Person
     token_id: int = 0
@@ -182,7 +182,7 @@ class Authenticator:
         return proved
 
     async def _token(self, session: Session, token: str) -> Proved:
-        """Looks a token up at once, whatever failed before: it cannot be guessed, and so lets its owner in
+        """Looks a token up at once, despite failures before: it cannot be guessed, so it lets its owner in
         meanwhile."""
         found = await self._tokens.ask(tokens.token_hash(token))
         if found is None:

@@ -1,8 +1,8 @@
 """Delays after wrong passwords and other secrets. Each failure doubles the delay for its source and delays nobody else
 by more than a second.
 
-This is deliberately no lockout of an account: failures for a *name*, or from the network around an address, delay
-others by a second at most, so that the owner gets in from anywhere else.
+Deliberately, no account is locked: failures for a *name*, or from the network around an address, delay others by a
+second at most, so that the owner gets in from anywhere else.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.addresses import Listed, counted, neighbourhood
 
 SILENT_SECONDS: Final = 4.0
-"""Maximum delay of an answer. After more, a login is refused at once, with the time to come back."""
+"""Maximum delay of an answer. Above it, a login is refused at once, with the time to retry."""
 
 SOFT_SECONDS: Final = 1.0
 """Maximum delay of a login because of failures from elsewhere."""
@@ -36,13 +36,13 @@ NETWORK_FAILURES: Final = 20
 
 AHEAD: Final = 4
 """Maximum number of passwords from an address without failures that are checked at the same time: a burst of right ones
-is not delayed, and a burst of guesses has four that do not wait for the first's result."""
+is not delayed, and of a burst of guesses four do not wait for the first result."""
 
 MOST_DOUBLINGS: Final = 64
 
 Kind = Literal["password", "token", "certificate", "code"]
-"""Kinds of secrets. Failures of one kind do not delay the others: a bot that was left with a revoked token does not
-keep the people around it from logging in."""
+"""Kinds of secrets. Failures of one kind do not delay the others: a bot with a revoked token does not keep people at
+its address from logging in."""
 
 T = TypeVar("T")
 
@@ -97,8 +97,8 @@ class Guesses:
         wanted: Callable[[], bool] = always,
     ) -> T:
         """Returns the result of `work`, which is false for a wrong guess. Raises, before any work, Refused(slow-down)
-        for a source that has to wait longer than a moment, and Gone if nobody wants the result. An exception of `work`
-        counts for nothing. `name`: the owner of the secret, whether there is such an account or not."""
+        for a source that has to wait for long, and Gone if nobody wants the result. An exception of `work` is not
+        counted. `name`: the owner of the secret, whether such an account exists or not."""
         if not self._counts(address):
             return await work()
         source = self._source(kind, address, name)
@@ -197,7 +197,7 @@ class Guesses:
         self._advance(key, line)
 
     def _advance(self, key: str, line: _Line) -> None:
-        """Lets guesses go ahead as far as they may; refuses all of a source that has to wait for long."""
+        """Starts as many guesses as it may; refuses all of a source that has to wait for long."""
         if line.moving:  # a guess that is checked at once comes back here
             return
         line.moving = True
@@ -235,7 +235,7 @@ def _short(name: str) -> str:
 
 
 def slow_down(why: Why, seconds: float) -> Refused:
-    """Refuses somebody who has to wait for longer than a moment."""
+    """The refusal of a source that has to wait for long."""
     whole = int(seconds) + 1
     time = Sentence(Note.SECONDS, count=whole) if whole < 120 else Sentence(Note.MINUTES, count=-(-whole // 60))
     return Refused(why, retry=whole, time=time)

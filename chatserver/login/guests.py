@@ -1,4 +1,4 @@
-"""Guests: how many may come, and their end. Once its connection has ended, a guest leaves all rooms and its account is
+"""Guests: their number, and their end. Once its connection has ended, a guest leaves all rooms and its account is
 disabled."""
 
 from datetime import datetime
@@ -27,15 +27,15 @@ LOST_SECONDS = 80.0
 `reconcile.DOUBT_SECONDS`), and the sessions of the guests who were created at the same time are recorded."""
 
 PLACE_SECONDS = 60
-"""How long a guest for whom there was no place should wait."""
+"""How long a guest refused for lack of a place should wait."""
 PLACES_SWEPT = 1_000
 """Minimum number of addresses between two sweeps, which look at all of them."""
 
 
 class Guests:
-    """Dismisses guests one after another, each as often as it takes.
+    """Dismisses guests one after another, with retries.
 
-    Those who are left when the process ends are dismissed by the next start.
+    The next start dismisses guests left when the process ends.
     """
 
     log = Logger()
@@ -60,11 +60,11 @@ class Guests:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits to be dismissed, as far as a stopped server still tries."""
+        """Whether no guest waits to be dismissed, as far as a stopped server tries."""
         return not self._busy
 
     def stop(self) -> None:
-        """Stops retrying. Guests who still come are tried once."""
+        """Stops retrying. Later guests are tried once."""
         self._stopped = True
 
     def dismiss(self, guest: Session) -> None:
@@ -78,7 +78,7 @@ class Guests:
         self.not_admitted(guest.who.person)
 
     def not_admitted(self, guest: Person) -> None:
-        """A guest's account was created, and the guest is not there (any more)."""
+        """A guest's account was created, but is not in use."""
         self._leaving[guest.id] = guest
         if not self._busy:
             self._busy = True
@@ -87,7 +87,7 @@ class Guests:
             )
 
     def lost(self, at: datetime) -> None:
-        """A guest was created at this time, or was not: the store did not answer."""
+        """A guest may have been created at this time: the store did not answer."""
         self._clock.callLater(LOST_SECONDS, self._look_for, at)
 
     def _look_for(self, at: datetime) -> None:

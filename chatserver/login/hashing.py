@@ -52,7 +52,7 @@ class HashPlaces:
 
     @property
     def slots(self) -> int:
-        """One more than there are threads, so that a thread need not wait for the reactor."""
+        """One more than the number of threads, so that none waits for the reactor."""
         return self._settings.threads + 1
 
     @property
@@ -63,7 +63,7 @@ class HashPlaces:
 class Hasher:
     def __init__(self, reactor: Any, settings: Passwords) -> None:
         self._settings = settings
-        self._verifier = PasswordHasher()  # a hash says itself how it was made
+        self._verifier = PasswordHasher()  # a hash has its parameters in it
         self._reactor = reactor
         self._pool = ThreadPool(1, settings.threads, "passwords")
         self._thread = local()

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 ELSEWHERE_SECONDS: Final = 10.0
 """How long other nodes have to store what an account has sent before it is erased: longer than a lease lasts."""
 ASK_SECONDS: Final = 0.1
-"""Interval between two looks whether they have stored it."""
+"""Interval between checks whether they have stored it."""
 
 
 class Sensitive:
@@ -67,7 +67,7 @@ class Sensitive:
         forbid_guest(session.who.person)
         if command.label is not None:
             forbid_bot(session.who.person)
-            if not command.password:  # what a person types next is taken for it: see `View`
+            if not command.password:  # the person's next line is taken for it: see `View`
                 return Outcome(Done(Sentence(Note.ASK_PASSWORD_FOR_TOKEN)))
             if not await self._authenticator.matching(session, command.password):
                 raise self._wrong(session)
@@ -96,7 +96,7 @@ class Sensitive:
 
     async def _disable(self, ask: Ask, *, messages: bool) -> None:
         """Disables an account that is about to be erased, and waits until other nodes have ended its sessions and
-        stored what these had sent, so that it is erased, too. Does not wait for nodes that are dead or late."""
+        stored their messages, so that these are erased, too. Does not wait for dead or late nodes."""
         origin = self._registry.elsewhere.origin
         change = await self._store.write(erasure.begin, ask.who, ask.at, origin, messages=messages, detail=TO_BE_ERASED)
         self._registry.logins.doubt(ask.who.id)

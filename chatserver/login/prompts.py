@@ -94,11 +94,11 @@ class Prompts:
             session.view.chosen = password
         self.step(session, Event.CHOSEN)
 
-    # Whom to ask
+    # Contact
 
     def remedy(self, session: Session) -> Sentence | None:
-        """The end of a text for somebody whose password is wrong: whom people can ask, if the settings say so. Programs
-        pass such texts on to whom they like."""
+        """The end of a text about a wrong password: whom to ask, if the settings say so. Only for people: programs may
+        pass texts on to anybody."""
         if session.view is None or not self._server.contact:
             return None
         return Sentence(Note.FORGOTTEN, contact=self._server.contact)

@@ -17,7 +17,7 @@ MOST_SECONDS: Final = 60.0
 
 
 class Inquiries:
-    """Questions whether a name is registered, by address: the answers would tell a guesser which names are worth it.
+    """Questions whether a name is registered, by address: the answers would tell guessers which names exist.
 
     Names that then log in or register do not count. `guess_seconds` is the first delay.
     """
@@ -46,7 +46,7 @@ class Inquiries:
         return start - now, beyond > 0
 
     def settled(self, key: str, now: float) -> None:
-        """Somebody has logged in with a name that they asked for."""
+        """The name that was asked for has logged in."""
         if self.asked.much(key, now):
             self.asked.add(key, now, -1.0)
 
