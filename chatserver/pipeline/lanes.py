@@ -11,8 +11,7 @@ from chatserver.values import commands as c
 
 
 class Processor(Struct, eq=False):
-    """Serves a lane: how often it has taken sessions, and whether it is waiting for some. One that died does not
-    wait."""
+    """Serves a lane: the number of its takes, and whether it is waiting for sessions. A dead one does not wait."""
 
     takes: int = 0
     waits: bool = False

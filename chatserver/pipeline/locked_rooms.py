@@ -1,6 +1,6 @@
-"""Messages to rooms that another transaction keeps locked. They wait here, and their lane goes on with the others.
+"""Messages to rooms that another transaction keeps locked. They wait here, while their lane serves the others.
 
-It is a transaction of another application (`chat_v1.post`) that does not commit soon.
+The transaction is another application's (`chat_v1.post`), and commits late.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from chatserver.session.session import Session
 
 MOST_ROOMS: Final = 2
-"""Maximum number of rooms that are waited for: each occupies a thread of the store."""
+"""Maximum number of rooms to wait for: each occupies a thread of the store."""
 
 
 class _Spoken(Protocol):
@@ -55,7 +55,7 @@ class Aside(Generic[T]):
         """Sessions that came here from a take that is still running: some may have been served and resumed since."""
 
     def has_taken(self, session: Session) -> bool:
-        """Whether a session of a take that is over now is, or was, resumed from here rather than by the take."""
+        """Whether a session of a finished take is, or was, resumed from here rather than by the take."""
         if session not in self.taken:
             return False
         self.taken[session] -= 1
@@ -80,7 +80,7 @@ class Aside(Generic[T]):
             ensureDeferred(self._run(room_id))
 
     def keep(self, spoken: list[T], room_id: Callable[[T], int]) -> list[T]:
-        """Takes over the messages to rooms that are waited for, behind those that wait. Returns the rest."""
+        """Queues messages to rooms for which others wait already, behind these. Returns the rest."""
         rest: list[T] = []
         for _, group in groupby(spoken, lambda one: one.session):
             sent = list(group)

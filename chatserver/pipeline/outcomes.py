@@ -130,7 +130,7 @@ class Consequences:
                 registry.elsewhere.tell(account_id, news)
             case HangUp(account_id, reason, sentence, token_id, spare):
                 if spare:
-                    registry.logins.doubt(account_id)  # they may have used the former password
+                    registry.logins.doubt(account_id)  # logins may have used the old password
                 for other in roster.sessions(account_id):
                     if (not token_id or other.who.token_id == token_id) and not (spare and other is asker):
                         other.link.hang_up(reason, sentence)
@@ -165,7 +165,7 @@ def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: An
 
 
 def _move_view(session: Session, view: View, command: c.Command, outcome: Outcome) -> None:
-    """Sets the room that receives what the person types from now on."""
+    """Sets the person's current room from now on."""
     if outcome.turn_to is not None:
         facts = outcome.turn_to.facts
         session.turn_to(facts.label(session.who.account_id), said=isinstance(command, c.Look))
@@ -177,7 +177,7 @@ def _move_view(session: Session, view: View, command: c.Command, outcome: Outcom
 
 
 def _record(session: Session, command: c.Command) -> None:
-    """Writes to the audit log who did what to whom, without what they wrote."""
+    """Writes the act, its author and its target to the audit log, no texts."""
     if isinstance(command, c.Token) and command.revoke is None and not command.password:
         return  # it lists tokens, or the password is asked for next
     room = getattr(command, "room", None)

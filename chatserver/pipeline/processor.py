@@ -35,7 +35,7 @@ BUSY: Final = Refused(Why.TOO_MANY_SEARCHES, retry=10)
 
 
 def search_count(settings: Settings) -> int:
-    """Maximum number of searches at the same time: half as many as there are lanes for other reading."""
+    """Maximum number of searches at the same time: half the number of lanes for other reading."""
     return max(settings.pipeline.read_lanes // 2, 1)
 
 
@@ -78,7 +78,7 @@ class Processors:
             ensureDeferred(self._run(self._lanes.reads, READ_TAKE, self._serve_reads, self.waits["read"]))
 
     def stop(self) -> None:
-        """Puts no more sessions into the lanes. Sessions that are being served are finished."""
+        """Stops putting sessions into the lanes. Those being served are finished."""
         self._stopped = True
 
     # From the inbox to a lane

@@ -44,7 +44,7 @@ class Spoken(Struct, frozen=True, gc=False):
 
 
 class Takes:
-    """Stores messages, delivers them, and answers who sent them. `processors` go on with sessions whose messages had to
+    """Stores messages, delivers them, and answers their senders. `processors` go on with sessions whose messages had to
     wait for a room."""
 
     log = Logger()
@@ -66,8 +66,7 @@ class Takes:
         self.commits = Histogram()  # seconds from when a message could have been served to its commit
 
     def leading(self, lane: Lane, session: Session) -> list[Spoken]:
-        """Takes the leading messages out of the inbox, as far as they go to rooms of this lane that the session
-        hears."""
+        """Takes the leading messages out of the inbox, as far as they go to subscribed rooms of this lane."""
         spoken: list[Spoken] = []
         inbox = session.inbox
         while inbox and (type(say := inbox[0]) is c.Say or type(say) is c.Reply):
@@ -81,7 +80,7 @@ class Takes:
         return spoken
 
     async def serve(self, spoken: list[Spoken]) -> None:
-        """Serves messages. Those to rooms that are waited for wait, too."""
+        """Serves messages. Those to rooms known to be locked wait."""
         if self.aside.sessions:
             spoken = self.aside.keep(spoken, lambda one: one.draft.room_id)
         if spoken:
@@ -135,7 +134,7 @@ class Takes:
             one, *spoken = spoken
             refused = await self._store_says([one], patient=patient)
             if not patient and one.session in self.aside.sessions:
-                # It waits for its room, and so does what was sent behind it.
+                # It waits for its room, and so do its session's later ones.
                 behind = [other for other in spoken if other.session is one.session]
                 if behind:
                     self.aside.add(one.draft.room_id, behind)
@@ -172,7 +171,7 @@ class Takes:
                 await self._serve_says(list(group), patient=True)
 
     def _doubt(self, one: Spoken) -> None:
-        """A message may have been stored although that failed: it is delivered once the store is back."""
+        """A message may have been stored despite the failure: it is delivered once the store is back."""
         self._registry.order.doubt(one.room)
         self._reconciler.suspect(one.session.who.person)
 
@@ -237,7 +236,7 @@ class Takes:
         session.link.refuse(Rejected(kept, message.tag))
 
     def refuse_following(self, session: Session, refused: Unavailable) -> None:
-        """Refuses what a person has typed right behind a refused message: it must not be stored before that."""
+        """Refuses a person's messages right behind a refused one: they must not be stored before it."""
         while session.view is not None and session.inbox:
             message = session.inbox[0]
             if not isinstance(message, MESSAGES):
