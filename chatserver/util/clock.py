@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from chatserver.util import times
 
 LOGGED: Final = timedelta(seconds=1)
-"""A clock that is further back than this is logged."""
+"""Largest step back that is not logged."""
 
 DRIFT: Final = 1e-4
 """Maximum difference in speed between two clocks: ten times that of ordinary quartz."""

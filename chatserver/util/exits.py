@@ -10,7 +10,7 @@ from typing import Final
 MAY_PASS: Final = 1
 """Exit status where trying again later may help: the database is not up yet, or a port is taken."""
 MISCONFIGURED: Final = os.EX_CONFIG
-"""Exit status where only an administrator can mend it, so that restarting is of no use: see RestartPreventExitStatus in
+"""Exit status where only an administrator can help, so that restarting is of no use: see RestartPreventExitStatus in
 the unit."""
 
 
@@ -44,5 +44,5 @@ def exit_on_signals() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
-    for number in (signal.SIGHUP, signal.SIGUSR1):  # nothing is there yet that could be reloaded, or reopened
+    for number in (signal.SIGHUP, signal.SIGUSR1):  # there is nothing to reload or reopen yet
         signal.signal(number, signal.SIG_IGN)

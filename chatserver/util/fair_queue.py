@@ -32,7 +32,7 @@ class Waiting(Struct, frozen=True, eq=False):
 
 
 class Places(Protocol):
-    """How much room a queue has. It is read anew each time, since settings change."""
+    """The capacity of a queue. It is read anew each time, since settings change."""
 
     @property
     def slots(self) -> int:
@@ -40,7 +40,7 @@ class Places(Protocol):
 
     @property
     def most(self) -> int:
-        """Maximum number of those that wait."""
+        """Maximum number of waiting calls."""
 
 
 class FixedPlaces(Struct, frozen=True):
@@ -56,8 +56,8 @@ class FairQueue:
     wait, and these still get the other half of the turns.
 
     If the queue is full, the last one in the longest line is refused with `full`, so that a newcomer with a shorter
-    line always finds a place. `per_key`: maximum number of turns of a key at a time. `in_line`: maximum number of those
-    that wait in its line.
+    line always finds a place. `per_key`: maximum number of turns of a key at a time. `in_line`: maximum length of its
+    line.
     """
 
     def __init__(self, places: Places, full: Refused, *, per_key: int = maxsize, in_line: int = maxsize) -> None:
@@ -74,12 +74,12 @@ class FairQueue:
         self._serving = False
 
     def __len__(self) -> int:
-        """Number of those that wait."""
+        """Number of waiting calls."""
         return self._count
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = always) -> T:
-        """Does the work when it is its turn, and raises what that raises. Raises Refused(slow-down) if too many wait,
-        and Gone if nobody wants the result when its turn comes."""
+        """Runs `work` in its turn, and raises what that raises. Raises Refused(slow-down) if too many wait, and Gone if
+        nobody wants the result when its turn comes."""
         if not wanted():
             raise Gone
         if self._running < self._places.slots and self._may_run(key) and self._next() is None:
@@ -106,7 +106,7 @@ class FairQueue:
         return self._turns[key] < self._per_key
 
     def _next(self) -> str | None:
-        """The line whose turn it is; None if nobody waits who may run."""
+        """The line whose turn it is; None if none may run."""
         lines = chain(reversed(self._new), self._lines) if self._newest_first else self._lines
         return next(filter(self._may_run, lines), None)
 

@@ -7,8 +7,8 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 QUIET_SECONDS: Final = 5.0
-"""How long nothing may have failed before a fault is over: on a disk that is nearly full, small rows are still stored
-while larger ones are not."""
+"""How long nothing must fail until a fault is over: on a disk that is nearly full, small rows are still stored while
+larger ones are not."""
 
 
 SUMMARY_SECONDS: Final = 10.0

@@ -66,9 +66,8 @@ class Rates(ABC, Generic[T]):
 # Counts that fade
 
 HALF_LIFE_SECONDS: Final = HOUR_SECONDS
-"""How long it takes until half of what was counted is forgotten. Short enough that a person's typing errors of this
-morning do not matter in the evening; long enough that a guesser who waits out every delay gets some seven guesses an
-hour."""
+"""How long it takes until half of a count is forgotten. Short enough that a person's typing errors of this morning do
+not matter in the evening; long enough that a guesser who waits out every delay gets some seven guesses an hour."""
 
 NEGLIGIBLE: Final = 0.5
 """Minimum count: one that has faded to less is nothing."""

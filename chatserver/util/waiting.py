@@ -12,7 +12,7 @@ QUIET_TURNS: Final = 2
 MOST_TURNS: Final = 16
 """Maximum number of turns to wait for others."""
 POLL_SECONDS: Final = 0.01
-"""Interval between two looks at a condition."""
+"""Interval between checks of a condition."""
 
 Asked = TypeVar("Asked")
 Known = TypeVar("Known")
@@ -34,8 +34,7 @@ async def until(clock: IReactorTime, condition: Callable[[], bool], seconds: flo
 
 
 def turns(clock: IReactorTime) -> Turn:
-    """Returns a function to await one turn: it is over once the reactor has read everything that there is to read just
-    now."""
+    """Returns a function to await one turn: it is over once the reactor has read all pending input."""
 
     async def turn() -> None:
         await pause(clock, 0)
