@@ -1,4 +1,4 @@
-"""Companions: what runs beside the server for its whole life without being part of serving, and the parts they see."""
+"""Companions: parts that run beside serving for the server's whole life, and the parts that they see."""
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class Companion(Protocol):
-    """The service calls these methods in this order. One that raises, except from `prepare`, is logged, and keeps
-    nothing else from happening."""
+    """The service calls these methods in this order. An exception, except one of `prepare`, is logged, and stops
+    nothing else."""
 
     def prepare(self) -> None:
         """Before the server listens, with the database ready and root's privileges, if twistd has them. Raises
@@ -50,11 +50,11 @@ class AdjustableLog(Companion, Protocol):
     """The server's log, as a companion and for a reload."""
 
     def set_level(self, level: str) -> None:
-        """Logs from now on what is at least as important: debug, info, warn or error."""
+        """Sets the least important level to log: debug, info, warn or error."""
 
 
 class Quiet:
-    """A companion that does nothing, to override a part of."""
+    """A companion that does nothing: a base class."""
 
     def prepare(self) -> None: ...
 

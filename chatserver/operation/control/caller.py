@@ -62,8 +62,8 @@ class Receiver(Protocol):
     def leave(self, caller: "Caller") -> None: ...
 
     def turn(self) -> "Deferred[None]":
-        """Fires in a later turn of the reactor, and in each for one caller only: many who ask at the same time take no
-        more of it than one."""
+        """Fires in a later turn of the reactor, for one caller in each: many at the same time take no more of it than
+        one."""
         ...
 
     async def answer(self, asked: Asked, uid: int, out: Out) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from chatserver.wire.sentences import english
 SLICE: Final = 50
 """Maximum number of connections that are described in one turn of the reactor: about a millisecond."""
 ROOMS: Final = 5_000
-"""Maximum number of rooms that are counted in one turn: some bots hear thousands."""
+"""Maximum number of rooms that are counted in one turn: bots may be in thousands."""
 QUICK_SLICE: Final = 1_000
 """Maximum number of connections that are compared with a name in one turn."""
 MOST_BEHIND: Final = 5
-"""Maximum number of rooms that are named in which a session is behind."""
+"""Maximum number of rooms named in which a session is behind."""
 MOST_CHARACTERS: Final = 1_000
 """Maximum length of an announcement: it waits in memory for clients that do not read."""
 ANNOUNCE_SLICE: Final = 100
@@ -76,7 +76,7 @@ def line(connection: Connection, seconds: float) -> SessionLine:
 
 
 def behind(session: Session) -> dict[str, int]:
-    """How many entries a session is behind, by label, in the rooms where it lacks most."""
+    """The number of entries that a session lacks, by label, where it lacks most."""
     lacking = []
     for room in session.rooms.values():
         position = room.position(session)

@@ -74,7 +74,7 @@ def _candidates(server: Server, environ: Mapping[str, str], *further: Path) -> I
     if file is not None:
         yield Path(f"{file}.control")
         return
-    # Who was given no name has taken one of these: `chatctl` finds the first that is running.
+    # A node without a name has taken one of these: `chatctl` finds the first that is running.
     nodes = [server.node] if server.node else list(islice(names(gethostname()), TRIED))
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     for node in (quote(node, safe="") for node in nodes):

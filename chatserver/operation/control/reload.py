@@ -51,7 +51,7 @@ class Found(Struct, frozen=True):
 
     settings: Settings
     identities: dict[str, Identity]  # by endpoint
-    nobody: str | None  # see `passwords.hash_nobody`; None: as before
+    nobody: str | None  # see `hashing.hash_nobody`; None: as before
 
 
 Problems: Final = (ConfigProblem, DatabaseProblem, WrongEndpoint)
@@ -175,7 +175,7 @@ class Reload(Quiet):
             ) from None
 
     async def _create_rooms(self, names: list[str]) -> None:
-        """Those that are new, as the start of a server does. Raises Unavailable."""
+        """Creates those that are new, as a start does. Raises Unavailable."""
         new = [name for name in names if name not in self._running.settings.server.default_rooms]
         if new:
             await self._running.store.write(rooms.ensure, new, self._running.now())

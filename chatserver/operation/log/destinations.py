@@ -14,7 +14,7 @@ PRIORITIES: Final = {
     "error": syslog.LOG_ERR,
     "critical": syslog.LOG_CRIT,
 }
-"""Those of sd-daemon(3) are the same numbers."""
+"""sd-daemon(3) has the same numbers."""
 FILE_MODE: Final = 0o640
 """Permissions of the log: the owner and the group may read its addresses and names."""
 

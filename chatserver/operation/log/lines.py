@@ -49,7 +49,7 @@ def as_text(event: LogEvent) -> str:
 
 
 def without_time(event: LogEvent) -> str:
-    """Like `text`, for readers that add a time themselves."""
+    """`as_text`, for readers that add a time themselves."""
     text = f"[{_clean(_namespace(event))}#{level_of(event)}] {_clean(_message(event))}"
     failure = _failure(event)
     if failure is not None:
@@ -84,7 +84,7 @@ FORMATS: Final[dict[str, Line]] = {"text": as_text, "json": as_json}
 
 
 def _plain(value: object) -> str | int | float | bool | None:
-    """None: it is no plain value; the message says what there is to say of it."""
+    """The value if it is plain, else None: the message has it then."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -1,8 +1,8 @@
 """Tracebacks for the log: where something failed, and with which kind of error, but no value that it failed with.
 
-An exception's message may have what a client sent: the key of a KeyError, the literal of a ValueError, a row in the
-text of a database. So messages are shown only of errors that are about code, files and connections, and of our own that
-are written for administrators. The line of the code that failed is there in any case.
+An exception's message may quote a client: the key of a KeyError, the literal of a ValueError, a row in the text of a
+database. So messages are shown only of errors that are about code, files and connections, and of our own that are
+written for administrators. The line of the code that failed is there in any case.
 """
 
 import linecache

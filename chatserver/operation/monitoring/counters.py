@@ -30,7 +30,7 @@ PROBE_SECONDS: Final = 0.25
 LINE: Final = "line"
 """The door of an endpoint without a prefix."""
 LOGIN: Final = "login"
-"""The kind under which all counts that comes before a client is logged in: logins, registrations, guests."""
+"""The kind that counts all commands before the login: logins, registrations, guests."""
 
 
 class Load(Struct, frozen=True):
@@ -150,7 +150,7 @@ DOOR_NAMES: Final = tuple(_DOORS.values())
 
 
 async def _connections(running: Running) -> dict[tuple[str, str, str], int]:
-    """How many there are, by stage, dialect and door. Counts their bytes, too."""
+    """Their number, by stage, dialect and door. Counts their bytes, too."""
     found: Counter[tuple[str, str, str]] = Counter()
     counts, is_open = running.connections.counts, running.connections.open
     async for connection in _slowly(running, is_open):
@@ -190,7 +190,7 @@ def _certificates(running: Running) -> dict[str, float]:
 
 
 async def _rooms(running: Running) -> tuple[int, int, Behind]:
-    """How many rooms have subscribers, how many these are, and who is behind."""
+    """The number of rooms with subscribers and of these, and the backlog."""
     rooms = subscriptions = readers = entries = most = 0
     several: list[Room] = []
     async for room in _slowly(running, running.registry.rooms):

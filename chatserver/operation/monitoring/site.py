@@ -1,4 +1,4 @@
-"""A web site for monitoring that nobody can hold up the chat with: short requests, few at a time, and not too often."""
+"""A web site for monitoring that cannot hold up the chat: short requests, few at a time, and not too often."""
 
 from typing import Any, Final, cast
 
@@ -64,8 +64,8 @@ class Visitor(ProtocolWrapper):
 
 
 class Visitors(WrappingFactory[Visitor]):
-    """Lets visitors in. While there are too many, or they come too fast, the port is not looked at: newcomers wait in
-    the kernel's queue, and cost the server nothing."""
+    """Lets visitors in. While there are too many, or they come too fast, none is accepted: newcomers wait in the
+    kernel's queue, and cost the server nothing."""
 
     protocol = Visitor
     noisy = False
@@ -99,7 +99,7 @@ class Visitors(WrappingFactory[Visitor]):
         self._look(not self._full)
 
     def close(self) -> None:
-        """Cuts those who are still here."""
+        """Cuts the remaining ones."""
         if self._second is not None:
             self._second.cancel()
             self._second = None

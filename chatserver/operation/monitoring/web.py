@@ -51,7 +51,7 @@ class Health(Quiet):
         self._stopping = True
 
     def problem(self) -> str:
-        """Why no client should be sent here, in one line; "" if all is well."""
+        """The reason to send no client here, in one line; "" if all is well."""
         if self._stopping:
             return "The server is stopping."
         if self._starting:
@@ -69,8 +69,8 @@ class Health(Quiet):
 
 
 class Scrapes:
-    """Makes the text of /metrics. Who asks while one is made shares the next one, which begins a moment later: its
-    numbers are never older than the request."""
+    """Makes the text of /metrics. Requests during a scrape share the next one, which begins a moment later: its numbers
+    are never older than the request."""
 
     def __init__(self, running: Running, health: Health, in_thread: InThread) -> None:
         self._running = running

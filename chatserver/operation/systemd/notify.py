@@ -1,4 +1,4 @@
-"""Telling systemd how the server is: sd_notify(3), a datagram to the socket named in the environment.
+"""Notifies systemd of the server: sd_notify(3), a datagram to the socket named in the environment.
 
 Twenty lines of our own: sdnotify is no longer maintained, and systemd-python is compiled against systemd's headers.
 """
@@ -18,7 +18,7 @@ STOPPING_SECONDS: Final = 10.0
 
 
 def notify(*lines: str) -> None:
-    """Tells systemd these assignments, such as `READY=1`, in one message. Does nothing without systemd, never blocks
+    """Sends systemd these assignments, such as `READY=1`, in one message. Does nothing without systemd, never blocks
     and never raises."""
     address = address_from_environment()
     if address is None:
@@ -32,7 +32,7 @@ def notify(*lines: str) -> None:
 
 @cache
 def address_from_environment() -> str | None:
-    """Where to send to. Read once, and taken away, so that no child can speak for the server."""
+    """The address to send to. Removed once read, so that no child can speak for the server."""
     path = os.environ.pop("NOTIFY_SOCKET", "")
     if path.startswith("/"):
         return path
@@ -42,7 +42,7 @@ def address_from_environment() -> str | None:
 
 
 class SystemdNotify(Quiet):
-    """Tells systemd when the server serves, how many it serves, and when it stops."""
+    """Tells systemd that the server serves, the number of clients, and its stop."""
 
     def __init__(self, running: Running) -> None:
         self._running = running

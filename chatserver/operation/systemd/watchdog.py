@@ -41,9 +41,8 @@ class Sign(Protocol):
 
 
 class LaneMoves:
-    """A session without commands waits in the lane like any other; the processor that takes it has nothing to
-    do. A lane with
-    much to do may not get to it for long, but takes others meanwhile."""
+    """A session without commands waits in the lane like any other; the processor that takes it has nothing to do. A
+    long lane may not get to it for long, but takes others meanwhile."""
 
     writable = True
 
@@ -177,6 +176,6 @@ class Watchdog(Quiet):
 
 
 def _seconds(environ: MutableMapping[str, str], process: int) -> float:
-    """From sd_watchdog_enabled(3). Taken away, so that no child believes that it is watched."""
+    """From sd_watchdog_enabled(3). Removed, so that no child believes that it is watched."""
     microseconds, whom = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
     return int(microseconds) / 1e6 if microseconds.isdecimal() and whom in ("", str(process)) else 0.0
