@@ -23,7 +23,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 HOST = Person(0, "", OPERATOR)
-"""The author of what `chatctl` does: the server itself, which can find every room."""
+"""The author of acts of `chatctl`: the server itself, which can find every room."""
 
 
 class Problem(click.ClickException):
@@ -66,8 +66,7 @@ class Access:
         return result
 
     def now(self) -> datetime:
-        """The database's time: what `chatctl` does is not done before or after what servers do, whatever the clock of
-        this host says."""
+        """The database's time: acts of `chatctl` and of servers stay in order, whatever the clock of this host says."""
         return self.read(clock.now)
 
     def close(self) -> None:

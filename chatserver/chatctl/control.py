@@ -22,7 +22,7 @@ SECONDS: Final = 60.0
 """How long to wait for the next bytes of an answer."""
 HELLO_SECONDS: Final = 5.0
 QUICK_SECONDS: Final = 1.0
-"""How long to wait for an answer that nobody needs."""
+"""How long to wait for an answer that is optional."""
 
 
 FIELDS: Final = {

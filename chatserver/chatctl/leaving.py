@@ -51,7 +51,7 @@ def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> 
 
 def _begin(db: Connection, name: str, messages: bool, at: datetime) -> int:
     """Disables the account, so that all nodes end its connections and store what these had sent before. Returns the id
-    of the change for which to wait; 0: it is erased already."""
+    of the change to wait for; 0: it is erased already."""
     known = directory.account(db, name)
     if known is not None and known.erased:
         return 0
@@ -59,7 +59,7 @@ def _begin(db: Connection, name: str, messages: bool, at: datetime) -> int:
 
 
 def _erase(db: Connection, name: str, messages: bool, at: datetime) -> tuple[int, str]:
-    """Begins it, or goes on where an earlier command was interrupted."""
+    """Begins the erasure, or continues an interrupted one."""
     known = directory.account(db, name)
     if known is not None and known.erased and erasure.places(db, known.id, 1) is not None:
         return known.id, name

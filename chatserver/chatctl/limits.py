@@ -14,7 +14,7 @@ from chatserver.values.events import AS_SET, AccountLimits
 
 
 class Rate(click.FloatRange):
-    """As its base, which lets "nan" pass."""
+    """As its base, but refuses "nan"."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         rate = float(super().convert(value, param, ctx))

@@ -57,7 +57,7 @@ def report(reach: Access, description: str, seconds: float, as_json: bool) -> bo
 
 
 def _proxies(reach: Access) -> Networks:
-    """Those of the settings, if there are any: none are needed here."""
+    """The proxies of the settings, if any: a check needs none."""
     try:
         return Networks(reach.settings.server.trusted_proxies)
     except ConfigProblem:
@@ -88,7 +88,7 @@ class Place(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """How many milliseconds each step took. The days are those for which the server's certificate is still valid."""
+    """The milliseconds that each step took, and the days for which the server's certificate is still valid."""
 
     connect_ms: float
     banner_ms: float
@@ -183,7 +183,7 @@ class _Caller:
             self._socket.sendall(_CHECK)
 
     def secure(self) -> None:
-        """Checks nothing: what a name has to do with the certificate depends on how clients call the server."""
+        """Checks nothing: the right name in a certificate depends on how clients call the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         name = None if _is_address(self._where.host) else self._where.host

@@ -190,7 +190,7 @@ def _ended(name: str) -> Problem:
 
 
 def _wait(deadline: float, done: Callable[[], Any], otherwise: str) -> None:
-    """Raises Problem with this text if it takes too long, or somebody interrupts it."""
+    """Raises Problem with this text if it takes too long, or is interrupted."""
     try:
         while not done():
             if time.monotonic() > deadline:

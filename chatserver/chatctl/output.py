@@ -93,8 +93,8 @@ def say_list(
 ) -> None:
     """Prints a line for each item, in columns, or one JSON array.
 
-    On a terminal a line of headings comes first, and the columns are as wide as what the first page has in them. Where
-    the output goes to a file or a program there are no headings, and the columns have `widths`, always.
+    On a terminal a line of headings comes first, and the columns are as wide as the first page needs. Where the output
+    goes to a file or a program there are no headings, and the columns always have `widths`.
     """
     if not as_json:
         rows = map(row, found)
@@ -114,7 +114,7 @@ def _padded(rows: Iterable[Row], widths: Sequence[int]) -> Iterator[str]:
 
 
 def _fitted(rows: Iterable[Row], headings: Sequence[str]) -> Iterator[str]:
-    """The headings, then the rows, in columns that fit what is in the first page of them."""
+    """The headings, then the rows, in columns that fit the first page of rows."""
     shown = ([_shown(cell) for cell in row] for row in rows)
     first = [list(headings), *islice(shown, PAGE)]
     widths = [min(max(map(cells, column)), WIDEST) for column in zip(*first, strict=True)]

@@ -105,7 +105,7 @@ def import_room(
 
 
 class _Import:
-    """`number`: of the line that was read last. `created`: the accounts that had to be created."""
+    """`number`: of the line that was read last. `created`: the accounts that it created."""
 
     def __init__(self, reach: Access, lines: IO[bytes], authors: Authors) -> None:
         self._reach = reach
@@ -167,7 +167,7 @@ class _Import:
         self._check_end(self.added)
 
     def end(self, *, with_members: bool) -> None:
-        """The room appears."""
+        """Shows the room."""
         at = self._reach.now()
         self._reach.write(transfer.appear, self.room_id, self.head, self._ids, at, with_members=with_members)
 
@@ -178,8 +178,7 @@ class _Import:
                 sleep(transfer.PAUSE_SECONDS)
 
     def _entries(self) -> Iterator[tuple[int, int, EntryRead]]:
-        """The entries that follow in the file: the place of each among them, from 1, its line, and itself. Raises
-        WrongLine."""
+        """The entries that follow in the file: the position of each, from 1, its line, and itself. Raises WrongLine."""
         expected, newest, place = self.head.room.first, None, 0
         while line := self._lines.readline(LONGEST_LINE):
             self.number += 1
