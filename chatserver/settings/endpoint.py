@@ -17,7 +17,7 @@ _OPTION: Final = re.compile(r"(\w+)=(.*)", re.DOTALL)
 
 
 class Endpoint(Struct, frozen=True):
-    """`door`: one of DOORS, or "". `kind`: tcp, ssl, unix, … `words`: what has no name, in order."""
+    """`door`: one of DOORS, or "". `kind`: tcp, ssl, unix, … `words`: unnamed parts, in order."""
 
     door: str
     kind: str
@@ -26,7 +26,7 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def port(self) -> str:
-        """Or the path of a Unix socket; "" if there is none."""
+        """The port, or path of a Unix socket; "" for none."""
         first = self.words[0] if self.words else ""
         return self.options.get("address" if self.kind == "unix" else "port", first)
 
@@ -44,7 +44,7 @@ class Endpoint(Struct, frozen=True):
 
 
 def parse(description: str) -> Endpoint:
-    """Takes an endpoint string apart. A backslash takes the meaning from the character behind it."""
+    """Takes an endpoint string apart. A backslash escapes the character behind it."""
     parts = [""]
     for piece in _PIECES.findall(description):
         if piece == ":":
@@ -70,7 +70,7 @@ def _plain(text: str) -> str:
 
 def split_reuseport(description: str) -> tuple[str, bool]:
     """The endpoint string without the option `reuseport`, which Twisted does not know, and whether that is `yes`. An
-    option with another value, or of another kind of endpoint, is left for Twisted to complain about."""
+    option with another value, or of another kind of endpoint, is left for Twisted to refuse."""
     parsed = parse(description)
     value = parsed.options.get(REUSEPORT)
     if parsed.kind not in ("tcp", "tcp6", "ssl") or value not in ("yes", "no"):

@@ -1,4 +1,4 @@
-"""The settings file, read and checked; and what the environment and the command line say in its place."""
+"""The settings file, read and checked, and its overrides by the environment and the command line."""
 
 import os
 import re

@@ -71,8 +71,8 @@ rates of connections, or quotas of addresses, means all of these."""
 
 
 class Limits(Table, frozen=True):
-    """Limits on a client, an address, a network and an account. docs/security.md says what each
-    limit protects. An address is an IPv4 address or an IPv6 /64; a network is an IPv4 /24 or an IPv6 /48."""
+    """Limits on a client, an address, a network and an account. docs/security.md says what each one protects. An
+    address is an IPv4 address or an IPv6 /64; a network is an IPv4 /24 or an IPv6 /48."""
 
     exempt: list[str] = field(default_factory=list)  # networks whose addresses no quota or rate below counts
 
@@ -140,7 +140,7 @@ class Limits(Table, frozen=True):
 
 
 DEFAULT_LIMITS: Final = Limits()
-"""Those that a newcomer's server has."""
+"""Limits of a server by default."""
 
 NO_LIMITS: Final[dict[str, Any]] = dict.fromkeys(
     (
@@ -173,7 +173,7 @@ NO_LIMITS: Final[dict[str, Any]] = dict.fromkeys(
     ),
     0,
 )
-"""The limits that benchmarks and some tests switch off: all that depend on how much somebody does."""
+"""The limits that benchmarks and some tests switch off: all that depend on activity."""
 
 
 class Passwords(Table, frozen=True):
@@ -207,7 +207,7 @@ class Log(Table, frozen=True):
 
 
 class Retention(Table, frozen=True):
-    """Which old entries are removed. A room can have limits of its own."""
+    """Limits on old entries. A room can have limits of its own."""
 
     days: float = 0  # entries that are older
     entries: int = 0  # entries beyond the newest ones of a room
@@ -216,7 +216,7 @@ class Retention(Table, frozen=True):
 
 
 class Bus(Table, frozen=True):
-    """How several nodes on one PostgreSQL database tell each other what happens. See docs/scaling.md."""
+    """How several nodes on one PostgreSQL database notify each other. See docs/scaling.md."""
 
     url: str = ""  # "postgres": the database itself; valkey://HOST:PORT; empty: there is one node
 
@@ -255,7 +255,7 @@ AT_START: Final = frozenset(
 
 
 def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
-    """Takes over into `settings` what differs in `new`, but for AT_START. Returns the names of the settings that were
+    """Copies changed values of `new` into `settings`, but for AT_START. Returns the names of the settings that were
     changed, and of those that differ and are kept. Call it in the reactor's thread."""
     changed, kept = [], []
     for name, table, key, value in each_setting(settings):
@@ -272,7 +272,7 @@ def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
 
 
 def named(settings: Settings, node: str) -> None:
-    """The server has this name. Where it is given none it is `MAIN`, or in a cluster one that it takes at its start."""
+    """Names the server. Where it is given no name it is `MAIN`, or in a cluster one that it takes at its start."""
     force_setattr(settings.server, "node", node)
 
 
