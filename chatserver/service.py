@@ -252,7 +252,7 @@ class ChatService(Service):
         self._tell_started()
 
     def _tell_started(self) -> None:
-        """Once every endpoint is open; as a rule they all are before the server begins to serve."""
+        """Acts once every endpoint is open, as a rule before the server begins to serve."""
         if len(self._ports) < len(self._opening):
             return
         for companion in self._companions:
@@ -352,8 +352,8 @@ class ChatService(Service):
         self.log.info("Stopped.")
 
     async def withdraw(self) -> None:
-        """Closes all ports without losing anybody, and goes on serving those who are there. Newcomers who come all the
-        same, over a Unix socket that systemd holds, are told to come again."""
+        """Closes all ports without losing a client, and goes on serving the connected ones. Newcomers, over a Unix
+        socket that systemd holds, are told to come again."""
         self._close_for_newcomers()
         ports, taken = self._ports, self._inherited.taken
         self._ports = [port for port in ports if port in taken]
@@ -487,8 +487,8 @@ def completed(description: str) -> str:
 
 
 def _tune_process() -> None:
-    # The garbage collector stops everything to look through everything. What is loaded now stays loaded, and
-    # connections leave no circles of references behind.
+    # The garbage collector stops everything to look through everything. Loaded modules stay loaded, and connections
+    # leave no circles of references behind.
     gc.freeze()
     gc.enable()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""The first tables: everything but what other applications use (0002)."""
+"""The first tables: all but the schema for other applications (0002)."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -2,7 +2,7 @@
 
 docs/sql.md describes it. Its views and the function stay as they are when the tables change: a revision that changes a
 table replaces their definitions (CREATE OR REPLACE keeps the rights that were granted), and raises `minor` if it adds
-something. What would break an application goes into another schema, chat_v2, beside this one.
+something. Breaking changes go into another schema, chat_v2, beside this one.
 
 Nothing here may name a table or a function that is looked up in a schema where others can create things: the functions
 run with the rights of the tables' owner.
@@ -34,7 +34,7 @@ BEGIN
 END $$
 """
 
-# A barrier keeps conditions of others from being tried on rows that the view leaves out.
+# A barrier keeps others' conditions from being tried on rows that the view leaves out.
 _VIEWS = {
     "version": "SELECT 1 AS major, 1 AS minor",
     "rooms": """
@@ -65,7 +65,7 @@ _VIEWS = {
     """,
 }
 
-# chatserver.wire.hygiene.invisible and .hygiene in SQL. PostgreSQL's regular expressions know the same escapes.
+# chatserver.wire.hygiene.invisible and .text in SQL. PostgreSQL's regular expressions know the same escapes.
 _EMOJI = (
     r"[\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf-\u23fa\u24c2\u25aa-\u25fe"
     r"\u2600-\u27bf\u2934\u2935\u2b05-\u2b55\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
