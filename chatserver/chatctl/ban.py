@@ -28,7 +28,7 @@ from chatserver.wire.hygiene.text import reason_text, room_name
 from chatserver.wire.text.typed.words import Misused, seconds
 
 
-def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
+def span_option(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
     """A length of time, as people type it in the chat."""
     try:
         return None if typed is None else seconds(typed)
@@ -53,7 +53,9 @@ def _no_address(room: str | None) -> None:
 @ban.command()
 @whom
 @in_room
-@click.option("--for", "span", callback=_span, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Default: forever.")
+@click.option(
+    "--for", "span", callback=span_option, metavar="SPAN", help="How long: 90s, 10m, 2h, 7d, 4w. Default: forever."
+)
 @click.option("--reason", default="", help="Shown to the banned user.")
 @click.option("--yes", is_flag=True, help="Also if that hits an operator, yourself, or a very large network.")
 @json_option

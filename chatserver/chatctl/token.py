@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
-from click import Context, Parameter
 from msgspec import structs
 
 from chatserver.chatctl.access import Access, Problem, access, find_person, no_such_room
+from chatserver.chatctl.ban import span_option
 from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.store import Connection, tokens
 from chatserver.store.tokens import Grant, IssuedToken, new_token, token_hash
@@ -16,7 +16,6 @@ from chatserver.util.times import rfc3339
 from chatserver.values.errors import Refused
 from chatserver.values.events import Person
 from chatserver.wire.hygiene.text import label_text, room_name
-from chatserver.wire.text.typed.words import Misused, seconds
 
 
 @click.group()
@@ -24,18 +23,10 @@ def token() -> None:
     """Create, list and revoke tokens, which programs log in with."""
 
 
-def _span(_ctx: Context, _param: Parameter, typed: str | None) -> int | None:
-    """A length of time, as people type it in the chat."""
-    try:
-        return None if typed is None else seconds(typed)
-    except Misused:
-        raise click.BadParameter(f"{typed!r} is not a length of time such as 90s, 10m, 2h, 7d or 4w.") from None
-
-
 @token.command()
 @click.argument("name")
 @click.argument("label")
-@click.option("--expires", callback=_span, metavar="SPAN", help="After 90s, 10m, 2h, 7d, 4w. Default: never.")
+@click.option("--expires", callback=span_option, metavar="SPAN", help="After 90s, 10m, 2h, 7d, 4w. Default: never.")
 @click.option("--read-only", is_flag=True, help="It can change nothing.")
 @click.option("--room", metavar="ROOM", help="It is for this room only, which the user must be in. Default: for all.")
 @json_option
