@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from chatserver.cluster import frames
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.net.connection.connections import Connections
-from chatserver.util.rates import Rates
+from chatserver.util.rates import RateTable
 
 TELL_SECONDS: Final = 1.0
 """Interval between updates. For as long, a limit may be exceeded, since nodes lack each other's counts."""
@@ -241,7 +241,7 @@ def _gauges(connections: Connections) -> dict[str, Gauge]:
     }
 
 
-def _rates(connections: Connections) -> dict[str, Rates[Any]]:
+def _rates(connections: Connections) -> dict[str, RateTable[Any]]:
     """Events that are counted, by the kind in `frames.Counts`."""
     admission = connections.admission
     return {

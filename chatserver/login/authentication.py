@@ -19,7 +19,7 @@ from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
 from chatserver.util import audit_log
 from chatserver.util.fair_queue import FairQueue
-from chatserver.util.rates import Rates
+from chatserver.util.rates import RateTable
 from chatserver.util.waiting import Batcher, pause, turns
 from chatserver.values import commands as c
 from chatserver.values.errors import ErrorWord, Refused, Unavailable, Why
@@ -81,7 +81,7 @@ class Authenticator:
         self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
 
     @property
-    def shared(self) -> dict[str, Rates[Any]]:
+    def shared(self) -> dict[str, RateTable[Any]]:
         """Counters that all nodes share, by name."""
         guesses = self._guesses
         return {

@@ -22,7 +22,7 @@ MOST_KEYS: Final = 65_536
 T = TypeVar("T")
 
 
-class Rates(ABC, Generic[T]):
+class RateTable(ABC, Generic[T]):
     """A table of at most `most` keys: beyond that, the one that was counted longest ago is forgotten."""
 
     def __init__(self, most: int = MOST_KEYS) -> None:
@@ -88,7 +88,7 @@ class Count:
         return much if much >= NEGLIGIBLE else 0.0
 
 
-class Fading(Rates[Count]):
+class Fading(RateTable[Count]):
     """Counts that are halved every HALF_LIFE_SECONDS."""
 
     def get(self, key: str) -> Count | None:
@@ -131,7 +131,7 @@ class Fading(Rates[Count]):
         return total
 
 
-class Limited(Rates[T]):
+class Limited(RateTable[T]):
     """Counts against a limit. `limit` returns it anew each time; 0: nothing is counted."""
 
     def __init__(self, limit: Callable[[], int], most: int = MOST_KEYS) -> None:
