@@ -73,7 +73,7 @@ def test_at_the_terminal(hall: Hall) -> None:
         "* timezone  Pacific/Auckland",
         "* clock     12",
         "* bell      off (default)",
-        "* It is 11:02 pm on Monday 2 March 2026. /help set explains these settings.",
+        "* It is 11:02 pm on Monday 2 March 2026. /help set explains these.",
     ]
     assert ana.session.form.day == ana.session.dialect.day(datetime.now(UTC), ana.session.screen)
 

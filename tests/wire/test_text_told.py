@@ -277,7 +277,7 @@ def test_history() -> None:
                 "* timezone  UTC (as the server)",
                 "* clock     24 (default)",
                 "* bell      off (default)",
-                "* It is 10:02 on Monday 2 March 2026. /help set explains these settings.",
+                "* It is 10:02 on Monday 2 March 2026. /help set explains these.",
             ],
         ),
         (
@@ -287,7 +287,7 @@ def test_history() -> None:
                 "* timezone  Asia/Tokyo",
                 "* clock     12",
                 "* bell      mentions",
-                "* It is 1:02 am on Tuesday 3 March 2026. /help set explains these settings.",
+                "* It is 1:02 am on Tuesday 3 March 2026. /help set explains these.",
             ],
         ),
         (answers.Marked("books", 5), ["* You have read books up to 5."]),

@@ -159,7 +159,7 @@ def preferences(answer: answers.Preferences, terminal: Terminal) -> Iterator[str
         ("bell", answer.bell or "off (default)"),
     ]
     yield from table(("Setting", "Value"), rows, terminal)
-    yield f"It is {terminal.clock(at)} on {terminal.date_words(at)}. /help set explains these settings."
+    yield f"It is {terminal.clock(at)} on {terminal.date_words(at)}. /help set explains these."
 
 
 def help(about: str, terminal: Terminal) -> Iterator[str]:
