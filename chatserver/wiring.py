@@ -12,11 +12,11 @@ from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.immediate import Online
+from chatserver.login.entrance import Departures
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.hashing import Hasher
 from chatserver.login.parts import LoginParts
-from chatserver.login.welcome import Departures
 from chatserver.net.connection.connections import Connections, SessionIds
 from chatserver.net.connection.log import ConnectionLog
 from chatserver.net.connection.parting import Parting
@@ -180,7 +180,7 @@ def wire_cluster(
     base: StoreParts, delivery: DeliveryParts, login: Login, connections: Connections, engine: Engine
 ) -> Any:
     """Imports here, since one node alone needs none of that in memory."""
-    from chatserver.cluster.bus.table import open_bus
+    from chatserver.cluster.bus.opening import open_bus
     from chatserver.cluster.node import Local, Node
 
     local = Local(

@@ -10,7 +10,7 @@ import click
 from chatserver.settings import file as settingsfile
 from chatserver.settings.tables import Settings
 from chatserver.store import Connection, Engine, directory, names
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.engine import open_present, parse_url
 from chatserver.store.db.transactions import transact, transact_with_retry
 from chatserver.store.directory import AccountLine
@@ -67,7 +67,7 @@ class Access:
 
     def now(self) -> datetime:
         """The database's time: acts of `chatctl` and of servers stay in order, whatever the clock of this host says."""
-        return self.read(clock.now)
+        return self.read(database_clock.now)
 
     def close(self) -> None:
         if "_engine" in self.__dict__:

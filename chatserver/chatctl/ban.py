@@ -18,8 +18,8 @@ from chatserver.chatctl.access import (
     no_such_user,
 )
 from chatserver.chatctl.output import json_option, plain, say, say_list
-from chatserver.store import Connection, changes, directory, moderation, reach
-from chatserver.store.db import clock
+from chatserver.store import Connection, change_rows, directory, moderation, reach
+from chatserver.store.db import database_clock
 from chatserver.util.times import rfc3339
 from chatserver.values.answers import BanLine
 from chatserver.values.events import OPERATOR
@@ -66,7 +66,7 @@ def add(chat: Access, whom: str, room: str | None, span: int | None, reason: str
     An IPv6 address stands for its /64.
     """
     at = chat.now()
-    until = chat.read(clock.until, span)
+    until = chat.read(database_clock.until, span)
     reason = reason_text(reason)
     if is_address(whom):
         _no_address(room)
@@ -96,7 +96,7 @@ def _ban(db: Connection, name: str, room: str | None, until: datetime | None, re
         moderation.ban_from_server(db, None, target, None, until, reason, at)
     else:
         moderation.ban(db, HOST, room_access, target, until, reason, at)
-        changes.grown(db, [room_access.facts.id], at)
+        change_rows.grown(db, [room_access.facts.id], at)
     return target.name
 
 
@@ -153,5 +153,5 @@ def _lift(db: Connection, whom: str, room: str | None, at: datetime) -> bool:
     if room_access is None:
         return moderation.unban_from_server(db, found.person, None, at)
     entries = moderation.unban(db, HOST, room_access, found.person, at)
-    changes.grown(db, [room_access.facts.id] if entries else [], at)
+    change_rows.grown(db, [room_access.facts.id] if entries else [], at)
     return bool(entries)

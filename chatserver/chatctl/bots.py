@@ -7,7 +7,7 @@ import click
 
 from chatserver.chatctl.access import Access, Problem, access, find_person
 from chatserver.chatctl.output import json_option, say
-from chatserver.store import Connection, bots, changes, rooms, tokens
+from chatserver.store import Connection, bots, change_rows, rooms, tokens
 from chatserver.store.tokens import new_token, token_hash
 from chatserver.values.events import BOT, Person
 
@@ -37,7 +37,7 @@ def enter(db: Connection, person: Person, default_rooms: list[str], at: datetime
     """Lets a new account join the default rooms, and notifies running servers. Returns their names."""
     rooms.ensure(db, default_rooms, at)  # if no server has run yet
     joined = rooms.enter_default(db, person, default_rooms, at)
-    changes.grown(db, [facts.id for facts, _ in joined], at)
+    change_rows.grown(db, [facts.id for facts, _ in joined], at)
     return [facts.name for facts, _ in joined]
 
 

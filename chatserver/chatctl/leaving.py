@@ -8,7 +8,7 @@ import click
 
 from chatserver.chatctl.access import Access, access, find_account, find_person
 from chatserver.chatctl.output import json_option, output_option, print_json, printing_to, say
-from chatserver.store import Connection, changes, directory, erasure, export
+from chatserver.store import Connection, change_rows, directory, erasure, export
 from chatserver.values.events import Entry, RoomFacts
 from chatserver.wire.jsonl.entries import lines_of
 
@@ -37,9 +37,9 @@ def confirmed(what: str, yes: bool) -> None:
 def erase(reach: Access, name: str, messages: str, yes: bool, as_json: bool) -> None:
     """Remove an account from all rooms and from the database. Its name stays reserved."""
     confirmed("Erasing an account", yes)
-    change = reach.write(_begin, name, messages == "erase", reach.now()) if reach.read(changes.together) else 0
+    change = reach.write(_begin, name, messages == "erase", reach.now()) if reach.read(change_rows.together) else 0
     begun = monotonic()
-    while change and reach.read(changes.behind, change) and monotonic() - begun < NODES_SECONDS:
+    while change and reach.read(change_rows.behind, change) and monotonic() - begun < NODES_SECONDS:
         sleep(ASK_SECONDS)
     account_id, found = reach.write(_erase, name, messages == "erase", reach.now())
     while (places := reach.read(erasure.places, account_id)) is not None:

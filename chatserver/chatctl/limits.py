@@ -9,7 +9,7 @@ from msgspec import structs
 from chatserver.chatctl.access import Access, access, find_account
 from chatserver.chatctl.output import json_option, say_all
 from chatserver.store import Connection, accounts
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.values.events import AS_SET, AccountLimits
 
 
@@ -82,5 +82,5 @@ def _set(db: Connection, name: str, chosen: AccountLimits, default: bool) -> tup
     found = find_account(db, name)
     before = AS_SET if default else accounts.limits_of(db, [found.id]).get(found.id, AS_SET)
     own = structs.replace(before, **{key: value for key, value in structs.asdict(chosen).items() if value is not None})
-    accounts.set_limits(db, found.id, own, clock.now(db))
+    accounts.set_limits(db, found.id, own, database_clock.now(db))
     return found.name, own

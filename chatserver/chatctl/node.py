@@ -11,7 +11,7 @@ from msgspec import Struct
 from chatserver.chatctl.access import Access, Problem, access
 from chatserver.chatctl.output import counted, json_option, plain, say, say_list, span
 from chatserver.store import Connection
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.nodes.lease import LAPSE_SECONDS, this_process
 from chatserver.store.nodes.nodes import DRAIN, REBALANCE, NodeNow, ask, present
 
@@ -61,7 +61,7 @@ def _all(reach: Access) -> tuple[list[NodeNow], list[datetime]]:
 
     def look(db: Connection) -> tuple[list[NodeNow], list[datetime]]:
         found = present(db, this_process(""))
-        return found, [clock.now(db)] * len(found)
+        return found, [database_clock.now(db)] * len(found)
 
     return reach.read(look)
 

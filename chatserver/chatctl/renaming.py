@@ -6,7 +6,7 @@ import click
 
 from chatserver.chatctl.access import Access, Problem, access, find_person
 from chatserver.chatctl.output import json_option, say
-from chatserver.store import Connection, changes, renames
+from chatserver.store import Connection, change_rows, renames
 from chatserver.store.renames import Quota
 from chatserver.values.errors import Refused
 from chatserver.wire.hygiene.lookalikes import check_new
@@ -50,7 +50,7 @@ def _rename(
     id = find_person(db, name).id
     done = renames.rename(db, id, new, display, at, quota)
     if done is not None:
-        changes.note(db, "account", id, at)
-        changes.grown(db, [facts.id for facts, _ in done.announced], at)
+        change_rows.note(db, "account", id, at)
+        change_rows.grown(db, [facts.id for facts, _ in done.announced], at)
     called, known_as, _ = renames.called(db, id)
     return called, known_as

@@ -8,7 +8,7 @@ import click
 from chatserver.chatctl.access import HOST, Access, Problem, access, find_room_access, no_such_room
 from chatserver.chatctl.leaving import confirmed
 from chatserver.chatctl.output import PAGE, counted, json_option, pages, plain, say, say_all, say_list
-from chatserver.store import Connection, changes, directory, members, retention, rooms
+from chatserver.store import Connection, change_rows, directory, members, retention, rooms
 from chatserver.store.directory import RoomInfo
 from chatserver.store.retention import Standing
 from chatserver.util.times import rfc3339
@@ -196,5 +196,5 @@ def delete(reach: Access, name: str, yes: bool, as_json: bool) -> None:
 def _delete(db: Connection, name: str, at: datetime) -> tuple[int, str]:
     room_access = find_room_access(db, name)
     rooms.delete(db, HOST, room_access, at)
-    changes.grown(db, [room_access.facts.id], at)
+    change_rows.grown(db, [room_access.facts.id], at)
     return room_access.facts.id, room_access.facts.name

@@ -11,7 +11,7 @@ from chatserver.chatctl import bots, leaving, limits, renaming
 from chatserver.chatctl.access import Access, Problem, access, find_account, find_person, unknown
 from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_all, say_list
 from chatserver.settings.tables import Passwords
-from chatserver.store import Connection, accounts, certificates, changes, directory, names, tokens
+from chatserver.store import Connection, accounts, certificates, change_rows, directory, names, tokens
 from chatserver.store import bots as owned
 from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
@@ -199,7 +199,7 @@ def _look_up(db: Connection, name: str) -> _Shown:
     return _Shown(
         found,
         directory.connections(db, found.id),
-        changes.accounts(db, [(found.id, 0)])[0].ban,
+        change_rows.accounts(db, [(found.id, 0)])[0].ban,
         memberships(db, found.person),
         tokens.listing(db, found.id),
         certificates.listing(db, 0, PAGE, found.id),

@@ -13,15 +13,15 @@ from chatserver.cluster import frames
 from chatserver.cluster.bus.bus import Bus
 from chatserver.cluster.dead_nodes import DeadNodes
 from chatserver.cluster.incoming import Incoming
-from chatserver.cluster.limits import SharedLimits
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.peers import Peers
 from chatserver.cluster.presence import SharedPresence
 from chatserver.cluster.read_marks import UnstoredMarks
+from chatserver.cluster.shared_limits import SharedLimits
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import Guests
 from chatserver.net.connection.connections import Connections
-from chatserver.presence.other_nodes import Elsewhere
+from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.store.db.threads import Store

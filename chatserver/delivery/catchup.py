@@ -10,8 +10,8 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.delivery.batch import Batch
 from chatserver.delivery.pages import Pages
+from chatserver.delivery.rendering import Batch
 from chatserver.delivery.room import Room, Rooms
 from chatserver.session.session import Session
 from chatserver.util.waiting import pause

@@ -6,8 +6,8 @@ from typing import Final, Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.delivery.batch import Batch
 from chatserver.delivery.catchup import RETRY_SECONDS
+from chatserver.delivery.rendering import Batch
 from chatserver.delivery.room import Room
 from chatserver.delivery.subscriptions import Subscriptions
 from chatserver.session.link import FULL_BYTES, Link

@@ -9,10 +9,10 @@ from twisted.logger import Logger
 
 from chatserver.delivery.fanout import MAX_EARLY_BATCHES, Fanout
 from chatserver.delivery.gaps import Gaps
-from chatserver.delivery.names import Names
+from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Room, Rooms
 from chatserver.delivery.subscriptions import Subscriptions
-from chatserver.presence.other_nodes import NOWHERE
+from chatserver.presence.elsewhere import NOWHERE
 from chatserver.presence.roster import Roster
 from chatserver.session.session import HeardRoom
 from chatserver.util.histogram import Histogram

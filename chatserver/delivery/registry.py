@@ -3,13 +3,13 @@
 from twisted.internet.interfaces import IReactorTime
 
 from chatserver.delivery.gaps import Gaps
-from chatserver.delivery.names import Names
 from chatserver.delivery.order import Order, Rewinding
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.pending_logins import PendingLogins
+from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Rooms
 from chatserver.delivery.subscriptions import Subscriptions
-from chatserver.presence.other_nodes import Elsewhere
+from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
 
 

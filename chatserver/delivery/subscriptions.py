@@ -11,9 +11,9 @@ from twisted.logger import Logger
 
 from chatserver.delivery.catchup import RETRY_SECONDS, CatchUp
 from chatserver.delivery.gaps import Gaps
-from chatserver.delivery.names import Names
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.pending_logins import PendingLogins
+from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Room, Rooms
 from chatserver.presence.roster import Roster
 from chatserver.session.session import HeardRoom, Session

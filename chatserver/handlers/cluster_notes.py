@@ -22,7 +22,7 @@ from chatserver.handlers.outcome import (
     Preferred,
     Tell,
 )
-from chatserver.store import Connection, changes
+from chatserver.store import Connection, change_rows
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.db.threads import Store
 from chatserver.values.events import ENTERING
@@ -124,7 +124,7 @@ def recorded(
     outcome = work(db, ask, *args, **kwargs)
     if origin:
         for note in notes(outcome):
-            changes.note(db, note.kind, note.subject, ask.at, detail=note.detail, origin=origin)
+            change_rows.note(db, note.kind, note.subject, ask.at, detail=note.detail, origin=origin)
     return outcome
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, hears
 from chatserver.handlers.rights import Act, require, require_above, require_operator
 from chatserver.store import Connection, members, moderation, reach, rooms
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.people import find_person
 from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
@@ -63,7 +63,7 @@ def kick(db: Connection, ask: Ask, command: c.Kick) -> Outcome:
 
 
 def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
-    until = clock.until(db, command.seconds)
+    until = database_clock.until(db, command.seconds)
     if command.room is None:
         return _ban_from_server(db, ask, command, until)
     access = locked_room(db, ask, command.room, "ban")
@@ -132,7 +132,7 @@ def bans(db: Connection, ask: Ask, command: c.Bans) -> Outcome:
 def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:
     access = locked_room(db, ask, command.room, "mute")
     target, _ = _target(db, ask, access, command.name)
-    until = clock.until(db, command.seconds)
+    until = database_clock.until(db, command.seconds)
     if moderation.is_muted_so(db, access, target, until):
         return _changed(access, [], Sentence(Note.MUTED_ALREADY, name=target.name, room=access.facts.name))
     entries = moderation.mute(db, ask.who, access, target, until, ask.at)

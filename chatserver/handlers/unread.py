@@ -12,8 +12,8 @@ from chatserver.handlers.rights import require
 from chatserver.store import Connection, entries, members, names, quotes, sessions, visibility
 from chatserver.store import search as searching
 from chatserver.store import unread as counting
+from chatserver.store.search_walk import Deadline
 from chatserver.store.visibility import RoomAccess, find_room
-from chatserver.store.walk import Deadline
 from chatserver.values import commands as c
 from chatserver.values.answer_size import entry_size, found_size, status_size
 from chatserver.values.answers import Done, Found, Log, Marked, Missed, RoomStatus, UnreadList, gap_between

@@ -8,11 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from chatserver.login.address_quotas import Inquiries, Registrations
 from chatserver.login.guess_delays import Guesses, Kind
 from chatserver.login.guests import GuestPlaces
 from chatserver.login.hashing import FULL, HashPlaces, check_length
 from chatserver.login.parts import LoginParts
-from chatserver.login.quotas import Inquiries, Registrations
 from chatserver.session.session import Session
 from chatserver.store import accounts, certificates, rooms, tokens
 from chatserver.store.accounts import Credentials

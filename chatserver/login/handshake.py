@@ -6,10 +6,10 @@ from twisted.logger import Logger
 
 from chatserver.login.authentication import Authenticator, Guessed, Login, Proved
 from chatserver.login.cleartext import Cleartext, remedy
+from chatserver.login.entrance import Entrance
 from chatserver.login.parts import LoginParts
 from chatserver.login.password_commands import Sensitive
 from chatserver.login.prompts import Prompts
-from chatserver.login.welcome import Entrance
 from chatserver.session.session import Session
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText

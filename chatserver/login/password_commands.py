@@ -13,7 +13,7 @@ from chatserver.login.hashing import check_length
 from chatserver.login.parts import LoginParts
 from chatserver.login.prompts import Prompts
 from chatserver.session.session import Session
-from chatserver.store import Connection, accounts, changes, erasure
+from chatserver.store import Connection, accounts, change_rows, erasure
 from chatserver.sync.change_handlers import TO_BE_ERASED
 from chatserver.util.waiting import pause, until
 from chatserver.values import commands as c
@@ -103,7 +103,7 @@ class Sensitive:
         self._registry.elsewhere.changed()
         begun = self._clock.seconds()
         while self._clock.seconds() - begun < ELSEWHERE_SECONDS:
-            if not await self._store.read(changes.behind, change, origin):
+            if not await self._store.read(change_rows.behind, change, origin):
                 break
             await pause(self._clock, ASK_SECONDS)
 

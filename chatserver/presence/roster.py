@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from chatserver.presence.other_nodes import OtherNodes
+from chatserver.presence.elsewhere import OtherNodes
 from chatserver.session.session import HeardRoom, Session
 from chatserver.values.events import BOT, News
 from chatserver.values.stages import Stage

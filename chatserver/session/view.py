@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import structs
 
+from chatserver.session.read_marks import Marks
 from chatserver.session.retry import MESSAGES, Kept
-from chatserver.session.shown import Marks
 from chatserver.values import commands as c
 from chatserver.values.answers import Said
 from chatserver.values.commands import CURRENT

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.store import changes, names
+from chatserver.store import change_rows, names
 from chatserver.store.db.schema import AccountRow
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import GUEST, PERSON, AccountKind, AccountLimits, Person
@@ -47,7 +47,7 @@ class Credentials(Struct, frozen=True):
     @property
     def proof(self) -> int:
         """See `changes.proof_of`."""
-        return changes.proof_of(self.password_hash)
+        return change_rows.proof_of(self.password_hash)
 
 
 _CREDENTIALS = select(
@@ -163,7 +163,7 @@ def set_password(db: Connection, account_id: int, password_hash: str) -> None:
 def set_kind(db: Connection, account_id: int, kind: AccountKind, at: datetime) -> None:
     """Makes an account an operator of the server, or a person again, and notifies running servers."""
     db.execute(update(AccountRow).where(AccountRow.id == account_id).values(kind=kind))
-    changes.note(db, "account", account_id, at)
+    change_rows.note(db, "account", account_id, at)
 
 
 def set_disabled(db: Connection, account_id: int, at: datetime, *, disabled: bool) -> None:
@@ -181,7 +181,7 @@ def disable_bots(db: Connection, owner_id: int, at: datetime) -> None:
 
 def _set_disabled_at(db: Connection, which: ColumnElement[bool], at: datetime, since: datetime | None) -> None:
     for id in db.scalars(update(AccountRow).where(which).values(disabled_at=since).returning(AccountRow.id)).all():
-        changes.note(db, "account", id, at)
+        change_rows.note(db, "account", id, at)
 
 
 _LIMITS = (AccountRow.commands_per_second, AccountRow.bytes_per_second, AccountRow.connections)
@@ -201,4 +201,4 @@ def limits_of(db: Connection, ids: Collection[int]) -> dict[int, AccountLimits]:
 def set_limits(db: Connection, account_id: int, limits: AccountLimits, at: datetime) -> None:
     """Replaces all limits of an account. Running servers follow."""
     db.execute(update(AccountRow).where(AccountRow.id == account_id).values(structs.asdict(limits)))
-    changes.note(db, "account", account_id, at)
+    change_rows.note(db, "account", account_id, at)

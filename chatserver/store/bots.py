@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, update
 
-from chatserver.store import accounts, changes
+from chatserver.store import accounts, change_rows
 from chatserver.store.db.schema import AccountRow
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import BOT, OPERATOR, PERSON, Person
@@ -51,4 +51,4 @@ def is_kept_out(db: Connection, bot_id: int) -> bool:
 def note_all(db: Connection, owner_id: int, at: datetime) -> None:
     """Makes running servers check the bots of this account again: restrictions on their owner bind them."""
     for id in db.scalars(select(AccountRow.id).where(AccountRow.owner_id == owner_id)).all():
-        changes.note(db, "account", id, at)
+        change_rows.note(db, "account", id, at)

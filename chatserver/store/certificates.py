@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select
 
-from chatserver.store import changes
+from chatserver.store import change_rows
 from chatserver.store.db.schema import AccountRow, CertificateRow
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import Person
@@ -102,7 +102,7 @@ def remove(db: Connection, account_id: int, which: str, at: datetime) -> tuple[s
     ).first()
     if gone is None:
         return None
-    changes.note(db, "certificate", gone.id, at)
+    change_rows.note(db, "certificate", gone.id, at)
     return gone.label, gone.sha256
 
 

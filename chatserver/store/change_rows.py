@@ -8,8 +8,8 @@ from typing import Final
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text
 
-from chatserver.store.db import clock
-from chatserver.store.db.clock import lasts
+from chatserver.store.db import database_clock
+from chatserver.store.db.database_clock import lasts
 from chatserver.store.db.schema import (
     AccountRow,
     BanRow,
@@ -119,7 +119,7 @@ def prune_some(db: Connection) -> bool:
     if db.dialect.name == "postgresql" and not db.scalar(_PRUNING):
         return False
     first = select(ChangeRow.id, ChangeRow.at).order_by(ChangeRow.id).limit(PRUNED_AT_ONCE).subquery()
-    old = select(first.c.id).where(first.c.at < clock.now(db) - KEPT)
+    old = select(first.c.id).where(first.c.at < database_clock.now(db) - KEPT)
     which = (ChangeRow.id.in_(old), ChangeRow.id < select(func.max(ChangeRow.id)).scalar_subquery())
     return db.execute(delete(ChangeRow).where(*which)).rowcount == PRUNED_AT_ONCE
 
@@ -156,7 +156,10 @@ def look(db: Connection, last: int, missing: Collection[int] = ()) -> Look:
 def behind(db: Connection, change: int, boot: str = "") -> list[str]:
     """The nodes that work together with others and have not applied all changes up to this one, but for those whose
     lease has lapsed and the process with this boot."""
-    alive = (NodeRow.boot.not_in(("", boot)), NodeRow.heartbeat_at > clock.now(db) - timedelta(seconds=LAPSE_SECONDS))
+    alive = (
+        NodeRow.boot.not_in(("", boot)),
+        NodeRow.heartbeat_at > database_clock.now(db) - timedelta(seconds=LAPSE_SECONDS),
+    )
     found = []
     for row in db.execute(select(NodeRow.name, NodeRow.boot, NodeRow.facts, NodeRow.applied).where(*alive)):
         said = nodes.facts_in(row.facts)

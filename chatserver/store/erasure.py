@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, text, tuple_, update
 
-from chatserver.store import accounts, changes, ignoring, names, reactions, rooms
+from chatserver.store import accounts, change_rows, ignoring, names, reactions, rooms
 from chatserver.store.accounts import ERASED_NAME
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import (
     AccountRow,
     BlockRow,
@@ -80,9 +80,9 @@ def begin(db: Connection, who: Person, at: datetime, origin: str = "", *, messag
     able = (AccountRow.id == who.id, AccountRow.disabled_at.is_(None))
     db.execute(update(AccountRow).where(*able).values(disabled_at=at))
     db.execute(_PENDING, {"account_id": who.id, "messages": messages})
-    db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=clock.now(db)))
+    db.execute(update(ErasureRow).where(ErasureRow.account_id == who.id).values(taken_at=database_clock.now(db)))
     accounts.disable_bots(db, who.id, at)
-    return changes.note(db, "account", who.id, at, detail=detail or None, origin=origin)
+    return change_rows.note(db, "account", who.id, at, detail=detail or None, origin=origin)
 
 
 def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
@@ -118,7 +118,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     db.execute(update(AccountRow).where(AccountRow.id == who.id).values(**erased))
     names.forget(db, who.id)
     ignoring.forget(db, who.id)
-    changes.note(db, "account", who.id, at)
+    change_rows.note(db, "account", who.id, at)
     accounts.disable_bots(db, who.id, at)
     db.execute(_PENDING, {"account_id": who.id, "messages": messages})
     step(db, who.id, places(db, who.id, STEP_TEXTS) or [], at)
@@ -134,20 +134,20 @@ def claim(db: Connection, account_id: int) -> bool:
     """Whether nobody else works on this erasure; then nobody will before ABANDONED. If it was only begun, the
     account is erased first."""
     mine = ErasureRow.account_id == account_id
-    take = update(ErasureRow).values(taken_at=clock.now(db)).returning(ErasureRow.messages)
+    take = update(ErasureRow).values(taken_at=database_clock.now(db)).returning(ErasureRow.messages)
     taken = db.execute(take.where(mine, _is_idle(db))).one_or_none()
     if taken is None:
         return False
     begun = (AccountRow.id == account_id, AccountRow.erased_at.is_(None))
     account = db.execute(select(AccountRow.name, AccountRow.kind).where(*begun)).one_or_none()
     if account is not None:
-        erase(db, Person(account_id, account.name, account.kind), clock.now(db), messages=taken.messages)
+        erase(db, Person(account_id, account.name, account.kind), database_clock.now(db), messages=taken.messages)
         db.execute(take.where(mine))
     return True
 
 
 def _is_idle(db: Connection) -> Any:
-    return or_(ErasureRow.taken_at.is_(None), ErasureRow.taken_at < clock.now(db) - ABANDONED)
+    return or_(ErasureRow.taken_at.is_(None), ErasureRow.taken_at < database_clock.now(db) - ABANDONED)
 
 
 def places(db: Connection, account_id: int, limit: int = PAGE) -> list[Place] | None:
@@ -171,7 +171,7 @@ def steps(found: list[Place]) -> Iterator[list[Place]]:
 def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) -> None:
     """Does a part of an erasure: these texts, or a part of the rest. Finishes it if nothing is left. Doing it twice
     changes nothing. Notifies running servers of the rooms that the account has left."""
-    taken = update(ErasureRow).where(ErasureRow.account_id == account_id).values(taken_at=clock.now(db))
+    taken = update(ErasureRow).where(ErasureRow.account_id == account_id).values(taken_at=database_clock.now(db))
     if not db.execute(taken).rowcount:
         return
     if _leave_some(db, account_id, at):
@@ -188,7 +188,7 @@ def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) 
 def _leave_some(db: Connection, account_id: int, at: datetime) -> bool:
     """Leaves up to STEP_ROOMS rooms. Returns whether there were any."""
     left = rooms.leave_all(db, Person(account_id, f"{ERASED_NAME}{account_id}"), at, STEP_ROOMS)
-    changes.grown(db, [facts.id for facts, _ in left], at)
+    change_rows.grown(db, [facts.id for facts, _ in left], at)
     return bool(left)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 from sqlalchemy import Connection
 
-from chatserver.store import accounts, changes, ignoring, invitations, people, preferences, tokens
+from chatserver.store import accounts, change_rows, ignoring, invitations, people, preferences, tokens
 from chatserver.store.visibility import memberships_of
 from chatserver.values.answers import Preferences
 from chatserver.values.events import AS_SET, AccountLimits, Invited, Membership, Person
@@ -20,7 +20,7 @@ class LoginFacts(Struct, frozen=True):
     memberships: list[Membership]
     invitations: list[Invited]
     apart: frozenset[int]
-    account: changes.AccountNow
+    account: change_rows.AccountNow
     limits: AccountLimits = AS_SET
     scope: Scope | None = None
     preferences: Preferences | None = None
@@ -29,7 +29,7 @@ class LoginFacts(Struct, frozen=True):
 
 def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
     """The facts for each person, given with the id of the token that they logged in with, or 0."""
-    known = changes.accounts(db, [(person.id, token_id) for person, token_id in arriving])
+    known = change_rows.accounts(db, [(person.id, token_id) for person, token_id in arriving])
     named = {
         person.id: structs.replace(person, name=account.name or person.name, display=account.display or "")
         for (person, _), account in zip(arriving, known, strict=True)

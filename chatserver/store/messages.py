@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from chatserver.store import quotes
 from chatserver.store.db.schema import EntryRow, RoomRow, as_sqlite
 from chatserver.store.entries import append_event
-from chatserver.store.statements import (
+from chatserver.store.saying import (
     AGAIN,
     JUDGE_SQLITE,
     LOCK_FIRST,

@@ -7,8 +7,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.orm import aliased
 
-from chatserver.store import bots, changes, members
-from chatserver.store.db.clock import NOW, lasts
+from chatserver.store import bots, change_rows, members
+from chatserver.store.db.database_clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, BanRow, InvitationRow, MembershipRow
 from chatserver.store.entries import append_event
 from chatserver.store.rooms import end_membership
@@ -124,7 +124,7 @@ def ban_from_server(
     values = {"account_id": target.id if target else None, "network": network}
     db.execute(insert(BanRow).values(**values, until=until, reason=reason, by=by, at=at))
     if target is not None:
-        changes.note(db, "account", target.id, at)
+        change_rows.note(db, "account", target.id, at)
         bots.note_all(db, target.id, at)
 
 
@@ -132,7 +132,7 @@ def unban_from_server(db: Connection, target: Person | None, network: str | None
     """Lifts a ban of an account, or of an address or network. Returns whether there was one."""
     which = BanRow.account_id == target.id if target is not None else BanRow.network == network
     gone = db.execute(delete(BanRow).where(BanRow.room_id.is_(None), which))
-    changes.note(db, "bans", 0, at)
+    change_rows.note(db, "bans", 0, at)
     return bool(gone.rowcount)
 
 

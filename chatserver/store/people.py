@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_,
 from sqlalchemy.orm import aliased
 
 from chatserver.store import accounts
-from chatserver.store.db.clock import NOW
+from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.schema import AccountRow, BlockRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
 from chatserver.store.visibility import direct_name, is_called, open_membership

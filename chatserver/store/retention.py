@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from chatserver.settings.tables import Retention
 from chatserver.store import search
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
 from chatserver.values.events import ERASED
 
@@ -87,7 +87,7 @@ class Standing(Struct, frozen=True):
 
 def due(db: Connection, settings: Retention, after: int) -> list[int]:
     """The rooms with ids above `after`, up to PAGE of them, that have something to remove."""
-    now = clock.now(db)
+    now = database_clock.now(db)
     kept = func.coalesce(RoomRow.keep_entries, settings.entries)
     too_many = and_(kept > 0, RoomRow.last_seq - RoomRow.first_seq + 1 > kept)
     own_days = RoomRow.keep_days > 0
@@ -175,7 +175,7 @@ def _end(db: Connection, room: Any, size: int) -> int:
 def _first_to_stay(db: Connection, room: Any, rule: Rule, end: int) -> int:
     """The first entry of a room that is to stay, but at most `end`. Times in a log never go back, so all before it are
     to go."""
-    now = clock.now(db)
+    now = database_clock.now(db)
     # In a room with a pace, an author's last message decides when they may send the next one.
     young = EntryRow.at >= now - max(LEAST_AGE, timedelta(seconds=room.pace_seconds))
     goes: list[ColumnElement[bool]] = []
@@ -228,7 +228,7 @@ def spent(db: Connection, settings: Retention, after: int) -> list[int]:
     oldest = (
         select(EntryRow.at).where(EntryRow.room_id == -RoomRow.id).order_by(EntryRow.seq).limit(1).scalar_subquery()
     )
-    old = (RoomRow.id > after, RoomRow.first_seq > 1, oldest < _ago(clock.now(db), settings.id_days))
+    old = (RoomRow.id > after, RoomRow.first_seq > 1, oldest < _ago(database_clock.now(db), settings.id_days))
     return list(db.scalars(select(RoomRow.id).where(*old).order_by(RoomRow.id).limit(PAGE)))
 
 
@@ -239,7 +239,7 @@ def forget(db: Connection, room_id: int, settings: Retention, size: int) -> Step
         return Step(busy=bool(settings.id_days))
     here, count = EntryRow.room_id == -room_id, min(max(size // ENTRY_CHARACTERS, 1), MOST_ENTRIES)
     some = select(EntryRow.seq, EntryRow.at).where(here).order_by(EntryRow.seq).limit(count).subquery()
-    last = db.scalar(select(func.max(some.c.seq)).where(some.c.at < _ago(clock.now(db), settings.id_days)))
+    last = db.scalar(select(func.max(some.c.seq)).where(some.c.at < _ago(database_clock.now(db), settings.id_days)))
     if last is None:
         return Step()
     removed = db.execute(delete(EntryRow).where(here, EntryRow.seq <= last)).rowcount
@@ -255,7 +255,7 @@ def end_sessions(db: Connection, settings: Retention, after: str, size: int) -> 
     begun = monotonic()
     if not settings.session_days or not _is_alone(db):
         return Step(busy=bool(settings.session_days)), after
-    until = _ago(clock.now(db), settings.session_days)
+    until = _ago(database_clock.now(db), settings.session_days)
     # An id begins with the time in milliseconds: `SessionIds` in `net/connection/connections.py`.
     began = f"{round(until.timestamp() * 1000):012x}"
     some = select(SessionRow.id).where(SessionRow.id > after, SessionRow.id < began).order_by(SessionRow.id)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from chatserver.store import accounts, ignoring, members
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
 from chatserver.store.entries import append_event
 from chatserver.store.names import FORMER_NAME_DAYS
@@ -135,7 +135,7 @@ def seconds_until_next(db: Connection, who: Person, limit: int, within: timedelt
     may create `limit` within that time. 0: now."""
     # Through the memberships of the account, of which there is an index. What a server stamped whose clock was far
     # ahead does not count.
-    now, first_seq = clock.now(db), 0 if direct else 1
+    now, first_seq = database_clock.now(db), 0 if direct else 1
     latest = db.scalar(
         select(RoomRow.created_at)
         .join(MembershipRow, MembershipRow.room_id == RoomRow.id)

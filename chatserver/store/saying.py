@@ -3,7 +3,7 @@ of their own, so that other messages cost no more."""
 
 from typing import Final
 
-from chatserver.store.db.clock import POSTGRES_NOW, SQLITE_NOW
+from chatserver.store.db.database_clock import POSTGRES_NOW, SQLITE_NOW
 from chatserver.values.events import ERASED, MESSAGE, PRIVATE
 
 NO_MESSAGE: Final = "no-message"

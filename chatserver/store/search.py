@@ -21,8 +21,8 @@ from sqlalchemy.exc import OperationalError
 from chatserver.store.db.faults import is_canceled
 from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, MembershipRow, RoomRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
+from chatserver.store.search_walk import INDEX, SEQ_BITS, Deadline, Walk, newest_first, phrase
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
-from chatserver.store.walk import INDEX, SEQ_BITS, Deadline, Walk, newest_first, phrase
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, RoomFacts
 

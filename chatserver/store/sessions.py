@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, or_, select, text, update
 
 from chatserver.store import rooms
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import NodeRow, SessionRow, as_sqlite
 from chatserver.store.nodes import lease
 from chatserver.store.nodes.nodes import NodeNow
@@ -139,7 +139,7 @@ def bury(db: Connection, dead: NodeNow) -> list[Person] | None:
     if not lease.take_away(db, dead.name, dead.boot, dead.beat):
         return None
     guests = rooms.guests_of_dead(db, dead.name)
-    close_of_dead(db, clock.now(db))
+    close_of_dead(db, database_clock.now(db))
     lease.remove_old(db)
     return guests
 
@@ -147,7 +147,7 @@ def bury(db: Connection, dead: NodeNow) -> list[Person] | None:
 def tidy(db: Connection) -> list[Person]:
     """Closes the sessions, and returns the guests, of which the database learned only after the death of their node, or
     whose dismissal ended with another one. The caller dismisses them."""
-    now = clock.now(db)
+    now = database_clock.now(db)
     close_of_dead(db, now)
     return rooms.stray_guests(db, now)
 

@@ -3,8 +3,8 @@
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from chatserver.store import changes, entries, rooms, search, sessions
-from chatserver.store.db import clock as database_clock
+from chatserver.store import change_rows, entries, rooms, search, sessions
+from chatserver.store.db import database_clock as database_clock
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes import lease
 from chatserver.util.clock import Clock
@@ -39,7 +39,7 @@ def prepare(
         rooms.ensure(db, rooms_to_have, at)
         lease.release_dead(db, me, believe_clocks=not together)
         left_behind = rooms.dismiss_guests(db, at, me.node, together=together)
-        changes.prune(db, at)
+        change_rows.prune(db, at)
         if together:
             lease.remove_old(db)
         return Prepared(sessions.close_left_open(db, me.node, at), left_behind)

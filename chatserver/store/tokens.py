@@ -8,9 +8,9 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, and_, bindparam, insert, select, update
 
-from chatserver.store import changes
-from chatserver.store.db import clock
-from chatserver.store.db.clock import NOW, lasts
+from chatserver.store import change_rows
+from chatserver.store.db import database_clock
+from chatserver.store.db.database_clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, TokenRow
 from chatserver.store.visibility import facts_of
 from chatserver.values.answers import TokenLine
@@ -57,7 +57,7 @@ def create(
         raise Refused(Why.TOKEN_LABEL_TAKEN)
     if 0 < most <= len(labels):
         raise Refused(Why.TOO_MANY_TOKENS, most=len(labels))
-    expires = clock.until(db, grant.seconds)
+    expires = database_clock.until(db, grant.seconds)
     db.execute(
         insert(TokenRow).values(
             account_id=account_id,
@@ -160,7 +160,7 @@ def _revoke(db: Connection, account_id: int, at: datetime, *which: object) -> li
     mine = and_(TokenRow.account_id == account_id, TokenRow.revoked_at.is_(None), *which)  # type: ignore[arg-type]
     ids = list(db.scalars(update(TokenRow).where(mine).values(revoked_at=at).returning(TokenRow.id)))
     for id in ids:
-        changes.note(db, "token", id, at)
+        change_rows.note(db, "token", id, at)
     return ids
 
 

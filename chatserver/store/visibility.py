@@ -37,7 +37,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
 
 from chatserver.store.accounts import find_shown
-from chatserver.store.db.clock import NOW, lasts
+from chatserver.store.db.database_clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
 from chatserver.values.errors import Refused, Why, no_such_room, no_such_user, not_a_member

@@ -16,7 +16,7 @@ from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
-from chatserver.store import changes, moderation
+from chatserver.store import change_rows, moderation
 from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
 from chatserver.sync.change_handlers import ChangeHandlers
@@ -81,7 +81,7 @@ class ChangeFeed:
         self._handlers = ChangeHandlers(store, registry, roster, reconciler, session_log)
         self._last: int | None = None
         self._missing: dict[int, Missing] = {}  # in ascending order
-        self._unapplied: dict[int, changes.Change] = {}
+        self._unapplied: dict[int, change_rows.Change] = {}
         self._next: IDelayedCall | None = None
         self._running = False
         self._hurried = False
@@ -168,15 +168,15 @@ class ChangeFeed:
         if self._bans_due:
             await self._reload_bans()
         if self._last is None:
-            last = await self._store.read(changes.newest)
-            before = await self._store.read(changes.look, last - LOOK_BACK)
+            last = await self._store.read(change_rows.newest)
+            before = await self._store.read(change_rows.look, last - LOOK_BACK)
             self._last = last
             self._take(before, max(last - LOOK_BACK, 0))
             # A login knows those up to `last`.
             self._unapplied = {id: change for id, change in self._unapplied.items() if id > last}
         else:
             last = self._last
-            look = await self._store.read(changes.look, last, list(self._missing))
+            look = await self._store.read(change_rows.look, last, list(self._missing))
             if self._last != last:  # it starts over
                 return
             self._take(look, last)
@@ -185,7 +185,7 @@ class ChangeFeed:
             self._pruned = self._clock.seconds()
             ensureDeferred(self._prune()).addErrback(self._failed)
 
-    def _take(self, look: changes.Look, last: int) -> None:
+    def _take(self, look: change_rows.Look, last: int) -> None:
         """Records new changes, and ids skipped after `last`, the highest id known before."""
         found = {change.id: change for change in look.changes}
         now = self._clock.seconds()
@@ -224,7 +224,7 @@ class ChangeFeed:
     async def _prune(self) -> None:
         """Deletes old changes: the nodes of a cluster are never all restarted at once."""
         try:
-            while self._running and await self._store.write(changes.prune_some):
+            while self._running and await self._store.write(change_rows.prune_some):
                 await pause(self._clock, PAUSE_SECONDS)
         except Conflict:
             pass  # another node is deleting them

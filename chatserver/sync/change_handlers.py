@@ -11,8 +11,8 @@ from chatserver.handlers.accounts import ERASED
 from chatserver.handlers.cluster_notes import Blocks, Ignoring, Preferring, Reset, decoded
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
-from chatserver.store import accounts, changes, ignoring, people, preferences
-from chatserver.store.changes import Change
+from chatserver.store import accounts, change_rows, ignoring, people, preferences
+from chatserver.store.change_rows import Change
 from chatserver.store.db.threads import Store
 from chatserver.sync.reconcile import Reconciler
 from chatserver.values.answers import Preferences
@@ -110,7 +110,7 @@ class ChangeHandlers:
         self._ended += [(change.id, "", session) for session in self._left if session.who.account_id == account_id]
         if not self._roster.sessions(account_id):
             return
-        (account,) = await self._store.read(changes.accounts, [(account_id, 0)])
+        (account,) = await self._store.read(change_rows.accounts, [(account_id, 0)])
         limits = (await self._store.read(accounts.limits_of, [account_id])).get(account_id, AS_SET)
         for session in self._roster.sessions(account_id):
             named_at = account.named_at
@@ -136,7 +136,7 @@ class ChangeHandlers:
         if not sessions:
             return
         certificate_ids = {session.who.certificate_id for session in sessions} - {0}
-        valid = await self._store.read(changes.proofs, change.subject, certificate_ids)
+        valid = await self._store.read(change_rows.proofs, change.subject, certificate_ids)
         for session in sessions:
             if session.who.certificate_id:
                 stays = session.who.certificate_id in valid.certificates

@@ -120,8 +120,8 @@ class Form(Struct, frozen=True):
 
     `day`: the date last shown to a person (see `Dialect.day`). `viewer`: the account for which a direct room has its
     label and whose message ids are shown; 0 unless these entries concern their reader in particular. `marked`: all of
-    them mention their reader. Where only some do, `delivery/batch.py` picks each entry from one of both forms. `aside`:
-    the reader is in several rooms, and another one is the current one.
+    them mention their reader. Where only some do, `delivery/rendering.py` picks each entry from one of both forms.
+    `aside`: the reader is in several rooms, and another one is the current one.
     """
 
     dialect: "Dialect"

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from hypothesis.strategies import booleans, integers, sampled_from
 
-from chatserver.session.shown import MOST_PIECES, Marks
+from chatserver.session.read_marks import MOST_PIECES, Marks
 from chatserver.values.events import GAP, MESSAGE, Entry
 from chatserver.values.seen import Seen
 from tests.support.hall import PASSWORD, START, Client, Hall

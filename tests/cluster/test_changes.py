@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from chatserver.store import changes
-from chatserver.store.db import clock
+from chatserver.store import change_rows
+from chatserver.store.db import database_clock
 from chatserver.store.db.engine import open_engine, open_ready, parse_url
 from chatserver.store.db.schema import ChangeRow
 from chatserver.store.db.transactions import transact
@@ -32,7 +32,7 @@ class Library(Hall):
         )
         self.followed: list[int] = []
 
-        async def follow(change: changes.Change) -> None:
+        async def follow(change: change_rows.Change) -> None:
             self.followed.append(change.id)
 
         self.change_feed._handlers.follow = follow  # type: ignore[method-assign]
@@ -41,7 +41,7 @@ class Library(Hall):
 
     def note(self, count: int = 1) -> int:
         """Others commit so many changes, of which the id of the last one is returned."""
-        return max(transact(self.engine, lambda db: changes.note(db, "bans", 0, START)) for _ in range(count))
+        return max(transact(self.engine, lambda db: change_rows.note(db, "bans", 0, START)) for _ in range(count))
 
     def is_applied(self, id: int) -> bool:
         """Whether all changes up to this one are, as soon as whoever else uses the server has ended what it does; long
@@ -66,7 +66,7 @@ def library(tmp_path: Path, postgres_url: str) -> Iterator[Library]:
 def test_a_transaction_that_takes_long(library: Library) -> None:
     """However many changes come after it, one that commits late is followed, once, and is missing until then."""
     with library.engine.connect() as slow:
-        late = changes.note(slow, "bans", 0, START)
+        late = change_rows.note(slow, "bans", 0, START)
         newest = library.note(MANY)
         library.passes(5)
         assert library.followed == list(range(late + 1, newest + 1))
@@ -79,7 +79,7 @@ def test_a_transaction_that_takes_long(library: Library) -> None:
 def test_a_transaction_that_is_undone(library: Library) -> None:
     """Its id is not waited for once it is over."""
     with library.engine.connect() as undone:
-        gone = changes.note(undone, "bans", 0, START)
+        gone = change_rows.note(undone, "bans", 0, START)
         newest = library.note()
         library.passes(2)
         assert library.change_feed.applied == gone - 1
@@ -91,7 +91,7 @@ def test_a_transaction_that_is_undone(library: Library) -> None:
 def test_one_that_began_before_the_server(library: Library, tmp_path: Path) -> None:
     """What was written before the start and is committed after it is followed, too, and nothing else from before."""
     with library.engine.connect() as slow:
-        late = changes.note(slow, "bans", 0, START)
+        late = change_rows.note(slow, "bans", 0, START)
         library.note(10)
         url = library.engine.url.render_as_string(hide_password=False)
         second = Library(tmp_path, url)
@@ -112,17 +112,17 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 def test_old_changes_are_removed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that everybody has read are removed in steps, and the newest one stays, so that no id is given again."""
-    monkeypatch.setattr(changes, "PRUNED_AT_ONCE", 3)
-    now = transact(engine, clock.now)
+    monkeypatch.setattr(change_rows, "PRUNED_AT_ONCE", 3)
+    now = transact(engine, database_clock.now)
 
     def note(ago: timedelta) -> int:
-        return transact(engine, lambda db: changes.note(db, "bans", 0, now - ago))
+        return transact(engine, lambda db: change_rows.note(db, "bans", 0, now - ago))
 
     for _ in range(7):
-        last = note(2 * changes.KEPT)
-    assert [transact(engine, changes.prune_some) for _ in range(3)] == [True, True, False]
+        last = note(2 * change_rows.KEPT)
+    assert [transact(engine, change_rows.prune_some) for _ in range(3)] == [True, True, False]
     assert transact(engine, lambda db: list(db.scalars(select(ChangeRow.id)))) == [last]
     new = note(timedelta())
     assert new > last
-    assert not transact(engine, changes.prune_some)
+    assert not transact(engine, change_rows.prune_some)
     assert transact(engine, lambda db: list(db.scalars(select(ChangeRow.id)))) == [new]

@@ -16,7 +16,7 @@ from chatserver.handlers.cluster_notes import BUS, HERE, NOTED
 from chatserver.handlers.outcome import Effect
 from chatserver.pipeline.outcomes import Consequences
 from chatserver.settings.tables import Server, Settings
-from chatserver.store import accounts, bots, certificates, changes, erasure, tokens
+from chatserver.store import accounts, bots, certificates, change_rows, erasure, tokens
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, SessionRow
 from chatserver.store.db.transactions import transact
@@ -487,7 +487,7 @@ def test_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     pair.passes(2)
     assert new.closing == ["erased"]
     assert not ana.closing
-    assert pair.do(changes.behind, 2**62, "boot-one") == ["two"]
+    assert pair.do(change_rows.behind, 2**62, "boot-one") == ["two"]
     slow.gate.callback(None)
     for _ in range(120):  # until other transactions on that server are over, too
         if not ana.closing:

@@ -19,8 +19,8 @@ from chatserver.cluster.bus.bus import Parcel
 from chatserver.cluster.bus.postgres import MOST_TOGETHER, MOST_WAITING, PostgresBus
 from chatserver.cluster.frames import MOST_BYTES
 from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.nodes.listen_notify import CHANNEL, NAME
 from chatserver.store.nodes.nodes import LOCKS
-from chatserver.store.nodes.notify import CHANNEL, NAME
 from tests.support.cluster import OneNode
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer

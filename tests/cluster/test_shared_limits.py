@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 
 from chatserver.cluster import frames
-from chatserver.cluster.limits import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
+from chatserver.cluster.shared_limits import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
 from chatserver.settings.tables import Limits, Server, Settings
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, Client, Stranger

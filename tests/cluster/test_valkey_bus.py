@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from chatserver.cluster.bus.bus import Parcel
-from chatserver.cluster.bus.table import open_bus
+from chatserver.cluster.bus.opening import open_bus
 from chatserver.cluster.bus.valkey import UNHEAR_SECONDS, ValkeyBus, place
 from chatserver.cluster.bus.valkey_connection import Place, ValkeyConnection, code, command
 from chatserver.settings.tables import Bus, Settings

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from chatserver.delivery.batch import Batch
+from chatserver.delivery.rendering import Batch
 from chatserver.session.session import Identity, Session, form_of
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, event
 
-from chatserver.handlers import changes
-from chatserver.store import entries, messages, statements
+from chatserver.handlers import message_changes
+from chatserver.store import entries, messages, saying
 from chatserver.values import commands as c
 from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry
 from tests.handlers.world import START, World, undone
@@ -90,7 +90,7 @@ def test_nothing_said(world: World) -> None:
         == "You have said nothing in chess lately. Nothing was changed."
     )
     assert world.word("ana", c.Edit(room="@bob", seq=None, text="x")) == "bad-command"
-    for _ in range(statements.RECENT_ENTRIES // 100):
+    for _ in range(saying.RECENT_ENTRIES // 100):
         drafts = [messages.Draft(_room(world), world.people["ana"].id, "more", None)] * 100
         messages.append(world.db, drafts, world.at)
     assert world.word("bob", c.Erase(room="books", seq=None)) == "bad-command"
@@ -128,7 +128,7 @@ def test_words_that_grow(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Words that are replaced everywhere cannot make a message too long: nothing of such a size is even looked at."""
     world.do("bob", c.Say(room="books", text="é" * 4096))
     looked: list[str] = []
-    monkeypatch.setattr(changes, "message_text", looked.append)
+    monkeypatch.setattr(message_changes, "message_text", looked.append)
     told = refusal(world, "bob", c.Amend(room="books", old="é", new="ö" * 4000, every=True))
     assert told == "A message can have at most 4096 characters; this one would have 16384000."
     assert looked == []

@@ -8,8 +8,8 @@ from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
+from chatserver.login.address_quotas import FREE, MOST_SECONDS, Inquiries, Registrations
 from chatserver.login.guess_delays import AHEAD, SILENT_SECONDS, SOFT_SECONDS, Guesses, Kind
-from chatserver.login.quotas import FREE, MOST_SECONDS, Inquiries, Registrations
 from chatserver.settings.tables import Limits
 from chatserver.util.rates import HOUR_SECONDS
 from chatserver.util.waiting import pause

@@ -18,17 +18,17 @@ from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
 from chatserver.handlers.unread import FirstScreen, first_screen
 from chatserver.login.authentication import MAX_LOGINS
+from chatserver.login.entrance import LINES_SHOWN, NAMES_SHOWN
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.parts import LoginParts
-from chatserver.login.welcome import LINES_SHOWN, NAMES_SHOWN
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits, Passwords, Server, Settings
 from chatserver.store import accounts, logins, rooms, sessions, tokens
 from chatserver.store.accounts import Credentials
-from chatserver.store.changes import AccountNow
+from chatserver.store.change_rows import AccountNow
 from chatserver.store.logins import LoginFacts
 from chatserver.store.sessions import Opened
 from chatserver.sync.rewind import Rewind

@@ -10,8 +10,8 @@ from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from chatserver.login.address_quotas import FREE
 from chatserver.login.guess_delays import AHEAD
-from chatserver.login.quotas import FREE
 from chatserver.settings.tables import Limits, Server, Settings
 from chatserver.store.db.transactions import transact
 from tests.support import hall as support

@@ -6,7 +6,7 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
-from chatserver.operation.log.lines import as_json, as_text
+from chatserver.operation.log.formats import as_json, as_text
 from tests.net.conftest import OpenHall
 from tests.support.hall import Hall
 

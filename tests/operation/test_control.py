@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
 from chatserver.operation.control.caller import ANSWER_SECONDS, FAULT, REQUEST_SECONDS, Caller
-from chatserver.operation.control.connections import SLICE
 from chatserver.operation.control.control import MOST_CALLERS, Control
 from chatserver.operation.control.reload import Reload, Reloaded
 from chatserver.operation.control.requests import MOST_BYTES
+from chatserver.operation.control.sessions import SLICE
 from tests.operation.parts import running
 from tests.support.hall import Hall
 from tests.support.memory import logged_failures

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from chatserver.operation.log.lines import FIELD_CHARACTERS, as_json, as_text
+from chatserver.operation.log.formats import FIELD_CHARACTERS, as_json, as_text
 from chatserver.operation.log.tracebacks import traceback
 
 

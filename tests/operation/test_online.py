@@ -6,7 +6,8 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from chatserver.operation.control.caller import CannotDo
-from chatserver.operation.control.connections import (
+from chatserver.operation.control.requests import SessionLine
+from chatserver.operation.control.sessions import (
     ANNOUNCE_SLICE,
     MOST_BEHIND,
     SLICE,
@@ -14,7 +15,6 @@ from chatserver.operation.control.connections import (
     kick,
     list_sessions,
 )
-from chatserver.operation.control.requests import SessionLine
 from chatserver.util import audit_log
 from chatserver.util.waiting import pause, turns
 from tests.net.conftest import OpenHall

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatserver.store.nodes.notify import NAME
+from chatserver.store.nodes.listen_notify import NAME
 from chatserver.util.exits import MISCONFIGURED
 from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
@@ -355,7 +355,7 @@ def test_a_server_without_a_bus(server: StartServer, connect: Connect) -> None:
             assert word not in served, word
         assert "chatserver.store.db.threads" in one.log
         assert "chatserver.cluster" not in one.log
-        assert "chatserver.store.nodes.notify" not in one.log
+        assert "chatserver.store.nodes.listen_notify" not in one.log
 
 
 def test_a_server_on_a_file_loads_nothing_of_it(server: StartServer, connect: Connect) -> None:

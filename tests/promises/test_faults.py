@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import event
 
 from chatserver.background.session_rows import SessionRows
-from chatserver.delivery.batch import Batch
 from chatserver.delivery.fanout import Fanout
-from chatserver.delivery.names import Names
 from chatserver.delivery.order import Order
+from chatserver.delivery.renamed import Names
+from chatserver.delivery.rendering import Batch
 from chatserver.delivery.room import Room
 from chatserver.delivery.subscriptions import Subscriptions
 from chatserver.net.connection.connection import Connection

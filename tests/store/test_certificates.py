@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from chatserver.store import certificates, changes, sessions
+from chatserver.store import certificates, change_rows, sessions
 from chatserver.store.sessions import Opened
 from chatserver.values.errors import Refused
 from tests.store.conftest import AT, Tables
@@ -41,10 +41,10 @@ def test_removal(tables: Tables) -> None:
     tables(certificates.create, bob.id, "laptop", TWO, AT)
     (owned,) = tables(certificates.find, [ONE])
     assert owned is not None
-    before = tables(changes.newest)
+    before = tables(change_rows.newest)
     assert tables(certificates.remove, ana.id, TWO, AT) is None
     assert tables(certificates.remove, ana.id, "laptop", AT) == ("laptop", ONE)
-    assert [(one.kind, one.subject) for one in tables(changes.since, before)] == [("certificate", owned.id)]
+    assert [(one.kind, one.subject) for one in tables(change_rows.since, before)] == [("certificate", owned.id)]
     assert [found is None for found in tables(certificates.find, [ONE, TWO])] == [True, False]
     tables(certificates.create, bob.id, "desk", ONE, AT)
     with pytest.raises(Refused, match=r"CERTIFICATE_KNOWN.*bob.*desk"):

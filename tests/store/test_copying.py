@@ -9,7 +9,7 @@ from chatserver.store.copies import backup, rows
 from chatserver.store.copies.backup import copy
 from chatserver.store.copies.snapshot import snapshot, writing
 from chatserver.store.copies.verify import verify
-from chatserver.store.db.clock import NOW
+from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.engine import (
     DatabaseProblem,
     is_missing,

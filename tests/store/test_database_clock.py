@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from chatserver.store import accounts, changes, entries, moderation, rooms
-from chatserver.store.db import clock
-from chatserver.store.db.clock import NOW
+from chatserver.store import accounts, change_rows, entries, moderation, rooms
+from chatserver.store.db import database_clock
+from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.schema import BanRow, MembershipRow
 from chatserver.store.messages import Draft
 from chatserver.store.visibility import find_room
@@ -28,7 +28,7 @@ def server_times() -> list[datetime]:
 def mute(tables: Tables, room: RoomFacts, target: Person, seconds: int | None) -> None:
     def work(db: Connection) -> None:
         access = find_room(db, target, room.name, lock=True)
-        moderation.mute(db, HOST, access, target, clock.until(db, seconds), AT)
+        moderation.mute(db, HOST, access, target, database_clock.until(db, seconds), AT)
 
     tables(work)
 
@@ -36,14 +36,14 @@ def mute(tables: Tables, room: RoomFacts, target: Person, seconds: int | None) -
 def ban(tables: Tables, room: RoomFacts, target: Person, seconds: int | None) -> None:
     def work(db: Connection) -> None:
         access = find_room(db, HOST, room.name, lock=True)
-        moderation.ban(db, HOST, access, target, clock.until(db, seconds), "", AT)
+        moderation.ban(db, HOST, access, target, database_clock.until(db, seconds), "", AT)
 
     tables(work)
 
 
 def ban_from_server(tables: Tables, target: Person | None, network: str | None, seconds: int | None) -> None:
     def work(db: Connection) -> None:
-        moderation.ban_from_server(db, None, target, network, clock.until(db, seconds), "spam", AT)
+        moderation.ban_from_server(db, None, target, network, database_clock.until(db, seconds), "spam", AT)
 
     tables(work)
 
@@ -64,14 +64,14 @@ def pass_time(tables: Tables, seconds: float) -> None:
 def test_the_time(tables: Tables) -> None:
     """The database's time is a time in UTC, in whole milliseconds; `until` is so many seconds later."""
     before = datetime.now(UTC)
-    time = tables(clock.now)
+    time = tables(database_clock.now)
     assert before - timedelta(milliseconds=2) <= time <= datetime.now(UTC)
     assert time.tzinfo is not None
     assert time.microsecond % 1000 == 0
-    end = tables(clock.until, 60)
+    end = tables(database_clock.until, 60)
     assert end is not None
     assert timedelta(seconds=60) <= end - time < timedelta(seconds=90)
-    assert tables(clock.until, None) is None
+    assert tables(database_clock.until, None) is None
 
 
 def test_its_precision(tables: Tables) -> None:
@@ -82,7 +82,7 @@ def test_its_precision(tables: Tables) -> None:
         db.execute(insert(BanRow).values(account_id=ana, at=AT))
         for _ in range(100):
             for seconds, lasting in ((0, False), (5, True)):
-                db.execute(update(BanRow).values(until=clock.until(db, seconds)))
+                db.execute(update(BanRow).values(until=database_clock.until(db, seconds)))
                 assert db.scalar(select(BanRow.until > NOW)) is lasting
 
     tables(work)
@@ -138,7 +138,7 @@ def test_a_ban_from_the_server(tables: Tables) -> None:
     ana = tables.person("ana")
 
     def reason() -> str | None:
-        reasons = {account.ban for account in tables(changes.accounts, [(ana.id, 0)])}
+        reasons = {account.ban for account in tables(change_rows.accounts, [(ana.id, 0)])}
         return reasons.pop()
 
     assert reason() is None

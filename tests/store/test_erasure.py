@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
-from chatserver.store import accounts, changes, erasure, rooms, tokens
-from chatserver.store.db import clock
+from chatserver.store import accounts, change_rows, erasure, rooms, tokens
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import EntryRow, MembershipRow, SessionRow
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened, record
@@ -87,10 +87,10 @@ def test_in_steps(tables: Tables, ana: Person, messages: bool) -> None:
 def test_running_servers_learn_of_it(tables: Tables, ana: Person) -> None:
     """Each room that the account leaves is announced by the step that leaves it."""
     tables(erasure.erase, ana, AT, messages=False)
-    seen = tables(changes.since, 0)
+    seen = tables(change_rows.since, 0)
     assert [one.kind for one in seen] == ["account", "room", "room"]
     go_on(tables, ana)
-    assert [one.kind for one in tables(changes.since, 0)].count("room") == ROOMS
+    assert [one.kind for one in tables(change_rows.since, 0)].count("room") == ROOMS
 
 
 def test_whose_turn_it_is(tables: Tables, ana: Person, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +99,8 @@ def test_whose_turn_it_is(tables: Tables, ana: Person, monkeypatch: pytest.Monke
     assert tables(erasure.pending) == [ana.id]
     assert [tables(erasure.claim, ana.id) for _ in range(2)] == [True, False]
     assert tables(erasure.pending) == []
-    now = clock.now
-    monkeypatch.setattr(clock, "now", lambda db: now(db) + 2 * erasure.ABANDONED)
+    now = database_clock.now
+    monkeypatch.setattr(database_clock, "now", lambda db: now(db) + 2 * erasure.ABANDONED)
     assert tables(erasure.pending) == [ana.id]
     assert tables(erasure.claim, ana.id)
     monkeypatch.undo()

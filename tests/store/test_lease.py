@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Insert, insert, select, text, update
 
 from chatserver import __version__
 from chatserver.store import rooms, sessions
-from chatserver.store.db.clock import NOW
+from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow
 from chatserver.store.nodes import lease, nodes
 from chatserver.store.nodes.lease import LAPSE_SECONDS, Beat, Claim, Held, Process, is_running, this_process

@@ -12,7 +12,7 @@ from chatserver.store.db.engine import open_statements
 from chatserver.store.db.faults import Locked
 from chatserver.store.db.transactions import Statements
 from chatserver.store.messages import Draft, Verdict
-from chatserver.store.statements import LOCK_FIRST
+from chatserver.store.saying import LOCK_FIRST
 from tests.store.conftest import AT, Tables, seqs
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)  # SQLite has one server

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from chatserver.store import accounts, members, moderation, people, rooms, sessions, visibility
 from chatserver.store import unread as unread_of
-from chatserver.store.db import clock
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import AccountRow, IgnoreRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
 from chatserver.values.errors import ErrorWord, Refused
@@ -73,7 +73,7 @@ def test_last_seen(tables: Tables) -> None:
 def mute(tables: Tables, room: RoomFacts, target: Person, seconds: int | None) -> None:
     def work(db: Connection) -> None:
         access = visibility.find_room(db, target, room.name, lock=True)
-        moderation.mute(db, target, access, target, clock.until(db, seconds), AT)
+        moderation.mute(db, target, access, target, database_clock.until(db, seconds), AT)
 
     tables(work)
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from chatserver.store import search, walk
+from chatserver.store import search, search_walk
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft
-from chatserver.store.walk import Deadline
+from chatserver.store.search_walk import Deadline
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import Person, RoomFacts
 from tests.store.conftest import AT, Tables
@@ -22,7 +22,7 @@ SAID = 60
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two messages are too many for the index, and a step covers four entries."""
     monkeypatch.setattr(search, "RARE", 1)
-    monkeypatch.setattr(walk, "STEPS", {"postgresql": (4, 4), "sqlite": (4, 4)})
+    monkeypatch.setattr(search_walk, "STEPS", {"postgresql": (4, 4), "sqlite": (4, 4)})
 
 
 class Steps(Deadline):
@@ -108,7 +108,7 @@ def test_the_newest_page_of_a_common_word(tables: Tables, everywhere: bool) -> N
 def test_no_time_at_all(tables: Tables, monkeypatch: pytest.MonkeyPatch, everywhere: bool) -> None:
     """A search whose first step the database gives up is refused, with what to do."""
     library = Library(tables)
-    monkeypatch.setattr(walk.Walk, "_look", lambda *given: None)
+    monkeypatch.setattr(search_walk.Walk, "_look", lambda *given: None)
     access = None if everywhere else tables.find(library.ana, "books")
     last = tables(lambda db: db.scalar(select(func.max(EntryRow.at)))) or AT
     stop = 10 if access else int((last - search.EPOCH) / timedelta(milliseconds=1)) + 1

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from chatserver.cluster.bus.table import open_bus
+from chatserver.cluster.bus.opening import open_bus
 from chatserver.settings.tables import Bus, Settings
 from chatserver.store.db.engine import open_engine
 from chatserver.store.nodes.secret import bus_secret

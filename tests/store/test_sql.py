@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from chatserver.store import accounts, changes, erasure, messages, moderation, rooms
+from chatserver.store import accounts, change_rows, erasure, messages, moderation, rooms
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.db.schema import Base, MembershipRow, RoomRow
 from chatserver.store.messages import Draft
@@ -73,7 +73,7 @@ def test_a_post(tables: Tables) -> None:
     """A post is a message like any other: it has the next number, search finds it, and running servers learn of it."""
     bot, ana = tables.person("bot"), tables.person("ana")
     room = tables.room("books", ana, bot)
-    before = tables(changes.newest)
+    before = tables(change_rows.newest)
     assert [post(tables, name, "Bot", f"shipped {name}") for name in ("books", "#Books", "#books")] == [3, 4, 5]
     last = tables.log(room)[-1]
     assert (last.seq, last.author, last.text, last.kind) == (5, "bot", "shipped #books", "message")
@@ -82,7 +82,7 @@ def test_a_post(tables: Tables) -> None:
     assert tables.say(room, ana, "thanks").seq == 6
     found = [entry.seq for _, entry in tables(search, ana, tables.find(ana, "books"), ["shipped"], None, 10)[0]]
     assert found == [5, 4, 3]
-    assert [(one.kind, one.subject) for one in tables(changes.since, before)] == [("room", room.id)] * 3
+    assert [(one.kind, one.subject) for one in tables(change_rows.since, before)] == [("room", room.id)] * 3
     assert tables.find(ana, "books").seq == 6
 
 
@@ -239,11 +239,11 @@ def test_rolled_back(tables: Tables) -> None:
     """If the application rolls back, nothing was posted, no number is missing, and no server is notified."""
     bot = tables.person("bot")
     room = tables.room("books", bot)
-    before = tables(changes.newest)
+    before = tables(change_rows.newest)
     with tables.engine.connect() as db, db.begin() as transaction:
         assert db.exec_driver_sql(POST, ("books", "bot", "never", "id-1")).scalar_one() == 2
         transaction.rollback()
-    assert tables(changes.since, before) == []
+    assert tables(change_rows.since, before) == []
     assert post(tables, "books", "bot", "now", "id-1") == 2
     assert [entry.seq for entry in tables.log(room)] == [1, 2]
 
@@ -256,9 +256,9 @@ def test_long_transactions(tables: Tables) -> None:
     with tables.engine.connect() as db, db.begin():
         db.exec_driver_sql(POST, ("books", "bot", "first", None))
         for _ in range(150):
-            tables(changes.grown, [other.id], AT)
-        seen = tables(changes.newest)
-    assert [(one.kind, one.subject) for one in tables(changes.since, seen)] == [("room", room.id)]
+            tables(change_rows.grown, [other.id], AT)
+        seen = tables(change_rows.newest)
+    assert [(one.kind, one.subject) for one in tables(change_rows.since, seen)] == [("room", room.id)]
 
 
 def test_a_say_meanwhile(tables: Tables) -> None:

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select
 
-from chatserver.store.db.clock import now
+from chatserver.store.db.database_clock import now
 from chatserver.store.db.engine import check_schema, open_engine, open_ready, parse_url
 from chatserver.store.db.schema import NodeRow, RoomRow
 from chatserver.store.db.threads import Store

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from chatserver.store import changes, logins, tokens
-from chatserver.store.db import clock
+from chatserver.store import change_rows, logins, tokens
+from chatserver.store.db import database_clock
 from chatserver.store.db.schema import TokenRow
 from chatserver.store.tokens import Grant
 from chatserver.values.errors import Refused
@@ -18,7 +18,9 @@ from tests.store.conftest import AT, Tables
 
 def expire(tables: Tables, label: str) -> None:
     """Sets the end of a token to this moment."""
-    tables(lambda db: db.execute(update(TokenRow).where(TokenRow.label == label).values(expires_at=clock.now(db))))
+    tables(
+        lambda db: db.execute(update(TokenRow).where(TokenRow.label == label).values(expires_at=database_clock.now(db)))
+    )
 
 
 def test_grants(tables: Tables) -> None:
@@ -75,10 +77,10 @@ def test_revoking_all(tables: Tables) -> None:
     ):
         tables(tokens.create, person.id, label, sha256, AT, Grant(60))
     expire(tables, "b")
-    last = tables(changes.newest)
+    last = tables(change_rows.newest)
     assert tables(tokens.revoke_all, ana.id, AT + timedelta(seconds=1)) == 2
     mine = tables(lambda db: set(db.scalars(select(TokenRow.id).where(TokenRow.account_id == ana.id))))
-    assert {(one.kind, one.subject) for one in tables(changes.since, last)} == {("token", id) for id in mine}
+    assert {(one.kind, one.subject) for one in tables(change_rows.since, last)} == {("token", id) for id in mine}
     assert tables(tokens.listing, ana.id) == []
     assert [line.label for line in tables(tokens.listing, bob.id)] == ["a"]
     assert tables(tokens.revoke_all, ana.id, AT) == 0

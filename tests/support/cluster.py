@@ -12,7 +12,7 @@ from chatserver.cluster.bus.bus import Parcel, Receiver
 from chatserver.cluster.node import Local, Node
 from chatserver.session.session import Session
 from chatserver.settings.tables import named
-from chatserver.store.db.clock import NOW
+from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import NodeRow
 from chatserver.store.db.transactions import transact

@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
-from chatserver.presence.other_nodes import Elsewhere
+from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Identity, Session
-from chatserver.store import accounts, changes, moderation
-from chatserver.store.changes import AccountNow
+from chatserver.store import accounts, change_rows, moderation
+from chatserver.store.change_rows import AccountNow
 from chatserver.store.db.schema import ChangeKind
 from chatserver.store.moderation import NetworkBan
 from chatserver.sync.change_feed import HURRY_SECONDS, MISSING_SECONDS, POLL_SECONDS, PRUNE_SECONDS, ChangeFeed
@@ -48,9 +48,9 @@ class Town:
         self.log: list[Entry] = []
         self.store = MemoryStore(
             {
-                changes.newest: lambda: max(self.changes, default=0),
-                changes.look: self._look,
-                changes.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
+                change_rows.newest: lambda: max(self.changes, default=0),
+                change_rows.look: self._look,
+                change_rows.accounts: lambda asked: [self.accounts[id] for id, _ in asked],
                 accounts.limits_of: lambda ids: {id: self.limits[id] for id in ids if id in self.limits},
                 moderation.banned_networks: lambda: list(self.bans),
             }
@@ -71,9 +71,9 @@ class Town:
     def set_bans(self, bans: list[NetworkBan]) -> None:
         self.bans_set.append(bans)
 
-    def _look(self, last: int, missing: Collection[int] = ()) -> changes.Look:
+    def _look(self, last: int, missing: Collection[int] = ()) -> change_rows.Look:
         found = [id for id in sorted(self.changes) if id > last or id in missing]
-        return changes.Look([changes.Change(id, *self.changes[id]) for id in found], *self.numbers)
+        return change_rows.Look([change_rows.Change(id, *self.changes[id]) for id in found], *self.numbers)
 
     async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
         return self.log[seq:], False
@@ -190,7 +190,7 @@ def test_an_account_that_is_not_here(town: Town) -> None:
     town.change_feed.start()
     town.change(1, "account", ANA)
     town.poll()
-    assert town.store.called(changes.accounts) == []
+    assert town.store.called(change_rows.accounts) == []
 
 
 @pytest.mark.parametrize("kind", ["room", "account", "token", "bans"])
@@ -228,7 +228,7 @@ def test_a_lower_id_committed_later(town: Town) -> None:
     town.poll()
     town.poll()
     assert town.change_feed.applied == 7000
-    assert town.store.called(changes.look)[-1] == (7000, [])
+    assert town.store.called(change_rows.look)[-1] == (7000, [])
 
 
 def test_an_id_that_nobody_has(town: Town) -> None:
@@ -262,7 +262,7 @@ def test_each_change_is_followed_once(town: Town) -> None:
     town.poll()
     town.poll()
     assert len(town.bans_set) == 300
-    assert town.store.called(changes.look)[-1] == (299, [])
+    assert town.store.called(change_rows.look)[-1] == (299, [])
 
 
 def test_others_say_that_there_is_something_new(town: Town) -> None:
@@ -274,11 +274,11 @@ def test_others_say_that_there_is_something_new(town: Town) -> None:
     town.change_feed.hurry()
     town.clock.advance(0)
     assert ana.ended == ["token-revoked"]
-    before = len(town.store.called(changes.look))
+    before = len(town.store.called(change_rows.look))
     for _ in range(100):
         town.change_feed.hurry()
         town.clock.advance(0.01)
-    assert len(town.store.called(changes.look)) - before == pytest.approx(1 / HURRY_SECONDS, abs=2)
+    assert len(town.store.called(change_rows.look)) - before == pytest.approx(1 / HURRY_SECONDS, abs=2)
 
 
 def test_the_database_is_set_back(town: Town) -> None:
@@ -298,10 +298,10 @@ def test_a_change_during_the_first_look(town: Town) -> None:
     """A change that comes while the feed finds out where to begin is followed."""
     ana = town.arrive(ANA, 7)
     town.change(1, "bans")
-    town.store.hold(changes.newest)
+    town.store.hold(change_rows.newest)
     town.change_feed.start()
     town.change(2, "token", 7)
-    town.store.release(changes.newest)
+    town.store.release(change_rows.newest)
     town.poll()
     assert (ana.ended, len(town.bans_set)) == (["token-revoked"], 1)
 
@@ -311,7 +311,7 @@ def test_the_store_is_away(town: Town) -> None:
     ana = town.arrive(ANA)
     town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
     town.store.fail(moderation.banned_networks, Unavailable(), Unavailable(), Unavailable())
-    town.store.fail(changes.newest, Unavailable())
+    town.store.fail(change_rows.newest, Unavailable())
     with logged_failures() as failures:
         town.change_feed.start()
         town.poll()
@@ -321,8 +321,8 @@ def test_the_store_is_away(town: Town) -> None:
         town.poll()
         town.change(1, "account", ANA)
         town.change(2, "bans")
-        town.store.fail(changes.look, Unavailable())
-        town.store.fail(changes.accounts, Unavailable())
+        town.store.fail(change_rows.look, Unavailable())
+        town.store.fail(change_rows.accounts, Unavailable())
         town.poll()
         town.poll()
         assert (ana.ended, town.bans_set) == ([], [[]])
@@ -337,7 +337,7 @@ def test_a_bug(town: Town) -> None:
     town.accounts[ANA] = AccountNow(PERSON, gone=True, ban=None)
     town.change_feed.start()
     town.change(1, "account", ANA)
-    town.store.fail(changes.accounts, error)
+    town.store.fail(change_rows.accounts, error)
     with logged_failures() as failures:
         town.poll()
         assert (failures, ana.ended) == ([error], [])
@@ -352,7 +352,7 @@ def test_a_change_that_cannot_be_applied(town: Town) -> None:
     town.change_feed.start()
     town.change(1, "account", ANA)
     town.change(2, "token", 7)
-    town.store.fail(changes.accounts, *[RuntimeError("a bug") for _ in range(20)])
+    town.store.fail(change_rows.accounts, *[RuntimeError("a bug") for _ in range(20)])
     with logged_failures() as failures:
         town.clock.pump([POLL_SECONDS] * 20)
         assert (len(failures), ana.ended, bob.ended) == (1, [], ["token-revoked"])
@@ -372,7 +372,7 @@ def test_old_changes_are_removed(town: Town) -> None:
     """Where nodes work together, each looks now and then for changes that are old; alone, none does. What this process
     has written for others it has done by itself."""
     left = [True, True, False]
-    town.store.answers[changes.prune_some] = lambda: left.pop(0)
+    town.store.answers[change_rows.prune_some] = lambda: left.pop(0)
     town.change_feed.start()
     town.clock.pump([POLL_SECONDS] * round(2 * PRUNE_SECONDS / POLL_SECONDS))
     assert left == [True, True, False]
@@ -380,10 +380,14 @@ def test_old_changes_are_removed(town: Town) -> None:
     town.clock.pump([POLL_SECONDS] * 10)
     assert left == []
     ana = town.arrive(ANA, 7)
-    town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(1, "token", 7, None, "mine")])
+    town.store.answers[change_rows.look] = lambda *_: change_rows.Look(
+        [change_rows.Change(1, "token", 7, None, "mine")]
+    )
     town.poll()
     assert (ana.ended, town.change_feed.applied) == ([], 1)
-    town.store.answers[changes.look] = lambda *_: changes.Look([changes.Change(2, "token", 7, None, "theirs")])
+    town.store.answers[change_rows.look] = lambda *_: change_rows.Look(
+        [change_rows.Change(2, "token", 7, None, "theirs")]
+    )
     town.poll()
     assert ana.ended == ["token-revoked"]
 
@@ -391,16 +395,16 @@ def test_old_changes_are_removed(town: Town) -> None:
 def test_polls_do_not_overlap(town: Town) -> None:
     """The next poll begins one interval after the one before has ended."""
     town.change_feed.start()
-    town.store.hold(changes.look)
+    town.store.hold(change_rows.look)
     town.poll()
-    polls = len(town.store.called(changes.look))
+    polls = len(town.store.called(change_rows.look))
     town.clock.pump([POLL_SECONDS] * 3)
-    assert len(town.store.called(changes.look)) == polls
-    town.store.release(changes.look)
+    assert len(town.store.called(change_rows.look)) == polls
+    town.store.release(change_rows.look)
     town.clock.advance(POLL_SECONDS * 0.9)
-    assert len(town.store.called(changes.look)) == polls
+    assert len(town.store.called(change_rows.look)) == polls
     town.clock.advance(POLL_SECONDS * 0.1)
-    assert len(town.store.called(changes.look)) == polls + 1
+    assert len(town.store.called(change_rows.look)) == polls + 1
 
 
 def test_stopping_between_polls(town: Town) -> None:
@@ -415,8 +419,8 @@ def test_stopping_during_a_poll(town: Town) -> None:
     ana = town.arrive(ANA, 7)
     town.change_feed.start()
     town.change(1, "token", 7)
-    town.store.hold(changes.look)
+    town.store.hold(change_rows.look)
     town.poll()
     town.change_feed.stop()
-    town.store.release(changes.look)
+    town.store.release(change_rows.look)
     assert (ana.ended, town.clock.getDelayedCalls()) == (["token-revoked"], [])

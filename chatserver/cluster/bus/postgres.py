@@ -18,7 +18,7 @@ from chatserver.cluster import frames
 from chatserver.cluster.bus.bus import Parcel, Receiver
 from chatserver.store import Engine
 from chatserver.store.nodes.lease import Holder
-from chatserver.store.nodes.notify import Backend, Line, Lost, Refused
+from chatserver.store.nodes.listen_notify import Backend, Line, Lost, Refused
 from chatserver.util.quiet_log import Outage
 from chatserver.util.waiting import until
 

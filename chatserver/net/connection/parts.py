@@ -5,8 +5,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
+from chatserver.login.entrance import Departures
 from chatserver.login.handshake import Handshake
-from chatserver.login.welcome import Departures
 from chatserver.net.connection.log import ConnectionLog
 from chatserver.net.connection.parting import Parting
 from chatserver.net.counts import ConnectionCounts

@@ -25,10 +25,10 @@ from chatserver.net.listening.ports import closed
 from chatserver.operation.companion import Quiet, Running
 from chatserver.operation.control import place, requests
 from chatserver.operation.control.caller import Caller, CannotDo, ControlSocket, Out
-from chatserver.operation.control.connections import announce, kick, list_sessions
 from chatserver.operation.control.figures import figures
 from chatserver.operation.control.reload import STOPPING, Reload
 from chatserver.operation.control.requests import Asked, Hello
+from chatserver.operation.control.sessions import announce, kick, list_sessions
 from chatserver.settings.tables import SOCKET_PATH_BYTES
 from chatserver.util import audit_log
 

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from chatserver.operation.companion import Quiet
 from chatserver.operation.log import destinations
 from chatserver.operation.log.destinations import Destination
-from chatserver.operation.log.lines import FORMATS, level_of, without_time
+from chatserver.operation.log.formats import FORMATS, level_of, without_time
 from chatserver.settings.tables import Log
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.util.times import unix_now

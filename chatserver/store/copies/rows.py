@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from chatserver.store.db.engine import DatabaseProblem
 from chatserver.store.db.schema import Base
-from chatserver.store.walk import SEQ_BITS
+from chatserver.store.search_walk import SEQ_BITS
 
 Kind = Literal["int", "float", "text", "time", "bool"]
 Row = Sequence[Any]

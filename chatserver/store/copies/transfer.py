@@ -12,7 +12,7 @@ from typing import Final, Literal
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.store import accounts, changes, names, reactions
+from chatserver.store import accounts, change_rows, names, reactions
 from chatserver.store.accounts import ERASED_NAME
 from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.values.errors import Refused
@@ -133,7 +133,7 @@ def appear(
             db.execute(update(RoomRow).where(RoomRow.id == room_id).values(values))
     except IntegrityError:
         raise NameTaken from None
-    changes.grown(db, [room_id], at)
+    change_rows.grown(db, [room_id], at)
 
 
 def undo(db: Connection, room_id: int, created: Collection[int]) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from chatserver.store.copies import rows
 from chatserver.store.copies.backup import Progress
-from chatserver.store.walk import SEQ_BITS
+from chatserver.store.search_walk import SEQ_BITS
 
 AT_ONCE: Final = 5000
 """Number of messages that are read at a time."""

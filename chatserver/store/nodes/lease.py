@@ -28,7 +28,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from chatserver import __version__
 from chatserver.settings.tables import NAME_CHARACTERS
-from chatserver.store.db.clock import NOW, now
+from chatserver.store.db.database_clock import NOW, now
 from chatserver.store.db.schema import NodeRow, SessionRow
 from chatserver.util.times import awake_seconds, rfc3339
 
