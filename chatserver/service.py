@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from chatserver.net.connection.connection import Connection
 from chatserver.net.doors import table
 from chatserver.net.doors.factory import ChatFactory
-from chatserver.net.listening.endpoints import OVERHEARD, explained, opening, plain
+from chatserver.net.listening.endpoints import OVERHEARD, explained, opening, plain, with_mode
 from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.net.listening.withdrawal import restore, withdraw
@@ -54,8 +54,6 @@ JOIN_SECONDS = 0.1
 """How long a step in a thread blocks the reactor before stopping waits for it without blocking."""
 BACKLOG = 1024
 """Maximum number of connections that the kernel holds until they are accepted."""
-SOCKET_MODE = "660"
-"""Permissions of a Unix socket: for the server's user and group."""
 RESTARTING = Sentence(Note.RESTARTING)
 FIRST_RETRY_SECONDS = 2
 """How long after a restart the first clients come back. A restart takes less."""
@@ -83,14 +81,14 @@ class ChatService(Service):
         self._settings = running.settings
         self._store = running.store
         self._hasher = running.hasher
-        self._session_log = running.session_log
+        self._session_rows = running.session_rows
         self._change_feed = running.change_feed
         self._processors = running.processors
         self._connections = running.connections
         self._lease = running.lease
         self._reconciler = running.reconciler
         self._guests = running.guests
-        self._upkeep = running.upkeep
+        self._maintenance = running.maintenance
         self._now = running.now
         self._companions = companions
         self._inherited = inherited or Inherited()
@@ -240,7 +238,7 @@ class ChatService(Service):
         self._processors.start(self._settings.pipeline.read_lanes)
         self._change_feed.start()
         self._lease.start()
-        self._upkeep.start()
+        self._maintenance.start()
         if self._cluster is not None:
             self._cluster.held = bool(self._inherited.taken)
             self._cluster.start(self._left_behind)
@@ -312,7 +310,7 @@ class ChatService(Service):
             await self._step(f"telling {type(companion).__name__}", companion.stopping)
         await self._step("watching the database", self._change_feed.stop)
         await self._step("comparing heads", self._reconciler.stop)
-        await self._step("tidying the database", self._upkeep.stop)
+        await self._step("tidying the database", self._maintenance.stop)
         if self._cluster is not None:
             self._cluster.state = "stopping"
         connections.parting.stop_reading()
@@ -379,8 +377,8 @@ class ChatService(Service):
             listening.cancel()  # does nothing to those that are open
 
     async def _record_sessions(self) -> None:
-        await self._session_log.flush()
-        await until(self._reactor, lambda: self._session_log.written, SESSIONS_SECONDS)
+        await self._session_rows.flush()
+        await until(self._reactor, lambda: self._session_rows.written, SESSIONS_SECONDS)
 
     def _with_each(self, what: str, do: Callable[[Connection], None]) -> None:
         for connection in list(self._connections.open):
@@ -476,14 +474,11 @@ def retries(connections: int, others: int = 0) -> tuple[int, int]:
 
 def completed(description: str) -> str:
     """An endpoint string with room for a burst of connections: Twisted's default of 50 overflows in milliseconds, and a
-    client that is dropped then tries again only after a second (RFC 6298, section 2). A Unix socket is for the server's
-    user and group, whatever the umask is."""
+    client that is dropped then tries again only after a second (RFC 6298, section 2)."""
     kind = description.partition(":")[0]
     if kind in ("tcp", "tcp6", "ssl") and ":backlog=" not in description:
         return f"{description}:backlog={BACKLOG}"
-    if kind == "unix" and ":mode=" not in description:
-        return f"{description}:mode={SOCKET_MODE}"
-    return description
+    return with_mode(description)
 
 
 def _tune_process() -> None:

@@ -20,7 +20,7 @@ from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.wiring import companions, connection_count, wire
 
 _DATABASE = (
-    "sqlite:///FILE (default: chatserver.db) or postgresql+psycopg2://USER@HOST/NAME; "
+    "sqlite:///FILE (default: chatserver.db) or postgresql://USER@HOST/NAME; "
     "also CHATSERVER_DATABASE in the environment."
 )
 

@@ -11,7 +11,7 @@ from chatserver.background.retention import RetentionJob
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.pages import Pages
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.immediate import Online
+from chatserver.handlers.outcome import Online
 from chatserver.login.entrance import Departures
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
@@ -60,7 +60,7 @@ class StoreParts(Struct, frozen=True):
     settings: Settings
     now: Clock
     store: Store
-    session_log: SessionRows
+    session_rows: SessionRows
 
 
 class DeliveryParts(Struct, frozen=True):
@@ -74,15 +74,15 @@ class DeliveryParts(Struct, frozen=True):
     change_feed: ChangeFeed
 
 
-class Login(Struct, frozen=True):
+class WiredLogin(Struct, frozen=True):
     parts: LoginParts
     handshake: Handshake
 
 
-class Pipeline(Struct, frozen=True):
+class WiredPipeline(Struct, frozen=True):
     lanes: Lanes
     processors: Processors
-    upkeep: Maintenance
+    maintenance: Maintenance
 
 
 def wire(
@@ -98,9 +98,9 @@ def wire(
     return Running(
         reactor=reactor, settings=settings, store=base.store, registry=delivery.registry, roster=delivery.roster,
         hasher=login.parts.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
-        lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_log=base.session_log,
+        lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_rows=base.session_rows,
         change_feed=delivery.change_feed, reconciler=delivery.reconciler, guests=login.parts.guests,
-        upkeep=pipeline.upkeep, cluster=cluster,
+        maintenance=pipeline.maintenance, cluster=cluster,
     )  # fmt: skip
 
 
@@ -125,42 +125,49 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     registry.rooms.follow(reconciler)
     me = this_process(settings.server.node, bus=bool(settings.bus.url))
     lease = Lease(reactor, store, me, rewind, now=now if me.bus else None)
-    change_feed = ChangeFeed(reactor, store, registry, roster, reconciler, base.session_log, rewind)
+    change_feed = ChangeFeed(reactor, store, registry, roster, reconciler, base.session_rows, rewind)
     presence = Presence(reactor, roster, settings.limits, mutes)
     return DeliveryParts(
-        rewind, registry, roster, presence, ReadMarks(reactor, roster, base.session_log), reconciler, lease, change_feed
+        rewind,
+        registry,
+        roster,
+        presence,
+        ReadMarks(reactor, roster, base.session_rows),
+        reconciler,
+        lease,
+        change_feed,
     )
 
 
-def wire_login(base: StoreParts, delivery: DeliveryParts) -> Login:
+def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
     parts = LoginParts(
         settings=base.settings, clock=base.reactor, now=base.now, store=base.store,
         hasher=Hasher(base.reactor, base.settings.passwords), registry=delivery.registry, roster=delivery.roster,
-        presence=delivery.presence, session_log=base.session_log, marks=delivery.marks,
+        presence=delivery.presence, session_rows=base.session_rows, marks=delivery.marks,
         guests=Guests(base.reactor, base.store, delivery.registry, base.now, delivery.reconciler),
         reconciler=delivery.reconciler,
     )  # fmt: skip
-    return Login(parts, Handshake(parts))
+    return WiredLogin(parts, Handshake(parts))
 
 
-def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: Login) -> Pipeline:
+def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: WiredLogin) -> WiredPipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
     lanes = Lanes(settings.pipeline.write_lanes)
-    upkeep = Maintenance(reactor, store, base.now, RetentionJob(reactor, store, settings.retention))
+    maintenance = Maintenance(reactor, store, base.now, RetentionJob(reactor, store, settings.retention))
     online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
     parts = PipelineParts(
         settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,
-        marks=delivery.marks, upkeep=upkeep, reconciler=delivery.reconciler, lease=delivery.lease,
+        marks=delivery.marks, maintenance=maintenance, reconciler=delivery.reconciler, lease=delivery.lease,
         bans=delivery.change_feed,
     )  # fmt: skip
     slow: SlowHandlers = {
         commands.Password: sensitive.change_password, commands.Token: sensitive.token,
         commands.Forget: sensitive.forget,
     }  # fmt: skip
-    return Pipeline(lanes, Processors(parts, lanes, slow), upkeep)
+    return WiredPipeline(lanes, Processors(parts, lanes, slow), maintenance)
 
 
-def wire_net(base: StoreParts, delivery: DeliveryParts, login: Login, pipeline: Pipeline) -> Connections:
+def wire_net(base: StoreParts, delivery: DeliveryParts, login: WiredLogin, pipeline: WiredPipeline) -> Connections:
     reactor, limits, counts = base.reactor, base.settings.limits, ConnectionCounts()
     parts = Parts(
         clock=reactor, limits=limits, shutdown=base.settings.shutdown, handshake=login.handshake,
@@ -177,7 +184,7 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: Login, pipeline: 
 
 
 def wire_cluster(
-    base: StoreParts, delivery: DeliveryParts, login: Login, connections: Connections, engine: Engine
+    base: StoreParts, delivery: DeliveryParts, login: WiredLogin, connections: Connections, engine: Engine
 ) -> Any:
     """Imports here, since one node alone needs none of that in memory."""
     from chatserver.cluster.bus.opening import open_bus

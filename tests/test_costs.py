@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.immediate import Online
+from chatserver.handlers.outcome import Online
 from chatserver.net.connection.connections import Connections, SessionIds
 from chatserver.net.doors.factory import ChatFactory
 from chatserver.net.doors.line import LineDoor

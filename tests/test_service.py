@@ -173,9 +173,9 @@ class Town:
         self.journal = journal = Journal()
         self.reactor = journal.clock
         self.connections = Connections(journal)
-        self.session_log = SessionRows(journal)
+        self.session_rows = SessionRows(journal)
         connections: Any = self.connections
-        session_log: Any = self.session_log
+        session_rows: Any = self.session_rows
         self.left_open: int | Exception = 0
         self.store = journal.part("store", "hurry", "stop")
         self.store.run = None
@@ -193,14 +193,14 @@ class Town:
             settings=settings,
             store=self.store,
             hasher=journal.part("hasher", "start", "stop"),
-            session_log=session_log,
+            session_rows=session_rows,
             change_feed=journal.part("watch", "start", "stop"),
             processors=journal.part("processors", "start", "stop"),
             connections=connections,
             lease=lease,
             reconciler=journal.part("reconciler", "suspect", "stop"),
             guests=guests,
-            upkeep=journal.part("upkeep", "start", "stop"),
+            maintenance=journal.part("maintenance", "start", "stop"),
             now=Clock(lambda: AT, lambda: 0.0),
             cluster=None,
         )
@@ -288,7 +288,7 @@ def test_the_order_of_start(town: Town) -> None:
         "processors start 7",
         "watch start",
         "lease start",
-        "upkeep start",
+        "maintenance start",
         "reconciler suspect",
         "admission sweep",
     ]
@@ -534,7 +534,7 @@ def test_the_order_of_stop(town: Town) -> None:
     assert town.journal.lines == [
         "watch stop",
         "reconciler stop",
-        "upkeep stop",
+        "maintenance stop",
         "connections closing",
         "close port 4000",
         "advance",
@@ -569,7 +569,7 @@ def test_ports_are_closed_first(town: Town) -> None:
     assert town.stopped == [None]
 
 
-@pytest.mark.parametrize("part", ["watch", "port", "advance", "processors", "hang_up", "session_log", "store"])
+@pytest.mark.parametrize("part", ["watch", "port", "advance", "processors", "hang_up", "session_rows", "store"])
 def test_a_step_that_fails(town: Town, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """It is logged, and all later steps are done."""
 
@@ -584,7 +584,7 @@ def test_a_step_that_fails(town: Town, monkeypatch: pytest.MonkeyPatch, part: st
         "advance": (peers[0], "advance"),
         "processors": (town.service._processors, "stop"),
         "hang_up": (peers[0], "hang_up"),
-        "session_log": (town.session_log, "flush"),
+        "session_rows": (town.session_rows, "flush"),
         "store": (town.store, "stop"),
     }
     monkeypatch.setattr(*fails[part], fail)
@@ -600,7 +600,7 @@ def test_a_step_that_fails(town: Town, monkeypatch: pytest.MonkeyPatch, part: st
 def test_rows_that_are_never_written(town: Town) -> None:
     """A database that does not answer delays the end by a second at most."""
     town.start()
-    town.session_log.gate = Deferred()
+    town.session_rows.gate = Deferred()
     town.stop()
     town.wait(SESSIONS_SECONDS + 1)
     assert town.when("store stop") == about(SESSIONS_SECONDS)
@@ -685,7 +685,7 @@ def test_waits_of_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_last_rows(town: Town) -> None:
     """The ends of the sessions are written before the store stops; a database that is away delays that by a second."""
     town.start()
-    town.session_log.away = True
+    town.session_rows.away = True
     town.stop()
     town.wait(0.5)
     assert town.journal.lines[-1] == "session log flush"
@@ -697,10 +697,10 @@ def test_the_last_rows(town: Town) -> None:
 def test_the_last_rows_written_by_another_flush(town: Town) -> None:
     """Where a flush is under way already, its end is waited for, and no longer."""
     town.start()
-    town.session_log.away = True
+    town.session_rows.away = True
     town.stop()
     town.wait(0.4)
-    town.session_log.written = True
+    town.session_rows.written = True
     town.wait(0.1)
     assert town.when("store stop") == about(0.4)
 

@@ -19,10 +19,10 @@ SLICE = 200
 class ReadMarks:
     """Stores only what has reached the client's host: see `Marks`."""
 
-    def __init__(self, clock: IReactorTime, roster: Roster, session_log: SessionRows) -> None:
+    def __init__(self, clock: IReactorTime, roster: Roster, session_rows: SessionRows) -> None:
         self._clock = clock
         self._roster = roster
-        self._session_log = session_log
+        self._session_rows = session_rows
         self._moving: set[Session] = set()
         self._due = False
 
@@ -62,13 +62,13 @@ class ReadMarks:
             return False
         marks = session.view.marks
         marks.settle(session.link.taken())
-        self._session_log.mark(session.who.account_id, marks.take_changed())
+        self._session_rows.mark(session.who.account_id, marks.take_changed())
         return marks.unsettled
 
     def known(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
         """Returns, by room id, the entries that an account has seen on all its screens, as far as not stored yet. It
         includes what is under way to the session that asks: that comes before the answer."""
-        return merged([self._session_log.unwritten(account_id), *self._screens(account_id, asking)])
+        return merged([self._session_rows.unwritten(account_id), *self._screens(account_id, asking)])
 
     async def known_everywhere(self, account_id: int, asking: Session | None = None) -> dict[int, Seen]:
         """Includes screens at other nodes."""
@@ -78,7 +78,7 @@ class ReadMarks:
 
     def unstored(self, account_id: int) -> dict[int, Seen]:
         """Returns, by room id, the entries that an account has seen here, as far as not stored yet."""
-        found = [self._session_log.unwritten(account_id)]
+        found = [self._session_rows.unwritten(account_id)]
         for session in self._roster.sessions(account_id):
             if session.view is not None:
                 marks = session.view.marks

@@ -358,8 +358,7 @@ class SharedPresence:
             newest = online[-1].here
             rooms = frozenset().union(*(one.rooms for one in online))
             remote = Remote(newest.name, newest.display, newest.bot, rooms)
-        sessions = sum(one.here.sessions for one in known)
-        self._presence.elsewhere(account_id, remote, sessions, told=due.news, moving=due.moving)
+        self._presence.elsewhere(account_id, remote, told=due.news, moving=due.moving)
         self._merge_texts(account_id, [(one.here.away_at, one.here.away) for one in online], news=due.news)
 
     def screens_at(self, account_id: int) -> set[str]:

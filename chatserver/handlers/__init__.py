@@ -5,7 +5,6 @@ from typing import Any
 
 from chatserver.handlers import (
     accounts,
-    confined,
     invitations,
     message_changes,
     messages,
@@ -19,11 +18,6 @@ from chatserver.store import Connection
 from chatserver.values import commands as c
 
 Handler = Callable[[Connection, Ask, Any], Outcome]
-
-
-def _in_one_room(handler: Handler, confined: Handler) -> Handler:
-    """Uses `confined` for sessions whose token is for one room."""
-    return lambda db, ask, command: (confined if ask.only else handler)(db, ask, command)
 
 
 WRITES: dict[type[c.Command], Handler] = {
@@ -61,17 +55,17 @@ WRITES: dict[type[c.Command], Handler] = {
 """Commands that change something. They go into the lane of the room that they name."""
 
 READS: dict[type[c.Command], Handler] = {
-    c.Rooms: _in_one_room(rooms.listing, confined.listing),
+    c.Rooms: rooms.listing,
     c.Look: rooms.look,
     c.Members: rooms.member_list,
     c.History: messages.history,
     c.Search: messages.search,
     c.Pins: message_changes.pinned,
-    c.Unread: _in_one_room(unread.listing, confined.unread),
+    c.Unread: unread.listing,
     c.Missed: unread.missed,
     c.Mentions: unread.mentions,
     c.Bans: moderation.bans,
-    c.Who: _in_one_room(people.who, confined.who),
+    c.Who: people.who,
     c.Export: accounts.export,
 }
 """Commands that change nothing, so that they delay no message."""

@@ -1,33 +1,17 @@
 """Commands that need no store: they are answered at once, on the reactor."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
-from chatserver.handlers.outcome import End, Outcome
-from chatserver.presence.roster import Roster
-from chatserver.presence.telling import Presence
+from chatserver.handlers import people
+from chatserver.handlers.outcome import End, Online, Outcome
 from chatserver.session.session import Session
-from chatserver.settings.tables import DEFAULT_LIMITS, Limits
 from chatserver.values import commands as c
-from chatserver.values.answer_size import Portion, user_size
-from chatserver.values.answers import Done, HelpText, UserLine, UserList, Whereabouts
+from chatserver.values.answers import Done, HelpText, Whereabouts
 from chatserver.values.errors import Note, Sentence
 from chatserver.wire.dialect import ASSUMED_COLUMNS, fitting
-
-MAX_USERS = 1000
-
-
-class Online(Struct, frozen=True):
-    """The state that needs no store, and the limits of the settings."""
-
-    roster: Roster
-    presence: Presence
-    now: Callable[[], datetime]
-    limits: Limits = DEFAULT_LIMITS
-
 
 Immediate = Callable[[Online, Session, Any], Outcome]
 
@@ -70,23 +54,6 @@ def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
     return Outcome(Done(Sentence(Note.SENDING_AGAIN, count=len(kept))))
 
 
-def who(online: Online, session: Session, command: c.Who) -> Outcome:
-    """People online who share a room with the asker, by name; of very many, some."""
-    near, more = online.roster.some_nearby(session, MAX_USERS)
-    now = online.now()
-    people = sorted(near.items(), key=lambda person: person[1].lower())
-    away = online.roster.away_text_shown
-    lines = [UserLine(name, True, now, away(session, id), *_kind_and_display(online.roster, id)) for id, name in people]
-    shown = Portion(online.limits.answer_bytes).head(lines, user_size)
-    return Outcome(UserList(shown, more or len(shown) < len(people)))
-
-
-def _kind_and_display(roster: Roster, account_id: int) -> tuple[bool, str]:
-    """Whether an account is a bot, and its display name."""
-    _, display, bot = roster.called(account_id)
-    return bot, display
-
-
 def away(online: Online, session: Session, command: c.Away) -> Outcome:
     online.presence.away(session, command.text)
     return Outcome(Done(Sentence(Note.AWAY, text=command.text) if command.text else Sentence(Note.BACK)))
@@ -110,7 +77,7 @@ AT_ONCE: Final = frozenset({*IMMEDIATE, c.Who, c.Look})
 def immediate(command: c.Command) -> Immediate | None:
     """The function that answers a command without the store; None if the command needs the store."""
     if isinstance(command, c.Who) and command.name is None:
-        return who
+        return people.who_is_near
     if isinstance(command, c.Look) and not command.room:
         return whereabouts
     return IMMEDIATE.get(type(command))

@@ -1,11 +1,13 @@
-"""The input of a handler (`Ask`) and its result (`Outcome`)."""
+"""The input of a handler (`Ask`, or `Online` if it needs no store) and its result (`Outcome`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
 
+from chatserver.presence.roster import Roster
+from chatserver.presence.telling import Presence
 from chatserver.settings.tables import DEFAULT_LIMITS, Limits
 from chatserver.store.visibility import RoomAccess
 from chatserver.util.time_words import PROGRAM_ZONE
@@ -25,7 +27,7 @@ class Ask(Struct, frozen=True):
 
     `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `seen`: by room
     id, seen entries of the account that may not be stored as such. `limits`: those of the server's settings. `only`:
-    for a session whose token is for one room, the label of that room, else "". `zone`: the IANA name of the time zone
+    for a session whose token is for one room, the id of that room, else 0. `zone`: the IANA name of the time zone
     in which the asker names times, "" for the server's own. `for_people`: a person at a terminal asks. `reserved`:
     names that nobody may take, besides built-in ones.
     """
@@ -36,7 +38,7 @@ class Ask(Struct, frozen=True):
     away: dict[int, str] = {}
     seen: dict[int, Seen] = {}
     limits: Limits = DEFAULT_LIMITS
-    only: str = ""
+    only: int = 0
     zone: str = PROGRAM_ZONE
     for_people: bool = False
     reserved: Sequence[str] = ()
@@ -49,6 +51,15 @@ class Ask(Struct, frozen=True):
     def page(self, limit: int) -> int:
         """Returns the number of lines of a page where `limit` is requested."""
         return min(limit, PEOPLE_LIMIT if self.for_people else PAGE_LIMIT)
+
+
+class Online(Struct, frozen=True):
+    """The state that needs no store, and the limits of the settings."""
+
+    roster: Roster
+    presence: Presence
+    now: Callable[[], datetime]
+    limits: Limits = DEFAULT_LIMITS
 
 
 class Announcement(Struct, frozen=True):

@@ -1,24 +1,46 @@
 """Other people: showing them, blocking them, and ignoring them."""
 
-from chatserver.handlers.outcome import Apart, Ask, Ignored, Outcome
+from chatserver.handlers.outcome import Apart, Ask, Ignored, Online, Outcome
+from chatserver.presence.roster import Roster
+from chatserver.session.session import Session
 from chatserver.store import Connection, accounts, ignoring, names, people
 from chatserver.store.people import find_person
 from chatserver.values import commands as c
-from chatserver.values.answers import Done, Ignoring, UserList
-from chatserver.values.errors import Note, Refused, Sentence, Why
+from chatserver.values.answer_size import Portion, user_size
+from chatserver.values.answers import Done, Ignoring, UserLine, UserList
+from chatserver.values.errors import Note, Refused, Sentence, Why, no_such_user
 
 MAX_BLOCKED = 1000
 """Maximum number of accounts that one account may have blocked: its blocks are in memory while it is online."""
 MAX_IGNORED = 200
 """Maximum number of accounts that one may ignore: each entry is compared with them."""
+MAX_USERS = 1000
+"""Maximum number of people online that one is shown."""
+
+
+def who_is_near(online: Online, session: Session, command: c.Who) -> Outcome:
+    """People online who share a room with the asker, by name; of very many, some."""
+    near, more = online.roster.some_nearby(session, MAX_USERS)
+    now = online.now()
+    here = sorted(near.items(), key=lambda person: person[1].lower())
+    away = online.roster.away_text_shown
+    lines = [UserLine(name, True, now, away(session, id), *_kind_and_display(online.roster, id)) for id, name in here]
+    shown = Portion(online.limits.answer_bytes).head(lines, user_size)
+    return Outcome(UserList(shown, more or len(shown) < len(here)))
+
+
+def _kind_and_display(roster: Roster, account_id: int) -> tuple[bool, str]:
+    """Whether an account is a bot, and its display name."""
+    _, display, bot = roster.called(account_id)
+    return bot, display
 
 
 def who(db: Connection, ask: Ask, command: c.Who) -> Outcome:
-    assert command.name is not None  # without a name it is answered without the store: see `immediate`
+    assert command.name is not None  # without a name it is `who_is_near`
     apart = people.blocks(db, [ask.who.id])[ask.who.id]
-    line = people.last_seen(db, ask.who, command.name, ask.online, ask.away, apart)
+    line = people.last_seen(db, ask.who, command.name, ask.online, ask.away, apart, only=ask.only)
     if line is None:
-        raise names.unknown(db, command.name, ask.who)
+        raise no_such_user(command.name) if ask.only else names.unknown(db, command.name, ask.who)
     return Outcome(UserList([line]))
 
 

@@ -15,6 +15,7 @@ from chatserver.store.visibility import RoomAccess, find_readable_room, find_roo
 from chatserver.values import commands as c
 from chatserver.values.answer_size import member_size, room_size
 from chatserver.values.answers import (
+    NAMES_SHOWN,
     Changed,
     Created,
     Joined,
@@ -32,7 +33,6 @@ from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
 
 SHOWN_ON_JOINING = 20
 """Number of entries shown on joining: one screen."""
-NAMES_SHOWN = 6
 HOUR = timedelta(hours=1)
 FIRST_SEQ = 1
 """Number of the entry that records a room's creation."""
@@ -180,7 +180,7 @@ def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
-    lines, more = rooms.listing(db, ask.who, command.after, ask.page(command.limit), mine=command.mine)
+    lines, more = rooms.listing(db, ask.who, command.after, ask.page(command.limit), mine=command.mine, only=ask.only)
     shown = ask.portion.head(lines, room_size)
     return Outcome(RoomList(shown, more or len(shown) < len(lines)))
 

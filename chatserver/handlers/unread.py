@@ -70,7 +70,7 @@ def listing(db: Connection, ask: Ask, command: c.Unread) -> Outcome:
     lines: list[RoomStatus] = []
     after = command.after
     while len(lines) <= limit:
-        known = members.standings(db, ask.who, after, limit + 1, unread=ask.for_people)
+        known = members.standings(db, ask.who, after, limit + 1, unread=ask.for_people, only=ask.only)
         rooms = [one.with_seen(ask.seen.get(one.facts.id)) for one in known]
         counts = counting.counts(db, ask.who, rooms)
         lines += [

@@ -15,13 +15,12 @@ from chatserver.util import audit_log
 from chatserver.util.waiting import Batcher, turns
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, invited_size, status_size
-from chatserver.values.answers import Welcome
+from chatserver.values.answers import NAMES_SHOWN, Welcome
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import GUEST, Membership, Person
 from chatserver.values.stages import Event, Stage
 
 LINES_SHOWN = 10
-NAMES_SHOWN = 6
 
 
 class Entrance:
@@ -35,7 +34,7 @@ class Entrance:
         self._registry = parts.registry
         self._roster = parts.roster
         self._presence = parts.presence
-        self._session_log = parts.session_log
+        self._session_rows = parts.session_rows
         self._marks = parts.marks
         self._authenticator = authenticator
         self._prompts = prompts
@@ -100,7 +99,7 @@ class Entrance:
         if self._server.motd and not quiet:
             session.notice(self._server.motd)
         proof = (session.who.token_id, session.who.certificate_id)
-        self._session_log.add(
+        self._session_rows.add(
             sessions.Opened(session.id, person.id, self._server.node, session.address, self._now(), *proof)
         )
         self._presence.came(session)
@@ -179,6 +178,6 @@ class Departures:
         self._parts.roster.remove(session)
         self._change_feed.left(session)
         self._parts.marks.ended(session)
-        self._parts.session_log.add(sessions.Closed(session.id, session.who.account_id, self._parts.now(), reason))
+        self._parts.session_rows.add(sessions.Closed(session.id, session.who.account_id, self._parts.now(), reason))
         if session.who.kind == GUEST:
             self._parts.guests.dismiss(session)

@@ -31,7 +31,7 @@ class LoginParts(Struct, frozen=True):
     roster: Roster
     presence: Presence
     """Notifies others that somebody came or went."""
-    session_log: SessionRows
+    session_rows: SessionRows
     """Records that sessions began and ended."""
     marks: ReadMarks
     """Knows how far an account has read, also at other nodes."""

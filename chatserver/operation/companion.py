@@ -82,11 +82,11 @@ class Running(Struct, frozen=True):
     logs: AdjustableLog
     now: Clock  # by which entries are stamped
     read_settings: Callable[[], Settings]  # anew, from all their sources; blocks, and raises ConfigProblem
-    session_log: SessionRows
+    session_rows: SessionRows
     change_feed: ChangeFeed
     reconciler: Reconciler
     guests: Guests
-    upkeep: Maintenance
+    maintenance: Maintenance
     cluster: "Node | None" = None  # with other nodes
     started: float = field(default_factory=unix_now)  # seconds since 1970
     lag: Histogram = field(default_factory=Histogram)  # see `Lag` in monitoring/counters.py

@@ -8,8 +8,7 @@ from msgspec import Struct
 from chatserver.background.maintenance import Maintenance
 from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.immediate import Online
-from chatserver.handlers.outcome import Outcome
+from chatserver.handlers.outcome import Online, Outcome
 from chatserver.session.session import Session
 from chatserver.settings.tables import Settings
 from chatserver.store.db.threads import Store
@@ -52,7 +51,7 @@ class PipelineParts(Struct, frozen=True):
     registry: Registry
     online: Online
     marks: ReadMarks
-    upkeep: Maintenance
+    maintenance: Maintenance
     reconciler: Suspects
     lease: Serving
     bans: Bans

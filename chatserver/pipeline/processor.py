@@ -235,6 +235,7 @@ class Processors:
             await self._marks.known_everywhere(session.who.account_id, session) if type(command) in SEES_MARKS else {}
         )
         sees = type(command) in SEES_ONLINE
+        scope = session.who.scope
         ask = Ask(
             session.who.person,
             self._online.now(),
@@ -242,7 +243,7 @@ class Processors:
             self._online.roster.away_texts() if sees else {},
             marked,
             self._settings.limits,
-            session.only,
+            scope.room_id if scope is not None else 0,
             PROGRAM_ZONE if session.view is None else session.screen.zone,
             reserved=self._settings.server.reserved_names,
             for_people=session.view is not None,

@@ -55,7 +55,7 @@ class Takes:
         self._store = parts.store
         self._registry = parts.registry
         self._now = parts.online.now
-        self._upkeep = parts.upkeep
+        self._maintenance = parts.maintenance
         self._reconciler = parts.reconciler
         self._lease = parts.lease
         self._counts = counts
@@ -122,7 +122,7 @@ class Takes:
         now = self._seconds()
         self.commits.observe_all([now - one.since for one in spoken])
         self._deliver(spoken, verdicts)
-        self._upkeep.stored(len(spoken))
+        self._maintenance.stored(len(spoken))
         while self._registry.order.lagging:
             await self._turn()
         return None

@@ -63,7 +63,6 @@ class Roster:
         self._apart: dict[int, frozenset[int]] = {}  # by account here: those it has blocked, or that have blocked it
         self._remote: dict[int, Remote] = {}
         self._remote_in: dict[int, dict[int, None]] = {}  # by room id, these accounts
-        self._counts: dict[int, int] = {}  # by account, number of sessions at other nodes, quiet ones included
 
     def follow(self, rooms: Table) -> None:
         """Looks up the rooms of accounts at other nodes in this table from now on."""
@@ -149,12 +148,8 @@ class Roster:
         """The account as it is at other nodes; None if it is online at none."""
         return self._remote.get(account_id)
 
-    def sessions_elsewhere(self, account_id: int) -> int:
-        """Number of sessions of an account at other nodes, quiet ones included."""
-        return self._counts.get(account_id, 0)
-
-    def set_remote(self, account_id: int, remote: Remote | None, sessions: int) -> None:
-        """Sets the state of an account at other nodes: whether it is online, and its number of sessions."""
+    def set_remote(self, account_id: int, remote: Remote | None) -> None:
+        """Sets the state of an account at other nodes: whether it is online."""
         before = self._remote.pop(account_id, None)
         rooms = NONE if remote is None else remote.rooms
         for room_id in NONE if before is None else before.rooms - rooms:
@@ -166,10 +161,6 @@ class Roster:
             for room_id in rooms if before is None else rooms - before.rooms:
                 self._remote_in.setdefault(room_id, {})[account_id] = None
             self._remote[account_id] = remote
-        if sessions:
-            self._counts[account_id] = sessions
-        else:
-            self._counts.pop(account_id, None)
         if not self.is_online(account_id):
             self._away.pop(account_id, None)
 

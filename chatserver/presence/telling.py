@@ -123,9 +123,7 @@ class Presence:
 
     # Other nodes
 
-    def elsewhere(
-        self, account_id: int, remote: Remote | None, sessions: int, *, told: bool, moving: bool = False
-    ) -> None:
+    def elsewhere(self, account_id: int, remote: Remote | None, *, told: bool, moving: bool = False) -> None:
         """Takes over an account's state at other nodes; see `Roster.set_remote`. `told`: people are notified of the
         change; not if it was so before this node knew it. `moving`: the account's clients have been sent to other
         nodes, or their node has died."""
@@ -135,7 +133,7 @@ class Presence:
         if remote is None and before is not None and not roster.is_here(account_id) and told:
             near = roster.near(account_id, self._limits.presence_members)
             self._goes(self._state(before.name, before.display, account_id), account_id, near, moving=moving)
-        roster.set_remote(account_id, remote, sessions)
+        roster.set_remote(account_id, remote)
         if remote is not None and not was_online:
             if self._back(account_id):
                 self._pace.add(account_id)

@@ -1,6 +1,6 @@
 """Settings: one Struct for each TOML table, each field with its unit in its name. 0 means no limit.
 
-All parts of a server hold the same tables, and read a setting when they use it, so that `adopt` changes it for all.
+All parts of a server hold the same tables, and read a setting when they use it, so that a reload changes it for all.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ class ConfigProblem(Exception):
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    """Any table: an unknown key is an error, so that a misspelt one is not a silent default. Only `adopt` changes a
-    table."""
+    """Any table: an unknown key is an error, so that a misspelt one is not a silent default. Only a reload changes
+    a table."""
 
 
 class Server(Table, frozen=True):
@@ -233,42 +233,6 @@ class Settings(Table, frozen=True):
     log: Log = field(default_factory=Log)
     retention: Retention = field(default_factory=Retention)
     bus: Bus = field(default_factory=Bus)
-
-
-AT_START: Final = frozenset(
-    {
-        "server.node",
-        "server.listen",
-        "server.database",
-        "server.metrics",
-        "server.control",
-        "pipeline.write_lanes",
-        "pipeline.read_lanes",
-        "pipeline.take",
-        "pipeline.database_seconds",
-        "pipeline.read_seconds",
-        "log.format",
-        "bus.url",
-    }
-)
-"""The settings that need a restart: the server reads them when it starts. All others follow a reload."""
-
-
-def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
-    """Copies changed values of `new` into `settings`, but for AT_START. Returns the names of the settings that were
-    changed, and of those that differ and are kept. Call it in the reactor's thread."""
-    changed, kept = [], []
-    for name, table, key, value in each_setting(settings):
-        other = getattr(getattr(new, name.partition(".")[0]), key)
-        if other != value:
-            if name == "server.node" and not other:  # it was given none, and has taken one
-                continue
-            if name in AT_START:
-                kept.append(name)
-            else:
-                force_setattr(table, key, other)
-                changed.append(name)
-    return changed, kept
 
 
 def named(settings: Settings, node: str) -> None:

@@ -9,6 +9,7 @@ from chatserver.store.visibility import (
     RoomAccess,
     facts_of,
     is_apart,
+    is_only,
     open_membership,
 )
 from chatserver.values.answers import MemberLine
@@ -55,9 +56,9 @@ def page(
     return lines, rows[0].all - len(rows) if rows else 0
 
 
-def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bool) -> list[Membership]:
+def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bool, only: int = 0) -> list[Membership]:
     """Up to `limit` rooms that a person is in behind the label `after`, in the order of `by_label`; with `unread` only
-    those with entries behind the read mark that were not removed.
+    those with entries behind the read mark that were not removed. `only`: see `visibility.is_only`.
 
     Direct rooms, whose labels are not in their rows, are read all; of other rooms, no more than requested.
     """
@@ -75,6 +76,7 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
         )
         .join(MembershipRow, MembershipRow.room_id == RoomRow.id)
         .where(MembershipRow.account_id == who.id, MembershipRow.left_seq.is_(None), RoomRow.deleted_at.is_(None))
+        .where(is_only(only))
     )
     if unread:
         query = query.where(RoomRow.last_seq > MembershipRow.read_seq, RoomRow.last_seq >= RoomRow.first_seq)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, true, update
 from sqlalchemy.orm import aliased
 
 from chatserver.store import accounts
@@ -28,16 +28,26 @@ def find_person(db: Connection, who: Person, name: str) -> Person:
 
 
 def last_seen(
-    db: Connection, who: Person, name: str, online: frozenset[int], away: dict[int, str], apart: frozenset[int]
+    db: Connection,
+    who: Person,
+    name: str,
+    online: frozenset[int],
+    away: dict[int, str],
+    apart: frozenset[int],
+    *,
+    only: int = 0,
 ) -> UserLine | None:
-    """The facts about the person with this name that `who` may see; None if there is no such person.
+    """The facts about the person with this name that `who` may see; None if there is no such person. `only`: the id
+    of a room whose members are the only people that exist for them; 0: all people exist.
 
     For the accounts in `apart` the line says neither whether nor when they were online. Somebody who is muted in all
     rooms that they share with `who` has no away text.
     """
     row = db.execute(
         select(AccountRow.id, AccountRow.name, AccountRow.last_seen_at, AccountRow.kind, AccountRow.display_name).where(
-            AccountRow.name_key == name.lower(), AccountRow.erased_at.is_(None)
+            AccountRow.name_key == name.lower(),
+            AccountRow.erased_at.is_(None),
+            exists().where(open_membership(AccountRow.id, only)) if only else true(),
         )
     ).one_or_none()
     if row is None:

@@ -15,7 +15,7 @@ from chatserver.store.db.schema import AccountRow, EntryRow, InvitationRow, Memb
 from chatserver.store.entries import append_event
 from chatserver.store.names import FORMER_NAME_DAYS
 from chatserver.store.people import has_blocked, hold_pair
-from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, open_membership
+from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, is_only, open_membership
 from chatserver.values.answers import RoomLine
 from chatserver.values.errors import Refused, Why, blocked
 from chatserver.values.events import (
@@ -422,9 +422,11 @@ def pace(db: Connection, room_id: int) -> int:
     return db.scalar(select(RoomRow.pace_seconds).where(RoomRow.id == room_id)) or 0
 
 
-def listing(db: Connection, who: Person, after: str, limit: int, *, mine: bool) -> tuple[list[RoomLine], bool]:
-    """The rooms after `after`, by name, that may be listed for a person (with `mine`: that they are in), and whether
-    there are more. Rooms that nobody is in are left out."""
+def listing(
+    db: Connection, who: Person, after: str, limit: int, *, mine: bool, only: int = 0
+) -> tuple[list[RoomLine], bool]:
+    """The rooms after `after`, by name, that may be listed for a person (with `mine`: that they are in; `only`: see
+    `visibility.is_only`), and whether there are more. Rooms that nobody is in are left out."""
     counted = aliased(MembershipRow)
     count = (
         select(func.count())
@@ -439,7 +441,8 @@ def listing(db: Connection, who: Person, after: str, limit: int, *, mine: bool) 
             RoomRow.name > after,
             RoomRow.kind != DIRECT,
             RoomRow.deactivated_at.is_(None),
-            and_(IS_LISTED, IS_MEMBER) if mine else IS_LISTED,
+            and_(IS_LISTED, IS_MEMBER) if mine or only else IS_LISTED,
+            is_only(only),
         )
         .order_by(RoomRow.name)
         .limit(limit + 1)

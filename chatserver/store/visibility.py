@@ -34,7 +34,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select, true
 
 from chatserver.store.accounts import find_shown
 from chatserver.store.db.database_clock import NOW, lasts
@@ -136,6 +136,11 @@ def is_apart(one: Any, other: Any) -> ColumnElement[bool]:
             and_(BlockRow.account_id == other, BlockRow.blocked_id == one),
         )
     )
+
+
+def is_only(room_id: int) -> ColumnElement[bool]:
+    """The room is the one that a token is for, and no other exists for its session. 0: the token is for all rooms."""
+    return RoomRow.id == room_id if room_id else true()
 
 
 def is_banned(who: Person) -> ColumnElement[bool]:

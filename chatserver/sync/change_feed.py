@@ -71,14 +71,14 @@ class ChangeFeed:
         registry: Registry,
         roster: Roster,
         reconciler: Reconciler,
-        session_log: SessionRows,
+        session_rows: SessionRows,
         rewind: Rewind,
     ) -> None:
         self._clock = clock
         self._store = store
         self._registry = registry
         self._banning: list[Banning] = []
-        self._handlers = ChangeHandlers(store, registry, roster, reconciler, session_log)
+        self._handlers = ChangeHandlers(store, registry, roster, reconciler, session_rows)
         self._last: int | None = None
         self._missing: dict[int, Missing] = {}  # in ascending order
         self._unapplied: dict[int, change_rows.Change] = {}

@@ -33,13 +33,13 @@ class ChangeHandlers:
         registry: Registry,
         roster: Roster,
         reconciler: Reconciler,
-        session_log: SessionRows,
+        session_rows: SessionRows,
     ) -> None:
         self._store = store
         self._registry = registry
         self._roster = roster
         self._reconciler = reconciler
-        self._session_log = session_log
+        self._session_rows = session_rows
         self._ended: list[tuple[int, str, Session]] = []  # by changes with these ids
         self._left: list[Session] = []  # those that have left and whose last commands are still being served
 
@@ -53,7 +53,7 @@ class ChangeHandlers:
         none."""
         if not self._ended:
             return None
-        unrecorded = self._session_log.unrecorded()
+        unrecorded = self._session_rows.unrecorded()
         self._ended = [
             (id, name, session)
             for id, name, session in self._ended

@@ -1,7 +1,7 @@
 """Answers to commands: their fields besides `ok` and `tag`. Values only, the same for every dialect."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
@@ -59,6 +59,10 @@ class UserLine(Struct, frozen=True):
     away: str = ""
     bot: bool = False
     display: str = ""
+
+
+NAMES_SHOWN: Final = 6
+"""Maximum number of people's names that a person is shown with a room."""
 
 
 class Done(Struct, frozen=True):

@@ -52,7 +52,7 @@ class Store:
         self.written.append([change.id for change in changes])
 
 
-def session_log() -> tuple[SessionRows, Store, Clock]:
+def session_rows() -> tuple[SessionRows, Store, Clock]:
     clock, store = Clock(), Store()
     stand_in: Any = store
     return SessionRows(clock, stand_in), store, clock
@@ -64,7 +64,7 @@ def closed(id: str) -> Closed:
 
 def test_changes_are_written_together() -> None:
     """All changes within `FLUSH_SECONDS` are written in one call."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     for id in "abc":
         log.add(closed(id))
     assert (store.written, log.written) == ([], False)
@@ -74,7 +74,7 @@ def test_changes_are_written_together() -> None:
 
 def test_the_database_is_unavailable() -> None:
     """Changes that could not be written are retried until they can be, together with later ones and in order."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.unavailable = True
     log.add(closed("a"))
     clock.advance(FLUSH_SECONDS)
@@ -88,7 +88,7 @@ def test_the_database_is_unavailable() -> None:
 
 def test_one_write_at_a_time() -> None:
     """A change that is added during a write is in the next write, and is not lost."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     gate = store.gate = Deferred()
     log.add(closed("a"))
     clock.advance(FLUSH_SECONDS)
@@ -126,7 +126,7 @@ def rows(store: Store) -> list[str]:
 def test_a_bug_loses_no_row(log_lines: list[str]) -> None:
     """As long as no row can be written, all are kept, however long that takes. The log has one line when that begins
     and one when it is over."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.bug = True
     ids = [f"{n}" for n in range(1000)]
     for id in ids:
@@ -148,7 +148,7 @@ def test_a_bug_loses_no_row(log_lines: list[str]) -> None:
 def test_a_row_that_always_fails(log_lines: list[str]) -> None:
     """It keeps no other row from being written. It is retried, and dropped at last, with a line in the log that names
     it."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.poison = {"7"}
     for n in range(20):
         log.add(closed(f"{n}"))
@@ -165,7 +165,7 @@ def test_a_row_that_always_fails(log_lines: list[str]) -> None:
 
 def test_a_row_that_fails_alone() -> None:
     """Without another row that can be written, the fault may be everybody's: it is retried for as long as it takes."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.poison = {"7"}
     log.add(closed("7"))
     clock.pump([RETRY_SECONDS] * 5 * MAX_ATTEMPTS)
@@ -177,7 +177,7 @@ def test_a_row_that_fails_alone() -> None:
 
 def test_the_order_within_a_session() -> None:
     """A session's end is not written before its beginning, which would leave it open for ever."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.poison = {"7"}
     log.add(Opened("7", 1, "node", "address", AT))
     log.add(closed("8"))
@@ -191,7 +191,7 @@ def test_the_order_within_a_session() -> None:
 
 def test_read_marks() -> None:
     """Read marks are written with what waits, and again until that works; what waits is known meanwhile."""
-    log, store, clock = session_log()
+    log, store, clock = session_rows()
     store.unavailable = True
     log.mark(1, {5: Seen(3)})
     clock.advance(FLUSH_SECONDS)

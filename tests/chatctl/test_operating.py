@@ -10,7 +10,8 @@ import pytest
 from msgspec import structs
 
 from chatserver.chatctl.main import main
-from chatserver.settings.tables import AT_START, Settings
+from chatserver.operation.control.reload import AT_START
+from chatserver.settings.tables import Settings
 from tests.chatctl.conftest import CHEAP, PASSWORD, Chatctl
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient

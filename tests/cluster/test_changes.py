@@ -28,7 +28,7 @@ class Library(Hall):
         super().__init__(folder, engine=open_engine(parse_url(url)))
         store: Any = self.inline
         self.change_feed = ChangeFeed(
-            self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
+            self.clock, store, self.registry, self.roster, self.reconciler, self.session_rows, self.rewind
         )
         self.followed: list[int] = []
 

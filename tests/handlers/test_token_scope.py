@@ -232,6 +232,10 @@ def test_what_a_token_for_one_room_sees(hall: Hall) -> None:
     assert [entry["text"] for entry in answered(bot, c.Search, text="words")["entries"]] == ["words in den"]
     assert [line["name"] for line in answered(bot, c.Who)["users"]] == ["ana", "cai"]
     assert answered(bot, c.Who, name="cai")["users"][0]["name"] == "cai"
+    town.bob.post("rename", name="bud", password=PASSWORD)
+    for elsewhere in ("bob", "bud"):
+        refused = answered(bot, c.Who, name=elsewhere)
+        assert (refused["error"], "now" in refused["text"]) == ("no-such-user", False)
     count = len(bot.lines)
     town.ana.post("read", room="books", seq=2)
     town.ana.post("create", room="loft")

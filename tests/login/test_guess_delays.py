@@ -276,7 +276,7 @@ def test_a_delay_that_is_over_before_its_call(street: Street) -> None:
     assert (street.guesses._lines, street.clock.getDelayedCalls()) == ({}, [])
 
 
-@pytest.mark.parametrize("module", ["guess_delays", "quotas"])
+@pytest.mark.parametrize("module", ["guess_delays", "address_quotas"])
 def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses come, only the last ones are remembered."""
     monkeypatch.setattr(f"chatserver.login.{module}.MOST_KEYS", 3)
@@ -287,7 +287,7 @@ def test_nobody_fills_the_memory(module: str, monkeypatch: pytest.MonkeyPatch) -
             inquiries.ask(f"{number}", 0)
     sizes = {
         "guess_delays": len(street.guesses._trusted),
-        "quotas": len(inquiries._free_at),
+        "address_quotas": len(inquiries._free_at),
     }
     assert sizes.pop(module) == 3
     assert set(sizes.values()) == {5}

@@ -18,7 +18,7 @@ from chatserver.handlers.accounts import change_password, forget
 from chatserver.handlers.outcome import HangUp, Outcome
 from chatserver.handlers.unread import FirstScreen, first_screen
 from chatserver.login.authentication import MAX_LOGINS
-from chatserver.login.entrance import LINES_SHOWN, NAMES_SHOWN
+from chatserver.login.entrance import LINES_SHOWN
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.parts import LoginParts
@@ -34,7 +34,7 @@ from chatserver.store.sessions import Opened
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
-from chatserver.values.answers import Done, Log
+from chatserver.values.answers import NAMES_SHOWN, Done, Log
 from chatserver.values.errors import GOODBYE, ErrorWord, Note, Refused, Rejected, Sentence, Unavailable, Why
 from chatserver.values.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
 from chatserver.values.seen import Seen
@@ -181,15 +181,15 @@ class Town:
         """The next account is created, and the answer is lost."""
         self.lost: list[datetime] = []
         self.suspected: list[Person | None] = []
-        session_log = SessionRows(self.clock, store)
+        session_rows = SessionRows(self.clock, store)
         now: Any = self._now
         reconciler: Any = SimpleNamespace(suspect=self.suspected.append)
         self.guests = Guests(self.clock, store, self.registry, now, reconciler)
         guests: Any = SimpleNamespace(not_admitted=self.guests.not_admitted, lost=self.lost.append)
         parts = LoginParts(
             settings=settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
-            roster=self.roster, presence=self.presence, session_log=session_log,
-            marks=ReadMarks(self.clock, self.roster, session_log), guests=guests, reconciler=reconciler,
+            roster=self.roster, presence=self.presence, session_rows=session_rows,
+            marks=ReadMarks(self.clock, self.roster, session_rows), guests=guests, reconciler=reconciler,
         )  # fmt: skip
         self.handshake = Handshake(parts)
         self.clients: list[Client] = []

@@ -12,8 +12,8 @@ import pytest
 from twisted.logger import LogLevel
 
 from chatserver.operation.control import reload as module
-from chatserver.operation.control.reload import READ_SECONDS, STOPPING, Reloaded
-from chatserver.settings.tables import AT_START, Limits, Settings
+from chatserver.operation.control.reload import AT_START, READ_SECONDS, STOPPING, Reloaded
+from chatserver.settings.tables import Limits, Settings
 from chatserver.values.errors import Unavailable
 from tests.operation.reloading import Town, toml
 from tests.support.certificate import write_certificate

@@ -13,8 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.immediate import Online
-from chatserver.handlers.outcome import Outcome
+from chatserver.handlers.outcome import Online, Outcome
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
@@ -145,7 +144,8 @@ class Town:
         parts = pipeline_parts(
             settings=Settings(pipeline=Pipeline(take=TAKE)), turn=turns(self.clock), store=store,
             registry=self.registry, online=Online(self.roster, nothing, lambda: AT), marks=nothing,
-            upkeep=SimpleNamespace(stored=self.counts.append), reconciler=SimpleNamespace(suspect=lambda who: None),
+            maintenance=SimpleNamespace(stored=self.counts.append),
+            reconciler=SimpleNamespace(suspect=lambda who: None),
         )  # fmt: skip
         self.processors = Processors(parts, Lanes(2), {c.Password: self._slow})
         self.slow: Deferred[Outcome] = Deferred()

@@ -131,7 +131,7 @@ def test_within_a_second(postgres_url: str, shop: Shop, server: StartServer, con
     hall = Hall(tmp_path, engine=engine)
     store: Any = hall.inline
     change_feed = ChangeFeed(
-        hall.clock, store, hall.registry, hall.roster, hall.reconciler, hall.session_log, hall.rewind
+        hall.clock, store, hall.registry, hall.roster, hall.reconciler, hall.session_rows, hall.rewind
     )
     change_feed.start()
     eve = hall.program("eve")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from chatserver.operation.control.reload import adopt
 from chatserver.settings.file import MOST_BYTES, chosen, load
-from chatserver.settings.tables import FOLLOWING, ConfigProblem, Limits, Settings, adopt, named
+from chatserver.settings.tables import FOLLOWING, ConfigProblem, Limits, Settings, named
 
 
 def loaded(tmp_path: Path, text: str) -> Settings:

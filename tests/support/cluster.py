@@ -128,7 +128,7 @@ class NodeHall(Hall):
         self.bus = MemoryBus(air, name)
         store: Any = self.inline
         self.change_feed = ChangeFeed(
-            self.clock, store, self.registry, self.roster, self.reconciler, self.session_log, self.rewind
+            self.clock, store, self.registry, self.roster, self.reconciler, self.session_rows, self.rewind
         )
         self.change_feed.follow_bans(self.connections)
         local = Local(

@@ -23,7 +23,7 @@ from websockets.uri import parse_uri
 from chatserver.background.read_marks import ReadMarks
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.immediate import Online
+from chatserver.handlers.outcome import Online
 from chatserver.login.guests import Guests
 from chatserver.login.handshake import Handshake
 from chatserver.login.parts import LoginParts
@@ -488,7 +488,7 @@ def net_parts(*, clock: Clock, limits: Limits, left: Callable[..., None], **othe
 def pipeline_parts(**others: Any) -> PipelineParts:
     """The parts of processors. The lease is never lost; nothing is done after messages are stored, or for new bans."""
     own: dict[str, Any] = {
-        "lease": SimpleNamespace(check=lambda: True), "upkeep": SimpleNamespace(stored=lambda messages: None),
+        "lease": SimpleNamespace(check=lambda: True), "maintenance": SimpleNamespace(stored=lambda messages: None),
         "bans": SimpleNamespace(reload_bans=lambda: None),
     }  # fmt: skip
     return PipelineParts(**own | others)
@@ -535,13 +535,13 @@ class Hall:
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         self.registry.rooms.follow(self.reconciler)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
-        self.session_log = session_log = SessionRows(self.clock, store)
-        self.marks = ReadMarks(self.clock, self.roster, session_log)
+        self.session_rows = session_rows = SessionRows(self.clock, store)
+        self.marks = ReadMarks(self.clock, self.roster, session_rows)
         self.guests = Guests(self.clock, store, self.registry, now, self.reconciler)
         handshake = Handshake(
             LoginParts(
                 settings=self.settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
-                roster=self.roster, presence=presence, session_log=session_log, marks=self.marks, guests=self.guests,
+                roster=self.roster, presence=presence, session_rows=session_rows, marks=self.marks, guests=self.guests,
                 reconciler=self.reconciler,
             )
         )  # fmt: skip

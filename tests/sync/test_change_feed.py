@@ -62,9 +62,9 @@ class Town:
         self.rewind = Rewind()
         now: Any = lambda: AT  # noqa: E731
         reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
-        session_log = SessionRows(self.clock, store)
+        session_rows = SessionRows(self.clock, store)
         self.change_feed = ChangeFeed(
-            self.clock, store, self.registry, self.roster, reconciler, session_log, self.rewind
+            self.clock, store, self.registry, self.roster, reconciler, session_rows, self.rewind
         )
         self.change_feed.follow_bans(self)
 

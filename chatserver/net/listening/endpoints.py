@@ -21,6 +21,8 @@ OVERHEARD: Final = (
     "of tcp:, or add :interface=127.0.0.1, with a proxy before it."
 )
 """Warning for administrators about a listener that is `plain`."""
+SOCKET_MODE: Final = "660"
+"""Permissions of a Unix socket: for the server's user and group."""
 FROM_SYSTEMD: Final = "systemd:"
 _PROTECTED: Final = re.compile(rb"^(-----BEGIN |Proc-Type: 4,)ENCRYPTED", re.MULTILINE)
 """A key with a password, as PKCS #8 or in OpenSSL's own form."""
@@ -50,6 +52,12 @@ class Listener(Struct, frozen=True):
     def exposed(self) -> bool:
         """Whether other hosts can connect to it, and the traffic can be overheard."""
         return self.kind == "tcp" and self.identity is None and exposed(self.host)
+
+
+def with_mode(description: str) -> str:
+    """An endpoint string whose Unix socket, if it is one, has `SOCKET_MODE`, whatever the umask is."""
+    unix = description.startswith("unix:") and ":mode=" not in description
+    return f"{description}:mode={SOCKET_MODE}" if unix else description
 
 
 def plain(port: Any) -> bool:

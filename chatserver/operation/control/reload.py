@@ -13,6 +13,7 @@ from typing import Final
 
 from argon2.exceptions import HashingError
 from msgspec import Struct
+from msgspec.structs import force_setattr
 from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.internet.defer import TimeoutError as Overdue
 from twisted.logger import Logger
@@ -25,7 +26,7 @@ from chatserver.net.listening.tls import Identity
 from chatserver.operation.companion import Quiet, Running
 from chatserver.operation.control.caller import FAULT
 from chatserver.operation.systemd.notify import notify
-from chatserver.settings.tables import ConfigProblem, Passwords, Settings, adopt
+from chatserver.settings.tables import ConfigProblem, Passwords, Settings, each_setting
 from chatserver.store import rooms
 from chatserver.store.db.engine import DatabaseProblem, parse_url
 from chatserver.util.times import now
@@ -36,6 +37,40 @@ CERTIFICATES: Final = "certificates"
 STOPPING: Final = "The server is stopping."
 READ_SECONDS: Final = 30.0
 """How long reading may take: a disk that hangs must not block later reloads."""
+AT_START: Final = frozenset(
+    {
+        "server.node",
+        "server.listen",
+        "server.database",
+        "server.metrics",
+        "server.control",
+        "pipeline.write_lanes",
+        "pipeline.read_lanes",
+        "pipeline.take",
+        "pipeline.database_seconds",
+        "pipeline.read_seconds",
+        "log.format",
+        "bus.url",
+    }
+)
+"""The settings that need a restart: the server reads them when it starts. All others follow a reload."""
+
+
+def adopt(settings: Settings, new: Settings) -> tuple[list[str], list[str]]:
+    """Copies changed values of `new` into `settings`, but for AT_START. Returns the names of the settings that were
+    changed, and of those that differ and are kept. Call it in the reactor's thread."""
+    changed, kept = [], []
+    for name, owner, key, value in each_setting(settings):
+        other = getattr(getattr(new, name.partition(".")[0]), key)
+        if other != value:
+            if name == "server.node" and not other:  # it was given none, and has taken one
+                continue
+            if name in AT_START:
+                kept.append(name)
+            else:
+                force_setattr(owner, key, other)
+                changed.append(name)
+    return changed, kept
 
 
 class Reloaded(Struct, frozen=True):

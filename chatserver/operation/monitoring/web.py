@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from chatserver.net.listening.endpoints import explained, opening
+from chatserver.net.listening.endpoints import explained, opening, with_mode
 from chatserver.net.listening.ports import closed
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.operation.companion import Quiet, Running
@@ -30,7 +30,6 @@ REST_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 3 * BEAT_SECONDS
 """How long a heartbeat may take until the database counts as away. A busy one takes tenths of a second."""
 MOST_SHARED: Final = 1000
-SOCKET_MODE: Final = "660"
 TEXT: Final = "text/plain; charset=utf-8"
 
 InThread = Callable[..., Awaitable[Any]]
@@ -146,12 +145,6 @@ def _answer(request: Any, status: int, text: str) -> bytes:
     return f"{text}\n".encode()
 
 
-def _for_few(description: str) -> str:
-    """A Unix socket is for the server's user and group, whatever the umask is."""
-    unix = description.startswith("unix:") and ":mode=" not in description
-    return f"{description}:mode={SOCKET_MODE}" if unix else description
-
-
 def _shown(host: Any) -> str:
     if not hasattr(host, "port"):
         return os.fsdecode(getattr(host, "name", str(host)))
@@ -178,7 +171,7 @@ class Web(Quiet):
         description = self._running.settings.server.metrics
         try:
             reactor = ForwardSecret(self._reactor, description, self._running.connections.identities)
-            listening = opening(reactor, _for_few(description)).listen(self._visitors)
+            listening = opening(reactor, with_mode(description)).listen(self._visitors)
         except Exception as error:
             raise CannotStart(f"--metrics {explained(description, error)}", MISCONFIGURED) from None
         failures: list[Failure] = []

@@ -96,7 +96,7 @@ def parse_url(text: str) -> URL:
         url = url.set(drivername=POSTGRES)
     if url.drivername not in ("sqlite", "sqlite+pysqlite", POSTGRES):
         raise DatabaseProblem(
-            "The database URL must be sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME. Correct --database."
+            "The database URL must be sqlite:///FILE or postgresql://USER@HOST/NAME. Correct --database."
         )
     if url.drivername == POSTGRES and "@" in f"{url.host}{url.database}":  # a part of the password
         raise DatabaseProblem("The database URL has an @ within its password. Write it as %40.")
