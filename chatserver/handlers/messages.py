@@ -1,4 +1,4 @@
-"""Messages: saying, changing, reading and searching them."""
+"""Messages: saying, reading and searching them."""
 
 from datetime import datetime, timedelta
 from functools import partial

@@ -1,4 +1,6 @@
-"""The queue between connections and processors: lanes of sessions that have a command in their inbox."""
+"""The queue between connections and processors, and how long a lone message waits there for others.
+
+A lane holds the sessions that have a command in their inbox."""
 
 from zlib import crc32
 
