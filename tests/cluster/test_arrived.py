@@ -16,7 +16,7 @@ from tests.delivery.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry
 
 
 class Others(Elsewhere):
-    """What this node sends to others."""
+    """The frames that this node sends to others."""
 
     def __init__(self) -> None:
         self.told: list[list[int]] = []

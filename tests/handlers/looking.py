@@ -12,7 +12,7 @@ from tests.handlers.world import World
 
 
 class Looking:
-    """What has happened so far, in the store (`world`) and in the model (the rest)."""
+    """The state so far: in the store (`world`), and in the model (the rest)."""
 
     def __init__(self) -> None:
         super().__init__()

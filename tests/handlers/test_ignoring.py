@@ -28,7 +28,7 @@ def again(hall: Hall, name: str) -> Client:
 
 
 def since(client: Client, *typed: str) -> str:
-    """What a person sees of what comes next."""
+    """The next lines that a person sees."""
     before = len(client.lines)
     client.type(*typed)
     return "\n".join(client.lines[before:])

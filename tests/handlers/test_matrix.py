@@ -161,7 +161,7 @@ def test_what_one_may_do_in_a_room(engine: Engine, room: str, wanted: dict[tuple
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """What the database is asked meanwhile."""
+    """The statements that the database executes meanwhile."""
     texts: list[str] = []
 
     def note(_db: object, _cursor: object, statement: str, *_: object) -> None:

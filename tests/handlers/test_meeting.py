@@ -6,7 +6,7 @@ from tests.support.process import wait_until
 
 
 def presences(one: Resident, of: Resident) -> list[tuple[bool, str | None]]:
-    """What a person has been told so far about the presence of another."""
+    """The notices about another person's presence that a person has received so far."""
     one.ok("ping")
     events = [event for event in one.link.events if event["event"] == "presence" and event["name"] == of.name]
     return [(event["online"], event.get("away")) for event in events]

@@ -23,7 +23,7 @@ def person(hall: Hall, name: str) -> Client:
 
 
 def replies(client: Client) -> list[str]:
-    """What this person has been shown of replies."""
+    """The lines about replies that this person has been shown."""
     return [line.partition("ana ")[2] for line in client.lines if "(re #" in line]
 
 

@@ -292,7 +292,7 @@ def test_what_was_heard_is_the_history(hall: Hall, seed: int) -> None:
 
 
 def logs(client: Client) -> dict[str, list[Message]]:
-    """What a client has heard, by the present label of the room, as it keeps it by the entries alone."""
+    """The entries that a client has received, by the room's present label, which it derives from the entries alone."""
     found: dict[str, list[Message]] = {}
     for event in client.events:
         if "seq" in event:

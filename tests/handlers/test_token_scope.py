@@ -150,7 +150,7 @@ ASKING: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
 
 
 def test_a_read_only_token_asks(hall: Hall) -> None:
-    """What a command shows that could also change something, a read-only token is shown; it changes nothing."""
+    """A read-only token may use a command that can also change something, in the form that only asks."""
     town = Town(hall, read_only=True)
     for word, fields, change in ASKING:
         town.ana.post(word, **{**fields, **change})

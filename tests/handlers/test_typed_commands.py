@@ -21,7 +21,7 @@ def terminal(hall: Hall, name: str) -> Client:
 
 
 def answers(client: Client, *lines: str) -> list[str]:
-    """What a client is sent after it has typed these lines."""
+    """The lines that a client receives after it has typed these."""
     count = len(client.lines)
     client.type(*lines)
     return client.lines[count:]

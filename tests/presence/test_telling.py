@@ -351,7 +351,7 @@ def test_a_mass_return(paced: Town) -> None:
 
 
 def test_a_mass_return_takes_several_turns(paced: Town, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written in one turn of the reactor is bounded; the rest follows in the next turns."""
+    """The number of notices written in one turn of the reactor is bounded; the rest follow in the next turns."""
     monkeypatch.setattr("chatserver.presence.telling.SLICE_RECIPIENTS", 29)
     paced.arrive(BOB)
     everybody = [paced.arrive(account) for account in range(10, 20)]

@@ -21,7 +21,7 @@ def hall(tmp_path: Path) -> Iterator[Hall]:
 
 
 def script(hall: Hall, login: str, *lines: str) -> list[str]:
-    """What a script is sent that logs in, gives some commands and closes its side."""
+    """The output for a script that logs in, sends some commands and closes its side."""
     client = hall.client()
     client.wire.ends = True
     client.wire.come("".join(f"{line}\n" for line in (login, *lines)).encode())

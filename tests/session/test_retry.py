@@ -26,7 +26,7 @@ def person(hall: Hall, name: str) -> Client:
 
 
 def told(client: Client, *lines: str) -> list[str]:
-    """What a person is told after lines that they type at once."""
+    """The notices that a person receives after lines that they type at once."""
     seen = len(client.lines)
     client.type(*lines)
     return client.lines[seen:]

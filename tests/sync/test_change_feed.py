@@ -141,7 +141,7 @@ def test_bans_of_addresses(town: Town) -> None:
 
 
 def test_limits_of_an_account(town: Town) -> None:
-    """What an operator sets for an account reaches all its sessions with the next poll, and so does its end."""
+    """A change of an account by an operator reaches all its sessions with the next poll, and so does its removal."""
     ana, also, bob = (town.arrive(account).session for account in (ANA, ANA, BOB))
     town.accounts[ANA] = AccountNow(PERSON, gone=False, ban=None)
     town.change_feed.start()

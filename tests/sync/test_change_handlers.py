@@ -132,7 +132,7 @@ def test_rates(town: Town) -> None:
 
 
 def test_rates_of_an_account_with_limits_of_its_own(town: Town) -> None:
-    """What an operator has set for an account stays, whatever the settings say."""
+    """A value that an operator has set for an account stays, whatever the settings say."""
     ana = town.hall.program("ana")
     ana.session.who = structs.replace(ana.session.who, limits=AccountLimits(commands_per_second=1))
     assert pings(ana, 50) == 10

@@ -59,7 +59,7 @@ def test_entries_whose_announcement_was_lost(hall: Hall, name: str) -> None:
 
 
 def test_a_late_commit(hall: Hall) -> None:
-    """What the database commits some time after the failure is found too, for as long as a statement may take."""
+    """A commit some time after the failure is found too, for as long as a statement may take."""
     ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
     lost(hall, ana, "say", room="general", text="lost")
     hall.passes(DOUBT_SECONDS / 2)

@@ -76,7 +76,7 @@ def test_counted(peer: str, key: str) -> None:
 
 @given(st.ip_addresses())
 def test_one_rule(ip: IPv4Address | IPv6Address) -> None:
-    """What quotas count together is what a ban of that address covers."""
+    """A ban of an address covers the addresses that quotas count together with it."""
     assert counted(str(ip)) == address(str(ip))
     assert canonical(ip) in ip_network(counted(str(ip)))
     assert canonical(canonical(ip)) == canonical(ip)

@@ -73,7 +73,7 @@ def example(kind: type[c.Command]) -> dict[str, Any]:
 
 
 def sent(line: str, dialect: Dialect = JSONL, stage: Stage = Stage.IN) -> c.Command | Rejected | None:
-    """What a line as received becomes."""
+    """The result of a line as received."""
     try:
         return dialect.parse(clean_line(line.encode("utf-8", "replace")), stage)
     except Undecodable as problem:

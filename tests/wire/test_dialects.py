@@ -118,7 +118,7 @@ SAME_FIRST: list[tuple[str, dict[str, Any], Command]] = [
     [(stage, *same) for stage, table in ((Stage.IN, SAME), (Stage.GREETING, SAME_FIRST)) for same in table],
 )
 def test_the_same_in_both(stage: Stage, line: str, fields: dict[str, Any], command: Command) -> None:
-    """What a person types and what a program sends become the same command."""
+    """A typed line and a program's object become the same command."""
     assert TEXT.parse(line, stage) == command
     assert JSONL.parse(json.dumps(fields), stage) == command
 

@@ -85,7 +85,7 @@ def test_torn_characters(raw: bytes) -> None:
     ],
 )
 def test_senseless_bytes(raw: bytes, named: str) -> None:
-    """What no key sends ends the connection and is named, even if it was erased."""
+    """A byte that no key sends ends the connection with its name, even if it was erased."""
     with pytest.raises(Undecodable, match=named):
         typed_line(raw)
 

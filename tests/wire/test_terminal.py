@@ -28,7 +28,7 @@ NAMES = ["ana", "bob", "jürgen", "mallory-of-the-north", "zoë"]
 
 
 def rows(data: bytes, columns: int = 40) -> list[str]:
-    """What a real terminal's screen shows."""
+    """The screen of a real terminal."""
     screen = pyte.Screen(columns, 200)
     pyte.ByteStream(screen).feed(data)
     return [row.rstrip() for row in screen.display[: screen.cursor.y]]

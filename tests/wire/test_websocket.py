@@ -78,7 +78,7 @@ def closing(code: int, reason: bytes = b"") -> bytes:
 
 
 class Seen(NamedTuple):
-    """What one connection came to."""
+    """The results of one connection."""
 
     lines: list[bytes]
     violation: str | None
