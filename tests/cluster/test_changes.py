@@ -89,7 +89,7 @@ def test_a_transaction_that_is_undone(library: Library) -> None:
 
 
 def test_one_that_began_before_the_server(library: Library, tmp_path: Path) -> None:
-    """Changes that were written before the start and committed after it are followed, too; no others from before are."""
+    """Changes written before the start and committed after it are followed, too; no others from before are."""
     with library.engine.connect() as slow:
         late = change_rows.note(slow, "bans", 0, START)
         library.note(10)
