@@ -184,14 +184,15 @@ async def deaf(server: Address, until: float) -> str:
 
 
 async def guesses(server: Address, until: float) -> str:
-    """Five hundred guesses at the password of a bystander, from fifty addresses; the owner logs in meanwhile."""
+    """Five hundred guesses at the password of a bystander, from fifty networks; the owner logs in meanwhile from where
+    she has before."""
     right = refused = 0
 
     async def one(number: int) -> None:
         nonlocal right, refused
         for attempt in range(10):
             try:
-                client = await Client.connect(server, f"127.0.8.{1 + number}")
+                client = await Client.connect(server, f"127.0.{100 + number}.1")
                 answer = await client.ask(cmd="login", name="ana", password=f"guess-{number}-{attempt}")
                 right += answer["ok"]
                 refused += answer.get("error") == "slow-down"
@@ -202,7 +203,7 @@ async def guesses(server: Address, until: float) -> str:
     work = [asyncio.ensure_future(one(number)) for number in range(50)]
     await asyncio.sleep(1)
     began = time.monotonic()
-    owner = await Client.connect(server, "127.0.7.7")
+    owner = await Client.connect(server, BYSTANDERS)
     answer = await owner.ask(cmd="login", name="ana", password=PASSWORD)
     took = time.monotonic() - began
     owner.writer.transport.abort()

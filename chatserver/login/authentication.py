@@ -14,7 +14,7 @@ from chatserver.login.guests import GuestPlaces
 from chatserver.login.hashing import FULL, HashPlaces, check_length
 from chatserver.login.parts import LoginParts
 from chatserver.session.session import Session
-from chatserver.store import accounts, certificates, rooms, tokens
+from chatserver.store import accounts, certificates, rooms, sessions, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
 from chatserver.util import audit_log
@@ -73,7 +73,7 @@ class Authenticator:
         self._reconciler = parts.reconciler
         self._exempt = Listed(lambda: limits.exempt)
         self._queue = FairQueue(HashPlaces(passwords), FULL)
-        self._guesses = Guesses(clock, limits)
+        self._guesses = Guesses(clock, limits, Batcher(self._find_places, MAX_LOGINS, turns(clock)))
         self._inquiries = Inquiries(limits)
         self._registrations = Registrations(limits)
         self.guests = GuestPlaces(limits)
@@ -83,11 +83,11 @@ class Authenticator:
     @property
     def shared(self) -> dict[str, RateTable[Any]]:
         """Counters that all nodes share, by name."""
-        guesses = self._guesses
         return {
-            "failures": guesses.failures, "networks": guesses.networks, "names": guesses.names_elsewhere,
-            "inquiries": self._inquiries.asked, "registrations": self._registrations.lately,
-        }  # fmt: skip
+            "failures": self._guesses.failures,
+            "inquiries": self._inquiries.asked,
+            "registrations": self._registrations.lately,
+        }
 
     @property
     def waiting(self) -> int:
@@ -96,6 +96,9 @@ class Authenticator:
 
     async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
         return await self._store.read(tokens.find, hashes)
+
+    async def _find_places(self, names: list[str]) -> list[frozenset[str]]:
+        return await self._store.read(sessions.places, names)
 
     async def _find_certificates(self, sha256s: list[str]) -> list[Owned | None]:
         return await self._store.read(certificates.find, sha256s)
@@ -134,14 +137,14 @@ class Authenticator:
     async def _inquire(self, session: Session) -> None:
         """Waits until the session may learn whether a name is registered."""
         if session.address not in self._exempt:
-            wait, often = self._inquiries.ask(counted(session.address), self._clock.seconds())
+            wait, often = self._inquiries.ask(session.address, self._clock.seconds())
             if often:
                 audit_log.login_failed(session.address, "", "name")
             if wait > 0:
                 await pause(self._clock, wait)
 
     def _settled(self, session: Session) -> None:
-        self._inquiries.settled(counted(session.address), self._clock.seconds())
+        self._inquiries.settled(session.address, self._clock.seconds())
 
     # Logging in
 
@@ -281,10 +284,10 @@ class Authenticator:
             raise Guessed(Why.WRONG_CODE)
 
     async def _register_new(self, session: Session, command: c.Register) -> Person:
-        key, at = counted(session.address), self._clock.seconds()
+        at = self._clock.seconds()
         limited = session.address not in self._exempt
         if limited:  # at once, or many could register at the same time
-            self._registrations.take(key, at)
+            self._registrations.take(session.address, at)
         try:
             hash = await self.hash(session, command.password)
             person = await self._create(
@@ -292,7 +295,7 @@ class Authenticator:
             )
         except Exception:
             if limited:
-                self._registrations.give_back(key, at)
+                self._registrations.give_back(session.address, at)
             raise
         audit_log.registered(session.address, person.name)
         return person

@@ -1,15 +1,16 @@
-"""Delays after wrong passwords and other secrets. Each failure doubles the delay for its source and delays nobody else
-by more than a second.
+"""Delays after wrong passwords and other secrets. A guess passes up to three gates, and waits at each for those before
+it: that of its address, that of the network around the address, and that of the name.
 
-Deliberately, no account is locked: failures for a *name*, or from the network around an address, delay others by a
-second at most, so that the owner gets in from anywhere else.
+An address and a network wait for longer after each failure. At a name, all strangers together may guess a few times a
+minute. Addresses from which the account has logged in before are no strangers to its name: they have a gate of their
+own there, and do not wait for their network, so that guessers lock no owner out.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from hashlib import sha256
 from math import inf
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -20,23 +21,25 @@ from chatserver.util.fair_queue import Gone, Waiting, always
 from chatserver.util.rates import MOST_KEYS, Fading
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Note, Refused, Sentence, Why
-from chatserver.wire.addresses import Listed, counted, neighbourhood
+from chatserver.wire.addresses import Listed, counted, sources
 
 SILENT_SECONDS: Final = 4.0
 """Maximum delay of an answer. Above it, a login is refused at once, with the time to retry."""
 
-SOFT_SECONDS: Final = 1.0
-"""Maximum delay of a login because of failures from elsewhere."""
+NETWORK_FAILURES: Final = 5
+"""Number of failures, for each address that a network counts for, that delay nobody else there."""
 
 NAME_FAILURES: Final = 5
-"""Number of failures for one name, from anywhere, that delay nobody else."""
+"""Number of failures for one name that delay nobody else."""
 
-NETWORK_FAILURES: Final = 20
-"""Number of failures from an IPv4 /24 or an IPv6 /48 that delay nobody else there."""
+NAME_SECONDS: Final = 15.0
+"""Maximum delay between two guesses at a name, from wherever they come: at four a minute nobody guesses a password, and
+its owner gets in from a new place if they try again."""
 
 AHEAD: Final = 4
 """Maximum number of passwords from an address without failures that are checked at the same time: a burst of right ones
-is not delayed, and of a burst of guesses four do not wait for the first result."""
+is not delayed, and of a burst of guesses four do not wait for the first result. A network has as many for each address
+that it counts for."""
 
 MOST_DOUBLINGS: Final = 64
 
@@ -48,7 +51,7 @@ T = TypeVar("T")
 
 
 class _Line:
-    """The pending guesses of one source."""
+    """The pending guesses at one gate."""
 
     __slots__ = ("call", "moving", "running", "waiting")
 
@@ -59,33 +62,39 @@ class _Line:
         self.moving = False
 
 
-class Source(Struct, frozen=True):
-    """The source of a guess. `delayed`: the key whose failures delay it."""
+class Gate(Struct, frozen=True):
+    """What a guess passes. `key`: of the failures that delay it. `times`: the number of addresses that it counts for,
+    and `free`: the number of failures, for each of these, that delay nothing. `place`: what the key stands for."""
 
-    delayed: str
-    pair: str = ""
-    """The address together with the name."""
-    network: str = ""
-    name: str = ""
+    key: str
+    times: int = 1
+    free: int = 0
+    most: float = inf
+    place: Note = Note.ADDRESS
+
+
+class Places(Protocol):
+    """The places from which people have logged in."""
+
+    async def ask(self, name: str, /) -> Collection[str]:
+        """Returns the addresses of an account by its name, as of `counted`. None if there is no such account."""
+        ...
 
 
 class Guesses:
     """Counts failures by source. An address is an IPv4 address or an IPv6 /64.
 
-    An address from which a name has logged in is trusted with that name: other guesses from that address do not delay
-    it, and its own failures are counted separately.
+    An address from which a name has logged in is known for that name: other guesses from that address do not delay it,
+    and its own failures are counted separately.
     """
 
-    def __init__(self, clock: IReactorTime, limits: Limits) -> None:
+    def __init__(self, clock: IReactorTime, limits: Limits, places: Places) -> None:
         self._clock = clock
         self._limits = limits
+        self._places = places
         self._exempt = Listed(lambda: limits.exempt)
-        self.failures = Fading()  # by source
-        self._names = Fading()
-        self.names_elsewhere = Fading()
-        """Failures at other nodes by name, as hashed by `_short`."""
-        self.networks = Fading()
-        self._trusted: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
+        self.failures = Fading()  # by the keys of gates
+        self._known: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
         self._lines: dict[str, _Line] = {}
 
     async def check(
@@ -97,21 +106,37 @@ class Guesses:
         wanted: Callable[[], bool] = always,
     ) -> T:
         """Returns the result of `work`, which is false for a wrong guess. Raises, before any work, Refused(slow-down)
-        for a source that has to wait for long, and Gone if nobody wants the result. An exception of `work` is not
+        for a guess that would have to wait for long, and Gone if nobody wants the result. An exception of `work` is not
         counted. `name`: the owner of the secret, whether such an account exists or not."""
         if not self._counts(address):
             return await work()
-        source = self._source(kind, address, name)
-        self._refuse_long(source.delayed)
-        soft = self._soft(source)
-        if soft:
-            await pause(self._clock, soft)
-        await self._enter(source.delayed, wanted)
+        name = name.lower()
+        source = _source(kind, address)
+        pair = f"{source} {name}"
+        gates = self._gates(kind, address, name)
+        if name and pair not in self._known and any(map(self._is_pressed, gates)):
+            places = await self._places.ask(name)
+            if counted(address) in places:
+                self._know(pair)
+                gates = self._gates(kind, address, name)
+        for gate in gates:
+            self._refuse_long(gate)
+        passed = []
         try:
+            for gate in gates:
+                await self._enter(gate, wanted)
+                passed.append(gate)
             result = await work()
-            self._learn(source, right=bool(result))
+            if not result:
+                self._failed(gates)
+            elif name:
+                # Other failures are not forgotten: otherwise logins to an account of one's own would buy any number of
+                # guesses at another's.
+                self._know(pair)
+                self.failures.forget(pair)
         finally:
-            self._leave(source.delayed)
+            for gate in reversed(passed):
+                self._leave(gate)
         return result
 
     async def failed(self, kind: Kind, address: str) -> None:
@@ -119,123 +144,133 @@ class Guesses:
         when it may be answered, or raises Refused(slow-down)."""
         if not self._counts(address):
             return
-        source = self._source(kind, address, "")
-        wait = self._wait(source.delayed)
-        self._learn(source, right=False)
+        gate = Gate(_source(kind, address), most=self._most)
+        wait = self._wait(gate)
+        self._failed([gate])
         if wait > SILENT_SECONDS:
-            raise slow_down(Why.TOO_MANY_FAILED_LOGINS, wait)
+            raise _refusal(gate, wait)
         if wait > 0:
             await pause(self._clock, wait)
 
     def _counts(self, address: str) -> bool:
         return bool(self._limits.guess_seconds) and address not in self._exempt
 
-    def _source(self, kind: Kind, address: str, name: str) -> Source:
-        key, name = counted(address), name.lower()
-        customer = f"{kind} {key}"
-        pair = f"{customer} {name}"
-        return Source(pair if pair in self._trusted else customer, pair, neighbourhood(key), name)
+    @property
+    def _most(self) -> float:
+        return self._limits.guess_seconds_most or inf
+
+    def _gates(self, kind: Kind, address: str, name: str) -> list[Gate]:
+        """The gates in the order in which a guess passes them. That of the name is last: a guess holds its place there
+        for no longer than it is checked."""
+        most, times = self._most, self._limits.network_times
+        pair = f"{_source(kind, address)} {name}"
+        known = pair in self._known
+        key, *networks = sources(address)
+        gates = [Gate(pair if known else f"{kind} {key}", most=most)]
+        if times and not known:
+            gates += [Gate(f"{kind} {one}", times, NETWORK_FAILURES, most, place=Note.NETWORK) for one in networks]
+        if name:
+            key = f"name {_short(name)}" + " known" * known
+            gates.append(Gate(key, 1, NAME_FAILURES, min(most, NAME_SECONDS), Note.NAME))
+        return gates
+
+    def _know(self, pair: str) -> None:
+        self._known.pop(pair, None)
+        self._known[pair] = None
+        if len(self._known) > MOST_KEYS:
+            del self._known[next(iter(self._known))]
 
     # Counting
 
-    def _learn(self, source: Source, *, right: bool) -> None:
-        now = self._clock.seconds()
-        if not right:
-            self.failures.add(source.delayed, now)
-            if source.name:
-                self._names.add(source.name, now)
-                self.names_elsewhere.note(_short(source.name))
-                self.networks.add(source.network, now)
-        elif source.name:
-            # Other failures are not forgotten: otherwise logins to an account of one's own would buy any number of
-            # guesses at another's.
-            self._trusted.pop(source.pair, None)
-            self._trusted[source.pair] = None
-            self.failures.forget(source.pair)
-            if len(self._trusted) > MOST_KEYS:
-                del self._trusted[next(iter(self._trusted))]
+    def _failed(self, gates: Collection[Gate]) -> None:
+        for gate in gates:
+            self.failures.add(gate.key, self._clock.seconds())
 
-    def _delay(self, failures: float) -> float:
-        if failures <= 0:
+    def _is_pressed(self, gate: Gate) -> bool:
+        """Whether guesses follow one another there, each after a delay."""
+        return self.failures.much(gate.key, self._clock.seconds()) > gate.free * gate.times
+
+    def _wait(self, gate: Gate) -> float:
+        """Seconds until the next guess."""
+        last = self.failures.get(gate.key)
+        if last is None:
             return 0.0
-        first, most = self._limits.guess_seconds, self._limits.guess_seconds_most or inf
-        return float(min(first * 2 ** min(failures - 1, MOST_DOUBLINGS), most))
-
-    def _wait(self, key: str) -> float:
-        """Seconds until this source may guess."""
-        last = self.failures.get(key)
-        return 0.0 if last is None else last.at + self._delay(last.much) - self._clock.seconds()
-
-    def _soft(self, source: Source) -> float:
-        """Seconds for which others' failures delay this guess."""
-        if not source.name or source.delayed == source.pair:  # nobody's secret, or trusted
+        beyond = last.much / gate.times - gate.free
+        if beyond <= 0:
             return 0.0
-        now = self._clock.seconds()
-        name = self._names.much(source.name, now) - NAME_FAILURES
-        if len(self.names_elsewhere):
-            name += self.names_elsewhere.much(_short(source.name), now)
-        around = self.networks.much(source.network, now) - NETWORK_FAILURES
-        return min(self._delay(max(name, around)), SOFT_SECONDS)
+        delay = min(self._limits.guess_seconds * 2 ** min(beyond - 1, MOST_DOUBLINGS), gate.most) / gate.times
+        return last.at + delay - self._clock.seconds()
 
-    def _refuse_long(self, key: str) -> None:
-        wait = self._wait(key)
+    def _refuse_long(self, gate: Gate) -> None:
+        wait = self._wait(gate)
         if wait > SILENT_SECONDS:
-            raise slow_down(Why.TOO_MANY_FAILED_LOGINS, wait)
+            raise _refusal(gate, wait)
 
     # One after another
 
-    async def _enter(self, key: str, wanted: Callable[[], bool]) -> None:
-        line = self._lines.setdefault(key, _Line())
+    async def _enter(self, gate: Gate, wanted: Callable[[], bool]) -> None:
+        line = self._lines.setdefault(gate.key, _Line())
         waiting = Waiting(Deferred(), wanted)
         line.waiting.append(waiting)
-        self._advance(key, line)
+        self._advance(gate, line)
         await waiting.turn
 
-    def _leave(self, key: str) -> None:
-        line = self._lines[key]
+    def _leave(self, gate: Gate) -> None:
+        line = self._lines[gate.key]
         line.running -= 1
-        self._advance(key, line)
+        self._advance(gate, line)
 
-    def _advance(self, key: str, line: _Line) -> None:
+    def _advance(self, gate: Gate, line: _Line) -> None:
         """Starts as many guesses as it may; refuses all of a source that has to wait for long."""
         if line.moving:  # a guess that is checked at once comes back here
             return
         line.moving = True
         try:
-            while line.waiting and line.running < (1 if self.failures.much(key, self._clock.seconds()) else AHEAD):
-                wait = self._wait(key)
+            while line.waiting and line.running < (1 if self._is_pressed(gate) else AHEAD * gate.times):
+                wait = self._wait(gate)
                 if 0 < wait <= SILENT_SECONDS:
                     if line.call is None:
-                        line.call = self._clock.callLater(wait, self._wake, key, line)
+                        line.call = self._clock.callLater(wait, self._wake, gate, line)
                     break
                 waiting = line.waiting.popleft()
                 if not waiting.wanted():
                     waiting.turn.errback(Gone())
                 elif wait > SILENT_SECONDS:
-                    waiting.turn.errback(slow_down(Why.TOO_MANY_FAILED_LOGINS, wait))
+                    waiting.turn.errback(_refusal(gate, wait))
                 else:
                     line.running += 1
                     waiting.turn.callback(None)
         finally:
             line.moving = False
-        if not line.running and not line.waiting and self._lines.get(key) is line:
+        if not line.running and not line.waiting and self._lines.get(gate.key) is line:
             if line.call is not None:
                 line.call.cancel()
-            del self._lines[key]
+            del self._lines[gate.key]
 
-    def _wake(self, key: str, line: _Line) -> None:
+    def _wake(self, gate: Gate, line: _Line) -> None:
         line.call = None
-        self._advance(key, line)
+        self._advance(gate, line)
+
+
+def _source(kind: Kind, address: str) -> str:
+    return f"{kind} {counted(address)}"
 
 
 def _short(name: str) -> str:
-    """A short hash to send to other nodes in place of a name, which may be a password that was typed in the wrong
-    place. Few bits are enough for delays of a second, and say nothing about a password."""
+    """A short hash in place of a name, which may be a password that was typed in the wrong place and is sent to other
+    nodes. Few bits are enough for delays of seconds, and say nothing about a password."""
     return sha256(name.encode()).hexdigest()[:5]
 
 
-def slow_down(why: Why, seconds: float) -> Refused:
-    """The refusal of a source that has to wait for long."""
+def _refusal(gate: Gate, seconds: float) -> Refused:
+    if gate.place is Note.NAME:
+        return slow_down(Why.TOO_MANY_GUESSES_AT_NAME, seconds, gate.place)
+    return slow_down(Why.TOO_MANY_FAILED_LOGINS, seconds, gate.place)
+
+
+def slow_down(why: Why, seconds: float, place: Note) -> Refused:
+    """The refusal of what has to wait for long. `place`: what has failed too often, an address, a network or a
+    name."""
     whole = int(seconds) + 1
     time = Sentence(Note.SECONDS, count=whole) if whole < 120 else Sentence(Note.MINUTES, count=-(-whole // 60))
-    return Refused(why, retry=whole, time=time)
+    return Refused(why, retry=whole, time=time, place=place)

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.delivery.registry import Registry
+from chatserver.login.address_quotas import place_of
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
 from chatserver.store.db.threads import Store
@@ -18,7 +19,7 @@ from chatserver.util.waiting import pause, until
 from chatserver.values.errors import Refused, Unavailable, Why
 from chatserver.values.events import GUEST, Person
 from chatserver.values.stages import Stage
-from chatserver.wire.addresses import Listed, counted
+from chatserver.wire.addresses import Listed, share, sources
 
 RETRY_SECONDS = 1.0
 """Interval between two attempts, so that guests leave soon after the database is back."""
@@ -29,7 +30,7 @@ LOST_SECONDS = 80.0
 PLACE_SECONDS = 60
 """How long a guest refused for lack of a place should wait."""
 PLACES_SWEPT = 1_000
-"""Minimum number of addresses between two sweeps, which look at all of them."""
+"""Minimum number of addresses and networks between two sweeps, which look at all of them."""
 
 
 class Guests:
@@ -136,32 +137,34 @@ class Guests:
 
 
 class GuestPlaces:
-    """Limits the guests of one address who are connected, or about to be."""
+    """Limits the guests of one address, and of one network, who are connected, or about to be."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._exempt = Listed(lambda: limits.exempt)
         self.elsewhere: dict[str, int] = {}
-        """Number of guests at other nodes, by address as of `counted`."""
+        """Number of guests at other nodes, by address and network as of `sources`."""
         self._taken: dict[str, list[Session]] = {}
-        self._swept = 0  # addresses that were left by the last sweep
+        self._swept = 0  # addresses and networks that were left by the last sweep
 
     def take(self, session: Session) -> None:
         """Gives a place to a session that is logging in, until it ends or fails. Raises Refused(slow-down)."""
-        most = self._limits.guests_per_address
+        most, times = self._limits.guests_per_address, self._limits.network_times
         if not most or session.address in self._exempt:
             return
-        key = counted(session.address)
-        here = self._taken[key] = _still_there(self._taken.get(key, []), session)
-        if len(here) + self.elsewhere.get(key, 0) >= most:
-            raise Refused(Why.TOO_MANY_GUESTS, retry=PLACE_SECONDS)
-        here.append(session)
+        keys = sources(session.address)
+        for key in keys:
+            here = self._taken[key] = _still_there(self._taken.get(key, []), session)
+            if 0 < share(key, most, times) <= len(here) + self.elsewhere.get(key, 0):
+                raise Refused(Why.TOO_MANY_GUESTS, retry=PLACE_SECONDS, place=place_of(key))
+        for key in keys:
+            self._taken[key].append(session)
         if len(self._taken) > 2 * self._swept + PLACES_SWEPT:
             self._taken = {key: kept for key, all in self._taken.items() if (kept := _still_there(all))}
             self._swept = len(self._taken)
 
     def many(self, least: int) -> dict[str, int]:
-        """Addresses with at least `least` guests here."""
+        """Addresses and networks with at least `least` guests here."""
         found = ((key, len(_still_there(sessions))) for key, sessions in self._taken.items() if len(sessions) >= least)
         return {key: count for key, count in found if count >= least}
 

@@ -101,6 +101,7 @@ class Limits(Table, frozen=True):
     connections: int = 20_000
     connections_per_address: int = 512
     connections_per_account: int = 20
+    network_times: int = 4  # the number of its addresses whose quotas a network may use; 0: networks are not counted
     connections_per_minute: int = FOLLOWS  # new ones, of one address; further ones are slowed, then refused
     pending_connections: int = 2_000  # not yet logged in; the oldest makes way for a new one
     pending_per_address: int = 64

@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, Connection, or_, select, text, update
 
 from chatserver.store import rooms
 from chatserver.store.db import database_clock
-from chatserver.store.db.schema import NodeRow, SessionRow, as_sqlite
+from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow, as_sqlite
 from chatserver.store.nodes import lease
 from chatserver.store.nodes.nodes import NodeNow
 from chatserver.values.events import Person
 from chatserver.values.seen import Seen, as_seen
+from chatserver.wire.addresses import counted
 
 
 class Opened(Struct, frozen=True):
@@ -116,6 +117,16 @@ def mark(db: Connection, marks: Mapping[int, Mapping[int, Seen]]) -> None:
 
 def _execute(db: Connection, name: str, values: Sequence[tuple[Any, ...]]) -> Any:
     return db.execute(_STATEMENTS[db.dialect.name][name], {"said": msgspec.json.encode(values).decode()})
+
+
+def places(db: Connection, names: Sequence[str]) -> list[frozenset[str]]:
+    """For each of these names, the addresses, as of `counted`, from which its account has logged in, as far as sessions
+    are kept. Empty if there is no such account."""
+    found: dict[str, set[str]] = {name.lower(): set() for name in names}
+    theirs = select(AccountRow.name_key, SessionRow.address).join(SessionRow, SessionRow.account_id == AccountRow.id)
+    for key, address in db.execute(theirs.where(AccountRow.name_key.in_(found)).distinct()):
+        found[key].add(counted(address))
+    return [frozenset(found[name.lower()]) for name in names]
 
 
 def close_left_open(db: Connection, node: str, at: datetime) -> int:

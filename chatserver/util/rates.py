@@ -41,7 +41,7 @@ class RateTable(ABC, Generic[T]):
 
     def latest(self, most: int, seconds: float) -> dict[str, tuple[float, ...]]:
         """States of the `most` keys that were counted last, for `merge` at another node."""
-        found = ((key, self._state(known, seconds)) for key, known in islice(reversed(self._known.items()), most))
+        found = ((key, self._state(key, known, seconds)) for key, known in islice(reversed(self._known.items()), most))
         return {key: state for key, state in found if state}
 
     @abstractmethod
@@ -53,7 +53,7 @@ class RateTable(ABC, Generic[T]):
         """Another node has this state. It may contain what was learnt here, and the other way round."""
 
     @abstractmethod
-    def _state(self, known: T, seconds: float) -> tuple[float, ...]:
+    def _state(self, key: str, known: T, seconds: float) -> tuple[float, ...]:
         """The state for `merge`; empty if nothing is left."""
 
     def _put(self, key: str, known: T) -> None:
@@ -120,7 +120,7 @@ class Fading(RateTable[Count]):
             theirs = Count(theirs.now(mine.at), mine.at)
         self._put(key, theirs)
 
-    def _state(self, known: Count, seconds: float) -> tuple[float, ...]:
+    def _state(self, key: str, known: Count, seconds: float) -> tuple[float, ...]:
         return (round(known.much, 2), round(seconds - known.at, 1)) if known.now(seconds) else ()
 
     def _add(self, key: str, seconds: float, much: float) -> float:
@@ -132,9 +132,9 @@ class Fading(RateTable[Count]):
 
 
 class Limited(RateTable[T]):
-    """Counts against a limit. `limit` returns it anew each time; 0: nothing is counted."""
+    """Counts against a limit. `limit` returns that of a key anew each time; 0: nothing is counted."""
 
-    def __init__(self, limit: Callable[[], int], most: int = MOST_KEYS) -> None:
+    def __init__(self, limit: Callable[[str], int], most: int = MOST_KEYS) -> None:
         super().__init__(most)
         self._limit = limit
 
@@ -154,7 +154,7 @@ class Draining(Limited[tuple[float, float]]):
     """Leaky buckets: a limit's worth drains away evenly in a minute. A full one means a delay, and in the end a
     refusal."""
 
-    def __init__(self, limit: Callable[[], int], most: int = MOST_ADDRESSES) -> None:
+    def __init__(self, limit: Callable[[str], int], most: int = MOST_ADDRESSES) -> None:
         super().__init__(limit, most)
 
     def count(self, key: str, seconds: float) -> None:
@@ -163,7 +163,7 @@ class Draining(Limited[tuple[float, float]]):
 
     def delay(self, key: str, seconds: float) -> float:
         """Seconds to slow the key by; 0 below the limit."""
-        limit = self._limit()
+        limit = self._limit(key)
         if not limit or key not in self._known:
             return 0
         times = self._level(self._known[key], limit, seconds) / limit
@@ -171,7 +171,7 @@ class Draining(Limited[tuple[float, float]]):
 
     def retry(self, key: str, seconds: float) -> int:
         """Whole seconds for which to refuse the key; 0 for none."""
-        limit = self._limit()
+        limit = self._limit(key)
         if not limit or key not in self._known:
             return 0
         excess = self._level(self._known[key], limit, seconds) - (limit * REFUSED_TIMES - 1)
@@ -179,24 +179,24 @@ class Draining(Limited[tuple[float, float]]):
 
     def sweep(self, seconds: float) -> None:
         """Forgets empty buckets. Call this now and then."""
-        limit = self._limit()
         for key, known in list(self._known.items()):
+            limit = self._limit(key)
             if not limit or not self._level(known, limit, seconds):
                 del self._known[key]
 
     def learn(self, key: str, much: float, seconds: float) -> None:
-        limit = self._limit()
+        limit = self._limit(key)
         if limit:
             level = self._level(self._known.get(key), limit, seconds)
             self._put(key, (min(level + much, limit * (REFUSED_TIMES + 1)), seconds))
 
     def merge(self, key: str, state: Sequence[float], seconds: float) -> None:
-        limit = self._limit()
+        limit = self._limit(key)
         if limit and state[0] > self._level(self._known.get(key), limit, seconds):
             self._put(key, (min(state[0], limit * (REFUSED_TIMES + 1)), seconds))
 
-    def _state(self, known: tuple[float, float], seconds: float) -> tuple[float, ...]:
-        limit = self._limit()
+    def _state(self, key: str, known: tuple[float, float], seconds: float) -> tuple[float, ...]:
+        limit = self._limit(key)
         level = self._level(known, limit, seconds) if limit else 0.0
         return (round(level, 2),) if level else ()
 
@@ -218,7 +218,7 @@ class Sliding(Limited[deque[float]]):
 
     def take(self, key: str, seconds: float) -> float:
         """Counts an event and returns 0, or counts nothing and returns the seconds until there is room for one."""
-        limit = self._limit()
+        limit = self._limit(key)
         if not limit:
             return 0.0
         times = self._lately(key, seconds)
@@ -236,7 +236,7 @@ class Sliding(Limited[deque[float]]):
             self.note(key, -1)
 
     def learn(self, key: str, much: float, seconds: float) -> None:
-        times, limit = self._lately(key, seconds), self._limit()
+        times, limit = self._lately(key, seconds), self._limit(key)
         if much > 0:
             times.extend([seconds] * min(round(much), limit))
         else:
@@ -249,7 +249,7 @@ class Sliding(Limited[deque[float]]):
             times.clear()
             times.extend(seconds - age for age in reversed(state))
 
-    def _state(self, known: deque[float], seconds: float) -> tuple[float, ...]:
+    def _state(self, key: str, known: deque[float], seconds: float) -> tuple[float, ...]:
         return tuple(round(seconds - at) for at in islice(reversed(known), MOST_SENT))
 
     def _lately(self, key: str, seconds: float) -> deque[float]:

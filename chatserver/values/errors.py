@@ -220,6 +220,7 @@ class Why(Enum):
     TOO_MANY_LOGINS = ErrorWord.SLOW_DOWN
     SLOW_MODE = ErrorWord.SLOW_DOWN
     TOO_MANY_FAILED_LOGINS = ErrorWord.SLOW_DOWN
+    TOO_MANY_GUESSES_AT_NAME = ErrorWord.SLOW_DOWN
     TOO_MANY_NAMES_TRIED = ErrorWord.SLOW_DOWN
     TOO_MANY_REGISTERED = ErrorWord.SLOW_DOWN
     NOBODY_WAITS = ErrorWord.SLOW_DOWN
@@ -233,6 +234,9 @@ class Note(Enum):
     """A sentence, or a part of one, that is no refusal."""
 
     # Parts of refusals
+    ADDRESS = auto()
+    NETWORK = auto()
+    NAME = auto()
     A_MESSAGE = auto()
     A_TOPIC = auto()
     A_REASON = auto()

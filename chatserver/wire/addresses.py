@@ -1,5 +1,8 @@
 """Internet addresses and networks: the canonical form for bans, and the keys of quotas.
 
+A quota counts an address by itself and together with its network, which may use as much as a few of its addresses: see
+`sources` and `share`.
+
 Two rules hold everywhere. An IPv4 address that a socket for both families shows as an IPv6 one (`::ffff:192.0.2.1`,
 RFC 4291, 2.5.5.2) is the IPv4 address. A single IPv6 address stands for its /64, because one customer or one machine
 usually has all of that network.
@@ -16,7 +19,9 @@ CUSTOMER_BITS = 64
 SITE_BITS = 48
 """Number of leading bits of the IPv6 network that one site usually gets (RFC 6177)."""
 REMEMBERED = 4096
-"""Maximum number of addresses whose look-up in a list of networks is remembered."""
+"""Maximum number of addresses whose network, or look-up in a list of networks, is remembered."""
+
+_NETWORKS = ("/24", f"/{SITE_BITS}")
 
 
 def canonical(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -38,6 +43,7 @@ def counted(address: str) -> str:
     return str(_customer(ip) if isinstance(ip, IPv6Address) else ip)
 
 
+@lru_cache(REMEMBERED)
 def neighbourhood(key: str) -> str:
     """The network whose share of a quota an address uses: its /24, or its /48 for IPv6. `key` is what `counted`
     returned; anything that is no internet address is a network of its own."""
@@ -48,6 +54,24 @@ def neighbourhood(key: str) -> str:
             return key
     head, dot, _ = key.rpartition(".")
     return f"{head}.0/24" if dot else key
+
+
+def sources(address: str) -> tuple[str, ...]:
+    """The keys by which quotas count an address: its own and that of its network, if it has any."""
+    key = counted(address)
+    network = neighbourhood(key)
+    return (key,) if network == key else (key, network)
+
+
+def is_network(key: str) -> bool:
+    """Whether `sources` returned this key for a network."""
+    return key.endswith(_NETWORKS)
+
+
+def share(key: str, limit: int, times: int) -> int:
+    """The limit for a key, if `limit` is that of an address and a network may use as much as `times` addresses. 0:
+    none."""
+    return limit * times if is_network(key) else limit
 
 
 class Networks:

@@ -198,7 +198,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.TOO_MANY_NEW_PEOPLE: "You have written to {most} new people within an hour. Try again in {minutes} min.",
     Why.TOO_MANY_ROOMS_CREATED: "You have created {most} rooms within an hour. Try again in {minutes} min.",
     Why.TOO_MANY_GUESTS: (
-        "Too many guests from your address are connected. Register, or try again once one of them has left."
+        "Too many guests from your {place} are connected. Register, or try again once one of them has left."
     ),
     Why.TOO_MANY_SEARCHES: "Many searches are under way. Try again in a moment.",
     Why.JOINED_TOO_OFTEN: "You have joined {room} too often. Join it again in {seconds} s.",
@@ -208,9 +208,12 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.SLOW_MODE: (
         "In {room} each member may send one message every {seconds} s. Nothing was sent: wait, then send it again."
     ),
-    Why.TOO_MANY_FAILED_LOGINS: "Too many failed logins from your address. Try again in {time}.",
-    Why.TOO_MANY_NAMES_TRIED: "Too many names were tried from your address. Try again in {time}.",
-    Why.TOO_MANY_REGISTERED: "Too many accounts were registered from your address. Try again in {time}.",
+    Why.TOO_MANY_FAILED_LOGINS: "Too many failed logins from your {place}. Try again in {time}.",
+    Why.TOO_MANY_GUESSES_AT_NAME: (
+        "Too many wrong passwords for this {place}. Try again in {time}, or from where you have logged in before."
+    ),
+    Why.TOO_MANY_NAMES_TRIED: "Too many names were tried from your {place}. Try again in {time}.",
+    Why.TOO_MANY_REGISTERED: "Too many accounts were registered from your {place}. Try again in {time}.",
     Why.NOBODY_WAITS: "The connection has ended.",
     Why.READING_TOO_LONG: "Reading this takes too long. Ask for less at once, or try again in a moment.",
     Why.UNAVAILABLE: "The server cannot reach its database. Try again in a moment.",
@@ -226,6 +229,9 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.A_DISPLAY_NAME: "A display name",
     Note.A_LABEL: "A label",
     Note.A_FIELD: "A {field}",
+    Note.ADDRESS: "address",
+    Note.NETWORK: "network",
+    Note.NAME: "name",
     Note.MODERATORS: "moderators and owners",
     Note.OWNERS: "owners",
     Note.MEMBERS: "members",
@@ -339,9 +345,9 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.LEAVE: "Press Enter to leave.",
     Note.COME_BACK: "Press Enter, then connect again.",
     Note.TURNED_AWAY: "{problem} Try again in {seconds} second{seconds:s}. (too-many-connections)",
-    Note.OFFENCES: "There were too many failed attempts from your address.",
-    Note.ADDRESS_RATE: "Your address opens too many connections.",
-    Note.ADDRESS_FULL: "There are too many connections from your address. Close one first.",
+    Note.OFFENCES: "There were too many failed attempts from your {place}.",
+    Note.ADDRESS_RATE: "Your {place} opens too many connections.",
+    Note.ADDRESS_FULL: "There are too many connections from your {place}. Close one first.",
     Note.SERVER_FULL: "The server has too many connections.",
 }
 """Templates: `{name}` is a field of the sentence, `{reason:because}` the end of a sentence that may have a reason, and

@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address
 
 from chatserver.cluster import frames
 from chatserver.cluster.shared_limits import MOST_TOLD, STALE_SECONDS, TELL_SECONDS, WHOLE_SECONDS, Gauge
+from chatserver.login.guess_delays import NAME_FAILURES
 from chatserver.settings.tables import Limits, Server, Settings
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, Client, Stranger
@@ -54,6 +55,12 @@ def refused(client: Client) -> str:
 def login(client: Client, name: str, password: str = PASSWORD) -> dict[str, Any]:
     answer: dict[str, Any] = client.post("login", name=name, password=password).answers[-1]
     return answer
+
+
+def failures(hall: NodeHall) -> dict[str, float]:
+    """Wrong passwords, as counted at a node by address, network and name."""
+    known = hall.connections.handshake.authenticator.shared["failures"].latest(99, hall.clock.seconds())
+    return {key: much for key, (much, _) in known.items()}
 
 
 # Connections
@@ -137,13 +144,11 @@ def test_lost_frames(open_nodes: OpenNodes) -> None:
     early = come(two)
     assert "too many" not in refused(early)
     early.wire.cut()
-    known = two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds())
-    assert not known
+    assert not failures(two)
     air.fate = lambda sender, receiver, data: [0.0]
     one.passes(WHOLE_SECONDS + 1)
     assert "too many" in refused(come(two))
-    [(much, _)] = two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds()).values()
-    assert 2.9 < much <= 3
+    assert failures(two)["password 192.0.2.77"] == pytest.approx(3, abs=0.1)
 
 
 def test_a_bus_that_is_dead(open_nodes: OpenNodes) -> None:
@@ -169,7 +174,7 @@ def test_a_node_that_comes_late(open_nodes: OpenNodes, tmp_path: Path) -> None:
     two = NodeHall(tmp_path, "two", air, one.engine, settings=one.settings)
     two.passes(3)
     assert "too many" in refused(come(two))
-    assert two.connections.handshake.authenticator.shared["failures"].latest(9, two.clock.seconds())
+    assert failures(two)
 
 
 def test_strangers_make_way_at_each_node(open_nodes: OpenNodes) -> None:
@@ -244,9 +249,30 @@ def test_names_that_are_typed_are_not_told(open_nodes: OpenNodes) -> None:
         login(come(one, f"192.0.2.{number}"), "my-secret-words", "wrong-words")
     told(one)
     assert not any(b"my-secret-words" in parcel.data for _, parcel in air.sent)
-    guesses = two.connections.handshake.authenticator.shared["names"]
-    [(much, _)] = guesses.latest(9, two.clock.seconds()).values()
-    assert much == 6
+    [much] = [much for key, much in failures(two).items() if key.startswith("name ")]
+    assert much == pytest.approx(6, abs=0.1)
+
+
+def test_strangers_at_two_nodes(open_nodes: OpenNodes) -> None:
+    """Guesses at one name from many networks, and accounts that one network registers, are counted over all nodes."""
+    _, (one, two) = open_nodes(registrations_per_hour=1)
+    come(two, OWNER).come_in("ana")
+    guessers = []
+    for number in range(60):
+        guessers.append(come((one, two)[number % 2], f"10.0.{number}.1"))
+        guessers[-1].post("login", name="ana", password="wrong-words")
+        one.passes(1)
+    one.passes(4)
+    answers = [client.answers[-1]["error"] for client in guessers]
+    assert answers.count("bad-credentials") <= NAME_FAILURES + 12
+    assert answers[-8:].count("bad-credentials") <= 1
+    assert login(come(one, OWNER), "ana")["ok"]  # the database knows that she has logged in from there, at another node
+    registered = []
+    for number in range(8):
+        client = come((one, two)[number % 2], f"10.1.0.{number}")
+        registered.append(client.post("register", name=f"new{number}", password=PASSWORD).answers[-1]["ok"])
+        told(one)
+    assert registered == [True] * one.limits.network_times + [False] * (8 - one.limits.network_times)
 
 
 def test_rates_and_registrations(open_nodes: OpenNodes) -> None:

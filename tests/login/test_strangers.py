@@ -243,6 +243,34 @@ def test_guests_of_an_address(open_hall: OpenHall) -> None:
     assert registered(hall, "ana", THIEF).answers[-1]["ok"]
 
 
+@pytest.mark.parametrize("around", ["203.0.113.{}", "2001:db8:0:{:x}::1"])
+def test_a_whole_network(open_hall: OpenHall, around: str) -> None:
+    """All addresses of a network together may register, ask for names, try codes and be guests a few times as often as
+    one of them; addresses elsewhere may then do all of that."""
+    times = 2
+    hall = open_hall({"network_times": times, "registrations_per_hour": 1, "guests_per_address": 1}, guests=True)
+    for first, command, fields in (0, "register", {"password": PASSWORD}), (10, "guest", {}):
+        answers = []
+        for one in range(2 * times):
+            name = {"name": f"new{one}"} if fields else {}
+            client = come(hall, around.format(first + one)).post(command, **name, **fields)
+            answers.append(client.answers[-1])
+        assert [answer["ok"] for answer in answers] == [True] * times + [False] * times
+        assert "from your network" in answers[-1]["text"]
+        assert come(hall).post(command, **name, **fields).answers[-1]["ok"]
+    known = 0
+    for one in range(2 * times * FREE):
+        client = come(hall, around.format(one % 250)).type(f"user-{one}")
+        known += client.seen.count(b"is new here")
+    assert times * (FREE - 1) <= known <= times * (FREE + 5)
+    closed = open_hall({"network_times": times}, registration="code", registration_code="open sesame")
+    answers = []
+    for one in range(100):
+        wrong = come(closed, around.format(one)).post("register", name="thief", password=PASSWORD, code="guess")
+        answers += wrong.answers
+    assert sum(answer["error"] == "closed-registration" for answer in answers) < 40
+
+
 @pytest.mark.parametrize("name", ["admin", "Server", "ADM1N", "erased-7", "boss", "AL1CE", "alice-"])
 def test_names_that_mislead(open_hall: OpenHall, name: str) -> None:
     """They cannot be registered, whether a person types them or a program sends them."""

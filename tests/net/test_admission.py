@@ -345,7 +345,7 @@ def test_slower_and_slower(limit: str) -> None:
 
 def test_refusals_in_the_log() -> None:
     """Each refused address has a line per second in the log at most, and a few lines are written in all."""
-    gate = Gate(connections_per_minute=1)
+    gate = Gate(connections_per_minute=1, network_times=0)
     for n in range(1, 250):
         gate.come(int(REFUSED_TIMES), f"192.0.2.{n}")
     with audited() as lines:
@@ -360,3 +360,41 @@ def test_refusals_in_the_log() -> None:
             gate.admission.opened(f"192.0.2.{n}", Stranger())
             gate.admission.refusal(f"192.0.2.{n}")
     assert 3 < len(lines) <= 3 + LOG_LINES
+
+
+# Networks
+
+
+@pytest.mark.parametrize("around", ["192.0.2.{}", "2001:db8:0:{:x}::1"])
+def test_a_whole_network(around: str) -> None:
+    """All addresses of a network together may have a few times as many connections as one of them, and open them a few
+    times as fast; strangers there make way for one another, and other networks have their own share."""
+    gate = Gate(connections_per_address=2, network_times=3)
+    for number in range(6):
+        gate.comes(around.format(number)).logs_in()
+    refused = gate.admission.refusal(around.format(7))
+    assert "too many connections from your network" in shown(refused)
+    assert gate.admission.refusal(ELSEWHERE) is None
+    gate.visitors[0].leaves()
+    stranger = gate.comes(around.format(8))
+    gate.comes(around.format(9))
+    assert stranger.made_way
+    fast = Gate(connections_per_minute=2, network_times=3)
+    delays = []
+    for number in range(3 * 2 * int(REFUSED_TIMES)):
+        delays.append(fast.admission.delay(around.format(200)))
+        fast.comes(around.format(number))
+    assert (delays[5], delays[6]) == (0, STEP_SECONDS)
+    assert "Your network opens too many" in shown(fast.admission.refusal(around.format(201)))
+    assert fast.admission.refusal(ELSEWHERE) is None
+
+
+def test_one_address_alone() -> None:
+    """Whatever one address does, its neighbours are neither slowed nor refused."""
+    gate = Gate(connections_per_minute=6, connections_per_address=6)
+    for _ in range(5):
+        gate.comes(ONE).logs_in()
+    for _ in range(5 * int(REFUSED_TIMES)):
+        gate.comes(ONE)
+    assert gate.admission.delay(ONE) > 0
+    assert (gate.admission.delay(TWO), gate.admission.refusal(TWO)) == (0, None)

@@ -178,3 +178,19 @@ def test_logins_left_open(tables: Tables) -> None:
         "s3": ("::1", AT, None, None),
     }
     assert tables(sessions.close_left_open, "main", LATER) == 0
+
+
+def test_where_people_have_logged_in(tables: Tables) -> None:
+    """By name, in any case, an account's addresses as quotas count them; nothing of a name that nobody has."""
+    ana, bob = tables.person("Ana"), tables.person("bob")
+    tables(
+        sessions.record,
+        [
+            Opened("s1", ana.id, "main", "192.0.2.7", AT),
+            Opened("s2", ana.id, "main", "192.0.2.7", LATER),
+            Opened("s3", ana.id, "main", "2001:db8::7", AT),
+            Opened("s4", bob.id, "main", "", AT),
+        ],
+    )
+    found = tables(sessions.places, ["aNA", "nobody", "bob"])
+    assert found == [{"192.0.2.7", "2001:db8::/64"}, set(), {""}]

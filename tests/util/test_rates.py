@@ -25,7 +25,7 @@ def test_what_fades() -> None:
 
 def test_what_drains() -> None:
     """Somebody with a whole IPv6 /32 fills no table: those that were counted longest ago are forgotten."""
-    rates = Draining(lambda: 1)
+    rates = Draining(lambda key: 1)
     for n in range(MOST_ADDRESSES + 1000):
         rates.count(f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64", 0)
     assert len(rates) == MOST_ADDRESSES
@@ -35,7 +35,7 @@ def test_what_drains() -> None:
 
 def test_what_is_an_hour_old() -> None:
     """Times of a key count for an hour; if there are too many keys, the newest are remembered."""
-    rates = Sliding(lambda: 1, 3)
+    rates = Sliding(lambda key: 1, 3)
     for key in "abcd":
         assert rates.take(key, 0) == 0
     assert len(rates) == 3
@@ -71,7 +71,7 @@ def test_what_two_nodes_count_is_the_same() -> None:
 
 def test_rates_are_merged() -> None:
     """A bucket is as full as the fuller one says, and never fuller than a refusal needs."""
-    mine, theirs = (Draining(lambda: 60) for _ in range(2))
+    mine, theirs = (Draining(lambda key: 60) for _ in range(2))
     for _ in range(30):
         theirs.count("a", 100)
     mine.learn("a", 10, 100)
@@ -84,7 +84,7 @@ def test_rates_are_merged() -> None:
 
 def test_what_happens_in_an_hour_is_merged() -> None:
     """The times of the node that knows more of them count, and end an hour later."""
-    mine, theirs = (Sliding(lambda: 4) for _ in range(2))
+    mine, theirs = (Sliding(lambda key: 4) for _ in range(2))
     mine.news = {}
     for at in (0.0, 1000.0, 2000.0):
         theirs.take("a", at)

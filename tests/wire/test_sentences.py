@@ -19,7 +19,7 @@ from chatserver.wire.text.shown import render
 ROOT = Path(chatserver.__file__).parent
 SAYS = {"Refused", "Guessed", "Sentence", "Unavailable"}
 """What is called with a key and its fields."""
-ADDS = {"slow_down": {"time"}}
+ADDS = {"slow_down": {"time", "place"}}
 """What is called with a key, and adds these fields itself."""
 
 

@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatserver.net.counts import ConnectionCounts
-from chatserver.net.limits.crowd import Crowd, Newcomer, Rank
+from chatserver.net.limits.crowd import Crowd, Newcomer, Placed, Rank
 from chatserver.settings.tables import Limits
 from chatserver.store.moderation import NetworkBan
 from chatserver.util import audit_log
 from chatserver.util.quiet_log import Unlogged
 from chatserver.util.rates import Draining
 from chatserver.values.errors import Note, Sentence
-from chatserver.wire.addresses import Listed, canonical, counted, neighbourhood
+from chatserver.wire.addresses import Listed, canonical, counted, is_network, neighbourhood, share, sources
 
 SPARED_SECONDS: Final = 1.0
 """How long a connection does not make way for others of its address or network. Bytes that the client sent when it
@@ -49,7 +49,7 @@ still has its socket, and there must not be many of those besides `limits.connec
 
 
 class Admission:
-    """Counts connections, and the recent behaviour of addresses. An IPv6 address counts for its /64.
+    """Counts connections, and the recent behaviour of addresses and networks. An IPv6 address counts for its /64.
 
     Bans end by the reactor's clock, too: the database says how long a ban lasts from the moment it is read. No step of
     this host's clock ends a ban early or late, and nobody has to read it again.
@@ -68,7 +68,7 @@ class Admission:
         self._open: Counter[str] = Counter()
         self._opens = 0
         self.open_elsewhere: dict[str, int] = {}
-        """Number of connections that are counted at other nodes, by address; below, of pending ones, and by network."""
+        """Number of connections that are counted at other nodes, by address and network; below, of pending ones."""
         self.pending_elsewhere: dict[str, int] = {}
         self.networks_elsewhere: dict[str, int] = {}
         self._pending = Crowd()
@@ -76,8 +76,8 @@ class Admission:
         self._crowded: set[str] = set()  # addresses above their quota
         self._crowded_networks: set[str] = set()
         self._thinning = False
-        self.arrivals = Draining(lambda: limits.connections_per_minute)
-        self.offences = Draining(lambda: limits.offences_per_address)
+        self.arrivals = Draining(lambda key: share(key, limits.connections_per_minute, limits.network_times))
+        self.offences = Draining(lambda key: share(key, limits.offences_per_address, limits.network_times))
         self._logged: set[str] = set()
         self._logged_at = 0.0
         self._unlogged = Unlogged(clock, self._tell_unlogged)
@@ -97,27 +97,28 @@ class Admission:
             return banned
         if self.exempt(address):
             return None
-        key = counted(address)
         now = self._clock.seconds()
-        retry = self.offences.retry(key, now)
-        if retry:
-            return self._refuse(address, "offences", Note.OFFENCES, retry)
-        retry = self.arrivals.retry(key, now)
-        if retry:
-            return self._refuse(address, "rate", Note.ADDRESS_RATE, retry)
-        if self._is_full(key) and self._pending.first(key) is None:
-            return self._refuse(address, "address-full", Note.ADDRESS_FULL, FULL_SECONDS)
-        if (self._is_all_full or self._is_pending_full) and self._first_of_all(key) is None:
-            return self._refuse(address, "server-full", Note.SERVER_FULL, FULL_SECONDS)
+        for key in sources(address):
+            place = Note.NETWORK if is_network(key) else Note.ADDRESS
+            retry = self.offences.retry(key, now)
+            if retry:
+                return self._refuse(address, "offences", Sentence(Note.OFFENCES, place=place), retry)
+            retry = self.arrivals.retry(key, now)
+            if retry:
+                return self._refuse(address, "rate", Sentence(Note.ADDRESS_RATE, place=place), retry)
+            if self._is_full(key) and self._pending.first_of(key) is None:
+                return self._refuse(address, "address-full", Sentence(Note.ADDRESS_FULL, place=place), FULL_SECONDS)
+        if (self._is_all_full or self._is_pending_full) and self._first_of_all(counted(address)) is None:
+            return self._refuse(address, "server-full", Sentence(Note.SERVER_FULL), FULL_SECONDS)
         return None
 
     def delay(self, address: str) -> float:
         """How many seconds to delay a new connection from this address."""
         if self.exempt(address):
             return 0
-        key = counted(address)
         now = self._clock.seconds()
-        return max(self.arrivals.delay(key, now), self.offences.delay(key, now))
+        rates = (self.arrivals, self.offences)
+        return max(rate.delay(key, now) for key in sources(address) for rate in rates)
 
     def ban(self, address: str) -> Sentence | None:
         """The text for a banned address; None if it is not banned."""
@@ -149,7 +150,7 @@ class Admission:
         """Counts a new connection that is not logged in. Others make way for it where there are too many."""
         self.arrived(address, who)
         if not self.exempt(address):
-            self.arrivals.count(counted(address), self._clock.seconds())
+            self._count(self.arrivals, address)
 
     def arrived(self, address: str, who: Newcomer) -> None:
         """Counts it without its address's rate: the client's address is not known yet, or this was counted before in
@@ -158,11 +159,12 @@ class Admission:
             self._uncounted.add(who)
             return
         limits, key = self._limits, counted(address)
-        if self._is_full(key):
-            self._make_way(key, self._pending.first(key))
+        for source in sources(address):
+            if self._is_full(source):
+                self._make_way(self._pending.first_of(source))
         if self._is_all_full or self._is_pending_full:
-            self._make_way(*(self._first_of_all(key) or (key, None)))
-        self._open[key] += 1
+            self._make_way(self._first_of_all(key))
+        self._open.update(sources(address))
         self._opens += 1
         self._pending.add(key, who, self._clock.seconds())
         network = neighbourhood(key)
@@ -190,12 +192,21 @@ class Admission:
     def offence(self, address: str) -> None:
         """Counts something that no chat client does against the address, for a minute."""
         if not self.exempt(address):
-            self.offences.count(counted(address), self._clock.seconds())
+            self._count(self.offences, address)
 
     def offend(self, address: str, what: str) -> None:
         """Counts an offence, and writes it to the audit log. `what`: in one word."""
         self.offence(address)
         audit_log.offence(address, what)
+
+    def _count(self, rate: Draining, address: str) -> None:
+        """Counts an address, and its network, too, up to the address's limit: one bad client does not slow its
+        neighbours."""
+        now = self._clock.seconds()
+        for key in sources(address):
+            rate.count(key, now)
+            if rate.delay(key, now):
+                break
 
     def sweep(self) -> None:
         """Forgets addresses with nothing left to count. Call this now and then."""
@@ -216,7 +227,8 @@ class Admission:
     # Making way
 
     def _is_full(self, key: str) -> bool:
-        return 0 < self._limits.connections_per_address <= self._open[key] + self.open_elsewhere.get(key, 0)
+        most = share(key, self._limits.connections_per_address, self._limits.network_times)
+        return 0 < most <= self._open[key] + self.open_elsewhere.get(key, 0)
 
     @property
     def _is_all_full(self) -> bool:
@@ -226,7 +238,7 @@ class Admission:
     def _is_pending_full(self) -> bool:
         return 0 < self._limits.pending_connections <= len(self._pending)
 
-    def _first_of_all(self, key: str) -> tuple[str, Newcomer] | None:
+    def _first_of_all(self, key: str) -> Placed | None:
         """The connection that makes way for one of this address. One whose login is being checked does so only if
         strangers use up their share by that, and then for an address that has fewer."""
         found = self._pending.first_of_all()
@@ -237,8 +249,11 @@ class Admission:
                 return None if who is None else (largest, who)
         return found
 
-    def _make_way(self, key: str, who: Newcomer | None) -> None:
-        if who is not None and self._pending.remove(key, who):
+    def _make_way(self, leaving: Placed | None) -> None:
+        if leaving is None:
+            return
+        key, who = leaving
+        if self._pending.remove(key, who):
             self._left(key)
             if who.make_way():
                 self._leaving[who] = None
@@ -247,15 +262,16 @@ class Admission:
                     del self._leaving[first]
                     first.abort()
 
-    def _make_way_all(self, leaving: list[tuple[str, Newcomer]]) -> None:
-        for key, who in leaving:
-            self._make_way(key, who)
+    def _make_way_all(self, leaving: list[Placed]) -> None:
+        for one in leaving:
+            self._make_way(one)
 
     def _left(self, key: str) -> None:
         self._opens -= 1
-        self._open[key] -= 1
-        if self._open[key] <= 0:
-            del self._open[key]
+        for source in sources(key):
+            self._open[source] -= 1
+            if self._open[source] <= 0:
+                del self._open[source]
 
     def _thin_soon(self) -> None:
         if (self._crowded or self._crowded_networks) and not self._thinning:
@@ -282,7 +298,7 @@ class Admission:
 
     # Refusals
 
-    def _refuse(self, address: str, why: str, problem: Note, retry: int) -> Sentence:
+    def _refuse(self, address: str, why: str, problem: Sentence, retry: int) -> Sentence:
         self._counts.turned_away[why] += 1
         self._log(address, why)
         return Sentence(Note.TURNED_AWAY, problem=problem, seconds=retry)

@@ -31,6 +31,10 @@ class Newcomer(Protocol):
     def abort(self) -> None: ...
 
 
+Placed = tuple[str, Newcomer]
+"""A connection, with the key of its address."""
+
+
 class Ranking:
     """Keys, ordered by how many connections each has. Every step takes the same time, however many keys there are."""
 
@@ -124,10 +128,21 @@ class Crowd:
                     break
         return found
 
-    def first_of_all(self) -> tuple[str, Newcomer] | None:
-        """The connection that makes way first if there are too many in all, with its key: one of the address with the
-        most. None if all are CHECKED."""
-        for key in self._everybody.largest():
+    def first_of(self, key: str) -> Placed | None:
+        """The connection of an address or a network that makes way first. None if all are CHECKED."""
+        around = self._networks.get(key)
+        if around is not None:
+            return self._first_in(around)
+        who = self.first(key)
+        return None if who is None else (key, who)
+
+    def first_of_all(self) -> Placed | None:
+        """The connection that makes way first if there are too many in all. None if all are CHECKED."""
+        return self._first_in(self._everybody)
+
+    def _first_in(self, ranking: Ranking) -> Placed | None:
+        """One of the address with the most."""
+        for key in ranking.largest():
             who = self.first(key)
             if who is not None:
                 return key, who
@@ -138,13 +153,13 @@ class Crowd:
         """The address with the most connections; "" if there are none."""
         return next(self._everybody.largest(), "")
 
-    def too_many_of_address(self, key: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
+    def too_many_of_address(self, key: str, limit: int, until: float) -> list[Placed]:
         """The connections that make way so that `limit` are left of an address: first the lowest rank, then the oldest.
         Only those that have been here since `until` or earlier make way; those that are CHECKED do not count."""
         candidates = self._candidates(key)
         return [(key, who) for who, since in candidates[: max(0, len(candidates) - limit)] if since <= until]
 
-    def too_many_of_network(self, network: str, limit: int, until: float) -> list[tuple[str, Newcomer]]:
+    def too_many_of_network(self, network: str, limit: int, until: float) -> list[Placed]:
         """The connections that make way so that `limit` are left of a network, each from the address with the most at
         that point."""
         ranking = self._networks.get(network)
