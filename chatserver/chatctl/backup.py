@@ -1,7 +1,9 @@
 """`chatctl backup`, `restore` and `copy`."""
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import click
 from msgspec import structs
 
 from chatserver.chatctl.access import Access, Problem, access
+from chatserver.chatctl.identity import as_caller, opened
 from chatserver.chatctl.output import bars, json_option, say
 from chatserver.store.copies import backup as store
 from chatserver.store.copies.backup import Made
@@ -37,7 +40,8 @@ def backup(reach: Access, file: str, force: bool, as_json: bool) -> None:
         made = store.back_up(url, out, progress)
     if file == STREAM:
         return
-    size = Path(file).stat().st_size
+    with as_caller():
+        size = Path(file).stat().st_size
     text = f"{file} has {_summary(made)}, in {size:,} bytes. SHA-256 of its contents: {made.checksum}"
     say(text, {"file": file, "bytes": size, **_value(made)}, as_json)
 
@@ -55,6 +59,7 @@ def restore(reach: Access, file: str, replace: bool, as_json: bool) -> None:
     """
     url = parse_url(reach.settings.server.database)
     name = "Standard input" if file == STREAM else file
+    reach.changing()
     try:
         with bars() as progress:
             if file == STREAM:
@@ -111,7 +116,7 @@ def _value(made: Made) -> dict[str, Any]:
 
 def _opened(file: str) -> IO[bytes]:
     try:
-        return Path(file).open("rb")
+        return opened(file)
     except OSError as error:
         raise Problem(f"{file} cannot be read ({error.strerror}). Name a backup.") from None
 
@@ -126,23 +131,25 @@ def _written(file: str, force: bool) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     place = Path(file)
-    if place.exists() and not (force and place.is_file()):
-        raise Problem(f"{file} exists. Name a new file{', or add --force' if place.is_file() else ''}.")
-    partial = place.with_name(f"{place.name}.partial")
+    partial = place.with_name(f"{place.name or file}.partial")
     try:
-        out = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb")
+        with as_caller():
+            if place.exists() and not (force and place.is_file()):
+                raise Problem(f"{file} exists. Name a new file{', or add --force' if place.is_file() else ''}.")
+            out = _created(partial)
         with out:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(out.fileno(), 0o600)
-            out.truncate(0)  # the beginning of one that was interrupted
             try:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())
-                _name(partial, place, force)
+                with as_caller():
+                    _name(out, partial, place, force)
             finally:
-                partial.unlink(missing_ok=True)
-        descriptor = os.open(place.parent, os.O_RDONLY)
+                with as_caller():
+                    if _is_at(out.fileno(), partial):
+                        partial.unlink()
+        with as_caller():
+            descriptor = os.open(place.parent, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
     except FileExistsError:
@@ -153,8 +160,44 @@ def _written(file: str, force: bool) -> Iterator[IO[bytes]]:
         raise Problem(f"{file} cannot be written ({error.strerror}). Correct that, then try again.") from None
 
 
-def _name(partial: Path, place: Path, force: bool) -> None:
-    """Raises FileExistsError, unless `force`."""
+def _created(partial: Path) -> IO[bytes]:
+    """A new file, which nobody else has open. One that an interrupted backup has left behind is removed before, and
+    nothing else is. Raises BlockingIOError if a backup is still writing that, OSError and Problem."""
+    try:
+        left = partial.lstat()
+    except FileNotFoundError:
+        pass
+    else:
+        if not stat.S_ISREG(left.st_mode) or left.st_uid != os.geteuid() or left.st_nlink != 1:
+            raise Problem(f"{partial} is in the way, and is no file of yours. Remove it, or name another file.")
+        descriptor = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, partial):
+                partial.unlink()
+        finally:
+            os.close(descriptor)
+    try:
+        made = os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except FileExistsError:  # since a moment ago
+        raise BlockingIOError from None
+    fcntl.flock(made, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return made
+
+
+def _is_at(descriptor: int, place: Path) -> bool:
+    """Whether this name leads to that open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), place.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _name(out: IO[bytes], partial: Path, place: Path, force: bool) -> None:
+    """Gives the file its name. Raises FileExistsError, unless `force`, and FileNotFoundError if somebody has taken it
+    away."""
+    if not _is_at(out.fileno(), partial):
+        raise FileNotFoundError(errno.ENOENT, "somebody has removed or replaced it meanwhile")
     if force:
         partial.replace(place)
         return

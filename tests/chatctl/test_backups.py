@@ -1,6 +1,7 @@
 """`chatctl backup`, `restore`, `verify` and `copy`, as an administrator types them."""
 
 import errno
+import fcntl
 import gzip
 import json
 import os
@@ -105,6 +106,7 @@ def test_files(filled: Chatctl, new: Chatctl, tmp_path: Path, monkeypatch: pytes
     assert file.stat().st_mode & 0o777 == 0o600
     assert "Name a new file." in filled.fails("backup", str(tmp_path))
     assert "cannot be written (No such file" in filled.fails("backup", str(tmp_path / "no" / "folder"))
+    assert "cannot be written (File name too long" in filled.fails("backup", str(tmp_path / ("x" * 300)))
     assert "cannot be read (No such file" in new.fails("restore", str(tmp_path / "none"))
     file.write_bytes(file.read_bytes()[:-200])
     assert new.fails("restore", str(file)).endswith("Nothing was changed.")
@@ -117,6 +119,38 @@ def test_files(filled: Chatctl, new: Chatctl, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(backup, "back_up", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert filled.run("backup", str(tmp_path / "full")).exit_code == 1
     assert list(tmp_path.glob("full*")) == []
+
+
+def test_the_unfinished_file(filled: Chatctl, tmp_path: Path) -> None:
+    """It is a new file, which nobody else has open. What is in its way is left alone, unless an interrupted backup of
+    the same user has left it behind and no backup is writing it."""
+    file, partial = tmp_path / "chat.backup", tmp_path / "chat.backup.partial"
+    partial.write_bytes(b"begun")
+    with partial.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert "Another backup is writing" in filled.fails("backup", str(file))
+        fcntl.flock(held, fcntl.LOCK_UN)
+        filled("backup", str(file))
+        assert (held.read(), partial.exists()) == (b"begun", False)
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+
+    def theirs() -> None:
+        partial.touch(0o666)
+        os.chown(partial, 1, 1)
+
+    obstacles: list[Callable[[], object]] = [
+        partial.mkdir, lambda: partial.symlink_to(other), lambda: partial.hardlink_to(other), lambda: os.mkfifo(partial)
+    ]  # fmt: skip
+    if os.geteuid() == 0:
+        obstacles.append(theirs)
+    for obstacle in obstacles:
+        obstacle()
+        there = partial.lstat()
+        assert f"{partial} is in the way" in filled.fails("backup", "--force", str(file))
+        assert os.path.samestat(partial.lstat(), there)
+        partial.rmdir() if partial.is_dir() else partial.unlink()
+    assert other.read_bytes() == b"mine"
 
 
 def test_nothing_to_back_up(on: On, tmp_path: Path, empty_url: str) -> None:
