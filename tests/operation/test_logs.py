@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import syslog
 from pathlib import Path
 from typing import Any
@@ -179,11 +180,14 @@ def test_twistds_options(
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path, unsignalled: dict[int, Any], capsys: Any) -> None:
-    """The server does not start, and says why."""
+    """The server does not start, and says why. It does not append to a file that is another one too."""
     logs = Logs(Log(), Reactor())
-    with pytest.raises(SystemExit):
-        logs.attach(Application(), {"logfile": str(tmp_path / "nowhere" / "log")})
-    assert "cannot be opened (No such file or directory). Correct --logfile." in capsys.readouterr().err
+    (tmp_path / "log").touch()
+    (tmp_path / "second").hardlink_to(tmp_path / "log")
+    for file, why in (("nowhere/log", "No such file or directory"), ("log", "it belongs to another user, or has .*")):
+        with pytest.raises(SystemExit):
+            logs.attach(Application(), {"logfile": str(tmp_path / file)})
+        assert re.search(rf"cannot be opened \({why}\)\. Correct --logfile\.", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("known", [True, False])

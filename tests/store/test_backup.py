@@ -18,7 +18,6 @@ from chatserver.store.copies.verify import verify
 from chatserver.store.db.engine import DatabaseProblem, check_schema, open_engine, open_ready, parse_url
 from chatserver.store.messages import Draft
 from chatserver.store.nodes.lease import Claim, this_process
-from chatserver.values.errors import Unavailable
 from chatserver.values.events import Person
 from tests.support.contents import AT, fill
 
@@ -192,6 +191,26 @@ def test_a_database_that_is_not_empty(data: bytes, target: str) -> None:
     engine.dispose()
 
 
+def test_what_is_in_the_way(data: bytes, tmp_path: Path) -> None:
+    """The new file grows in a folder that only its owner can enter. What an interrupted restore has left behind there
+    is removed, and nothing else is."""
+    place, folder = tmp_path / "chat.db", tmp_path / "chat.db.restoring"
+    folder.mkdir()
+    (folder / "chat.db-wal").touch()
+    modes: list[int] = []
+
+    def begun(_label: str, _total: int) -> Callable[[int], None]:
+        modes.append(folder.stat().st_mode & 0o777)
+        return lambda _rows: None
+
+    backup.restore(parse_url(f"sqlite:///{place}"), io.BytesIO(data), begun)
+    assert (modes, folder.exists(), place.stat().st_mode & 0o777) == ([0o700], False, 0o600)
+    folder.symlink_to(tmp_path)
+    with pytest.raises(DatabaseProblem, match=r"restoring is in the way"):
+        restoring(data)(f"sqlite:///{place}", replace=True)
+    assert (folder.is_symlink(), place.exists()) == (True, True)
+
+
 def restoring(data: bytes) -> Callable[..., None]:
     def again(target: str, *, replace: bool = False) -> None:
         backup.restore(parse_url(target), io.BytesIO(data), replace=replace)
@@ -241,7 +260,7 @@ def test_a_damaged_file(data: bytes, tmp_path: Path) -> None:
     with pytest.raises(DatabaseProblem, match=r"cannot be read \(.*\)\. Move it away"):
         restoring(data)(f"sqlite:///{place}", replace=True)
     assert place.read_bytes() == b"no database" * 1000
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseProblem, match=r"cannot be written \(No such file"):
         restoring(data)(f"sqlite:///{tmp_path}/no/folder/chat.db")
     with pytest.raises(DatabaseProblem, match="into a file only"):
         restoring(data)("sqlite://")

@@ -1,6 +1,8 @@
 """Where lines of the log go: a file, standard output, or syslog."""
 
+import errno
 import os
+import stat
 import sys
 import syslog
 from collections.abc import Mapping
@@ -60,7 +62,14 @@ class LogFile(_Written):
         super().__init__(self._open())
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, FILE_MODE)
+        """Raises OSError, also for a file that somebody else has put there to read what is logged."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        descriptor = os.open(self.path, flags, FILE_MODE)
+        found, user = os.fstat(descriptor), os.geteuid()
+        if stat.S_ISREG(found.st_mode) and ((user and found.st_uid not in (0, user)) or found.st_nlink > 1):
+            os.close(descriptor)
+            raise PermissionError(errno.EPERM, "it belongs to another user, or has another name too")
+        return descriptor
 
     def write(self, level: str, text: str) -> None:
         self._put(_encoded(text))

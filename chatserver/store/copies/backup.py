@@ -4,6 +4,8 @@
 """
 
 import os
+import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -262,7 +264,8 @@ def _into_postgres(url: URL, source: Source, progress: Progress, replace: bool) 
 
 
 def _into_file(url: URL, source: Source, progress: Progress, replace: bool) -> None:
-    """Fills a new file beside the place, and moves it there when it is complete."""
+    """Fills a new file in a folder of its own beside the place, and moves it there when it is complete. In a folder
+    that others can write to, they could have put one of SQLite's files there before."""
     if not url.database or url.database == ":memory:" or url.query:
         raise DatabaseProblem("A backup can be restored into a file only. Name one in --database: sqlite:///FILE")
     place = Path(url.database).absolute()
@@ -277,9 +280,11 @@ def _into_file(url: URL, source: Source, progress: Progress, replace: bool) -> N
             ) from None
         finally:
             engine.dispose()
-    fresh = place.with_name(f"{place.name}.restoring")
-    _remove(fresh)
+    folder = place.with_name(f"{place.name}.restoring")
+    fresh = folder / place.name
     try:
+        _remove(folder)
+        folder.mkdir(mode=0o700)
         _fill(url.set(database=str(fresh)), source, progress)
         _sync(fresh)
         for ending in COMPANIONS:
@@ -289,7 +294,7 @@ def _into_file(url: URL, source: Source, progress: Progress, replace: bool) -> N
     except OSError as error:
         raise DatabaseProblem(f"{place} cannot be written ({error.strerror}). Correct that, then try again.") from None
     finally:
-        _remove(fresh)
+        _remove(folder)
 
 
 def _fill(url: URL, source: Source, progress: Progress) -> None:
@@ -365,9 +370,15 @@ def _complete(db: Connection, source: Source) -> None:
     source.settle(db)
 
 
-def _remove(fresh: Path) -> None:
-    for name in (str(fresh), *(f"{fresh}{ending}" for ending in COMPANIONS)):
-        Path(name).unlink(missing_ok=True)
+def _remove(folder: Path) -> None:
+    """Removes what an interrupted restore has left behind, and nothing else. Raises DatabaseProblem."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise DatabaseProblem(f"{folder} is in the way, and is no folder of yours. Remove it, then try again.")
+    shutil.rmtree(folder)
 
 
 def _sync(path: Path) -> None:
