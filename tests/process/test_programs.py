@@ -250,8 +250,9 @@ def test_post_from_a_shell(server: StartServer, connect: Connect) -> None:
     for block in re.findall(r"\n\n((?:    .*\n)+)", PAGE.read_text(encoding="utf-8")):
         if "nc -N" in block and (shutil.which("jq") or "jq" not in block):
             command = block.replace("localhost 4000", " ".join(map(str, chat.address)))
+            script = f"CHAT_TOKEN={env['CHAT_TOKEN']}\n{command}"  # as typed: only the page exports it
             done = subprocess.run(
-                ["sh", "-c", command], env=env | {"TEXT": "two\nlines"}, capture_output=True, text=True
+                ["sh", "-c", script], env=clean_environment(), capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done
             said.append(done.stdout.splitlines()[-1])
