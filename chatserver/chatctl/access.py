@@ -1,17 +1,22 @@
 """Access of every command of `chatctl`: to the settings, and to the database that they name."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
+from msgspec import structs
 
+from chatserver.chatctl import identity
 from chatserver.settings import file as settingsfile
-from chatserver.settings.tables import Settings
+from chatserver.settings import installation
+from chatserver.settings.tables import ConfigProblem, Settings
 from chatserver.store import Connection, Engine, directory, names
 from chatserver.store.db import database_clock
-from chatserver.store.db.engine import open_present, parse_url
+from chatserver.store.db.engine import absolute, open_present, parse_url, shown_url
 from chatserver.store.db.transactions import transact, transact_with_retry
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import RoomAccess, find_room
@@ -24,6 +29,10 @@ T = TypeVar("T")
 
 HOST = Person(0, "", OPERATOR)
 """The author of acts of `chatctl`: the server itself, which can find every room."""
+
+
+HERE: Final = "chatserver.db"
+"""The database of a server without settings, in its current folder."""
 
 
 class Problem(click.ClickException):
@@ -42,13 +51,37 @@ class Access:
     def __init__(self, config: str | None, database: str | None) -> None:
         self._config = config
         self._database = database
+        self._found = ""  # where a database was found that nobody has named
         self.acts: dict[str, dict[str, Any]] = {}
         """Commands that have changed something, with their parameters: for the audit log."""
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings of the server. Raises ConfigProblem."""
-        return settingsfile.chosen(self._config, self._database)
+        """The settings of the server. Raises ConfigProblem.
+
+        Where nobody names a settings file or a database, `chatctl` looks for them, and root becomes the server's user:
+        see docs/operating.md.
+        """
+        if self._config or self._database or any(map(os.environ.get, ("CHATSERVER_CONFIG", "CHATSERVER_DATABASE"))):
+            return settingsfile.chosen(self._config, self._database)
+        installed = _installed()
+        if installed is None:
+            self._found = "in the current folder"
+            return settingsfile.chosen(None, None)
+        self._found = f"from {installation.FOLDER}"
+        installation.adopt(installed)
+        settings = settingsfile.chosen(None, None)
+        identity.become_owner()
+        database = absolute(settings.server.database, installation.STATE)
+        return structs.replace(settings, server=structs.replace(settings.server, database=database))
+
+    def changing(self) -> None:
+        """Says which database is about to be changed, unless somebody has named it. Once is enough."""
+        database = self.settings.server.database
+        if self._found:
+            shown = shown_url(parse_url(absolute(database, Path.cwd())))
+            click.echo(f"chatctl: database {escaped(shown)}, {self._found}", err=True)
+            self._found = ""
 
     @cached_property
     def _engine(self) -> Engine:
@@ -60,6 +93,7 @@ class Access:
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `work` in a transaction, which is committed when this returns. Retries once after a Conflict."""
+        self.changing()
         result = transact_with_retry(self._engine, lambda db: work(db, *args, **kwargs))
         if (ctx := click.get_current_context(silent=True)) is not None:
             self.acts.setdefault(ctx.command_path, dict(ctx.params))
@@ -72,6 +106,24 @@ class Access:
     def close(self) -> None:
         if "_engine" in self.__dict__:
             self._engine.dispose()
+        identity.return_to_caller()
+
+
+def _installed() -> dict[str, str] | None:
+    """The environment of the server that is installed on this machine, if it is the one to administer; None for the
+    database in the current folder. Raises ConfigProblem."""
+    here = os.access(HERE, os.F_OK)
+    if here and installation.CHECKOUT:
+        return None
+    try:
+        return installation.environment(os.environ.get("CHATSERVER_NODE", ""))
+    except PermissionError:
+        if here:
+            return None
+        raise ConfigProblem(
+            "Only root and its own user may administer the server that is installed here. Use sudo, or name another "
+            "database: --database URL"
+        ) from None
 
 
 access = click.make_pass_decorator(Access)

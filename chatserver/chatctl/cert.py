@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Final
 
 import click
@@ -11,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from chatserver.chatctl.access import Access, Problem, access, find_person
+from chatserver.chatctl.identity import opened
 from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_list
 from chatserver.store import Connection, certificates
 from chatserver.store.certificates import CertificateLine
@@ -72,7 +72,7 @@ def _fingerprint(typed: str) -> str:
 def _read(path: str) -> str:
     """The fingerprint of the first certificate in a file. Raises Problem."""
     try:
-        with click.open_file(path, "rb") if path == "-" else Path(path).open("rb") as file:
+        with click.open_file(path, "rb") if path == "-" else opened(path) as file:
             data = file.read(MOST_BYTES)
     except OSError as error:
         raise Problem(

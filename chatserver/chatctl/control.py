@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from chatserver.chatctl.access import Access, Problem
+from chatserver.chatctl.identity import as_caller
 from chatserver.operation.control import place
 from chatserver.operation.control.place import is_trusted, uid_of
 from chatserver.operation.control.requests import MOST_BYTES, VERSION, Audit, Hello, Request
@@ -100,7 +101,8 @@ class _Call:
         self._socket = socket.socket(socket.AF_UNIX)
         try:
             self._socket.settimeout(seconds)
-            self._socket.connect(os.fspath(path))
+            with as_caller():  # whom the server logs
+                self._socket.connect(os.fspath(path))
             uid = uid_of(self._socket)
             if os.geteuid() != 0 and not is_trusted(uid):
                 raise Problem(f"The socket {path} is not the server's: user {uid} listens there. Remove it.")

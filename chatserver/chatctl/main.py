@@ -55,16 +55,17 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--config", metavar="FILE", help="The settings file of the server. Default: $CHATSERVER_CONFIG.")
-@click.option("--database", metavar="URL", help="The database of the server. Default: $CHATSERVER_DATABASE.")
+@click.option("--config", metavar="FILE", help="The settings file of the server; also $CHATSERVER_CONFIG.")
+@click.option("--database", metavar="URL", help="The database of the server; also $CHATSERVER_DATABASE.")
 @click.version_option(__version__, prog_name="chatctl", message="%(prog)s %(version)s")
 @click.pass_context
 def main(ctx: Context, config: str | None, database: str | None) -> None:
     """Administer a chat server: its users, rooms, bans, tokens and database.
 
-    chatctl uses the same settings as the server. Most commands only talk to the database, and what they change takes
-    effect in running servers within two seconds. announce, reload, session and stats ask the server that is running on
-    this machine.
+    chatctl uses the same settings as the server. If you name neither, it works on the server that is installed on this
+    machine, as its user, or else on chatserver.db in the current folder. Most commands only talk to the database, and
+    what they change takes effect in running servers within two seconds. announce, reload, session and stats ask the
+    server that is running on this machine.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -14,6 +14,8 @@ import click
 import msgspec
 from msgspec import Struct, structs
 
+from chatserver.chatctl.access import Problem
+from chatserver.chatctl.identity import as_caller
 from chatserver.store.copies.backup import Told
 from chatserver.util.times import rfc3339
 from chatserver.wire.hygiene.text import escaped
@@ -46,15 +48,16 @@ def output_option(command: Command) -> Command:
 
 @contextmanager
 def printing_to(path: str | None) -> Iterator[None]:
-    """A block whose output goes to a new file with mode 600, or (None) to the terminal as usual. Raises ClickException
+    """A block whose output goes to a new file with mode 600, or (None) to the terminal as usual. Raises Problem
     if there is such a file."""
     if path is None:
         yield
         return
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with as_caller():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise click.ClickException(f"{path} cannot be created ({error.strerror}). Name a new file.") from None
+        raise Problem(f"{path} cannot be created ({error.strerror}). Name a new file.") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file, redirect_stdout(file):
         yield
 

@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from time import sleep
 from typing import IO
 
 import click
 
 from chatserver.chatctl.access import Access, Problem, access
+from chatserver.chatctl.identity import opened
 from chatserver.chatctl.output import PAGE, bars, json_option, output_option, plain, print_json, printing_to, say
 from chatserver.chatctl.room import by_id, find_room_info, one_room
 from chatserver.store import entries
@@ -225,7 +225,7 @@ def _opened(file: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        with Path(file).open("rb") as lines:
+        with opened(file) as lines:
             yield lines
     except OSError as error:
         raise Problem(f"{file} cannot be read ({error.strerror}). Name an export of a room.") from None

@@ -10,7 +10,7 @@ from chatserver.chatctl.access import Access, access
 from chatserver.chatctl.output import bars, json_option, say
 from chatserver.cluster import frames
 from chatserver.settings.tables import ConfigProblem
-from chatserver.store.db.engine import DatabaseProblem, parse_url
+from chatserver.store.db.engine import DatabaseProblem, is_missing, missing, parse_url
 from chatserver.store.db.engine import migrate as migrate_database
 from chatserver.store.db.health import Finding, examine
 from chatserver.store.nodes.compatibility import rolling
@@ -19,11 +19,12 @@ from chatserver.wire.hygiene.text import escaped
 
 
 @click.command()
+@click.option("--create", is_flag=True, help="Create a SQLite file that does not exist.")
 @click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL as it is. For packages that migrate by themselves.")
 @json_option
 @access
-def migrate(reach: Access, sqlite_only: bool, as_json: bool) -> None:
-    """Upgrade the schema of the database to this version. Creates a SQLite file that does not exist.
+def migrate(reach: Access, create: bool, sqlite_only: bool, as_json: bool) -> None:
+    """Upgrade the schema of the database to this version.
 
     Servers of the previous version can keep running meanwhile.
     """
@@ -32,6 +33,9 @@ def migrate(reach: Access, sqlite_only: bool, as_json: bool) -> None:
         note = "The database is PostgreSQL: migrate it when no other version needs it as it is, with chatctl migrate."
         say(note, {"migrated": False}, as_json)
         return
+    if is_missing(url) and not create:
+        raise DatabaseProblem(missing(url))
+    reach.changing()
     before = migrate_database(url)
     note = "The schema is up to date already." if before == "current" else "The schema is up to date now."
     say(note, {"schema": "current", "before": before}, as_json)

@@ -82,6 +82,7 @@ def add(
     if owner is not None:
         bots.add(reach, name, owner, label_text(label or bots.FIRST_LABEL), as_json, any_name=any_name)
         return
+    reach.changing()
     hash = _ask_password(name, reach.settings.passwords, password_stdin)
     id, joined = reach.write(_add, name, hash, reach.settings.server.default_rooms, reach.now(), any_name)
     where = f" and has joined {', '.join(joined)}" if joined else ""
@@ -221,6 +222,7 @@ def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> N
         raise Problem(
             f"{found.name} is a bot and has no password. Create a token for it: chatctl token add {found.name}"
         )
+    reach.changing()
     hash = _ask_password(found.name, reach.settings.passwords, password_stdin)
     reach.write(_set_password, name, hash)
     say(f"{found.name} has a new password.", {"name": found.name, "password": "changed"}, as_json)

@@ -66,7 +66,7 @@ def test_the_settings(tmp_path: Path) -> None:
     text = example("config")
     assert tomllib.loads(text)["server"]["database"] == "sqlite:////var/lib/chatserver/chatserver.db"
     path.write_text(text.replace("/var/lib/chatserver", str(tmp_path)), encoding="utf-8")
-    for words in (["migrate"], ["check"]):
+    for words in (["migrate", "--create"], ["check"]):
         result = CliRunner().invoke(main, ["--config", str(path), *words])
         assert result.exit_code == 0, result.output
 

@@ -41,7 +41,7 @@ class Checked:
 @pytest.fixture
 def chatctl(sqlite_url: str, on: On) -> Chatctl:
     chatctl = on(sqlite_url)
-    chatctl("migrate")
+    chatctl("migrate", "--create")
     return chatctl
 
 

@@ -68,7 +68,7 @@ def test_examples(
 
 def test_every_command_has_one() -> None:
     elsewhere = [
-        *re.findall(r"chatctl --config \S+ ([^|>\n]+)", BACKUP_PAGE),
+        *re.findall(r"^ {4}chatctl (?:--database \S+ )?([^|>\n]+)", BACKUP_PAGE, re.MULTILINE),
         *re.findall(r"^ {4,}chatctl (.*)$", SCALING_PAGE, re.MULTILINE),
     ]
     typed = [*examples(), *map(shlex.split, elsewhere)]

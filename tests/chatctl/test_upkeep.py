@@ -31,7 +31,7 @@ def findings(chatctl: Chatctl) -> dict[str, bool]:
 
 
 def test_migrating(empty_url: str, on: On) -> None:
-    """No other command creates a schema. Migrating twice does no harm."""
+    """No other command creates a schema, and a file is created only where you say so. Migrating twice does no harm."""
     chatctl = on(empty_url)
     for words in (["user", "list"], ["ban", "add", "192.0.2.7"]):
         assert "chatctl migrate" in chatctl.fails(*words)
@@ -41,7 +41,9 @@ def test_migrating(empty_url: str, on: On) -> None:
         assert not all(findings(chatctl).values())
         assert chatctl("migrate") == "The schema is up to date now.\n"
     else:
-        assert chatctl("migrate", "--sqlite-only") == "The schema is up to date now.\n"
+        for words in (["migrate"], ["migrate", "--sqlite-only"]):
+            assert "create it: chatctl migrate --create" in chatctl.fails(*words)
+        assert chatctl("migrate", "--create", "--sqlite-only") == "The schema is up to date now.\n"
     assert chatctl.json("migrate") == {"schema": "current", "before": "current"}
     assert chatctl.json("user", "list") == []
     assert findings(chatctl)["schema"]
@@ -61,7 +63,7 @@ def test_a_newer_schema(chatctl: Chatctl) -> None:
 def test_checking_sqlite(sqlite_url: str, on: On) -> None:
     chatctl = on(sqlite_url)
     assert findings(chatctl) == {"settings": True, "listen": True, "database": False}
-    chatctl("migrate")
+    chatctl("migrate", "--create")
     items = ["settings", "listen", "database", "schema", "writing", "durability", "file"]
     assert findings(chatctl) == dict.fromkeys(items, True)
     assert "journal_mode=wal, synchronous=full" in chatctl("check")
@@ -134,7 +136,7 @@ def test_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_terminal(tmp_path: Path) -> None:
     """A password typed at a terminal is not echoed."""
     database = ("--database", f"sqlite:///{tmp_path / 'chat.db'}")
-    run(*database, "migrate", cwd=tmp_path)
+    run(*database, "migrate", "--create", cwd=tmp_path)
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(CHATCTL, ["chatctl", *database, "user", "add", "ana"], clean_environment())

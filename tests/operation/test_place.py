@@ -10,6 +10,7 @@ import pytest
 
 from chatserver.operation.control import place
 from chatserver.operation.control.place import Unsafe, database_mark, listened, tried
+from chatserver.settings import installation
 from chatserver.settings.file import load
 from chatserver.settings.tables import ConfigProblem, Server
 
@@ -67,6 +68,22 @@ def test_somebody_elses_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Unsafe, match=r"server\.control"):
         listened(server(POSTGRES), {})
     assert tried(server(POSTGRES), {}) == [Path("/run/chatserver/main.control")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root also finds the installed server that was started without systemd, in a directory of that server's user."""
+    monkeypatch.setattr(place, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(installation, "STATE", tmp_path)
+    os.chown(tmp_path, 1, 1)
+    theirs = tmp_path / "chatserver-1"
+    theirs.mkdir(mode=0o700)
+    path = theirs / f"main-{database_mark(server(POSTGRES))}.control"
+    assert path not in tried(server(POSTGRES), {})
+    os.chown(theirs, 1, 1)
+    assert path in tried(server(POSTGRES), {})
+    theirs.chmod(0o755)
+    assert path not in tried(server(POSTGRES), {})
 
 
 def test_chosen() -> None:

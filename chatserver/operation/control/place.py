@@ -5,6 +5,7 @@ import socket
 import stat
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from tempfile import gettempdir
 from typing import Any, Final
 from urllib.parse import quote
 
+from chatserver.settings import installation
 from chatserver.settings.tables import Server
 from chatserver.store.db.engine import parse_url
 from chatserver.store.nodes.lease import names
@@ -43,16 +45,20 @@ def listened(server: Server, environ: Mapping[str, str]) -> Path | None:
 
 
 def tried(server: Server, environ: Mapping[str, str]) -> list[Path]:
-    """Where `chatctl` looks for that server, the likeliest first."""
+    """Where `chatctl` looks for that server, the likeliest first. Root also looks where the installed server listens
+    if somebody has started it without systemd."""
     if not server.control:
         return []
     found = []
-    for path in _candidates(server, environ, SYSTEMD):
-        if path.parent in _own_directories(environ):
-            try:
+    user = installation.owner() if os.geteuid() == 0 else None
+    for path in _candidates(server, environ, SYSTEMD, user=user):
+        try:
+            if path.parent in _own_directories(environ):
                 _check_own(path.parent)
-            except (Unsafe, OSError):
-                continue
+            elif user is not None and path.parent in _directories_of(user):
+                _check_own(path.parent, user)
+        except (Unsafe, OSError):
+            continue
         found.append(path)
     return found
 
@@ -65,8 +71,8 @@ def database_mark(server: Server) -> str:
     return sha256(repr(where).encode()).hexdigest()[:12]
 
 
-def _candidates(server: Server, environ: Mapping[str, str], *further: Path) -> Iterator[Path]:
-    """In the order of preference; `further` are directories to try besides the first one."""
+def _candidates(server: Server, environ: Mapping[str, str], *further: Path, user: int | None = None) -> Iterator[Path]:
+    """In the order of preference; `further` are directories to try besides the first one, as are those of `user`."""
     if server.control != AUTO:
         yield Path(server.control)
         return
@@ -80,7 +86,7 @@ def _candidates(server: Server, environ: Mapping[str, str], *further: Path) -> I
     for node in (quote(node, safe="") for node in nodes):
         for directory in ([Path(given)] if given else []) + list(further):
             yield directory / f"{node}.control"
-        for directory in _own_directories(environ):
+        for directory in _own_directories(environ) + ([] if user is None else _directories_of(user)):
             yield directory / f"{node}-{database_mark(server)}.control"
 
 
@@ -96,16 +102,23 @@ def _database_file(server: Server) -> Path | None:
 def _own_directories(environ: Mapping[str, str]) -> list[Path]:
     """Directories that only this user can use: the first one is the one for a new socket."""
     directories = [Path(gettempdir()) / f"chatserver-{os.geteuid()}"]
-    runtime = Path(environ.get("XDG_RUNTIME_DIR") or "/nowhere")
-    if runtime.is_dir() and runtime.stat().st_uid == os.geteuid():
-        directories.insert(0, runtime / "chatserver")
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    with suppress(OSError):
+        if runtime and Path(runtime).is_dir() and Path(runtime).stat().st_uid == os.geteuid():
+            directories.insert(0, Path(runtime) / "chatserver")
     return directories
 
 
-def _check_own(directory: Path) -> None:
-    """Raises Unsafe, and OSError if there is no such directory."""
+def _directories_of(user: int) -> list[Path]:
+    """Those of another user, whose environment this process does not know."""
+    return [Path(f"/run/user/{user}/chatserver"), Path(gettempdir()) / f"chatserver-{user}"]
+
+
+def _check_own(directory: Path, user: int | None = None) -> None:
+    """Raises Unsafe unless it belongs to this user, or the given one, alone; OSError if there is no such directory."""
     found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+    owner = os.geteuid() if user is None else user
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
         raise Unsafe(f"{directory} is not a directory of your own with mode 700. Remove it, or set server.control.")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Collection
 from importlib.resources import files
@@ -355,6 +356,14 @@ def shown_url(url: URL) -> str:
     return f"{url.drivername}://{url.username + '@' if url.username else ''}{where}/{url.database or ''}"
 
 
+def absolute(text: str, folder: Path) -> str:
+    """The URL with the path of its SQLite file, if that is relative, as a process in this folder understands it."""
+    url = parse_url(text)
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:" or url.query:
+        return text
+    return url.set(database=str(folder / url.database)).render_as_string(hide_password=False)
+
+
 def cannot_open(url: URL, error: DBAPIError) -> str:
     """The reason, which is the first line of the driver's message, and what to do."""
     reason = str(error.orig).strip().split("\n")[0]
@@ -363,15 +372,26 @@ def cannot_open(url: URL, error: DBAPIError) -> str:
 
 
 def is_missing(url: URL) -> bool:
-    """Whether opening this would create a SQLite file."""
-    return url.get_backend_name() == "sqlite" and not (url.database and Path(url.database).is_file())
+    """Whether opening this would create a SQLite file. Not where this user may not know that."""
+    if url.get_backend_name() != "sqlite":
+        return False
+    try:
+        return not url.database or not stat.S_ISREG(Path(url.database).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def missing(url: URL) -> str:
+    return f"There is no database {shown_url(url)}. Correct --database, or create it: chatctl migrate --create"
 
 
 def open_present(url: URL) -> Engine:
     """An engine on an existing database with the current schema. Creates nothing. Raises DatabaseProblem."""
     shown = shown_url(url)
     if is_missing(url):
-        raise DatabaseProblem(f"There is no database {shown}. Correct --database, or create it: chatctl migrate")
+        raise DatabaseProblem(missing(url))
     engine = open_engine(url, 1)
     try:
         state = check_schema(engine)

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatserver.store.db.database_file import watched_file
 from chatserver.store.db.durability import durability, warnings
-from chatserver.store.db.engine import REMEDIES, cannot_open, check_schema, is_missing, open_engine, shown_url
+from chatserver.store.db.engine import REMEDIES, cannot_open, check_schema, is_missing, missing, open_engine, shown_url
 
 
 class Finding(Struct, frozen=True):
@@ -23,9 +23,7 @@ class Finding(Struct, frozen=True):
 def examine(url: URL) -> Iterator[Finding]:
     """Creates and changes nothing. Leaves out what cannot be checked because an earlier item failed."""
     if is_missing(url):
-        yield Finding(
-            "database", False, f"There is no {shown_url(url)}. Correct --database, or create it: chatctl migrate"
-        )
+        yield Finding("database", False, missing(url))
         return
     engine = open_engine(url, 1)
     try:
