@@ -4,6 +4,7 @@ import os
 
 from alembic import context
 
+from chatserver.store.db import own_schema
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import Base
 
@@ -14,6 +15,7 @@ def ours(name, kind, parent) -> bool:
 
 
 def run(connection) -> None:
+    own_schema.ensure(connection, [*Base.metadata.tables, "alembic_version"])
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 from bench import machine
+from chatserver.store.db.own_schema import OPTION
 
 SETTINGS = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_connections")
 STATEMENTS = "pg_stat_statements"
@@ -86,7 +88,9 @@ class Postgres:
         command += ["-d", database, "-v", "ON_ERROR_STOP=1"]
         for statement in statements:
             command += ["-c", statement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", env=os.environ | {"PGOPTIONS": OPTION}
+        )
         if done.returncode:
             raise RuntimeError(f"SQL failed: {done.stderr.strip()[-500:]}")
         return done.stdout.strip()

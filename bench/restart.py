@@ -23,6 +23,7 @@ from typing import Any
 from bench import fill
 from bench.machine import exclusive, raise_file_limit, resident_kib
 from bench.tables import table
+from chatserver.store.db.own_schema import OPTION
 from tests.support.process import ChatServer, migrate
 
 ROOMS_OF = 10
@@ -129,7 +130,7 @@ def filled(database: str, people: fill.People) -> None:
         return
     import psycopg2
 
-    with closing(psycopg2.connect(database.replace("+psycopg2", "", 1))) as connection:
+    with closing(psycopg2.connect(database.replace("+psycopg2", "", 1), options=OPTION)) as connection:
         connection.autocommit = True
 
         def execute(statement: str) -> str:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import NullPool, create_engine, text
 
+from chatserver.store.db.own_schema import OPTION
+
 GENERAL = "general"
 
 
@@ -28,7 +30,8 @@ class Room(NamedTuple):
 
 class Database:
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url, poolclass=NullPool)
+        options = {"options": OPTION} if url.startswith("postgresql") else {}
+        self._engine = create_engine(url, poolclass=NullPool, connect_args=options)
 
     def rooms(self) -> dict[str, Room]:
         """All rooms by name; that of a direct room is `@` and the names of both accounts, sorted, with a colon."""

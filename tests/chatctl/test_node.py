@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from chatserver.cluster import frames
 from chatserver.cluster.drain import TOLERATED, too_many
@@ -15,7 +15,7 @@ from tests.chatctl.conftest import Chatctl
 
 def add_node(database: str, name: str, facts: dict[str, Any] | None = None, *, seconds: float = 0) -> None:
     """A node on another machine, whose last heartbeat was so long ago."""
-    engine = create_engine(database)
+    engine = open_engine(parse_url(database))
     values: dict[str, Any] = {"name": name, "facts": None}
     if facts is not None:
         values["facts"] = msgspec.json.encode({"boot": f"boot-{name}", **facts}).decode()
@@ -64,7 +64,7 @@ def test_a_node_that_does_not_answer(postgres_url: str) -> None:
     assert chatctl.fails("node", "drain", "a", "--timeout", "0.5") == (
         "Node a is not drained yet, and goes on with it. See: chatctl node list"
     )
-    engine = create_engine(postgres_url)
+    engine = open_engine(parse_url(postgres_url))
     with engine.connect() as db:
         assert db.scalars(text("SELECT name FROM node WHERE asked = 'drain'")).all() == ["a"]
     engine.dispose()

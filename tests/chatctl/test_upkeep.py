@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
 from chatserver.chatctl.main import main
+from chatserver.store.db.engine import open_engine, parse_url
 from tests.chatctl.conftest import PASSWORD, Chatctl
 from tests.support.postgres import PostgresServer
 from tests.support.process import clean_environment, migrate
@@ -51,7 +52,7 @@ def test_migrating(empty_url: str, on: On) -> None:
 
 def test_a_newer_schema(chatctl: Chatctl) -> None:
     """The schema of a newer version is not touched."""
-    engine = create_engine(chatctl.database)
+    engine = open_engine(parse_url(chatctl.database))
     with engine.begin() as db:
         db.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import make_url
 
 from chaos.relay import Relay
+from chatserver.store.db.own_schema import OPTION
 from chatserver.store.nodes.lease import LAPSE_SECONDS
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, query, wait_for_load
@@ -190,7 +191,7 @@ def test_a_node_that_comes_back_at_once(postgres_url: str, server: StartServer, 
 @contextmanager
 def held(database: str, rows: str) -> Iterator[None]:
     """Somebody's transaction has locked these rows."""
-    holder = psycopg2.connect(database.replace("+psycopg2", ""))
+    holder = psycopg2.connect(database.replace("+psycopg2", ""), options=OPTION)
     try:
         with holder.cursor() as cursor:
             cursor.execute(f"SELECT * FROM {rows} FOR UPDATE")

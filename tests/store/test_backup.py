@@ -222,6 +222,8 @@ def test_somebody_elses_database(data: bytes, target: str) -> None:
     """Tables of another application are never replaced, even if they have the same names."""
     engine = open_engine(parse_url(target))
     with engine.begin() as db:
+        if engine.dialect.name == "postgresql":
+            db.exec_driver_sql("CREATE SCHEMA chatserver")
         db.exec_driver_sql("CREATE TABLE account (iban TEXT)")
     engine.dispose()
     for replace in (False, True):

@@ -50,7 +50,7 @@ def test_nobody_else_knows_it(postgres_url: str, stranger_url: str) -> None:
     bus_secret(open_engine(make_url(postgres_url)))
     db = psycopg2.connect(stranger_url)
     with pytest.raises(psycopg2.errors.InsufficientPrivilege), db.cursor() as cursor:
-        cursor.execute("SELECT value FROM secret")
+        cursor.execute("SELECT value FROM chatserver.secret")
     db.close()
 
 

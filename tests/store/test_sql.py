@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from chatserver.store import accounts, change_rows, erasure, messages, moderation, rooms
 from chatserver.store.db.engine import open_ready, parse_url
+from chatserver.store.db.own_schema import SCHEMA
 from chatserver.store.db.schema import Base, MembershipRow, RoomRow
 from chatserver.store.messages import Draft
 from chatserver.store.search import search
@@ -386,11 +387,12 @@ def test_a_role_for_an_application(tables: Tables) -> None:
                     other.commit()
                     may_not(f"DELETE FROM chat_v1.{view}")
                 for table in Base.metadata.tables:
-                    may_not(f"SELECT 1 FROM public.{table}")
-                    may_not(f"DELETE FROM public.{table}")
+                    may_not(f"SELECT 1 FROM {SCHEMA}.{table}")
+                    may_not(f"DELETE FROM {SCHEMA}.{table}")
                 may_not("SELECT chat_v1.cleaned('x', 'x', true)")
                 may_not("CREATE TABLE chat_v1.mine (id int)")
                 may_not("CREATE TABLE public.mine (id int)")
+                may_not(f"CREATE TABLE {SCHEMA}.mine (id int)")
                 may_not("UPDATE chat_v1.rooms SET topic = 'mine'")
             other.close()
         finally:

@@ -19,6 +19,7 @@ from chatserver.store.copies import rows
 from chatserver.store.copies.backup_file import FORMAT, Header, NoBackup, Reader, Writer, parts, table_of
 from chatserver.store.copies.rows import Digest, Row, Table
 from chatserver.store.copies.snapshot import filled, open_whole, refuse_used, snapshot, writing
+from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import COMPANIONS
 from chatserver.store.db.engine import (
     REMEDIES,
@@ -247,6 +248,7 @@ def _into_postgres(url: URL, source: Source, progress: Progress, replace: bool) 
         with writing(engine) as db:
             db.exec_driver_sql("SET LOCAL lock_timeout = 0")
             db.exec_driver_sql("SELECT pg_advisory_xact_lock(4000)")  # as a migration does
+            own_schema.ensure(db, [*Base.metadata.tables, "alembic_version"])
             _check_target(db, url, replace)
             if revision_of(db) is not None:
                 present = set(inspect(db).get_table_names()) & set(Base.metadata.tables)

@@ -8,6 +8,7 @@ from sqlalchemy import URL, Connection, Engine, inspect
 from sqlalchemy.exc import DBAPIError
 
 from chatserver.store.copies import rows
+from chatserver.store.db import own_schema
 from chatserver.store.db.engine import (
     REMEDIES,
     DatabaseProblem,
@@ -39,11 +40,12 @@ def open_whole(url: URL, *states: SchemaState, connections: int = 1) -> Engine:
     try:
         state = check_schema(engine)
         with engine.connect() as db:
-            blank = revision_of(db) is None
+            elsewhere = own_schema.earlier(db) is not None
+            blank = revision_of(db) is None and not elsewhere
     except DBAPIError as error:
         problem = cannot_open(url, error)
     else:
-        if state in states and not blank:
+        if state in states and not blank and not elsewhere:
             return engine
         problem = f"The schema of {shown} is {state}. {REMEDIES[state]}"
         if blank:
@@ -95,6 +97,8 @@ def serving(db: Connection) -> list[Held]:
 def filled(db: Connection) -> str | None:
     """A table that has rows; None if the database is empty. What is about running servers does not count. A table of
     another application that has the name of one of ours counts as filled."""
+    if own_schema.earlier(db) is not None:
+        return "entry"
     ours = revision_of(db) is not None
     present = set(inspect(db).get_table_names())
     for name in present & set(Base.metadata.tables) - rows.PASSING:

@@ -10,10 +10,11 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import URL, Connection, Engine, column, create_engine, event, inspect, make_url, select, table
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import DatabaseFile
 from chatserver.store.db.durability import durability_warnings as durability_warnings
 from chatserver.store.db.transactions import Notices, end_left_behind, note
@@ -33,7 +34,7 @@ REMEDIES = {
 
 
 OLD = frozenset({"0003", "0004", "0005", "0006", "0007", "0008", "0009"})
-"""Revisions of development versions before 1.0.0. The migration after 0002 is 0010."""
+"""Revisions of development versions before 1.0.0. The migrations after 0002 begin with 0010."""
 
 POSTGRES = "postgresql+psycopg2"
 """The dialect and driver of SQLAlchemy for PostgreSQL."""
@@ -150,7 +151,7 @@ def _open_postgres(url: URL, connections: int, settings: str = "", **mode: Any) 
             # Statements are planned once for each connection, perhaps while tables are empty: plans must not
             # depend on that. A statement whose caller has given up may not wait for a lock, and be committed later.
             "options": "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c timezone=UTC "
-            f"-c statement_timeout=60000 -c lock_timeout=9000 {DEAD_CLIENTS} {settings}",
+            f"-c statement_timeout=60000 -c lock_timeout=9000 {own_schema.OPTION} {DEAD_CLIENTS} {settings}",
             **DEAD_PEERS,
         },
         **mode,
@@ -323,21 +324,22 @@ def known_revisions(db: Connection) -> list[str]:
 def check_schema(engine: Engine) -> SchemaState:
     """Compares the schema with the one of this version."""
     with engine.connect() as db:
-        tables = inspect(db).get_table_names()
+        place = own_schema.earlier(db)
+        tables = inspect(db).get_table_names(place)
+        present: set[str] = set()
         if "alembic_version" in tables:
-            found = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
-            if any(is_old(revision, tables) for revision in found):
+            version = table("alembic_version", column("version_num"), schema=place)
+            present = set(db.scalars(select(version.c.version_num)))
+            if any(is_old(revision, tables) for revision in present):
                 return "older than 1.0.0"
-            if found == [newest_revision()]:
+            if place is None and present == {newest_revision()}:
                 return "current"
 
-        from alembic.runtime.migration import MigrationContext
         from alembic.script import ScriptDirectory
 
-        present = set(MigrationContext.configure(db).get_current_heads())
         scripts = ScriptDirectory.from_config(_alembic(db))
     wanted = set(scripts.get_heads())
-    if present == wanted:
+    if place is None and present == wanted:
         return "current"
     known = {revision.revision for revision in scripts.walk_revisions()}
     return "behind" if present <= known else "newer"

@@ -6,6 +6,7 @@ from msgspec import Struct
 from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
+from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import watched_file
 from chatserver.store.db.durability import durability, warnings
 from chatserver.store.db.engine import REMEDIES, cannot_open, check_schema, is_missing, missing, open_engine, shown_url
@@ -32,6 +33,8 @@ def examine(url: URL) -> Iterator[Finding]:
         yield Finding("schema", state == "current", f"{state}. {REMEDIES[state]}" if state in REMEDIES else state)
         yield _writable(engine)
         yield from _durability(engine)
+        for text in own_schema.warnings(engine):
+            yield Finding("rights", True, text, warning=True)
         file = watched_file(engine)
         if file is not None:
             exposed = file.exposed()

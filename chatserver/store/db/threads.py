@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import Displaced, empty_log, is_log_empty, watched_file
 from chatserver.store.db.durability import durability_warnings
 from chatserver.store.db.engine import open_reading, open_statements
@@ -251,7 +252,11 @@ class Store:
             except Displaced as error:
                 raise Unavailable() from error
             exposed = self._file.exposed()
-        for warning in [*durability_warnings(self._engine), *filter(None, [exposed])]:
+        for warning in [
+            *durability_warnings(self._engine),
+            *own_schema.warnings(self._engine),
+            *filter(None, [exposed]),
+        ]:
             self.log.warn("{warning}", warning=warning)
 
     def stop(self) -> None:

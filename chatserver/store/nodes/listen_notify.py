@@ -10,6 +10,7 @@ import psycopg2
 from msgspec import Struct
 from sqlalchemy import Engine
 
+from chatserver.store.db import own_schema
 from chatserver.store.db.engine import APPLICATION, DEAD_PEERS
 from chatserver.store.nodes.nodes import LOCKS
 
@@ -26,7 +27,7 @@ MOST_POLLS: Final = 16
 # The server keeps neither a notification nor a lock for a node that has vanished: its own defaults are hours. What a
 # notification says is committed already, so nobody waits for the disk.
 SETTINGS: Final = (
-    "-c synchronous_commit=off -c statement_timeout=10000 -c jit=off -c idle_session_timeout=0 "
+    f"{own_schema.OPTION} -c synchronous_commit=off -c statement_timeout=10000 -c jit=off -c idle_session_timeout=0 "
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000"
 )
 
