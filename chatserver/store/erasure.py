@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, text, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, text, tuple_, update
 
 from chatserver.store import accounts, change_rows, ignoring, names, reactions, rooms
 from chatserver.store.accounts import ERASED_NAME
 from chatserver.store.db import database_clock
 from chatserver.store.db.schema import (
     AccountRow,
+    BanRow,
     BlockRow,
     CertificateRow,
     EntryRow,
@@ -33,14 +34,18 @@ from chatserver.store.db.schema import (
 )
 from chatserver.store.messages import ERASED_VALUES
 from chatserver.values.events import (
+    BANNED,
     BOT,
+    CREATED,
     DIRECT,
     EDITED,
     ERASED,
+    KICKED,
     MESSAGE,
     PERSON,
     REACTED,
     RENAMED,
+    TOPIC,
     UNREACTED,
     EntryKind,
     Person,
@@ -97,8 +102,11 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
         (TokenRow, TokenRow.account_id == who.id),
         (CertificateRow, CertificateRow.account_id == who.id),
         (PreferenceRow, PreferenceRow.account_id == who.id),
+        (BanRow, BanRow.account_id == who.id),
     ):
         db.execute(delete(table).where(mine))
+    if messages:
+        db.execute(update(BanRow).where(BanRow.by == who.id).values(reason=""))
     # Nobody can write to the account in a direct room any more.
     direct = (
         select(MembershipRow.room_id)
@@ -157,8 +165,13 @@ def places(db: Connection, account_id: int, limit: int = PAGE) -> list[Place] | 
         return None
     if not messages and not names.had_others(db, account_id):
         return []
-    kinds = (*_SAID, RENAMED) if messages else (RENAMED,)
-    rows = db.execute(select(EntryRow.room_id, EntryRow.seq).where(*_is_left(account_id, kinds)).limit(limit))
+    left = and_(
+        EntryRow.kind.in_((*_SAID, RENAMED) if messages else (RENAMED,)), EntryRow.state.is_distinct_from(ERASED)
+    )
+    if messages:  # the ids of messages are theirs, too: of erased ones, and of those that retention has removed
+        left = or_(left, EntryRow.client_id.is_not(None))
+    theirs = select(EntryRow.room_id, EntryRow.seq).where(EntryRow.author_id == account_id, left)
+    rows = db.execute(theirs.limit(limit))
     return sorted((room_id, seq) for room_id, seq in rows)
 
 
@@ -202,20 +215,17 @@ def _erase_texts(db: Connection, found: Sequence[Place]) -> None:
             targets.setdefault(room_id, set()).add(seq)
     if targets:  # concurrent reactions must not keep an older sum
         db.execute(select(RoomRow.id).where(RoomRow.id.in_(targets)).order_by(RoomRow.id).with_for_update()).all()
-    db.execute(_ERASE, [{"in_room": room_id, "with_seq": seq} for room_id, seq in found])
+    # A negative room: what retention keeps of a message.
+    for change, spent in ((_ERASE, False), (_REMOVE, True)):
+        if which := [{"in_room": room_id, "with_seq": seq} for room_id, seq in found if (room_id < 0) == spent]:
+            db.execute(change, which)
     for room_id, seqs in targets.items():
         reactions.recount(db, room_id, seqs)
 
 
-_SAID: Final[tuple[EntryKind, ...]] = (MESSAGE, EDITED, REACTED, UNREACTED)
+_SAID: Final[tuple[EntryKind, ...]] = (MESSAGE, EDITED, REACTED, UNREACTED, CREATED, TOPIC, KICKED, BANNED)
+"""The kinds of entries that have a text which their author wrote."""
 
-
-def _is_left(account_id: int, kinds: Sequence[EntryKind]) -> tuple[Any, ...]:
-    return EntryRow.author_id == account_id, EntryRow.kind.in_(kinds), EntryRow.state.is_distinct_from(ERASED)
-
-
-_ERASE: Final = (
-    update(EntryRow)
-    .where(EntryRow.room_id == bindparam("in_room"), EntryRow.seq == bindparam("with_seq"))
-    .values(ERASED_VALUES)
-)
+_PLACE: Final = (EntryRow.room_id == bindparam("in_room"), EntryRow.seq == bindparam("with_seq"))
+_ERASE: Final = update(EntryRow).where(*_PLACE).values({**ERASED_VALUES, "client_id": None})
+_REMOVE: Final = delete(EntryRow).where(*_PLACE)

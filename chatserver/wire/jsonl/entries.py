@@ -145,7 +145,7 @@ def _renamed(entry: Entry) -> dict[str, Any]:
 FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
     events.JOINED: _author_as_name,
     events.LEFT: _author_as_name,
-    events.TOPIC: lambda entry: {**_author_as_by(entry), "text": entry.text},
+    events.TOPIC: lambda entry: {**_author_as_by(entry), "text": UNSET if entry.state == events.ERASED else entry.text},
     events.CREATED: lambda entry: {**_author_as_by(entry), "text": entry.text or UNSET},
     events.DELETED: _author_as_by,
     events.SET: lambda entry: {**_author_as_by(entry), **parse_recorded(entry.text), "pace": _pace(entry)},

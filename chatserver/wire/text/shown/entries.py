@@ -186,7 +186,9 @@ TOLD: Final[dict[EntryKind, Callable[[Entry, str], str]]] = {
     events.JOINED: lambda entry, author: f"-- {author} joined",
     events.LEFT: lambda entry, author: f"-- {author} left",
     events.TOPIC: lambda entry, author: (
-        f"-- {author} set the topic: {entry.text}" if entry.text else f"-- {author} removed the topic"
+        f"-- {author} set the topic{_why(entry)}"
+        if entry.text or entry.state == events.ERASED
+        else f"-- {author} removed the topic"
     ),
     events.CREATED: lambda entry, author: f"-- {author} created the room{_why(entry)}",
     events.DELETED: lambda entry, author: f"-- {author} deleted the room",
