@@ -226,6 +226,8 @@ class Why(Enum):
     NOBODY_WAITS = ErrorWord.SLOW_DOWN
     READING_TOO_LONG = ErrorWord.SLOW_DOWN
     UNAVAILABLE = ErrorWord.UNAVAILABLE
+    ROOM_BUSY = ErrorWord.UNAVAILABLE
+    DATABASE_BUSY = ErrorWord.UNAVAILABLE
     FAULT = ErrorWord.UNAVAILABLE
     TURNED_AWAY = ErrorWord.TOO_MANY_CONNECTIONS
 
@@ -450,6 +452,10 @@ class TooSlow(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(Why.READING_TOO_LONG, retry=1)
+
+
+class Busy(Unavailable):
+    """Another program's transaction holds a room, or all of SQLite, and does not end; nothing was done."""
 
 
 class Unstorable(Refused):

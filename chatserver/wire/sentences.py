@@ -217,6 +217,8 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.NOBODY_WAITS: "The connection has ended.",
     Why.READING_TOO_LONG: "Reading this takes too long. Ask for less at once, or try again in a moment.",
     Why.UNAVAILABLE: "The server cannot reach its database. Try again in a moment.",
+    Why.ROOM_BUSY: "The room is busy: another program is changing it. Try again in a moment.",
+    Why.DATABASE_BUSY: "The database is busy: another program is changing it. Try again in a moment.",
     Why.FAULT: "Something went wrong in the server; its log has the details. Try again.",
     Why.TURNED_AWAY: "{text}",
     # Parts of refusals

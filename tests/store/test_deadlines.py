@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
@@ -16,10 +17,13 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatserver.store.db.engine import open_engine, parse_url
+from chatserver.store.db import engine
+from chatserver.store.db.engine import open_engine, open_ready, parse_url
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import transact
-from chatserver.values.errors import TooSlow, Unavailable
+from chatserver.store.visibility import find_room
+from chatserver.values.errors import TooSlow, Unavailable, Why
+from tests.store.conftest import Tables
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
@@ -273,7 +277,7 @@ def test_no_process_is_left_behind(empty_postgres_url: str) -> None:
     """PostgreSQL does not notice the end of a connection while it waits for a lock: the next connection ends it, so
     that it is not committed later."""
     bench = Bench(open_engine(parse_url(empty_postgres_url), 3))
-    transact(bench.engine, lambda db: db.exec_driver_sql("CREATE TABLE one (id int)"))
+    transact(bench.engine, lambda db: db.exec_driver_sql("CREATE SCHEMA chatserver CREATE TABLE one (id int)"))
 
     def waiting() -> bool:
         query = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'INSERT INTO one%%' AND wait_event_type = 'Lock'"
@@ -320,3 +324,54 @@ def test_the_failure_is_no_traceback(bench: Bench) -> None:
     error: Any = failures[0].value
     assert str(error.__cause__) == "no answer for 10 s"
     go_on.set()
+
+
+async def refusal(call: Any) -> Why:
+    """Why a call is refused."""
+    with pytest.raises(Unavailable) as refused:
+        await call
+    return refused.value.why
+
+
+def test_a_room_that_is_held(tables: Tables, logged: list[str]) -> None:
+    """Who waits in vain for a room that another program's transaction holds is told that the room is busy, and the log
+    where to look. The database is not away, and other rooms go on."""
+    if not tables.postgres:
+        return
+    ana = tables.person("ana")
+    tables.room("books", ana)
+    tables.room("films", ana)
+
+    def lock(name: str) -> Callable[[Connection], int]:
+        def work(db: Connection) -> int:
+            db.exec_driver_sql("SET LOCAL lock_timeout = 50")
+            return find_room(db, ana, name, lock=True).seq
+
+        return work
+
+    bench = Bench(open_engine(tables.engine.url, 3))
+    with tables.engine.begin() as other:
+        find_room(other, ana, "books", lock=True)
+        assert bench.result(refusal(bench.store.write(lock("books")))) is Why.ROOM_BUSY
+        assert bench.result(bench.store.write(lock("films"))) == 1
+    assert not bench.store.away
+    [line] = logged
+    assert line.startswith("A command waited in vain (canceling statement due to lock timeout)")
+    assert line.endswith("look for it in pg_stat_activity.")
+    bench.store.stop()
+
+
+def test_a_file_that_is_held(sqlite_url: str, logged: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite another program's transaction holds everything."""
+    open_ready(parse_url(sqlite_url)).dispose()
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    bench = Bench(open_engine(parse_url(sqlite_url), 3))
+    other = sqlite3.connect(str(bench.engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert bench.result(refusal(bench.store.write(one))) is Why.DATABASE_BUSY
+    assert not bench.store.away
+    assert [line.partition(" (")[0] for line in logged] == ["A command waited in vain"]
+    other.execute("ROLLBACK")
+    other.close()
+    assert bench.result(bench.store.write(one)) == 1
+    bench.store.stop()

@@ -3,6 +3,7 @@ wrote."""
 
 import re
 from sqlite3 import (
+    SQLITE_BUSY,
     SQLITE_CONSTRAINT_CHECK,
     SQLITE_CONSTRAINT_FOREIGNKEY,
     SQLITE_CONSTRAINT_NOTNULL,
@@ -17,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from chatserver.values.errors import TooSlow, Unavailable, Unstorable
+from chatserver.values.errors import Busy, TooSlow, Unavailable, Unstorable, Why
 
 DEADLOCK: Final = "40P01"
 """PostgreSQL's code for the transaction that it rolled back to end a deadlock."""
@@ -34,6 +35,12 @@ COMMIT: Final = "Another transaction holds a lock for too long: look for it in p
 
 LOCK_TIMEOUT: Final = "55P03"
 """PostgreSQL's code for a statement that has waited for a lock for too long."""
+
+REMEDIES: Final[dict[str | int | None, str]] = {
+    LOCK_TIMEOUT: COMMIT,
+    SQLITE_BUSY: "Another program holds a lock on the database for too long: look for it with fuser or lsof.",
+}
+"""By the code of an error, the remedy, where it is not to start the database."""
 
 DISK_FULL: Final = "53100"
 """PostgreSQL's code."""
@@ -121,6 +128,8 @@ class Errors:
         if isinstance(error, self._lost):
             if code == DEADLOCK:
                 raise Conflict() from Cause(error)
+            if code in (LOCK_TIMEOUT, SQLITE_BUSY):
+                raise Busy(Why.ROOM_BUSY if code == LOCK_TIMEOUT else Why.DATABASE_BUSY) from Cause(error)
             raise Unavailable() from Cause(error)
         if code == READ_ONLY:
             self._engine.dispose()  # the next call opens a new connection, perhaps to the primary
@@ -136,7 +145,7 @@ class Cause(Exception):
         cause = getattr(error, "orig", None) or error
         super().__init__(shown(error) or str(cause).strip().split("\n")[0])
         full = getattr(cause, "pgcode", None) == DISK_FULL or getattr(cause, "sqlite_errorcode", None) == SQLITE_FULL
-        remedy = FREE_SPACE if full else COMMIT if getattr(cause, "pgcode", None) == LOCK_TIMEOUT else START
+        remedy = FREE_SPACE if full else REMEDIES.get(_code(cause), START)
         self.remedy: str = getattr(cause, "remedy", remedy)
         """The remedy that the log names."""
 

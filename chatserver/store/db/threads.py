@@ -25,7 +25,7 @@ from chatserver.store.db.engine import open_reading, open_statements
 from chatserver.store.db.faults import FREE_SPACE, START, Conflict, Errors, Locked
 from chatserver.store.db.transactions import Statements, cut, transact, transact_with_retry
 from chatserver.util.quiet_log import Unlogged
-from chatserver.values.errors import Refused, TooSlow, Unavailable
+from chatserver.values.errors import Busy, Refused, TooSlow, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -350,6 +350,10 @@ class Store:
         except TooSlow:
             self.errors["too-slow"] += 1
             raise
+        except Busy as error:
+            self.errors["conflict"] += 1
+            self._log_busy(error)
+            raise
         except Unavailable as error:
             self.errors["unavailable"] += 1
             self._note_failure(pool, run, error, call.until - patience if patience else self._reactor.seconds())
@@ -412,6 +416,12 @@ class Store:
                 "Slow: {statement} took {seconds} s in the database ({pool}).",
                 statement=what, seconds=round(call.seconds, 3), pool=pool,
             )  # fmt: skip
+
+    def _log_busy(self, error: Busy) -> None:
+        """The database is well, but somebody waits in vain."""
+        if self._slow.may_log():
+            remedy = getattr(error.__cause__, "remedy", START)
+            self.log.warn("A command waited in vain ({cause}). {remedy}", cause=str(error.__cause__), remedy=remedy)
 
     def _tell_outages(self, count: int) -> None:
         self.log.error("The database was away {count} more times, each time for a moment.", count=count)
