@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from chatserver.net.listening.ports import Inherited
@@ -15,7 +16,7 @@ from chatserver.operation.systemd.notify import notify
 from chatserver.service import ChatService
 from chatserver.settings import file
 from chatserver.settings.tables import ConfigProblem, Log, Settings
-from chatserver.store.db.engine import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url
+from chatserver.store.db.engine import DatabaseProblem, Unreachable, open_engine, open_ready, parse_url, put_log_aside
 from chatserver.util.exits import MISCONFIGURED, CannotStart, ending
 from chatserver.wiring import companions, connection_count, wire
 
@@ -84,6 +85,9 @@ def makeService(options: Options) -> IService:
         settings = options.settings()
         url = parse_url(settings.server.database)
         notify("STATUS=Opening the database")
+        put_aside = put_log_aside(url)
+        if put_aside:
+            Logger().warn("{what}", what=put_aside)
         open_ready(url, migrate=options["migrate"]).dispose()
     except Unreachable as problem:
         raise CannotStart(str(problem)) from None

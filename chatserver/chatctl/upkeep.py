@@ -10,7 +10,7 @@ from chatserver.chatctl.access import Access, access
 from chatserver.chatctl.output import bars, json_option, say
 from chatserver.cluster import frames
 from chatserver.settings.tables import ConfigProblem
-from chatserver.store.db.engine import DatabaseProblem, is_missing, missing, parse_url
+from chatserver.store.db.engine import DatabaseProblem, is_missing, missing, parse_url, put_log_aside
 from chatserver.store.db.engine import migrate as migrate_database
 from chatserver.store.db.health import Finding, examine
 from chatserver.store.nodes.compatibility import rolling
@@ -36,6 +36,9 @@ def migrate(reach: Access, create: bool, sqlite_only: bool, as_json: bool) -> No
     if is_missing(url) and not create:
         raise DatabaseProblem(missing(url))
     reach.changing()
+    put_aside = put_log_aside(url)
+    if put_aside:
+        click.echo(f"chatctl: {escaped(put_aside)}", err=True)
     before = migrate_database(url)
     note = "The schema is up to date already." if before == "current" else "The schema is up to date now."
     say(note, {"schema": "current", "before": before}, as_json)

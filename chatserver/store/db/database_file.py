@@ -1,21 +1,40 @@
-"""The file of an SQLite database: notices if somebody moves, deletes, replaces or truncates it while the server runs.
+"""The file of an SQLite database: notices if somebody moves, deletes, replaces, overwrites or truncates it while the
+server runs, or has replaced it before.
 
 SQLite itself does not notice. It would go on writing to a file that has no name any more.
 """
 
 import ctypes
+import fcntl
+import os
 import sqlite3
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from time import gmtime, monotonic, strftime
 from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import Engine
+
+from chatserver.store.db import stamps
 
 COMPANIONS: Final = ("-wal", "-shm")
 """The write-ahead log and its index: SQLite removes them when the last connection of all processes closes."""
 
 PATIENCE_SECONDS: Final = 0.1
 """How long emptying the log may take, while writers wait. If a reader still needs it, it is tried again later."""
+
+STAMP_SECONDS: Final = 0.5
+"""Minimum interval between the stamps of a process: each adds a page to the write-ahead log."""
+
+IN_USE: Final = 128
+"""Number of the byte of the `-shm` that each connection of all processes has locked. See "WAL Locks" in
+https://sqlite.org/walformat.html."""
+
+OPEN: Final[Counter[Path]] = Counter()
+"""Number of connections of this process, by file. While there are some, nothing else may open the file: closing it ends
+all locks that the process has on it."""
 
 Identity = tuple[int, int]
 
@@ -26,8 +45,14 @@ class Displaced(sqlite3.OperationalError):
     remedy = "Put the same file back, or stop the server before you restore another one. Nothing is written meanwhile."
 
 
+class ForeignLog(sqlite3.OperationalError):
+    """The write-ahead log beside the file belongs to another file. With it, SQLite would destroy this one."""
+
+    remedy = "Stop the server if it still has the old file open, then start it: it puts the log aside."
+
+
 class DatabaseFile:
-    """Compares what the path leads to with what is open: the device, the inode and the size.
+    """Compares what the path leads to with what is open: the device, the inode, the size and the stamp.
 
     Does nothing until `watch`, because a new database is a file that does not exist yet. The methods can be called from
     any thread.
@@ -40,6 +65,23 @@ class DatabaseFile:
         self._size = 0
         self._companions: dict[Path, Identity] = {}
         self._connections: dict[int, Any] = {}
+        self._stamped = float("-inf")
+        self._descriptor = -1  # of the file, to read its header
+        self._header = b""
+
+    def put_log_aside(self) -> str:
+        """Renames the write-ahead log beside the file, and its index, if they belong to another file. Call this before
+        the file is opened. Returns what was done, for people; empty: nothing."""
+        log, index = self._beside
+        if not self._has_foreign_log():
+            return ""
+        with suppress(FileNotFoundError), index.open("r+b") as opened:
+            try:
+                fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, IN_USE)  # nobody opens the database meanwhile
+            except OSError:
+                return ""  # another process has it open
+            return self._put_aside(log, index)
+        return self._put_aside(log, index)
 
     def watch(self) -> None:
         """From now on this file is the database: another one is never opened, and none is created."""
@@ -47,8 +89,10 @@ class DatabaseFile:
             self._identity = self._look()[0]
 
     def connect(self, **options: Any) -> Any:
-        """A new connection to the watched file, or None if it is not watched yet. Raises Displaced."""
+        """A new connection to the watched file, or None if it is not watched yet. Raises Displaced and ForeignLog."""
         if self._identity is None:
+            if self._has_foreign_log():
+                raise ForeignLog(f"{self._beside[0]} belongs to another file, in whose place this one is")
             return None
         self.check()
         # Never creates the file. The options are those of sqlite3.connect.
@@ -57,13 +101,30 @@ class DatabaseFile:
     def opened(self, connection: Any) -> None:
         """Call this for each new connection, before it is used. Raises Displaced."""
         self.check()
+        with suppress(OSError):  # SQLite says the same with the first statement
+            if not self.path.stat().st_size:
+                stamps.begin(connection)
+            if self._descriptor < 0:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         self._connections[id(connection)] = connection
+        OPEN[self.path] += 1
 
     def closed(self, connection: Any) -> None:
         """Call this for each connection that closes."""
-        self._connections.pop(id(connection), None)
+        if self._connections.pop(id(connection), None) is not None:
+            OPEN[self.path] -= 1
+            if not OPEN[self.path] and self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
         # With the last one, SQLite removes these files; they are new ones when it opens the database again.
         self._companions = {}
+
+    def stamp(self, connection: Any) -> None:
+        """Call this in each transaction that writes, before it does. Writes a stamp if one is due."""
+        now = monotonic()
+        if now - self._stamped >= STAMP_SECONDS:
+            self._stamped = now
+            stamps.advance(connection, stamps.marks_of(self.path, self._beside[0]))
 
     def check(self, connection: Any = None) -> None:
         """Raises Displaced if the path does not lead to the open file, or the file was truncated.
@@ -79,6 +140,8 @@ class DatabaseFile:
             self._size = size
         else:
             raise Displaced(f"the database file {self.path} was truncated to {size} bytes")
+        if connection is not None and self._descriptor >= 0:
+            self._check_header(connection)
         for beside in self._beside if self._connections else ():
             self._check_companion(beside)
 
@@ -107,12 +170,24 @@ class DatabaseFile:
         now. So the connections stay open until the process ends.
         """
         try:
-            self.check()
+            self.check(next(iter(self._connections.values()), None))
         except Displaced:
             for connection in self._connections.values():
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))  # so that Python does not close it at its end
             return True
         return False
+
+    def _has_foreign_log(self) -> bool:
+        return not OPEN[self.path] and stamps.is_foreign(self.path, self._beside[0])
+
+    def _put_aside(self, *files: Path) -> str:
+        ending = strftime("foreign-%Y%m%dT%H%M%SZ", gmtime())
+        kept = [file.rename(f"{file}.{ending}") for file in files if file.exists()]
+        return (
+            f"{' and '.join(file.name for file in kept)}: renamed, since the file {self.path} was replaced, and they "
+            "belong to the one that was there before. What they hold is not in the database now. Delete them, or put "
+            "the old file back with them."
+        )
 
     def _look(self) -> tuple[Identity, int]:
         try:
@@ -120,6 +195,15 @@ class DatabaseFile:
         except OSError:
             raise Displaced(f"the database file {self.path} was moved or deleted") from None
         return (found.st_dev, found.st_ino), found.st_size
+
+    def _check_header(self, connection: Any) -> None:
+        """Raises Displaced if the header is none that a checkpoint has copied from the log."""
+        header = os.pread(self._descriptor, stamps.HEADER.size, 0)
+        if header == self._header:
+            return
+        if self._header and not stamps.follows(self._header, header, connection):
+            raise Displaced(f"the database file {self.path} was overwritten")
+        self._header = header
 
     def _check_companion(self, name: Path) -> None:
         known = self._companions.get(name)

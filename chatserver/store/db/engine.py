@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection
 from importlib.resources import files
 from pathlib import Path
+from sqlite3 import SQLITE_CORRUPT, SQLITE_NOTADB
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,9 +186,9 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
     @event.listens_for(engine, "connect")
     def settings(connection: Any, _record: Any) -> None:
         note(connection)
+        connection.isolation_level = None  # BEGIN is executed below
         if file is not None:
             file.opened(connection)
-        connection.isolation_level = None  # BEGIN is executed below
         cursor = connection.cursor()
         # With secure_delete, deleted content is overwritten with zeros: erased words must leave the file.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
@@ -211,6 +212,8 @@ def _open_sqlite(url: URL, connections: int) -> Engine:
         try:
             check(db)
             db.exec_driver_sql("BEGIN IMMEDIATE")
+            if file is not None:
+                file.stamp(db.connection.dbapi_connection)
         except BaseException:
             db.info.pop("writer")
             writer.release()
@@ -369,8 +372,19 @@ def absolute(text: str, folder: Path) -> str:
 def cannot_open(url: URL, error: DBAPIError) -> str:
     """The reason, which is the first line of the driver's message, and what to do."""
     reason = str(error.orig).strip().split("\n")[0]
-    remedy = "Start it" if url.get_backend_name() == "postgresql" else "Let this user write there"
-    return f"The database {shown_url(url)} cannot be opened ({reason}). {remedy}, or correct --database."
+    remedy = getattr(error.orig, "remedy", "")
+    if not remedy:
+        damaged = getattr(error.orig, "sqlite_errorcode", None) in (SQLITE_CORRUPT, SQLITE_NOTADB)
+        first = "Restore a backup" if damaged else "Let this user write there"
+        remedy = f"{'Start it' if url.get_backend_name() == 'postgresql' else first}, or correct --database."
+    return f"The database {shown_url(url)} cannot be opened ({reason}). {remedy}"
+
+
+def put_log_aside(url: URL) -> str:
+    """Puts aside the write-ahead log of another SQLite file, which this one has replaced. Call this before the database
+    is opened. Returns what was done, for people; empty: nothing."""
+    file = _file(url) if url.get_backend_name() == "sqlite" else None
+    return "" if file is None else file.put_log_aside()
 
 
 def is_missing(url: URL) -> bool:
