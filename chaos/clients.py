@@ -60,6 +60,8 @@ class Client:
         self.connected_at: float | None = None
         """When it logged in, by the monotonic clock; None: it is not logged in."""
         self.connections = 0
+        self.place: Address | None = None
+        """Where it connected last."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -68,7 +70,8 @@ class Client:
 
     def address(self, door: str = "line") -> Address:
         """Where it connects next: to any node."""
-        return self.chance.choice(self.stage.addresses[door])
+        self.place = self.chance.choice(self.stage.addresses[door])
+        return self.place
 
     def stop(self) -> None:
         self._stopping.set()
@@ -115,6 +118,11 @@ class Program(Client):
         self._door = door
         self._tags = itertools.count(1)
         self._link: Raw | None = None
+
+    @property
+    def heard(self) -> int:
+        """Number of entries that it was sent."""
+        return sum(len(log.entries) for log in list(self.logs.values()))
 
     def log(self, room: str) -> Log:
         return self.logs.setdefault(room, Log(room))

@@ -10,7 +10,11 @@ import psutil
 
 from chaos.log import Broken
 from chaos.world import World
+from chatserver.store.nodes.lease import LAPSE_SECONDS
 from tests.support.process import ChatServer, ServerError
+
+LATE_SECONDS = 2.0
+"""How long after the end of a lease something may still be on its way: the last heartbeat, and a client's socket."""
 
 
 def kill(world: World) -> str:
@@ -155,6 +159,26 @@ def cut_from_postgres(world: World) -> str:
     return f"{count} connections of a node to PostgreSQL cut for {seconds:g} s"
 
 
+def hold_store(world: World) -> str:
+    """The connections of one node's store hang, and its bus goes on: once its lease has lapsed, its clients are sent
+    nothing of other nodes."""
+    node = world.chance.randrange(len(world.servers))
+    relay, seconds = world.to_postgres[node], world.chance.choice((2.0, 5.0, 12.0))
+    fast = [client for client in world.programs if client.fast and client.connected_at is not None]
+    there = [client for client in fast if world.node_of(client) == node]
+    relay.flows.clear()
+    try:
+        time.sleep(min(seconds, LAPSE_SECONDS + LATE_SECONDS))
+        before = [(client, client.connected_at, client.heard) for client in there]
+        time.sleep(max(seconds - LAPSE_SECONDS - LATE_SECONDS, 0.0))
+        for client, since, heard in before:
+            if client.heard != heard and client.connected_at == since:
+                raise Broken(f"{client.name} was sent entries by node-{node + 1}, which has lost its lease")
+    finally:
+        relay.flows.set()
+    return f"the store of node-{node + 1} held back for {seconds:g} s"
+
+
 def step_clock(world: World) -> str:
     """The wall clock of one node is set forwards or back."""
     assert world.walls
@@ -181,6 +205,7 @@ POSTGRES: dict[str, tuple[int, Fault]] = {
 NODES: dict[str, tuple[int, Fault]] = {
     "frames": (5, lose_frames),
     "pg-cut": (4, cut_from_postgres),
+    "pg-hold": (3, hold_store),
     "clock": (2, step_clock),
 }
 """These need several nodes."""

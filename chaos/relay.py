@@ -16,6 +16,8 @@ does not."""
 
 _COMMIT = re.compile(rb"\b(COMMIT|EXECUTE)\b")
 _LISTEN = b"LISTEN "
+_NAMED = b"application_name\0"
+_BUS = _NAMED + b"chatserver bus\0"
 NOTIFICATION = b"A"
 """The type of a message of PostgreSQL by which a notification comes."""
 
@@ -52,6 +54,8 @@ class Pair:
         self.loses_answer = False
         self._messages: Messages | None = None
         """Of a connection that hears notifications."""
+        self._held = False
+        """It is one of the store, not of the bus: it waits while the store is held back."""
 
     def cut_after(self, size: int) -> None:
         """Reset both connections after this many more bytes, in either direction."""
@@ -71,6 +75,7 @@ class Pair:
         try:
             while data := source.recv(BUFFER_BYTES):
                 if from_client:
+                    self._held = self._held or (_NAMED in data and _BUS not in data)
                     self.loses_answer = self.loses_answer or relay.will_lose(data)
                     if self._messages is None and _LISTEN in data:  # what is answered next begins a message
                         self._messages = Messages(relay.will_lose_frame)
@@ -79,6 +84,8 @@ class Pair:
                     return
                 elif self._messages is not None:
                     data = self._messages.pass_on(data)
+                if self._held:
+                    relay.flows.wait()
                 left = self._left
                 target.sendall(data if left is None else data[:left])
                 if left is not None:
@@ -100,13 +107,16 @@ class Relay:
 
     While `loss` is above 0, that share of the commits on the way to a PostgreSQL server lose their answer: the server
     gets the statement and executes it, and then both connections end. `frame_loss` is the share of the notifications on
-    the way back that are lost, and nothing shows that.
+    the way back that are lost, and nothing shows that. While `flows` is not set, nothing goes either way on connections
+    of a node's store, and its bus goes on.
     """
 
     def __init__(self, target: Callable[[], Address], chance: random.Random) -> None:
         self.loss = 0.0
         self.frame_loss = 0.0
         self.frames_lost = 0
+        self.flows = threading.Event()
+        self.flows.set()
         self.closed = False
         """Nobody can connect."""
         self._target = target
@@ -137,6 +147,7 @@ class Relay:
     def close(self) -> None:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self.flows.set()
         self._listener.close()
         with self._lock:
             pairs = list(self._pairs)

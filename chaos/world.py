@@ -65,9 +65,9 @@ class World:
                 database = self._relayed(served, node)
                 self.servers.append(ChatServer(database, config=config, listen=endpoints, env=env))
                 self._ending.callback(self.servers[-1].close)
-            doors = [[self._relay(one, number) for one in self.servers] for number in range(len(endpoints))]
-            self.relays = [relay for door in doors for relay in door]
-            line, websocket = ([relay.address for relay in door] for door in doors)
+            self.doors = [[self._relay(one, number) for one in self.servers] for number in range(len(endpoints))]
+            self.relays = [relay for door in self.doors for relay in door]
+            line, websocket = ([relay.address for relay in door] for door in self.doors)
             self.stage = Stage({"line": line, "websocket": websocket}, pace)
             self.clients = list(self._clients())
         except BaseException:
@@ -105,6 +105,10 @@ class World:
 
     def of(self, server: ChatServer) -> str:
         return f" of {self.name(server)}" if len(self.servers) > 1 else ""
+
+    def node_of(self, client: Client) -> int:
+        """The number of the node to which a client connected last."""
+        return next(n for n in range(len(self.servers)) if client.place in [door[n].address for door in self.doors])
 
     def any_server(self) -> ChatServer:
         return self.chance.choice(self.running)

@@ -115,12 +115,12 @@ def wire_store(reactor: Any, settings: Settings, engine: Engine) -> StoreParts:
 
 def wire_delivery(base: StoreParts) -> DeliveryParts:
     reactor, settings, store, now = base.reactor, base.settings, base.store, base.now
-    rewind, roster, pages = Rewind(), Roster(), Pages(reactor, store)
+    rewind, roster = Rewind(), Roster()
 
     async def mutes(account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
         return await store.read(people.mutes, account_ids)
 
-    registry = Registry(reactor, pages, roster, rewind)
+    registry = Registry(reactor, Pages(reactor, store, roster.nodes), roster, rewind)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewind)
     registry.rooms.follow(reconciler)
     me = this_process(settings.server.node, bus=bool(settings.bus.url))
@@ -177,7 +177,8 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: WiredLogin, pipel
         counts=counts, log=ConnectionLog(reactor), parting=Parting(reactor),
     )  # fmt: skip
     connections = Connections(parts, SessionIds())
-    base.store.notify(connections)
+    for part in (delivery.lease, delivery.change_feed, connections):
+        base.store.notify(part)
     delivery.rewind.follow(connections)
     delivery.change_feed.follow_bans(connections)
     return connections

@@ -20,6 +20,9 @@ class Taker(Protocol):
     def origin(self) -> str:
         """The boot of this process."""
 
+    def is_deaf(self) -> bool:
+        """Whether frames of others are to be dropped now, as if the bus had lost them."""
+
     def take(self, boot: str, number: int, part: Part) -> None:
         """A part of the frame with this number has come from the process with this boot."""
 
@@ -81,6 +84,8 @@ class Incoming:
         if own and b'["b",' not in data:
             return
         if not own:
+            if self._taker.is_deaf():
+                return
             self.bytes += len(data)
         try:
             frame = frames.decode(data)

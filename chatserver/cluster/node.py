@@ -64,6 +64,18 @@ class Local(Struct, frozen=True):
     rewind: Rewind
 
 
+class Lease(Holder, Protocol):
+    """Keeps the lease of this node."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether another process may have taken the lease away without this one knowing."""
+
+    @property
+    def back_since(self) -> float:
+        """When the first heartbeat was answered after this node was cut off, by the reactor's clock."""
+
+
 class Requests(Protocol):
     """Carries out requests of `chatctl node`."""
 
@@ -72,7 +84,7 @@ class Requests(Protocol):
 
 
 class Node(Elsewhere):
-    """`holder` holds the lease of this node. Starts and stops all parts of `cluster`."""
+    """Starts and stops all parts of `cluster`."""
 
     log = Logger()
 
@@ -81,14 +93,14 @@ class Node(Elsewhere):
         clock: IReactorTime,
         bus: Bus,
         store: Store,
-        holder: Holder,
+        lease: Lease,
         local: Local,
         connections: Connections,
         guests: Guests,
     ) -> None:
         self._clock = clock
         self.bus = bus
-        self._holder = holder
+        self._lease = lease
         self._registry = local.registry
         self._roster = local.roster
         self._reconciler = local.reconciler
@@ -113,6 +125,7 @@ class Node(Elsewhere):
         self._requests: Requests | None = None
         self._back = 0.0  # when a frame came back, or there was no need for one
         self._silence = Outage(clock)
+        self._deaf = False  # frames were dropped since this node was cut off from the database
         self._mute: dict[str, tuple[int, float]] = {}  # by boot: the last frame that came, since when no other one did
         self._rewound_at = float("-inf")  # when this node started over because the database was set back
         self._rewound_untold = False  # no other node was known then
@@ -167,11 +180,15 @@ class Node(Elsewhere):
     @property
     def me(self) -> Process:
         """This process, with its present boot."""
-        return self._holder.me
+        return self._lease.me
 
     @property
     def origin(self) -> str:
-        return self._holder.me.boot
+        return self._lease.me.boot
+
+    @property
+    def cut_off(self) -> bool:
+        return self._lease.cut_off or self._change_feed.read_at < self._lease.back_since
 
     @property
     def moving(self) -> bool:
@@ -224,6 +241,22 @@ class Node(Elsewhere):
         self.outgoing.part(frames.Rewound())
 
     # Receiving: see `incoming.Taker`
+
+    def is_deaf(self) -> bool:
+        if self.cut_off and not self._deaf:
+            self._deaf = True
+            self.log.warn(
+                "This node is cut off from the database, or was stopped, and others go on: what they say is delivered "
+                "here once the database answers."
+            )
+        return self._deaf
+
+    def _listen_again(self) -> None:
+        """Reads what was dropped, once the database has shown what others have decided meanwhile."""
+        if self._deaf and not self.cut_off:
+            self._deaf = False
+            self.log.info("What other nodes say is delivered again.")
+            self.joined([frames.ALL])
 
     def take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
@@ -316,6 +349,7 @@ class Node(Elsewhere):
     def say(self) -> Said:
         if self.peers.mine is not None and self.peers.mine.asked and self._requests is not None:
             self._requests.requested(self.peers.mine.asked)
+        self._listen_again()
         now = self._clock.seconds()
         if now - self._facts_at > FACTS_SECONDS or self._facts.state != self.state:
             self._facts_at = now

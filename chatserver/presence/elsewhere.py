@@ -21,6 +21,12 @@ class Elsewhere:
         """Whether this node sends its clients to others."""
         return False
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether this node may lack what others have decided, such as a ban, so that it delivers nothing of theirs:
+        the database has answered none of its heartbeats for as long as a lease lasts."""
+        return False
+
     def announced(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
         """This process has committed entries: in ascending order, without a gap."""
 

@@ -86,6 +86,8 @@ class ChangeFeed:
         self._running = False
         self._hurried = False
         self._begun = float("-inf")  # when the last poll began
+        self.read_at = float("-inf")
+        """When the last poll began that read and applied all changes, by the reactor's clock."""
         self._pruned = clock.seconds()
         self._bans_due = False  # they could not be read
         self._outage = Outage(clock)
@@ -115,6 +117,10 @@ class ChangeFeed:
             wait = max(self._begun + HURRY_SECONDS - self._clock.seconds(), 0)
             if self._next.getTime() > self._clock.seconds() + wait:
                 self._next.reset(wait)
+
+    def answered(self) -> None:
+        """See `store.db.threads.Recovering`."""
+        self.hurry()
 
     def lease_lost(self) -> None:
         """See `Follower`: changes are numbered, so that none is missed."""
@@ -165,6 +171,7 @@ class ChangeFeed:
             self.log.failure("Could not apply a change from the database. Trying again until it works.", failure)
 
     async def _look(self) -> None:
+        begun = self._begun
         if self._bans_due:
             await self._reload_bans()
         if self._last is None:
@@ -181,6 +188,7 @@ class ChangeFeed:
                 return
             self._take(look, last)
         await self._apply()
+        self.read_at = begun
         if self._registry.elsewhere.origin and self._clock.seconds() - self._pruned > PRUNE_SECONDS:
             self._pruned = self._clock.seconds()
             ensureDeferred(self._prune()).addErrback(self._failed)

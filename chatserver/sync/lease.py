@@ -81,6 +81,9 @@ class Lease:
         self._beat = 0
         self._held = False
         self._ran = 0.0
+        self._proven = 0.0  # when the last heartbeat was sent that was answered, by `seconds`
+        self.back_since = float("-inf")
+        """When the first heartbeat was answered after this process was cut off, by the reactor's clock."""
         self._asking = False
         self._answered: float | None = None  # when the last heartbeat was answered, by the reactor's clock
         self._next: IDelayedCall | None = None
@@ -101,6 +104,12 @@ class Lease:
     def unanswered_seconds(self) -> float:
         """Seconds since the database last answered a heartbeat; a little more than BEAT_SECONDS if all is well."""
         return 0.0 if self._answered is None else self._clock.seconds() - self._answered
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether another process may have taken the lease away without this one knowing: no heartbeat was answered for
+        as long as a lease lasts, or this process has just lost it. Calls `check`."""
+        return not self.check() or self._seconds() - self._proven > LAPSE_SECONDS
 
     async def acquire(self) -> Held | None:
         """Acquires the lease at start. Takes up to LAPSE_SECONDS where the last holder crashed on another host.
@@ -146,7 +155,7 @@ class Lease:
 
     def start(self) -> None:
         """Begins to send heartbeats."""
-        self._ran = self._seconds()
+        self._ran = self._proven = self._seconds()
         self._answered = self._clock.seconds()
         self._next = self._clock.callLater(BEAT_SECONDS, self._tick)
 
@@ -178,6 +187,10 @@ class Lease:
         releasing = ensureDeferred(self._store.write(release, self._me))
         releasing.addErrback(lambda failure: failure.trap(Unavailable, Conflict)).addBoth(done.append)
         await until(self._clock, lambda: bool(done), RELEASE_SECONDS)
+
+    def answered(self) -> None:
+        """See `store.db.threads.Recovering`: does not wait for the next tick."""
+        self._tick_now()
 
     def _tick(self) -> None:
         self._next = self._clock.callLater(BEAT_SECONDS, self._tick)
@@ -219,6 +232,12 @@ class Lease:
         elif not beat.ours:
             self.log.error("Others took this process for dead, and its lease is gone. All connections are closed.")
             self._lose(self._rewind.lease_lost)
+        else:
+            if self.cut_off:
+                self.back_since = self._clock.seconds()
+            self._proven = asked
+            if self.cut_off:  # the answer took so long that it proves nothing
+                self._clock.callLater(0, self._tick_now)
 
     def _lose(self, tell: Callable[[], None]) -> None:
         self._held = False
@@ -243,5 +262,6 @@ class Lease:
             self._stopped = True
             self.lost.callback(held)
         else:
-            self._answered = self._clock.seconds()
+            self._proven, self._answered = self._seconds(), self._clock.seconds()
+            self.back_since = self._answered
             self.log.info("This process has the lease again, and serves.")

@@ -291,7 +291,7 @@ def test_a_node_that_was_only_cut_off(cluster: list[NodeHall]) -> None:
     [known] = [node for node in one.cluster.peers.others if node.name == "three"]
     transact(one.engine, lambda db: heartbeat(db, three.me))
     assert transact(one.engine, lambda db: bury(db, known)) is None
-    three.alive = False  # it sends no heartbeat
+    three.inline.hold()  # it sends no heartbeat
     one.passes(LAPSE_SECONDS + 2)
     assert not transact(one.engine, lambda db: heartbeat(db, three.me)).ours
 
@@ -316,8 +316,7 @@ def test_serving_anew(cluster: list[NodeHall]) -> None:
     """A node that was fenced goes on as another process: it hears the others, and they hear it."""
     one, two, three = cluster
     ana = one.program("ana")
-    three.me = replace(three.me, boot="boot-three-2")
-    execute(one, update(NodeRow).where(NodeRow.name == "three").values(boot=three.me.boot))
+    three.become("boot-three-2")
     three.connections.start_over("fenced", written("Come again."))
     three.cluster.restarted()
     assert three.cluster.outgoing.boot == three.me.boot
@@ -338,8 +337,7 @@ def test_set_back_and_fenced(cluster: list[NodeHall]) -> None:
     one, two, three = cluster
     ana, bob = one.program("ana"), two.program("bob")
     one.passes(20)
-    three.me = replace(three.me, boot="boot-three-2")
-    execute(one, update(NodeRow).where(NodeRow.name == "three").values(boot=three.me.boot))
+    three.become("boot-three-2")
     three.cluster.restarted()
     three.cluster.rewound()
     assert not ana.closing

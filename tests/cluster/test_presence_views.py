@@ -88,6 +88,9 @@ class Station:
     def came_back(self, beat: frames.Beat) -> None:
         pass
 
+    def is_deaf(self) -> bool:
+        return False
+
     def take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
             case frames.People():

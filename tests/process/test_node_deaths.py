@@ -16,12 +16,14 @@ from sqlalchemy import make_url
 
 from chaos.relay import Relay
 from chatserver.store.db.own_schema import OPTION
-from chatserver.store.nodes.lease import LAPSE_SECONDS
+from chatserver.store.nodes.lease import BEAT_SECONDS, LAPSE_SECONDS
+from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, query, wait_for_load
 from tests.support.client import JsonClient, Message
 from tests.support.postgres import PostgresServer
 from tests.support.process import LOOPBACK, ChatServer, run_chatserver, wait_until
+from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.slow
 
@@ -306,6 +308,68 @@ def test_a_node_that_is_cut_off(postgres_url: str, server: StartServer, connect:
         assert before["two"] != boots(postgres_url)["two"] != ""
         assert before["one"] == boots(postgres_url)["one"]
         until_counted(postgres_url, of_node("two"), 1)
+    finally:
+        relay.close()
+
+
+@pytest.fixture(params=["postgres", "valkey"])
+def bus(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The settings of a bus."""
+    if request.param == "postgres":
+        yield BUS
+    else:
+        with Valkey() as valkey:
+            yield f'[bus]\nurl = "{valkey.url}"\n'
+
+
+def test_a_node_that_keeps_the_bus(postgres_url: str, server: StartServer, connect: Connect, bus: str) -> None:
+    """A node that loses the database and not the bus tells nobody anything more once its lease has lapsed, since it
+    cannot know who was disabled meanwhile. Its sessions end as fenced when the database answers, and resume elsewhere
+    or there without a hole."""
+    where = make_url(postgres_url)
+    relay = Relay(lambda: (str(where.host), where.port or 5432), random.Random(1))
+    host, port = relay.address
+    try:
+        past = where.set(host=host, port=port).render_as_string(hide_password=False)
+        one, two, three = (
+            server(url, config=f'{QUICK}{bus}[server]\nnode = "{name}"\n')
+            for name, url in zip(NAMES, (postgres_url, past, postgres_url), strict=True)
+        )
+        for node in (two, three):
+            one.wait_log(f"Node {NAMES[(one, two, three).index(node)]} is there")
+            node.wait_log("Node one is there")
+        ana, bob, cai, dee = (connect(node, JsonClient) for node in (one, two, two, three))
+        for client, name in ((ana, "ana"), (bob, "bob"), (cai, "cai"), (dee, "dee")):
+            client.register(name)
+        ana.say("general", "hello")
+        for client in (bob, cai, dee):
+            client.hears("hello")
+        relay.flows.clear()
+        lapsed = time.monotonic() + LAPSE_SECONDS + BEAT_SECONDS
+        while time.monotonic() < lapsed:
+            ana.say("general", "before")
+            time.sleep(0.1)
+        Chatctl(postgres_url)("user", "disable", "bob")
+        for number in range(20):
+            ana.say("general", f"secret {number}")
+            dee.hears(f"secret {number}")
+        bob.post("ping")
+        cai.post("ping")
+        time.sleep(1)
+        relay.flows.set()
+        assert bob.wait_closing(20)["reason"] in ("fenced", "disabled")
+        assert cai.wait_closing(20)["reason"] == "fenced"
+        for client in (bob, cai):
+            client.drain(10)
+            assert not [event for event in client.events if "secret" in event.get("text", "")]
+        seq = max(event["seq"] for event in cai.events if event["event"] == "message")
+        two.wait_log("has the lease again")
+        again = connect(two, JsonClient)
+        again.login("cai", resume={"general": seq})
+        ana.say("general", "and on")
+        again.hears("and on")
+        seqs = [event["seq"] for event in again.events if event["event"] in ("message", "joined")]
+        assert seqs == list(range(seq + 1, seqs[-1] + 1))
     finally:
         relay.close()
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, event, insert
+from msgspec.structs import replace
+from sqlalchemy import Engine, delete, event, insert, update
 from twisted.internet.task import Clock
 
 from chatserver.cluster.bus.bus import Parcel, Receiver
@@ -16,8 +17,9 @@ from chatserver.store.db.database_clock import NOW
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import NodeRow
 from chatserver.store.db.transactions import transact
-from chatserver.store.nodes.lease import BEAT_SECONDS, Process, heartbeat
+from chatserver.store.nodes.lease import Process
 from chatserver.sync.change_feed import ChangeFeed
+from chatserver.sync.lease import Lease
 from tests.support.hall import Hall
 from tests.support.migrated import migrated
 
@@ -124,9 +126,10 @@ class NodeHall(Hall):
         self.name = name
         named(self.settings, name)
         starts = air.starts[name] = air.starts.get(name, 0) + 1
-        self.me = Process(name, f"boot-{name}" if starts == 1 else f"boot-{name}-{starts}", "here", "", 0, 0)
+        me = Process(name, f"boot-{name}" if starts == 1 else f"boot-{name}-{starts}", "here", "", 0, 0)
         self.bus = MemoryBus(air, name)
         store: Any = self.inline
+        self.lease = Lease(self.clock, store, me, self.rewind, self.clock.seconds)
         self.change_feed = ChangeFeed(
             self.clock, store, self.registry, self.roster, self.reconciler, self.session_rows, self.rewind
         )
@@ -135,21 +138,26 @@ class NodeHall(Hall):
             registry=self.registry, roster=self.roster, presence=self.presence, marks=self.marks,
             reconciler=self.reconciler, change_feed=self.change_feed, rewind=self.rewind,
         )  # fmt: skip
-        self.cluster = Node(self.clock, self.bus, store, self, local, self.connections, self.guests)
+        self.cluster = Node(self.clock, self.bus, store, self.lease, local, self.connections, self.guests)
         self.rewind.follow(self.cluster)
         self.alive = True
         transact(engine, lambda db: _join(db, self.me))
+        self.lease._held, self.lease._beat = True, 1
         self.change_feed.start()
+        self.lease.start()
         self.cluster.start()
-        self._beat()
+
+    @property
+    def me(self) -> Process:
+        return self.lease.me
+
+    def become(self, boot: str) -> None:
+        """The lease is another process's, which is this one from now on."""
+        self.lease._me = replace(self.me, boot=boot)
+        transact(self.engine, lambda db: db.execute(update(NodeRow).where(NodeRow.name == self.name).values(boot=boot)))
 
     def _new_id(self) -> str:
         return f"{self.me.boot}-{super()._new_id()}"
-
-    def _beat(self) -> None:
-        if self.alive:
-            transact(self.engine, lambda db: heartbeat(db, self.me))
-            self.clock.callLater(BEAT_SECONDS, self._beat)
 
     def _left(self, session: Session, reason: str, *, announced: bool) -> None:
         super()._left(session, reason, announced=announced)

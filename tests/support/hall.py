@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from websockets.uri import parse_uri
 
 from chatserver.background.read_marks import ReadMarks
 from chatserver.background.session_rows import SessionRows
+from chatserver.delivery.pages import Page, Pages
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.outcome import Online
 from chatserver.login.guests import Guests
@@ -43,29 +44,27 @@ from chatserver.net.limits.crowd import Rank
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.parts import PipelineParts
 from chatserver.pipeline.processor import Processors
+from chatserver.presence.elsewhere import OtherNodes
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.session.session import Session
 from chatserver.settings.tables import NO_LIMITS, Limits, Settings
-from chatserver.store import entries, people, quotes, rooms
+from chatserver.store import people, rooms
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.transactions import transact
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
-from chatserver.util.waiting import Batcher, turns
+from chatserver.util.waiting import turns
 from chatserver.values import commands as c
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import Entry, Person
 from chatserver.wire.addresses import Networks
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.dialects import DIALECTS
 from tests.support.client import NOT_ENTRIES, Message
 from tests.support.migrated import migrated
-from tests.support.pages import StubPages
 
 START = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
 PASSWORD = "s3cret-words"
-PAGE_ENTRIES, PAGE_CHARACTERS = 200, 100_000
 QUIET = Limits(handshake_seconds=0, typing_seconds=0, ping_seconds=0, stalled_seconds=0, **NO_LIMITS)
 """No clock runs, and nobody is slowed or refused, unless a test asks for it."""
 
@@ -494,6 +493,18 @@ def pipeline_parts(**others: Any) -> PipelineParts:
     return PipelineParts(**own | others)
 
 
+class CountingPages(Pages):
+    """Notes for each read of what was not announced, of how many rooms it is."""
+
+    def __init__(self, clock: Clock, store: Any, nodes: OtherNodes, holes: list[int]) -> None:
+        super().__init__(clock, store, nodes)
+        self._holes = holes
+
+    async def _read_gaps(self, positions: list[tuple[int, int]]) -> list[Page]:
+        self._holes.append(len(positions))
+        return await super()._read_gaps(positions)
+
+
 class Hall:
     """A server with one room, `general`."""
 
@@ -526,11 +537,8 @@ class Hall:
         self.roster = Roster()
         self.holes: list[int] = []
         """For each read of what was not announced, of how many rooms."""
-        filling: Batcher[tuple[int, int], tuple[list[Entry], bool]] = Batcher(
-            self._fill_pages, 100, turns(self.clock)
-        )  # fmt: skip
         self.rewind = Rewind()
-        pages = StubPages(self._read_page, lambda room_id, seq: filling.ask((room_id, seq)), self._quoted)
+        pages = CountingPages(self.clock, store, self.roster.nodes, self.holes)
         self.registry = Registry(self.clock, pages, self.roster, self.rewind)
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         self.registry.rooms.follow(self.reconciler)
@@ -570,23 +578,6 @@ class Hall:
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.clock.seconds())
-
-    async def _read_page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
-        page: tuple[list[Entry], bool] = await self.inline.read(
-            entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS
-        )
-        return page
-
-    async def _fill_pages(self, positions: list[tuple[int, int]]) -> list[tuple[list[Entry], bool]]:
-        self.holes.append(len(positions))
-        pages: list[tuple[list[Entry], bool]] = await self.inline.read(
-            entries.follow_all, positions, PAGE_ENTRIES, PAGE_CHARACTERS
-        )
-        return pages
-
-    async def _quoted(self, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
-        found: list[Entry] = await self.inline.read(quotes.quoted, who, room_id, page)
-        return found
 
     async def _mutes(self, account_ids: Collection[int]) -> Mapping[int, frozenset[int]]:
         muted_in: Mapping[int, frozenset[int]] = await self.inline.read(people.mutes, account_ids)

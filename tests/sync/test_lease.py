@@ -263,6 +263,28 @@ def test_a_heartbeat_whose_answer_was_lost(host: Host) -> None:
     assert host.told == []
 
 
+def test_cut_off(host: Host) -> None:
+    """Without an answer for as long as a lease lasts, a process counts as cut off, until a heartbeat is answered in
+    time: an answer that took as long says nothing. A stop of the process is noticed, too."""
+    host.run(3)
+    host.hanging = Deferred()
+    host.run(LAPSE_SECONDS)
+    assert not host.lease.cut_off
+    host.run(1.25)
+    assert host.lease.cut_off
+    host.hanging.callback(None)
+    assert host.lease.cut_off
+    host.clock.advance(0)
+    assert not host.lease.cut_off
+    assert host.lease.back_since == host.clock.seconds()
+    assert host.told == []
+    host.asleep += LAPSE_SECONDS + 1
+    assert host.lease.cut_off
+    assert host.told == ["fenced"]
+    host.run(1)
+    assert not host.lease.cut_off
+
+
 def test_stopping(host: Host) -> None:
     """The lease is released, and no heartbeat follows."""
     assert outcome(host.lease.stop()) is None
