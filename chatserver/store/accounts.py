@@ -90,7 +90,10 @@ def claimed(db: Connection, name: str, at: datetime, former_days: float = names.
     but it looks like that of another account, or like one that another account had less than `former_days` ago."""
     account = find(db, name)
     if account is None:
-        _require_free(db, skeleton(name), at, former_days)
+        like = skeleton(name)
+        if name.lower() in names.alike(db, like):  # registered between the two statements
+            return find(db, name)
+        _require_free(db, like, at, former_days)
     return account
 
 

@@ -47,6 +47,20 @@ def test_look_alikes(tables: Tables) -> None:
     assert tables(accounts.claimed, "bob", AT) is None
 
 
+def test_registered_a_moment_ago(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that is registered while another process looks whether it is free does not look like another one's: a
+    program that repeats its `register` at another node is let in."""
+    ana, find = tables.person("alice"), accounts.find
+
+    def before(db: Connection, name: str) -> None:
+        monkeypatch.setattr(accounts, "find", find)
+
+    monkeypatch.setattr(accounts, "find", before)
+    known = tables(accounts.claimed, "alice", AT)
+    assert known is not None
+    assert known.id == ana.id
+
+
 def test_like_an_erased_account(tables: Tables) -> None:
     """Names that look like an erased account's are refused as its own is; nobody is called as erased accounts are."""
     ana = tables.person("alice")
