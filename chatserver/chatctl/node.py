@@ -13,12 +13,16 @@ from chatserver.chatctl.output import counted, json_option, plain, say, say_list
 from chatserver.store import Connection
 from chatserver.store.db import database_clock
 from chatserver.store.nodes.lease import LAPSE_SECONDS, this_process
-from chatserver.store.nodes.nodes import DRAIN, REBALANCE, NodeNow, ask, present
+from chatserver.store.nodes.nodes import DRAIN, REBALANCE, NodeNow, ask, people, present
 
 POLL_SECONDS: Final = 0.2
 START_SECONDS: Final = 3.0
 """How long a node that has just started may take to work together with others."""
 SECONDS: Final = 120.0
+TOLD_SECONDS: Final = 5.0
+"""Interval between lines that say whom a command waits for."""
+MOST_NAMED: Final = 5
+"""Maximum number of people named in such a line."""
 HEADINGS: Final = ("Node", "Version", "State", "Beat", "Connections", "Rooms", "Lag", "Host", "Process")
 WIDTHS: Final = (16, 12, 8, 6, 11, 6, 8, 16, 0)
 
@@ -109,8 +113,8 @@ def drain(reach: Access, name: str, force: bool, timeout: float, as_json: bool) 
     """Close the ports of a node, and send its clients to the others. Then it can be stopped.
 
     First nobody new comes in; then the clients are told to connect again, some at a time, within two seconds. What they
-    have sent is stored and answered before. Waits until nobody is left; the node then serves nobody until it is
-    started anew. If you interrupt the command, the node goes on.
+    have sent is stored and answered before. Waits until nobody is left, and says every few seconds who is; the node
+    then serves nobody until it is started anew. If you interrupt the command, the node goes on.
     """
     deadline = time.monotonic() + timeout
     found = _together(reach, name)
@@ -122,6 +126,7 @@ def drain(reach: Access, name: str, force: bool, timeout: float, as_json: bool) 
         deadline,
         lambda: _same(reach, found).facts.state == "drained",
         f"Node {name} is not drained yet, and goes on with it. See: chatctl node list",
+        lambda: _awaited(reach, found),
     )
     note = f"Node {name} is drained: stop it now. It serves nobody until it is started anew."
     if found.facts.held:
@@ -185,15 +190,31 @@ def _same(reach: Access, node: NodeNow) -> NodeNow:
     return found
 
 
+def _awaited(reach: Access, node: NodeNow) -> str:
+    """Whom a node that is drained waits for."""
+    names = reach.read(people, node.name)
+    named = ", ".join(names[:MOST_NAMED]) + (
+        f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    )
+    count = counted(_same(reach, node).facts.connections, "connection")
+    return f"Waiting for {count} of node {node.name}" + (f"; logged in: {named}" if named else "")
+
+
 def _ended(name: str) -> Problem:
     return Problem(f"Node {name} was stopped or started anew meanwhile. See: chatctl node list")
 
 
-def _wait(deadline: float, done: Callable[[], Any], otherwise: str) -> None:
-    """Raises Problem with this text if it takes too long, or is interrupted."""
+def _wait(deadline: float, done: Callable[[], Any], otherwise: str, awaited: Callable[[], str] | None = None) -> None:
+    """Says now and then what is `awaited`. Raises Problem with the text `otherwise` if it takes too long, or is
+    interrupted."""
+    told = time.monotonic()
     try:
         while not done():
-            if time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            if awaited is not None and (late or time.monotonic() - told > TOLD_SECONDS):
+                told = time.monotonic()
+                click.echo(f"{awaited()}.", err=True)
+            if late:
                 raise Problem(otherwise)
             time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:

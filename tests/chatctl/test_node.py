@@ -57,14 +57,30 @@ def test_a_dead_node(postgres_url: str) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_does_not_answer(postgres_url: str) -> None:
-    """The command ends in time, and says what is and what to do; what it has asked for stays asked."""
+    """The command ends in time, and says whom it waits for, what is and what to do; what it has asked for stays
+    asked."""
     chatctl = Chatctl(postgres_url)
-    add_node(postgres_url, "a", {"speaks": 1})
+    chatctl.add("ana", "bob", "cai", "dee", "eve", "fay", "gil")
+    add_node(postgres_url, "a", {"speaks": 1, "connections": 9})
     add_node(postgres_url, "b", {"speaks": 1})
-    assert chatctl.fails("node", "drain", "a", "--timeout", "0.5") == (
-        "Node a is not drained yet, and goes on with it. See: chatctl node list"
-    )
     engine = open_engine(parse_url(postgres_url))
+    opened = "INSERT INTO session (id, account_id, node, address, connected_at, disconnected_at, reason)"
+    with engine.begin() as db:
+        for number, (name, node, ended) in enumerate((("bob", "b", "NULL"), ("cai", "a", "now()"))):
+            one = f"SELECT '{number}', id, '{node}', '::1', now(), {ended}, NULL FROM account WHERE name = '{name}'"
+            db.execute(text(f"{opened} {one}"))
+        one = "SELECT name || number, id, 'a', '::1', now(), NULL, NULL FROM account, generate_series(1, 2) AS number"
+        db.execute(text(f"{opened} {one} WHERE name NOT IN ('bob', 'cai', 'gil')"))
+    says = "Node a is not drained yet, and goes on with it. See: chatctl node list"
+    assert chatctl.run("node", "drain", "a", "--timeout", "0.5").stderr.splitlines() == [
+        "Waiting for 9 connections of node a; logged in: ana, dee, eve, fay.",
+        f"chatctl: {says}",
+    ]
+    with engine.begin() as db:
+        one = "SELECT name, id, 'a', '::1', now(), NULL, NULL FROM account WHERE name IN ('bob', 'cai', 'gil')"
+        db.execute(text(f"{opened} {one}"))
+    waiting, _ = chatctl.run("node", "drain", "a", "--timeout", "0.5").stderr.splitlines()
+    assert waiting.endswith("; logged in: ana, bob, cai, dee, eve and 2 more.")
     with engine.connect() as db:
         assert db.scalars(text("SELECT name FROM node WHERE asked = 'drain'")).all() == ["a"]
     engine.dispose()

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, Row, select, text, update
 
-from chatserver.store.db.schema import NodeRow
+from chatserver.store.db.schema import AccountRow, NodeRow, SessionRow
 from chatserver.store.nodes.lease import Process, has_ended
 
 LOCKS = 4001
@@ -112,6 +112,12 @@ def ask(db: Connection, node: NodeNow, what: str) -> bool:
     """Sends a request to a node, which reads it from the database. Returns whether this process still has the node."""
     same = (NodeRow.name == node.name, NodeRow.boot == node.boot)
     return bool(db.execute(update(NodeRow).where(*same).values(asked=what)).rowcount)
+
+
+def people(db: Connection, node: str) -> list[str]:
+    """The names of those who are logged in at a node, each once, as far as their sessions are recorded."""
+    here = select(SessionRow.account_id).where(SessionRow.node == node, SessionRow.disconnected_at.is_(None))
+    return list(db.scalars(select(AccountRow.name).where(AccountRow.id.in_(here)).order_by(AccountRow.name_key)))
 
 
 def done(db: Connection, me: Process, what: str) -> None:
