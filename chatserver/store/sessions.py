@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -129,19 +129,22 @@ def places(db: Connection, names: Sequence[str]) -> list[frozenset[str]]:
     return [frozenset(found[name.lower()]) for name in names]
 
 
+_ALIVE: Final = select(NodeRow.name).where(NodeRow.boot != "")
+"""The nodes that have a process. A node without a row has none: a copy of a database has its sessions, and no nodes."""
+
+
 def close_left_open(db: Connection, node: str, at: datetime) -> int:
-    """Closes the sessions that a crash of this node left open, and those of dead nodes. Returns their number.
+    """Closes the sessions that a crash of this node left open, and those of nodes that are not alive. Returns their
+    number.
 
     The caller has the lease of `node`. Call `lease.release_dead` first.
     """
-    dead = select(NodeRow.name).where(NodeRow.boot == "")
-    return _close(db, or_(SessionRow.node == node, SessionRow.node.in_(dead)), at)
+    return _close(db, or_(SessionRow.node == node, SessionRow.node.not_in(_ALIVE)), at)
 
 
 def close_of_dead(db: Connection, at: datetime) -> int:
     """Closes the sessions of nodes that have no process. Returns their number."""
-    dead = select(NodeRow.name).where(NodeRow.boot == "")
-    return _close(db, SessionRow.node.in_(dead), at)
+    return _close(db, SessionRow.node.not_in(_ALIVE), at)
 
 
 def bury(db: Connection, dead: NodeNow) -> list[Person] | None:

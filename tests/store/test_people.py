@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 from chatserver.store import accounts, members, moderation, people, rooms, sessions, visibility
 from chatserver.store import unread as unread_of
 from chatserver.store.db import database_clock
-from chatserver.store.db.schema import AccountRow, IgnoreRow, SessionRow
+from chatserver.store.db.schema import AccountRow, IgnoreRow, NodeRow, SessionRow
 from chatserver.store.sessions import Closed, Opened
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import Person, RoomFacts
@@ -167,15 +167,22 @@ def test_the_newest_of_some_stretches() -> None:
 
 
 def test_logins_left_open(tables: Tables) -> None:
-    """Sessions that a crash left open are closed with that reason, if they are of this node."""
+    """Sessions that a crash left open are closed with that reason, if they are of this node, or of one that nobody
+    knows: in a copy of a database, or after a new `server.node`. Those of other living nodes stay."""
     ana = tables.person("ana")
-    opened = [Opened(id, ana.id, node, "::1", AT) for id, node in (("s1", "main"), ("s2", "main"), ("s3", "other"))]
-    tables(sessions.record, [*opened, Closed("s1", ana.id, AT, "quit")])
-    assert tables(sessions.close_left_open, "main", LATER) == 1
+    of = (("s1", "main"), ("s2", "main"), ("s3", "other"), ("s4", "former"))
+    tables(
+        sessions.record, [*(Opened(id, ana.id, node, "::1", AT) for id, node in of), Closed("s1", ana.id, AT, "quit")]
+    )
+    tables(Connection.execute, insert(NodeRow).values(
+        name="other", boot="b", host="there", machine="", pid=7, started=0, beat=1, acquired_at=AT, heartbeat_at=AT,
+    ))  # fmt: skip
+    assert tables(sessions.close_left_open, "main", LATER) == 2
     assert rows(tables) == {
         "s1": ("::1", AT, AT, "quit"),
         "s2": ("::1", AT, LATER, "crash"),
         "s3": ("::1", AT, None, None),
+        "s4": ("::1", AT, LATER, "crash"),
     }
     assert tables(sessions.close_left_open, "main", LATER) == 0
 
