@@ -191,7 +191,7 @@ def _same(reach: Access, node: NodeNow) -> NodeNow:
 
 
 def _awaited(reach: Access, node: NodeNow) -> str:
-    """Whom a node that is drained waits for."""
+    """Describes the clients for which a node that is drained waits."""
     names = reach.read(people, node.name)
     named = ", ".join(names[:MOST_NAMED]) + (
         f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
