@@ -1,6 +1,15 @@
 """Changes of a stored message: replacing its text, erasing it, reacting to it, pinning it."""
 
-from chatserver.handlers.messages import changed, find_message, readable_text, room_to_change, unchanged, with_quotes
+from chatserver.handlers.messages import (
+    changed,
+    find_message,
+    readable_text,
+    require_pace,
+    room_to_change,
+    too_early,
+    unchanged,
+    with_quotes,
+)
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.handlers.rights import require
 from chatserver.store import Connection, messages, pins, reactions
@@ -50,6 +59,7 @@ def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
 def _edited(db: Connection, ask: Ask, access: RoomAccess, message: Entry, text: str, note: Sentence) -> Outcome:
     if message.text == text:
         return unchanged(ask, access, Sentence(Note.SAME_TEXT))
+    require_pace(db, ask, access)
     return changed(ask, access, messages.edit(db, ask.who, access, message.seq, text, ask.at), note)
 
 
@@ -100,14 +110,19 @@ def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
     access = room_to_change(db, ask, command.room, "react")
     message = readable_text(find_message(db, access, command.seq))
     word, seq = command.reaction, command.seq
+    early = too_early(db, ask, access)
     if command.remove:
         entry = reactions.take_back(db, ask.who, access, message, word, ask.at)
         if entry is None:
             return unchanged(ask, access, Sentence(Note.NOT_REACTED, word=word, seq=seq))
+        if early is not None:
+            raise early  # which undoes it
         return changed(ask, access, entry, Sentence(Note.REACTION_TAKEN_BACK, word=word, seq=seq))
     entry = reactions.add(db, ask.who, access, message, word, ask.at)
     if entry is None:
         return unchanged(ask, access, Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
+    if early is not None:
+        raise early
     return changed(ask, access, entry, Sentence(Note.REACTED, word=word, seq=seq))
 
 
@@ -116,6 +131,7 @@ def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:
     readable_text(find_message(db, access, command.seq))
     if pins.is_pinned(db, access.facts.id, command.seq):
         return unchanged(ask, access, Sentence(Note.PINNED_ALREADY, seq=command.seq))
+    require_pace(db, ask, access)
     entry = pins.pin(db, ask.who, access, command.seq, ask.at)
     return changed(ask, access, entry, Sentence(Note.PINNED, seq=command.seq))
 
@@ -125,6 +141,7 @@ def unpin(db: Connection, ask: Ask, command: c.Unpin) -> Outcome:
     find_message(db, access, command.seq)
     if not pins.is_pinned(db, access.facts.id, command.seq):
         return unchanged(ask, access, Sentence(Note.NOT_PINNED, seq=command.seq))
+    require_pace(db, ask, access)
     entry = pins.unpin(db, ask.who, access, command.seq, ask.at)
     return changed(ask, access, entry, Sentence(Note.UNPINNED, seq=command.seq))
 

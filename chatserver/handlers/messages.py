@@ -105,6 +105,21 @@ def room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
     return access
 
 
+def too_early(db: Connection, ask: Ask, access: RoomAccess) -> Refused | None:
+    """The refusal of what all members are shown, if it comes too early in a room with a pace. Raise it once you know
+    that there is something new: a retry does not wait."""
+    if not messages.is_too_early(db, ask.who, access, ask.at):
+        return None
+    return Refused(Why.SLOW_CHANGES, retry=access.pace, room=access.facts.name, seconds=access.pace)
+
+
+def require_pace(db: Connection, ask: Ask, access: RoomAccess) -> None:
+    """Raises Refused(slow-down) as of `too_early`."""
+    early = too_early(db, ask, access)
+    if early is not None:
+        raise early
+
+
 def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
     if [command.before, command.after, command.since].count(None) < 2:
         raise Refused(Why.ONE_OF_BEFORE_AFTER_SINCE)

@@ -5,7 +5,7 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver.handlers.messages import last_of, with_quotes
+from chatserver.handlers.messages import last_of, require_pace, with_quotes
 from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.handlers.unread import first_new
@@ -86,7 +86,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     if command.since is not None and facts.id:
         replay = Replay(facts, max(min(command.since, seq), access.allowed - 1), access.seq)
     count = members.count(db, facts.id) if facts.id else 2
-    answer = Joined(facts.label(ask.who.id), seq, count, pace=rooms.pace(db, facts.id))
+    answer = Joined(facts.label(ask.who.id), seq, count, pace=access.pace)
     if ask.for_people:
         unread, recent = _missed(db, ask, access)
         names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)
@@ -155,6 +155,7 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
         raise muted(command.room)
     if command.text == access.topic:
         return Outcome(Changed(command.room, None, Sentence(Note.SAME_TOPIC, room=command.room)), hears=hears(access))
+    require_pace(db, ask, access)
     new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
     seq = new[-1].seq
     removed = Changed(command.room, seq, Sentence(Note.TOPIC_REMOVED, room=command.room))
@@ -168,7 +169,7 @@ def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
     require(ask.who, access, "set pace" if command.past is None and command.invites is None else "set")
     if command.past == "open" and access.role is None and access.facts.kind == PRIVATE:
         raise Refused(Why.PAST_BY_MEMBERS, room=access.facts.name)
-    known = "open" if access.past_open else "closed", access.invites, rooms.pace(db, access.facts.id)
+    known = "open" if access.past_open else "closed", access.invites, access.pace
     chosen = command.past, command.invites, command.pace
     if all(new in (None, old) for new, old in zip(chosen, known, strict=True)):
         return Outcome(

@@ -1,7 +1,7 @@
 """Messages: storing many in one statement, finding, editing and erasing them."""
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import msgspec
@@ -24,7 +24,7 @@ from chatserver.store.saying import (
 from chatserver.store.visibility import RoomAccess
 from chatserver.values.answers import Said
 from chatserver.values.errors import Refused, Why, blocked, muted, not_a_member, slow
-from chatserver.values.events import BOT, EDITED, ERASED, MESSAGE, Entry, Person, Quote
+from chatserver.values.events import BOT, EDITED, ERASED, MEMBER, MESSAGE, PACED, Entry, Person, Quote
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 
@@ -289,6 +289,17 @@ def last_by(db: Connection, who: Person, access: RoomAccess) -> int | None:
     mine = (EntryRow.author_id == who.id, EntryRow.kind == MESSAGE)
     query = select(EntryRow.seq).where(EntryRow.room_id == access.facts.id, EntryRow.seq >= bottom, *mine)
     return db.scalar(query.order_by(EntryRow.seq.desc()).limit(1))
+
+
+def is_too_early(db: Connection, who: Person, access: RoomAccess, at: datetime) -> bool:
+    """Whether the room's pace lets somebody wait: a member whose last entry of the kinds of PACED is too recent. The
+    statements that store messages have the same rule. The room must be locked."""
+    if not access.pace or access.role != MEMBER:
+        return False
+    mine = (EntryRow.author_id == who.id, EntryRow.kind.in_(PACED))
+    recent = (EntryRow.room_id == access.facts.id, EntryRow.seq > access.seq - RECENT_ENTRIES)
+    last = db.scalar(select(EntryRow.at).where(*recent, *mine).order_by(EntryRow.seq.desc()).limit(1))
+    return last is not None and last > at - timedelta(seconds=access.pace)
 
 
 def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, at: datetime) -> Entry:

@@ -25,8 +25,7 @@ MOST_GIVEN: Final = 10
 """Maximum number of reactions of an account to a message."""
 
 MOST_TIMES: Final = 40
-"""Maximum number of reactions of an account to a message, those taken back included: each is an entry, whatever the
-room's pace."""
+"""Maximum number of reactions of an account to a message, those taken back included: each is an entry."""
 
 _KINDS: Final = (REACTED, UNREACTED)
 

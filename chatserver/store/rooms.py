@@ -245,21 +245,22 @@ def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[
 
 
 def check_rejoining(db: Connection, who: Person, access: RoomAccess, per_minute: int, at: datetime) -> None:
-    """Raises Refused(slow-down) if a person who is not in a room has joined it so often within the last minute.
-    `per_minute` 0: as often as they like."""
-    if not per_minute or access.role is not None:
+    """Raises Refused(slow-down) if a person who is not in a room has joined it so often within the last minute, or in a
+    room with a pace once within that or a minute. `per_minute` 0: as often as they like."""
+    if access.role is not None:
         return
-    earliest = db.scalar(
+    times = (
         select(EntryRow.at)
         .join(MembershipRow, and_(MembershipRow.room_id == EntryRow.room_id, MembershipRow.joined_seq == EntryRow.seq))
         .where(MembershipRow.room_id == access.facts.id, MembershipRow.account_id == who.id)
         .order_by(MembershipRow.id.desc())
-        .offset(per_minute - 1)
         .limit(1)
     )
-    if earliest is not None and earliest > at - MINUTE:
-        seconds = min(ceil((earliest + MINUTE - at).total_seconds()), 60)
-        raise Refused(Why.JOINED_TOO_OFTEN, retry=seconds, room=access.facts.name, seconds=seconds)
+    for most, within in (1, min(timedelta(seconds=access.pace), MINUTE)), (per_minute, MINUTE):
+        earliest = db.scalar(times.offset(most - 1)) if most and within else None
+        if earliest is not None and earliest > at - within:
+            seconds = ceil(min(earliest + within - at, within).total_seconds())
+            raise Refused(Why.JOINED_TOO_OFTEN, retry=seconds, room=access.facts.name, seconds=seconds)
 
 
 def leave(db: Connection, who: Person, name: str, at: datetime) -> tuple[RoomFacts, list[Entry]]:
@@ -418,7 +419,7 @@ def configure(
 
 
 def pace(db: Connection, room_id: int) -> int:
-    """Minimum seconds between two messages of a member; 0: none."""
+    """Minimum seconds between two messages or changes of a member; 0: none."""
     return db.scalar(select(RoomRow.pace_seconds).where(RoomRow.id == room_id)) or 0
 
 

@@ -4,7 +4,7 @@ of their own, so that other messages cost no more."""
 from typing import Final
 
 from chatserver.store.db.database_clock import POSTGRES_NOW, SQLITE_NOW
-from chatserver.values.events import ERASED, MESSAGE, PRIVATE
+from chatserver.values.events import ERASED, MESSAGE, PACED, PRIVATE
 
 NO_MESSAGE: Final = "no-message"
 """The outcome of a reply to something that is no message, or none that its author may read, or none any more."""
@@ -19,12 +19,13 @@ the same rooms as this one. AGAIN costs another statement and its round trip, a 
 that."""
 
 RECENT_ENTRIES: Final = 1000
-"""Maximum number of entries of a room that are searched for the last message of an author."""
+"""Maximum number of entries of a room that are searched for the last message, or the last entry, of an author."""
 
 
 # Decides, for both databases, who may send a message: the rows of `input`, each with its outcome. In a room with a
-# pace, an author's second message in a take is too early as well. A removed message is still known by its id: its row
-# has the negative id of its room (see `store.retention`). Takes without replies have statements of their own.
+# pace, an author's second message in a take is too early as well. `messages.is_too_early` has the rule for all other
+# things that the room is shown. A removed message is still known by its id: its row has the negative id of its room
+# (see `store.retention`). Takes without replies have statements of their own.
 _OUTCOME = """
 CASE WHEN e.seq IS NOT NULL
      THEN CASE WHEN abs(e.room_id) = i.room_id AND {same} AND (e.text = i.text OR e.state IS NOT NULL) THEN 'dup'
@@ -34,7 +35,7 @@ CASE WHEN e.seq IS NOT NULL
      WHEN m.blocked THEN 'blocked'
      {answered}WHEN r.pace_seconds > 0 AND m.role = 'member' AND ({earlier} EXISTS (
          SELECT 1 FROM entry AS p WHERE p.room_id = i.room_id AND p.seq > r.last_seq - {recent}
-         AND p.author_id = i.author_id AND p.kind = '{message}' AND {lately})) THEN 'slow'
+         AND p.author_id = i.author_id AND p.kind IN ({paced}) AND {lately})) THEN 'slow'
      ELSE 'stored' END AS outcome
 """
 
@@ -47,12 +48,15 @@ _ANSWERED = f"""WHEN i.re <> 0 AND NOT EXISTS (
      """
 
 
+_PACED = ", ".join(f"'{kind}'" for kind in sorted(PACED))
+
+
 def _outcome(now: str, lately: str, *, alone: bool = False, replies: bool = False) -> str:
     earlier = "EXISTS (SELECT 1 FROM input AS f WHERE f.room_id = i.room_id AND f.author_id = i.author_id "
     earlier = "" if alone else earlier + "AND f.ord < i.ord) OR"
     same = "coalesce(e.target_seq, 0) = i.re" if replies else "e.target_seq IS NULL"
     return _OUTCOME.format(
-        now=now, lately=lately, earlier=earlier, recent=RECENT_ENTRIES, message=MESSAGE, same=same,
+        now=now, lately=lately, earlier=earlier, recent=RECENT_ENTRIES, paced=_PACED, same=same,
         answered=_ANSWERED if replies else "",
     )  # fmt: skip
 

@@ -60,7 +60,8 @@ class RoomAccess(Struct, frozen=True):
     """A room as one person sees it now. `role` is None for those who are not in it.
 
     `readable`: whether they may read it; `allowed`: the first entry that they may read, now or as soon as they join;
-    `floor`: the first of those that were not removed; `read`: their read mark; `runs`: what they have seen behind it.
+    `floor`: the first of those that were not removed; `read`: their read mark; `runs`: what they have seen behind it;
+    `pace`: in seconds.
     """
 
     facts: RoomFacts
@@ -78,6 +79,7 @@ class RoomAccess(Struct, frozen=True):
     invited: bool = False
     allowed: int = 1
     runs: tuple[Run, ...] = ()
+    pace: int = 0
 
     @property
     def seen(self) -> Seen:
@@ -221,6 +223,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         invited=row.invited,
         allowed=row.allowed,
         runs=seen.runs,
+        pace=row.pace_seconds,
     )
 
 

@@ -36,6 +36,10 @@ ENTERING: Final[frozenset[EntryKind]] = frozenset({JOINED, CREATED})
 LEAVING: Final[frozenset[EntryKind]] = frozenset({LEFT, KICKED, BANNED, DELETED})
 """Kinds of entries by which an account enters or leaves a room: subscriptions follow them."""
 
+PACED: Final[frozenset[EntryKind]] = frozenset({MESSAGE, EDITED, TOPIC, REACTED, UNREACTED, PINNED, UNPINNED})
+"""Kinds of entries for which a room's pace holds: all that a member can have shown to everybody there again and again.
+Erasing takes something away, once for each message; joins and changed names have limits of their own."""
+
 OWN_ID: Final = "\x01"
 """Begins the ids that the server itself gives to typed messages. No client can send one, and none is shown."""
 

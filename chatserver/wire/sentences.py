@@ -208,6 +208,10 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.SLOW_MODE: (
         "In {room} each member may send one message every {seconds} s. Nothing was sent: wait, then send it again."
     ),
+    Why.SLOW_CHANGES: (
+        "In {room} each member may send or change something once every {seconds} s. Nothing was changed: wait, then do "
+        "it again."
+    ),
     Why.TOO_MANY_FAILED_LOGINS: "Too many failed logins from your {place}. Try again in {time}.",
     Why.TOO_MANY_GUESSES_AT_NAME: (
         "Too many wrong passwords for this {place}. Try again in {time}, or from where you have logged in before."

@@ -1,6 +1,7 @@
-"""A room's pace: how often each of its members may send a message."""
+"""A room's pace: how often each of its members may have something shown to all."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,60 @@ def test_whom_it_slows(world: World) -> None:
     world.do("ana", c.Set(room="books", pace=0))
     assert world.word("cai", c.Say(room="books", text="two")) == "ok"
     assert world.do("cai", c.Join(room="books")).pace == 0
+
+
+SHOWN = {
+    "say": c.Say(room="books", text="again", id="1"),
+    "reply": c.Reply(room="books", seq=5, text="again", id="1"),
+    "edit": c.Edit(room="books", seq=5, text="other words"),
+    "edit the last": c.Edit(room="books", seq=None, text="other words"),
+    "amend": c.Amend(room="books", old="words", new="more"),
+    "topic": c.Topic(room="books", text="words"),
+    "pin": c.Pin(room="books", seq=5),
+    "unpin": c.Unpin(room="books", seq=6),
+    "react": c.React(room="books", seq=5, reaction="+1"),
+    "take back": c.React(room="books", seq=6, reaction="+1", remove=True),
+}
+"""Commands by which a member shows something to all others, again and again."""
+
+
+@pytest.mark.parametrize("act", SHOWN)
+def test_all_that_members_are_shown(world: World, act: str) -> None:
+    """Members wait between any two things that all are shown, but not to erase one, nor for the answer to a retry.
+    Moderators and owners are free, and all are once the pace is off."""
+    command = SHOWN[act]
+    for who in ("cai", "ana"):
+        world.do(who, c.Say(room="books", text=f"words of {who}"))
+    world.do("cai", c.Pin(room="books", seq=6))
+    world.do("cai", c.React(room="books", seq=6, reaction="+1"))
+    world.do("ana", c.Set(room="books", pace=600))
+    assert world.word("cai", command) == "slow-down"
+    world.at += timedelta(seconds=600)
+    first = world.outcome("cai", command)
+    assert len(first.announced[0].entries) == 1
+    if act != "amend":
+        assert world.outcome("cai", command).announced == []
+    for other in SHOWN.values():
+        assert other == command or world.word("cai", other) != "ok" or world.outcome("cai", other).announced == []
+    assert "once every 600 s" in str(world.told("cai", c.Topic(room="books", text="again")))
+    assert world.word("cai", c.Erase(room="books", seq=5)) == "ok"
+    for who in ("ana", "bob"):
+        for reaction in ("1", "2"):
+            assert world.word(who, c.React(room="books", seq=6, reaction=reaction)) == "ok"
+    world.do("ana", c.Set(room="books", pace=0))
+    assert world.word("cai", c.Topic(room="books", text="again")) == "ok"
+
+
+def test_coming_and_going(world: World) -> None:
+    """Who has left a room with a pace joins it again once it is over, a minute later at most, and may always leave."""
+    world.do("ana", c.Set(room="books", pace=600))
+    assert world.word("dan", c.Join(room="books")) == "ok"
+    assert world.word("dan", c.Say(room="books", text="hello")) == "ok"
+    assert world.word("dan", c.Leave(room="books")) == "ok"
+    assert world.word("dan", c.Join(room="books")) == "slow-down"
+    world.at += timedelta(seconds=60)
+    assert world.word("dan", c.Join(room="books")) == "ok"
+    assert world.word("dan", c.Say(room="books", text="hello")) == "slow-down"
 
 
 def test_what_is_seen(tmp_path: Path) -> None:

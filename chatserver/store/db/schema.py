@@ -135,8 +135,8 @@ class RoomRow(Base):
 
     The name of a deleted room is free again. `deactivated_at`: since when nobody is in the room. `past_open`: members
     of a private room may read entries from before they joined. `invites`: who may invite. `pace_seconds`: how long
-    a member must wait between messages. `first_seq`: the number of the oldest entry that was not removed. `keep_days`,
-    `keep_entries`: they replace the settings' retention; 0 keeps everything.
+    a member must wait between messages and changes. `first_seq`: the number of the oldest entry that was not removed.
+    `keep_days`, `keep_entries`: they replace the settings' retention; 0 keeps everything.
     """
 
     __tablename__ = "room"
