@@ -9,6 +9,7 @@ from chatserver.chatctl.output import json_option, say
 from chatserver.store import Connection, change_rows, renames
 from chatserver.store.renames import Quota
 from chatserver.values.errors import Refused
+from chatserver.wire.hygiene.display_names import check_words
 from chatserver.wire.hygiene.lookalikes import check_new
 from chatserver.wire.hygiene.text import display_name, user_name
 from chatserver.wire.sentences import english
@@ -36,6 +37,7 @@ def rename(reach: Access, name: str, new: str | None, display: str | None, as_js
             if new.lower() != name.lower():
                 check_new(new, server.reserved_names)
         shown = None if display is None else display_name(display)
+        check_words(shown or "", server.reserved_names)
         quota = Quota(former_days=limits.former_name_days)
         called, known_as = reach.write(_rename, name, new, shown, reach.now(), quota)
     except Refused as refused:

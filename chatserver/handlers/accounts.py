@@ -16,6 +16,7 @@ from chatserver.values import commands as c
 from chatserver.values.answers import Done, Exported, Preferences, Renamed, TokenList, TokenMade
 from chatserver.values.errors import Note, Refused, Sentence, Why, not_a_member
 from chatserver.values.events import BOT
+from chatserver.wire.hygiene.display_names import check_words
 from chatserver.wire.hygiene.lookalikes import check_new
 
 ERASED = ("erased", Sentence(Note.ERASED_GOODBYE))
@@ -119,6 +120,8 @@ def rename(db: Connection, ask: Ask, command: c.Rename) -> Outcome:
     account = accounts.get(db, ask.who.id)
     if command.name is not None and account is not None and command.name.lower() != account.name.lower():
         check_new(command.name, ask.reserved)
+    if command.display and account is not None and command.display != account.person.display:
+        check_words(command.display, ask.reserved)
     quota = Quota(ask.limits.renames_per_day, ask.limits.former_name_days)
     done = renames.rename(db, ask.who.id, command.name, command.display, ask.at, quota)
     if done is None:  # usually a retry: the answer was lost, and so were its consequences

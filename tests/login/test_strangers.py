@@ -284,6 +284,14 @@ def test_names_that_mislead(open_hall: OpenHall, name: str) -> None:
     assert "is new here" not in person.seen.decode()
 
 
+def test_display_names_that_mislead(open_hall: OpenHall) -> None:
+    """Names that the server reserves cannot be display names either, in whatever letters."""
+    hall = open_hall(reserved_names=["boss"])
+    ana = registered(hall, "ana")
+    assert ana.post("rename", display="The Bᴏѕѕ").answers[-1]["error"] == "bad-name"
+    assert ana.post("rename", display="Ana Boss").answers[-1]["ok"]
+
+
 def test_the_same_name_again(hall: Hall) -> None:
     """A retry of a registration, with the name in another case, is the same name, and no look-alike."""
     registered(hall, "alice")

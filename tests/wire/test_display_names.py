@@ -23,7 +23,8 @@ LETTERS = st.characters(categories=["L", "M", "Nd", "So"])
     "text",
     [
         "José Müller", "ana", "李小龍", "田中さくら", "한국어", "Владимир", "Ελένη", "สมชาย", "नमस्ते", "O’Neil",
-        "Jean-Luc", "A. B.", "1st", "Ana 🌻", "👩\u200d👩\u200d👧\u200d👦 family", "❤\ufe0f", "🇨🇭", "x" * 32,
+        "Jean-Luc", "Łukasz Đorđević", "Ana Root", "Mia Support", "Observer", "The Team",
+        "A. B.", "1st", "Ana 🌻", "👩\u200d👩\u200d👧\u200d👦 family", "❤\ufe0f", "🇨🇭", "x" * 32,
     ],
 )  # fmt: skip
 def test_names_that_people_have(text: str) -> None:
@@ -47,6 +48,9 @@ def test_what_is_kept(text: str, kept: str) -> None:
         "a\\b", "bob：hi", "（bob）", "boː hi", "ꓽbob", "ǀ bob", "a…", "a、b", "a⁄b", "█", "→ x", "⣿", "◀ x", "123",
         "١٢٣", ".", "' '", "\u0301a", "a" + "\u0301" * 5, "x" * 33, "本" * 17, "🌻" * 17, "x" * (MAX_DISPLAY + 1),
         "אבג", "ana אבג", "العربية", "א1",
+        "ᴀᴅᴍɪɴ", "ꜱᴇʀᴠᴇʀ", "ser\u0475er", "ꓮꓓꓟꓲꓠ", "ꓢꓰꓣꓦꓰꓣ", "ᎪᎠᎷᎥΝ", "ađmin", "admıη", "𐊠dmin", "ⲥhatserver", "аԁmіп",
+        "Server Notice", "The Admin Team", "Chat Server", "Ser ver Notice", "ᴀᴅᴍɪɴ Ana", "System Message",
+        "Official Staff",
         "admin", "ADM1N", "Аdmin", "𝐚𝐝𝐦𝐢𝐧", "ａｄｍｉｎ", "a.d.m.i.n", "Sérver", "The Server", "🇦🇩🇲🇮🇳", "🅰dmin",
         "οperator",
     ],

@@ -37,7 +37,21 @@ def test_skeletons(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*RESERVED, "Adm1n", "ADMIN_", "r00t", "Systern", "SERVER", "0perator", "owner-", "erased-5", "Erased_x"]
+    "name",
+    [
+        *RESERVED,
+        "Adm1n",
+        "ADMIN_",
+        "r00t",
+        "Systern",
+        "SERVER",
+        "0perator",
+        "owner-",
+        "erased-5",
+        "Erased_x",
+        "server-notice",
+        "the_adm1n",
+    ],
 )
 def test_names_that_nobody_may_register(name: str) -> None:
     """Those of the server and its staff, those that look like them, and those of erased accounts."""
@@ -49,5 +63,6 @@ def test_names_that_a_server_reserves() -> None:
     """A setting adds to the list; other names are free."""
     check_new("boss")
     check_new("serverfan", ["boss"])
+    check_new("build-server")
     with pytest.raises(Refused, match="bad-name"):
         check_new("B0SS", ["Boss"])

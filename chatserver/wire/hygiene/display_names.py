@@ -9,18 +9,20 @@ another one; what is refused here is whatever could pass for a part of the line 
   that look like a colon, a full stop or a bar are not taken either.
 - It has no letters of scripts that run from right to left. Terminals and browsers differ in what they do with the time,
   the numbers and the punctuation around them, and a room or a message may begin with digits only.
-- It is no name of the server or its staff, whatever script it is written in.
+- It is no name of the server or its staff, whatever letters it is written in, and does not begin with one.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
-from unicodedata import category, normalize
+from unicodedata import category
 
 from wcwidth import wcswidth
 
 from chatserver.values.errors import Refused, Why
 from chatserver.wire.hygiene.invisible import is_right_to_left
-from chatserver.wire.hygiene.lookalikes import is_reserved
+from chatserver.wire.hygiene.latin import latin
+from chatserver.wire.hygiene.lookalikes import is_reserved, sounds_official
 
 MOST_CELLS: Final = 32
 """Maximum width: that of the longest name of an account."""
@@ -40,12 +42,6 @@ _EMOJI: Final = re.compile(
     "|[\u231a\u231b\u23e9-\u23f3\u2600-\u2767\u2795-\u27bf\u2b50\u2b55\U0001f000-\U0001f0ff\U0001f300-\U0001faff]"
     "[\ufe0e\ufe0f]?[\U0001f3fb-\U0001f3ff]?\u200d?)+"
 )
-
-_LATIN: Final = str.maketrans(
-    "аеорсухіјѕһԁԛԝкмтвнгαεονρτυικχω",
-    "aeopcyxijshdqwkmtbhraeovptuikxw",
-)
-"""Letters of Cyrillic, Greek and others that look like Latin ones."""
 
 
 def check_display_name(text: str) -> None:
@@ -67,13 +63,13 @@ def check_display_name(text: str) -> None:
         raise Refused(Why.DISPLAY_NAME_WITHOUT_LETTER)
     if not 0 < wcswidth(text) <= MOST_CELLS:
         raise Refused(Why.DISPLAY_NAME_TOO_WIDE, most=MOST_CELLS)
-    like = plain(text)
-    if is_reserved(like) or is_reserved(like.removeprefix("the")):  # "the server"
-        raise Refused(Why.DISPLAY_NAME_RESERVED)
+    check_words(text)
 
 
-def plain(text: str) -> str:
-    """The Latin letters and digits that a display name looks like."""
+def check_words(text: str, more: Iterable[str] = ()) -> None:
+    """Raises Refused(bad-name) for a display name that sounds like the server or its staff; `more`: reserved names
+    besides the built-in ones."""
     flags = "".join(chr(ord(char) - 0x1F1E6 + 97) if "\U0001f1e6" <= char <= "\U0001f1ff" else char for char in text)
-    folded = normalize("NFKD", flags).casefold().translate(_LATIN)
-    return "".join(char for char in folded if char.isascii() and char.isalnum())
+    words = [latin(word) for word in re.split(rf"[{re.escape(SIGNS)}]", flags)]
+    if is_reserved(latin(flags), more) or sounds_official(words, more, leading=True):
+        raise Refused(Why.DISPLAY_NAME_RESERVED)

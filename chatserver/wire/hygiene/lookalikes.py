@@ -16,6 +16,12 @@ RESERVED: Final = (
 )  # fmt: skip
 """Names that readers would take for the server itself, for its staff, or for a word of its lines."""
 
+LEADING: Final = ("admin", "chatserver", "moderator", "operator", "server", "sysadmin", "sysop")
+"""Words that make a display name sound like the server or its staff, whatever follows: `Server Notice`."""
+
+_FILLERS: Final = frozenset({"a", "an", "chat", "message", "messages", "of", "official", "our", "team", "the", "your"})
+"""Words that change nothing about that."""
+
 _ERASED: Final = "erased-"
 
 _LOOKALIKES: Final = str.maketrans({"i": "l", "1": "l", "0": "o", "m": "rn", "w": "vv", "_": "-"})
@@ -31,6 +37,10 @@ def skeleton(name: str) -> str:
     return re.sub("-+", "-", name.lower().translate(_LOOKALIKES)).rstrip("-")
 
 
+_FILLER_LOOKS: Final = frozenset(map(skeleton, _FILLERS))
+_LEADING_LOOKS: Final = tuple(map(skeleton, LEADING))
+
+
 @lru_cache(maxsize=8)
 def _reserved(more: tuple[str, ...]) -> frozenset[str]:
     return frozenset(skeleton(name) for name in (*RESERVED, *more))
@@ -41,9 +51,22 @@ def is_reserved(name: str, more: Iterable[str] = ()) -> bool:
     return skeleton(name) in _reserved(tuple(more))
 
 
+def sounds_official(words: Iterable[str], more: Iterable[str] = (), *, leading: bool = False) -> bool:
+    """Whether a name of these words is made of reserved ones, such as `server-notice`. `leading`: or only begins with
+    one of LEADING."""
+    said = [skeleton(word) for word in words if word]
+    if not all(word in _FILLER_LOOKS for word in said) and all(
+        word in _FILLER_LOOKS or word in _reserved(tuple(more)) for word in said
+    ):
+        return True
+    while said and said[0] in _FILLER_LOOKS:
+        del said[0]
+    return leading and "".join(said).startswith(_LEADING_LOOKS)
+
+
 def check_new(name: str, more: Iterable[str] = ()) -> None:
     """Raises Refused(bad-name) for a name that nobody may register; `more`: reserved ones besides RESERVED."""
-    if is_reserved(name, more):
+    if is_reserved(name, more) or sounds_official(re.split("[-_]", name), more):
         raise Refused(Why.NAME_RESERVED)
     if skeleton(name).startswith(_ERASED):
         raise Refused(Why.NAME_OF_THE_ERASED)
