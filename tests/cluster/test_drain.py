@@ -1,5 +1,6 @@
 """Requests of `chatctl node`: clients of a node go to others, and nothing is lost."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,7 +140,9 @@ def test_newcomers_after_the_ports_are_closed(cluster: list[NodeHall]) -> None:
     """Over a Unix socket that systemd holds, they are told to go elsewhere, and are no connections of this node."""
     one, _ = cluster
     one.connections.withdraw()
-    assert one.client().lines[0] == "! Another server takes over; nothing is lost. Connect again."
+    program, person, _ = one.client().lines
+    assert json.loads(program).items() >= {"event": "closing", "reason": "moving", "retry": 1}.items()
+    assert person == "! Another server takes over; nothing is lost. Connect again."
     assert not one.connections.open
 
 

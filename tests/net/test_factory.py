@@ -158,7 +158,9 @@ def test_waiting_clients_make_way_for_another_address(tmp_path: Path) -> None:
     hall, client = slowed(tmp_path, pending_connections=2)
     hall.client(address=at(SOMEWHERE))
     hall.client(address=at(CLIENT))
-    assert client.lines == [f"! {english(CROWDED[1])}", "* Press Enter to leave."]
+    program, *person = client.lines
+    assert '"retry":5' in program
+    assert person == [f"! {english(CROWDED[1])}", "* Press Enter to leave."]
 
 
 # PROXY headers

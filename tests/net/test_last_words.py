@@ -75,6 +75,22 @@ def test_the_last_line(hall: Hall, inside: bool, do: Callable[[Client], object],
     assert words.endswith(f"* {last}")
 
 
+def test_a_client_that_has_sent_nothing(hall: Hall) -> None:
+    """It may be a program: if it is to come back, it is told so in JSON, too, before the line for people."""
+    nobody, person, for_good = hall.client(), hall.client(), hall.client()
+    person.type("ana")
+    for client in (nobody, person):
+        client.session.link.hang_up("shutdown", RESTARTING, retry=7)
+    for_good.session.link.hang_up("kicked", written("Go away."))
+    program, line = nobody.lines[-2:]
+    assert program == (
+        '{"event":"closing","reason":"shutdown","text":"The server is restarting; nothing is lost. Connect again.",'
+        '"retry":7}'
+    )
+    assert line == f"* The server is restarting; nothing is lost. {BACK}."
+    assert not any("{" in line for client in (person, for_good) for line in client.lines)
+
+
 @pytest.mark.parametrize("reason", sorted(ENDINGS))
 def test_every_reason(reason: str) -> None:
     """A person is told to press Enter, and a program is not."""

@@ -24,6 +24,7 @@ from chatserver.session.session import Session
 from chatserver.values.errors import BLAMELESS, FAULTY, FENCED, GOODBYE, Note, Rejected, Sentence, Why
 from chatserver.values.events import Closing, Pinged
 from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
+from chatserver.wire.dialects import closing_for_any
 from chatserver.wire.sentences import for_people, for_programs
 
 STRIKE_SECONDS: Final = 60.0
@@ -418,6 +419,8 @@ class Connection:
             why = reason or "logout"
             kept = 0 if self.session.view is None else len(self.session.view.kept)
             words = for_people(why, self.session.dialect.text(sentence), self._parts.handshake.contact, kept)
+            if retry is not None and self.session.stage is Stage.NEW:  # it may be a program
+                self.write(closing_for_any(why, sentence, retry))
             self.session.tell(Closing(why, words, retry))
         self.end(reason or "quit")
 

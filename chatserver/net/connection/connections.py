@@ -21,6 +21,8 @@ REWOUND = ("rewound", Sentence(Note.REWOUND))
 """Reason and text for all connections when entries that were delivered are gone."""
 MOVING = ("moving", Sentence(Note.TAKEN_OVER))
 """Reason and text for connections that move to another server of the cluster."""
+MOVING_SECONDS: Final = 1
+"""How long a client that came to a port that is being closed should wait until it connects to another server."""
 SLICE: Final = 500
 """Maximum number of connections that get new limits in one turn of the reactor, which takes a millisecond or two."""
 

@@ -11,13 +11,14 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from chatserver.net.connection.connections import MOVING, Connections
+from chatserver.net.connection.connections import MOVING, MOVING_SECONDS, Connections
 from chatserver.net.doors.base import Door
-from chatserver.net.limits.admission import CROWDED
+from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS
 from chatserver.net.limits.crowd import Rank
 from chatserver.net.listening.tls import Bounded
 from chatserver.settings.tables import Settings
 from chatserver.wire.addresses import Networks
+from chatserver.wire.dialects import closing_for_any
 from chatserver.wire.framing.proxy import Malformed, ProxyHeader
 from chatserver.wire.sentences import english, for_programs
 
@@ -82,7 +83,7 @@ class ChatFactory(ServerFactory):
         if self._connections.closing:
             return None
         if self._connections.withdrawn:
-            return self.farewell(for_programs(*MOVING))
+            return self.farewell(for_programs(*MOVING), closing_for_any(*MOVING, retry=MOVING_SECONDS))
         refusal = self.admission.refusal(address)
         if refusal is not None:
             return self.farewell(english(refusal))
@@ -106,12 +107,15 @@ class ChatFactory(ServerFactory):
         self.admission.arrived(address, door.connection)
         return self._behind_tls(door)
 
-    def farewell(self, text: str) -> Protocol | None:
-        """Returns a protocol that says why a connection is refused, and closes it."""
+    def farewell(self, text: str, before: bytes = b"") -> Protocol | None:
+        """Returns a protocol that says why a connection is refused, and closes it. `before`: what it says first where
+        the client's dialect is not known."""
         if self._farewells >= FAREWELLS:
             return None
         self._farewells += 1
-        return self._behind_tls(Farewell(self, self._new_door(self._settings).refusal(text)))
+        door = self._new_door(self._settings)
+        words = door.refusal(text)
+        return self._behind_tls(Farewell(self, words if door.dialect is not None else before + words))
 
     def farewell_over(self) -> None:
         self._farewells -= 1
@@ -204,7 +208,8 @@ class Waiting(Arrival):
 
     def make_way(self) -> bool:
         self._leave()
-        self._hand_over(self._factory.farewell(english(CROWDED[1])))
+        closing = closing_for_any(*CROWDED, retry=CROWDED_SECONDS)
+        self._hand_over(self._factory.farewell(english(CROWDED[1]), closing))
         return False
 
 
