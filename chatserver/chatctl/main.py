@@ -1,5 +1,6 @@
 """The entry point of `chatctl`: options for all commands. Every failure ends in one line."""
 
+import errno
 import sys
 from io import TextIOWrapper
 
@@ -50,6 +51,11 @@ class Commands(click.Group):
             raise Problem(str(problem)) from None
         except UnicodeEncodeError:  # bytes of the command line that Python could not decode
             raise Problem("An argument is not text in UTF-8. Type it again, in a UTF-8 locale.") from None
+        except OSError as error:  # the disk is full, perhaps
+            if error.errno == errno.EPIPE:
+                raise  # who reads the output has seen enough
+            where = f"{error.filename}: " if error.filename else ""
+            raise Problem(f"{where}{error.strerror or error}. Correct that, then try again.") from None
         except Conflict:
             raise Problem("Somebody else changed the same thing at the same moment. Try again.") from None
 

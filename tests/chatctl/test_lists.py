@@ -80,3 +80,16 @@ def test_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert (many[0], many[1], many[-1]) == ("A   B", "ab  1", "abcdef  2")
     assert show([]) == ["A  B"]
     assert show(rows[:1], ()) == ["漢字    1"]
+
+
+def test_a_full_disk(sqlite_url: str) -> None:
+    """Where the output cannot be written, one line says so."""
+    migrate(sqlite_url)
+    for words in (["migrate"], ["user", "list", "--json"], ["backup", "-"]):
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            line = [str(Path(sys.executable).with_name("chatctl")), "--database", sqlite_url, *words]
+            done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (
+            1,
+            "chatctl: No space left on device. Correct that, then try again.\n",
+        )

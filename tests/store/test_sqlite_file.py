@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 
 from chatserver.store import messages
 from chatserver.store.db.database_file import DatabaseFile, watched_file
-from chatserver.store.db.engine import open_engine, open_ready, parse_url
+from chatserver.store.db.engine import DatabaseProblem, open_engine, open_ready, parse_url
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
@@ -249,3 +249,23 @@ def test_a_server_that_stops_beside_another_file(running: tuple[ChatServer, Json
         assert refused(ana)
         assert chat.stop() == 0
         assert contents(tmp_path).items() >= before.items()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("side", SIDES)
+def test_a_file_of_another_user(tmp_path: Path, side: str) -> None:
+    """SQLite would write to a file that somebody else has put there, and has open perhaps; the database is not opened.
+    One of another user that has content is."""
+    place = tmp_path / "chat.db"
+    theirs = Path(f"{place}{side}")
+    theirs.touch(mode=0o666)
+    os.chown(theirs, 1, 1)
+    with pytest.raises(DatabaseProblem, match=f"{theirs} belongs to another user"):
+        open_ready(parse_url(f"sqlite:///{place}"))
+    assert theirs.stat().st_size == 0
+    theirs.unlink()
+    open_ready(parse_url(f"sqlite:///{place}")).dispose()
+    os.chown(place, 1, 1)
+    theirs.touch()
+    os.chown(theirs, 1, 1)
+    open_ready(parse_url(f"sqlite:///{place}")).dispose()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from chatserver.store.db import own_schema
-from chatserver.store.db.database_file import DatabaseFile
+from chatserver.store.db.database_file import COMPANIONS, DatabaseFile
 from chatserver.store.db.durability import durability_warnings as durability_warnings
 from chatserver.store.db.transactions import Notices, end_left_behind, note
 
@@ -248,6 +248,28 @@ def _create_private(url: URL) -> None:
             os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError:
             pass  # it exists; or else SQLite reports the same
+        _refuse_foreign(Path(name))
+
+
+def _refuse_foreign(place: Path) -> None:
+    """Raises OperationalError if SQLite would write to a file that another user has put there, and may have open. A
+    database of another user is meant to be used if it has content."""
+    found = _look(place)
+    if found is None:
+        return
+    owners = {0, os.geteuid()} | ({found.st_uid} if found.st_size else set())
+    beside = [Path(f"{place.resolve()}{ending}") for ending in COMPANIONS]
+    for name, known in [(place, found), *((name, _look(name, follow=False)) for name in beside)]:
+        if known is not None and (known.st_uid not in owners or (name != place and known.st_nlink > 1)):
+            raise sqlite3.OperationalError(f"{name} belongs to another user: chown it, or move it away")
+
+
+def _look(place: Path, *, follow: bool = True) -> os.stat_result | None:
+    """None where there is nothing, or nothing that this user may know: SQLite reports that."""
+    try:
+        return place.stat(follow_symlinks=follow)
+    except OSError:
+        return None
 
 
 def _is_over(seconds: float) -> Callable[[], bool]:
