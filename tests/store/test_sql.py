@@ -12,10 +12,21 @@ import psycopg2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from chatserver.store import accounts, change_rows, erasure, messages, moderation, rooms
+from chatserver.store import (
+    accounts,
+    change_rows,
+    entries,
+    erasure,
+    messages,
+    moderation,
+    people,
+    pins,
+    reactions,
+    rooms,
+)
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.db.own_schema import SCHEMA
 from chatserver.store.db.schema import Base, MembershipRow, RoomRow
@@ -23,7 +34,7 @@ from chatserver.store.messages import Draft
 from chatserver.store.search import search
 from chatserver.store.visibility import find_room
 from chatserver.values.errors import Refused
-from chatserver.values.events import DIRECT, OPERATOR, PRIVATE
+from chatserver.values.events import DIRECT, OPERATOR, PRIVATE, Person
 from chatserver.wire.hygiene.text import message_text
 from tests.store.conftest import AT, Tables
 
@@ -128,8 +139,8 @@ def test_who_may_post(tables: Tables) -> None:
     room = tables.room("books", ana, bot)
     hidden = tables.room("board", ana, bot, kind=PRIVATE)
     assert post(tables, hidden.name, "bot", "in private") > 0
-    for name in ("films", "@ana", "", "no room", None, "##books"):
-        with refused("ZC001", "direct-room" if name == "@ana" else "no-such-room" if name == "films" else "bad-name"):
+    for name in ("films", "", "no room", None, "##books", "@", "@no one", "@@ana"):
+        with refused("ZC001", "no-such-room" if name == "films" else "bad-name"):
             post(tables, name, "bot", "hi")
     for name in ("zoe", "", "no one", None):
         with refused("ZC002", "no-such-user" if name == "zoe" else "bad-name"):
@@ -236,6 +247,86 @@ def test_white_space_at_the_end(tables: Tables) -> None:
     assert {entry.text for entry in tables.log(room)[1:]} == {" x"}
 
 
+def test_answers(tables: Tables) -> None:
+    """A post may answer a message that its sender may read, by the rules of `reply`; the answer is a part of what the
+    id stands for."""
+    bot, ana = tables.person("bot"), tables.person("ana")
+    room = tables.room("den", ana, kind=PRIVATE)
+    before, joined = tables.say(room, ana, "before").seq, tables.join(room, bot, ana)[0].seq
+    asked = tables.say(room, ana, "what time is it?").seq
+
+    def answer(of: int | None, said: str = "noon", id: str | None = None) -> int:
+        reply = "SELECT chat_v1.post('den', 'bot', %s, reply_to => %s, id => %s)"
+        return int(tables(lambda db: db.exec_driver_sql(reply, (said, of, id)).scalar_one()))
+
+    number = answer(asked, id="a-1")
+    [entry] = tables.log(room)[-1:]
+    assert (entry.seq, entry.of, entry.text) == (number, asked, "noon")
+    assert answer(asked, id="a-1") == number
+    assert tables.append(Draft(room.id, bot.id, "noon", "a-1", asked))[0].outcome == "dup"
+    assert answer(None, "alone") == number + 1
+    for of in (None, joined):
+        with refused("ZC008", "id-conflict"):
+            answer(of, id="a-1")
+    for of in (before, joined, 99, 0, -1):
+        with refused("ZC009", "bad-command"):
+            answer(of)
+    tables(lambda db: messages.erase(db, ana, find_room(db, ana, "den", lock=True), asked, AT))
+    with refused("ZC009", "bad-command"):
+        answer(asked)
+    assert answer(asked, id="a-1") == number
+
+
+def test_to_one_person(tables: Tables) -> None:
+    """A post to `@NAME` is a direct message: the first one opens the room, as a client's would, and whoever has blocked
+    the sender receives nothing."""
+    bot, ana, eve = tables.person("bot"), tables.person("ana"), tables.person("eve")
+    before = tables(change_rows.newest)
+    assert [post(tables, "@Ana", "bot", said, said) for said in ("one", "two", "one")] == [1, 2, 1]
+    direct = tables.find(ana, "@bot").facts
+    assert direct.label(bot.id) == "@ana"
+    assert [(entry.author, entry.text) for entry in tables.log(direct)] == [("bot", "one"), ("bot", "two")]
+    notes = [(one.kind, one.subject, one.detail) for one in tables(change_rows.since, before)]
+    both = [("membership", who.id, str(direct.id)) for who in (bot, ana)]
+    assert sorted(notes[:2]) == sorted(both)
+    assert notes[2] == ("room", direct.id, None)
+    assert tables.say(direct, ana, "three").seq == 3
+    assert post(tables, "@bot", "ana", "four") == 4
+    for name in ("@zoe", "@bot"):
+        with refused("ZC002" if name == "@zoe" else "ZC003", "no-such-user" if name == "@zoe" else "not-allowed"):
+            post(tables, name, "bot", "hi")
+    guest = tables(accounts.create_guest, AT)
+    for name, sender in ((f"@{guest.name}", "bot"), ("@bot", guest.name)):
+        with refused("ZC003", "not-allowed"):
+            post(tables, name, sender, "hi")
+    for who in (ana, eve):  # before and after there is a room
+        tables(people.block, who, bot, AT)
+        with refused("ZC010", "blocked"):
+            post(tables, f"@{who.name}", "bot", "hi")
+    assert post(tables, "@eve", "ana", "hi") == 1
+    assert tables.find(eve, "@ana").facts.id
+    tables(lambda db: erasure.erase(db, eve, AT, messages=False))
+    with refused("ZC002", "no-such-user"):
+        post(tables, "@eve", "ana", "hi")
+
+
+def test_first_messages_at_the_same_time(tables: Tables) -> None:
+    """A person and an application that write to each other for the first time share one room."""
+    bot, ana = tables.person("bot"), tables.person("ana")
+
+    def open_room(db: Connection) -> int:
+        return rooms.open_direct(db, ana, find_room(db, ana, "@bot", lock=True), AT).id
+
+    with tables.engine.connect() as db, db.begin() as transaction:
+        assert db.exec_driver_sql(POST, ("@ana", "bot", "first", None)).scalar_one() == 1
+        with tables.meanwhile(lambda: tables(open_room)) as result:
+            pass
+        transaction.commit()
+        with pytest.raises(IntegrityError):  # the command is done again, and finds the room
+            result()
+    assert tables(open_room) == tables.find(bot, "@ana").facts.id
+
+
 def test_rolled_back(tables: Tables) -> None:
     """If the application rolls back, nothing was posted, no number is missing, and no server is notified."""
     bot = tables.person("bot")
@@ -317,7 +408,7 @@ def test_columns(tables: Tables) -> None:
     for view, column in tables(lambda db: db.exec_driver_sql(query).all()):
         found.setdefault(view, []).append(column)
     assert found == documented()
-    assert tables(lambda db: db.exec_driver_sql("SELECT * FROM chat_v1.version").one()) == (1, 1)
+    assert tables(lambda db: db.exec_driver_sql("SELECT * FROM chat_v1.version").one()) == (1, 2)
 
 
 def test_what_views_show(tables: Tables) -> None:
@@ -353,8 +444,50 @@ def test_what_views_show(tables: Tables) -> None:
         ("books", 4, "bob", "zwei", "edited", None),
         ("books", 7, "ana", "to that", None, 4),
     ]
-    assert rows("SELECT major, minor FROM chat_v1.version") == [(1, 1)]
+    assert rows("SELECT major, minor FROM chat_v1.version") == [(1, 2)]
     assert rows("SELECT * FROM chat_v1.sessions") == []
+
+
+def test_reactions_and_pins(tables: Tables) -> None:
+    """The views have what is given and pinned now, with who did it; nothing of erased messages or of direct rooms."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    room = tables.room("books", ana, bob)
+    direct = tables(lambda db: rooms.open_direct(db, ana, find_room(db, ana, "@bob", lock=True), AT))
+    seqs = [tables.say(room, ana, said).seq for said in ("one", "two", "three")]
+    tables.say(direct, ana, "between us")
+
+    def change(name: str, what: Callable[..., Any], who: Person, seq: int, *more: Any) -> None:
+        def work(db: Connection) -> None:
+            access = find_room(db, who, name, lock=True)
+            [message] = entries.before(db, access.facts.id, seq + 1, seq, 1)[0]
+            what(db, who, access, message if more else seq, *more, AT)
+
+        tables(work)
+
+    for who, seq, reaction in ((ana, 0, "+1"), (bob, 0, "+1"), (bob, 0, "tea"), (bob, 1, "+1")):
+        change("books", reactions.add, who, seqs[seq], reaction)
+    change("@ana", reactions.add, bob, 1, "+1")
+    change("@ana", pins.pin, bob, 1)
+    for seq in seqs:
+        change("books", pins.pin, bob, seq)
+    change("books", reactions.take_back, ana, seqs[0], "+1")
+    change("books", reactions.take_back, bob, seqs[0], "tea")
+    change("books", reactions.add, bob, seqs[0], "tea")
+    change("books", pins.unpin, ana, seqs[2])
+    change("books", pins.pin, ana, seqs[2])
+    change("books", messages.erase, ana, seqs[1])
+
+    def rows(query: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in tables(lambda db: db.exec_driver_sql(query).all())]
+
+    assert rows("SELECT room, seq, reaction, name FROM chat_v1.reactions ORDER BY 2, 3") == [
+        ("books", seqs[0], "+1", "bob"),
+        ("books", seqs[0], "tea", "bob"),
+    ]
+    assert rows("SELECT room, seq, pinned_by FROM chat_v1.pins ORDER BY 2") == [
+        ("books", seqs[0], "bob"),
+        ("books", seqs[2], "ana"),
+    ]
 
 
 def test_a_role_for_an_application(tables: Tables) -> None:
@@ -380,16 +513,19 @@ def test_a_role_for_an_application(tables: Tables) -> None:
                     other.rollback()
 
                 cursor.execute(POST, ("books", "bot", "hello", None))
+                cursor.execute("SELECT chat_v1.post('books', 'bot', 'to that', reply_to => 2)")
                 other.commit()
                 for view in documented():
                     cursor.execute(f"SELECT * FROM chat_v1.{view}")
-                    assert cursor.fetchall() or view == "sessions"
+                    assert cursor.fetchall() or view in ("sessions", "reactions", "pins")
                     other.commit()
                     may_not(f"DELETE FROM chat_v1.{view}")
                 for table in Base.metadata.tables:
                     may_not(f"SELECT 1 FROM {SCHEMA}.{table}")
                     may_not(f"DELETE FROM {SCHEMA}.{table}")
                 may_not("SELECT chat_v1.cleaned('x', 'x', true)")
+                may_not("SELECT chat_v1.stored('books', 'bot', 'x', NULL, NULL)")
+                may_not("SELECT chat_v1.opened(1, 2, '@1:2')")
                 may_not("CREATE TABLE chat_v1.mine (id int)")
                 may_not("CREATE TABLE public.mine (id int)")
                 may_not(f"CREATE TABLE {SCHEMA}.mine (id int)")
@@ -414,5 +550,5 @@ def test_names_in_functions(tables: Tables) -> None:
     """Functions with the owner's rights look nothing up in a schema where others could have put it."""
     query = "SELECT proname, proconfig, prosecdef FROM pg_proc WHERE pronamespace = 'chat_v1'::regnamespace"
     found = tables(lambda db: db.exec_driver_sql(query).all())
-    assert {name for name, _, _ in found} == {"post", "cleaned", "posted"}
+    assert {name for name, _, _ in found} == {"post", "cleaned", "posted", "stored", "opened"}
     assert all(config == ["search_path=pg_catalog, pg_temp"] for _, config, _ in found)
