@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from chatserver.background.maintenance import Maintenance
+from chatserver.background.new_entries import NewEntriesJob
 from chatserver.background.read_marks import ReadMarks
 from chatserver.background.retention import RetentionJob
 from chatserver.background.session_rows import SessionRows
@@ -153,7 +154,11 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
 def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: WiredLogin) -> WiredPipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
     lanes = Lanes(settings.pipeline.write_lanes)
-    maintenance = Maintenance(reactor, store, base.now, RetentionJob(reactor, store, settings.retention))
+    jobs = (
+        RetentionJob(reactor, store, settings.retention),
+        NewEntriesJob(reactor, store, delivery.registry.order),
+    )
+    maintenance = Maintenance(reactor, store, base.now, *jobs)
     online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
     parts = PipelineParts(
         settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,

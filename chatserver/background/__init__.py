@@ -1,1 +1,1 @@
-"""Jobs in the background: maintenance, retention, erasures, and rows that are written in batches."""
+"""Jobs in the background: maintenance, retention, erasures, notifications, and rows that are written in batches."""

@@ -8,7 +8,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chatserver.background.erasing import ErasingJob
-from chatserver.background.retention import RetentionJob
+from chatserver.background.job import Job
 from chatserver.store import search
 from chatserver.store.db.threads import Store
 from chatserver.store.erasure import PAUSE_SECONDS
@@ -28,15 +28,14 @@ AGAIN_SECONDS: Final = 5.0
 
 
 class Maintenance:
-    """Runs the jobs that erase and remove, tidies the index of words, and empties SQLite's write-ahead log."""
+    """Runs the jobs in the background, tidies the index of words, and empties SQLite's write-ahead log."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, store: Store, now: Clock, retention: RetentionJob | None = None) -> None:
+    def __init__(self, clock: IReactorTime, store: Store, now: Clock, *jobs: Job) -> None:
         self._clock = clock
         self._store = store
-        self._erasing = ErasingJob(clock, store, now)
-        self._retention = retention
+        self._jobs = (ErasingJob(clock, store, now), *jobs)
         self._stored = 0
         self._tidying = False
         self._running = False
@@ -45,16 +44,14 @@ class Maintenance:
 
     def start(self) -> None:
         self._running = True
-        self._erasing.start()
-        if self._retention is not None:
-            self._retention.start()
+        for job in self._jobs:
+            job.start()
         self._next = self._clock.callLater(LOG_SECONDS, self._empty_log)
 
     def stop(self) -> None:
         self._running = False
-        self._erasing.stop()
-        if self._retention is not None:
-            self._retention.stop()
+        for job in self._jobs:
+            job.stop()
         if self._next is not None:
             self._next.cancel()
             self._next = None

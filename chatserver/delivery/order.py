@@ -68,6 +68,8 @@ class Order:
         self._rewinding = rewinding
         self._fanout = Fanout(clock, subscriptions, self)
         self._doubted: set[int] = set()  # rooms of which other nodes may not know what is found in the store
+        self.committed = 0
+        """Number of entries that this process has committed."""
         self.from_bus = 0
         """Number of entries for subscribers here that the bus brought."""
         self.from_store = 0
@@ -100,6 +102,7 @@ class Order:
 
         Never raises, since the entries are stored. Returns False if they could not be delivered: then the room is read
         again, if it has subscribers here."""
+        self.committed += len(entries)
         try:
             self._announce(facts, entries)
         except Exception:

@@ -103,9 +103,20 @@ def note(
 
 
 def grown(db: Connection, room_ids: Iterable[int], at: datetime) -> None:
-    """Records that the logs of these rooms have new entries, which running servers then publish."""
+    """Records that the logs of these rooms have new entries, which running servers then publish. Notifies other
+    applications."""
     for room_id in room_ids:
         note(db, "room", room_id, at)
+    notify_readers(db)
+
+
+def notify_readers(db: Connection) -> bool:
+    """Notifies other applications that there are new entries, on the channel of docs/sql.md. Returns whether the
+    database can. Not for the transactions of messages: those with notifications are committed one after another."""
+    if db.dialect.name != "postgresql":
+        return False
+    db.exec_driver_sql("NOTIFY chat_v1")
+    return True
 
 
 def prune(db: Connection, at: datetime) -> None:

@@ -61,8 +61,9 @@ def shapes(log: str) -> Counter[str]:
 
 BEATS = 4
 """How long the idle server is watched."""
-IDLE = {"SELECT change", "SELECT node", "UPDATE node", "SELECT room", "SELECT erasure", "SELECT"}
-"""Periodic statements: changes are read, the lease is kept, heads are compared for a while."""
+IDLE = {"SELECT change", "SELECT node", "UPDATE node", "SELECT room", "SELECT erasure", "SELECT", "NOTIFY"}
+"""Periodic statements: changes are read, the lease is kept, heads are compared for a while, and applications learn of
+new entries."""
 WORK = {
     "SELECT account": 1, "INSERT session": 1, "UPDATE session": 1, "SELECT ban": 2, "SELECT membership": 3,
     "UPDATE account": 1, "INSERT membership": 1, "DELETE invitation": 1,

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -17,6 +17,7 @@ from chatserver.sync.change_feed import ChangeFeed
 from tests.conftest import Connect, StartServer
 from tests.support.client import JsonClient, TextClient
 from tests.support.hall import Hall
+from tests.support.process import wait_until
 
 PROMISED_SECONDS = 1.0
 """docs/sql.md: so long after a commit, at most, everybody has seen a post."""
@@ -142,6 +143,57 @@ def test_within_a_second(postgres_url: str, shop: Shop, server: StartServer, con
         assert eve.said[-1:] == [f"post {number}"]
     change_feed.stop()
     hall.close()
+
+
+def test_listening(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """An application that listens is notified of what clients say and of what is posted, in no words: it asks for
+    what is new."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana = connect(chat, JsonClient), connect(chat, JsonClient)
+    bot.register("bot")
+    ana.register("ana")
+    connection = shop.connect()
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("LISTEN chat_v1")
+
+    def new(text: str) -> Callable[[], bool]:
+        """Whether a notification has come after which the views have this message."""
+
+        def look() -> bool:
+            connection.poll()
+            heard = [(one.channel, one.payload) for one in connection.notifies]
+            connection.notifies.clear()
+            assert set(heard) <= {("chat_v1", "")}
+            cursor.execute("SELECT count(*) FROM chat_v1.messages WHERE text = %s", (text,))
+            return bool(heard) and cursor.fetchone() == (1,)
+
+        return look
+
+    ana.say("general", "from a client")
+    wait_until(new("from a client"), what="the application learns of it")
+    shop.post("from the shop")
+    wait_until(new("from the shop"), what="the application learns of it")
+    connection.close()
+
+
+def test_to_one_person(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """People who are connected hear a direct message of an application, also the first one, and can answer it."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana, eve = connect(chat, JsonClient), connect(chat, TextClient), connect(chat, JsonClient)
+    for client, name in ((bot, "bot"), (ana, "ana"), (eve, "eve")):
+        client.register(name)
+    assert shop.post("Your order is on its way.", room="@ana") == 1
+    ana.expect("bot: Your order is on its way.")
+    assert bot.hears("Your order is on its way.")["room"] == "@ana"
+    ana.send(b"/msg bot thanks\n")
+    assert bot.hears("thanks")["seq"] == 2
+    assert shop.post("You are welcome.", room="@ana") == 3
+    ana.expect("bot: You are welcome.")
+    eve.ok("ping")
+    assert all(event.get("room") != "@bot" for event in eve.events)
 
 
 def test_a_long_transaction(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
