@@ -44,6 +44,7 @@ pytestmark = pytest.mark.skipif(PYTHON is None, reason="needs a Python, and a fo
 PROGRAM = """
 import json, os, sys, tempfile, traceback
 from pathlib import Path
+from chatserver.chatctl import identity
 from chatserver.chatctl.main import main
 from chatserver.settings import installation
 for line in sys.stdin:
@@ -61,6 +62,8 @@ for line in sys.stdin:
         folder, installation.CHECKOUT = Path(asked["folder"]), asked["checkout"]
         installation.FOLDER, installation.STATE = folder / "etc", folder / "var"
         os.chdir(folder / "home")
+        if asked["private"]:
+            identity.__file__ = str(folder / "home" / "identity.py")
         if asked["user"]:
             os.setgroups([])
             os.setgid(asked["user"])
@@ -109,6 +112,7 @@ class Machine:
         self._runner = runner
         self.etc, self.var, self.home = (folder / name for name in ("etc", "var", "home"))
         self.checkout = False
+        self.private = False  # whether the program lies where only its caller can read it
         folder.chmod(0o755)
         for part in (self.etc, self.var, self.home):
             part.mkdir(mode=0o700)
@@ -124,7 +128,8 @@ class Machine:
 
     def run(self, *words: str, typed: str = "", stranger: bool = False, **environment: str) -> tuple[int, str, str]:
         """`stranger`: as a user who is neither root nor that of the server."""
-        asked: dict[str, Any] = {"folder": str(self._folder), "checkout": self.checkout, "words": words, "typed": typed}
+        asked: dict[str, Any] = {"folder": str(self._folder), "words": words, "typed": typed}
+        asked |= {"checkout": self.checkout, "private": self.private}
         user = STRANGER if stranger and ROOT else 0
         return self._runner(asked | {"environment": clean_environment(environment), "user": user})
 
@@ -270,10 +275,15 @@ def test_no_server(machine: Machine) -> None:
     assert [path.name for path in machine.home.iterdir()] == ["chatserver.db"]
 
 
-def test_no_user(machine: Machine) -> None:
-    """Where the user of the server is not known, root changes nothing."""
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_who_cannot_be_the_user(machine: Machine) -> None:
+    """Where the user of the server is not known, or could not go on with this program, root changes nothing."""
     machine.install()
+    machine.private = True
+    status, _, told = machine.run("migrate", "--create")
+    assert (status, told.count("\n"), "user nobody of the installed server cannot read" in told) == (1, 1, True)
+    machine.private = False
     machine.var.rmdir()
     status, _, told = machine.run("migrate", "--create")
-    assert (status, told.count("\n")) == (1, 1)
-    assert "whose owner the installed server runs as" in told or not ROOT
+    assert (status, told.count("\n"), "whose owner the installed server runs as" in told) == (1, 1, True)
+    assert not machine.var.exists()
