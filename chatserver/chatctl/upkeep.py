@@ -10,7 +10,7 @@ from chatserver.chatctl.access import Access, access
 from chatserver.chatctl.output import bars, json_option, say
 from chatserver.cluster import frames
 from chatserver.settings.tables import ConfigProblem
-from chatserver.store.db.engine import DatabaseProblem, is_missing, missing, parse_url, put_log_aside
+from chatserver.store.db.engine import DatabaseProblem, is_missing, missing, open_present, parse_url, put_log_aside
 from chatserver.store.db.engine import migrate as migrate_database
 from chatserver.store.db.health import Finding, examine
 from chatserver.store.nodes.compatibility import rolling
@@ -20,7 +20,7 @@ from chatserver.wire.hygiene.text import escaped
 
 @click.command()
 @click.option("--create", is_flag=True, help="Create a SQLite file that does not exist.")
-@click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL as it is. For packages that migrate by themselves.")
+@click.option("--sqlite-only", is_flag=True, help="Leave PostgreSQL as it is; fail if it needs to be migrated.")
 @json_option
 @access
 def migrate(reach: Access, create: bool, sqlite_only: bool, as_json: bool) -> None:
@@ -30,8 +30,8 @@ def migrate(reach: Access, create: bool, sqlite_only: bool, as_json: bool) -> No
     """
     url = parse_url(reach.settings.server.database)
     if sqlite_only and url.get_backend_name() != "sqlite":
-        note = "The database is PostgreSQL: migrate it when no other version needs it as it is, with chatctl migrate."
-        say(note, {"migrated": False}, as_json)
+        open_present(url).dispose()
+        say("The schema is up to date already.", {"schema": "current", "before": "current"}, as_json)
         return
     if is_missing(url) and not create:
         raise DatabaseProblem(missing(url))

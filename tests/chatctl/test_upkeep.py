@@ -38,9 +38,10 @@ def test_migrating(empty_url: str, on: On) -> None:
         assert "chatctl migrate" in chatctl.fails(*words)
     assert not all(findings(chatctl).values())
     if empty_url.startswith("postgresql"):
-        assert "is PostgreSQL" in chatctl("migrate", "--sqlite-only")
+        assert "is behind. Upgrade it: chatctl migrate" in chatctl.fails("migrate", "--sqlite-only")
         assert not all(findings(chatctl).values())
         assert chatctl("migrate") == "The schema is up to date now.\n"
+        assert chatctl("migrate", "--sqlite-only") == "The schema is up to date already.\n"
     else:
         for words in (["migrate"], ["migrate", "--sqlite-only"]):
             assert "create it: chatctl migrate --create" in chatctl.fails(*words)
