@@ -120,8 +120,8 @@ def _options(command: click.Command) -> list[str]:
 
 
 def _server_options() -> Iterator[tuple[str, str]]:
-    parameters: list[list[Any]] = [*Options.optParameters]
-    switches: list[list[Any]] = [*Options.optFlags]
+    parameters: Any = Options.optParameters
+    switches: Any = Options.optFlags
     described = [(one[0], one[3]) for one in parameters] + [(one[0], one[2]) for one in switches]
     described.append(("listen", Options.opt_listen.__doc__ or ""))
     flags = {one[0] for one in switches}
