@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from msgspec.structs import replace
 from twisted.internet.defer import ensureDeferred
 from twisted.logger import Logger
 
@@ -26,6 +27,7 @@ from chatserver.session.session import Session
 from chatserver.session.view import View
 from chatserver.util import audit_log
 from chatserver.values import commands as c
+from chatserver.values.answers import Answer, Joined
 from chatserver.values.errors import FAULT, FAULTY, Refused
 
 OK: Final = "ok"
@@ -99,7 +101,7 @@ class Consequences:
             if outcome.left is not None:
                 registry.subscriptions.unsubscribe(session, outcome.left)
             if outcome.replay is None:
-                session.answer(command.tag, outcome.answer)
+                session.answer(command.tag, self._placed(session, outcome))
             if session.view is not None:
                 _move_view(session, session.view, command, outcome)
         for effect in outcome.effects:
@@ -110,6 +112,17 @@ class Consequences:
             registry.elsewhere.changed()
         registry.subscriptions.catch_up(session)
         return True
+
+    def _placed(self, session: Session, outcome: Outcome) -> Answer:
+        """Returns the answer; that to a `join` with the seq behind which the session is sent entries. It may have been
+        subscribed before, and be behind, or entries are stored that were not published here."""
+        answer = outcome.answer
+        if isinstance(answer, Joined) and outcome.hears is not None:
+            room = self._registry.rooms.find(outcome.hears.facts.id)
+            position = None if room is None else room.position(session)
+            if position is not None and position < answer.seq:
+                return replace(answer, seq=position)
+        return answer
 
     async def _announce_rest(self, session: Session, rest: list[Announcement]) -> None:
         """Thousands of rooms take some time: others get a turn in between."""

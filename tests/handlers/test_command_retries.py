@@ -14,8 +14,9 @@ from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, rooms, sessions
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.db.transactions import transact
+from chatserver.store.entries import append_event
 from chatserver.values import commands as c
-from chatserver.values.events import OPERATOR
+from chatserver.values.events import OPERATOR, TOPIC
 from chatserver.values.stages import Stage
 from tests.support.client import Message
 from tests.support.hall import PASSWORD, QUIET, START, Client, Hall
@@ -221,6 +222,23 @@ def test_what_happened_before_the_retry(hall: Hall) -> None:
     town.ok("bob", "say", room=fields["room"], text="e5")
     assert town.answer(town.ana, "create", fields)["seq"] == 1
     assert town.ana.heard(fields["room"]) == [2, 3]
+
+
+def test_what_comes_after_a_second_join(hall: Hall) -> None:
+    """What was stored before a `join` is repeated, and not sent yet, comes behind the answer, and behind its `seq`."""
+    town = Town(hall, "behind")
+    room = town.name("lounge")
+    town.loses_the_answer(town.ana, "join", {"room": room})
+    hall.passes(GAP_SECONDS)  # the server has found the membership by itself
+    [id] = [one.facts.id for one in hall.registry.rooms if one.facts.name == room]
+    bob = town.bob.session.who.person
+    for said in ("one", "two"):  # by another process
+        transact(hall.engine, lambda db, said=said: append_event(db, id, TOPIC, bob, START, said))  # type: ignore[misc]
+    before = town.ana.heard(room)
+    seq = town.answer(town.ana, "join", {"room": room})["seq"]
+    hall.passes(GAP_SECONDS)
+    assert (before, seq) == ([2], 2)
+    assert town.ana.heard(room) == [2, 3, 4]
 
 
 @pytest.mark.parametrize("cmd", ["revoke", "list"])
