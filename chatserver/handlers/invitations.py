@@ -5,7 +5,6 @@ from chatserver.handlers.outcome import Ask, Outcome, Tell
 from chatserver.handlers.rights import forbid_guest, may
 from chatserver.store import Connection, invitations, members, moderation
 from chatserver.store.people import find_person, has_blocked
-from chatserver.store.visibility import RoomAccess
 from chatserver.values import commands as c
 from chatserver.values.answers import Changed
 from chatserver.values.errors import Note, Refused, Sentence, Why
@@ -27,27 +26,27 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
         return Outcome(Changed(command.room, None, Sentence(Note.ALREADY_IN_ROOM, name=target.name, room=command.room)))
     if moderation.is_banned_from_room(db, target.id, access.facts.id):
         raise Refused(Why.INVITED_IS_BANNED, name=target.name, room=command.room)
-    _require_few(db, ask, access, target)
+    answer = Changed(command.room, None, Sentence(Note.INVITED, name=target.name, room=command.room))
+    if invitations.is_invited(db, access, target):  # once is enough, whoever it was by
+        return Outcome(answer)
+    _make_room(db, ask, target)
     invitations.create(db, ask.who, access, target, ask.at)
-    invited = Tell(target.id, Invited(command.room, ask.who.name))
-    return Outcome(
-        Changed(command.room, None, Sentence(Note.INVITED, name=target.name, room=command.room)), effects=[invited]
-    )
+    return Outcome(answer, effects=[Tell(target.id, Invited(command.room, ask.who.name))])
 
 
-def _require_few(db: Connection, ask: Ask, access: RoomAccess, target: Person) -> None:
-    """Raises Refused if too many invitations are pending: of the asker, or to the target. One account alone cannot use
-    up those of the target."""
+def _make_room(db: Connection, ask: Ask, target: Person) -> None:
+    """Raises Refused if too many invitations are pending: of the asker, or to the target. Neither one account nor the
+    accounts of one network can use up those of the target."""
     most_sent, most_received = ask.limits.invitations_sent, ask.limits.invitations_received
     if not most_sent and not most_received:
         return
-    pending = invitations.counted(db, ask.who, access, target)
+    pending = invitations.count(db, ask.who, target)
     if 0 < most_sent <= pending.sent:
         raise Refused(Why.TOO_MANY_INVITATIONS_SENT, most=most_sent)
-    if 0 < most_received <= pending.received:
-        raise Refused(Why.TOO_MANY_INVITATIONS_TO, name=target.name)
     if most_received and pending.between >= max(1, most_received // SENDERS):
         raise Refused(Why.TOO_MANY_INVITATIONS_BETWEEN, name=target.name, most=pending.between)
+    if 0 < most_received <= pending.received and not invitations.make_way(db, ask.who, target):
+        raise Refused(Why.TOO_MANY_INVITATIONS_TO, name=target.name)
 
 
 def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:

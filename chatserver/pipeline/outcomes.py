@@ -26,9 +26,15 @@ from chatserver.session.link import collected
 from chatserver.session.session import Session
 from chatserver.session.view import View
 from chatserver.util import audit_log
+from chatserver.util.rates import Sliding
 from chatserver.values import commands as c
 from chatserver.values.answers import Answer, Joined
 from chatserver.values.errors import FAULT, FAULTY, Refused
+from chatserver.values.events import Invited
+
+INVITATIONS_TOLD: Final = 10
+"""Maximum number of invitations by one account of which another one is notified within an hour: whoever withdraws and
+repeats them makes no terminal ring for ever. They are stored all the same, and shown at the next login."""
 
 OK: Final = "ok"
 BROKEN: Final = "fault"
@@ -63,6 +69,8 @@ class Consequences:
         self._bans = parts.bans
         self._reconciler = parts.reconciler
         self._counts = counts
+        self._now = parts.online.now
+        self._invited = Sliding(lambda pair: INVITATIONS_TOLD)
 
     def conclude(self, session: Session, command: c.Command, outcome: Outcome) -> None:
         """Applies the outcome of a committed command. If that fails, others still receive what is stored, and the
@@ -138,6 +146,8 @@ class Consequences:
         """`asker`: the session that sent the command. Other nodes receive the effect from `handlers.cluster_notes`."""
         registry, roster = self._registry, self._roster
         match effect:
+            case Tell(account_id, Invited()) if self._is_invited_often(asker, account_id):
+                pass
             case Tell(account_id, news):
                 roster.tell([one for one in roster.sessions(account_id) if one is not asker], news)
                 registry.elsewhere.tell(account_id, news)
@@ -166,6 +176,10 @@ class Consequences:
                 self._bans.reload_bans()
             case End(reason, sentence):
                 asker.link.hang_up(reason, sentence)
+
+    def _is_invited_often(self, asker: Session, account_id: int) -> bool:
+        """Counts an invitation; see INVITATIONS_TOLD."""
+        return self._invited.take(f"{asker.who.account_id} {account_id}", self._now().timestamp()) > 0
 
 
 def _suppress_echo(session: Session, view: View, outcome: Outcome, announced: Announcement) -> None:

@@ -1,20 +1,24 @@
 """What one account can make many of is counted: rooms, people it writes to first, and pending invitations."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from msgspec import structs
 from sqlalchemy import Engine, insert, update
 
 from chatserver.handlers.people import MAX_BLOCKED
-from chatserver.store import rooms
+from chatserver.pipeline.outcomes import INVITATIONS_TOLD
+from chatserver.store import invitations, rooms, sessions
 from chatserver.store.db.schema import AccountRow, BlockRow, RoomRow
 from chatserver.values import commands as c
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import GUEST, OPERATOR
 from chatserver.wire.sentences import english
 from tests.handlers.world import OFF, World, undone
+from tests.support.hall import PASSWORD, Hall
 
 
 @pytest.fixture
@@ -148,6 +152,79 @@ def test_invitations_of_many(world: World) -> None:
     )
     world.do("cai", c.Join(room="r0"))
     assert world.word("p3", c.Invite(room="r3", name="cai")) == "ok"
+
+
+def come_from(world: World, name: str, address: str) -> None:
+    """An account that comes from there, and owns a room for each invitation that it may give."""
+    person = world.person(name)
+    sessions.record(world.db, [sessions.Opened(name, person.id, "main", address, world.at)])
+    for n in range(3):
+        world.do(name, c.Create(room=f"{name}-{n}"))
+
+
+def invited(world: World, name: str) -> Counter[str]:
+    """How many invitations an account has, by whom."""
+    person = world.people[name]
+    return Counter(one.by for one in invitations.pending(world.db, {person.id})[person.id])
+
+
+@pytest.mark.parametrize(
+    ("thieves", "friend"),
+    [
+        ("192.0.2.{}", "198.51.100.1"),  # elsewhere
+        ("2001:db8:0:{}::1", "2001:db8:1::1"),
+        ("192.0.2.1", "192.0.2.2"),  # in the same network
+        ("192.0.2.1", "192.0.2.1"),  # behind the same address
+    ],
+)
+def test_invitations_by_accounts_of_one_place(thieves: str, friend: str, world: World) -> None:
+    """However many accounts of a network, or of an address, have used up somebody's invitations, those of people at
+    other places come in, and the oldest of the place with the most make way; but no further than to a fair share."""
+    world.limits = structs.replace(OFF, invitations_received=20)
+    for number in range(10):
+        come_from(world, f"thief{number}", thieves.format(number))
+        for n in range(2):
+            world.do(f"thief{number}", c.Invite(room=f"thief{number}-{n}", name="cai"))
+    come_from(world, "friend", friend)
+    word = world.word("friend", c.Invite(room="friend-0", name="cai"))
+    if thieves == friend:  # where each account is one of many, each has a share
+        assert (word, invited(world, "cai")["friend"]) == ("ok", 1)
+        return
+    assert world.word("friend", c.Invite(room="friend-1", name="cai")) == word == "ok"
+    after = invited(world, "cai")
+    assert (after["friend"], after["thief0"], after.total()) == (2, 1, 20)
+    assert world.word("thief0", c.Invite(room="thief0-2", name="cai")) == "not-allowed"
+    assert invited(world, "cai") == after
+
+
+def test_the_same_invitation(world: World) -> None:
+    """Somebody who is invited to a room already is not notified again, whoever repeats the invitation."""
+    world.do("ana", c.Create(room="den", visibility="private"))
+    world.do("ana", c.Invite(room="den", name="bob"))
+    world.do("bob", c.Join(room="den"))
+    first = world.outcome("ana", c.Invite(room="den", name="cai"))
+    assert len(first.effects) == 1
+    for who in ("ana", "bob"):
+        again = world.outcome(who, c.Invite(room="den", name="cai"))
+        assert (again.effects, again.answer) == ([], first.answer)
+    assert invited(world, "cai") == {"ana": 1}
+    world.do("ana", c.Uninvite(room="den", name="cai"))
+    assert len(world.outcome("bob", c.Invite(room="den", name="cai")).effects) == 1
+
+
+def test_an_invitation_that_is_withdrawn_again_and_again(tmp_path: Path) -> None:
+    """The invited account is notified a few times; all invitations are stored, and a login shows them."""
+    hall = Hall(tmp_path)
+    ana, bob = hall.program("ana"), hall.program("bob")
+    ana.post("create", room="den")
+    for _ in range(2 * INVITATIONS_TOLD):
+        ana.post("invite", room="den", name="bob").post("uninvite", room="den", name="bob")
+    ana.post("invite", room="den", name="bob")
+    assert [answer["ok"] for answer in ana.answers[1:]] == [True] * (4 * INVITATIONS_TOLD + 2)
+    assert [event["event"] for event in bob.events].count("invited") == INVITATIONS_TOLD
+    again = hall.client().post("login", name="bob", password=PASSWORD)
+    assert again.answers[-1]["invitations"] == [{"room": "den", "by": "ana"}]
+    hall.close()
 
 
 def test_blocks(world: World) -> None:

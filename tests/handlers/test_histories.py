@@ -138,7 +138,7 @@ class Histories(Looking, RuleBasedStateMachine):
         else:
             wanted = "banned" if room and whom in room.banned and whom not in room.roles else "ok"
         if self.act(who, c.Invite(room=name, name=whom), room, wanted) and room and whom not in room.roles:
-            room.invited[whom] = who
+            room.invited.setdefault(whom, who)
 
     @rule(who=people, name=rooms, whom=people, role=st.sampled_from(("owner", "moderator", "member")))
     def role(self, who: str, name: str, whom: str, role: Any) -> None:
