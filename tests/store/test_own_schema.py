@@ -113,6 +113,21 @@ def test_everybody_may_create(postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_statistics_of_before(tables: Tables) -> None:
+    """What PostgreSQL has noted of texts before that was turned off is found, and goes by what the warning says."""
+    if not tables.postgres:
+        return
+    ana = tables.person("ana")
+    tables.say(tables.room("books", ana), ana, "hello")
+    for statement in ("SET STATISTICS 100", "", "SET STATISTICS 0"):
+        change = f"ALTER TABLE entry ALTER COLUMN text {statement}" if statement else "ANALYZE"
+        with tables.engine.begin() as db:
+            db.exec_driver_sql(change)
+    [warning] = own_schema.warnings(tables.engine)
+    tables(lambda db: db.exec_driver_sql(warning.rpartition(": ")[2]))
+    assert own_schema.warnings(tables.engine) == []
+
+
 @pytest.fixture
 def of_before(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a database whose tables an earlier version has created in `public`."""

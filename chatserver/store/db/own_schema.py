@@ -55,6 +55,15 @@ WHERE g.privilege_type = 'CREATE' AND g.grantee <> n.nspowner
   AND (n.nspname = '{SCHEMA}' OR (n.nspname = 'public' AND g.grantee = 0))
 ORDER BY n.nspname, g.grantee
 """
+_REMAINS: Final = f"""
+SELECT count(*) FROM pg_stats AS s
+JOIN pg_attribute AS a
+ON a.attrelid = to_regclass(format('%%I.%%I', s.schemaname, s.tablename)) AND a.attname = s.attname
+WHERE s.schemaname = '{SCHEMA}' AND a.attstattarget = 0
+"""
+_REMOVE: Final = (
+    "DELETE FROM pg_statistic USING pg_attribute WHERE attrelid = starelid AND attnum = staattnum AND attstattarget = 0"
+)
 
 
 def earlier(db: Connection) -> str | None:
@@ -80,11 +89,17 @@ def ensure(db: Connection, tables: list[str]) -> None:
 
 def warnings(engine: Engine) -> list[str]:
     """A warning for each right to create things where statements of a server, or of other applications, would run
-    them."""
+    them, and for statistics from before they were turned off."""
     if engine.dialect.name != "postgresql":
         return []
     with engine.connect() as db:
-        return [_warning(schema, role) for schema, role in db.exec_driver_sql(_CREATORS)]
+        found = [_warning(schema, role) for schema, role in db.exec_driver_sql(_CREATORS)]
+        if db.exec_driver_sql(_REMAINS).scalar():
+            found.append(
+                "PostgreSQL still has statistics about what people wrote, from before an upgrade; erasing does not "
+                f"reach them. As a superuser, in this database: {_REMOVE}"
+            )
+        return found
 
 
 def _warning(schema: str, role: str) -> str:
