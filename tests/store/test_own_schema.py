@@ -16,8 +16,10 @@ from chatserver.store.db import own_schema
 from chatserver.store.db.engine import DatabaseProblem, check_schema, migrate, open_engine, open_ready, parse_url
 from chatserver.store.db.health import examine
 from chatserver.store.db.own_schema import SCHEMA
+from chatserver.store.db.threads import Store
 from tests.store.conftest import AT, Tables
 from tests.support.contents import fill
+from tests.support.memory import logged_warnings
 
 # What PostgreSQL would prefer to its own, which have other types or take anything.
 SEEN = """
@@ -110,6 +112,12 @@ def test_everybody_may_create(postgres_url: str) -> None:
     found = [finding for finding in examine(engine.url) if finding.item == "rights"]
     assert [finding.text for finding in found] == warnings
     assert all(finding.ok and finding.warning for finding in found)
+    reactor: Any = None
+    store = Store(engine, reactor, 1, 1)
+    with logged_warnings() as lines:
+        store.open()
+    store.stop()
+    assert set(warnings) <= set(lines)
     engine.dispose()
 
 
