@@ -153,7 +153,7 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
 
 def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: WiredLogin) -> WiredPipeline:
     reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
-    lanes = Lanes(settings.pipeline.write_lanes)
+    lanes = Lanes(settings.pipeline.write_lanes, reactor, settings.limits)
     jobs = (
         RetentionJob(reactor, store, settings.retention),
         NewEntriesJob(reactor, store, delivery.registry.order),

@@ -102,7 +102,7 @@ class Hall:
             settings=Settings(), turn=turns(self.clock), store=store, registry=self.registry, online=online,
             reconciler=nothing, marks=nothing,
         )  # fmt: skip
-        self.processors = Processors(pipeline, Lanes(2), {})
+        self.processors = Processors(pipeline, Lanes(2, self.clock, Limits()), {})
         self.processors.start(1)
         handshake: Any = SimpleNamespace(greet=lambda session: session.notice("Welcome."))
         parts = net_parts(

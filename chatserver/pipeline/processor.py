@@ -178,7 +178,7 @@ class Processors:
     async def _serve_reads(self, lane: Lane, sessions: list[Session]) -> None:
         for session in sessions:
             session.due_since = 0.0
-            await self._serve_next(session)
+            await self._serve_next(lane, session)
 
     async def _serve_writes(self, lane: Lane, sessions: list[Session]) -> None:
         spoken: list[Spoken] = []
@@ -191,16 +191,17 @@ class Processors:
                 others.append(session)
         if spoken:
             await self.takes.serve(spoken)
-        for session in others:
-            await self._serve_next(session)
-            lane.moved += 1
+        for session in others[-1:]:  # if a message was none any more when its turn came, its session waits anew
+            await self._serve_next(lane, session)
 
     # Any other command, in a transaction of its own
 
-    async def _serve_next(self, session: Session) -> None:
+    async def _serve_next(self, lane: Lane, session: Session) -> None:
         command = session.inbox.pop(0) if session.inbox else None
+        began = self._seconds()
         if isinstance(command, c.Command):  # else the connection has ended meanwhile
             await self._serve(session, command, self.ask(session, command))
+        lane.took(session, self._seconds() - began)
 
     async def _serve(self, session: Session, command: c.Command, work: Awaitable[Outcome]) -> None:
         try:

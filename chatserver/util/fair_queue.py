@@ -1,10 +1,10 @@
-"""A fair queue: work waits for one of a few slots, and keys take turns."""
+"""Fair queues, in which keys take turns: `Rounds`, and `FairQueue`, where work waits for one of a few slots."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from itertools import chain
 from sys import maxsize
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -22,6 +22,11 @@ class Gone(Refused):
 
 
 def always() -> bool:
+    return True
+
+
+def each(_: str) -> bool:
+    """Any key may have a turn."""
     return True
 
 
@@ -48,12 +53,77 @@ class FixedPlaces(Struct, frozen=True):
     most: int
 
 
-class FairQueue:
-    """Gives as many turns at a time as there are slots. Each key has a line of its own, and the lines are served in
-    turn, long or short.
+class Rounds(Generic[T]):
+    """Items that wait. Each key has a line of its own, and the lines are served in turn, long or short.
 
     Every other turn goes to the line that began last and has had none yet: a newcomer is served soon even if hundreds
     wait, and these still get the other half of the turns.
+    """
+
+    __slots__ = ("_count", "_lines", "_new", "_newest_first")
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[T]] = {}  # the next one to be served in front; none is empty
+        self._new: dict[str, None] = {}  # those that have had no turn, in the order in which they began
+        self._newest_first = True
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def waiting(self, key: str) -> int:
+        """Length of the line of a key."""
+        return len(self._lines.get(key, ()))
+
+    def add(self, key: str, item: T) -> None:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = deque()
+            self._new[key] = None
+        line.append(item)
+        self._count += 1
+
+    def next(self, may: Callable[[str], bool] = each) -> str | None:
+        """The key whose turn it is, of those that `may` have one; None if there is none."""
+        lines = chain(reversed(self._new), self._lines) if self._newest_first else self._lines
+        return next(filter(may, lines), None)
+
+    def take(self, key: str) -> T:
+        """Takes the first item of a line, which then has had its turn."""
+        line = self._lines.pop(key)
+        self._new.pop(key, None)
+        if len(line) > 1:
+            self._lines[key] = line  # behind the others
+        self._newest_first = not self._newest_first
+        self._count -= 1
+        return line.popleft()
+
+    def longest(self) -> str:
+        """The key with the longest line. There must be one."""
+        return max(self._lines, key=self.waiting)
+
+    def take_last(self, key: str) -> T:
+        """Takes the last item of a line that has several."""
+        self._count -= 1
+        return self._lines[key].pop()
+
+    def take_all(self, unwanted: Callable[[T], bool]) -> list[T]:
+        """Takes these items out of all lines."""
+        taken: list[T] = []
+        for key, line in list(self._lines.items()):
+            kept = deque(one for one in line if not unwanted(one))
+            taken += [one for one in line if unwanted(one)]
+            if kept:
+                self._lines[key] = kept
+            else:
+                del self._lines[key]
+                self._new.pop(key, None)
+        self._count -= len(taken)
+        return taken
+
+
+class FairQueue:
+    """Gives as many turns at a time as there are slots. Keys take turns: see `Rounds`.
 
     If the queue is full, the last one in the longest line is refused with `full`, so that a newcomer with a shorter
     line always finds a place. `per_key`: maximum number of turns of a key at a time. `in_line`: maximum length of its
@@ -67,22 +137,20 @@ class FairQueue:
         self._in_line = in_line
         self._running = 0
         self._turns: Counter[str] = Counter()  # those that are running, by key
-        self._lines: dict[str, deque[Waiting]] = {}  # the next one to be served in front; none is empty
-        self._new: dict[str, None] = {}  # those that have had no turn, in the order in which they began
-        self._newest_first = True
-        self._count = 0
+        self._rounds: Rounds[Waiting] = Rounds()
         self._serving = False
 
     def __len__(self) -> int:
         """Number of waiting calls."""
-        return self._count
+        return len(self._rounds)
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]], wanted: Callable[[], bool] = always) -> T:
         """Runs `work` in its turn, and raises what that raises. Raises Refused(slow-down) if too many wait, and Gone if
         nobody wants the result when its turn comes."""
         if not wanted():
             raise Gone
-        if self._running < self._places.slots and self._may_run(key) and self._next() is None:
+        rounds = self._rounds
+        if self._running < self._places.slots and self._may_run(key) and rounds.next(self._may_run) is None:
             self._begin(key)
         else:
             await self._turn(key, wanted)
@@ -105,30 +173,20 @@ class FairQueue:
     def _may_run(self, key: str) -> bool:
         return self._turns[key] < self._per_key
 
-    def _next(self) -> str | None:
-        """The line whose turn it is; None if none may run."""
-        lines = chain(reversed(self._new), self._lines) if self._newest_first else self._lines
-        return next(filter(self._may_run, lines), None)
-
     def _turn(self, key: str, wanted: Callable[[], bool]) -> "Deferred[None]":
-        most = self._places.most
-        if len(self._lines.get(key, ())) >= self._in_line:
+        rounds, most = self._rounds, self._places.most
+        if rounds.waiting(key) >= self._in_line:
             raise self._refusal()
-        if self._count >= most:
-            self._drop_unwanted()
-        if self._count >= most:
-            longest = max(self._lines, key=lambda one: len(self._lines[one]))
-            if len(self._lines[longest]) <= len(self._lines.get(key, ())) + 1:
+        if len(rounds) >= most:
+            for gone in rounds.take_all(lambda one: not one.wanted()):
+                gone.turn.errback(Gone())
+        if len(rounds) >= most:
+            longest = rounds.longest()
+            if rounds.waiting(longest) <= rounds.waiting(key) + 1:
                 raise self._refusal()
-            last = self._lines[longest].pop()  # there is another one before it
-            self._count -= 1
-            last.turn.errback(self._refusal())
+            rounds.take_last(longest).turn.errback(self._refusal())  # there is another one before it
         waiting = Waiting(Deferred(), wanted)
-        if key not in self._lines:
-            self._lines[key] = deque()
-            self._new[key] = None
-        self._lines[key].append(waiting)
-        self._count += 1
+        rounds.add(key, waiting)
         return waiting.turn
 
     def _serve(self) -> None:
@@ -136,34 +194,15 @@ class FairQueue:
             return
         self._serving = True
         try:
-            while self._running < self._places.slots and (key := self._next()) is not None:
-                line = self._lines.pop(key)
-                self._new.pop(key, None)
-                waiting = line.popleft()
-                self._count -= 1
-                if line:
-                    self._lines[key] = line  # behind the others
+            while self._running < self._places.slots and (key := self._rounds.next(self._may_run)) is not None:
+                waiting = self._rounds.take(key)
                 if waiting.wanted():
-                    self._newest_first = not self._newest_first
                     self._begin(key)
                     waiting.turn.callback(None)
                 else:
                     waiting.turn.errback(Gone())
         finally:
             self._serving = False
-
-    def _drop_unwanted(self) -> None:
-        for key, line in list(self._lines.items()):
-            kept = deque(one for one in line if one.wanted())
-            gone = [one for one in line if not one.wanted()]
-            self._count -= len(gone)
-            if kept:
-                self._lines[key] = kept
-            else:
-                del self._lines[key]
-                self._new.pop(key, None)
-            for one in gone:
-                one.turn.errback(Gone())
 
     def _refusal(self) -> Refused:
         return Refused(self._full.why, retry=self._full.retry)

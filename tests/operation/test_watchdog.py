@@ -9,6 +9,7 @@ import pytest
 
 from chatserver.operation.systemd import watchdog
 from chatserver.operation.systemd.watchdog import Watchdog
+from chatserver.session.session import Identity
 from chatserver.settings.tables import Pipeline, Settings
 from tests.support.hall import Hall
 
@@ -82,10 +83,12 @@ def test_a_server_at_work(watched: Watched) -> None:
 class Deadly:
     """A command that ends the processor that takes it."""
 
-    due_since = 0.0
+    address = "::1"
+    who = Identity()
+    inbox = ()
 
     @property
-    def inbox(self) -> Any:
+    def due_since(self) -> float:
         raise KeyboardInterrupt
 
 

@@ -18,7 +18,7 @@ from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Identity, Session
-from chatserver.settings.tables import Pipeline, Settings
+from chatserver.settings.tables import Limits, Pipeline, Settings
 from chatserver.store.db.faults import Conflict
 from chatserver.store.messages import Draft, Verdict
 from chatserver.sync.rewind import Rewind
@@ -58,13 +58,14 @@ class HeldStore:
         self._clock = clock
         self.appends: list[Call] = []
         self.reads: list[Call] = []
+        self.writes: list[Call] = []
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], CARDS.id: []}
 
     async def append(self, work: Any, *args: Any) -> list[Verdict]:
         return await self._held(self.appends, work, args)  # type: ignore[no-any-return]
 
     async def write(self, work: Any, *args: Any) -> Any:
-        raise AssertionError("No test needs it.")
+        return await self._held(self.writes, work, args)
 
     async def read(self, work: Any, *args: Any) -> Any:
         return await self._held(self.reads, work, args)
@@ -137,7 +138,7 @@ class Town:
         self.clock = Clock()
         self.store = HeldStore(self.clock)
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
         nothing: Any = None
         store: Any = self.store
         self.counts: list[int] = []  # of stored messages, as reported
@@ -147,7 +148,7 @@ class Town:
             maintenance=SimpleNamespace(stored=self.counts.append),
             reconciler=SimpleNamespace(suspect=lambda who: None),
         )  # fmt: skip
-        self.processors = Processors(parts, Lanes(2), {c.Password: self._slow})
+        self.processors = Processors(parts, Lanes(2, self.clock, Limits()), {c.Password: self._slow})
         self.slow: Deferred[Outcome] = Deferred()
         self.processors.start(1)
 
@@ -253,6 +254,21 @@ def test_commands_are_answered_in_order(town: Town) -> None:
     assert ana.answers == [1, 2, 3, 4, 5]
     town.slow.callback(Outcome(Done()))
     assert ana.answers == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_other_commands_delay_a_message_once(town: Town) -> None:
+    """A message waits for one command that has a transaction of its own, however many wait before it."""
+    crowd, ana = [town.client(account) for account in range(1, 9)], town.client(9)
+    for one in crowd:
+        one.sends(*(c.Topic(room="books", text="new", tag=number) for number in range(3)))
+    ana.says("hello")
+    assert (len(town.store.writes), len(town.store.appends)) == (1, 0)
+    town.store.writes.pop().answer.callback(Outcome(Done()))
+    town.clock.advance(0)
+    assert (len(town.store.writes), len(town.store.appends)) == (0, 1)
+    town.store.commit()
+    assert ana.answers == ["hello"]
+    assert len(town.store.writes) == 1
 
 
 def test_a_slow_query_delays_no_message(town: Town) -> None:
