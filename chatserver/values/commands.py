@@ -3,7 +3,7 @@
 Names in them are in canonical form (see `wire.hygiene`): a command that exists is well-formed.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -431,3 +431,13 @@ COMMANDS: tuple[type[Command], ...] = (
 
 PAGE_LIMIT = 500
 """Maximum number of lines on a page, with any `limit`."""
+
+ENTRIES: Final[frozenset[type[Command]]] = frozenset(
+    {
+        Create, Set, Delete, Join, Leave, Edit, Amend, Erase, React, Pin, Unpin, Topic, Role, Kick, Ban, Unban, Mute,
+        Unmute, Rename,
+    }
+)  # fmt: skip
+"""Commands, other than messages, that all members of a room are told of, each in a transaction of its own."""
+ENTRY_COST: Final = 4
+"""Number of commands as which one of `ENTRIES` counts. It takes about as much longer than a message."""

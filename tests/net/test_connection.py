@@ -383,7 +383,7 @@ def test_half_close_without_a_word(hall: Hall) -> None:
 
 
 def test_lost_with_commands_under_way(hall: Hall) -> None:
-    """Commands that have arrived on a connection that is lost are still done; a line that was cut off is not."""
+    """Messages that have arrived on a connection that is lost are still stored; a line that was cut off is not."""
     ana, bob = hall.program("ana"), hall.program("bob")
     hall.inline.hold()
     ana.send(b"".join(b'{"cmd":"say","room":"general","text":"%d"}\n' % n for n in range(40)))
@@ -396,6 +396,25 @@ def test_lost_with_commands_under_way(hall: Hall) -> None:
     assert [*stages, ana.session.stage] == [Stage.IN, Stage.ENDING]
     assert hall.left == [("ana", "lost")]
     assert hall.connections.open == {bob.connection}
+
+
+def test_lost_with_other_commands_under_way(hall: Hall) -> None:
+    """Once a connection is lost, nothing is done for it any more from the first command on that is no message: neither
+    in a lane, nor in the inbox, nor among the lines that are not read yet."""
+    ana, bob, cai = hall.program("ana"), hall.program("bob"), hall.program("cai")
+    ana.post("create", room="den")
+    cai.post("join", room="den")
+    told = len(cai.lines)
+    hall.inline.hold()
+    ana.say("one").say("two").post("topic", room="den", text="new").say("three")
+    ana.send(b'{"cmd":"say","room":"general","text":"later"}\n' * 40)
+    bob.post("leave", room="general").say("four")
+    for client in (ana, bob):
+        client.cut()
+    hall.inline.release()
+    hall.settle()
+    assert (cai.said, len(cai.lines) - told) == (["one", "two"], 2)
+    assert hall.connections.open == {cai.connection}
 
 
 @pytest.mark.parametrize("logged_in", [True, False])

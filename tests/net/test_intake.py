@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from chatserver.net.limits.intake import UNLIMITED, Pace, Rates, rates_of_account, rates_of_connection
+from chatserver.values.commands import ENTRY_COST
 from chatserver.values.events import AccountLimits
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
@@ -122,6 +123,33 @@ def test_above_the_rate_and_gone(client: Client) -> None:
     client.hall.passes(0.5)
     assert [answer["tag"] for answer in client.answers[1:]] == list(range(5))
     assert client.wire.lost
+
+
+def test_above_the_rate_and_lost(client: Client) -> None:
+    """Of a connection that is lost, nothing is done any more that has to wait for its pace."""
+    bob = client.hall.program("bob")
+    client.hall.passes(1)
+    client.send(says(0, 9))
+    said = list(bob.said)
+    client.cut()
+    client.hall.passes(5)
+    assert said
+    assert bob.said == said
+    assert client.hall.connections.open == {bob.connection}
+
+
+def test_entries_cost_more(open_hall: OpenHall) -> None:
+    """A change that all members are told of counts as several commands, for its connection and its account."""
+    hall = open_hall(**limits(commands_per_second=1, command_burst=3 * ENTRY_COST, turn_lines=64))
+    ana = hall.program("ana")
+    hall.passes(60)
+    before = len(ana.answers)
+    ana.send(b'{"cmd":"topic","room":"general","text":"%d"}\n' * 5 % tuple(range(5)))
+    done = [len(ana.answers) - before]
+    for seconds in (ENTRY_COST / 2, ENTRY_COST):
+        hall.passes(seconds)
+        done.append(len(ana.answers) - before)
+    assert done == [3, 4, 5]
 
 
 def test_the_end_while_it_waits(client: Client) -> None:

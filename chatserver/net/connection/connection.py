@@ -20,6 +20,7 @@ from chatserver.net.limits.crowd import Rank
 from chatserver.net.limits.intake import NO_RATES, Intake
 from chatserver.net.way import exposed, fingerprint, has_ended, is_loopback, secured, socket_beneath, waiting
 from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
+from chatserver.session.retry import MESSAGES
 from chatserver.session.session import Session
 from chatserver.values.errors import BLAMELESS, FAULTY, FENCED, GOODBYE, Note, Rejected, Sentence, Why
 from chatserver.values.events import Closing, Pinged
@@ -164,7 +165,7 @@ class Connection:
         if session.stage is Stage.ENDING:
             self._let_go()
         else:
-            self.writable = True  # commands that have arrived are still served; nobody waits for the answers
+            self.writable = True  # nobody waits for the answers
             self.advance()
 
     def _leave(self) -> None:
@@ -182,6 +183,8 @@ class Connection:
         `Intake.turn`."""
         try:
             self.reader.take_lines(size, anew=anew)
+            if self.peer is PeerState.LOST:
+                self._drop_commands()
             self.staged()
             if self.session.inbox:
                 self._parts.processors.schedule(self.session)
@@ -205,6 +208,16 @@ class Connection:
         else:
             ending = self._retired or self._parts.parting.closing
             self._outbox.read(not (full or not self.writable or waits or ending))
+
+    def _drop_commands(self) -> None:
+        """Drops what came on a lost connection and is not served yet. Only messages are still stored, as far as they do
+        not wait for their pace: they were all that a script meant to send, and share transactions."""
+        inbox, reader = self.session.inbox, self.reader
+        said = next((place for place, one in enumerate(inbox) if not isinstance(one, MESSAGES)), len(inbox))
+        if said < len(inbox) or (reader.waits and not reader.is_due):
+            del inbox[said:]
+            self._door.discard()
+            reader.stop()
 
     def retire(self) -> None:
         """Stops reading, before the connection is sent to another server."""

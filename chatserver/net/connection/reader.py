@@ -13,7 +13,7 @@ from chatserver.net.door import Doorway
 from chatserver.net.limits.intake import Intake
 from chatserver.session.link import Link
 from chatserver.session.session import Session
-from chatserver.values.commands import Command
+from chatserver.values.commands import ENTRIES, ENTRY_COST, Command
 from chatserver.values.errors import Note, Refused, Rejected, Sentence, Why
 from chatserver.values.stages import NOT_LOGGED_IN, Event, Stage, misplaced
 from chatserver.wire.framing.line_editing import typed_line
@@ -116,6 +116,8 @@ class Reader:
             self._await(self._parts.handshake.receive(session, parsed))
         elif isinstance(parsed, Command):
             self.commands += 1
+            if type(parsed) in ENTRIES:
+                self.intake.left -= ENTRY_COST - 1
             session.inbox.append(misplaced(Stage.IN, parsed) or parsed)
         elif parsed is not None:
             session.inbox.append(parsed)
@@ -178,6 +180,7 @@ class Reader:
         """Cancels the next turn."""
         if self._turn is not None and self._turn.active():
             self._turn.cancel()
+        self._turn = None
 
     @property
     def waits(self) -> bool:
