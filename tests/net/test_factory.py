@@ -11,7 +11,7 @@ from chatserver.net.doors.factory import HEADER_SECONDS, ChatFactory, ProxyGate,
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
 from chatserver.net.limits import admission
-from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS, SPARED_SECONDS
+from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS, LOG_SECONDS, SPARED_SECONDS, TOLD
 from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store.moderation import NetworkBan
 from chatserver.util.rates import STEP_SECONDS
@@ -107,6 +107,22 @@ def test_farewells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert chat.buildProtocol(None) is None
     refused[0].cut()
     assert chat.buildProtocol(None) is not None
+
+
+def test_refused_again_and_again(tmp_path: Path) -> None:
+    """In each second, a few refused connections of an address are told why. Further ones are closed as soon as they are
+    accepted, without a protocol; they are counted, and other addresses are told as ever."""
+    hall = hall_with(tmp_path, connections_per_minute=1)
+    chat = hall.factory()
+    for _ in range(10):
+        hall.connections.admission.arrivals.count(SOMEWHERE, hall.clock.seconds())
+    for _ in range(2):
+        protocols = [chat.buildProtocol(at(SOMEWHERE)) for _ in range(TOLD + 50)]
+        assert sum(protocol is not None for protocol in protocols) == TOLD
+        hall.clock.advance(LOG_SECONDS)
+    hall.connections.set_bans([NetworkBan(Networks([f"{CLIENT}/32"])._networks[0], None, "spam")])
+    assert chat.buildProtocol(at(CLIENT)) is not None
+    assert hall.connections.counts.turned_away == {"rate": 2 * (TOLD + 50), "banned": 1}
 
 
 # Delays

@@ -86,7 +86,7 @@ class ChatFactory(ServerFactory):
             return self.farewell(for_programs(*MOVING), closing_for_any(*MOVING, retry=MOVING_SECONDS))
         refusal = self.admission.refusal(address)
         if refusal is not None:
-            return self.farewell(english(refusal))
+            return self.farewell(english(refusal)) if self.admission.tells(address) else None
         seconds = self.admission.delay(address)
         if seconds:
             waiting = Waiting(self, address, seconds, encrypted)

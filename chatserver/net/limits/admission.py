@@ -34,6 +34,10 @@ LOG_LINES: Final = 20
 """Maximum number of lines in the log about refused connections in `LOG_SECONDS`, with one at most for each address:
 they must not fill the log."""
 
+TOLD: Final = 4
+"""Maximum number of refused connections of one address that are told why in `LOG_SECONDS`. Further ones are closed as
+soon as they are accepted: a protocol and a few words for each would take twenty times as long."""
+
 REFUSALS: Final = ("address-full", "banned", "offences", "rate", "server-full")
 """The reasons of refusals, in one word."""
 CROWDED: Final = (
@@ -79,7 +83,8 @@ class Admission:
         self.arrivals = Draining(lambda key: share(key, limits.connections_per_minute, limits.network_times))
         self.offences = Draining(lambda key: share(key, limits.offences_per_address, limits.network_times))
         self._logged: set[str] = set()
-        self._logged_at = 0.0
+        self._told: Counter[str] = Counter()
+        self._second = 0.0  # when the present `LOG_SECONDS` began
         self._unlogged = Unlogged(clock, self._tell_unlogged)
 
     def exempt(self, address: str) -> bool:
@@ -111,6 +116,13 @@ class Admission:
         if (self._is_all_full or self._is_pending_full) and self._first_of_all(counted(address)) is None:
             return self._refuse(address, "server-full", Sentence(Note.SERVER_FULL), FULL_SECONDS)
         return None
+
+    def tells(self, address: str) -> bool:
+        """Counts a refused connection, and returns whether it is told why."""
+        self._begin_second()
+        key = counted(address)
+        self._told[key] += 1
+        return self._told[key] <= TOLD
 
     def delay(self, address: str) -> float:
         """How many seconds to delay a new connection from this address."""
@@ -314,14 +326,18 @@ class Admission:
 
     def _may_log(self, address: str) -> bool:
         """Whether the log may have one more line about a refused connection from this address now."""
-        now = self._clock.seconds()
-        if now - self._logged_at >= LOG_SECONDS:
-            self._logged.clear()
-            self._logged_at = now
+        self._begin_second()
         if len(self._logged) >= LOG_LINES or address in self._logged:
             return False
         self._logged.add(address)
         return True
+
+    def _begin_second(self) -> None:
+        now = self._clock.seconds()
+        if now - self._second >= LOG_SECONDS:
+            self._second = now
+            self._logged.clear()
+            self._told.clear()
 
 
 def _share(limit: int, here: int, elsewhere: int) -> int:
