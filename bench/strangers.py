@@ -1,24 +1,28 @@
 """The effect of a stranger on others, with default settings: `python -m bench.strangers`.
 
-Two bystanders talk, ten messages a second. Their time from `say` to delivery is measured in quiet seconds, and while
-strangers attack from other addresses of the loopback network, out of another process. The attacks are those of
-docs/security.md.
+Two bystanders talk, ten messages a second. Their time from `say` to delivery is measured while strangers attack from
+other addresses of the loopback network, out of another process, and in the quiet seconds before each attack and from
+the moment of its end. The attacks are those of docs/security.md.
 """
 
 import argparse
 import asyncio
 import json
 import multiprocessing
+import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.machine import exclusive, raise_file_limit, resident_kib
 from bench.tables import table
+from tests.support.postgres import PostgresServer
 from tests.support.process import ChatServer
 
 SECONDS = 8.0
@@ -26,6 +30,14 @@ RATE = 10.0
 PEOPLE = 200
 PASSWORD = "a-long-passphrase"
 BYSTANDERS = "127.0.0.2"
+CROWD = 16
+"""Number of accounts of an attack that comes from one address."""
+AHEAD = 64
+"""Number of commands that each of them always has under way."""
+KNOCKS = 2000
+"""Number of connections that an attack opens and closes in each second."""
+HELD = 32
+"""Number of them that are open at a time."""
 
 Address = tuple[str, int]
 
@@ -71,8 +83,8 @@ def source(number: int) -> str:
     return f"127.0.{1 + number // 2500}.{1 + number // 10 % 250}"
 
 
-async def person(server: Address, number: int, word: str = "login") -> Client:
-    client = await Client.connect(server, source(number))
+async def person(server: Address, number: int, word: str = "login", address: str = "") -> Client:
+    client = await Client.connect(server, address or source(number))
     answer = await client.ask(cmd=word, name=f"p{number}x", password=PASSWORD)
     if not answer["ok"]:
         raise SystemExit(f"p{number}x could not {word}: {answer['text']}")
@@ -136,6 +148,55 @@ async def questions(server: Address, until: float) -> str:
     return await _flood(server, until, [json.dumps(command).encode() + b"\n" for command in asked], 5)
 
 
+async def topics(server: Address, until: float) -> str:
+    """Sixteen people at one address set topics, each in a room of their own: every one is an entry."""
+    return await _crowd(server, until, [{"cmd": "topic", "text": f"The topic is {number}."} for number in range(50)])
+
+
+async def chatter(server: Address, until: float) -> str:
+    """Sixteen people at one address send messages as long as they may be."""
+    return await _crowd(server, until, [{"cmd": "say", "text": f"lorem{number} ipsum " * 250} for number in range(50)])
+
+
+async def reading(server: Address, until: float) -> str:
+    """Sixteen people at one address read the longest pages."""
+    return await _crowd(server, until, [{"cmd": "history", "room": "general", "limit": 500}])
+
+
+async def _crowd(server: Address, until: float, commands: list[dict[str, Any]]) -> str:
+    """Sixteen people at one address send these commands as fast as the server takes them, as a rule to a room of their
+    own. At the end they are cut off."""
+
+    async def one(number: int) -> int:
+        client = await person(server, number, address="127.0.10.1")
+        room = f"crowd-{number}"
+        await client.ask(cmd="create", room=room)
+        await client.ask(cmd="join", room=room)
+        lines = [json.dumps({"room": room} | each).encode() + b"\n" for each in commands]
+        return await _keep_busy(client, lines, until)
+
+    answered = sum(await asyncio.gather(*[one(number) for number in range(CROWD)]))
+    return f"{answered / SECONDS:,.0f} commands/s"
+
+
+async def knocking(server: Address, until: float) -> str:
+    """Two thousand connections a second are opened and closed at one address."""
+    open: deque[socket.socket] = deque()
+    began, made = time.monotonic(), 0
+    while (now := time.monotonic()) < until:
+        while made < (now - began) * KNOCKS:
+            one = socket.socket()
+            one.setblocking(False)
+            one.bind(("127.0.11.1", 0))
+            one.connect_ex(server)
+            open.append(one)
+            made += 1
+            if len(open) > HELD:
+                open.popleft().close()
+        await asyncio.sleep(0.001)
+    return f"{made / SECONDS:,.0f} connections/s"
+
+
 async def _flood(server: Address, until: float, lines: list[bytes], people: int) -> str:
     """Some people send these lines as fast as the network takes them."""
 
@@ -161,6 +222,20 @@ async def _pour(client: Client, lines: list[bytes], until: float) -> int:
         pass
     reading.cancel()
     return sent
+
+
+async def _keep_busy(client: Client, lines: list[bytes], until: float) -> int:
+    """Sends these again and again, so that some always wait for the server. Returns how many it answered."""
+    sent = answered = 0
+    while (left := until - time.monotonic()) > 0:
+        while sent - answered < AHEAD:
+            client.writer.write(lines[sent % len(lines)])
+            sent += 1
+        try:
+            answered += (await asyncio.wait_for(client.reader.read(1 << 16), left)).count(b'"ok":')
+        except TimeoutError:
+            break
+    return answered
 
 
 async def deaf(server: Address, until: float) -> str:
@@ -257,6 +332,7 @@ ATTACKS: dict[str, Callable[[Address, float], Coroutine[Any, Any, str]]] = {
     one.__name__: one
     for one in (
         quiet, newlines, marks, mentions, away, flapping, questions, deaf, guesses, logins, silent,
+        topics, chatter, reading, knocking,
     )
 }  # fmt: skip
 
@@ -328,9 +404,39 @@ def _in_the_background(server: Address, ready: Any) -> None:
     asyncio.run(stay())
 
 
+@contextmanager
+def _database(kind: str, folder: str) -> Iterator[str]:
+    """The URL of a new database."""
+    if kind == "sqlite":
+        yield f"sqlite:///{Path(folder) / 'chatserver.db'}"
+    else:
+        with PostgresServer() as postgres:
+            yield postgres.create_migrated()
+
+
+def _window(chat: ChatServer, attack: str = "") -> tuple[list[float], str]:
+    """The bystanders' times in the next seconds, and what the attack found."""
+    if not attack:
+        return asyncio.run(bystand(chat.address)), ""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    attacker = context.Process(target=_attack, args=(attack, chat.address, results), daemon=True)
+    attacker.start()
+    time.sleep(1)
+    times = asyncio.run(bystand(chat.address))
+    found = results.get(timeout=60)
+    attacker.join(10)
+    return times, found
+
+
+def _p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20)[-1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.strangers", description=__doc__)
     parser.add_argument("--attacks", default=",".join(ATTACKS), help="those to run (default: all)")
+    parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--limits", choices=["default", "off"], default="default", help="off shows what they are for")
     options = parser.parse_args()
     raise_file_limit()
@@ -339,32 +445,29 @@ def main() -> None:
     with (
         exclusive(),
         tempfile.TemporaryDirectory(prefix="chatserver-bench-") as folder,
-        ChatServer(f"sqlite:///{Path(folder) / 'chatserver.db'}", limits=options.limits) as chat,
+        _database(options.database, folder) as url,
+        ChatServer(url, limits=options.limits) as chat,
     ):
         ready: Any = context.Queue()
         audience = context.Process(target=_in_the_background, args=(chat.address, ready), daemon=True)
         audience.start()
         ready.get(timeout=120)
         time.sleep(12)  # what they have said is stored, and their buckets are full again
-        usual = 0.0
-        for name in dict.fromkeys(["quiet", *options.attacks.split(",")]):
-            before = resident_kib(chat.pid)
-            results: Any = context.Queue()
-            attack = context.Process(target=_attack, args=(name, chat.address, results), daemon=True)
-            attack.start()
-            time.sleep(1)
-            times = asyncio.run(bystand(chat.address))
-            found = results.get(timeout=60)
-            attack.join(10)
-            grown = (resident_kib(chat.pid) - before) / 1024
-            p95 = statistics.quantiles(times, n=20)[-1]
-            usual = usual or p95
-            row = [name, f"{statistics.median(times):.1f}", f"{p95:.1f}", f"{p95 / usual:.1f}", f"{grown:+.0f}", found]
+        for name in options.attacks.split(","):
+            before, _ = _window(chat)
+            memory = resident_kib(chat.pid)
+            times, found = _window(chat, name)
+            grown = (resident_kib(chat.pid) - memory) / 1024
+            after, _ = _window(chat)
+            row = [name]
+            for each in (before, times, after):
+                row += [f"{statistics.median(each):.1f}", f"{_p95(each):.1f}"]
+            row += [f"{_p95(times) / _p95(before):.1f}", f"{grown:+.0f}", found]
             print(*row, sep="\t", file=sys.stderr, flush=True)
             rows.append(row)
-            time.sleep(2)
         audience.kill()
-    print(table(["attack", "p50 ms", "p95 ms", "ratio", "MiB", "what came of it"], rows))
+    heads = ["attack", "p50 before", "p95", "p50 during, ms", "p95", "p50 after", "p95", "ratio", "MiB"]
+    print(table([*heads, "what came of it"], rows))
 
 
 if __name__ == "__main__":
