@@ -5,18 +5,16 @@ Resuming, joining with `since` and catching up after a full link all work this w
 
 from typing import Any, Protocol
 
-from msgspec import structs
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatserver.delivery.pages import Pages
-from chatserver.delivery.rendering import Batch
+from chatserver.delivery.pages import Page, Pages
 from chatserver.delivery.room import Room, Rooms
 from chatserver.session.session import Session
 from chatserver.util.waiting import pause
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import GAP, MESSAGE, Live
+from chatserver.values.events import Live
 from chatserver.values.stages import Stage
 
 RETRY_SECONDS = 1.0
@@ -77,34 +75,42 @@ class CatchUp:
         if room is None or not room.is_behind(session):
             return
         position = room.behind[session]
+        for_people = session.view is not None
         try:
-            entries, _ = await self._pages.read(room_id, position)
-            if session.view is not None and any(entry.of and entry.kind == MESSAGE for entry in entries):
-                entries = await self._pages.quoted(session.who.person, room_id, entries)
+            page = await self._pages.read(room_id, position, for_people=for_people)
+            if for_people and page.quoted is None:
+                page = await self._pages.quoted(session.who.person, room_id, page)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
         if room.position(session) != position:
             return  # meanwhile it has left, or subscribed again from another entry on
-        last = room.until.get(session, room.head)
-        entries = [entry for entry in entries if entry.seq <= last or (entry.kind == GAP and entry.of <= last)]
-        if entries and entries[-1].seq > last:  # the gap goes on behind this session's last entry
-            entries[-1] = structs.replace(entries[-1], seq=last)
-        if not entries or entries[0].begin != position + 1:
+        if not self._send_part(session, room, page):
             self.log.error("Room {room} has no entry {seq}.", room=room_id, seq=position + 1)
             await pause(self._clock, RETRY_SECONDS)
             return
+        while session.link.writable and room.is_behind(session) and self._send_part(session, room, page):
+            pass
+
+    def _send_part(self, session: Session, room: Room, page: Page) -> bool:
+        """Sends a session the next part of this page. Returns False if the page does not have it."""
+        position = room.behind[session]
         facts, until = (room.facts, None) if room in session.replays else room.facts_behind(position)
-        if until is not None and entries[-1].seq > until:
-            entries = [entry for entry in entries if entry.seq <= until] or entries
-        batch = Batch(facts, entries)
+        last = room.until.get(session, room.head)
+        batch = page.part(
+            facts, position, last if until is None else min(last, until), for_people=session.view is not None
+        )
+        if batch is None:
+            return False
         rendered = batch.rendered_for(session)
-        room.move(session, entries[-1].seq)
+        seq = batch.entries[-1].seq
+        room.move(session, seq)
         session.link.write(rendered.data)
-        self.delivered += len(entries)
-        batch.has_reached(session, len(entries), rendered)
-        if room.until.get(session) == entries[-1].seq:
+        self.delivered += len(batch.entries)
+        batch.has_reached(session, len(batch.entries), rendered)
+        if room.until.get(session) == seq:
             self._ending.end(session, room)
+        return True
 
     def _tell_live(self, session: Session) -> None:
         if not session.replays:

@@ -10,9 +10,10 @@ from msgspec import structs
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
+from chatserver.store import entries
 from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import DISPLAY_THEN, NAME_THEN
-from chatserver.store.visibility import is_entry_readable, open_membership
+from chatserver.store.visibility import IS_PAST_OPEN, is_entry_readable, open_membership
 from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
 
 CHARACTERS: Final = 120
@@ -22,11 +23,31 @@ Place = tuple[int, int]
 """The room and the seq of an entry."""
 
 
-def quoted(db: Connection, who: Person, room_id: int, entries: Sequence[Entry]) -> list[Entry]:
+def quoted(db: Connection, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
     """Entries of a room, in which replies have the quotes that this person may read. No statement if there are none."""
-    answered = {(room_id, entry.of) for entry in entries if _is_reply(entry)}
+    answered = {(room_id, entry.of) for entry in page if _is_reply(entry)}
     found = _for_reader(db, who, answered)
-    return [_with_quote(entry, found.get((room_id, entry.of))) for entry in entries]
+    return [_with_quote(entry, found.get((room_id, entry.of))) for entry in page]
+
+
+def quoted_for_all(db: Connection, room_id: int, page: Sequence[Entry]) -> list[Entry] | None:
+    """As `quoted`, for everybody who is sent entries of this room; None if not all of them may read what is quoted."""
+    answered = [entry.of for entry in page if _is_reply(entry)]
+    if not answered:
+        return list(page)
+    if not db.scalar(select(IS_PAST_OPEN).where(RoomRow.id == room_id)):
+        return None
+    there = and_(EntryRow.room_id == room_id, EntryRow.seq.in_(answered), EntryRow.seq >= RoomRow.first_seq)
+    found = _read(db.execute(_QUOTE.where(there)))
+    return [_with_quote(entry, found.get((room_id, entry.of))) for entry in page]
+
+
+def follow(
+    db: Connection, room_id: int, seq: int, limit: int, characters: int
+) -> tuple[list[Entry], bool, list[Entry] | None]:
+    """As `entries.follow`, and the same entries as `quoted_for_all`."""
+    found, more = entries.follow(db, room_id, seq, limit, characters)
+    return found, more, quoted_for_all(db, room_id, found)
 
 
 def quoted_found(

@@ -120,8 +120,10 @@ def active_ban(account_id: int, room_id: Any) -> ColumnElement[bool]:
 
 IS_MEMBER: Final = MembershipRow.role.is_not(None)
 IS_LISTED: Final = and_(RoomRow.deleted_at.is_(None), or_(RoomRow.kind == PUBLIC, IS_MEMBER))
+IS_PAST_OPEN: Final = or_(RoomRow.kind != PRIVATE, RoomRow.past_open)
+"""Whether members may read what was said before they joined."""
 FIRST_ALLOWED: Final = case(
-    (or_(RoomRow.kind != PRIVATE, RoomRow.past_open), 1),
+    (IS_PAST_OPEN, 1),
     else_=func.coalesce(MembershipRow.joined_seq, RoomRow.last_seq + 1),
 )
 """The seq from which a person may read, or may as soon as they join, whether or not that entry was removed."""

@@ -36,7 +36,7 @@ class Store:
 def test_a_change_while_reading() -> None:
     """A page that was read before the room was deleted lacks the entry that says so, so the room is read again."""
     store, roster = Store(), Roster()
-    registry = Registry(Clock(), StubPages(store.read_page), roster, Rewind())
+    registry = Registry(Clock(), StubPages(Clock(), store.read_page), roster, Rewind())
     ana = Session("1", "192.0.2.1", JSONL)
     ana.who, ana.stage = Identity(7, "ana"), Stage.IN
     link = MemoryLink(ana)
@@ -55,7 +55,7 @@ def test_a_change_while_reading() -> None:
 
 def test_a_change_during_a_login() -> None:
     """A login reads its account's state again, and so sees that the account was disabled or a room deleted."""
-    registry = Registry(Clock(), StubPages(Store().read_page), Roster(), Rewind())
+    registry = Registry(Clock(), StubPages(Clock(), Store().read_page), Roster(), Rewind())
     with registry.logins.begin(7) as ana, registry.logins.begin(8) as bob:
         assert not ana.stale
         registry.logins.doubt()

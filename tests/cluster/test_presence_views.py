@@ -59,7 +59,7 @@ class Station:
         self.boot = name
         self.sessions: list[Session] = []
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         limits = Limits(presence_seconds=GRACE, presence_members=0, news_seconds=0)
         self.presence = Presence(self.clock, self.roster, limits, self._mutes)
         self.bus = MemoryBus(air, name)

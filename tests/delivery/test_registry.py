@@ -90,7 +90,7 @@ class Town:
         self.clock = Clock()
         self.roster = Roster()
         self.rewound: list[tuple[int, ...]] = []
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, self)
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, self)
         self.registry.order._fanout._huge, self.registry.order._fanout._slice = slice or 500, slice
         self.logs: dict[int, list[Entry]] = {BOOKS.id: [], DIRECT.id: []}
         self.listeners: list[Listener] = []
@@ -575,6 +575,31 @@ def counted(monkeypatch: pytest.MonkeyPatch, name: str, kind: type, calls: Count
         return entries(*args)
 
     monkeypatch.setattr(kind, "entries", staticmethod(count) if kind is JsonLines else count)
+
+
+def test_many_who_read_again_at_once(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs and people who have stopped at different places and read again at once share what is read and rendered:
+    that costs as much as a few readers, however many there are, and each is sent everything once."""
+    readers = [town.login(account, TEXT if account % 2 else JSONL) for account in range(1, 101)]
+    for number, one in enumerate(readers):
+        one.fill_up()
+        if number % 10 == 9:
+            town.say()
+    town.say(40)
+    calls: Counter[str] = Counter()
+    counted(monkeypatch, "json", JsonLines, calls)
+    counted(monkeypatch, "text", Text, calls)
+    gate = town.gate = Deferred()
+    town.reads.clear()
+    for one in readers:
+        one.drain()
+    town.gate = None
+    gate.callback(None)
+    town.clock.advance(0)
+    assert all(one.heard() == list(range(1, 51)) for one in readers[1::2])
+    assert all(one.link.written == readers[0].link.written for one in readers[::2])
+    assert len(town.reads) <= 3 * 50 / PAGE
+    assert calls.total() <= 3 * 2 * 50 / PAGE
 
 
 def test_one_encoding_and_one_write(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,7 @@ class Looking:
             pinned = world.do(who, c.Pins(room=name)).entries
             assert [entry.seq for _, entry in pinned] == [seq for seq, one in seen.items() if one.pinned][::-1]
             quoted = quotes.quoted(world.db, world.people[who], looked.facts.id, said)
+            assert quotes.quoted_for_all(world.db, looked.facts.id, said) in (None, quoted)
             assert {one.seq: one.quote.text for one in quoted if one.quote} == {
                 seq: seen[one.of].text for seq, one in seen.items() if one.of in seen and not one.erased
             }

@@ -1,12 +1,15 @@
 """Quotes on people's screens: what a reply answers is shown to those who may read it, and to nobody else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chatserver.store import quotes
 from chatserver.values import commands as c
+from chatserver.values.events import Entry
 from tests.support.hall import PASSWORD, Client, Hall
 
 
@@ -56,13 +59,13 @@ def test_who_sees_a_quote(hall: Hall) -> None:
 def test_a_reader_who_is_behind(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads slowly, or comes back, sees quotes as well. For programs nothing is looked up."""
     asked = []
-    quoted = hall.registry.subscriptions._catch_up._pages.quoted
+    looked_up = quotes.quoted_for_all
 
-    async def counted(*args: object) -> object:
-        asked.append(args)
-        return await quoted(*args)  # type: ignore[arg-type]
+    def counted(db: Any, room_id: int, page: Sequence[Entry]) -> list[Entry] | None:
+        asked.append(room_id)
+        return looked_up(db, room_id, page)
 
-    monkeypatch.setattr(hall.registry.subscriptions._catch_up._pages, "quoted", counted)
+    monkeypatch.setattr(quotes, "quoted_for_all", counted)
     ana, bob, cai = hall.program("ana"), person(hall, "bob"), hall.program("cai")
     ana.say("hello")
     hello = ana.answers[-1]["seq"]
@@ -73,15 +76,39 @@ def test_a_reader_who_is_behind(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> 
         ana.say("y" * 4000)
     ana.post("reply", room="general", seq=hello, text="yes")
     assert replies(bob) == []
-    for one in (bob, cai):
-        one.read()
-    assert replies(bob) == [f"(re #{hello} ana: hello): yes"]
+    cai.read()
     assert cai.events[-1]["re"] == hello
+    assert asked == []
+    bob.read()
+    assert replies(bob) == [f"(re #{hello} ana: hello): yes"]
     assert len(asked) == 1
     back = person(hall, "bob2")
     back.type("/quit")
     again = hall.client().type(f"/login bob {PASSWORD}")
     assert replies(again) == [f"(re #{hello} ana: hello): yes"]
+
+
+def test_readers_who_are_behind_in_a_private_room(hall: Hall) -> None:
+    """Those who read the same page of a private room together see the quotes of what each may read."""
+    ana, bob, cai = hall.program("ana"), person(hall, "bob"), person(hall, "cai")
+    ana.post("create", room="den", visibility="private")
+    for one, name in ((bob, "bob"), (cai, "cai")):
+        ana.post("invite", room="den", name=name)
+        if one is cai:
+            ana.say("hello", "den")
+        one.type("/join den")
+        one.wire.room = 0
+    for _ in range(9):
+        ana.say("x" * 4000, "den")
+    ana.post("reply", room="den", seq=ana.answers[-10]["seq"], text="yes")
+    hall.inline.hold()
+    bob.read()
+    cai.read()
+    hall.inline.release()
+    hall.settle()
+    assert replies(bob)[0].endswith("ana: hello): yes")
+    assert replies(cai)[0].endswith("): yes")
+    assert "hello" not in "".join(cai.lines)
 
 
 def test_a_quote_of_somebody_who_is_ignored(hall: Hall) -> None:

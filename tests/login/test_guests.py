@@ -34,7 +34,7 @@ class Town:
     def __init__(self) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         self.store = MemoryStore(
             {
                 dismiss_guest: lambda who, at: [

@@ -175,7 +175,7 @@ class Town:
         self.hasher = MemoryHasher()
         hasher: Any = self.hasher
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._page), self.roster, Rewind())
         self.presence = Presence(self.clock, self.roster, Limits(presence_members=0, news_seconds=0))
         self.loses_answer = False
         """The next account is created, and the answer is lost."""

@@ -27,7 +27,7 @@ NEWS = Presence("dot", True)
 class Town:
     def __init__(self) -> None:
         self.roster = Roster()
-        self.registry = Registry(Clock(), StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(Clock(), StubPages(Clock(), self._read_page), self.roster, Rewind())
 
     async def _read_page(self, room_id: int, seq: int) -> Any:
         raise AssertionError("Nothing is stored.")

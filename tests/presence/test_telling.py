@@ -74,7 +74,7 @@ class Town:
     def __init__(self, max_subscribers: int = 0, news_seconds: float = 0) -> None:
         self.clock = Clock()
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         self.muted_in: dict[int, frozenset[int]] = {}
         self.answers: list[Deferred[None]] | None = None
         """The reads of mutes under way; None: each is answered at once."""

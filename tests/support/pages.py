@@ -1,29 +1,32 @@
 """Pages of rooms' logs that a test makes up."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from chatserver.delivery.pages import Page, Pages
-from chatserver.values.events import Entry, Person
+from twisted.internet.interfaces import IReactorTime
 
-ReadPage = Callable[[int, int], Awaitable[Page]]
+from chatserver.delivery.pages import Pages, Stretch
+from chatserver.presence.elsewhere import OtherNodes
+from chatserver.values.events import Entry
+
+ReadPage = Callable[[int, int], Awaitable[Stretch]]
 """(room id, seq) -> the page behind that."""
-Quoted = Callable[[Person, int, Sequence[Entry]], Awaitable[list[Entry]]]
-"""(reader, room id, page) -> the page with quotes."""
 
 
 class StubPages(Pages):
-    """Without `quoted`, replies have no quotes."""
+    """Replies have no quotes."""
 
-    def __init__(self, read: ReadPage, read_gap: ReadPage | None = None, quoted: Quoted | None = None) -> None:
+    def __init__(self, clock: IReactorTime, read: ReadPage) -> None:
+        store: Any = None
+        super().__init__(clock, store, OtherNodes())
         self._read = read
-        self._read_gap = read_gap or read
-        self._quoted = quoted
 
-    async def read(self, room_id: int, seq: int) -> Page:
+    async def _follow(self, room_id: int, seq: int) -> Stretch:
         return await self._read(room_id, seq)
 
-    async def read_gap(self, room_id: int, seq: int) -> Page:
-        return await self._read_gap(room_id, seq)
+    async def _follow_with_quotes(self, room_id: int, seq: int) -> tuple[list[Entry], bool, list[Entry] | None]:
+        found, more = await self._read(room_id, seq)
+        return found, more, found
 
-    async def quoted(self, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
-        return list(page) if self._quoted is None else await self._quoted(who, room_id, page)
+    async def read_gap(self, room_id: int, seq: int) -> Stretch:
+        return await self._read(room_id, seq)

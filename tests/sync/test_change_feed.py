@@ -56,7 +56,7 @@ class Town:
             }
         )
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         self.bans_set: list[list[NetworkBan]] = []
         store: Any = self.store
         self.rewind = Rewind()
