@@ -22,7 +22,7 @@ from websockets.uri import parse_uri
 
 from chatserver.background.read_marks import ReadMarks
 from chatserver.background.session_rows import SessionRows
-from chatserver.delivery.pages import Page, Pages
+from chatserver.delivery.pages import Pages, Stretch
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.outcome import Online
 from chatserver.login.guests import Guests
@@ -500,7 +500,7 @@ class CountingPages(Pages):
         super().__init__(clock, store, nodes)
         self._holes = holes
 
-    async def _read_gaps(self, positions: list[tuple[int, int]]) -> list[Page]:
+    async def _read_gaps(self, positions: list[tuple[int, int]]) -> list[Stretch]:
         self._holes.append(len(positions))
         return await super()._read_gaps(positions)
 
