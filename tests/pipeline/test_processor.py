@@ -138,7 +138,7 @@ class Town:
         self.clock = Clock()
         self.store = HeldStore(self.clock)
         self.roster = Roster()
-        self.registry = Registry(self.clock, StubPages(self._read_page), self.roster, Rewind())
+        self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         nothing: Any = None
         store: Any = self.store
         self.counts: list[int] = []  # of stored messages, as reported
