@@ -11,7 +11,7 @@ import msgspec
 
 from chatserver.settings.tables import MAIN, NAME_CHARACTERS, SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
 from chatserver.values.errors import Refused
-from chatserver.wire.framing.websocket import normal_origin
+from chatserver.wire.framing.pages import normal_host, normal_origin
 from chatserver.wire.hygiene.text import room_name
 
 MOST_BYTES: Final = 1 << 20
@@ -128,6 +128,8 @@ def _problems(settings: Settings) -> Iterator[str]:
         )
     if any(origin != "*" and normal_origin(origin) is None for origin in server.origins):
         yield "server.origins contains an entry that is not an origin such as https://chat.example.org. Correct it."
+    if any(normal_host(host) != host.lower() for host in server.hosts):
+        yield "server.hosts contains an entry that is not a name such as chat.example.org, without a port. Correct it."
 
 
 def _is_bus(url: str) -> bool:

@@ -37,6 +37,7 @@ class Server(Table, frozen=True):
     motd: str = ""  # a notice after login
     contact: str = ""  # for people who have forgotten their password
     origins: list[str] = field(default_factory=list)  # web pages that may connect; empty: those of the same host
+    hosts: list[str] = field(default_factory=list)  # names of the server, by which its own pages may connect
     plaintext_login: bool = True  # whether passwords are accepted without TLS from beyond this host
     metrics: str = ""  # an endpoint for monitoring
     control: str = "auto"  # the socket of chatctl: see operation/control/place.py; empty: none

@@ -8,6 +8,7 @@ from msgspec import structs
 
 from chatserver.net.connection.lingering import LINGER_SECONDS
 from chatserver.net.doors import table
+from chatserver.net.doors import websocket as websocket_door
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
 from chatserver.session.link import FULL_BYTES
@@ -135,10 +136,23 @@ def test_other_requests(request_head: bytes, status: int, hall: Hall) -> None:
 )
 def test_origins(origin: bytes, origins: tuple[str, ...], accepted: bool, open_hall: OpenHall) -> None:
     """A page may connect if it is of the same host, or if `server.origins` has its origin; a program always may."""
-    hall = open_hall(settings=Settings(Server(origins=list(origins)), limits=QUIET))
+    hall = open_hall(settings=Settings(Server(origins=list(origins), hosts=["chat.example"]), limits=QUIET))
     client = hall.browser().raw(REQUEST + origin + b"\r\n")
     assert client.wire.taken.startswith(b"HTTP/1.1 101 " if accepted else b"HTTP/1.1 403 ")
     assert client.wire.write_closed is not accepted
+
+
+@pytest.mark.parametrize("name", ["", "server.name", "server.hosts", "machine"])
+def test_a_name_that_was_pointed_here(name: str, open_hall: OpenHall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page whose name leads to the server, but which the server does not know, may not connect: DNS rebinding."""
+    server = Server(
+        name="Chat.Example" if name == "server.name" else "a server",
+        hosts=["CHAT.example"] if name == "server.hosts" else [],
+    )
+    monkeypatch.setattr(websocket_door, "THIS_MACHINE", "chat.example" if name == "machine" else "host")
+    hall = open_hall(settings=Settings(server, limits=QUIET))
+    client = hall.browser().raw(REQUEST + b"Origin: http://chat.example\r\n\r\n")
+    assert client.wire.taken.startswith(b"HTTP/1.1 101 " if name else b"HTTP/1.1 403 ")
 
 
 # Messages

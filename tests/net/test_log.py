@@ -13,6 +13,7 @@ from zope.interface import provider
 from chatserver.net.connection.log import BURST, PER_SECOND, way_of
 from chatserver.net.doors.line import LineDoor
 from chatserver.net.doors.websocket import WebSocketDoor
+from chatserver.settings.tables import Server
 from chatserver.util.quiet_log import SUMMARY_SECONDS, Unlogged
 from tests.net.conftest import OpenHall
 from tests.support.hall import Hall
@@ -91,7 +92,7 @@ def test_a_flood(open_hall: OpenHall, audited: list[str]) -> None:
 
 def test_ways() -> None:
     """A door is named as --listen names it."""
-    settings: Any = SimpleNamespace(limits=SimpleNamespace(max_line_bytes=100), server=SimpleNamespace(origins=[]))
+    settings: Any = SimpleNamespace(limits=SimpleNamespace(max_line_bytes=100), server=Server())
     line: Any = LineDoor(settings)
     web: Any = WebSocketDoor(settings)
     line.transport = web.transport = StringTransport()

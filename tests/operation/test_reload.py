@@ -80,6 +80,8 @@ COPIES: Final = {
     ("line.py", "max_line_bytes"),  # for connections that come from then on
     ("websocket.py", "max_line_bytes"),
     ("websocket.py", "origins"),
+    ("websocket.py", "hosts"),
+    ("websocket.py", "name"),
     ("news_pace.py", "news_seconds"),  # compared with what it is now
     ("wiring.py", "slow_seconds"),  # set by the reload
 }

@@ -307,6 +307,8 @@ def test_origins(open_hall: OpenHall) -> None:
     with pytest.raises(InvalidStatus) as refused:
         WebSocketClient(hall.browsers_at, headers={"Origin": f"http://127.0.0.1:{hall.browsers_at[1]}"})
     assert refused.value.response.status_code == 403
+    why = rf"'http://127\.0\.0\.1:{hall.browsers_at[1]}' is not in server\.origins\."
+    hall.chat.wait_log(rf"#warn\] A web page open at 127\.0\.0\.1 may not connect: {why}")
 
 
 def test_wrong_doors(open_hall: OpenHall) -> None:

@@ -19,14 +19,13 @@ from websockets.uri import parse_uri
 
 from chatserver.wire.dialect import Rendered
 from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.framing.pages import Pages, normal_origin
 from chatserver.wire.framing.websocket import (
     FRAME_BYTES,
     MAX_CONTROL_BYTES,
     MAX_REQUEST_BYTES,
     TEXT_FRAMES,
     WebSocket,
-    normal_origin,
-    origin_allowed,
 )
 
 MAX_MESSAGE = 65536
@@ -277,6 +276,12 @@ ORIGINS = ["https://web.example", "http://localhost:8080", "http://[::1]:3000"]
         ("https://CHAT.example:8443", "chat.Example", [], True),
         ("http://127.0.0.1:8000", "127.0.0.1:4080", [], True),
         ("http://[::1]:8000", "[0:0:0:0:0:0:0:1]:4080", [], True),
+        ("http://localhost:8000", "localhost:4080", [], True),
+        ("http://chat.localhost", "chat.localhost", [], True),
+        ("http://evil.example", "evil.example", [], False),
+        ("http://127.0.0.1.evil.example", "127.0.0.1.evil.example:4080", [], False),
+        ("http://localhost:8000", "127.0.0.1:4080", [], False),
+        ("http://evil.example", "evil.example", ["http://evil.example"], True),
         ("http://[::1]", "[::2]:4080", [], False),
         ("http://[::1", "[::1", [], False),
         ("http://[1:2]", "[1:2]", [], False),
@@ -303,16 +308,33 @@ ORIGINS = ["https://web.example", "http://localhost:8080", "http://[::1]:3000"]
 )
 def test_origins(origin: str, host: str, origins: list[str], taken: bool) -> None:
     """A page may come from the server's own host, or from the origins that the operator lists."""
-    assert origin_allowed(origin, host, origins) is taken
-    door = WebSocket(MAX_MESSAGE, origins)
+    pages = Pages(origins, ["chat.example", "Chat Server"])
+    assert bool(pages.refusal(origin, host)) is not taken
+    door = WebSocket(MAX_MESSAGE, pages)
     door.feed(request(Origin=origin, Host=host))
     assert door.replies().startswith(b"HTTP/1.1 101 " if taken else b"HTTP/1.1 403 ")
     assert (door.opened, door.ended, door.refused) == (taken, not taken, not taken)
 
 
+def test_why_a_page_is_refused() -> None:
+    """The log names the origin and the setting."""
+    for origin, host, origins, why in (
+        ("null", "localhost", [], "'null' is no origin of a web server: with server.origins = [\"*\"], every page"),
+        ("http://localhost:80", "127.0.0.1:4080", [], "'http://localhost' is of another host than '127.0.0.1:4080'"),
+        ("http://web.example", "localhost", ORIGINS, "'http://web.example' is not in server.origins. Add it"),
+        ("http://evil.example", "evil.example", [], "'evil.example' is not known as a name of this server. Add it"),
+        ("http://" + "x" * 5000, "a", [], "'http://" + "x" * 193 + "' is of"),
+        ("x'\x9b", "a", [], "\"x'\\x9b\" is no origin"),
+    ):  # fmt: skip
+        door = WebSocket(MAX_MESSAGE, Pages(origins))
+        assert Pages(origins).refusal(origin, host).startswith(why)
+        door.feed(request(Origin=origin, Host=host))
+        assert door.why.startswith(why) or not origin.isascii()
+
+
 def test_no_origin() -> None:
     """A program sends no Origin header and may come, whatever origins are listed."""
-    door = WebSocket(MAX_MESSAGE, ORIGINS)
+    door = WebSocket(MAX_MESSAGE, Pages(ORIGINS))
     door.feed(request())
     assert door.opened
 

@@ -113,6 +113,10 @@ class Connection:
         else:
             self._parts.handshake.greet(self.session)
 
+    def page_refused(self, why: str) -> None:
+        """A web page may not connect; `why`: for the log."""
+        self._parts.log.page_refused(self.session.address, why)
+
     def received(self, data: bytes) -> None:
         """Called with bytes that have come, which the door has taken."""
         if not self._parts.lease.check():

@@ -19,6 +19,8 @@ BURST: Final = 500
 when all come back after a restart."""
 PER_SECOND: Final = 20.0
 """Maximum number of beginnings logged per second in the long run: about 500 MB a day."""
+PAGES: Final = 10
+"""Maximum number of refused web pages that are logged in ten seconds."""
 
 
 class ConnectionLog:
@@ -35,6 +37,7 @@ class ConnectionLog:
         self._left = float(BURST)
         self._at = clock.seconds()
         self._unlogged = Unlogged(clock, self._tell)
+        self._pages = Unlogged(clock, self._tell_pages, PAGES)
 
     def began(self, session: Session, way: str) -> bool:
         """Returns whether the log has a line for it. `way`: see `way_of`."""
@@ -59,6 +62,13 @@ class ConnectionLog:
             facts |= {"received": carried.received, "sent": carried.sent}
         facts["seconds"] = round(self._clock.seconds() - began, 1)
         audit_log.ended(session.address, session.who.name, reason, session=session.id, **facts)
+
+    def page_refused(self, address: str, why: str) -> None:
+        if self._pages.may_log():
+            self.log.warn("A web page open at {address} may not connect: {why}", address=address, why=why)
+
+    def _tell_pages(self, count: int) -> None:
+        self.log.warn("{count} more connections of web pages were refused.", count=count)
 
     def _tell(self, count: int) -> None:
         self.log.warn("{count} more connections began than the log has lines for.", count=count)

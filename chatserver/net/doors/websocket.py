@@ -1,9 +1,15 @@
 """The door for programs in browsers: JSON Lines in the text frames of a WebSocket (RFC 6455)."""
 
+import socket
+from typing import Final
+
 from chatserver.net.doors.base import Door
 from chatserver.settings.tables import Settings
+from chatserver.wire.framing.pages import Pages
 from chatserver.wire.framing.websocket import TEXT_FRAMES, WebSocket
 from chatserver.wire.jsonl import JSONL
+
+THIS_MACHINE: Final = socket.gethostname()
 
 
 class WebSocketDoor(Door):
@@ -16,7 +22,9 @@ class WebSocketDoor(Door):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.splitter = self._websocket = WebSocket(settings.limits.max_line_bytes, settings.server.origins)
+        server = settings.server
+        pages = Pages(server.origins, (server.name, THIS_MACHINE, *server.hosts))
+        self.splitter = self._websocket = WebSocket(settings.limits.max_line_bytes, pages)
 
     @property
     def opened(self) -> bool:
@@ -42,6 +50,8 @@ class WebSocketDoor(Door):
         super()._feed(data)
         closed = websocket.ended and not ended  # by the client; below, the server may end it
         if websocket.refused:
+            if websocket.why:
+                connection.page_refused(websocket.why)
             connection.end("refused")
             return
         if websocket.opened and not opened:

@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from ipaddress import IPv6Address
 from logging import CRITICAL, Logger
 from struct import pack
 from typing import Final
@@ -22,6 +21,7 @@ from websockets.server import ServerProtocol
 
 from chatserver.wire.dialect import Rendered
 from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.framing.pages import Pages
 
 MAX_REQUEST_BYTES: Final = 16384
 """Maximum size of the upgrade request with all its headers: enough for a browser's cookies. The limits of `websockets`,
@@ -32,6 +32,8 @@ MAX_CONTROL_BYTES: Final = 125
 
 FRAME_BYTES: Final = 16384
 """Maximum size of a frame that entries share: a client sees none of a frame's entries before it has the whole frame."""
+
+NO_PAGES: Final = Pages()
 
 CLOSE_CODES: Final = {
     "logout": CloseCode.NORMAL_CLOSURE,
@@ -46,13 +48,13 @@ CLOSE_CODES: Final = {
 class WebSocket:
     """Feed it bytes, take lines. Lines before a violation are returned before the violation is raised."""
 
-    __slots__ = ("_code", "_controls", "_head", "_max_message", "_message", "_origins", "_protocol", "_ready",
-                 "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused")  # fmt: skip
+    __slots__ = ("_code", "_controls", "_head", "_max_message", "_message", "_pages", "_protocol", "_ready",
+                 "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused", "why")  # fmt: skip
 
-    def __init__(self, max_message: int, origins: Sequence[str] = ()) -> None:
-        """`max_message`: bytes of one message, its fragments together. `origins`: see `origin_allowed`."""
+    def __init__(self, max_message: int, pages: Pages = NO_PAGES) -> None:
+        """`max_message`: bytes of one message, its fragments together. `pages`: which may connect."""
         self._max_message = max_message
-        self._origins = origins
+        self._pages = pages
         self._head: bytearray | None = bytearray()  # the request so far; None after it
         self._protocol: Protocol | None = None  # only while frames are read
         self._message: bytearray | None = None  # the fragments of an unfinished message
@@ -68,6 +70,8 @@ class WebSocket:
         """Nothing more will come: a close frame came, the request was refused, or `next` has raised."""
         self.refused = False
         """The request was answered with a page: close the connection after `replies`."""
+        self.why = ""
+        """Why a web page was refused, for the log: see `Pages`."""
 
     @property
     def pending(self) -> int:
@@ -177,8 +181,10 @@ class WebSocket:
         origins = request.headers.get_all("Origin")
         if len(hosts) != 1 or len(origins) > 1:
             raise _NotAccepted(HTTPStatus.BAD_REQUEST)
-        if origins and not origin_allowed(origins[0], hosts[0], self._origins):
-            raise _NotAccepted(HTTPStatus.FORBIDDEN)
+        if origins:
+            self.why = self._pages.refusal(origins[0], hosts[0])
+            if self.why:
+                raise _NotAccepted(HTTPStatus.FORBIDDEN)
         protocol.send_response(response)
         self._replies = b"".join(protocol.data_to_send())
         # A second one reads the frames, since the first holds the request with its cookies for as long as it lives:
@@ -307,53 +313,6 @@ def _frame_header(length: int) -> bytes:
     return pack("!BBH", 0x81, 126, length) if length < 65536 else pack("!BBQ", 0x81, 127, length)
 
 
-def origin_allowed(origin: str, host: str, origins: Sequence[str]) -> bool:
-    """Whether a page of `origin` may connect to `host`, both from the headers of these names.
-
-    Without `origins`, only pages of the same host may, whatever their port. "*" stands for every origin.
-    """
-    if "*" in origins:
-        return True
-    normal = normal_origin(origin)
-    if normal is None:  # "null" among them: a sandboxed frame, or a file
-        return False
-    if origins:
-        return normal in map(normal_origin, origins)
-    return _host(normal.partition("://")[2]) == (_host(host) or "")
-
-
-def normal_origin(text: str) -> str | None:
-    """`scheme://host[:port]` in lower case and without a default port; None if `text` is no origin."""
-    match = _ORIGIN.fullmatch(text.lower())
-    host = _host(match["authority"]) if match else None
-    if match is None or host is None:
-        return None
-    port = match["port"]
-    if not port or port == DEFAULT_PORTS.get(match["scheme"]):
-        return f"{match['scheme']}://{host}"
-    return f"{match['scheme']}://{host}:{port}"
-
-
-DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
-_AUTHORITY: Final = r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._~%!$&'()*+,;=-]+)(?::(?P<port>[0-9]*))?"
-_HOST: Final = re.compile(_AUTHORITY)
-_ORIGIN: Final = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>" + _AUTHORITY + ")")
-
-
-def _host(authority: str) -> str | None:
-    """The host of `host[:port]` in lower case, an IPv6 address in its shortest form; None if there is none."""
-    match = _HOST.fullmatch(authority.lower())
-    if match is None:
-        return None
-    host = match["host"]
-    if not host.startswith("["):
-        return host
-    try:
-        return f"[{IPv6Address(host[1:-1])}]"
-    except ValueError:
-        return None
-
-
 class _NotAccepted(Exception):
     """The request is answered with a page of this status."""
 
@@ -390,7 +349,7 @@ def _check_beginning(head: bytes, checked: int) -> None:
 
 TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 FAULTS: Final = {
-    HTTPStatus.FORBIDDEN: "Pages of your origin may not connect to this server. Its operator can allow them.",
+    HTTPStatus.FORBIDDEN: "Pages of your origin may not connect to this server. Its log says why, to its operator.",
     HTTPStatus.METHOD_NOT_ALLOWED: "A WebSocket connection begins with a GET request.",
     TOO_LARGE: "The request is too large. Cookies are not needed here.",
     HTTPStatus.UPGRADE_REQUIRED: "There is no page here: this address takes WebSocket connections only.",
