@@ -42,6 +42,7 @@ from chatserver.store import Engine, people
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import this_process
 from chatserver.sync.change_feed import ChangeFeed
+from chatserver.sync.epochs import Epochs
 from chatserver.sync.lease import Lease
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
@@ -66,6 +67,7 @@ class StoreParts(Struct, frozen=True):
 
 class DeliveryParts(Struct, frozen=True):
     rewind: Rewind
+    epochs: Epochs
     registry: Registry
     roster: Roster
     presence: Presence
@@ -124,20 +126,16 @@ def wire_delivery(base: StoreParts) -> DeliveryParts:
     registry = Registry(reactor, Pages(reactor, store, roster.nodes), roster, rewind)
     reconciler = Reconciler(reactor, store, registry, roster, now, rewind)
     registry.rooms.follow(reconciler)
+    epochs = Epochs(reactor, store, registry, roster, rewind)
+    store.watch(rewind)
     me = this_process(settings.server.node, bus=bool(settings.bus.url))
     lease = Lease(reactor, store, me, rewind, now=now if me.bus else None)
     change_feed = ChangeFeed(reactor, store, registry, roster, reconciler, base.session_rows, rewind)
     presence = Presence(reactor, roster, settings.limits, mutes)
     return DeliveryParts(
-        rewind,
-        registry,
-        roster,
-        presence,
-        ReadMarks(reactor, roster, base.session_rows),
-        reconciler,
-        lease,
+        rewind, epochs, registry, roster, presence, ReadMarks(reactor, roster, base.session_rows), reconciler, lease,
         change_feed,
-    )
+    )  # fmt: skip
 
 
 def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
@@ -146,7 +144,7 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
         hasher=Hasher(base.reactor, base.settings.passwords), registry=delivery.registry, roster=delivery.roster,
         presence=delivery.presence, session_rows=base.session_rows, marks=delivery.marks,
         guests=Guests(base.reactor, base.store, delivery.registry, base.now, delivery.reconciler),
-        reconciler=delivery.reconciler,
+        epochs=delivery.epochs, reconciler=delivery.reconciler,
     )  # fmt: skip
     return WiredLogin(parts, Handshake(parts))
 
@@ -184,7 +182,7 @@ def wire_net(base: StoreParts, delivery: DeliveryParts, login: WiredLogin, pipel
     connections = Connections(parts, SessionIds())
     for part in (delivery.lease, delivery.change_feed, connections):
         base.store.notify(part)
-    delivery.rewind.follow(connections)
+    delivery.epochs.follow(connections)
     delivery.change_feed.follow_bans(connections)
     return connections
 

@@ -36,7 +36,7 @@ class Again(Exception):
 
 
 class State:
-    """For each room the number of the last entry that is dealt with: all that has to outlive the program.
+    """The epoch, and for each room the number of the last entry that is dealt with: all that outlives the program.
 
     What is on disk may be older than what has happened. Then some messages are echoed again, with the ids that they had
     the first time, and the server stores nothing twice.
@@ -44,20 +44,23 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.last: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-        self._saved = dict(self.last)
+        kept = json.loads(path.read_text()) if path.exists() else {"epoch": None, "last": {}}
+        self.epoch: str | None = kept["epoch"]
+        self.last: dict[str, int] = kept["last"]
+        self._saved = json.dumps(kept)
 
     def save(self) -> None:
         """Replaces the file, so that it is complete at any moment."""
-        if self.last == self._saved:
+        kept = json.dumps({"epoch": self.epoch, "last": self.last})
+        if kept == self._saved:
             return
         new = self.path.with_name(self.path.name + ".new")
         with new.open("w") as file:
-            json.dump(self.last, file)
+            file.write(kept)
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path)
-        self._saved = dict(self.last)
+        self._saved = kept
 
 
 class Session:
@@ -98,15 +101,15 @@ class Session:
                 raise Again(line.decode().strip())
 
     async def log_in(self, token: str) -> None:
-        self.send("login", token=token, resume=self.state.last)
+        self.send("login", token=token, resume=self.state.last, epoch=self.state.epoch)
         while "ok" not in (answer := await self.receive()):
             self.event(answer)
         if not answer["ok"]:
             raise refused(answer) or SystemExit(f"Cannot log in: {answer['text']}")
         self.name = answer["name"]
         heads = {room["room"]: room["seq"] for room in answer["rooms"]}
-        for room in heads.keys() & self.state.last.keys():  # the database may have been set back to an earlier state
-            self.state.last[room] = min(self.state.last[room], heads[room])
+        self.state.epoch = answer["epoch"]
+        self.state.last |= answer.get("common", {})  # the database was set back to an earlier state
         missed = False
         for room in heads.keys() - self.state.last.keys():
             # A room that the bot has joined begins now. A direct room was begun by somebody while the bot was away.
@@ -143,6 +146,8 @@ class Session:
     def event(self, event: dict) -> None:
         if event["event"] == "ping":
             self.send("ping")
+        elif event["event"] == "epoch":
+            self.state.epoch = event["epoch"]
         elif event["event"] == "closing":
             if event["reason"] in FINAL:
                 raise SystemExit(event["text"])

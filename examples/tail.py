@@ -5,11 +5,13 @@ environment:
 
     CHAT_TOKEN=ct_... python tail.py localhost 4000 general --to general.jsonl
 
-A file is its own bookmark: after a restart it goes on behind its last line.
+A file is its own bookmark: after a restart it goes on behind its last line. It also has a line for each epoch; if the
+server's database was set back, entries that do not exist any more are cut off.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import socket
@@ -41,16 +43,25 @@ def last_of(entry: dict) -> int:
     return entry["first"] - 1 if entry["event"] == "gap" else entry["seq"]
 
 
-def reopened(path: Path) -> tuple[BinaryIO, int | None]:
-    """The file, and the number in its last line; None if it has none. A line that was not written whole is cut off."""
-    file = path.open("ab+")
+def cut(file: BinaryIO, most: float = math.inf) -> tuple[int | None, str | None]:
+    """Cuts off a line that was not written whole, and entries with higher numbers than `most`. Returns the last number
+    and the last epoch that are left."""
+    last = epoch = None
+    whole = 0
     file.seek(0)
-    last, whole = None, 0
     for line in file:
-        if line.endswith(b"\n"):
-            last, whole = last_of(json.loads(line)), whole + len(line)
+        if not line.endswith(b"\n"):
+            break
+        read = json.loads(line)
+        if read["event"] == "epoch":
+            epoch = read["epoch"]
+        elif last_of(read) > most:
+            break
+        else:
+            last = last_of(read)
+        whole += len(line)
     file.truncate(whole)
-    return file, last
+    return last, epoch
 
 
 class Follower:
@@ -59,8 +70,10 @@ class Follower:
         self.token = token
         self.out: BinaryIO = sys.stdout.buffer
         self.last = options.after
+        self.epoch: str | None = None
         if options.to is not None:
-            self.out, found = reopened(options.to)
+            self.out = options.to.open("ab+")
+            found, self.epoch = cut(self.out)
             self.last = self.last if found is None else found
         self.wait = options.least_wait
 
@@ -68,11 +81,14 @@ class Follower:
         """Writes entries until the connection ends. Raises Again."""
         room = self.options.room
         with connected(self.options) as link:
-            self.send(link, {"cmd": "login", "token": self.token, "resume": {room: self.last}, "tag": 1})
+            place = {"resume": {room: self.last}, "epoch": self.epoch}
+            self.send(link, {"cmd": "login", "token": self.token, **place, "tag": 1})
             with link.makefile("rb") as lines:
                 for received in objects(lines):
                     if "ok" in received:
                         self.answered(received, link)
+                    elif received["event"] == "epoch":
+                        self.enter(received["epoch"])
                     elif received["event"] == "ping":
                         self.send(link, {"cmd": "ping"})
                     elif received["event"] == "closing":
@@ -88,17 +104,41 @@ class Follower:
             if "retry" not in answer:
                 raise SystemExit(answer["text"])
             raise Again(answer["text"], None if answer["retry"] is True else answer["retry"])
+        if answer.get("tag") == 2:
+            self.drop_behind(answer.get("common"))
         if answer.get("tag") != 1:
             return
         self.wait = self.options.least_wait  # it works
-        if self.options.room not in {room["room"] for room in answer["rooms"]}:
-            self.send(link, {"cmd": "join", "room": self.options.room, "since": self.last, "tag": 2})
+        if self.options.room in {room["room"] for room in answer["rooms"]}:
+            self.drop_behind(answer.get("common", {}).get(self.options.room))
+        else:
+            place = {"since": self.last, "epoch": self.epoch}
+            self.send(link, {"cmd": "join", "room": self.options.room, **place, "tag": 2})
+        self.enter(answer["epoch"])
+
+    def drop_behind(self, common: int | None) -> None:
+        """The server's database was set back, and has other entries behind this number, if it is one."""
+        if common is None:
+            return
+        print(f"The entries {common + 1} to {self.last} do not exist any more.", file=sys.stderr)
+        if self.options.to is not None:
+            cut(self.out, common)
+        self.last = common
+
+    def enter(self, epoch: str) -> None:
+        """The server's log is of this epoch from here on."""
+        if self.options.to is not None and epoch != self.epoch:
+            self.put({"event": "epoch", "epoch": epoch})
+        self.epoch = epoch
 
     def write(self, entry: dict) -> None:
-        # One write for each line: readers of the file see whole lines.
-        self.out.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-        self.out.flush()
+        self.put(entry)
         self.last = last_of(entry)
+
+    def put(self, event: dict) -> None:
+        # One write for each line: readers of the file see whole lines.
+        self.out.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self.out.flush()
 
     @staticmethod
     def send(link: socket.socket, command: dict) -> None:

@@ -19,7 +19,7 @@ from chatserver.wire.text.shown.help import ALIASES, PAGES
 ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
 PAGES_WITH_EXAMPLES = ("README.md", "docs/protocol.md", "docs/manual.md")
-NEWS = {"presence", "invited", "read", "live", "gap", "ping", "notice", "closing"}
+NEWS = {"presence", "invited", "read", "live", "gap", "ping", "notice", "closing", "epoch"}
 
 OF_ENTRIES = {"event", "room", "seq", "at", "display", "bot"}
 """Fields that entries of every kind have or may have."""

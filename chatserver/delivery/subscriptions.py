@@ -4,7 +4,7 @@ For each room that it subscribes to, a session has a position: the seq of the la
 is full it is sent nothing more; once the link has drained, missed entries are sent from the store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -78,6 +78,16 @@ class Subscriptions:
                 self._hear_late(session, room, max(membership.joined - 1, 0))
             if membership.seq > room.head:  # stored, but not published here yet
                 self._gaps.expect(room)
+
+    def behind(self, session: Session, common: Mapping[int, int]) -> dict[str, int]:
+        """By label, the numbers in `common`, by room id, of the rooms in which a session was sent later entries."""
+        found = {}
+        for heard in session.rooms.values():
+            room, last = self._rooms.find(heard.facts.id), common.get(heard.facts.id)
+            position = None if room is None else room.position(session)
+            if last is not None and position is not None and position > last:
+                found[heard.facts.label(session.who.account_id)] = last
+        return found
 
     def remove(self, session: Session) -> None:
         """Ends all subscriptions of a session."""

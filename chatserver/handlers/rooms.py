@@ -11,6 +11,7 @@ from chatserver.handlers.rights import forbid_guest, require
 from chatserver.handlers.unread import first_new
 from chatserver.store import Connection, entries, members, rooms
 from chatserver.store import unread as counting
+from chatserver.store.db import epochs
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.values import commands as c
 from chatserver.values.answer_size import member_size, room_size
@@ -82,11 +83,14 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     rooms.check_rejoining(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
     new = rooms.join(db, ask.who, access, ask.at)
     seq = access.seq + len(new)
-    replay = None
+    replay = common = None
     if command.since is not None and facts.id:
-        replay = Replay(facts, max(min(command.since, seq), access.allowed - 1), access.seq)
+        known = epochs.common(db, command.epoch, [facts.id]) if command.epoch else {}
+        last = min(command.since, known.get(facts.id, seq), seq)
+        common = last if last < command.since else None
+        replay = Replay(facts, max(last, access.allowed - 1), access.seq)
     count = members.count(db, facts.id) if facts.id else 2
-    answer = Joined(facts.label(ask.who.id), seq, count, pace=access.pace)
+    answer = Joined(facts.label(ask.who.id), seq, count, pace=access.pace, common=common)
     if ask.for_people:
         unread, recent = _missed(db, ask, access)
         names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)

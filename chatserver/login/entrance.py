@@ -1,5 +1,7 @@
 """Turns an authenticated user into a logged-in session and sends the first screen; ends such a session."""
 
+from msgspec import structs
+
 from chatserver.handlers.messages import last_of
 from chatserver.handlers.unread import EMPTY_SCREEN, FirstScreen, first_screen, status
 from chatserver.login.authentication import MAX_LOGINS, WRONG, WRONG_CERTIFICATE, Authenticator, Login, Proved
@@ -8,6 +10,7 @@ from chatserver.login.prompts import Prompts
 from chatserver.login.token_expiry import Expiry
 from chatserver.session.session import Identity, Session
 from chatserver.store import logins, names, sessions
+from chatserver.store.db import epochs
 from chatserver.store.logins import LoginFacts
 from chatserver.store.members import by_label
 from chatserver.sync.change_feed import ChangeFeed
@@ -36,6 +39,7 @@ class Entrance:
         self._presence = parts.presence
         self._session_rows = parts.session_rows
         self._marks = parts.marks
+        self._epochs = parts.epochs
         self._authenticator = authenticator
         self._prompts = prompts
         self._expiry = Expiry(parts.clock, parts.store, parts.roster)
@@ -46,13 +50,14 @@ class Entrance:
 
     async def admit(self, session: Session, proved: Proved, command: Login) -> None:
         """Logs an authenticated person in, unless the client has gone meanwhile. Raises Refused."""
-        person, resume = proved.person, {}
+        person, resume, common = proved.person, {}, {}
         if isinstance(command, c.Login) and command.resume:
             resume = {name.lower(): seq for name, seq in command.resume.items()}
         quiet = self._is_quiet(session, command)
         with self._registry.logins.begin(person.id) as login:
             while True:
                 login.stale, screen = False, EMPTY_SCREEN
+                await self._epochs.settled()
                 seen = await self._marks.known_everywhere(person.id)  # what is stored meanwhile is read
                 known = await self._logins.ask((person, proved.token_id))
                 if known.account.gone:  # since the password was checked
@@ -67,10 +72,12 @@ class Entrance:
                 rooms = [one.with_seen(seen.get(one.facts.id)) for one in known.memberships]
                 if session.view is not None and current is not None and not quiet:
                     screen = await self._store.read(first_screen, person, rooms, current.facts.id, LINES_SHOWN)
-                resume = await self._with_present_labels(person, known.memberships, resume)
+                if isinstance(command, c.Login) and resume:
+                    resume = await self._with_present_labels(person, known.memberships, resume)
+                    common = await self._common(person, known.memberships, resume, command.epoch)
                 if session.stage is not Stage.BUSY:
                     return
-                if self._registry.logins.is_current(login, known.memberships):
+                if self._registry.logins.is_current(login, known.memberships) and not self._epochs.beginning:
                     break
             account = known.account
             person = Person(person.id, account.name or person.name, account.kind, account.display or "")
@@ -86,7 +93,8 @@ class Entrance:
             session.quiet = quiet
             session.link.admitted()
             self._roster.add(session, known.apart)
-            self._registry.subscriptions.subscribe(session, rooms, resume)
+            held = {label.lower(): seq for label, seq in common.items()}
+            self._registry.subscriptions.subscribe(session, rooms, resume | held)
             if known.scope is not None and known.scope.seconds is not None:
                 self._expiry.add(session.who.token_id, known.scope.seconds)
         audit_log.logged_in(session.address, person.name, _how(command, proved))
@@ -95,7 +103,8 @@ class Entrance:
         names = self._names(session) if session.view is not None and not quiet else []
         if proved.certificate is not None and session.view is not None and not quiet:
             session.notice(Sentence(Note.CERTIFICATE_LOGS_IN, label=proved.certificate.label))
-        session.answer(command.tag, self._greeted(person, known, rooms, session.current, names, screen))
+        welcome = self._greeted(person, known, rooms, session.current, names, screen)
+        session.answer(command.tag, structs.replace(welcome, epoch=self._epochs.token, common=common))
         if self._server.motd and not quiet:
             session.notice(self._server.motd)
         proof = (session.who.token_id, session.who.certificate_id)
@@ -139,6 +148,17 @@ class Entrance:
         lost = {label[1:]: seq for label, seq in resume.items() if label.startswith("@") and label not in labels}
         found = await self._store.read(names.heirs, list(lost)) if lost else {}
         return {f"@{name}": lost[former] for former, name in found.items()} | resume
+
+    async def _common(
+        self, person: Person, memberships: list[Membership], resume: dict[str, int], epoch: str | None
+    ) -> dict[str, int]:
+        """By label, the last number that still holds, for each room that is resumed behind a later one."""
+        labelled = {one.facts.label(person.id): one for one in memberships}
+        resumed = {label: one for label, one in labelled.items() if label.lower() in resume}
+        ids = [one.facts.id for one in resumed.values()]
+        known = await self._store.read(epochs.common, epoch, ids) if epoch else {}
+        last = {label: min(known.get(one.facts.id, one.seq), one.seq) for label, one in resumed.items()}
+        return {label: seq for label, seq in last.items() if seq < resume[label.lower()]}
 
     def _first_room(self, memberships: list[Membership]) -> Membership | None:
         """The room to show first: a default room, else any."""

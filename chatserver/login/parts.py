@@ -12,6 +12,7 @@ from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
 from chatserver.settings.tables import Settings
 from chatserver.store.db.threads import Store
+from chatserver.sync.epochs import Epochs
 from chatserver.sync.reconcile import Reconciler
 from chatserver.util.clock import Clock
 
@@ -37,5 +38,7 @@ class LoginParts(Struct, frozen=True):
     """Knows how far an account has read, also at other nodes."""
     guests: Guests
     """Dismisses guests whose account was created and who were not logged in."""
+    epochs: Epochs
+    """Knows the epoch of the logs."""
     reconciler: Reconciler
     """Notified of each write whose fate is unknown."""

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Final, Protocol
 
 from chatserver.values.errors import GOODBYE, Rejected, Sentence
+from chatserver.values.events import Rewound
 
 FULL_BYTES = 16384
 """Maximum number of bytes that wait for a client. Beyond that, it is sent no news until it has taken everything."""
@@ -53,8 +54,11 @@ class Link(Protocol):
     def admitted(self) -> None:
         """The session is logged in."""
 
-    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
-        """Ends the connection, after telling the client why. Without a reason, nothing is sent."""
+    def hang_up(
+        self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None, rewound: Rewound | None = None
+    ) -> None:
+        """Ends the connection, after telling the client why. Without a reason, nothing is sent. `rewound`: what became
+        of the logs, for programs."""
 
 
 class Peer(Protocol):
@@ -115,7 +119,9 @@ class NoLink:
     def admitted(self) -> None:
         pass
 
-    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
+    def hang_up(
+        self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None, rewound: Rewound | None = None
+    ) -> None:
         pass
 
 

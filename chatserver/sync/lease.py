@@ -117,7 +117,7 @@ class Lease:
         Returns the holder if there is one. Raises Unavailable.
         """
         claim = Claim(self._me, self._seconds)
-        while not self._settled(found := await self._store.write(claim)):
+        while not self._settled(found := await self._store.write(claim), claim):
             await pause(self._clock, ASK_SECONDS)
         return found if isinstance(found, Held) else None
 
@@ -131,7 +131,7 @@ class Lease:
         for name in [given] if given else names(self._me.host):
             self._me = this_process(name, bus=self._me.bus)  # twistd may have forked since this object was made
             claim = Claim(self._me, self._seconds)
-            while not self._settled(found := run(claim)):
+            while not self._settled(found := run(claim), claim):
                 if not given and isinstance(found, Held) and found.here and all(found.with_bus):
                     break
                 time.sleep(ASK_SECONDS)
@@ -140,10 +140,11 @@ class Lease:
                 break
         return held
 
-    def _settled(self, found: int | Held) -> bool:
+    def _settled(self, found: int | Held, claim: Claim) -> bool:
         if isinstance(found, Held):
             return found.alive
         self._beat, self._held = found, True
+        self._rewind.epoch_found(claim.epoch)
         return True
 
     def database_rewound(self, *, told: bool) -> None:
@@ -217,6 +218,7 @@ class Lease:
             self._now.follow(beat.now, asked, self._seconds())
         if self._stopped or not self._held or me is not self._me:
             return
+        self._rewind.epoch_found(beat.epoch)
         known, self._beat = self._beat, beat.beat
         removed = beat.beat == 0 and away > KEPT.total_seconds() / 2  # by others, who have long buried this process
         if beat.beat <= known and not removed:

@@ -74,7 +74,8 @@ class Done(Struct, frozen=True):
 class Welcome(Struct, frozen=True):
     """Logged in. For people also their current room, some of its people online, and its last entries.
 
-    `more`: number of further rooms, which come after `rooms` by name.
+    `more`: number of further rooms, which come after `rooms` by name. `epoch`: that of the logs; "": unknown. `common`:
+    by label, the last number that still holds, for each room that the client resumes behind a later one.
     """
 
     name: str
@@ -84,6 +85,8 @@ class Welcome(Struct, frozen=True):
     recent: "Log | None" = None
     invitations: list[Invited] = []
     more: int = 0
+    epoch: str = ""
+    common: dict[str, int] = {}
 
 
 class RoomList(Struct, frozen=True):
@@ -97,7 +100,8 @@ class Created(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """`members` is their number, `pace` is in seconds. For people also names, and the last of the `unread` entries."""
+    """`members` is their number, `pace` is in seconds. `common`: the last number that still holds, if the client knows
+    later ones. For people also names, and the last of the `unread` entries."""
 
     room: str
     seq: int
@@ -107,6 +111,7 @@ class Joined(Struct, frozen=True):
     topic: str = ""
     recent: "Log | None" = None
     pace: int = 0
+    common: int | None = None
 
 
 class Left(Struct, frozen=True):

@@ -41,14 +41,15 @@ class Register(Command, frozen=True, tag="register"):
 class Login(Command, frozen=True, tag="login"):
     """With name and password, with a token alone, or with a name and the certificate that the client has shown.
 
-    `resume`: for each room, the last seq that the client has. `quiet`: the session is sent answers only, and its
-    account does not come online by it.
+    `resume`: for each room, the last seq that the client has. `epoch`: the one that these are of. `quiet`: the session
+    is sent answers only, and its account does not come online by it.
     """
 
     name: str = ""
     password: str = ""
     token: str = ""
     resume: dict[str, Seq] | None = None
+    epoch: str | None = None
     quiet: bool = False
 
 
@@ -147,8 +148,11 @@ class Uninvite(Command, frozen=True, tag="uninvite"):
 
 
 class Join(Command, frozen=True, tag="join"):
+    """`epoch`: the one that `since` is of."""
+
     room: str
     since: Seq | None = None
+    epoch: str | None = None
 
 
 class Leave(Command, frozen=True, tag="leave"):

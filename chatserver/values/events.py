@@ -212,15 +212,31 @@ class Pinged(Struct, frozen=True):
     """Asks a silent program whether it is still there."""
 
 
+class EpochBegan(Struct, frozen=True):
+    """For programs only: the log is of this epoch from here on, and everything that the client knows of it still
+    holds."""
+
+    epoch: str
+
+
+class Rewound(Struct, frozen=True):
+    """The log is of another epoch, and lacks entries that the client was sent. `common`: by label, for each room where
+    this is so, the last number that still holds."""
+
+    epoch: str
+    common: dict[str, int]
+
+
 class Closing(Struct, frozen=True):
     """The connection ends now, for this reason. `retry`: seconds after which to connect again."""
 
     reason: str
     text: str
     retry: int | None = None
+    rewound: Rewound | None = None
 
 
-News = Presence | Invited | ReadMark | Live | Turned | Pinged | Closing
+News = Presence | Invited | ReadMark | Live | Turned | Pinged | EpochBegan | Closing
 
 
 class AccountLimits(Struct, frozen=True):

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from chatserver.values import commands as c
 from chatserver.values.errors import Refused, Why, no_such_room
-from chatserver.values.events import Live, News, ReadMark
+from chatserver.values.events import EpochBegan, Live, News, ReadMark
 
 Kinds = frozenset[type[c.Command]]
 
@@ -65,6 +65,8 @@ class Scope(Struct, frozen=True):
     def is_told(self, item: News, ids: RoomIds) -> bool:
         """Whether a session receives this. One for a single room receives nothing about people."""
         if not self.room_id:
+            return True
+        if isinstance(item, EpochBegan):
             return True
         return isinstance(item, ReadMark | Live) and ids(item.room) == self.room_id
 

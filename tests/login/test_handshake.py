@@ -31,12 +31,25 @@ from chatserver.store.accounts import Credentials
 from chatserver.store.change_rows import AccountNow
 from chatserver.store.logins import LoginFacts
 from chatserver.store.sessions import Opened
+from chatserver.sync.epochs import Epochs
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
 from chatserver.values.answers import NAMES_SHOWN, Done, Log
 from chatserver.values.errors import GOODBYE, ErrorWord, Note, Refused, Rejected, Sentence, Unavailable, Why
-from chatserver.values.events import GUEST, JOINED, LEFT, MESSAGE, PERSON, Entry, Invited, Membership, Person, RoomFacts
+from chatserver.values.events import (
+    GUEST,
+    JOINED,
+    LEFT,
+    MESSAGE,
+    PERSON,
+    Entry,
+    Invited,
+    Membership,
+    Person,
+    Rewound,
+    RoomFacts,
+)
 from chatserver.values.seen import Seen
 from chatserver.values.stages import Event, Stage
 from chatserver.wire.dialect import Dialect
@@ -83,10 +96,12 @@ class ClientLink(MemoryLink):
     def admitted(self) -> None:
         self.admissions += 1
 
-    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
+    def hang_up(
+        self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None, rewound: Rewound | None = None
+    ) -> None:
         if self.session.stage is not Stage.ENDING:
             self.session.move(Event.ENDED)
-            super().hang_up(reason, sentence, retry)
+            super().hang_up(reason, sentence, retry, rewound)
 
 
 class Client:
@@ -185,11 +200,13 @@ class Town:
         now: Any = self._now
         reconciler: Any = SimpleNamespace(suspect=self.suspected.append)
         self.guests = Guests(self.clock, store, self.registry, now, reconciler)
+        epochs = Epochs(self.clock, store, self.registry, self.roster, Rewind())
         guests: Any = SimpleNamespace(not_admitted=self.guests.not_admitted, lost=self.lost.append)
         parts = LoginParts(
             settings=settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
             roster=self.roster, presence=self.presence, session_rows=session_rows,
-            marks=ReadMarks(self.clock, self.roster, session_rows), guests=guests, reconciler=reconciler,
+            marks=ReadMarks(self.clock, self.roster, session_rows), guests=guests, epochs=epochs,
+            reconciler=reconciler,
         )  # fmt: skip
         self.handshake = Handshake(parts)
         self.clients: list[Client] = []

@@ -162,7 +162,8 @@ def test_tail(server: StartServer, connect: Connect, programs: list[Program], tm
             ana.ok("say", room="general", text=f"{number}-{count}", id=f"{number}-{count}")
     last = ana.ok("say", room="general", text="the end")["seq"]
     wait_until(partial(has_written, file, last), 30, "everything is written")
-    entries = [json.loads(line) for line in file.read_bytes().splitlines()]
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    entries = [line for line in lines if line["event"] != "epoch"]
     assert [entry["seq"] for entry in entries] == list(range(1, last + 1))
     texts = [entry["text"] for entry in entries if entry["event"] == "message"]
     assert texts == [f"{number}-{count}" for number in range(4) for count in range(MANY)] + ["the end"]
@@ -171,7 +172,56 @@ def test_tail(server: StartServer, connect: Connect, programs: list[Program], tm
 def has_written(file: Path, seq: int) -> bool:
     """Whether the last line that is whole has this number or a later one."""
     *lines, _ = file.read_bytes().split(b"\n") if file.exists() else [b""]
-    return bool(lines) and bool(json.loads(lines[-1])["seq"] >= seq)
+    return bool(lines) and bool(json.loads(lines[-1]).get("seq", 0) >= seq)
+
+
+def test_after_a_set_back(server: StartServer, connect: Connect, programs: list[Program], tmp_path: Path) -> None:
+    """The database is set back. The tail's file becomes the log that there is, and the bot echoes what it has not seen,
+    although it has the numbers of messages that are gone."""
+    database = tmp_path / "chat.db"
+    chat = server(f"sqlite:///{database}", config=QUICK)
+    ana, bot = connect(chat, JsonClient), connect(chat, JsonClient)
+    ana.register("ana")
+    bot.register("echo")
+    file = tmp_path / "general.jsonl"
+    tail = Program(chat, token_of(ana, "tail"), "tail.py", "general", "--to", str(file))
+    echo = Program(chat, token_of(bot, "echo"), "echo.py", "--state", str(tmp_path / "echo.json"))
+    for one in (tail, echo):
+        programs.append(one)
+        one.start()
+    wait_until((tmp_path / "echo.json").exists, what="the bot has logged in")
+
+    def echoed(*texts: str) -> int:
+        ana = connect(chat, JsonClient)
+        ana.login("ana")
+        for text in texts:
+            ana.ok("say", room="general", text=text)
+        wait_until(lambda: [text for who, text in messages(ana, "general") if who == "echo"][-1:] == [texts[-1]], 30)
+        return int(ana.ok("history", room="general", limit=1)["entries"][-1]["seq"])
+
+    wait_until(partial(has_written, file, echoed("kept")), 30, "the tail has it")
+    chat.stop()
+    old = database.read_bytes()
+    chat.start()
+    wait_until(partial(has_written, file, echoed("lost", "lost too", "and this")), 30, "the tail has it")
+    chat.stop()
+    for one in (tail, echo):
+        one.kill()
+    database.write_bytes(old)
+    chat.start()
+    ana = connect(chat, JsonClient)
+    ana.login("ana")
+    for number in range(MANY):
+        ana.ok("say", room="general", text=f"new {number}")
+    for one in (tail, echo):
+        one.start()
+    last = echoed("the end")
+    wait_until(partial(has_written, file, last), 30, "everything is written")
+    log = ana.ok("history", room="general", after=0, limit=500)["entries"]
+    written = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert [one for one in written if one["event"] != "epoch"] == log
+    said = ["kept", *(f"new {number}" for number in range(MANY)), "the end"]
+    assert [one["text"] for one in log if one.get("from") == "echo"] == said
 
 
 def test_tail_prints(server: StartServer, connect: Connect) -> None:

@@ -58,7 +58,7 @@ def acquire(tables: Tables, who: Process) -> int:
 
 def beat(tables: Tables, who: Process) -> Beat:
     """A heartbeat, whatever the time is."""
-    return replace(tables(lease.heartbeat, who), now=None)
+    return replace(tables(lease.heartbeat, who), now=None, epoch=None)
 
 
 def age(tables: Tables, node: str, seconds: float) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Connection, insert, update
 
 from chatserver.store import accounts, entries, erasure, messages, pins, reactions, rooms, search
+from chatserver.store.db import epochs
 from chatserver.store.db.schema import (
     AccountRow,
     BanRow,
@@ -114,6 +115,7 @@ def rest(db: Connection, ana: Person, bob: Person, op: Person, room_id: int) -> 
                    "acquired_at": AT, "heartbeat_at": AT}),
     ):  # fmt: skip
         db.execute(insert(table).values(values))
+    epochs.begin(db)
     db.execute(update(AccountRow).where(AccountRow.id == bob.id).values(commands_per_second=0.1, connections=3))
     db.execute(update(RoomRow).where(RoomRow.id == room_id).values(keep_days=30, keep_entries=2**40))
 

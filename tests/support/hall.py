@@ -52,6 +52,7 @@ from chatserver.settings.tables import NO_LIMITS, Limits, Settings
 from chatserver.store import people, rooms
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.transactions import transact
+from chatserver.sync.epochs import Epochs
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import turns
@@ -542,6 +543,7 @@ class Hall:
         self.registry = Registry(self.clock, pages, self.roster, self.rewind)
         self.reconciler = Reconciler(self.clock, store, self.registry, self.roster, now, self.rewind)
         self.registry.rooms.follow(self.reconciler)
+        self.epochs = Epochs(self.clock, store, self.registry, self.roster, self.rewind)
         self.presence = presence = Presence(self.clock, self.roster, self.limits, self._mutes)
         self.session_rows = session_rows = SessionRows(self.clock, store)
         self.marks = ReadMarks(self.clock, self.roster, session_rows)
@@ -550,7 +552,7 @@ class Hall:
             LoginParts(
                 settings=self.settings, clock=self.clock, now=now, store=store, hasher=hasher, registry=self.registry,
                 roster=self.roster, presence=presence, session_rows=session_rows, marks=self.marks, guests=self.guests,
-                reconciler=self.reconciler,
+                epochs=self.epochs, reconciler=self.reconciler,
             )
         )  # fmt: skip
         sensitive = handshake.sensitive
@@ -571,7 +573,7 @@ class Hall:
         )  # fmt: skip
         ids: Any = SimpleNamespace(new=self._new_id)
         self.connections = Connections(parts, ids)
-        self.rewind.follow(self.connections)
+        self.epochs.follow(self.connections)
 
     def close(self) -> None:
         self.engine.dispose()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from chatserver.session.link import takes_nothing
 from chatserver.session.session import Session
 from chatserver.values.errors import GOODBYE, Rejected, Sentence
+from chatserver.values.events import Rewound
 
 
 class MemoryLink:
@@ -70,5 +71,7 @@ class MemoryLink:
     def has_sent_all(self) -> bool:
         return self.sent_all
 
-    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
+    def hang_up(
+        self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None, rewound: Rewound | None = None
+    ) -> None:
         self.ended.append(reason)

@@ -10,11 +10,12 @@
     S: (end)                    the server closes the connection
     C: x{500}                   x 500 times
     $ chatctl user list         an administrator's command; or `kill -TERM`, which stops the server; or `keep books 5`:
-                                all but the newest five entries of books are removed, as the server does a minute later
+                                all but the newest five entries of books are removed, as the server does a minute later;
+                                or `lose books 2`: the database is set back, and lacks the newest two of them
 
-What varies between runs has the value of one recording: times of day, dates, seconds to wait, tokens. A token that a
-client sends is replaced by the last one that the server showed. `…` at the end of a line stands for the rest of the
-line. The transcript must contain every line that the server sends, and no others.
+What varies between runs has the value of one recording: times of day, dates, seconds to wait, epochs, tokens. A token
+that a client sends is replaced by the last one that the server showed, an epoch by the first one. `…` at the end of a
+line stands for the rest of the line. The transcript must contain every line that the server sends, and no others.
 """
 
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from chatserver.chatctl.main import main
 from chatserver.store import Connection, directory, retention
@@ -37,6 +39,7 @@ Address = tuple[str, int]
 END = "(end)"
 ADMINISTRATOR = "$"
 TOKEN = re.compile(r"ct_[\w-]{20,}")
+EPOCH = re.compile(r'"epoch":"[^"]+"')
 
 _LINE = re.compile(r"(?P<side>[CS])(?: (?P<name>\w+))?: ?(?P<text>.*)")
 _VARIABLE = (
@@ -47,6 +50,7 @@ _VARIABLE = (
     (re.compile(r"(?<=Times are in )([A-Z]+ \()?UTC[+-]\d\d:\d\d\)?(?=\.)"), "UTC"),  # the server's own
     (re.compile(r'"retry":\d+'), '"retry":7'),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-03-02 10:02"),
+    (EPOCH, '"epoch":"9f3a77c1-1f"'),
     (TOKEN, "ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFcVd3zqT0yqYb2h5s"),
 )
 
@@ -112,6 +116,7 @@ class Players:
         self._database = database
         self._stop = stop
         self._token = ""
+        self._epoch = ""
         self._clients: dict[str, Raw] = {}
 
     def client(self, name: str) -> Raw:
@@ -125,13 +130,15 @@ class Players:
             return
         client = self.client(step.client)
         if step.says:
-            text = expanded(TOKEN.sub(self._token, step.text) if self._token else step.text)
-            client.half_close() if step.text == END else client.send(text.encode() + b"\r\n")
+            said = expanded(TOKEN.sub(self._token, step.text) if self._token else step.text)
+            said = EPOCH.sub(self._epoch, said)
+            client.half_close() if step.text == END else client.send(said.encode() + b"\r\n")
         elif step.text == END:
             assert client.eof() == b""
         else:
             line = client.read_line().decode()
             self._token = "".join(TOKEN.findall(line)[-1:]) or self._token
+            self._epoch = self._epoch or "".join(EPOCH.findall(line))
             said = normalized(line)
             expected = normalized(step.text)
             if expected.endswith("…"):
@@ -146,6 +153,9 @@ class Players:
         chatctl, *words = shlex.split(command)
         if chatctl == "keep":
             keep(self._database, *words)
+            return
+        if chatctl == "lose":
+            lose(self._database, *words)
             return
         assert chatctl == "chatctl"
         result = CliRunner(env={"CHATSERVER_CONFIG": None}).invoke(main, ["--database", self._database, *words])
@@ -178,6 +188,16 @@ def keep(database: str, room: str, entries: str) -> None:
         retention.remove(db, found.id, found.first, found.first + found.entries - int(entries))
 
     transact(engine, work)
+    engine.dispose()
+
+
+def lose(database: str, room: str, entries: str) -> None:
+    engine = open_engine(parse_url(database))
+    with engine.begin() as db:
+        last = db.execute(text("SELECT id, last_seq FROM room WHERE name = :name"), {"name": room}).one()
+        given = {"id": last.id, "seq": last.last_seq - int(entries)}
+        db.execute(text("DELETE FROM entry WHERE room_id = :id AND seq > :seq"), given)
+        db.execute(text("UPDATE room SET last_seq = :seq WHERE id = :id"), given)
     engine.dispose()
 
 

@@ -23,7 +23,7 @@ from chatserver.session.link import NO_LINK, NO_PEER, takes_nothing
 from chatserver.session.retry import MESSAGES
 from chatserver.session.session import Session
 from chatserver.values.errors import BLAMELESS, FAULTY, FENCED, GOODBYE, Note, Rejected, Sentence, Why
-from chatserver.values.events import Closing, Pinged
+from chatserver.values.events import Closing, Pinged, Rewound
 from chatserver.values.stages import NOT_LOGGED_IN, Event, PeerState, Stage
 from chatserver.wire.dialects import closing_for_any
 from chatserver.wire.sentences import for_people, for_programs
@@ -419,8 +419,10 @@ class Connection:
 
     # The end
 
-    def hang_up(self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None) -> None:
-        """Sends the reason, if there is one, and ends the connection. Everything written before still goes out."""
+    def hang_up(
+        self, reason: str, sentence: Sentence = GOODBYE, retry: int | None = None, rewound: Rewound | None = None
+    ) -> None:
+        """See `Link`. Everything written before still goes out."""
         if self.session.stage is Stage.ENDING:
             return
         if reason == "failed-logins":
@@ -431,7 +433,7 @@ class Connection:
             self.write(self._door.refusal(for_programs(reason, sentence)))
         elif not self.session.dialect.for_people:
             if reason:
-                self.session.tell(Closing(reason, for_programs(reason, sentence), retry))
+                self.session.tell(Closing(reason, for_programs(reason, sentence), retry, rewound))
         elif reason or not self.has_sent_all():
             why = reason or "logout"
             kept = 0 if self.session.view is None else len(self.session.view.kept)

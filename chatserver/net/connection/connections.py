@@ -13,9 +13,12 @@ from chatserver.net.limits.account_share import Allowance
 from chatserver.net.listening.tls import Shown
 from chatserver.session.session import Session
 from chatserver.store.moderation import NetworkBan
+from chatserver.sync.epochs import Branch
 from chatserver.util.times import unix_now
 from chatserver.util.waiting import pause
 from chatserver.values.errors import FENCED, Note, Sentence
+from chatserver.values.events import Rewound
+from chatserver.values.stages import Stage
 
 REWOUND = ("rewound", Sentence(Note.REWOUND))
 """Reason and text for all connections when entries that were delivered are gone."""
@@ -80,18 +83,22 @@ class Connections:
             if banned is not None:
                 connection.hang_up("banned", banned)
 
-    def database_rewound(self, *, told: bool) -> None:
-        """See `sync.rewind.Follower`."""
-        self.start_over(*REWOUND)
+    def rewound(self, branch: Branch | None) -> None:
+        """See `sync.epochs.Ending`."""
+        self.start_over(*REWOUND, branch)
 
     def lease_lost(self) -> None:
-        """See `sync.rewind.Follower`."""
+        """See `sync.epochs.Ending`."""
         self.start_over(*FENCED)
 
-    def start_over(self, reason: str, sentence: Sentence) -> None:
+    def start_over(self, reason: str, sentence: Sentence, branch: Branch | None = None) -> None:
         """Ends all connections, and forgets the state of all rooms: clients reconnect, and read from the store."""
+        subscriptions = self._parts.registry.subscriptions
         for connection in list(self.open):
-            connection.hang_up(reason, sentence, retry=random.randint(1, 5))
+            rewound = None
+            if branch is not None and connection.session.stage is Stage.IN:
+                rewound = Rewound(branch.token, subscriptions.behind(connection.session, branch.common))
+            connection.hang_up(reason, sentence, random.randint(1, 5), rewound)
         self._parts.registry.order.forget()
 
     def answered(self) -> None:

@@ -404,6 +404,29 @@ class SecretRow(Base):
     value: Mapped[str] = mapped_column(String(64))
 
 
+class EpochRow(Base):
+    """An epoch of the logs: see `store/db/epochs.py`. `entries`: how many entries all rooms had when it began. `place`:
+    where the database was then; null: unknown."""
+
+    __tablename__ = "epoch"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), unique=True)
+    entries: Mapped[int] = mapped_column(BigInteger)
+    place: Mapped[str | None] = mapped_column(String(128))
+    began_at: Mapped[datetime] = mapped_column(Instant)
+
+
+class EpochHeadRow(Base):
+    """The number of a room's last entry when an epoch began, if the room has gone on since the epoch before began."""
+
+    __tablename__ = "epoch_head"
+
+    room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    epoch_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
 class ErasureRow(Base):
     """An account that is erased, except for what the steps of `store/erasure.py` do. `messages`: also what it said.
     `taken_at`: the last step, by the database's clock."""

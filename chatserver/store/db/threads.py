@@ -12,7 +12,7 @@ from threading import Thread, get_ident
 from time import perf_counter
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import Displaced, empty_log, is_log_empty, watched_file
 from chatserver.store.db.durability import durability_warnings
 from chatserver.store.db.engine import open_reading, open_statements
+from chatserver.store.db.epochs import Epoch, ensure_at
 from chatserver.store.db.faults import FREE_SPACE, START, Conflict, Errors, Locked
 from chatserver.store.db.transactions import Statements, cut, transact, transact_with_retry
 from chatserver.util.quiet_log import Unlogged
@@ -168,6 +169,13 @@ class Recovering(Protocol):
         """The database answers again."""
 
 
+class Finding(Protocol):
+    """The part that is told in which epoch the database is."""
+
+    def epoch_found(self, epoch: Epoch | None) -> None:
+        """A new connection has found this epoch. Called before the result of anything that is done on it."""
+
+
 class Store:
     """Runs functions of a Connection in threads.
 
@@ -220,12 +228,17 @@ class Store:
         """Calls that take this long in their thread are logged; 0: none."""
         self._slow = Unlogged(reactor, self._tell_slow, SLOW_LINES)
         self._recovering: list[Recovering] = []
+        self._finding: Finding | None = None
         self.errors: Counter[str] = Counter()
         """Calls that failed, by what went wrong: one of ERRORS."""
 
     def notify(self, part: Recovering) -> None:
         """Has `part` notified at the end of each outage."""
         self._recovering.append(part)
+
+    def watch(self, part: Finding) -> None:
+        """Has `part` told the epoch that each new connection finds, on PostgreSQL, from `open` on."""
+        self._finding = part
 
     def load(self) -> dict[str, tuple[int, int, int]]:
         """For each thread pool: its maximum size, the number of busy threads, and the number of queued calls."""
@@ -252,12 +265,22 @@ class Store:
             except Displaced as error:
                 raise Unavailable() from error
             exposed = self._file.exposed()
+        if self._statements is not None:
+            for engine in (self._engine, self._statements, self._reading):
+                event.listen(engine, "connect", self._connected)
         for warning in [
             *durability_warnings(self._engine),
             *own_schema.warnings(self._engine),
             *filter(None, [exposed]),
         ]:
             self.log.warn("{warning}", warning=warning)
+
+    def _connected(self, connection: Any, _record: Any) -> None:
+        """Only a new connection leads to another server, which may lack something. The epoch without that begins before
+        anything is written."""
+        found = ensure_at(connection, self._engine.url)
+        if self._finding is not None:
+            self._reactor.callFromThread(self._finding.epoch_found, found)
 
     def stop(self) -> None:
         """Ends the threads and closes the connections. Does not wait for calls that the database does not answer: their

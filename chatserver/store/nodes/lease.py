@@ -29,6 +29,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 from chatserver import __version__
 from chatserver.settings.tables import NAME_CHARACTERS
 from chatserver.store.db.database_clock import NOW, now
+from chatserver.store.db.epochs import Epoch, begin, ensure
 from chatserver.store.db.schema import NodeRow, SessionRow
 from chatserver.util.times import awake_seconds, rfc3339
 
@@ -110,11 +111,12 @@ class _Joins(Struct, frozen=True):
 
 class Beat(Struct, frozen=True):
     """`beat`: the node's counter in the database, 0 without a row. `ours`: whether the lease is still ours. `now`: the
-    database's time, if there is a row."""
+    database's time, if there is a row. `epoch`: the present one, if the lease is ours."""
 
     beat: int
     ours: bool
     now: datetime | None = None
+    epoch: Epoch | None = None
 
 
 def this_process(node: str, *, bus: bool = False) -> Process:
@@ -137,24 +139,30 @@ class Claim:
     It takes over from a live-looking holder if its beat stays the same for LAPSE_SECONDS from the first call. A process
     without a bus cannot hear other nodes, nor they it: it acquires a lease only if no other node is alive, and none is
     acquired while such a process is.
+
+    A process that serves alone begins an epoch: nobody has watched the database until now.
     """
 
     def __init__(self, me: Process, seconds: Callable[[], float] = awake_seconds) -> None:
         self._me = me
         self._seconds = seconds
         self._watched: dict[str, tuple[str, int, float]] = {}  # by node: boot, beat, since when
+        self.epoch: Epoch | None = None
+        """The present epoch, once the lease is ours."""
 
     def __call__(self, db: Connection) -> int | Held:
         """Raises IntegrityError (Conflict) if another process inserts the node's first row at the same moment."""
         me = self._me
         one_file = db.dialect.name == "sqlite"
         query = select(NodeRow.__table__, NOW.label("now"))
+        alone = True
         if one_file:
             rows = list(db.execute(query.with_for_update()))
         else:
             db.execute(select(func.pg_advisory_xact_lock(JOINING)))
             rows = list(db.execute(query.where(NodeRow.name == me.node).with_for_update()))
-            others = db.execute(query.where(NodeRow.name != me.node, NodeRow.boot != ""))
+            others = list(db.execute(query.where(NodeRow.name != me.node, NodeRow.boot != "")))
+            alone = all(_is_free(row, me) for row in others)
             rows += [row for row in others if not (me.bus and _has_bus(row))]
         for row in rows:
             is_dead = _is_free(row, me) or self._is_still(row)
@@ -180,6 +188,7 @@ class Claim:
             db.execute(update(NodeRow).where(NodeRow.name == me.node).values(values))
         if one_file:
             db.execute(update(NodeRow).where(NodeRow.name != me.node).values(boot=""))
+        self.epoch = begin(db) if alone else ensure(db)
         return beat
 
     def _is_still(self, row: Row[Any]) -> bool:
@@ -197,7 +206,7 @@ def heartbeat(db: Connection, me: Process) -> Beat:
     if row.boot != me.boot:
         return Beat(row.beat, ours=False, now=row.now)
     db.execute(update(NodeRow).where(NodeRow.name == me.node).values(beat=row.beat + 1, heartbeat_at=NOW))
-    return Beat(row.beat + 1, ours=True, now=row.now)
+    return Beat(row.beat + 1, ours=True, now=row.now, epoch=ensure(db))
 
 
 def release(db: Connection, me: Process) -> None:

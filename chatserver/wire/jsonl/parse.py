@@ -171,7 +171,13 @@ _ADDRESS: Final = ("address", address)
 
 CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]] = {
     c.Register: (("name", user_name), ("password", password), _secret("code")),
-    c.Login: (("name", _unless_empty(user_name)), ("password", password), _secret("token"), ("resume", _resume)),
+    c.Login: (
+        ("name", _unless_empty(user_name)),
+        ("password", password),
+        _secret("token"),
+        ("resume", _resume),
+        _secret("epoch"),
+    ),
     c.Guest: (),
     c.Logout: (),
     c.Quit: (),
@@ -185,7 +191,7 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Create: (("room", room_name), ("topic", topic_text)),
     c.Set: (_ROOM,),
     c.Delete: (_ROOM,),
-    c.Join: (("room", room_name),),
+    c.Join: (("room", room_name), _secret("epoch")),
     c.Leave: (_ROOM,),
     c.Invite: (_ROOM, _PERSON),
     c.Uninvite: (_ROOM, _PERSON),

@@ -49,13 +49,16 @@ def answer(asked: Asked, answer: Answer) -> bytes:
 
 def _fields(answer: Answer, viewer_id: int) -> dict[str, Any]:
     match answer:
-        case answers.Welcome(name, rooms, invitations=invitations, more=left_out):
+        case answers.Welcome(name, rooms, invitations=invitations, more=left_out, epoch=epoch, common=common):
             known = [_known(status) for status in rooms]
-            return _some(name=name, rooms=known, more=left_out > 0 or None, invitations=invitations or None)
+            return _some(
+                name=name, rooms=known, more=left_out > 0 or None, invitations=invitations or None,
+                epoch=epoch or None, common=common or None,
+            )  # fmt: skip
         case answers.RoomList(rooms, more):
             return _some(rooms=[_known(line) for line in rooms], more=more or None)
-        case answers.Joined(room, seq, members, pace=pace):
-            return _some(room=room, seq=seq, members=members, pace=pace or None)
+        case answers.Joined(room, seq, members, pace=pace, common=common):
+            return _some(room=room, seq=seq, members=members, pace=pace or None, common=common)
         case answers.Log(facts, logged, more, gap):
             entries = lines_of(facts, logged, viewer_id)
             return _some(room=facts.label(viewer_id), entries=entries, more=more, gap=gap)
@@ -155,6 +158,10 @@ def news(item: News, screen: Screen = SCREEN) -> bytes:
             return b""
         case events.Pinged():
             body = {"event": "ping"}
-        case events.Closing(reason, text, retry):
+        case events.EpochBegan(epoch):
+            body = {"event": "epoch", "epoch": epoch}
+        case events.Closing(reason, text, retry, rewound):
             body = _some(event="closing", reason=reason, text=text, retry=retry)
+            if rewound is not None:
+                body |= _some(epoch=rewound.epoch, common=rewound.common or None)
     return _encode(body) + b"\r\n"

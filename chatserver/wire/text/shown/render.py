@@ -103,7 +103,7 @@ def news(item: News, terminal: Terminal) -> bytes:
             return notice(text, terminal)
         case events.Closing(_, text):
             return unbroken(f"* {text}", terminal)
-        case events.ReadMark() | events.Live() | events.Pinged():
+        case events.ReadMark() | events.Live() | events.Pinged() | events.EpochBegan():
             return b""
 
 
