@@ -113,7 +113,8 @@ def _installed() -> dict[str, str] | None:
     """The environment of the server that is installed on this machine, if it is the one to administer; None for the
     database in the current folder. Raises ConfigProblem."""
     here = os.access(HERE, os.F_OK)
-    if here and installation.CHECKOUT:
+    tree = installation.CHECKOUT
+    if tree is not None and (here or Path.cwd().is_relative_to(tree)):
         return None
     try:
         return installation.environment(os.environ.get("CHATSERVER_NODE", ""))

@@ -18,8 +18,9 @@ FOLDER: Final = Path("/etc/chatserver")
 STATE: Final = Path("/var/lib/chatserver")
 """The working directory of the server. Its owner is the user that the server runs as."""
 
-CHECKOUT: Final = (Path(__file__).parents[2] / "pyproject.toml").is_file()
-"""Whether this program runs from a source tree: nobody has installed it."""
+TREE: Final = Path(__file__).resolve().parents[2]
+CHECKOUT: Final = TREE if (TREE / "pyproject.toml").is_file() else None
+"""The source tree that this program runs from, if nobody has installed it."""
 
 _ESCAPED: Final = re.compile(r"\\(.)")
 _ESCAPED_IN_QUOTES: Final = re.compile(r'\\(["\\`$])')

@@ -59,7 +59,8 @@ for line in sys.stdin:
         sys.stdin = open(0)
         os.environ.clear()
         os.environ.update(asked["environment"])
-        folder, installation.CHECKOUT = Path(asked["folder"]), asked["checkout"]
+        folder = Path(asked["folder"])
+        installation.CHECKOUT = folder / asked["checkout"] if asked["checkout"] else None
         installation.FOLDER, installation.STATE = folder / "etc", folder / "var"
         os.chdir(folder / "home")
         if asked["private"]:
@@ -111,7 +112,7 @@ class Machine:
         self._folder = folder
         self._runner = runner
         self.etc, self.var, self.home = (folder / name for name in ("etc", "var", "home"))
-        self.checkout = False
+        self.checkout = ""  # the folder that the program runs from; empty: it is installed
         self.private = False  # whether the program lies where only its caller can read it
         folder.chmod(0o755)
         for part in (self.etc, self.var, self.home):
@@ -210,15 +211,19 @@ def test_the_environment_of_the_server(machine: Machine) -> None:
 
 
 def test_a_checkout(machine: Machine) -> None:
-    """In the folder of its own server, the `chatctl` of a checkout works on that."""
+    """The `chatctl` of a checkout works on the database in the current folder if there is one, and in the checkout on
+    no other, whoever types it."""
     machine.install()
     machine("migrate", "--create")
+    machine.checkout = "home"
+    status, _, told = machine.run(*ADD, typed=TYPED)
+    assert (status, "There is no database sqlite:///chatserver.db" in told) == (1, True)
+    machine.checkout = "elsewhere"
+    assert machine("migrate")[1].endswith(f"from {machine.etc}\n")
     migrate(f"sqlite:///{machine.home}/chatserver.db")
-    machine.checkout = True
     told = f"chatctl: database sqlite:///{machine.home}/chatserver.db, in the current folder\n"
-    assert machine(*ADD, typed=TYPED)[1] == told
-    (machine.home / "chatserver.db").unlink()
-    assert machine("user", "list") == ("", "")
+    for machine.checkout in ("home", "elsewhere"):
+        assert machine("migrate")[1] == told
 
 
 def test_a_stranger(machine: Machine) -> None:
