@@ -217,6 +217,34 @@ def test_a_long_transaction(postgres_url: str, shop: Shop, server: StartServer, 
     assert heard[-2:] == ["from the shop", "behind it"]
 
 
+@pytest.mark.slow
+def test_a_transaction_that_does_not_end(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
+    """People are told that the room is busy, not that the database is away, and their lines are kept; programs may try
+    again. So is who would change the room."""
+    chat = server(postgres_url)
+    admit(shop, postgres_url)
+    bot, ana, bob = connect(chat, JsonClient), connect(chat, TextClient), connect(chat, JsonClient)
+    for client, name in ((bot, "bot"), (ana, "ana"), (bob, "bob")):
+        client.register(name)
+        client.timeout = 30.0
+    connection = shop.connect()
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT chat_v1.post('general', 'bot', 'from the shop', NULL)")
+        ana.send(b"hello\n")
+        tag = bob.post("topic", room="general", text="a topic")
+        ana.expect("! The room is busy: another program is changing it. Try again in a moment.")
+        ana.expect("line is kept")
+        answer = bob.answer(tag)
+        assert (answer["error"], answer["text"]) == (
+            "unavailable", "The room is busy: another program is changing it. Try again in a moment.",
+        )  # fmt: skip
+    connection.close()
+    ana.send(b"/retry\n")
+    assert bob.hears("hello")["from"] == "ana"
+    assert "does not answer" not in chat.log
+    assert "look for it in pg_stat_activity" in chat.log
+
+
 def test_both_ways_at_once(postgres_url: str, shop: Shop, server: StartServer, connect: Connect) -> None:
     """While applications post and clients talk, everybody hears every message once and in the order of its number."""
     chat = server(postgres_url)

@@ -19,11 +19,13 @@ from zope.interface import implementer
 
 from chatserver.store.db import engine
 from chatserver.store.db.engine import open_engine, open_ready, parse_url
+from chatserver.store.db.faults import Locked
 from chatserver.store.db.threads import Store
 from chatserver.store.db.transactions import transact
+from chatserver.store.messages import Draft, append
 from chatserver.store.visibility import find_room
 from chatserver.values.errors import TooSlow, Unavailable, Why
-from tests.store.conftest import Tables
+from tests.store.conftest import AT, Tables
 from tests.support.hanging import Relay, stopped
 from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
@@ -358,6 +360,33 @@ def test_a_room_that_is_held(tables: Tables, logged: list[str]) -> None:
     [line] = logged
     assert line.startswith("A command waited in vain (canceling statement due to lock timeout)")
     assert line.endswith("look for it in pg_stat_activity.")
+    bench.store.stop()
+
+
+def test_several_wait_for_a_room(tables: Tables) -> None:
+    """Who waits behind others for a room that is held, until the deadline passes, is told that the room is busy, as
+    long as the database answers otherwise."""
+    if not tables.postgres:
+        return
+    ana = tables.person("ana")
+    books = tables.room("books", ana)
+    bench = Bench(open_engine(tables.engine.url, 3))
+    for why in (Why.ROOM_BUSY, Why.UNAVAILABLE):
+        with tables.engine.begin() as other:
+            find_room(other, ana, "books", lock=True)
+            drafts = [Draft(books.id, ana.id, "hello", None)]
+            held = bench.begin(bench.store.append(append, drafts, AT))
+            bench.wait(held)
+            assert held == [Locked]
+            waiting = bench.begin(refusal(bench.store.write(lambda db: find_room(db, ana, "books", lock=True).seq)))
+            wait_until(tables._is_waiting, what="it waits for the room")
+            bench.reactor.advance(DEADLINE - 1)
+            if why is Why.ROOM_BUSY:
+                bench.result(bench.store.read(one))
+            bench.reactor.advance(1)
+            assert waiting == [why]
+            assert bench.store.away == (why is Why.UNAVAILABLE)
+        assert bench.result(bench.store.write(one)) == 1
     bench.store.stop()
 
 

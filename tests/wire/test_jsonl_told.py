@@ -98,6 +98,7 @@ def test_entries() -> None:
          '"name":"Bob","role":"owner","by":"ana",AT'),
         (Entry(1, events.ROLE, 0, "", AT, "owner", target="Bob"), '"name":"Bob","role":"owner",AT'),
         (Entry(1, events.TOPIC, 0, "", AT, ""), 'AT,"text":""'),
+        (Entry(1, events.TOPIC, 7, "erased-7", AT, "", state=events.ERASED), '"by":"erased-7",AT'),
         (Entry(1, events.SET, 1, "ana", AT, "past=open"), '"by":"ana",AT,"past":"open"'),
         (
             Entry(1, events.SET, 1, "ana", AT, "invites=members,past=closed"),

@@ -53,6 +53,10 @@ def answered(answer: Answer) -> bytes:
         (Entry(1, events.LEFT, 2, "Bob", AT), "[books] 10:02 -- Bob left"),
         (Entry(1, events.TOPIC, 2, "Bob", AT, "news"), "[books] 10:02 -- Bob set the topic: news"),
         (Entry(1, events.TOPIC, 2, "Bob", AT, ""), "[books] 10:02 -- Bob removed the topic"),
+        (
+            Entry(1, events.TOPIC, 7, "erased-7", AT, "", state=events.ERASED),
+            "[books] 10:02 -- erased-7 set the topic",
+        ),
         (Entry(1, events.CREATED, 2, "Bob", AT, "news"), "[books] 10:02 -- Bob created the room: news"),
         (Entry(1, events.CREATED, 0, "", AT), "[books] 10:02 -- the server created the room"),
         (Entry(1, events.DELETED, 2, "Bob", AT), "[books] 10:02 -- Bob deleted the room"),

@@ -31,13 +31,13 @@ IDLE: Final = "25P03"
 
 START: Final = "Start the database."
 FREE_SPACE: Final = "Free some space on the database's disk."
-COMMIT: Final = "Another transaction holds a lock for too long: look for it in pg_stat_activity."
+HELD: Final = "Another transaction holds a lock for too long: look for it in pg_stat_activity."
 
 LOCK_TIMEOUT: Final = "55P03"
 """PostgreSQL's code for a statement that has waited for a lock for too long."""
 
 REMEDIES: Final[dict[str | int | None, str]] = {
-    LOCK_TIMEOUT: COMMIT,
+    LOCK_TIMEOUT: HELD,
     SQLITE_BUSY: "Another program holds a lock on the database for too long: look for it with fuser or lsof.",
 }
 """By the code of an error, the remedy, where it is not to start the database."""

@@ -23,10 +23,10 @@ from chatserver.store.db.database_file import Displaced, empty_log, is_log_empty
 from chatserver.store.db.durability import durability_warnings
 from chatserver.store.db.engine import open_reading, open_statements
 from chatserver.store.db.epochs import Epoch, ensure_at
-from chatserver.store.db.faults import FREE_SPACE, START, Conflict, Errors, Locked
+from chatserver.store.db.faults import FREE_SPACE, HELD, START, Conflict, Errors, Locked
 from chatserver.store.db.transactions import Statements, cut, transact, transact_with_retry
 from chatserver.util.quiet_log import Unlogged
-from chatserver.values.errors import Busy, Refused, TooSlow, Unavailable
+from chatserver.values.errors import Busy, Refused, TooSlow, Unavailable, Why
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +42,13 @@ SLOW_LINES = 20
 HASTY_SECONDS = 2.0
 """How long a call may take while the database does not answer: commands wait for each other, and not every one should
 take ten seconds to be refused."""
+
+HELD_SECONDS = 15.0
+"""How long a call whose deadline passes is taken to wait for a room that another program holds, after another call has
+waited for one. PostgreSQL lets those that wait for a row queue behind each other, each for `lock_timeout` anew."""
+
+ALIVE_SECONDS = 3.0
+"""How long the database is known to answer after a call that has succeeded: the lease is renewed every second."""
 
 ERRORS: Final = ("conflict", "fault", "too-slow", "unavailable")
 """Ways in which a call can fail: a conflict with another transaction, a bug, `read_seconds`, the database."""
@@ -223,6 +230,7 @@ class Store:
         self._failed = 0.0
         self._away_since = 0.0
         self._told_away = False  # the log has the beginning of this outage
+        self._held = self._succeeded = float("-inf")
         self._outages = Unlogged(reactor, self._tell_outages, OUTAGE_LINES)
         self.slow_seconds = slow_seconds
         """Calls that take this long in their thread are logged; 0: none."""
@@ -375,6 +383,7 @@ class Store:
             raise
         except Busy as error:
             self.errors["conflict"] += 1
+            self._held = self._reactor.seconds()
             self._log_busy(error)
             raise
         except Unavailable as error:
@@ -385,7 +394,10 @@ class Store:
             raise
         except Exception as error:
             self.errors["conflict" if isinstance(error, (Conflict, Locked)) else "fault"] += 1
+            if isinstance(error, Locked):
+                self._held = self._reactor.seconds()
             raise
+        self._succeeded = self._reactor.seconds()
         if self._failing:
             self._note_success(pool, run)
         return result
@@ -466,22 +478,28 @@ class Store:
         self._timer = None
         now = self._reactor.seconds() + 0.001  # the timer may be a little early
         expired = {call: pool for call, pool in self._waiting.items() if call.until <= now}
+        held = now - self._held < HELD_SECONDS and now - self._succeeded < ALIVE_SECONDS
         for call, pool in reversed(expired.items()):  # those that wait for a thread first, so that none begins now
             call.over = True
             del self._waiting[call]
             pool.abandon(call)
-            # Until a call succeeds, the others need not wait as long to learn the same.
-            self._patience[pool] = min(HASTY_SECONDS, self._deadline)
+            if not held:  # until a call succeeds, the others need not wait as long to learn the same
+                self._patience[pool] = min(HASTY_SECONDS, self._deadline)
         self._set_timer()
-        for call in expired:
-            call.answer.errback(_no_answer(self._deadline))
+        for call, pool in expired.items():
+            error = Busy(Why.ROOM_BUSY) if held and pool is self._writers else Unavailable()
+            call.answer.errback(_no_answer(error, self._deadline))
 
 
 class _NoAnswer(Exception):
-    pass
+    remedy = START
 
 
-def _no_answer(seconds: float) -> Failure:
-    error = Unavailable()
-    error.__cause__ = _NoAnswer(f"no answer for {seconds:g} s")
+class _NoLock(Exception):
+    remedy = HELD
+
+
+def _no_answer(error: Unavailable, seconds: float) -> Failure:
+    cause = _NoLock if isinstance(error, Busy) else _NoAnswer
+    error.__cause__ = cause(f"no answer for {seconds:g} s")
     return Failure(error)
