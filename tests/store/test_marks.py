@@ -47,7 +47,7 @@ OURS: Final = {
     *("account.kind", "room.kind", "room.invites", "membership.role", "membership.seen", "entry.kind", "entry.state"),
     *("session.id", "session.node", "preference.name", "change.kind", "change.origin", "secret.name"),
     *("node.name", "node.boot", "node.host", "node.machine", "node.version", "node.facts", "node.asked"),
-    "alembic_version.version_num",
+    *("epoch.name", "epoch.place", "alembic_version.version_num"),
 }
 """Columns whose texts the server itself has written."""
 

@@ -18,7 +18,6 @@ from chatserver.store.db.health import examine
 from chatserver.store.db.own_schema import SCHEMA
 from chatserver.store.db.threads import Store
 from tests.store.conftest import AT, Tables
-from tests.support.contents import fill
 from tests.support.memory import logged_warnings
 
 # What PostgreSQL would prefer to its own, which have other types or take anything.
@@ -36,6 +35,14 @@ CREATE FUNCTION public.{name}({left}, {right}) RETURNS boolean LANGUAGE plpgsql 
 BEGIN INSERT INTO public.seen VALUES (current_user); RETURN true; END $$;
 CREATE OPERATOR public.{operator} (FUNCTION = public.{name}, LEFTARG = {left}, RIGHTARG = {right});
 """
+
+
+CONTENTS = (
+    "INSERT INTO account (name, name_key, created_at) VALUES ('ana', 'ana', now())",
+    "INSERT INTO room (name, kind, created_at, last_seq) VALUES ('general', 'public', now(), 1)",
+    "INSERT INTO membership (room_id, account_id, joined_seq) VALUES (1, 1, 1)",
+    "INSERT INTO entry (room_id, seq, kind, author_id, text, at) VALUES (1, 1, 'joined', 1, '', now())",
+)
 
 
 @contextmanager
@@ -144,7 +151,8 @@ def of_before(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
         patch.setattr(own_schema, "ensure", lambda *_: None)
         command.upgrade(database._alembic(db), "0002")
         db.exec_driver_sql("CREATE TABLE mine (id integer)")
-        fill(db)
+        for statement in CONTENTS:
+            db.exec_driver_sql(statement)
     before.dispose()
     return empty_postgres_url
 
