@@ -10,6 +10,8 @@ from msgspec import structs
 
 from chatserver.cluster import frames
 from chatserver.presence.telling import MOVING_SECONDS
+from chatserver.settings.tables import Limits
+from chatserver.values.errors import Unavailable
 from tests.support.cluster import Air, NodeHall, never, nodes
 from tests.support.hall import PASSWORD, QUIET, Client
 
@@ -18,6 +20,7 @@ GRACE = 2.1
 """How long after a departure others are told of it."""
 LAPSE = 8.0
 """A node that is killed is found dead and is buried by then."""
+DEFAULTS = ("presence_seconds", "presence_members", "news_seconds")
 HERE, GONE = ("ana", True), ("ana", False)
 
 Town = tuple[Air, NodeHall, NodeHall, NodeHall]
@@ -215,6 +218,41 @@ def test_a_node_dies(town: Town) -> None:
     two.passes(LAPSE - 3 + GRACE + MOVING_SECONDS)
     assert (told(bob), who(bob)) == ([GONE], {"bob": "", "cai": ""})
     assert [hall.roster.remote(ana.session.who.account_id) for hall in (two, three)] == [None, None]
+
+
+def promised(what: str) -> float:
+    """The number of seconds on the page."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "promises.md").read_text(encoding="utf-8")
+    [row] = [line for line in page.splitlines() if line.startswith(f"| {what}")]
+    return float(row.split("|")[2].split(",")[0])
+
+
+@pytest.mark.parametrize("outage", [0.0, 4.0], ids=["the database answers", "the database was away"])
+def test_how_late_people_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage: float) -> None:
+    """With the default settings, people are told of those whose connection or node is gone within the time that
+    docs/promises.md names."""
+    limits = Limits(**{name: getattr(QUIET, name) for name in QUIET.__struct_fields__ if name not in DEFAULTS})
+    _, (one, two, _) = nodes(tmp_path, "one", "two", "three", limits=limits)
+    bob, _, cai = two.program("bob"), one.program("ana"), one.program("cai")
+    one.passes(1.5)
+    assert ("cai", True) in told(bob)
+    cai.cut()
+    one.passes(promised("its last connection ended"))
+    assert told(bob)[-1] == ("cai", False)
+    one.kill()
+    if outage:
+
+        def away(*_: Any) -> None:
+            raise Unavailable()
+
+        with monkeypatch.context() as patch:
+            patch.setattr("chatserver.cluster.peers.exchange", away)
+            two.passes(outage)
+        two.passes(promised("the same while the database was away"))
+    else:
+        two.passes(promised("its node was stopped or cut off from the database"))
+    assert told(bob) == [GONE]
+    two.close()
 
 
 def test_a_node_sends_its_clients_to_others(town: Town) -> None:
