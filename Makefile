@@ -26,8 +26,12 @@ export PIP_NO_INPUT = 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
+# Where `make run` listens unless its ARGS say so: a port for nc and programs, and one for telnet, which hides passwords.
+doors = $(if $(findstring --listen,$(ARGS))$(findstring --config,$(ARGS))$(CHATSERVER_CONFIG),,\
+    --listen tcp:4000:interface=127.0.0.1 --listen telnet:tcp:4023:interface=127.0.0.1)
+
 run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
-	$(bin)/twistd -n --pidfile= chatserver $(ARGS)
+	$(bin)/twistd -n --pidfile= chatserver $(ARGS) $(doors)
 
 cluster: .venv/.test  ## start N nodes (3) and a PostgreSQL on loopback, to try them with nc; Ctrl-C ends all
 	@exec $(bin)/python -m tools.cluster $(N) $(ARGS)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from chatserver.values.commands import COMMANDS, CURRENT
 from chatserver.values.errors import RETRYABLE, ErrorWord
 from chatserver.wire.jsonl.entries import FIELDS
 from chatserver.wire.text.shown.help import ALIASES, PAGES
+from tests.support.process import clean_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
@@ -56,6 +58,21 @@ def test_examples(name: str) -> None:
         there = lines_of(ROOT / found[1], found[2])
         wherever = [there[start : start + len(shown)] for start in range(len(there))]
         assert shown in wherever, f"{name}: {found[0]}"
+
+
+def test_make_run() -> None:
+    """`make run` listens where the README and the manual send people, unless its arguments say where."""
+
+    def ports(*arguments: str) -> dict[str, str]:
+        command = ["make", "-n", "-o", ".venv/.run", "run", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True)
+        return {port: door for door, port in re.findall(r"--listen (telnet:|)tcp:(\d+)", done.stdout)}
+
+    assert ports() == {"4000": "", "4023": "telnet:"}
+    assert ports("ARGS=--listen tcp:4001") == {"4001": ""}
+    for name in ("README.md", "docs/manual.md"):
+        said = set(re.findall(r"(telnet|nc) localhost (\d+)", page(name)))
+        assert said == {("nc", "4000"), ("telnet", "4023")}
 
 
 def rows(text: str, heading: str) -> dict[str, list[str]]:

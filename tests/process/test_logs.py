@@ -88,6 +88,10 @@ def test_json(server: StartServer, connect: Connect) -> None:
     chat.stop()
     events = [json.loads(line) for line in chat.log.splitlines()]
     assert all({"time", "level", "namespace", "message"} <= event.keys() for event in events)
+    port = chat.addresses[0][1]
+    assert [event["message"] for event in events if event["message"].endswith(f"{port}")] == [
+        f"Listening on 127.0.0.1:{port}"
+    ]
     [began] = [event for event in events if event.get("event") == "began"]
     [ended] = [event for event in events if event.get("event") == "ended"]
     assert began["session"] == ended["session"]

@@ -37,8 +37,13 @@ _LINE_UNCLEAN: Final = re.compile(_UNCLEAN.pattern.replace("\x00-\x1f", "\x00-\x
 
 Line = Callable[[LogEvent], str]
 
+_LISTENING: Final = re.compile(r"\w+ starting on \S+")
+"""What Twisted says of each port: the server has a line of its own, with the address."""
+
 
 def level_of(event: LogEvent) -> str:
+    if event.get("log_namespace") == "log_legacy" and _LISTENING.fullmatch(str(event.get("log_text"))):
+        return "debug"
     return LEVELS.get(event.get("log_level"), "info")
 
 
