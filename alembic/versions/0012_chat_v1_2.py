@@ -182,7 +182,8 @@ BEGIN
             stored.reply_to, label, called USING ERRCODE = 'ZC009';
     ELSIF here.pace_seconds > 0 AND member.role = 'member' AND EXISTS (
         SELECT FROM __TABLES__.entry AS e
-        WHERE e.room_id = here.id AND e.seq > here.last_seq - 1000 AND e.author_id = author.id AND e.kind = 'message'
+        WHERE e.room_id = here.id AND e.seq > here.last_seq - 1000 AND e.author_id = author.id
+        AND e.kind IN ('message', 'edited', 'topic', 'reacted', 'unreacted', 'pinned', 'unpinned')
         AND e.at > moment - make_interval(secs => here.pace_seconds)
     ) THEN
         RAISE EXCEPTION 'slow-down: members of % may send a message every % s. Wait, or let % be a moderator.',

@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, exists, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from chatserver.store import quotes
-from chatserver.store.db.schema import EntryRow, RoomRow, as_sqlite
+from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow, as_sqlite
 from chatserver.store.entries import append_event
 from chatserver.store.saying import (
     AGAIN,
@@ -24,7 +24,7 @@ from chatserver.store.saying import (
 from chatserver.store.visibility import RoomAccess
 from chatserver.values.answers import Said
 from chatserver.values.errors import Refused, Why, blocked, muted, not_a_member, slow
-from chatserver.values.events import BOT, EDITED, ERASED, MEMBER, MESSAGE, PACED, Entry, Person, Quote
+from chatserver.values.events import BOT, EDITED, ERASED, MEMBER, MESSAGE, PACED, PRIVATE, Entry, Person, Quote
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 
@@ -303,10 +303,14 @@ def is_too_early(db: Connection, who: Person, access: RoomAccess, at: datetime) 
 
 
 def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, at: datetime) -> Entry:
-    """Replaces the text of a message. The room must be locked."""
+    """Replaces the text of a message. The entry about that says the new text only if all members may read the message:
+    in a private room it is older than some memberships. The room must be locked."""
     one = (EntryRow.room_id == access.facts.id, EntryRow.seq == seq)
     db.execute(update(EntryRow).where(*one).values(text=said, state=EDITED))
-    return append_event(db, access.facts.id, EDITED, who, at, said, of=seq)
+    later = (MembershipRow.room_id == access.facts.id, MembershipRow.left_seq.is_(None), MembershipRow.joined_seq > seq)
+    closed = access.facts.kind == PRIVATE and not access.past_open
+    hidden = closed and db.scalar(select(exists().where(*later)))
+    return append_event(db, access.facts.id, EDITED, who, at, "" if hidden else said, of=seq)
 
 
 def edited_by(db: Connection, access: RoomAccess, seq: int) -> int | None:

@@ -45,6 +45,31 @@ def test_by_an_operator(world: World) -> None:
     assert world.word("root", c.Set(room="hall", past="open")) == "ok"
 
 
+def test_an_edit_opens_no_past(world: World) -> None:
+    """An edit of a message that is older than somebody's membership is recorded without the new text, which those who
+    may read the message find there. With an open past, or a younger message, everybody is told at once."""
+    world.do("ana", c.Say(room="den", text="another secret"))
+    world.do("ana", c.Invite(room="den", name="bob"))
+
+    def said_by_edit(seq: int, text: str) -> str:
+        [entry] = world.outcome("ana", c.Edit(room="den", seq=seq, text=text)).announced[0].entries
+        assert (entry.kind, entry.of) == ("edited", seq)
+        return entry.text
+
+    assert said_by_edit(2, "a secret of old") == "a secret of old"
+    world.do("bob", c.Join(room="den"))
+    assert said_by_edit(2, "a new secret") == said_by_edit(3, "a better one") == ""
+    read = {who: str(world.do(who, c.History(room="den"))) for who in ("ana", "bob")}
+    assert ["a new secret" in read[who] for who in ("ana", "bob")] == [True, False]
+    world.do("ana", c.Say(room="den", text="hello bob"))
+    assert said_by_edit(world.do("ana", c.Say(room="den", text="helo", id="1")).seq, "hello") == "hello"
+    world.do("ana", c.Set(room="den", past="open"))
+    assert said_by_edit(3, "a secret no more") == "a secret no more"
+    world.do("ana", c.Set(room="den", past="closed"))
+    world.do("bob", c.Leave(room="den"))
+    assert said_by_edit(3, "secret again") == "secret again"
+
+
 def test_nothing_is_read_from_outside(engine: Engine) -> None:
     """Whatever an operator does in a private room from outside, no answer or replay has a word said there."""
     with undone(engine) as db:

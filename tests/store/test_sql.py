@@ -29,7 +29,7 @@ from chatserver.store import (
 )
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.db.own_schema import SCHEMA
-from chatserver.store.db.schema import Base, MembershipRow, RoomRow
+from chatserver.store.db.schema import Base, EntryRow, MembershipRow, RoomRow
 from chatserver.store.messages import Draft
 from chatserver.store.search import search
 from chatserver.store.visibility import find_room
@@ -158,6 +158,9 @@ def test_who_may_post(tables: Tables) -> None:
     set_member(muted_until=datetime.now(UTC) - timedelta(hours=1))
     post(tables, "books", "bot", "hi")
     tables(lambda db: db.execute(update(RoomRow).values(pace_seconds=60)))
+    with refused("ZC006", "slow-down"):
+        post(tables, "books", "bot", "hi")
+    tables(lambda db: db.execute(update(EntryRow).where(EntryRow.author_id == bot.id).values(kind="reacted")))
     with refused("ZC006", "slow-down"):
         post(tables, "books", "bot", "hi")
     set_member(role="moderator")
