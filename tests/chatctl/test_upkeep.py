@@ -62,7 +62,7 @@ def test_a_newer_schema(chatctl: Chatctl) -> None:
     assert not findings(chatctl)["schema"]
 
 
-def test_checking_sqlite(sqlite_url: str, on: On) -> None:
+def test_checking_sqlite(sqlite_url: str, on: On, tmp_path: Path) -> None:
     chatctl = on(sqlite_url)
     assert findings(chatctl) == {"settings": True, "listen": True, "database": False}
     chatctl("migrate", "--create")
@@ -70,6 +70,10 @@ def test_checking_sqlite(sqlite_url: str, on: On) -> None:
     assert findings(chatctl) == dict.fromkeys(items, True)
     assert "journal_mode=wal, synchronous=full" in chatctl("check")
     assert chatctl.json("check")["ok"] is True
+    tmp_path.chmod(0o777)
+    assert [item for item, ok in findings(chatctl).items() if not ok] == ["file"]
+    tmp_path.chmod(0o1777)  # as /tmp: nobody can replace the files of others
+    assert all(findings(chatctl).values())
 
 
 def test_checking_postgres(empty_postgres_url: str, postgres_server: PostgresServer, on: On) -> None:

@@ -8,6 +8,7 @@ import ctypes
 import fcntl
 import os
 import sqlite3
+import stat
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -153,12 +154,15 @@ class DatabaseFile:
             return 0
 
     def exposed(self) -> str:
-        """A warning if other users of the system can read or write the file; else empty."""
+        """A warning if other users of the system can read or write the file, or put others in its place; else empty."""
+        folder = self.path.resolve().parent
         try:
-            mode = self.path.stat().st_mode & 0o777
+            mode, around = self.path.stat().st_mode & 0o777, folder.stat().st_mode
         except OSError:
             return ""
         if not mode & 0o007:
+            if around & stat.S_IWOTH and not around & stat.S_ISVTX:
+                return f"Every user of this system can replace the files in {folder}. Run: chmod o-w {folder}"
             return ""
         files = " ".join(str(path) for path in (self.path, *self._beside) if path.exists())
         return f"Every user of this system can open the database file (mode {mode:o}). Run: chmod 600 {files}"
