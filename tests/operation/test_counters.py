@@ -256,7 +256,7 @@ def test_refused_connections_are_counted(open_hall: OpenHall) -> None:
 def test_the_protocol_s_reasons_are_known() -> None:
     """The endings in the documentation can be counted by these words."""
     text = Path(__file__).parents[2].joinpath("docs/protocol.md").read_text(encoding="utf-8")
-    listed = text.partition("The reasons of `closing`:")[2].partition("\n\n")[0]
+    listed = text.partition("The reasons for `closing`:")[2].partition("\n\n")[0]
     words = {word for word in listed.split("`")[1::2] if word not in ("ping", "hello")}
     assert len(words) > 10
     assert words <= ENDINGS
