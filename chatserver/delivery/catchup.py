@@ -75,15 +75,14 @@ class CatchUp:
         if room is None or not room.is_behind(session):
             return
         position = room.behind[session]
-        for_people = session.view is not None
         try:
-            page = await self._pages.read(room_id, position, for_people=for_people)
-            if for_people and page.quoted is None:
+            page = await self._pages.read(room_id, position, session)
+            if session.view is not None and page.quoted is None:
                 page = await self._pages.quoted(session.who.person, room_id, page)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
             return
-        if room.position(session) != position:
+        if session.stage is Stage.ENDING or room.position(session) != position:
             return  # meanwhile it has left, or subscribed again from another entry on
         if not self._send_part(session, room, page):
             self.log.error("Room {room} has no entry {seq}.", room=room_id, seq=position + 1)

@@ -1,8 +1,8 @@
 """Pages of a room's log, read from the store for sessions that are behind and for gaps.
 
-A thousand sessions may be behind at once. A few pages are under way at a time, at most one of a room, and rooms take
-turns. Sessions that wait for entries that stand close together share a page: it is read once, rendered once for each
-form, and handed to a few of them in each turn of the reactor.
+A thousand sessions may be behind at once. A few pages are under way at a time, at most one of a room; rooms take turns,
+and in a room accounts do. Sessions that wait for entries that stand close together share a page: it is read once,
+rendered once for each form, and handed to a few of them in each turn of the reactor.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,14 @@ from twisted.internet.interfaces import IReactorTime
 
 from chatserver.delivery.rendering import Batch
 from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.session import Session
 from chatserver.store import entries, quotes
 from chatserver.store.db.threads import Store
 from chatserver.util.fair_queue import FairQueue, FixedPlaces
 from chatserver.util.waiting import Batcher, turns
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import Entry, Person, RoomFacts
+from chatserver.values.stages import Stage
 
 Stretch = tuple[list[Entry], bool]
 """Entries in ascending order, and whether there are more behind them."""
@@ -94,11 +96,39 @@ def _between(entries: Sequence[Entry], position: int, end: int, last: int) -> li
 
 
 class Wanted(Struct, frozen=True, eq=False):
-    """A session waits for the entries behind its position. `for_people`: with quotes."""
+    """A session waits for the entries behind its position in a room."""
 
     seq: int
-    for_people: bool
+    session: Session
     page: "Deferred[Page]"
+
+    @property
+    def place(self) -> int:
+        """Those at the same place share a page."""
+        return self.seq // PAGE_ENTRIES
+
+    @property
+    def is_gone(self) -> bool:
+        return self.session.stage is Stage.ENDING
+
+    @property
+    def for_people(self) -> bool:
+        return self.session.view is not None
+
+
+def _next(waiting: dict[int, list[Wanted]]) -> list[Wanted]:
+    """Takes out those who wait at the same place as the account whose turn it is, which goes behind the others."""
+    account_id, mine = next(iter(waiting.items()))
+    waiting[account_id] = waiting.pop(account_id)
+    place, taken = mine[0].place, []
+    for other_id, theirs in list(waiting.items()):
+        taken += [wanted for wanted in theirs if wanted.place == place]
+        left = [wanted for wanted in theirs if wanted.place != place]
+        if left:
+            waiting[other_id] = left
+        else:
+            del waiting[other_id]
+    return taken
 
 
 class Pages:
@@ -110,58 +140,65 @@ class Pages:
         self._nodes = nodes
         self._turn = turns(clock)
         self._queue = FairQueue(FixedPlaces(PAGES_AT_ONCE, maxsize), Unavailable(), per_key=1)
-        self._wanted: dict[tuple[int, int], list[Wanted]] = {}  # by room id, and position in steps of PAGE_ENTRIES
+        self._wanted: dict[int, dict[int, list[Wanted]]] = {}  # by room id, and account id: the next one in front
         self._gaps: Batcher[tuple[int, int], Stretch] = Batcher(self._read_gaps, GAP_ROOMS, turns(clock))
 
-    async def read(self, room_id: int, seq: int, *, for_people: bool) -> Page:
-        """A page with the entries of a room behind this seq, and perhaps some before them. Other sessions may have the
-        same page, so do not change it."""
-        wanted = Wanted(seq, for_people, Deferred())
+    async def read(self, room_id: int, seq: int, session: Session) -> Page:
+        """A page with the entries of a room behind this seq, and perhaps some before them; for people with quotes. It
+        may be other sessions' page, too: do not change it. It is empty if the session is ending."""
+        wanted = Wanted(seq, session, Deferred())
         self._want(room_id, wanted)
         page = await wanted.page
         self._refuse_if_cut_off()
         return page
 
     def _want(self, room_id: int, wanted: Wanted) -> None:
-        place = room_id, wanted.seq // PAGE_ENTRIES
-        those = self._wanted.get(place)
-        if those is not None:  # its turn has not come yet
-            those.append(wanted)
-            return
-        self._wanted[place] = [wanted]
-        work: Any = self._queue.run(str(room_id), lambda: self._hand_out(place))
+        is_first = room_id not in self._wanted
+        self._wanted.setdefault(room_id, {}).setdefault(wanted.session.who.account_id, []).append(wanted)
+        if is_first:
+            self._queue_up(room_id)
+
+    def _queue_up(self, room_id: int) -> None:
+        work: Any = self._queue.run(str(room_id), lambda: self._serve(room_id))
         ensureDeferred(work)
 
-    async def _hand_out(self, place: tuple[int, int]) -> None:
-        """Reads a page from the first position on that somebody waits at, and hands it to all who wait here."""
-        room_id, _ = place
-        those = self._wanted.pop(place)
-        first = min(wanted.seq for wanted in those)
-        more, failed = False, None
+    async def _serve(self, room_id: int) -> None:
+        """The turn of a room."""
+        waiting = self._wanted[room_id]
         try:
-            if any(wanted.for_people for wanted in those):
-                found, more, quoted = await self._follow_with_quotes(room_id, first)
-                page = Page(found, quoted)
+            await self._hand_out(room_id, _next(waiting))
+        finally:
+            if waiting:
+                self._queue_up(room_id)
             else:
-                found, more = await self._follow(room_id, first)
-                page = Page(found)
-        except Exception as error:
-            failed = error
+                del self._wanted[room_id]
+
+    async def _hand_out(self, room_id: int, those: Sequence[Wanted]) -> None:
+        """Reads a page from the first position on that one of these waits at, and hands it to them."""
+        first = min((wanted.seq for wanted in those if not wanted.is_gone), default=None)
+        page, more, failed = Page(()), False, None
+        if first is not None:
+            try:
+                page, more = await self._read(room_id, first, for_people=any(wanted.for_people for wanted in those))
+            except Exception as error:
+                failed = error
         for number, wanted in enumerate(those, 1):
             if failed is not None:
                 wanted.page.errback(failed)
-            elif more and first < wanted.seq >= page.entries[-1].seq:  # so much text is before it
-                self._want(room_id, wanted)
+            elif more and not wanted.is_gone and page.entries[-1].seq <= wanted.seq != first:
+                self._want(room_id, wanted)  # there is too much text before it
             else:
                 wanted.page.callback(page)
             if number < len(those) and not number % SESSIONS_A_TURN:
                 await self._turn()
 
-    async def _follow(self, room_id: int, seq: int) -> Stretch:
-        return await self._store.read(entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
-
-    async def _follow_with_quotes(self, room_id: int, seq: int) -> tuple[list[Entry], bool, list[Entry] | None]:
-        return await self._store.read(quotes.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
+    async def _read(self, room_id: int, seq: int, *, for_people: bool) -> tuple[Page, bool]:
+        """The page, and whether there is more behind it."""
+        if for_people:
+            found, more, quoted = await self._store.read(quotes.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
+            return Page(found, quoted), more
+        found, more = await self._store.read(entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
+        return Page(found), more
 
     async def quoted(self, who: Person, room_id: int, page: Page) -> Page:
         """The page with the quotes that this person may read."""

@@ -11,8 +11,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from chatserver.delivery.pages import PAGE_ENTRIES, PAGES_AT_ONCE, PART_ENTRIES, SESSIONS_A_TURN, Page, Stretch
+from chatserver.session.session import Identity, Session
 from chatserver.values.errors import Unavailable
 from chatserver.values.events import GAP, MESSAGE, Entry, RoomFacts
+from chatserver.values.stages import Stage
+from chatserver.wire.dialect import Dialect
+from chatserver.wire.jsonl import JSONL
+from chatserver.wire.text import TEXT
 from tests.support.pages import StubPages
 
 AT = datetime(2026, 3, 2, 10, 2, 0, 123000, tzinfo=UTC)
@@ -43,10 +48,14 @@ class Log:
         await gate
         return [entry(number) for number in range(seq + 1, seq + 1 + self._page)], True
 
-    def want(self, room_id: int, seq: int, *, for_people: bool = False) -> None:
+    def want(self, room_id: int, seq: int, account: int = 1, dialect: Dialect = JSONL) -> Session:
+        """A session of this account waits for a page."""
+        session = Session("s", "::1", dialect)
+        session.who, session.stage = Identity(account), Stage.IN
+
         async def wait() -> None:
             try:
-                page = await self.pages.read(room_id, seq, for_people=for_people)
+                page = await self.pages.read(room_id, seq, session)
             except Unavailable:
                 self.failed += 1
             else:
@@ -54,6 +63,7 @@ class Log:
 
         waiting: Any = wait()
         ensureDeferred(waiting)
+        return session
 
     def bring(self, error: Exception | None = None) -> int:
         """The oldest read is over; returns of which room it was."""
@@ -86,7 +96,7 @@ def test_a_page_for_all_who_wait_for_the_same(log: Log) -> None:
     the lowest place on. Those at one place share what is rendered, and each gets everything behind its own place."""
     log.want(1, 100)
     for number in range(1000):
-        log.want(1, 10 + number % 50, for_people=number % 2 == 0)
+        log.want(1, 10 + number % 50, number, TEXT if number % 2 else JSONL)
     assert log.reads == [(1, 100)]
     log.finish()
     assert log.reads == [(1, 100), (1, 10)]
@@ -111,7 +121,31 @@ def test_a_few_pages_at_a_time(log: Log) -> None:
         served.append(log.bring())
         log.clock.advance(0)
     assert Counter(served) == {1: 50} | dict.fromkeys(range(2, 40), 1)
-    assert set(served[:50]) == set(range(1, 40))
+    assert set(served[:80]) == set(range(1, 40))
+
+
+def test_accounts_take_turns(log: Log) -> None:
+    """An account that waits at many places of a room gets one page in turn with the others who wait there."""
+    for number in range(50):
+        log.want(1, number * PAGE_ENTRIES)
+    for account in (2, 3):
+        log.want(1, 60 * account * PAGE_ENTRIES, account)
+        log.want(1, 70 * account * PAGE_ENTRIES, account)
+    log.finish()
+    assert {seq // PAGE_ENTRIES for _, seq in log.reads[:8]} >= {120, 140, 180, 210}
+    assert len(log.got) == 54
+
+
+def test_those_who_are_gone(log: Log) -> None:
+    """Nothing is read for sessions that have ended before their turn came, and the others get what they need."""
+    log.want(1, 0)
+    gone = [log.want(1, 5), log.want(1, 3 * PAGE_ENTRIES)]
+    log.want(1, 7)
+    for session in gone:
+        session.stage = Stage.ENDING
+    log.finish()
+    assert log.reads == [(1, 0), (1, 7)]
+    assert len(log.got) == 4
 
 
 def test_a_page_takes_many_turns(log: Log) -> None:
@@ -179,3 +213,12 @@ def test_the_parts_of_a_page(data: st.DataObject) -> None:
         assert at == min(last, end)
         assert [begin for begin, _ in told] == [position + 1, *(end + 1 for _, end in told[:-1])]
         assert all(begin == end for begin, end in told[1:])
+
+
+def test_a_gap_that_a_reader_leaves_in() -> None:
+    """A gap is told in one piece, however long, and ends where its reader ends: in the room, or by leaving it."""
+    page = Page([Entry(500, GAP, 0, "", AT, of=1), entry(501)])
+    for position, last in ((0, 501), (0, 300), (120, 300), (120, 501), (0, 20)):
+        batch = page.part(BOOKS, position, last, for_people=False)
+        assert batch is not None
+        assert (batch.entries[0].begin, batch.entries[0].seq) == (position + 1, min(last, 500))

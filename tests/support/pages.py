@@ -5,9 +5,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatserver.delivery.pages import Pages, Stretch
+from chatserver.delivery.pages import Page, Pages, Stretch
 from chatserver.presence.elsewhere import OtherNodes
-from chatserver.values.events import Entry
 
 ReadPage = Callable[[int, int], Awaitable[Stretch]]
 """(room id, seq) -> the page behind that."""
@@ -19,14 +18,11 @@ class StubPages(Pages):
     def __init__(self, clock: IReactorTime, read: ReadPage) -> None:
         store: Any = None
         super().__init__(clock, store, OtherNodes())
-        self._read = read
+        self._follow = read
 
-    async def _follow(self, room_id: int, seq: int) -> Stretch:
-        return await self._read(room_id, seq)
-
-    async def _follow_with_quotes(self, room_id: int, seq: int) -> tuple[list[Entry], bool, list[Entry] | None]:
-        found, more = await self._read(room_id, seq)
-        return found, more, found
+    async def _read(self, room_id: int, seq: int, *, for_people: bool) -> tuple[Page, bool]:
+        found, more = await self._follow(room_id, seq)
+        return Page(found, found), more
 
     async def read_gap(self, room_id: int, seq: int) -> Stretch:
-        return await self._read(room_id, seq)
+        return await self._follow(room_id, seq)
