@@ -79,8 +79,8 @@ class Client:
 
 
 def source(number: int) -> str:
-    """Another address for every ten people, so that no quota of an address is in the way of preparing."""
-    return f"127.0.{1 + number // 2500}.{1 + number // 10 % 250}"
+    """Another network for every ten people, so that no quota of an address or a network is in the way of preparing."""
+    return f"127.{1 + number // 2500}.{number // 10 % 250}.1"
 
 
 async def person(server: Address, number: int, word: str = "login", address: str = "") -> Client:

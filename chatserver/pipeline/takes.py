@@ -1,6 +1,7 @@
 """The messages of a take: they share a transaction."""
 
 from itertools import groupby
+from typing import Final
 
 from msgspec import Struct
 from twisted.logger import Logger
@@ -19,6 +20,10 @@ from chatserver.util.histogram import TAKE_SIZES, Histogram
 from chatserver.values import commands as c
 from chatserver.values.errors import FAULT, FAULTY, Refused, Rejected, Unavailable
 from chatserver.values.events import Entry
+
+TAKE_CHARACTERS: Final = 4096
+"""Maximum length of the texts that one session has in a take, unless it is a single one: as long as a message may be.
+Storing them, with their words, takes time in proportion, for which all others in the take and behind it wait."""
 
 
 class Spoken(Struct, frozen=True, gc=False):
@@ -66,12 +71,16 @@ class Takes:
         self.commits = Histogram()  # seconds from when a message could have been served to its commit
 
     def leading(self, lane: Lane, session: Session) -> list[Spoken]:
-        """Takes the leading messages out of the inbox, as far as they go to subscribed rooms of this lane."""
+        """Takes the leading messages out of the inbox, as far as they go to subscribed rooms of this lane, and are not
+        too long together."""
         spoken: list[Spoken] = []
-        inbox = session.inbox
+        inbox, size = session.inbox, 0
         while inbox and (type(say := inbox[0]) is c.Say or type(say) is c.Reply):
             room = session.room_called(say.room)
             if room is None or (spoken and self._lanes.write_lane(session, say.room or session.current) is not lane):
+                break
+            size += len(say.text)
+            if spoken and size > TAKE_CHARACTERS:
                 break
             inbox.pop(0)
             of = say.seq or NOTHING if type(say) is c.Reply else 0

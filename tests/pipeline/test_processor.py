@@ -16,6 +16,7 @@ from chatserver.delivery.registry import Registry
 from chatserver.handlers.outcome import Online, Outcome
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.processor import Processors
+from chatserver.pipeline.takes import TAKE_CHARACTERS
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Limits, Pipeline, Settings
@@ -219,6 +220,18 @@ def test_a_take_is_bounded(town: Town) -> None:
     people[1].says("c")
     assert [draft.author_id for draft in town.store.commit()] == [7, 7, 8, 8, 9, 9, 1, 1]
     assert [draft.author_id for draft in town.store.commit()] == [2]
+
+
+def test_long_messages(town: Town) -> None:
+    """A session has no more text in a take than one message may have: others do not wait for more. Order is kept."""
+    ana, bob = town.client(1), town.client(2)
+    bob.says("0")
+    ana.says("1" * (TAKE_CHARACTERS // 2), "2" * (TAKE_CHARACTERS // 2), "3" * 2 * TAKE_CHARACTERS, "4")
+    town.store.commit()
+    bob.says("hello")
+    assert [draft.text[0] for draft in town.store.commit()] == ["1", "2"]
+    assert [draft.text[0] for draft in town.store.commit()] == ["h", "3"]
+    assert [draft.text[0] for draft in town.store.commit()] == ["4"]
 
 
 def test_rooms_do_not_wait_for_each_other(town: Town) -> None:
