@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.machine import exclusive, raise_file_limit, resident_kib
+from bench.machine import exclusive, process_seconds, raise_file_limit, resident_kib
 from bench.tables import table
 from tests.support.postgres import PostgresServer
 from tests.support.process import ChatServer
@@ -455,18 +455,19 @@ def main() -> None:
         time.sleep(12)  # what they have said is stored, and their buckets are full again
         for name in options.attacks.split(","):
             before, _ = _window(chat)
-            memory = resident_kib(chat.pid)
+            memory, used, began = resident_kib(chat.pid), process_seconds(chat.pid), time.monotonic()
             times, found = _window(chat, name)
+            busy = (process_seconds(chat.pid) - used) / (time.monotonic() - began)
             grown = (resident_kib(chat.pid) - memory) / 1024
             after, _ = _window(chat)
             row = [name]
             for each in (before, times, after):
                 row += [f"{statistics.median(each):.1f}", f"{_p95(each):.1f}"]
-            row += [f"{_p95(times) / _p95(before):.1f}", f"{grown:+.0f}", found]
+            row += [f"{_p95(times) / _p95(before):.1f}", f"{busy:.0%}", f"{grown:+.0f}", found]
             print(*row, sep="\t", file=sys.stderr, flush=True)
             rows.append(row)
         audience.kill()
-    heads = ["attack", "p50 before", "p95", "p50 during, ms", "p95", "p50 after", "p95", "ratio", "MiB"]
+    heads = ["attack", "p50 before", "p95", "p50 during, ms", "p95", "p50 after", "p95", "ratio", "CPU", "MiB"]
     print(table([*heads, "what came of it"], rows))
 
 

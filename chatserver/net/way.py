@@ -160,6 +160,16 @@ def has_ended(of: Any) -> bool:
         return False
 
 
+def has_left(of: Any) -> bool:
+    """Whether the peer of a socket has gone, or closed its sending side, and nothing that it sent is left to read."""
+    try:
+        return not bytes(of.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except (BlockingIOError, AttributeError):
+        return False
+    except OSError:
+        return True
+
+
 def _beneath(transport: Any) -> Any:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport

@@ -147,6 +147,19 @@ def test_a_delay(tmp_path: Path) -> None:
     assert client.say("hello").said == ["hello"]
 
 
+@pytest.mark.parametrize("data", [b"", LOGIN])
+def test_a_client_that_closes_during_its_delay(data: bytes, tmp_path: Path) -> None:
+    """If it has sent nothing, its connection ends without a door; otherwise it is served."""
+    hall, client = slowed(tmp_path)
+    if data:
+        client.send(data)
+    client.wire.ends = True
+    accepted = hall.connections.counts.accepted
+    hall.passes(STEP_SECONDS + 0.1)
+    assert hall.connections.counts.accepted - accepted == bool(data)
+    assert client.wire.aborted is not bool(data)
+
+
 def test_the_end_of_a_delay(tmp_path: Path) -> None:
     """Meanwhile the client may leave, be banned, or make way; and the server may stop."""
     hall, gone = slowed(tmp_path, connections_per_address=3)

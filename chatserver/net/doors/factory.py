@@ -16,6 +16,7 @@ from chatserver.net.doors.base import Door
 from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS
 from chatserver.net.limits.crowd import Rank
 from chatserver.net.listening.tls import Bounded
+from chatserver.net.way import has_left, socket_beneath
 from chatserver.settings.tables import Settings
 from chatserver.wire.addresses import Networks
 from chatserver.wire.dialects import closing_for_any
@@ -204,7 +205,8 @@ class Waiting(Arrival):
 
     def over(self) -> None:
         self._leave()
-        self._hand_over(self._factory.enter(self._address, self._encrypted), self._data)
+        left = not self._data and has_left(socket_beneath(self.transport))  # a door would be in vain
+        self._hand_over(None if left else self._factory.enter(self._address, self._encrypted), self._data)
 
     def make_way(self) -> bool:
         self._leave()
