@@ -221,6 +221,14 @@ def test_the_address_behind_a_proxy(hall: Hall, header: bytes, address: str) -> 
     assert addresses(hall) == [address] * 2
 
 
+def test_a_header_that_came_while_the_server_was_stopped(hall: Hall) -> None:
+    """It is read although the time for it is up when the server goes on: timers come before sockets then."""
+    client = behind_proxy(hall)
+    hall.clock.callLater(HEADER_SECONDS, client.send, v1(CLIENT) + LOGIN)
+    hall.clock.advance(HEADER_SECONDS)
+    assert [answer["name"] for answer in client.answers] == ["ana"]
+
+
 def test_a_browser_behind_a_proxy(hall: Hall) -> None:
     """The header comes before the request of a WebSocket, and may come with it."""
     browser = WebSocketClient(hall, trusting(hall, WebSocketDoor).buildProtocol(at(PROXY)))

@@ -227,7 +227,7 @@ class ProxyGate(Arrival):
         try:
             complete = self._header.feed(data)
         except Malformed:
-            self.over()
+            self._give_up()
             return
         if complete:
             header = self._header
@@ -235,6 +235,10 @@ class ProxyGate(Arrival):
             self._hand_over(self._factory.arrival(header.address or self._address, header.tls), header.rest)
 
     def over(self) -> None:
+        # After a stop of this process the header waits in the socket, and timers come first: it is read before that.
+        self._call = self._factory.clock.callLater(0, self._give_up)
+
+    def _give_up(self) -> None:
         self._leave()
         self._factory.no_header(self._address)
         self.abort()
