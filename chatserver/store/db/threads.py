@@ -383,7 +383,8 @@ class Store:
             raise
         except Busy as error:
             self.errors["conflict"] += 1
-            self._held = self._reactor.seconds()
+            if error.why is Why.ROOM_BUSY:
+                self._held = self._reactor.seconds()
             self._log_busy(error)
             raise
         except Unavailable as error:
