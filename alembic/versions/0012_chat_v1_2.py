@@ -237,7 +237,7 @@ BEGIN
     FROM __TABLES__.room AS r JOIN __TABLES__.membership AS m ON m.room_id = r.id
     WHERE r.id = NEW.subject AND r.kind = 'direct';
     UPDATE __TABLES__.change AS c SET id = DEFAULT, kind = 'room' WHERE c.id = NEW.id;
-    PERFORM pg_notify('chat_v1', '');
+    NOTIFY chat_v1;
     RETURN NULL;
 END $$
 """
