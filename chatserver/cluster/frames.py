@@ -63,13 +63,15 @@ class Other(Struct, array_like=True, tag="o", frozen=True, gc=False):
 
 
 class Entries(Struct, array_like=True, tag="e", frozen=True, gc=False):
-    """Committed entries of a room, in ascending order without a gap."""
+    """Committed entries of a room, in ascending order without a gap. `epoch`: the name of the one that they are of; "":
+    unknown."""
 
     room_id: int
     name: str
     kind: str
     pair: Pair | None
     entries: list[Message | Other]
+    epoch: str = ""
 
     @property
     def facts(self) -> RoomFacts:
@@ -216,16 +218,17 @@ def news(told: Told) -> News | None:
     return None if kind is None else msgspec.json.decode(told.news, type=kind)
 
 
-def encode_entries(facts: RoomFacts, entries: Sequence[Entry]) -> Iterator[bytes]:
+def encode_entries(facts: RoomFacts, entries: Sequence[Entry], epoch: str = "") -> Iterator[bytes]:
     """Packs entries into as few parts as possible. An entry that fits into no frame becomes a `Head`."""
     head = _encoder.encode([Entries.__struct_config__.tag, facts.id, facts.name, facts.kind, facts.pair])[:-1] + b",["
-    most = MOST_BYTES - HEADER_BYTES - len(head) - 2
+    tail = b'],"%s"]' % epoch.encode()
+    most = MOST_BYTES - HEADER_BYTES - len(head) - len(tail)
     pieces: list[bytes] = []
     size = 0
     for entry in entries:
         piece = _encoder.encode(_packed(entry))
         if pieces and size + len(piece) + 1 > most:
-            yield head + b",".join(pieces) + b"]]"
+            yield head + b",".join(pieces) + tail
             pieces, size = [], 0
         if len(piece) > most:
             yield _encoder.encode(Head(facts.id, entry.seq))
@@ -233,7 +236,7 @@ def encode_entries(facts: RoomFacts, entries: Sequence[Entry]) -> Iterator[bytes
         pieces.append(piece)
         size += len(piece) + 1
     if pieces:
-        yield head + b",".join(pieces) + b"]]"
+        yield head + b",".join(pieces) + tail
 
 
 def _packed(entry: Entry) -> Message | Other:

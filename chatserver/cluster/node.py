@@ -195,7 +195,7 @@ class Node(Elsewhere):
         return self.sheds or self.state != "serving"
 
     def announced(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
-        self.outgoing.entries(facts, entries)
+        self.outgoing.entries(facts, entries, self._rewind.epoch)
 
     def found(self, room_id: int, seq: int) -> None:
         self.outgoing.part(frames.Head(room_id, seq), str(room_id))
@@ -260,6 +260,8 @@ class Node(Elsewhere):
 
     def take(self, boot: str, number: int, part: frames.Part) -> None:
         match part:
+            case frames.Entries() if part.epoch and self._rewind.epoch and part.epoch != self._rewind.epoch:
+                self.lost(str(part.room_id))  # it is read from the database once this epoch is known here, too
             case frames.Entries():
                 self._registry.order.arrived(part.facts, [frames.unpacked(packed) for packed in part.entries])
             case frames.Head(room_id, seq):

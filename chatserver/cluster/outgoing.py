@@ -30,6 +30,7 @@ class Outgoing:
         self.boot = boot
         self.open = False
         """Whether another node is alive."""
+        self._epoch = ""  # of the entries that are not encoded yet
         self.numbers: dict[str, int] = {}
         """The number of the last frame, by channel."""
         self.frames = 0
@@ -42,10 +43,14 @@ class Outgoing:
         self._sent_at = float("-inf")
         self._next: IDelayedCall | None = None
 
-    def entries(self, facts: RoomFacts, entries: Sequence[Entry]) -> None:
-        """Publishes entries that this process has committed."""
+    def entries(self, facts: RoomFacts, entries: Sequence[Entry], epoch: str = "") -> None:
+        """Publishes entries that this process has committed. `epoch`: the name of the one that they are of."""
         if not self.open:
             return
+        if epoch != self._epoch:
+            for room_id in list(self._runs):
+                self._encode(room_id)
+            self._epoch = epoch
         known = self._runs.get(facts.id)
         if known is not None and known[1][-1].seq + 1 == entries[0].seq:
             known[1].extend(entries)
@@ -106,7 +111,7 @@ class Outgoing:
         facts, entries = self._runs.pop(room_id)
         self._reaches(room_id, entries[-1].seq)
         channel = str(room_id) if self._bus.by_room else frames.ALL
-        self._parts.setdefault(channel, []).extend(frames.encode_entries(facts, entries))
+        self._parts.setdefault(channel, []).extend(frames.encode_entries(facts, entries, self._epoch))
 
     def _soon(self) -> None:
         if self._next is None:

@@ -1,7 +1,8 @@
 """Knows the present epoch of the logs (`store/db/epochs.py`), and acts when it changes while clients are connected.
 
-The epoch is found with each heartbeat and, on PostgreSQL, with each new connection of the store, before anything is
-written there. If it is another one, the heads in memory are compared with those that it began with:
+The epoch is found with each heartbeat, with each comparison of heads (`reconcile.py`) and, on PostgreSQL, with each new
+connection of the store, before anything is written there. If it is another one, the heads in memory are compared with
+those that it began with:
 
 - Nothing was lost that was delivered here, as after a failover to a synchronous standby: programs receive the new name.
 - Something was lost, or a part has noticed it by itself (`rewind.py`): unless the epoch has begun already, it begins
@@ -150,6 +151,7 @@ class Epochs:
                 await pause(self._clock, RETRY_SECONDS)
         self._rewind.lost.clear()
         self.present, self.beginning = epoch, False
+        self._rewind.epoch_found(epoch)
         if not ended:
             self._end(Branch(epoch.token, common))
 

@@ -16,7 +16,9 @@ from twisted.python.failure import Failure
 from chatserver.delivery.registry import Registry
 from chatserver.delivery.room import Room
 from chatserver.presence.roster import Roster
-from chatserver.store import invitations, members
+from chatserver.store import Connection, invitations, members
+from chatserver.store.db import epochs
+from chatserver.store.db.epochs import Epoch
 from chatserver.store.db.threads import Store
 from chatserver.store.entries import heads
 from chatserver.store.visibility import memberships
@@ -37,6 +39,10 @@ DOUBT_SECONDS = 75.0
 """How long a commit may still happen: a little longer than the store's `statement_timeout`."""
 INVITED_SECONDS = 60.0
 """How much older than the doubt an invitation may be to be sent again: the clocks of several threads stamp them."""
+
+
+def _heads(db: Connection, room_ids: list[int]) -> tuple[dict[int, int], Epoch | None]:
+    return heads(db, room_ids), epochs.current(db)
 
 
 class Reconciler:
@@ -189,7 +195,8 @@ class Reconciler:
         known = self._registry.rooms.heads(some)  # taken before the read, so that a lower one there was lost
         if not known:
             return
-        stored = await self._store.read(heads, list(known))
+        stored, epoch = await self._store.read(_heads, list(known))
+        self._rewind.epoch_found(epoch)  # before anything is delivered that is of it
         for room_id, head in known.items():
             last = stored.get(room_id, 0)
             room = self._registry.rooms.find(room_id)

@@ -39,6 +39,8 @@ class Rewind:
     def __init__(self) -> None:
         self._followers: list[Follower] = []
         self._watching: Watching | None = None
+        self.epoch = ""
+        """The name of the epoch that was found last; "": none was."""
         self.lost: dict[int, int] = {}
         """By room id, the last number that is left, for rooms that lack entries that were delivered."""
 
@@ -52,8 +54,10 @@ class Rewind:
 
     def epoch_found(self, epoch: Epoch | None) -> None:
         """See `Watching`. None: the database does not say."""
-        if self._watching is not None and epoch is not None:
-            self._watching.epoch_found(epoch)
+        if epoch is not None:
+            self.epoch = epoch.name
+            if self._watching is not None:
+                self._watching.epoch_found(epoch)
 
     def room_rewound(self, room_id: int, head: int, last: int) -> None:
         """The database has lost entries that were delivered: the log of a room went up to `head`, and goes to `last`

@@ -17,6 +17,7 @@ from chatserver.handlers.outcome import Effect
 from chatserver.pipeline.outcomes import Consequences
 from chatserver.settings.tables import Server, Settings
 from chatserver.store import accounts, bots, certificates, change_rows, erasure, tokens
+from chatserver.store.db import epochs
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, SessionRow
 from chatserver.store.db.transactions import transact
@@ -623,6 +624,7 @@ def test_the_database_is_set_back(tmp_path: Path) -> None:
     ana.say("a new one")
     pair.passes(0.3)
     assert (ana.closing, bob.closing) == (["rewound"], ["rewound"])
+    assert [client.events[-1]["common"] for client in (ana, bob)] == [{"general": head - 2}] * 2
     later = [pair.again(hall, name) for hall, name in ((pair.one, "ana"), (pair.two, "bob"))]
     pair.two.cluster.rewound()  # it has found that by itself, a little later
     pair.passes(15)
@@ -633,6 +635,26 @@ def test_the_database_is_set_back(tmp_path: Path) -> None:
     pair.two.cluster.rewound()  # once more, much later
     pair.passes(1)
     assert later[0].closing == ["rewound"]
+
+
+def test_another_epoch(pair: Pair) -> None:
+    """A node that has not found the epoch of another node's entries yet does not take them from the bus: it reads them,
+    and so finds the epoch. Nothing that it has delivered counts as lost, since it was not."""
+    ana, bob = pair.one.program("ana"), pair.two.program("bob")
+    pair.passes(2)
+    ana.say("one")
+    pair.passes(0.3)
+    from_bus = pair.two.registry.order.from_bus
+    transact(pair.one.engine, epochs.begin)
+    pair.one.rewind.epoch_found(transact(pair.one.engine, epochs.ensure))
+    ana.say("two")
+    pair.passes(2)
+    ana.say("three")
+    pair.passes(2)
+    assert (bob.said, bob.closing) == (["one", "two", "three"], [])
+    assert pair.two.registry.order.from_bus <= from_bus + 1
+    assert pair.one.epochs.token == pair.two.epochs.token != ""
+    assert [event["epoch"] for event in bob.events if event["event"] == "epoch"] == [pair.two.epochs.token]
 
 
 def test_an_exception_in_a_conversation_of_nodes_is_none(pair: Pair) -> None:
