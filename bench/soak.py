@@ -44,6 +44,7 @@ class Person:
         self._ids = count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._epoch: str | None = None
         self.position = 0
         self.heard = 0
         self.faults: list[str] = []
@@ -52,7 +53,7 @@ class Person:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
         self._task = asyncio.create_task(self._read())
         if self._token:
-            await self.ask(cmd="login", token=self._token, resume={self._room: self.position})
+            await self.ask(cmd="login", token=self._token, resume={self._room: self.position}, epoch=self._epoch)
             return
         await self.ask(cmd="register", name=self._name, password=PASSWORD)
         self._token = (await self.ask(cmd="token", label="soak", password=PASSWORD))["token"]
@@ -80,6 +81,7 @@ class Person:
             if not line.startswith(b"{"):
                 continue
             message = json.loads(line)
+            self._epoch = message.get("epoch", self._epoch)
             if "event" not in message:
                 self._answers.pop(message["tag"]).set_result(message)
             elif message["event"] in ENTRIES and message["room"] == self._room:

@@ -107,6 +107,7 @@ class Program(Client):
     def __init__(self, stage: Stage, name: str, seed: str, rooms: list[str], *, door: str = "line") -> None:
         super().__init__(stage, name, seed)
         self.logs: dict[str, Log] = {}
+        self._epoch: str | None = None
         self.inside: set[str] = set()
         """The rooms that it knows it is in."""
         self.outside: dict[str, Seen] = {}
@@ -193,7 +194,7 @@ class Program(Client):
     def _login(self) -> None:
         answers: list[Message] = []
         resume = {room: log.position for room, log in self.logs.items() if log.position}
-        self.post(answers.append, cmd="login", name=self.name, password=PASSWORD, resume=resume)
+        self.post(answers.append, cmd="login", name=self.name, password=PASSWORD, resume=resume, epoch=self._epoch)
         deadline = time.monotonic() + ANSWER_SECONDS
         while not answers:
             self.read(0.5)
@@ -222,6 +223,9 @@ class Program(Client):
             raise Refused if answer.get("retry") else Broken(f"{self.name} was refused: {answer}")
 
     def _take(self, message: Message) -> None:
+        self._epoch = message.get("epoch", self._epoch)
+        if "common" in message:
+            raise Broken(f"{self.name} is told of a database that was set back: {message}")
         if "event" not in message:
             if not self.waiting:
                 raise Broken(f"An answer to nothing: {message}")

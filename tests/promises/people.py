@@ -24,6 +24,7 @@ class Person:
         self.acknowledged: dict[str, tuple[int, str]] = {}
         """By id: the number and the time in the first answer."""
         self.link: Raw | None = None
+        self._epoch: str | None = None
         self._server = server
         self._tags = itertools.count(1)
         self._ids = itertools.count(1)
@@ -38,7 +39,8 @@ class Person:
         """The current connection, or else a new one, which resumes where the last one was cut."""
         if self.link is None:
             resume = {room: len(log) for room, log in self.logs.items()}
-            self._open(slow, {"cmd": "login", "name": self.name, "password": PASSWORD, "resume": resume})
+            words = {"cmd": "login", "name": self.name, "password": PASSWORD, "resume": resume, "epoch": self._epoch}
+            self._open(slow, words)
         assert self.link is not None
         return self.link
 
@@ -100,7 +102,7 @@ class Person:
         After the answer to `leave`, no entry of the room arrives until then.
         """
         self.do("leave", room=room)
-        self.do("join", room=room, since=len(self.logs[room]))
+        self.do("join", room=room, since=len(self.logs[room]), epoch=self._epoch)
 
     def do(self, cmd: str, **fields: Any) -> Message:
         """Sends any other command, which must succeed; returns its answer."""
@@ -142,6 +144,8 @@ class Person:
             log = self.logs.setdefault(message["room"], [])
             assert message["seq"] == len(log) + 1, f"{self.name} received {log[-3:]}, then {message}"
             log.append(message)
+        self._epoch = message.get("epoch", self._epoch)
+        assert "common" not in message, message  # the database is never set back
 
     def _succeeded(self, answer: Message) -> None:
         assert answer["ok"] is True, answer
