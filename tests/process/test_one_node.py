@@ -61,9 +61,12 @@ def shapes(log: str) -> Counter[str]:
 
 BEATS = 4
 """How long the idle server is watched."""
-IDLE = {"SELECT change", "SELECT node", "UPDATE node", "SELECT room", "SELECT erasure", "SELECT", "NOTIFY"}
-"""Periodic statements: changes are read, the lease is kept, heads are compared for a while, and applications learn of
-new entries."""
+IDLE = {
+    *("SELECT change", "SELECT node", "UPDATE node", "SELECT room", "SELECT erasure", "SELECT", "NOTIFY"),
+    *("SELECT epoch", "SAVEPOINT", "SELECT pg_control_system", "RELEASE"),
+}
+"""Periodic statements: changes are read, the lease is kept, heads are compared for a while, applications learn of new
+entries, and where the database is, is compared with its epoch."""
 WORK = {
     "SELECT account": 1, "INSERT session": 1, "UPDATE session": 1, "SELECT ban": 2, "SELECT membership": 3,
     "UPDATE account": 1, "INSERT membership": 1, "DELETE invitation": 1,
