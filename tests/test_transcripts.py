@@ -26,9 +26,10 @@ ELSEWHERE = {
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
 """Error words that are in no transcript, and why or where they are tested."""
-AT_ONE_NODE = {"crowded", "preferences"}
+AT_ONE_NODE = {"crowded", "epochs", "preferences"}
 """Nodes tell each other once a second how many connections an address has: who connects to the next one meanwhile is
-let in. And preferences follow a moment later at other nodes than messages do."""
+let in. Preferences follow a moment later at other nodes than messages do, and so does the end of all connections there,
+after a database was set back."""
 TRIES = 3
 """Facts that reach another node a moment later, such as presence, may be requested before."""
 
