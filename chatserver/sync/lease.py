@@ -83,7 +83,8 @@ class Lease:
         self._ran = 0.0
         self._proven = 0.0  # when the last heartbeat was sent that was answered, by `seconds`
         self.back_since = float("-inf")
-        """When the first heartbeat was answered after this process was cut off, by the reactor's clock."""
+        """When the first heartbeat was answered after this process was cut off, by the reactor's clock. A lost lease
+        does not count: no connection has survived it, and those that came later know what the database has."""
         self._asking = False
         self._answered: float | None = None  # when the last heartbeat was answered, by the reactor's clock
         self._next: IDelayedCall | None = None
@@ -265,5 +266,4 @@ class Lease:
             self.lost.callback(held)
         else:
             self._proven, self._answered = self._seconds(), self._clock.seconds()
-            self.back_since = self._answered
             self.log.info("This process has the lease again, and serves.")
