@@ -97,10 +97,16 @@ class Subscriptions:
     # Commands
 
     def hear(self, session: Session, facts: RoomFacts, position: int, head: int) -> None:
-        """Subscribes a session to a room from behind this position on, unless it is subscribed; `catch_up` sends it."""
+        """Subscribes a session to a room from behind this position on, unless it is subscribed; `catch_up` sends it.
+
+        If the answer of the database is late, entries behind `head` may have been published here that made the account
+        leave: then the members of the room are read first."""
         room = self.room(facts, head)
         if session not in room and self._roster.has(session):
-            self._hear(session, room, position)
+            if room.head > head:
+                self._rooms.missed(facts.id)
+            else:
+                self._hear(session, room, position)
         if head > room.head:  # stored, but not published here yet
             self._gaps.expect(room)
 
@@ -110,6 +116,8 @@ class Subscriptions:
         `head` is the room's last seq before what is announced next."""
         if self._roster.has(session) and not session.quiet:
             room = self.room(facts, head)
+            if session not in room and room.head > head:  # see `hear`
+                self._rooms.missed(facts.id)
             self._hear(session, room, min(since, head))
             session.replays |= {room}
 

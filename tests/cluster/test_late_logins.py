@@ -4,11 +4,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from chatserver.store import logins
 from chatserver.store.visibility import memberships
 from tests.support.cluster import never, nodes
 from tests.support.hall import PASSWORD
+
+
+@pytest.mark.parametrize("fields", [{}, {"since": 0}], ids=["join", "since"])
+def test_a_join_that_is_answered_after_a_kick(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """The database answers a `join` late, and the entries by which the account came and was kicked have been published
+    by then: it hears nothing more of the room."""
+    _, (one, two) = nodes(tmp_path, "one", "two")
+    ana = one.program("ana").post("create", room="books")
+    dee, cai = two.program("dee").post("join", room="books"), two.program("cai")
+    one.passes(1)
+    write, answers = two.inline.write, Deferred[None]()
+
+    async def late(*arguments: Any, **keywords: Any) -> Any:
+        result = await write(*arguments, **keywords)
+        await answers
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two.inline, "write", late)
+        cai.post("join", room="books", **fields)
+    ana.post("kick", room="books", name="cai")
+    one.passes(1)
+    assert dee.heard("books")[-2:] == [3, 4]
+    answers.callback(None)
+    one.passes(1)
+    ana.say("behind their back", "books")
+    one.passes(1)
+    assert dee.said == ["behind their back"]
+    assert cai.said == []
+    one.close()
 
 
 def test_left_meanwhile(tmp_path: Path) -> None:
