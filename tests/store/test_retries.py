@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 
 from chatserver.store.db.faults import Conflict
 from chatserver.store.db.threads import Store
@@ -40,7 +41,7 @@ def test_retrying(tables: Tables) -> None:
     assert twice.calls == 2
 
 
-class Here:
+class Here(Clock):
     """Stands in for a reactor: what a thread hands over is done in that thread."""
 
     def callFromThread(self, call: Callable[..., None], *args: Any) -> None:
