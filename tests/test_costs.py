@@ -41,7 +41,7 @@ CALLS_NAMED = 6
 """For a person who is named: which entries name them, and which bytes those are that are rendered already."""
 CALLS_RENDERED = 500
 """For rendering a message of 200 words once more."""
-CALLS_MESSAGE = 25
+CALLS_MESSAGE = 26
 """For a message in a large take, not counting its recipients."""
 
 

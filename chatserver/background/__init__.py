@@ -1,1 +1,1 @@
-"""Jobs in the background: maintenance, retention, erasures, notifications, and rows that are written in batches."""
+"""Jobs in the background, and when they run: maintenance, retention, erasures, notifications, rows in batches."""

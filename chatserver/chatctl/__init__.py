@@ -1,4 +1,4 @@
 """The command `chatctl` of administrators: it changes the database, and sends requests to the running server.
 
-Running servers follow its changes through the table `change`: see `store.changes`.
+Running servers follow its changes through the table `change`: see `store.change_rows`.
 """

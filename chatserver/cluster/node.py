@@ -21,9 +21,9 @@ from chatserver.cluster.shared_limits import SharedLimits
 from chatserver.delivery.registry import Registry
 from chatserver.login.guests import Guests
 from chatserver.net.connection.connections import Connections
-from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.other_nodes import Elsewhere
 from chatserver.store.db.threads import Store
 from chatserver.store.nodes.lease import Holder, Process
 from chatserver.store.nodes.nodes import Facts, NodeNow, Said

@@ -12,8 +12,8 @@ from chatserver.delivery.gaps import Gaps
 from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Room, Rooms
 from chatserver.delivery.subscriptions import Subscriptions
-from chatserver.presence.elsewhere import NOWHERE
 from chatserver.presence.roster import Roster
+from chatserver.session.other_nodes import NOWHERE
 from chatserver.session.session import HeardRoom
 from chatserver.util.histogram import Histogram
 from chatserver.values.events import (

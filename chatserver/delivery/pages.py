@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 
 from chatserver.delivery.rendering import Batch
-from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import Session
 from chatserver.store import entries, quotes
 from chatserver.store.db.threads import Store

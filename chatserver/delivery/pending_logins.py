@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from chatserver.delivery.room import Rooms
-from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.other_nodes import OtherNodes
 from chatserver.values.events import Membership
 
 

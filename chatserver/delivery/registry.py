@@ -9,8 +9,8 @@ from chatserver.delivery.pending_logins import PendingLogins
 from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Rooms
 from chatserver.delivery.subscriptions import Subscriptions
-from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
+from chatserver.session.other_nodes import Elsewhere
 
 
 class Registry:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Final, Protocol
 
-from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import Session
 from chatserver.values.events import Entry, RoomFacts
 

@@ -11,7 +11,7 @@ from chatserver.session.session import Session
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText, Whereabouts
 from chatserver.values.errors import Note, Sentence
-from chatserver.wire.dialect import ASSUMED_COLUMNS, fitting
+from chatserver.wire.screen import ASSUMED_COLUMNS, fitting
 
 Immediate = Callable[[Online, Session, Any], Outcome]
 

@@ -47,7 +47,7 @@ class Guessed(Refused):
 
 class Proved(Struct, frozen=True):
     """An authenticated person, and the token or certificate that was used. `proof`: of a password, see
-    `store.changes.proof_of`; 0 for a new account, or another credential."""
+    `store.change_rows.proof_of`; 0 for a new account, or another credential."""
 
     person: Person
     token_id: int = 0

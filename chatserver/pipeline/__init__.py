@@ -1,1 +1,1 @@
-"""From a command in a lane to its answer: takes, transactions, outcomes."""
+"""From a command to its answer: lanes, where a lone message waits for others; takes, transactions, outcomes."""

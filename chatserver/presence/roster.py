@@ -6,11 +6,12 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import HeardRoom, Session
 from chatserver.values.events import BOT, News
 from chatserver.values.stages import Stage
-from chatserver.wire.dialect import NONE, Dialect, Framing, Screen
+from chatserver.wire.dialect import NONE, Dialect, Framing
+from chatserver.wire.screen import Screen
 
 
 class Remote(Struct, frozen=True, gc=False):

@@ -1,1 +1,1 @@
-"""A logged-in client without its socket: positions, screen, and messages kept for `/retry`."""
+"""A logged-in client without its socket: its rooms, screen and read marks, and how much may wait for it."""

@@ -16,8 +16,9 @@ from chatserver.values.events import AS_SET, PERSON, AccountKind, AccountLimits,
 from chatserver.values.ignoring import without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
 from chatserver.values.token_scope import Scope
-from chatserver.wire.dialect import NONE, PLAIN, SCREEN, Asked, Dialect, Form, Framing, Screen, assumed, preferred
+from chatserver.wire.dialect import NONE, PLAIN, Asked, Dialect, Form, Framing
 from chatserver.wire.dialects import DIALECTS
+from chatserver.wire.screen import SCREEN, Screen, assumed, preferred
 
 _FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
 MOST_FORMS = 1024
@@ -39,7 +40,7 @@ class Identity(Struct, frozen=True):
 
     `named_at`: since when the account has these two names; None: from the beginning. `token_id` and `certificate_id`:
     the token or certificate that it logged in with, or 0. `proof`: of the password that it logged in with, see
-    `store.changes.proof_of`. `scope`: of that token; None: everything.
+    `store.change_rows.proof_of`. `scope`: of that token; None: everything.
     """
 
     account_id: int = 0

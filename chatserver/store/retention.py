@@ -5,7 +5,7 @@ front only, and numbers go on. The `first_seq` of a room without entries is grea
 
 A retry of a message stays free. The row of a removed message that has an id goes on to hold that id, its number and its
 time, and no text: its `room_id` is the negative one of its room, its kind `spent`. So the statements that store
-messages find it where they look for any id (see `store.statements`). These rows are removed in turn once they are older
+messages find it where they look for any id (see `store.saying`). These rows are removed in turn once they are older
 than `id_days`, if that is set.
 
 A step first removes what nobody else locks, and moves `first_seq` last, so that messages to the room wait only for the

@@ -1,1 +1,1 @@
-"""In step with the database: the lease, changes by other processes, entries whose answer was lost."""
+"""In step with the database: the lease, changes by other processes, entries that an answer or the bus has lost."""

@@ -34,7 +34,7 @@ IN_A_ROOM: Final[Kinds] = frozenset({
 """Commands for a token for one room, if they name that. Without a room, `search` means it."""
 
 ABOUT_ROOMS: Final[Kinds] = frozenset({c.Rooms, c.Unread, c.Who})
-"""Commands whose handlers stay within the token's room (see `handlers.confined`)."""
+"""Commands whose handlers stay within the token's room (see `visibility.is_only`)."""
 
 RoomIds = Callable[[str], int]
 """The id of the subscribed room that a session calls by a label; 0 if there is none."""

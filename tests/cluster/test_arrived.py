@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chatserver.delivery.fanout import MAX_EARLY_BATCHES
 from chatserver.delivery.gaps import GAP_SECONDS
-from chatserver.presence.elsewhere import Elsewhere
+from chatserver.session.other_nodes import Elsewhere
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts
 from tests.delivery.test_registry import ANA, BOB, BOOKS, DIRECT, Town, entry

@@ -19,9 +19,9 @@ from chatserver.cluster.incoming import Incoming
 from chatserver.cluster.outgoing import Outgoing
 from chatserver.cluster.presence import SharedPresence
 from chatserver.delivery.registry import Registry
-from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.other_nodes import Elsewhere
 from chatserver.session.session import Identity, Session
 from chatserver.settings.tables import Limits
 from chatserver.sync.rewind import Rewind

@@ -17,8 +17,9 @@ from chatserver.session.session import Identity, Session, form_of
 from chatserver.values import events
 from chatserver.values.events import Entry, RoomFacts
 from chatserver.values.mentions import mentions
-from chatserver.wire.dialect import PLAIN, Dialect, Form, Rendered, Screen
+from chatserver.wire.dialect import PLAIN, Dialect, Form, Rendered
 from chatserver.wire.jsonl import JsonLines
+from chatserver.wire.screen import Screen
 from chatserver.wire.text import Text
 
 BOOKS = RoomFacts(1, "books")

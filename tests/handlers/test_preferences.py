@@ -10,7 +10,7 @@ import pytest
 
 from chatserver.util import time_zones
 from chatserver.values.errors import Refused
-from chatserver.wire.dialect import SCREEN
+from chatserver.wire.screen import SCREEN
 from tests.support.hall import Client, Hall
 
 PASSWORD = "s3cret-words"

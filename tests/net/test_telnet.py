@@ -7,7 +7,7 @@ from chatserver.net.doors import table
 from chatserver.net.doors.line import TelnetDoor
 from chatserver.session.link import FULL_BYTES
 from chatserver.values.stages import Stage
-from chatserver.wire.dialect import MOST_COLUMNS, SCREEN
+from chatserver.wire.screen import MOST_COLUMNS, SCREEN
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, QUIET, Client, Hall
 

@@ -23,9 +23,10 @@ from chatserver.values.answers import Answer, Refusal
 from chatserver.values.errors import Refused, Rejected, Sentence, Why
 from chatserver.values.events import Closing, Entry, News, RoomFacts
 from chatserver.values.stages import Stage
-from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Framing, Rendered, Screen
+from chatserver.wire.dialect import Asked, Dialect, Form, Framing, Rendered
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.screen import SCREEN, Screen
 from chatserver.wire.sentences import english
 from tests.net.conftest import OpenHall
 from tests.support.hall import PASSWORD, Client, Hall

@@ -13,8 +13,9 @@ from chatserver.sync.rewind import Rewind
 from chatserver.values.events import Membership, Presence, RoomFacts
 from chatserver.values.stages import Stage
 from chatserver.values.token_scope import Scope
-from chatserver.wire.dialect import SCREEN, Dialect, Rendered, Screen
+from chatserver.wire.dialect import Dialect, Rendered
 from chatserver.wire.jsonl import JSONL, JsonLines
+from chatserver.wire.screen import SCREEN, Screen
 from chatserver.wire.text import TEXT
 from tests.support.link import MemoryLink
 from tests.support.pages import StubPages

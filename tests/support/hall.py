@@ -44,9 +44,9 @@ from chatserver.net.limits.crowd import Rank
 from chatserver.pipeline.lanes import Lanes
 from chatserver.pipeline.parts import PipelineParts
 from chatserver.pipeline.processor import Processors
-from chatserver.presence.elsewhere import OtherNodes
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
+from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import Session
 from chatserver.settings.tables import NO_LIMITS, Limits, Settings
 from chatserver.store import people, rooms

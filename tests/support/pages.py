@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from chatserver.delivery.pages import Page, Pages, Stretch
-from chatserver.presence.elsewhere import OtherNodes
+from chatserver.session.other_nodes import OtherNodes
 
 ReadPage = Callable[[int, int], Awaitable[Stretch]]
 """(room id, seq) -> the page behind that."""

@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
-from chatserver.presence.elsewhere import Elsewhere
 from chatserver.presence.roster import Roster
+from chatserver.session.other_nodes import Elsewhere
 from chatserver.session.session import Identity, Session
 from chatserver.store import accounts, change_rows, moderation
 from chatserver.store.change_rows import AccountNow

@@ -38,7 +38,7 @@ SHORT = 64
 """Characters that most columns take."""
 LONGER = {
     "password": 1024, "old": 1024, "new": 1024, "text": 4096, "topic": 500, "reason": 500,
-    "token": 200, "code": 200, "after": 200,
+    "token": 200, "code": 200, "after": 200, "epoch": 200,
 }  # fmt: skip
 """Fields of columns without a limit, or of none."""
 EXAMPLES: dict[str, Any] = {"name": "ana", "room": "den", "password": "s3cret-words", "text": "hello", "seq": 1}

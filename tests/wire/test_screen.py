@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chatserver.values import answers, events
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import Entry, Quote, RoomFacts
-from chatserver.wire import dialect
 from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.screen import Screen
 from chatserver.wire.hygiene.text import away_text, message_text, reason_text, topic_text
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.entries import TOLD
@@ -81,7 +81,7 @@ ENTRIES = st.one_of(
 
 
 SCREENS = st.builds(
-    dialect.Screen, columns=st.sampled_from([0, 0, 80, 40, 30]), bell=st.sampled_from(["off", "on", "mentions"])
+    Screen, columns=st.sampled_from([0, 0, 80, 40, 30]), bell=st.sampled_from(["off", "on", "mentions"])
 )
 DISPLAYS = st.sampled_from(["", "", "José Müller", "本" * 24, "n" * 48])
 QUOTES = st.none() | st.builds(lambda text: Quote("bob", "", text), STORED)
@@ -99,7 +99,7 @@ def test_entries(
     display: str,
     quote: Quote | None,
     reactions: tuple[tuple[str, int], ...],
-    screen: dialect.Screen,
+    screen: Screen,
     state: str,
     shown: dict[str, Any],
 ) -> None:

@@ -12,7 +12,8 @@ from chatserver.values import answers, events
 from chatserver.values.answers import Answer
 from chatserver.values.errors import Sentence, Why
 from chatserver.values.events import Entry, RoomFacts
-from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
+from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.screen import Screen
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.cells import broken, cells, cut, folded, most_cells
 from chatserver.wire.text.shown.columns import beside, table

@@ -8,7 +8,8 @@ from chatserver.values import answers
 from chatserver.values.answers import Answer
 from chatserver.values.errors import Rejected
 from chatserver.values.stages import Stage
-from chatserver.wire.dialect import Asked, Screen
+from chatserver.wire.dialect import Asked
+from chatserver.wire.screen import Screen
 from chatserver.wire.sentences import english
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.cells import cells, cut, folded

@@ -12,7 +12,8 @@ from chatserver.values.answers import Answer
 from chatserver.values.errors import Sentence, Why
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.mentions import Mentions, mentions, words_said
-from chatserver.wire.dialect import PLAIN, Asked, Form, Screen
+from chatserver.wire.dialect import PLAIN, Asked, Form
+from chatserver.wire.screen import Screen
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.layout import date_line
 from chatserver.wire.text.shown.terminal import Terminal

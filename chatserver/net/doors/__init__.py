@@ -1,1 +1,1 @@
-"""Doors, which turn the bytes of a connection into lines and back."""
+"""Doors, which connect a framing of `wire/framing/` to Twisted."""

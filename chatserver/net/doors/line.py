@@ -10,10 +10,11 @@ from chatserver.net.doors.base import Door
 from chatserver.settings.tables import Settings
 from chatserver.values.answers import Refusal
 from chatserver.values.errors import Note, Refused, Sentence, Why
-from chatserver.wire.dialect import PLAIN, Asked, fitting
+from chatserver.wire.dialect import PLAIN, Asked
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.framing.lines import Lines
 from chatserver.wire.framing.telnet import Negotiation
+from chatserver.wire.screen import fitting
 
 NC_EDITOR: Final = "rlwrap -H /dev/null nc HOST PORT"
 """The command that edits lines, for `nc`. It keeps no history in a file: rlwrap cannot know which lines are passwords,

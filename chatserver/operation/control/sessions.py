@@ -15,8 +15,9 @@ from chatserver.util.times import now, rfc3339
 from chatserver.util.waiting import Turn
 from chatserver.values.errors import Note, Refused, Sentence
 from chatserver.values.stages import Stage
-from chatserver.wire.dialect import Dialect, Framing, Screen
+from chatserver.wire.dialect import Dialect, Framing
 from chatserver.wire.hygiene.text import message_text, reason_text
+from chatserver.wire.screen import Screen
 from chatserver.wire.sentences import english
 
 SLICE: Final = 50

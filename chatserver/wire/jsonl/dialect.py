@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Final
 
-from chatserver.wire.dialect import SCREEN, Dialect, Screen
+from chatserver.wire.dialect import Dialect
 from chatserver.wire.jsonl.entries import entries
 from chatserver.wire.jsonl.parse import parse
 from chatserver.wire.jsonl.render import answer, news, notice
+from chatserver.wire.screen import SCREEN, Screen
 from chatserver.wire.sentences import english
 
 

@@ -12,8 +12,9 @@ from chatserver.values.answers import Answer, Refusal
 from chatserver.values.commands import COMMANDS, Tag
 from chatserver.values.errors import RETRYABLE
 from chatserver.values.events import Entry, News, RoomFacts
-from chatserver.wire.dialect import SCREEN, Asked, Screen
+from chatserver.wire.dialect import Asked
 from chatserver.wire.jsonl.entries import lines_of
+from chatserver.wire.screen import SCREEN, Screen
 from chatserver.wire.sentences import english
 
 

@@ -9,7 +9,8 @@ from chatserver.values.commands import Command
 from chatserver.values.errors import Refused, Rejected, Sentence
 from chatserver.values.events import Entry, News, RoomFacts
 from chatserver.values.stages import SECRET, Stage
-from chatserver.wire.dialect import SCREEN, Asked, Dialect, Form, Rendered, Screen, preferred
+from chatserver.wire.dialect import Asked, Dialect, Form, Rendered
+from chatserver.wire.screen import SCREEN, Screen, preferred
 from chatserver.wire.text.shown import layout, render
 from chatserver.wire.text.shown.entries import rendered
 from chatserver.wire.text.shown.terminal import terminal

@@ -72,8 +72,8 @@ GROUPS: dict[str, dict[str, Page]] = {
         "set": Page(
             "/set [timezone|bell|clock|columns VALUE], /set [ROOM] past|invites|pace VALUE",
             "Lists or sets how things are shown to you: timezone Europe/Berlin, bell on, off or mentions, clock 12 or "
-            "24; columns 40 on a screen that wide; default undoes a choice. Or for a room: past open or closed to new "
-            "members, invites by members or moderators, pace SECONDS between two messages or changes of a member.",
+            "24; columns 40 on a narrow screen; default undoes a choice. Or for a room: past open or closed to new "
+            "members, invites by members or moderators, pace SECONDS between messages or changes.",
         ),
         "delete": Page("/delete ROOM", "Deletes a room that you own: nobody can find, join or read it any more."),
     },

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from chatserver.util import time_zones
-from chatserver.wire.dialect import ASSUMED_COLUMNS, SCREEN, Screen, fitting
+from chatserver.wire.screen import ASSUMED_COLUMNS, SCREEN, Screen, fitting
 
 # English in every locale, unlike strftime.
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
