@@ -41,6 +41,12 @@ AHEAD: Final = 4
 is not delayed, and of a burst of guesses four do not wait for the first result. A network has as many for each address
 that it counts for."""
 
+PLACES_SECONDS: Final = 5.0
+"""How long it is remembered from where a name has logged in: guesses that are refused cost no query each."""
+
+MOST_PLACES: Final = 1_024
+"""Maximum number of names of which that is remembered."""
+
 MOST_DOUBLINGS: Final = 64
 
 Kind = Literal["password", "token", "certificate", "code"]
@@ -95,6 +101,7 @@ class Guesses:
         self._exempt = Listed(lambda: limits.exempt)
         self.failures = Fading()  # by the keys of gates
         self._known: dict[str, None] = {}  # pairs of address and name, the last one to log in at the end
+        self._asked: dict[str, tuple[float, Collection[str]]] = {}  # by name: until when, and its places
         self._lines: dict[str, _Line] = {}
 
     async def check(
@@ -114,11 +121,10 @@ class Guesses:
         source = _source(kind, address)
         pair = f"{source} {name}"
         gates = self._gates(kind, address, name)
-        if name and pair not in self._known and any(map(self._is_pressed, gates)):
-            places = await self._places.ask(name)
-            if counted(address) in places:
-                self._know(pair)
-                gates = self._gates(kind, address, name)
+        is_new = name and pair not in self._known and any(map(self._is_pressed, gates))
+        if is_new and counted(address) in await self._places_of(name):
+            self._know(pair)
+            gates = self._gates(kind, address, name)
         for gate in gates:
             self._refuse_long(gate)
         passed = []
@@ -173,6 +179,15 @@ class Guesses:
             key = f"name {_short(name)}" + " known" * known
             gates.append(Gate(key, 1, NAME_FAILURES, min(most, NAME_SECONDS), Note.NAME))
         return gates
+
+    async def _places_of(self, name: str) -> Collection[str]:
+        until, places = self._asked.get(name, (0.0, frozenset[str]()))
+        if until <= self._clock.seconds():
+            places = await self._places.ask(name)
+            if len(self._asked) >= MOST_PLACES:
+                self._asked.clear()
+            self._asked[name] = self._clock.seconds() + PLACES_SECONDS, places
+        return places
 
     def _know(self, pair: str) -> None:
         self._known.pop(pair, None)

@@ -11,9 +11,11 @@ from twisted.internet.task import Clock
 from chatserver.login.address_quotas import FREE, MOST_SECONDS, Inquiries, Registrations
 from chatserver.login.guess_delays import (
     AHEAD,
+    MOST_PLACES,
     NAME_FAILURES,
     NAME_SECONDS,
     NETWORK_FAILURES,
+    PLACES_SECONDS,
     SILENT_SECONDS,
     Guesses,
     Kind,
@@ -40,9 +42,13 @@ class Guess:
 
 
 class Homes(dict[str, set[str]]):
-    """The addresses from which people have logged in, by name, as the database knows them."""
+    """The addresses from which people have logged in, by name, as the database knows them; and how often it was
+    asked."""
+
+    asked = 0
 
     async def ask(self, name: str) -> set[str]:
+        self.asked += 1
         return self.get(name, set())
 
 
@@ -199,6 +205,16 @@ def test_a_network_of_guessers(street: Street) -> None:
         assert refused is not None
         assert shown(refused.sentence).startswith("Too many failed logins from your network.")
         assert street.guess(OWNER, "bob", right=True).result is True
+
+
+def test_refusals_cost_no_query(street: Street) -> None:
+    """However many guesses at a name are refused, and at however many names, the database is asked about each now and
+    then, and little is remembered of that."""
+    strangers(street, 60)
+    assert street.homes.asked <= 60 / PLACES_SECONDS + 2
+    for number in range(MOST_PLACES + 10):
+        street.begins("10.0.0.1", f"user{number}")
+    assert len(street.guesses._asked) <= MOST_PLACES
 
 
 def test_one_bad_neighbour(street: Street) -> None:
