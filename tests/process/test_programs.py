@@ -175,6 +175,7 @@ def has_written(file: Path, seq: int) -> bool:
     return bool(lines) and bool(json.loads(lines[-1]).get("seq", 0) >= seq)
 
 
+@pytest.mark.slow
 def test_after_a_set_back(server: StartServer, connect: Connect, programs: list[Program], tmp_path: Path) -> None:
     """The database is set back. The tail's file becomes the log that there is, and the bot echoes what it has not seen,
     although it has the numbers of messages that are gone."""

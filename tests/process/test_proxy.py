@@ -80,6 +80,7 @@ def test_connections_without_a_header(server: StartServer, tmp_path: Path) -> No
         wait_until(lambda: addresses(chat) == ["127.0.0.2"])
 
 
+@pytest.mark.slow
 def test_many_behind_a_proxy(server: StartServer) -> None:
     """The clients of a proxy do not use up its own quotas, nor each other's."""
     chat = server(config=TRUSTING + "[limits]\nconnections_per_address = 2\nconnections_per_minute = 2\n")

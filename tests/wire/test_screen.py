@@ -14,8 +14,8 @@ from chatserver.values import answers, events
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import Entry, Quote, RoomFacts
 from chatserver.wire.dialect import PLAIN, Asked, Form
-from chatserver.wire.screen import Screen
 from chatserver.wire.hygiene.text import away_text, message_text, reason_text, topic_text
+from chatserver.wire.screen import Screen as Terminal
 from chatserver.wire.text import Text
 from chatserver.wire.text.shown.entries import TOLD
 from tests.support.hall import Hall
@@ -81,7 +81,7 @@ ENTRIES = st.one_of(
 
 
 SCREENS = st.builds(
-    Screen, columns=st.sampled_from([0, 0, 80, 40, 30]), bell=st.sampled_from(["off", "on", "mentions"])
+    Terminal, columns=st.sampled_from([0, 0, 80, 40, 30]), bell=st.sampled_from(["off", "on", "mentions"])
 )
 DISPLAYS = st.sampled_from(["", "", "José Müller", "本" * 24, "n" * 48])
 QUOTES = st.none() | st.builds(lambda text: Quote("bob", "", text), STORED)
@@ -99,7 +99,7 @@ def test_entries(
     display: str,
     quote: Quote | None,
     reactions: tuple[tuple[str, int], ...],
-    screen: Screen,
+    screen: Terminal,
     state: str,
     shown: dict[str, Any],
 ) -> None:
