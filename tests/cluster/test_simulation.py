@@ -17,6 +17,7 @@ from msgspec import structs
 
 from chaos.log import Broken
 from chatserver.store.db.transactions import transact
+from chatserver.store.nodes.lease import BEAT_SECONDS, LAPSE_SECONDS
 from tests.cluster.devices import Program, Terminal
 from tests.cluster.stored import Stored
 from tests.support.client import Message
@@ -29,6 +30,8 @@ LOST_SECONDS = 1.2
 """How long it takes at most until everybody has what is stored, if every frame is lost."""
 BURIED_SECONDS = 7.0
 """How long after a node is killed everybody has what it stored and did not send: its lease has lapsed by then."""
+HELD_SECONDS = LAPSE_SECONDS - BEAT_SECONDS - 0.5
+"""How long transactions of a node may wait before its lease lapses: the last heartbeat may be a second old."""
 LIMITS = structs.replace(QUIET, strikes=0)
 """Refusals have no consequences."""
 EXAMPLES = 15
@@ -60,6 +63,7 @@ class Cluster(RuleBasedStateMachine):
         self.stored: dict[tuple[str, str], int] = {}
         """By account and id: the number in the first answer that said so."""
         self.complete_at = 0.0
+        self.held_at = [0.0] * len(NODES)
         self.programs = [Program(account) for account in ("ana", "bob", "cai") for _ in range(2)]
         self.terminal = Terminal("dot")
         for number, one in enumerate(self.programs):
@@ -207,9 +211,11 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(node=halls)
     def waits_for_the_database(self, node: int) -> None:
-        """The transactions of one node wait, until somebody rests."""
+        """The transactions of one node wait, until somebody rests, or its lease would lapse: then others would take it
+        for dead, and its sessions would end."""
         if self.halls[node].alive and not self.halls[node].inline.held:
             self.halls[node].inline.hold()
+            self.held_at[node] = self.clock.seconds()
 
     @rule(loss=losses, doubling=st.sampled_from([0.0, 0.3]),
           slowest=st.sampled_from([0.0, 0.004, 0.3, 2.0]))  # fmt: skip
@@ -224,16 +230,22 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 3.0]))
     def time_passes(self, seconds: float) -> None:
+        for node, hall in enumerate(self.halls):
+            if hall.inline.held and self.clock.seconds() + seconds - self.held_at[node] > HELD_SECONDS:
+                self._release(hall)
         self.alive[0].passes(seconds)
         self._look()
+
+    def _release(self, hall: NodeHall) -> None:
+        hall.inline.release()
+        self._did()
 
     @rule()
     def everybody_rests(self) -> None:
         """All that is stored is heard at every node after 1.2 seconds, whatever happened to the frames."""
         for hall in self.alive:
             if hall.inline.held:
-                hall.inline.release()
-                self._did()
+                self._release(hall)
         self.alive[0].settle()
         for one in self.programs:
             if one.client is not None:
