@@ -315,14 +315,15 @@ class SharedPresence:
             node.total = part.index + 1
         if len(node.parts) != node.total:
             return
-        old = [
-            account_id
+        old = {
+            account_id: known
             for account_id, known in node.accounts.items()
             if known.snapshot < part.snapshot and known.here.version < part.snapshot
-        ]
-        for account_id in old:
+        }
+        for account_id, known in old.items():
             self._forget(node, account_id, part.snapshot, now)
-            self._touch(account_id, news=not node.silent)
+            told = not known.snapshot  # it came by an update, of which people were notified
+            self._touch(account_id, news=told or not node.silent)
         if node.snapshot > node.least:
             node.wanted = node.silent = False
 
