@@ -217,6 +217,9 @@ class Node(Elsewhere):
     def changed(self) -> None:
         self.outgoing.part(frames.Changed())
 
+    def changes_read(self) -> None:
+        self._listen_again()
+
     def suspected(self) -> None:
         self.outgoing.part(frames.Doubt())
 
@@ -351,7 +354,6 @@ class Node(Elsewhere):
     def say(self) -> Said:
         if self.peers.mine is not None and self.peers.mine.asked and self._requests is not None:
             self._requests.requested(self.peers.mine.asked)
-        self._listen_again()
         now = self._clock.seconds()
         if now - self._facts_at > FACTS_SECONDS or self._facts.state != self.state:
             self._facts_at = now

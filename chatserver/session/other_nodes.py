@@ -45,6 +45,9 @@ class Elsewhere:
     def changed(self) -> None:
         """This process has committed rows of `change`."""
 
+    def changes_read(self) -> None:
+        """This process has read and applied all rows of `change` that were committed when its last poll began."""
+
     def suspected(self) -> None:
         """The fate of something that this process wrote is unknown: it may be stored, or be stored later, without an
         announcement."""

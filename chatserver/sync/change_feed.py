@@ -161,8 +161,10 @@ class ChangeFeed:
 
     def _again(self, _: object) -> None:
         if self._running:
+            passed = self._clock.seconds() - self._begun
             hurried, self._hurried = self._hurried, False
-            wait = max(self._begun + HURRY_SECONDS - self._clock.seconds(), 0) if hurried else POLL_SECONDS
+            # After a poll that the database has held up, the next one is soon: others may wait for it.
+            wait = max(HURRY_SECONDS - passed, 0) if hurried else max(POLL_SECONDS - passed, HURRY_SECONDS)
             self._next = self._clock.callLater(wait, self._poll)
 
     def _failed(self, failure: Failure) -> None:
@@ -189,6 +191,7 @@ class ChangeFeed:
             self._take(look, last)
         await self._apply()
         self.read_at = begun
+        self._registry.elsewhere.changes_read()
         if self._registry.elsewhere.origin and self._clock.seconds() - self._pruned > PRUNE_SECONDS:
             self._pruned = self._clock.seconds()
             ensureDeferred(self._prune()).addErrback(self._failed)

@@ -9,6 +9,7 @@ import pytest
 from chatserver.store import accounts, change_rows
 from chatserver.store.db.transactions import transact
 from chatserver.store.nodes.lease import LAPSE_SECONDS
+from chatserver.sync.change_feed import HURRY_SECONDS
 from chatserver.values.errors import Unavailable
 from tests.support.cluster import Air, NodeHall, at_once, never, nodes
 from tests.support.hall import START
@@ -78,3 +79,20 @@ def test_a_node_that_keeps_its_lease(cluster: tuple[Air, list[NodeHall]], monkey
     ana.say("as ever")
     one.passes(0.1)
     assert cai.said[-1] == "as ever"
+
+
+def test_soon(cluster: tuple[Air, list[NodeHall]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said meanwhile is delivered two polls of the table `change` after the database answers again."""
+    _, (one, two, three) = cluster
+    ana, cai = one.program("ana"), two.program("cai")
+    one.passes(1)
+    for hall in (one, three):
+        monkeypatch.setattr(hall.cluster._dead_nodes, "bury", lambda dead: None)
+    two.inline.hold()
+    one.passes(LAPSE_SECONDS + 1)
+    ana.say("after that")
+    one.passes(1)
+    assert cai.said == []
+    two.inline.release()
+    one.passes(2 * HURRY_SECONDS)
+    assert cai.said == ["after that"]
