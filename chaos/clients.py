@@ -112,6 +112,8 @@ class Program(Client):
         """The rooms that it knows it is in."""
         self.outside: dict[str, Seen] = {}
         """By room, the entry that said that it is not in the room any more: it hears nothing until it is in again."""
+        self._resumed: dict[str, int] = {}
+        """By room, the newest entry at its last login: it is sent all up to it, what was said while it was out, too."""
         self.errands: deque[tuple[Message, Callable[[Message], None]]] = deque()
         """Commands that others want it to send."""
         self.waiting: deque[tuple[int, Callable[[Message], None]]] = deque()
@@ -207,6 +209,7 @@ class Program(Client):
         for room in answer["rooms"]:
             log = self.log(room["room"])
             self.outside.pop(room["room"], None)
+            self._resumed[room["room"]] = room["seq"]
             if log.position:  # resumed
                 log.open = False
             else:
@@ -239,7 +242,8 @@ class Program(Client):
             # All clients of a run share one copy of each text.
             seen = Seen(message["seq"], sys.intern(message["event"]), text and sys.intern(text), message.get("id"))
             own = message.get("name") == self.name
-            if room in self.outside and not (own and seen.kind == "joined") and seen.kind != "created":
+            back = seen.seq <= self._resumed.get(room, 0)
+            if room in self.outside and not back and not (own and seen.kind == "joined") and seen.kind != "created":
                 raise Broken(f"{self.name} is out of {room} since {self.outside[room]}, and was sent {seen}")
             self.log(room).add(seen)
             self.outside.pop(room, None)
