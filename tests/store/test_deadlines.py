@@ -391,7 +391,8 @@ def test_several_wait_for_a_room(tables: Tables) -> None:
 
 
 def test_a_file_that_is_held(sqlite_url: str, logged: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """On SQLite another program's transaction holds everything."""
+    """On SQLite another program's transaction holds everything. Those that wait for the first one that waits are told
+    the same, as long as the database can be read."""
     open_ready(parse_url(sqlite_url)).dispose()
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
     bench = Bench(open_engine(parse_url(sqlite_url), 3))
@@ -400,6 +401,13 @@ def test_a_file_that_is_held(sqlite_url: str, logged: list[str], monkeypatch: py
     assert bench.result(refusal(bench.store.write(one))) is Why.DATABASE_BUSY
     assert not bench.store.away
     assert [line.partition(" (")[0] for line in logged] == ["A command waited in vain"]
+    monkeypatch.undo()
+    waiting = [bench.begin(refusal(bench.store.write(one))) for _ in range(2)]
+    bench.reactor.advance(DEADLINE - 1)
+    bench.result(bench.store.read(one))
+    bench.reactor.advance(1)
+    assert waiting == [[Why.DATABASE_BUSY]] * 2
+    assert not bench.store.away
     other.execute("ROLLBACK")
     other.close()
     assert bench.result(bench.store.write(one)) == 1

@@ -44,8 +44,8 @@ HASTY_SECONDS = 2.0
 take ten seconds to be refused."""
 
 HELD_SECONDS = 15.0
-"""How long a call whose deadline passes is taken to wait for a room that another program holds, after another call has
-waited for one. PostgreSQL lets those that wait for a row queue behind each other, each for `lock_timeout` anew."""
+"""How long a call whose deadline passes is taken to wait for what another program holds, a room or the whole SQLite
+file, after another call has waited for it. Those that wait queue behind each other, each for `lock_timeout` anew."""
 
 ALIVE_SECONDS = 3.0
 """How long the database is known to answer after a call that has succeeded: the lease is renewed every second."""
@@ -231,6 +231,7 @@ class Store:
         self._away_since = 0.0
         self._told_away = False  # the log has the beginning of this outage
         self._held = self._succeeded = float("-inf")
+        self._held_by = Why.ROOM_BUSY
         self._outages = Unlogged(reactor, self._tell_outages, OUTAGE_LINES)
         self.slow_seconds = slow_seconds
         """Calls that take this long in their thread are logged; 0: none."""
@@ -383,8 +384,7 @@ class Store:
             raise
         except Busy as error:
             self.errors["conflict"] += 1
-            if error.why is Why.ROOM_BUSY:
-                self._held = self._reactor.seconds()
+            self._held, self._held_by = self._reactor.seconds(), error.why
             self._log_busy(error)
             raise
         except Unavailable as error:
@@ -396,7 +396,7 @@ class Store:
         except Exception as error:
             self.errors["conflict" if isinstance(error, (Conflict, Locked)) else "fault"] += 1
             if isinstance(error, Locked):
-                self._held = self._reactor.seconds()
+                self._held, self._held_by = self._reactor.seconds(), Why.ROOM_BUSY
             raise
         self._succeeded = self._reactor.seconds()
         if self._failing:
@@ -488,7 +488,7 @@ class Store:
                 self._patience[pool] = min(HASTY_SECONDS, self._deadline)
         self._set_timer()
         for call, pool in expired.items():
-            error = Busy(Why.ROOM_BUSY) if held and pool is self._writers else Unavailable()
+            error = Busy(self._held_by) if held and pool is self._writers else Unavailable()
             call.answer.errback(_no_answer(error, self._deadline))
 
 
