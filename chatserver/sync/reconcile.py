@@ -200,10 +200,12 @@ class Reconciler:
         for room_id, head in known.items():
             last = stored.get(room_id, 0)
             room = self._registry.rooms.find(room_id)
-            if last < head:
+            if room is None:
+                continue
+            if last < head <= room.head:  # else it has begun anew meanwhile: that is known
                 self._rewind.room_rewound(room_id, head, last)
                 return
-            if room is not None and last > room.head:
+            if last > room.head:
                 self._registry.order.doubt(room, told=self._clock.seconds() >= self._until)
 
     async def _compare_members(self, room_id: int) -> None:

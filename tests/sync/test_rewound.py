@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from twisted.internet.defer import Deferred
 
 from chatserver.store.db.transactions import transact
 from chatserver.values.events import Entry, RoomFacts
@@ -52,6 +54,33 @@ def test_nobody_speaks(hall: Hall) -> None:
     hall.reconciler.suspect()
     hall.passes(2.0)
     assert ana.closing == ["rewound"]
+
+
+def test_a_comparison_that_began_before(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who logs in after it was noticed stays, though a comparison with what was known before ends only now."""
+    store, end = hall.inline, Deferred[None]()
+
+    class Late:
+        async def read(self, work: Any, *given: Any) -> Any:
+            found = await store.read(work, *given)
+            await end
+            return found
+
+    ana = hall.client().come_in("ana")
+    for number in range(5):
+        ana.say(f"text {number}")
+    set_back(hall, 3)
+    monkeypatch.setattr(hall.reconciler, "_store", Late())
+    hall.reconciler.compare()
+    hall.passes(0.5)
+    ana.say("a new one")
+    assert ana.closing == ["rewound"]
+    hall.passes(0.5)
+    again = hall.client().post("login", name="ana", password="s3cret-words")
+    assert again.answers[-1]["ok"]
+    end.callback(None)
+    hall.passes(0.5)
+    assert again.closing == []
 
 
 def test_what_was_read_from_the_store_first(hall: Hall) -> None:
