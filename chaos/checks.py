@@ -21,6 +21,8 @@ GUEST_SECONDS = 100.0
 LATE_SECONDS = 10.0
 """How much later a member who is still waiting counts as deaf, not late."""
 POLL_SECONDS = 0.01
+TRACEBACK_CHARACTERS = 4_000
+"""How much of a server's traceback is shown."""
 
 
 def settle(world: World, deaf_seconds: float) -> float:
@@ -126,8 +128,10 @@ def finish(world: World, deaf_seconds: float) -> None:
     _check_ghosts(world)
     stop_orderly(world, *world.servers)
     compare(world.clients, world.database.logs())
-    if "Traceback" in world.log:
-        raise Broken("The server's log has a traceback")
+    before, traceback, after = world.log.partition("Traceback")
+    if traceback:
+        lines = [*before.splitlines()[-1:], traceback + after[:TRACEBACK_CHARACTERS]]
+        raise Broken("The server's log has a traceback: " + "\n".join(lines))
     if world.stage.failures:
         raise Broken(world.stage.failures[0])
 
