@@ -1,6 +1,7 @@
 """A database that is set back, and a client that is written from "Epochs" in docs/protocol.md."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,84 @@ def test_a_failover_to_a_standby_that_lags(
         for room in ("general", "books"):
             assert here.texts(room) == away.texts(room) == whole(ana, room)
         assert chat.stop() == 0
+
+
+class Recovered(Standby):
+    """A server recovered to a named point in time: a base backup, and the log of the crashed primary up to there."""
+
+    def recover(self, point: str) -> None:
+        (self._data / "standby.signal").unlink()
+        (self._data / "recovery.signal").touch()
+        self._own(self._data / "recovery.signal")
+        self._settings = self._settings | {
+            "restore_command": f"cp {self._primary.folder}/data/pg_wal/%f %p",
+            "recovery_target_name": point,
+            "recovery_target_action": "promote",
+        }
+
+
+def dumped(primary: PostgresServer, database: str, folder: Path) -> Callable[[], str]:
+    """A dump by pg_dump, which the returned function restores over the tables that there are."""
+    name, place = str(make_url(database).database), ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-d")
+    file = folder / "chat.dump"
+    with file.open("wb") as out:
+        primary.program("pg_dump", *place, name, "--format=custom", stdout=out)
+
+    def restore() -> str:
+        with file.open("rb") as dump:
+            primary.program("pg_restore", *place, name, "--clean", "--if-exists", "--single-transaction", stdin=dump)
+        return database
+
+    return restore
+
+
+def backed_up(primary: PostgresServer, database: str, folder: Path) -> Callable[[], str]:
+    """A base backup and a point in time, to which the returned function recovers another server."""
+    other = Recovered(primary)
+    execute(primary, "SELECT pg_create_restore_point('kept')")
+
+    def restore() -> str:
+        primary.stop()
+        other.recover("kept")
+        other.start()
+        wait_until(lambda: execute(other, "SELECT pg_is_in_recovery()") is False, 30, "it is promoted")
+        return other.url(str(make_url(database).database))
+
+    return restore
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("save", [dumped, backed_up], ids=["pg_restore", "point-in-time recovery"])
+def test_a_database_that_is_restored(
+    save: Callable[[PostgresServer, str, Path], Callable[[], str]],
+    postgres_server: PostgresServer, server: StartServer, connect: Connect, tmp_path: Path,
+) -> None:  # fmt: skip
+    """An administrator sets PostgreSQL back with its own means while the server is stopped. A client that resumes at
+    once, and one that resumes when the log has long gone on, end up with the log that there is."""
+    database = postgres_server.create_database()
+    chat = server(database, config=QUICK)
+    ana, bob = connect(chat, JsonClient), connect(chat, JsonClient)
+    ana.register("ana")
+    bob.register("bob")
+    here, away = (Replica("bob", "general") for _ in range(2))
+    for one in (here, away):
+        one.connect(connect(chat, JsonClient))
+    kept = ana.say("general", "kept")["seq"]
+    restore = save(postgres_server, database, tmp_path)
+    for number in range(4):
+        ana.say("general", f"lost {number}")
+    for one in (here, away):
+        one.wait("general", kept + 4)
+    assert chat.stop() == 0
+
+    chat = server(restore(), config=QUICK)
+    ana = connect(chat, JsonClient)
+    ana.login("ana")
+    assert here.connect(connect(chat, JsonClient))["common"] == {"general": kept}
+    for number in range(9):
+        ana.say("general", f"new {number}")
+    assert away.connect(connect(chat, JsonClient))["common"] == {"general": kept}
+    for one in (here, away):
+        one.wait("general", kept + 9)
+        assert one.texts("general") == whole(ana, "general")
+    assert chat.stop() == 0

@@ -1,14 +1,12 @@
 """A failover between two PostgreSQL servers with synchronous streaming replication."""
 
-import subprocess
-
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, under_load, wait_for_load
 from tests.support.client import JsonClient
-from tests.support.postgres import START_SECONDS, PostgresServer
+from tests.support.postgres import PostgresServer
 from tests.support.process import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,17 +20,11 @@ class Standby(PostgresServer):
         super().__init__()
 
     def _initdb(self) -> None:
-        program = self._programs / "pg_basebackup"
-        if not program.exists():
+        if not (self._programs / "pg_basebackup").exists():
             pytest.skip("This PostgreSQL has no pg_basebackup.")
         source = ("-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "postgres")
         how = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
-        subprocess.run(
-            [str(program), *source, "-D", str(self._data), *how],
-            check=True,
-            timeout=START_SECONDS,
-            **self._as_user(),
-        )
+        self.program("pg_basebackup", *source, "-D", str(self._data), *how)
 
 
 def execute(server: PostgresServer, *statements: str) -> object:

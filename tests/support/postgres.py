@@ -175,6 +175,11 @@ class PostgresServer:
         assert self._databases is not None
         self._databases.drop_database(url)
 
+    def program(self, name: str, *arguments: str, **streams: Any) -> None:
+        """Run one of PostgreSQL's programs, as the server's user."""
+        command = [str(self._programs / name), *arguments]
+        subprocess.run(command, check=True, timeout=START_SECONDS, **streams, **self._as_user())
+
     def close(self) -> None:
         """Stop it, and remove its folder."""
         atexit.unregister(self.close)
