@@ -30,7 +30,9 @@ def sentences(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Sentence]:
     return st.one_of(
         [
             st.builds(
-                Sentence, st.just(key), **{name: NUMBERS if spec == "s" else texts for name, spec in fields(template)}
+                Sentence,
+                st.just(key),
+                **{name: NUMBERS if (name, "s") in fields(template) else texts for name, _ in fields(template)},
             )
             for key, template in SENTENCES.items()
         ]
