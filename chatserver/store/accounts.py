@@ -91,15 +91,19 @@ def claimed(db: Connection, name: str, at: datetime, former_days: float = names.
     account = find(db, name)
     if account is None:
         like = skeleton(name)
-        if name.lower() in names.alike(db, like):  # registered between the two statements
+        alike = names.alike(db, like)
+        if name.lower() in alike:  # registered between the two statements
             return find(db, name)
-        _require_free(db, like, at, former_days)
+        _require_free(db, like, alike, at, former_days)
     return account
 
 
-def _require_free(db: Connection, like: str, at: datetime, former_days: float, but: int = 0) -> None:
-    """Raises Refused(bad-name) if another account than `but` has a name with this skeleton, or had until lately."""
-    if names.alike(db, like, but):
+def _require_free(
+    db: Connection, like: str, alike: Collection[str], at: datetime, former_days: float, but: int = 0
+) -> None:
+    """Raises Refused(bad-name) if another account than `but` has a name with this skeleton, or had until lately.
+    `alike`: the names that accounts have now."""
+    if alike:
         raise looks_taken()
     if names.is_kept(db, like, at, former_days, but):
         raise given_up()
@@ -113,7 +117,7 @@ def take_name(db: Connection, account_id: int, name: str, at: datetime, former_d
     holder = find(db, name)
     if (holder is not None and holder.id != account_id) or name.lower().startswith(ERASED_NAME):
         raise Refused(Why.NAME_TAKEN, name=name)
-    _require_free(db, like, at, former_days, account_id)
+    _require_free(db, like, names.alike(db, like, account_id), at, former_days, account_id)
 
 
 def create(
@@ -133,9 +137,10 @@ def create(
     like = None if kind == GUEST else skeleton(name)  # nobody can register a name that looks like a guest's
     if like is not None and not alike:
         names.hold(db, like)
-        if name.lower() in names.alike(db, like):
+        others = names.alike(db, like)
+        if name.lower() in others:
             raise name_taken(name)
-        _require_free(db, like, at, former_days)
+        _require_free(db, like, others, at, former_days)
     values = {"name": name, "name_key": name.lower(), "skeleton": like, "password_hash": password_hash, "kind": kind}
     try:
         id: int | None = db.scalar(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, Engine, select, update
 
-from chatserver.store import accounts
+from chatserver.store import accounts, names
 from chatserver.store.db.engine import open_engine, parse_url
 from chatserver.store.db.schema import AccountRow
 from chatserver.values.errors import Refused
@@ -59,6 +59,13 @@ def test_registered_a_moment_ago(tables: Tables, monkeypatch: pytest.MonkeyPatch
     known = tables(accounts.claimed, "alice", AT)
     assert known is not None
     assert known.id == ana.id
+
+
+def test_registered_just_now(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a name that is registered right after the names like it were read."""
+    found: list[list[str]] = [[], ["alice"]]
+    monkeypatch.setattr(names, "alike", lambda db, like, but=0: found.pop(0))
+    assert tables(accounts.claimed, "alice", AT) is None
 
 
 def test_like_an_erased_account(tables: Tables) -> None:
