@@ -206,10 +206,10 @@ class Program(Client):
         if not answer["ok"]:
             raise Refused if answer.get("retry") else Broken(f"A login was refused: {answer}")
         self.inside = {room["room"] for room in answer["rooms"]}
+        self._resumed = {room["room"]: room["seq"] for room in answer["rooms"]}
         for room in answer["rooms"]:
             log = self.log(room["room"])
             self.outside.pop(room["room"], None)
-            self._resumed[room["room"]] = room["seq"]
             if log.position:  # resumed
                 log.open = False
             else:
