@@ -1,7 +1,8 @@
 """A database that is set back, and a client that is written from "Epochs" in docs/protocol.md."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -136,23 +137,25 @@ class Recovered(Standby):
         }
 
 
-def dumped(primary: PostgresServer, database: str, folder: Path) -> Callable[[], str]:
-    """A dump by pg_dump, which the returned function restores over the tables that there are."""
-    name, place = str(make_url(database).database), ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-d")
+@contextmanager
+def dumped(primary: PostgresServer, database: str, folder: Path) -> Iterator[Callable[[], str]]:
+    """A dump by pg_dump, which the function restores over the tables that there are."""
+    place = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-d", str(make_url(database).database))
     file = folder / "chat.dump"
     with file.open("wb") as out:
-        primary.program("pg_dump", *place, name, "--format=custom", stdout=out)
+        primary.program("pg_dump", *place, "--format=custom", stdout=out)
 
     def restore() -> str:
         with file.open("rb") as dump:
-            primary.program("pg_restore", *place, name, "--clean", "--if-exists", "--single-transaction", stdin=dump)
+            primary.program("pg_restore", *place, "--clean", "--if-exists", "--single-transaction", stdin=dump)
         return database
 
-    return restore
+    yield restore
 
 
-def backed_up(primary: PostgresServer, database: str, folder: Path) -> Callable[[], str]:
-    """A base backup and a point in time, to which the returned function recovers another server."""
+@contextmanager
+def backed_up(primary: PostgresServer, database: str, folder: Path) -> Iterator[Callable[[], str]]:
+    """A base backup and a point in time, to which the function recovers another server."""
     other = Recovered(primary)
     execute(primary, "SELECT pg_create_restore_point('kept')")
 
@@ -163,13 +166,16 @@ def backed_up(primary: PostgresServer, database: str, folder: Path) -> Callable[
         wait_until(lambda: execute(other, "SELECT pg_is_in_recovery()") is False, 30, "it is promoted")
         return other.url(str(make_url(database).database))
 
-    return restore
+    try:
+        yield restore
+    finally:
+        other.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [dumped, backed_up], ids=["pg_restore", "point-in-time recovery"])
 def test_a_database_that_is_restored(
-    save: Callable[[PostgresServer, str, Path], Callable[[], str]],
+    save: Callable[[PostgresServer, str, Path], AbstractContextManager[Callable[[], str]]],
     postgres_server: PostgresServer, server: StartServer, connect: Connect, tmp_path: Path,
 ) -> None:  # fmt: skip
     """An administrator sets PostgreSQL back with its own means while the server is stopped. A client that resumes at
@@ -183,21 +189,21 @@ def test_a_database_that_is_restored(
     for one in (here, away):
         one.connect(connect(chat, JsonClient))
     kept = ana.say("general", "kept")["seq"]
-    restore = save(postgres_server, database, tmp_path)
-    for number in range(4):
-        ana.say("general", f"lost {number}")
-    for one in (here, away):
-        one.wait("general", kept + 4)
-    assert chat.stop() == 0
+    with save(postgres_server, database, tmp_path) as restore:
+        for number in range(4):
+            ana.say("general", f"lost {number}")
+        for one in (here, away):
+            one.wait("general", kept + 4)
+        assert chat.stop() == 0
 
-    chat = server(restore(), config=QUICK)
-    ana = connect(chat, JsonClient)
-    ana.login("ana")
-    assert here.connect(connect(chat, JsonClient))["common"] == {"general": kept}
-    for number in range(9):
-        ana.say("general", f"new {number}")
-    assert away.connect(connect(chat, JsonClient))["common"] == {"general": kept}
-    for one in (here, away):
-        one.wait("general", kept + 9)
-        assert one.texts("general") == whole(ana, "general")
-    assert chat.stop() == 0
+        chat = server(restore(), config=QUICK)
+        ana = connect(chat, JsonClient)
+        ana.login("ana")
+        assert here.connect(connect(chat, JsonClient))["common"] == {"general": kept}
+        for number in range(9):
+            ana.say("general", f"new {number}")
+        assert away.connect(connect(chat, JsonClient))["common"] == {"general": kept}
+        for one in (here, away):
+            one.wait("general", kept + 9)
+            assert one.texts("general") == whole(ana, "general")
+        assert chat.stop() == 0
