@@ -412,3 +412,24 @@ def test_a_file_that_is_held(sqlite_url: str, logged: list[str], monkeypatch: py
     other.close()
     assert bench.result(bench.store.write(one)) == 1
     bench.store.stop()
+
+
+def test_a_transaction_that_lasts(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite, who waits in vain for a transaction of the same server is told that the database is busy, too."""
+    open_ready(parse_url(sqlite_url)).dispose()
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    bench = Bench(open_engine(parse_url(sqlite_url), 3))
+    begun, end = threading.Event(), threading.Event()
+
+    def lasting(db: Connection) -> int:
+        begun.set()
+        assert end.wait(30)
+        return one(db)
+
+    answered = bench.begin(bench.store.write(lasting))
+    assert begun.wait(30)
+    assert bench.result(refusal(bench.store.write(one))) is Why.DATABASE_BUSY
+    end.set()
+    bench.wait(answered)
+    assert answered == [1]
+    bench.store.stop()
