@@ -11,7 +11,7 @@ from chatserver.store.db.schema import Base
 
 def ours(name, kind, parent) -> bool:
     """Whether autogenerate compares this. The migrations create the search indexes by hand; the models lack them."""
-    return not (name or "").startswith(("entry_search", "ix_entry_search")) and (kind, name) != ("column", "search")
+    return not (name or "").startswith(("entry_search", "ix_entry_search"))
 
 
 def run(connection) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -29,6 +30,7 @@ from chatserver.net.listening.endpoints import OVERHEARD, explained, opening, pl
 from chatserver.net.listening.ports import Adopting, Inherited, Sharing, TlsInside, closed, shown
 from chatserver.net.listening.tls import ForwardSecret
 from chatserver.net.listening.withdrawal import restore, withdraw
+from chatserver.net.way import is_loopback
 from chatserver.operation.companion import Companion, Running
 from chatserver.settings.endpoint import split_reuseport
 from chatserver.settings.tables import named
@@ -264,6 +266,14 @@ class ChatService(Service):
         unix = not hasattr(host, "port")
         where = os.fsdecode(getattr(host, "name", str(host))) if unix else f"{host.host}:{host.port}"
         self.log.info("Listening on {where}", where=where)
+        factory: Any = getattr(port, "factory", None)
+        if getattr(factory, "serves_pages", False) and not unix:
+            name = "localhost" if is_loopback(host.host) else host.host
+            if name in ("0.0.0.0", "::"):
+                name = socket.gethostname()
+            scheme = "https" if factory.secured else "http"
+            shown_name = f"[{name}]" if ":" in name else name
+            self.log.info("Open {scheme}://{name}:{port}/ in a browser", scheme=scheme, name=shown_name, port=host.port)
         if plain(port):
             self.log.warn(OVERHEARD, where=where)
 

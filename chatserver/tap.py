@@ -58,7 +58,7 @@ class Options(usage.Options):
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """A Twisted endpoint to listen on, with "ws:" in front for WebSocket clients, or "telnet:" for telnet; may be
+        """A Twisted endpoint to listen on, with "ws:" in front for WebSocket, "web:" for the page, or "telnet:"; may be
         given more than once. Default tcp:4000:interface=127.0.0.1."""
         self["listen"].append(endpoint)
 

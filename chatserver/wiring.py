@@ -5,7 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from chatserver.background.indexing import IndexJob
 from chatserver.background.maintenance import Maintenance
+from chatserver.background.mentions import MentionsJob
 from chatserver.background.new_entries import NewEntriesJob
 from chatserver.background.read_marks import ReadMarks
 from chatserver.background.retention import RetentionJob
@@ -33,7 +35,7 @@ from chatserver.operation.monitoring.counters import Lag
 from chatserver.operation.systemd.notify import SystemdNotify
 from chatserver.operation.systemd.watchdog import Watchdog
 from chatserver.pipeline.lanes import Lanes
-from chatserver.pipeline.parts import PipelineParts, SlowHandlers
+from chatserver.pipeline.parts import PipelineParts
 from chatserver.pipeline.processor import Processors, search_count
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
@@ -49,7 +51,6 @@ from chatserver.sync.rewind import Rewind
 from chatserver.util.clock import Clock
 from chatserver.util.times import awake_seconds
 from chatserver.util.waiting import turns
-from chatserver.values import commands
 
 SPARE_THREADS = 2
 """Number of threads of each pool for logging in and catching up."""
@@ -86,6 +87,7 @@ class WiredPipeline(Struct, frozen=True):
     lanes: Lanes
     processors: Processors
     maintenance: Maintenance
+    indexing: IndexJob
 
 
 def wire(
@@ -103,7 +105,7 @@ def wire(
         hasher=login.parts.hasher, processors=pipeline.processors, lanes=pipeline.lanes, connections=connections,
         lease=delivery.lease, logs=logs, now=base.now, read_settings=read_settings, session_rows=base.session_rows,
         change_feed=delivery.change_feed, reconciler=delivery.reconciler, guests=login.parts.guests,
-        maintenance=pipeline.maintenance, cluster=cluster,
+        maintenance=pipeline.maintenance, indexing=pipeline.indexing, cluster=cluster,
     )  # fmt: skip
 
 
@@ -150,24 +152,23 @@ def wire_login(base: StoreParts, delivery: DeliveryParts) -> WiredLogin:
 
 
 def wire_pipeline(base: StoreParts, delivery: DeliveryParts, login: WiredLogin) -> WiredPipeline:
-    reactor, settings, store, sensitive = base.reactor, base.settings, base.store, login.handshake.sensitive
+    reactor, settings, store = base.reactor, base.settings, base.store
     lanes = Lanes(settings.pipeline.write_lanes, reactor, settings.limits)
+    indexing = IndexJob(reactor, store, base.now, settings.search.language, delivery.registry.order)
     jobs = (
         RetentionJob(reactor, store, settings.retention),
         NewEntriesJob(reactor, store, delivery.registry.order),
+        indexing,
+        MentionsJob(reactor, store, delivery.roster),
     )
     maintenance = Maintenance(reactor, store, base.now, *jobs)
-    online = Online(delivery.roster, delivery.presence, base.now, settings.limits)
+    online = Online(delivery.roster, delivery.presence, base.now, settings)
     parts = PipelineParts(
         settings=settings, turn=turns(reactor), store=store, registry=delivery.registry, online=online,
-        marks=delivery.marks, maintenance=maintenance, reconciler=delivery.reconciler, lease=delivery.lease,
+        marks=delivery.marks, reconciler=delivery.reconciler, lease=delivery.lease,
         bans=delivery.change_feed,
     )  # fmt: skip
-    slow: SlowHandlers = {
-        commands.Password: sensitive.change_password, commands.Token: sensitive.token,
-        commands.Forget: sensitive.forget,
-    }  # fmt: skip
-    return WiredPipeline(lanes, Processors(parts, lanes, slow), maintenance)
+    return WiredPipeline(lanes, Processors(parts, lanes, login.handshake.sensitive.handlers), maintenance, indexing)
 
 
 def wire_net(base: StoreParts, delivery: DeliveryParts, login: WiredLogin, pipeline: WiredPipeline) -> Connections:

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from chatserver.handlers import READS, WRITES
-from chatserver.handlers.immediate import immediate
+from chatserver.handlers.immediate import IMMEDIATE
 from chatserver.handlers.rights import RIGHTS
 from chatserver.values import commands as c
 from chatserver.values.errors import Rejected
@@ -28,7 +28,7 @@ from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 from tests.support.transcript import files
 
 ROOT = Path(__file__).resolve().parents[1]
-SLOW = {c.Password, c.Token, c.Forget}
+SLOW = {c.Password, c.Token, c.Sessions, c.Forget, c.Rename, c.Logout}
 """They check a password's hash, and are served by methods of the handshake."""
 OPEN_TO_ALL = {c.Create, c.Join, c.Leave}
 """They change a room but need no right in it: visibility decides."""
@@ -62,8 +62,8 @@ def names(kind: type[c.Command]) -> str:
 
 
 def served(kind: type[c.Command]) -> bool:
-    at_once = kind in {c.Ping, c.Help, c.Away, c.Quit, c.Logout}
-    return [kind in WRITES, kind in READS, at_once and immediate(kind()) is not None, kind in SLOW].count(True) == 1
+    at_once = kind in {c.Ping, c.Help, c.Server, c.Away, c.Quit, *c.FOR_PROGRAMS}
+    return [kind in WRITES, kind in READS, at_once and kind in IMMEDIATE, kind in SLOW].count(True) == 1
 
 
 @pytest.mark.parametrize("kind", c.COMMANDS, ids=names)
@@ -81,7 +81,8 @@ def test_a_command_is_complete(kind: type[c.Command]) -> None:
         or kind in OPEN_TO_ALL
         or names(kind) in RIGHTS,
         "tests/transcripts/: as a program sends it": kind in said()["jsonl"],
-        "wire/text/typed/ and tests/transcripts/: as a person types it": kind in said()["text"],
+        "wire/text/typed/ and tests/transcripts/: as a person types it": kind in c.FOR_PROGRAMS
+        or kind in said()["text"],
         "docs/protocol.md: its row": f"| `{names(kind)}` |" in documented(),
     }
     assert [what for what, there in wanted.items() if not there] == []

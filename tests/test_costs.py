@@ -41,7 +41,7 @@ CALLS_NAMED = 6
 """For a person who is named: which entries name them, and which bytes those are that are rendered already."""
 CALLS_RENDERED = 500
 """For rendering a message of 200 words once more."""
-CALLS_MESSAGE = 26
+CALLS_MESSAGE = 30
 """For a message in a large take, not counting its recipients."""
 
 
@@ -96,6 +96,7 @@ class Hall:
         store: Any = InstantStore()
         nothing: Any = None
         self.roster = Roster()
+        self.roster.names_known.complete = True
         self.registry = Registry(self.clock, nothing, self.roster, nothing)
         online = Online(self.roster, nothing, lambda: AT)
         pipeline = pipeline_parts(

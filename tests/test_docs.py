@@ -21,9 +21,22 @@ from tests.support.process import clean_environment
 ROOT = Path(__file__).resolve().parents[1]
 TRANSCRIPTS = ROOT / "tests" / "transcripts"
 PAGES_WITH_EXAMPLES = ("README.md", "docs/protocol.md", "docs/manual.md")
-NEWS = {"presence", "invited", "read", "live", "gap", "ping", "notice", "closing", "epoch"}
+NEWS = {
+    "presence",
+    "invited",
+    "read",
+    "live",
+    "skipped",
+    "gap",
+    "ping",
+    "notice",
+    "closing",
+    "epoch",
+    "typing",
+    "prefer",
+}
 
-OF_ENTRIES = {"event", "room", "seq", "at", "display", "bot"}
+OF_ENTRIES = {"event", "room", "room_id", "seq", "at", "display", "bot"}
 """Fields that entries of every kind have or may have."""
 
 _MARK = r"<!-- from (tests/transcripts/[\w-]+\.txt)(?:, as (\w+) sees it)? -->\n"
@@ -66,9 +79,9 @@ def test_make_run() -> None:
     def ports(*arguments: str) -> dict[str, str]:
         command = ["make", "-n", "-o", ".venv/.run", "run", *arguments]
         done = subprocess.run(command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, check=True)
-        return {port: door for door, port in re.findall(r"--listen (telnet:|)tcp:(\d+)", done.stdout)}
+        return {port: door for door, port in re.findall(r"--listen (telnet:|web:|)tcp:(\d+)", done.stdout)}
 
-    assert ports() == {"4000": "", "4023": "telnet:"}
+    assert ports() == {"4000": "", "4023": "telnet:", "8080": "web:"}
     assert ports("ARGS=--listen tcp:4001") == {"4001": ""}
     for name in ("README.md", "docs/manual.md"):
         said = set(re.findall(r"(telnet|nc) localhost (\d+)", page(name)))
@@ -125,6 +138,8 @@ def heard() -> Iterator[tuple[str, str, dict[str, Any]]]:
         asked: defaultdict[str, deque[str]] = defaultdict(deque)
         for line in path.read_text(encoding="utf-8").splitlines():
             found = _SAID.fullmatch(line)
+            if found is not None and found[2].startswith('{"ok"') and found[2].endswith("…"):
+                asked[found[1] or ""].popleft()
             if found is None or not found[2].startswith("{") or not found[2].endswith("}"):
                 continue
             client, message = found[1] or "", json.loads(found[2])
@@ -150,9 +165,9 @@ def test_fields() -> None:
             always = set(re.findall(r"`(\w+)`(?!\?)", told[kind][word]))
             assert always <= message.keys() <= words(told[kind][word]) | OF_ENTRIES, message
         elif message["ok"]:
-            assert all_fields(message) <= words(told[kind][word]) | {"ok", "tag"}, (word, message)
+            assert all_fields(message) <= words(told[kind][word]) | {"ok", "tag", "cmd"}, (word, message)
         else:
-            assert message.keys() <= {"ok", "tag", "error", "text", "retry"}
+            assert message.keys() <= {"ok", "tag", "cmd", "error", "text", "retry"}
 
 
 def all_fields(message: dict[str, Any]) -> set[str]:

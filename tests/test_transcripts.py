@@ -1,8 +1,11 @@
 """The transcripts, from which the documentation takes its examples, match what the server sends."""
 
+import json
 import signal
+from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +29,20 @@ ELSEWHERE = {
     ErrorWord.SHUTDOWN: "a reason of `closing`: tests/process/test_endings.py",
 }
 """Error words that are in no transcript, and why or where they are tested."""
-AT_ONE_NODE = {"crowded", "epochs", "preferences"}
+AT_ONE_NODE = {"crowded", "epochs", "greeting", "preferences"}
 """Nodes tell each other once a second how many connections an address has: who connects to the next one meanwhile is
-let in. Preferences follow a moment later at other nodes than messages do, and so does the end of all connections there,
-after a database was set back."""
+let in. Preferences, and who is away, follow a moment later at other nodes than messages do, and so does the end of all
+connections there, after a database was set back."""
 TRIES = 3
 """Facts that reach another node a moment later, such as presence, may be requested before."""
 
-NEWS = ("presence", "invited", "read", "live", "notice", "closing")
+NEWS_OF_ROOMS = {"invited", "read", "prefer", "typing", "live", "skipped", "gap"}
+ANSWERS_OF_ROOMS = {
+    "login", "register", "guest", "token", "rooms", "create", "set", "delete", "join", "leave", "invite", "uninvite",
+    "say", "reply", "edit", "erase", "react", "reactions", "pin", "unpin", "pins", "replies", "history", "search",
+    "mentions", "read", "unread", "topic", "role", "kick", "ban", "mute", "unmute", "prefer", "export",
+}  # fmt: skip
+NEWS = ("presence", "invited", "read", "live", "skipped", "notice", "closing", "typing", "prefer")
 
 
 def transcripts() -> list[Transcript]:
@@ -49,6 +58,7 @@ def test_transcript(path: Path, server: StartServer) -> None:
 @pytest.mark.parametrize(
     "name",
     [
+        "greeting",
         "resume",
         "searching",
         *(pytest.param(one, marks=pytest.mark.slow) for one in ("moderation", "names", "program", "retention")),
@@ -115,6 +125,33 @@ def test_every_event_is_shown() -> None:
     told = all_told()
     assert {event for event in (MESSAGE, *FIELDS, *NEWS) if f'{{"event":"{event}",' not in told} == set()
     assert '{"event":"ping"}' in told
+
+
+def test_every_room_has_its_id() -> None:
+    """Wherever the server names a room to a program, its id follows: in every kind of event about one, and in every
+    answer that names one. Only a direct room without a message has none."""
+    told: set[str] = set()
+    for transcript in transcripts():
+        for step in transcript.steps:
+            if step.says or not step.text.startswith("{") or step.text.endswith("…"):
+                continue
+            line = json.loads(step.text)
+            word = f"event {line['event']}" if "event" in line else line.get("cmd", "")
+            for one in objects(line):
+                if isinstance(one.get("room"), str):
+                    fields = list(one)
+                    assert fields[fields.index("room") + 1] == "room_id", (transcript.name, step.number)
+                    assert one["room_id"] > 0
+                    told.add(word)
+    assert told == {f"event {kind}" for kind in (MESSAGE, *FIELDS, *NEWS_OF_ROOMS)} | ANSWERS_OF_ROOMS
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """The object and all objects in it."""
+    if isinstance(value, dict):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(one)
 
 
 def all_told() -> str:

@@ -8,6 +8,7 @@ import sysconfig
 import venv
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -108,6 +109,14 @@ def test_examples_are_inside(python: Path, tmp_path: Path) -> None:
         if len(names) == 1 and (ROOT / "deploy" / names[0]).exists():
             printed = run(python.with_name("chatctl"), "example", what, cwd=tmp_path)
             assert printed == (ROOT / "deploy" / names[0]).read_text(encoding="utf-8")
+
+
+def test_the_page_is_inside(wheel: Path) -> None:
+    """All files that a browser is sent are in the wheel."""
+    pages = ROOT / "chatserver" / "web"
+    expected = {f"chatserver/web/{path.relative_to(pages)}" for path in pages.rglob("*") if path.is_file()}
+    with ZipFile(wheel) as archive:
+        assert expected == {name for name in archive.namelist() if name.startswith("chatserver/web/")}
 
 
 def test_other_packages_are_untouched(python: Path, tmp_path: Path) -> None:

@@ -15,10 +15,6 @@ from chatserver.store.erasure import PAUSE_SECONDS
 from chatserver.util.clock import Clock
 from chatserver.values.errors import Unavailable
 
-TIDY_MESSAGES: Final = 8192
-"""Number of messages after which the index of words is tidied: well
-before the database does it within a message's commit."""
-
 LOG_SECONDS: Final = 30.0
 """Interval between truncations of SQLite's write-ahead log: erased texts must be gone from the files within a
 minute."""
@@ -28,7 +24,7 @@ AGAIN_SECONDS: Final = 5.0
 
 
 class Maintenance:
-    """Runs the jobs in the background, tidies the index of words, and empties SQLite's write-ahead log."""
+    """Runs the jobs in the background, and empties SQLite's write-ahead log."""
 
     log = Logger()
 
@@ -36,8 +32,6 @@ class Maintenance:
         self._clock = clock
         self._store = store
         self._jobs = (ErasingJob(clock, store, now), *jobs)
-        self._stored = 0
-        self._tidying = False
         self._running = False
         self._next: IDelayedCall | None = None
         self._mark = search.MergeMark()
@@ -55,24 +49,6 @@ class Maintenance:
         if self._next is not None:
             self._next.cancel()
             self._next = None
-
-    def stored(self, messages: int) -> None:
-        """Counts messages that have been stored."""
-        self._stored += messages
-        if self._stored >= TIDY_MESSAGES and not self._tidying:
-            self._stored = 0
-            self._tidying = True
-            ensureDeferred(self._tidy())
-
-    async def _tidy(self) -> None:
-        try:
-            await self._store.read(search.tidy)
-        except Unavailable:
-            pass  # the store has logged that
-        except Exception:
-            self.log.failure("The index of words could not be tidied.")
-        finally:
-            self._tidying = False
 
     def _empty_log(self) -> None:
         self._next = None

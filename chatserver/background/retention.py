@@ -1,4 +1,5 @@
-"""Removes old entries and old rows of `session` in small steps: see `store/retention.py`."""
+"""Removes old entries, old rows of `session`, and kept sessions that are over, in small steps: see
+`store/retention.py`."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -8,7 +9,7 @@ from twisted.internet.task import deferLater
 
 from chatserver.background.job import Job
 from chatserver.settings.tables import Retention
-from chatserver.store import retention
+from chatserver.store import kept_sessions, retention
 from chatserver.store.db.threads import Store
 from chatserver.store.retention import PAGE, Step
 
@@ -35,6 +36,9 @@ MOST_SIZE: Final = 400_000
 SESSIONS: Final = 500
 """Maximum number of rows that a step looks at."""
 
+KEPT_SECONDS: Final = 3600.0
+"""Interval between looks for kept sessions that are over."""
+
 Work = Callable[..., Step]
 """A function of `store/retention.py` that does a step in one room."""
 
@@ -49,6 +53,7 @@ class RetentionJob(Job):
         super().__init__(clock)
         self._store = store
         self._settings = settings
+        self._kept_due = clock.seconds() + POLL_SECONDS
         self.removed = 0
 
     async def look(self) -> float:
@@ -59,6 +64,10 @@ class RetentionJob(Job):
         ids = await self._in_rooms(retention.spent, retention.forget, settings) if settings.id_days else False
         if settings.session_days:
             await self._sessions(settings)
+        if self._clock.seconds() >= self._kept_due:
+            self._kept_due = self._clock.seconds() + KEPT_SECONDS
+            while self.running and await self._store.write(kept_sessions.remove_old, SESSIONS) == SESSIONS:
+                await self._rest(Step())
         return LEAST_PAUSE_SECONDS if more or ids else POLL_SECONDS
 
     async def _in_rooms(self, find: Callable[..., list[int]], work: Work, settings: Retention) -> bool:

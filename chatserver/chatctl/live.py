@@ -25,10 +25,10 @@ from chatserver.wire.addresses import Networks
 from chatserver.wire.framing.proxy import SIGNATURE
 from chatserver.wire.framing.telnet import Telnet
 
-FORMS: Final = "tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH, with ws: in front for WebSocket, telnet: for telnet"
+FORMS: Final = "tcp:HOST:PORT, ssl:HOST:PORT or unix:PATH, with ws: in front for WebSocket, web: or telnet:"
 
 PING: Final = b'{"cmd":"ping","tag":"check"}\n'
-PONG: Final = b'{"ok":true,"tag":"check"}'
+PONG: Final = b'{"ok":true,"tag":"check"'  # the beginning: servers of other versions add fields
 
 PIECE: Final = 4096
 """Number of bytes that are read at a time."""
@@ -102,7 +102,7 @@ def place(description: str) -> Place:
     """Reads an endpoint, as a client would name it or as the settings do. Raises Unanswered."""
     bare = _BRACKETS.sub(lambda found: found[1].replace(":", "\\:"), description)
     parsed = endpoint.parse(bare)
-    words, websocket = parsed.words, parsed.door == "ws"
+    words, websocket = parsed.words, parsed.door in ("ws", "web")
     if parsed.kind == "unix" and parsed.port:
         return Place("", parsed.port, websocket=websocket)
     if parsed.kind in ("tcp", "tcp6", "ssl") and len(words) <= 2:
@@ -219,7 +219,7 @@ class _Caller:
         self._send(PING)
         while True:
             line = self._line()
-            if line == PONG:
+            if line.startswith(PONG):
                 return
             if line.startswith((b"! ", b'{"event":"closing"', b'{"ok":false')):
                 raise EOFError(f"it said: {line.decode('utf-8', 'replace')}")

@@ -8,6 +8,7 @@ from time import sleep
 from typing import IO
 
 import click
+from msgspec.structs import replace
 
 from chatserver.chatctl.access import Access, Problem, access
 from chatserver.chatctl.identity import opened
@@ -48,9 +49,10 @@ def export_room(reach: Access, name: str | None, id: int | None, output: str | N
         told = progress(f"Exporting {found.name}", found.entries) if output or not sys.stdout.isatty() else _quiet
         print_json(head)
         seq, more = 0, True
+        facts = replace(found.facts, id=0)  # the first line has it; the room that is made of this has another one
         while more:
             page, more = reach.read(entries.after, found.id, seq, PAGE)
-            print_json(*[line for entry in page for line in lines_of(found.facts, [entry], entry.author_id)])
+            print_json(*[line for entry in page for line in lines_of(facts, [entry], entry.author_id)])
             told(len(page))
             seq = page[-1].seq if page else seq
 

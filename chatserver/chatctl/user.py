@@ -11,12 +11,12 @@ from chatserver.chatctl import bots, leaving, limits, renaming
 from chatserver.chatctl.access import Access, Problem, access, find_account, find_person, unknown
 from chatserver.chatctl.output import PAGE, json_option, pages, plain, say, say_all, say_list
 from chatserver.settings.tables import Passwords
-from chatserver.store import Connection, accounts, certificates, change_rows, directory, names, tokens
+from chatserver.store import Connection, accounts, certificates, change_rows, directory, kept_sessions, names, tokens
 from chatserver.store import bots as owned
 from chatserver.store.certificates import CertificateLine
 from chatserver.store.directory import AccountLine
 from chatserver.store.visibility import memberships
-from chatserver.values.answers import TokenLine
+from chatserver.values.answers import SessionLine, TokenLine
 from chatserver.values.errors import Refused
 from chatserver.values.events import BOT, GUEST, MEMBER, OPERATOR, PERSON, AccountKind, Membership, Person
 from chatserver.wire.hygiene.lookalikes import check_new
@@ -216,7 +216,10 @@ def _look_up(db: Connection, name: str) -> _Shown:
 @json_option
 @access
 def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> None:
-    """Change the password of an account. Its connections, tokens and certificates remain."""
+    """Change the password of an account. Its kept sessions end.
+
+    Its tokens, certificates and other connections remain.
+    """
     found = reach.read(find_person, name)
     if found.kind == BOT:
         raise Problem(
@@ -224,12 +227,57 @@ def password(reach: Access, name: str, password_stdin: bool, as_json: bool) -> N
         )
     reach.changing()
     hash = _ask_password(found.name, reach.settings.passwords, password_stdin)
-    reach.write(_set_password, name, hash)
+    reach.write(_set_password, name, hash, reach.now())
     say(f"{found.name} has a new password.", {"name": found.name, "password": "changed"}, as_json)
 
 
-def _set_password(db: Connection, name: str, hash: str) -> None:
-    accounts.set_password(db, find_person(db, name).id, hash)  # again: it may be erased by now
+def _set_password(db: Connection, name: str, hash: str, at: datetime) -> None:
+    id = find_person(db, name).id  # again: it may be erased by now
+    accounts.set_password(db, id, hash)
+    kept_sessions.end_all(db, id, at)
+
+
+@user.command()
+@click.argument("name")
+@click.option("--end", type=click.IntRange(1, 2**53), metavar="ID", help="End this one.")
+@click.option("--all", "all_", is_flag=True, help="End all of them.")
+@json_option
+@access
+def sessions(reach: Access, name: str, end: int | None, all_: bool, as_json: bool) -> None:
+    """List or end the kept sessions of an account.
+
+    For each: the id, when it began and was last used, from which address, and the name of the device.
+    """
+    if end is not None and all_:
+        raise click.UsageError("Give --end or --all, not both.")
+    found = reach.read(find_person, name)
+    if end is None and not all_:
+        lines = reach.read(kept_sessions.listing, found.id)
+
+        def row(line: SessionLine) -> tuple[object, ...]:
+            return line.id, line.created, line.last_used, line.address, line.name
+
+        headings = ("ID", "Created", "Last used", "Address", "Device")
+        say_list(lines, row, (8, 24, 24, 24, 0), _plain_session, as_json, headings)
+        return
+    ended = reach.write(_end_sessions, name, end, reach.now())
+    many = f"{len(ended)} sessions of {found.name} have" if end is None else f"The session {end} of {found.name} has"
+    say(f"{many} ended.", {"name": found.name, "ended": ended}, as_json)
+
+
+def _plain_session(line: SessionLine) -> dict[str, Any]:
+    known: dict[str, Any] = plain(line)
+    known.pop("current")
+    return known
+
+
+def _end_sessions(db: Connection, name: str, id: int | None, at: datetime) -> list[int]:
+    found = find_person(db, name)
+    if id is None:
+        return kept_sessions.end_all(db, found.id, at)
+    if not kept_sessions.end(db, found.id, at, id):
+        raise Problem(f"{found.name} has no session {id}. See: chatctl user sessions {found.name}")
+    return [id]
 
 
 @user.command()

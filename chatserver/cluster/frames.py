@@ -60,6 +60,7 @@ class Other(Struct, array_like=True, tag="o", frozen=True, gc=False):
     of: int
     display: str
     bot: bool
+    reactions: tuple[tuple[str, int], ...] = ()
 
 
 class Entries(Struct, array_like=True, tag="e", frozen=True, gc=False):
@@ -101,6 +102,14 @@ class Told(Struct, array_like=True, tag="t", frozen=True, gc=False):
     account_id: int
     kind: str  # the name of its class
     news: msgspec.Raw
+
+
+class Typed(Struct, array_like=True, tag="y", frozen=True, gc=False):
+    """Somebody types in a room at the node that sends this. It may be lost."""
+
+    room_id: int
+    account_id: int
+    name: str
 
 
 class Here(Struct, array_like=True, frozen=True, gc=False):
@@ -179,15 +188,19 @@ class AskSeen(Struct, array_like=True, tag="a", frozen=True, gc=False):
 
 class SeenOf(Struct, array_like=True, tag="s", frozen=True, gc=False):
     """The read marks of an account at this node, by room id, each with the stretches behind it. It answers the process
-    with this boot, in `parts` parts."""
+    with this boot, in `parts` parts. `eras`: those of the marks, if they are known."""
 
     boot: str
     number: int
     rooms: dict[int, tuple[int, tuple[tuple[int, int], ...]]]
     parts: int = 1
+    eras: dict[int, int] = {}
 
 
-Part = Entries | Head | Heads | Changed | Told | People | AskPeople | Counts | Beat | Rewound | Doubt | AskSeen | SeenOf
+Part = (
+    Entries | Head | Heads | Changed | Told | Typed | People | AskPeople | Counts | Beat | Rewound | Doubt | AskSeen
+    | SeenOf
+)  # fmt: skip
 
 NEWS: Final = {kind.__name__: kind for kind in (Presence, Invited, ReadMark)}
 """News that are sent over the bus."""
@@ -249,7 +262,7 @@ def _packed(entry: Entry) -> Message | Other:
     assert entry.kind != "gap", "A gap is no entry."
     return Other(
         entry.seq, entry.kind, entry.author_id, entry.author, at, entry.text, entry.client_id, entry.target_id,
-        entry.target, entry.of, entry.display, entry.bot,
+        entry.target, entry.of, entry.display, entry.bot, entry.reactions,
     )  # fmt: skip
 
 
@@ -262,7 +275,7 @@ def unpacked(packed: Message | Other) -> Entry:
         )  # fmt: skip
     return Entry(
         packed.seq, packed.kind, packed.author_id, packed.author, at, packed.text, packed.client_id, packed.target_id,
-        packed.target, packed.of, display=packed.display, bot=packed.bot,
+        packed.target, packed.of, display=packed.display, bot=packed.bot, reactions=packed.reactions,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from chatserver.sync.change_feed import ChangeFeed
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.util.quiet_log import Outage
-from chatserver.values.events import Entry, News, Person, RoomFacts
+from chatserver.values.events import Entry, News, Person, ReadMark, RoomFacts
 from chatserver.values.seen import Seen
 
 BEAT_SECONDS: Final = 1.0
@@ -103,6 +103,7 @@ class Node(Elsewhere):
         self._lease = lease
         self._registry = local.registry
         self._roster = local.roster
+        self._typing = local.presence.typing
         self._reconciler = local.reconciler
         self._change_feed = local.change_feed
         self._rewind = local.rewind
@@ -211,6 +212,9 @@ class Node(Elsewhere):
     def tell(self, account_id: int, news: News) -> None:
         self.outgoing.part(frames.told(account_id, news))
 
+    def typed(self, room_id: int, account_id: int, name: str) -> None:
+        self.outgoing.part(frames.Typed(room_id, account_id, name), str(room_id))
+
     def account_changed(self, account_id: int) -> None:
         self.presence.changed(account_id)
 
@@ -277,7 +281,11 @@ class Node(Elsewhere):
             case frames.Told(account_id):
                 news = frames.news(part)
                 if news is not None:
+                    if isinstance(news, ReadMark):
+                        self._registry.logins.doubt(account_id)
                     self._roster.tell(self._roster.sessions(account_id), news)
+            case frames.Typed(room_id, account_id, name):
+                self._typing.typed_elsewhere(room_id, account_id, name)
             case frames.People():
                 self.presence.received(boot, part)
             case frames.Counts():

@@ -18,7 +18,7 @@ WAIT_SECONDS: Final = 0.5
 SULK_SECONDS: Final = 2.0
 """How long to send no request to a node that has not answered: it is dead, or the bus is."""
 MOST_ROOMS: Final = 30
-"""Maximum number of rooms in one part: each takes up to 220 bytes."""
+"""Maximum number of rooms in one part: each takes up to 250 bytes."""
 
 
 class Request(Struct):
@@ -76,14 +76,16 @@ class UnstoredMarks:
         parts = [seen[start : start + MOST_ROOMS] for start in range(0, len(seen) or 1, MOST_ROOMS)]
         for some in parts:
             rooms = {room_id: (one.mark, one.runs) for room_id, one in some}
-            self._outgoing.part(SeenOf(boot, part.number, rooms, len(parts)))
+            eras = {room_id: one.era for room_id, one in some if one.era}
+            self._outgoing.part(SeenOf(boot, part.number, rooms, len(parts), eras))
 
     def answered(self, boot: str, part: SeenOf) -> None:
         """Takes an answer of another process."""
         request = self._requests.get(part.number)
         if request is None or boot not in request.left:
             return
-        request.found.append({room_id: Seen(mark, runs) for room_id, (mark, runs) in part.rooms.items()})
+        eras = part.eras
+        request.found.append({id: Seen(mark, runs, eras.get(id, 0)) for id, (mark, runs) in part.rooms.items()})
         left = request.left[boot]
         request.left[boot] = (part.parts if left is None else left) - 1
         if not request.left[boot]:

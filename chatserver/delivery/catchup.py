@@ -77,7 +77,7 @@ class CatchUp:
         position = room.behind[session]
         try:
             page = await self._pages.read(room_id, position, session)
-            if session.view is not None and page.quoted is None:
+            if session.is_quoted_to and page.quoted is None:
                 page = await self._pages.quoted(session.who.person, room_id, page)
         except Unavailable:
             await pause(self._clock, RETRY_SECONDS)
@@ -96,9 +96,9 @@ class CatchUp:
         position = room.behind[session]
         facts, until = (room.facts, None) if room in session.replays else room.facts_behind(position)
         last = room.until.get(session, room.head)
-        batch = page.part(
-            facts, position, last if until is None else min(last, until), for_people=session.view is not None
-        )
+        last = last if until is None else min(last, until)
+        reader = session.who.account_id if session.view is None else 0
+        batch = page.part(facts, position, last, for_people=session.is_quoted_to, account_id=reader)
         if batch is None:
             return False
         rendered = batch.rendered_for(session)
@@ -116,4 +116,5 @@ class CatchUp:
             return
         for room in [r for r in session.rooms.values() if r in session.replays and not r.is_behind(session)]:
             session.replays -= {room}
-            session.tell(Live(room.facts.label(session.who.account_id), room.position(session) or 0))
+            label = room.facts.label(session.who.account_id)
+            session.tell(Live(label, room.position(session) or 0, room.facts.id))

@@ -247,7 +247,7 @@ class Order:
                 self._subscriptions.departed(room, entry)
                 start = index + 1
             elif entry.kind in MUTING:
-                self._roster.mutes_changed(entry.target_id)
+                self._subscriptions.muted(room, entry)
             elif entry.kind == RENAMED:
                 self._names.read(entry)
                 if room.facts.pair is not None:  # the entry itself still has the former label of the room

@@ -16,12 +16,12 @@ from twisted.internet.interfaces import IReactorTime
 from chatserver.delivery.rendering import Batch
 from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import Session
-from chatserver.store import entries, quotes
+from chatserver.store import quotes, reactions, replies
 from chatserver.store.db.threads import Store
 from chatserver.util.fair_queue import FairQueue, FixedPlaces
 from chatserver.util.waiting import Batcher, turns
 from chatserver.values.errors import Unavailable
-from chatserver.values.events import Entry, Person, RoomFacts
+from chatserver.values.events import MESSAGE, Entry, Person, RoomFacts
 from chatserver.values.stages import Stage
 
 Stretch = tuple[list[Entry], bool]
@@ -47,31 +47,38 @@ GAP_ENTRIES: Final = 20
 
 class Page:
     """Consecutive entries of a room. `quoted`: the same with the quotes that every reader may read; None if that is
-    not the same for all of them."""
+    not the same for all of them. `given`: by account, the reactions that it gives to messages, for programs."""
 
-    __slots__ = ("_batches", "entries", "quoted")
+    __slots__ = ("_batches", "entries", "given", "quoted")
 
-    def __init__(self, entries: Sequence[Entry], quoted: Sequence[Entry] | None = None) -> None:
+    def __init__(
+        self, entries: Sequence[Entry], quoted: Sequence[Entry] | None = None, given: reactions.Givings | None = None
+    ) -> None:
         self.entries = entries
         self.quoted = quoted
-        self._batches: dict[tuple[RoomFacts, int, int, bool], Batch] = {}
+        self.given = given or {}
+        self._batches: dict[tuple[RoomFacts, int, int, bool, int], Batch] = {}
 
-    def part(self, facts: RoomFacts, position: int, last: int, *, for_people: bool) -> Batch | None:
+    def part(
+        self, facts: RoomFacts, position: int, last: int, *, for_people: bool, account_id: int = 0
+    ) -> Batch | None:
         """What comes behind `position`: some entries, up to `last`, in one batch for all who are sent the same; None if
-        the next entry is not in this page.
+        the next entry is not in this page. `for_people`: with quotes, which some programs are sent as well.
+        `account_id`: that of a program, which is shown its own reactions.
 
         Parts end at the same numbers for everybody. Sessions that stop at different places in a page are thus sent the
         same parts soon."""
         known = self.quoted if for_people and self.quoted is not None else self.entries
         last = min(last, known[-1].seq if known else 0)
         end = min(last, position - position % PART_ENTRIES + PART_ENTRIES)
-        key = facts, position, last, known is self.quoted
+        mine = self.given.get(account_id)
+        key = facts, position, last, known is self.quoted, account_id if mine else 0
         batch = self._batches.get(key)
         if batch is None:
             found = _between(known, position, end, last)
             if not found:
                 return None
-            batch = self._batches[key] = Batch(facts, found)
+            batch = self._batches[key] = Batch(facts, reactions.own_of(found, mine) if mine else found)
         return batch
 
 
@@ -113,7 +120,7 @@ class Wanted(Struct, frozen=True, eq=False):
 
     @property
     def for_people(self) -> bool:
-        return self.session.view is not None
+        return self.session.is_quoted_to
 
 
 def _next(waiting: dict[int, list[Wanted]]) -> list[Wanted]:
@@ -144,8 +151,9 @@ class Pages:
         self._gaps: Batcher[tuple[int, int], Stretch] = Batcher(self._read_gaps, GAP_ROOMS, turns(clock))
 
     async def read(self, room_id: int, seq: int, session: Session) -> Page:
-        """A page with the entries of a room behind this seq, and perhaps some before them; for people with quotes. It
-        may be other sessions' page, too: do not change it. It is empty if the session is ending."""
+        """A page with the entries of a room behind this seq, and perhaps some before them; with quotes for those
+        who are sent them. It may be other sessions' page, too: do not change it. It is empty if the session is ending.
+        """
         wanted = Wanted(seq, session, Deferred())
         self._want(room_id, wanted)
         page = await wanted.page
@@ -180,6 +188,7 @@ class Pages:
         if first is not None:
             try:
                 page, more = await self._read(room_id, first, for_people=any(wanted.for_people for wanted in those))
+                await self._look_up_given(room_id, page, those)
             except Exception as error:
                 failed = error
         for number, wanted in enumerate(those, 1):
@@ -197,8 +206,14 @@ class Pages:
         if for_people:
             found, more, quoted = await self._store.read(quotes.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
             return Page(found, quoted), more
-        found, more = await self._store.read(entries.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
+        found, more = await self._store.read(replies.follow, room_id, seq, PAGE_ENTRIES, PAGE_CHARACTERS)
         return Page(found), more
+
+    async def _look_up_given(self, room_id: int, page: Page, those: Sequence[Wanted]) -> None:
+        """Programs see which reactions are their own."""
+        programs = {wanted.session.who.account_id for wanted in those if wanted.session.view is None}
+        if programs and any(entry.reactions and entry.kind == MESSAGE for entry in page.entries):
+            page.given = await self._store.read(reactions.given_on, programs, room_id, page.entries)
 
     async def quoted(self, who: Person, room_id: int, page: Page) -> Page:
         """The page with the quotes that this person may read."""
@@ -208,7 +223,7 @@ class Pages:
 
         quoted = await self._queue.run(str(room_id), read)
         self._refuse_if_cut_off()
-        return Page(page.entries, quoted)
+        return Page(page.entries, quoted, page.given)
 
     async def read_gap(self, room_id: int, seq: int) -> Stretch:
         """The entries of a room behind this seq, together with the gaps of other rooms: after an outage there may be
@@ -217,7 +232,7 @@ class Pages:
 
     async def _read_gaps(self, positions: list[tuple[int, int]]) -> list[Stretch]:
         each = max(PAGE_ENTRIES // len(positions), GAP_ENTRIES)
-        pages = await self._store.read(entries.follow_all, positions, each, PAGE_CHARACTERS)
+        pages = await self._store.read(quotes.follow_all, positions, each, PAGE_CHARACTERS)
         self._refuse_if_cut_off()
         return pages
 

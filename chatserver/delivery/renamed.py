@@ -56,6 +56,7 @@ class Names:
         known = self.recent.get(account_id, ()) if self._are_recent() else ()
         if known and known[-1].at >= at:
             return
+        self._roster.names_known.add(name)
         former_display = ""
         for session in self._roster.sessions(account_id):
             if session.who.named_at is None or session.who.named_at < at:

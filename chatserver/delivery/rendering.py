@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, chain
+from typing import Final, Literal
 
 from msgspec import structs
 
 from chatserver.session.session import Session
-from chatserver.values.events import OWN_ID, Entry, RoomFacts
+from chatserver.values.events import OWN_ID, Entry, Notify, RoomFacts
 from chatserver.values.ignoring import concealed, quotes
 from chatserver.values.mentions import Mentions
 from chatserver.wire.dialect import EMPTY, NONE, PLAIN, Form, Rendered
@@ -54,22 +55,25 @@ class Batch:
 
     def rendered_for(self, session: Session) -> Rendered:
         form, view = session.form, session.view
+        ignored = session.ignored
+        if ignored and session.is_quoted_to and any(quotes(entry, ignored) for entry in self.entries):
+            if self._unquoted is None:
+                self._unquoted = Batch(self.facts, [concealed(entry) for entry in self.entries])
+            return self._unquoted.rendered_for(session)
         if session.who.account_id in self.personal:
             form = structs.replace(form, viewer=session.who.account_id)
             if len(self.entries) > FEW_ENTRIES and self.facts.pair is None and view is None:
                 return self._rendered.get(form) or self._with_own(session.form, form)
         if view is None:
             return self._rendered.get(form) or self._render(form)
-        if view.ignored and any(quotes(entry, view.ignored) for entry in self.entries):
-            if self._unquoted is None:
-                self._unquoted = Batch(self.facts, [concealed(entry) for entry in self.entries])
-            return self._unquoted.rendered_for(session)
-        hides = view.echoes or view.ignored or view.renamed
+        hides = view.echoes or ignored or view.renamed
         hidden = view.hidden(self.facts.id, self.entries) if hides else NONE
         mentions = self._mentions
         if mentions is None:
             mentions = self._mentions = Mentions(self.entries)
         marked = mentions.of(session.who.name, session.who.account_id)
+        if view.notify and form.screen.bell != "off" and self.facts.id in view.notify:
+            form = _ringing(form, view.notify[self.facts.id])
         current = view.current
         if current and current != (self.facts.name if self.facts.pair is None else self.facts.label(form.viewer)):
             if form is not self._straight:
@@ -197,7 +201,16 @@ class Batch:
             entries, ends = self.entries, rendered.ends
             if count < len(entries):
                 entries, ends = entries[:count], ends[:count]
-            session.has_shown(self.facts.id, entries, ends)
+            session.has_shown(self.facts, entries, ends)
+
+
+BELLS: Final[dict[Notify, Literal["on", "off", "mentions"]]] = {"all": "on", "mentions": "mentions", "nothing": "off"}
+"""When the bell rings in a room for which a person has set what they want to be notified of."""
+
+
+def _ringing(form: Form, notify: Notify) -> Form:
+    """This form with the bell for such a room."""
+    return structs.replace(form, screen=structs.replace(form.screen, bell=BELLS[notify]))
 
 
 def _silent(form: Form, *, marked: bool = False) -> Form:

@@ -17,8 +17,22 @@ from chatserver.delivery.renamed import Names
 from chatserver.delivery.room import Room, Rooms
 from chatserver.presence.roster import Roster
 from chatserver.session.session import HeardRoom, Session
+from chatserver.util.times import parse_rfc3339
 from chatserver.values.commands import CURRENT
-from chatserver.values.events import DELETED, DIRECT, ENTERING, LEFT, Entry, Membership, RoomFacts
+from chatserver.values.events import (
+    DELETED,
+    DIRECT,
+    ENTERING,
+    FOREVER,
+    LEFT,
+    UNMUTED,
+    Entry,
+    Membership,
+    Notified,
+    Notify,
+    RoomFacts,
+    Skipped,
+)
 
 
 class Subscriptions:
@@ -49,12 +63,19 @@ class Subscriptions:
 
     # Logging in
 
-    def subscribe(self, session: Session, memberships: Sequence[Membership], resume: dict[str, int]) -> None:
+    def subscribe(
+        self,
+        session: Session,
+        memberships: Sequence[Membership],
+        resume: dict[str, int],
+        most: Mapping[str, int] | None = None,
+    ) -> list[Skipped]:
         """Subscribes a session that is on the roster to its rooms: from the seq in `memberships` on, or from the
-        earlier one in `resume` (by label in lower case).
+        earlier one in `resume` (by label in lower case), but to the last `most` entries only. Returns what is left out.
 
         Nothing is sent yet: the caller answers first, then calls `catch_up`.
         """
+        skipped = []
         for membership in memberships:
             room = self.room(membership.facts, membership.seq)
             position = membership.seq
@@ -62,22 +83,41 @@ class Subscriptions:
                 session.view.marks.know(membership.facts.id, membership.seen)
             if membership.seq < room.base and self._roster.nodes.now.origin:
                 self._rooms.missed(membership.facts.id)  # the account may have left by what was passed over
-            label = membership.facts.label(session.who.account_id).lower()
+            shown = membership.facts.label(session.who.account_id)
+            label = shown.lower()
             if label in resume and not session.quiet:
                 position = max(min(resume[label], position), membership.allowed - 1)
                 session.replays |= {room}
+                last = membership.seq - (most or {}).get(label, membership.seq)
+                if last >= max(position + 1, membership.floor):  # else none is left out that was not removed
+                    skipped.append(Skipped(shown, position + 1, last + 1, membership.facts.id))
+                    position = last
             self._hear(session, room, position)
         self.hear_all(session.who.account_id, memberships)
+        return skipped
 
     def hear_all(self, account_id: int, memberships: Sequence[Membership]) -> None:
         """Subscribes all sessions of an account to all its rooms. Rooms without a subscription were joined just now,
         and the entry that says so is not published yet: their subscriptions begin there."""
         for membership in memberships:
+            self._roster.set_muted(account_id, membership.facts.id, membership.muted_until)
             room = self.room(membership.facts, membership.seq)
-            for session in [session for session in self._roster.sessions(account_id) if session not in room]:
-                self._hear_late(session, room, max(membership.joined - 1, 0))
+            for session in self._roster.sessions(account_id):
+                session.notify(membership.facts.id, membership.notify)
+                if session not in room and not _is_rejoining(session, room):
+                    self._hear_late(session, room, max(membership.joined - 1, 0))
             if membership.seq > room.head:  # stored, but not published here yet
                 self._gaps.expect(room)
+
+    def notify(self, account_id: int, room_id: int, notify: Notify | None, but: Session | None = None) -> None:
+        """An account has set what it wants to be notified of in a room. Its sessions here but one are told."""
+        room = self._rooms.find(room_id)
+        sessions = [session for session in self._roster.sessions(account_id) if room is not None and session in room]
+        for session in sessions:
+            session.notify(room_id, notify)
+        if room is not None:
+            others = [session for session in sessions if session is not but]
+            self._roster.tell(others, Notified(room.facts.label(account_id), notify, room_id))
 
     def behind(self, session: Session, common: Mapping[int, int]) -> dict[str, int]:
         """By label, the numbers in `common`, by room id, of the rooms in which a session was sent later entries."""
@@ -137,12 +177,21 @@ class Subscriptions:
         """Subscribes the sessions of an account to the room that it enters by this entry."""
         self._logins.doubt(entry.author_id)
         for session in self._roster.sessions(entry.author_id):
+            if _is_rejoining(session, room):
+                continue
             if session in room.until:  # it has not read yet what was before it left
                 room.returning[session] = entry.seq - 1
             elif session not in room:
                 self._hear(session, room, entry.seq - 1)
                 if not session.current:  # another device of theirs has joined their first room
                     self._turn_away(session, CURRENT)
+
+    def muted(self, room: Room, entry: Entry) -> None:
+        """An account is muted in the room by this entry, or no longer."""
+        self._logins.doubt(entry.target_id)
+        until = None if entry.kind == UNMUTED else parse_rfc3339(entry.text) or FOREVER
+        self._roster.set_muted(entry.target_id, room.facts.id, until)
+        self._roster.mutes_changed(entry.target_id)
 
     def departed(self, room: Room, entry: Entry) -> None:
         """Ends the subscriptions of those who leave the room by this entry, which has been sent to them. Sessions that
@@ -243,6 +292,7 @@ class Subscriptions:
         if room is not None:
             room.remove(session)
         session.replays -= {heard}
+        session.notify(heard.facts.id, None)
         label = heard.facts.label(session.who.account_id).lower()
         known = session.rooms.get(label)
         if known is not None and known.facts.id == heard.facts.id:  # a deleted room's name may be another one's by now
@@ -250,3 +300,9 @@ class Subscriptions:
         self._roster.changed(session.who.account_id)
         if room is not None:
             self._rooms.release(room)
+
+
+def _is_rejoining(session: Session, room: Room) -> bool:
+    """Whether the session is about to subscribe to the room from an earlier entry on (see `Subscriptions.replay`), and
+    is sent nothing until then. Its joining may be found in the store before its command is answered."""
+    return bool(session.rejoining) and session.rejoining == room.facts.name.lower()

@@ -49,7 +49,6 @@ WRITES: dict[type[c.Command], Handler] = {
     c.Unblock: people.unblock,
     c.Ignore: people.ignore,
     c.Unignore: people.unignore,
-    c.Rename: accounts.rename,
     c.Prefer: accounts.prefer,
 }
 """Commands that change something. They go into the lane of the room that they name."""
@@ -60,7 +59,9 @@ READS: dict[type[c.Command], Handler] = {
     c.Members: rooms.member_list,
     c.History: messages.history,
     c.Search: messages.search,
+    c.Reactions: message_changes.reactions_of,
     c.Pins: message_changes.pinned,
+    c.Replies: messages.replies_to,
     c.Unread: unread.listing,
     c.Missed: unread.missed,
     c.Mentions: unread.mentions,
@@ -71,7 +72,7 @@ READS: dict[type[c.Command], Handler] = {
 """Commands that change nothing, so that they delay no message."""
 
 AUDITED: frozenset[type[c.Command]] = frozenset(
-    {c.Role, c.Kick, c.Ban, c.Unban, c.Mute, c.Unmute, c.Delete, c.Password, c.Token, c.Forget, c.Rename}
+    {c.Role, c.Kick, c.Ban, c.Unban, c.Mute, c.Unmute, c.Delete, c.Password, c.Token, c.Sessions, c.Forget, c.Rename}
 )
 """Commands that are written to the audit log once they are done."""
 
@@ -79,4 +80,5 @@ SEES_MARKS: frozenset[type[c.Command]] = frozenset({c.Join, c.Look, c.Unread, c.
 """Commands whose handlers need the marks of the account that are not stored yet."""
 
 SEES_ONLINE: frozenset[type[c.Command]] = frozenset({c.Members, c.Who})
-"""Commands whose handlers need the accounts online; for others, these are not collected."""
+"""Commands whose handlers need the accounts online; for others, these are not collected. `unread` needs
+them for the `state` alone."""

@@ -17,9 +17,12 @@ from chatserver.handlers.outcome import (
     End,
     HangUp,
     Ignored,
+    MovedBack,
     Named,
+    NotifySet,
     Outcome,
     Preferred,
+    Silenced,
     Tell,
 )
 from chatserver.store import Connection, change_rows
@@ -30,11 +33,11 @@ from chatserver.wire.sentences import english
 
 P = ParamSpec("P")
 
-HERE: Final = (End,)
-"""Effects that concern only the session that sent the command."""
+HERE: Final = (End, Silenced)
+"""Effects that concern only the node of the session that sent the command."""
 BUS: Final = (Tell,)
 """Effects published on the bus only: if lost, other nodes find them in the store later."""
-NOTED: Final = (HangUp, Apart, Ignored, Preferred, Named, BansChanged)
+NOTED: Final = (HangUp, Apart, Ignored, Preferred, NotifySet, MovedBack, Named, BansChanged)
 """Effects with rows in the table. The store writes some of them, since `chatctl` needs them, too: revoked tokens, bans,
 and accounts that are banned, disabled or erased."""
 
@@ -68,7 +71,21 @@ class Preferring(Struct, array_like=True, tag="prefers", frozen=True):
     """The preferences of an account."""
 
 
-What = Reset | Blocks | Ignoring | Preferring
+class Notifying(Struct, array_like=True, tag="notify", frozen=True):
+    """What an account wants to be notified of in this room."""
+
+    room_id: int
+
+
+class Unreading(Struct, array_like=True, tag="unread", frozen=True):
+    """An account has moved its read mark in this room back to this entry, which began this era."""
+
+    room_id: int
+    mark: int
+    era: int
+
+
+What = Reset | Blocks | Ignoring | Preferring | Notifying | Unreading
 """A change of an account, in the column `detail`."""
 
 _decoder: Final[msgspec.json.Decoder[What]] = msgspec.json.Decoder(What)
@@ -96,6 +113,10 @@ def notes(outcome: Outcome) -> Iterator[Row]:
                 yield Row("effect", account_id, _encoded(Ignoring()))
             case Preferred(account_id):
                 yield Row("effect", account_id, _encoded(Preferring()))
+            case NotifySet(account_id, room_id):
+                yield Row("effect", account_id, _encoded(Notifying(room_id)))
+            case MovedBack(account_id, room_id, seen):
+                yield Row("effect", account_id, _encoded(Unreading(room_id, seen.mark, seen.era)))
 
 
 def _encoded(what: What) -> str:

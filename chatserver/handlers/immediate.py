@@ -7,10 +7,11 @@ from msgspec import structs
 
 from chatserver.handlers import people
 from chatserver.handlers.outcome import End, Online, Outcome
+from chatserver.handlers.server_facts import server_facts
 from chatserver.session.session import Session
 from chatserver.values import commands as c
 from chatserver.values.answers import Done, HelpText, Whereabouts
-from chatserver.values.errors import Note, Sentence
+from chatserver.values.errors import Note, Sentence, not_a_member
 from chatserver.wire.screen import ASSUMED_COLUMNS, fitting
 
 Immediate = Callable[[Online, Session, Any], Outcome]
@@ -22,6 +23,10 @@ def ping(online: Online, session: Session, command: c.Ping) -> Outcome:
 
 def help(online: Online, session: Session, command: c.Help) -> Outcome:
     return Outcome(HelpText(command.about))
+
+
+def server(online: Online, session: Session, command: c.Server) -> Outcome:
+    return Outcome(server_facts(online.settings, session))
 
 
 def whereabouts(online: Online, session: Session, command: c.Look) -> Outcome:
@@ -36,12 +41,12 @@ def fit(online: Online, session: Session, command: c.Fit) -> Outcome:
     return Outcome(Done(Sentence(Note.FITTED, columns=session.screen.columns or ASSUMED_COLUMNS)))
 
 
+def paste(online: Online, session: Session, command: c.Paste) -> Outcome:
+    return Outcome(Done(Sentence(Note.PASTE)))
+
+
 def quit(online: Online, session: Session, command: c.Quit) -> Outcome:
     return Outcome(Done(), effects=[End()])
-
-
-def logout(online: Online, session: Session, command: c.Logout) -> Outcome:
-    return Outcome(Done(), effects=[End("logout", Sentence(Note.LOGGED_OUT))])
 
 
 def retry(online: Online, session: Session, command: c.Retry) -> Outcome:
@@ -59,13 +64,25 @@ def away(online: Online, session: Session, command: c.Away) -> Outcome:
     return Outcome(Done(Sentence(Note.AWAY, text=command.text) if command.text else Sentence(Note.BACK)))
 
 
+def typing(online: Online, session: Session, command: c.Typing) -> Outcome:
+    """Notifies others in a room, if they may see it. The answer does not say whether anybody was notified."""
+    room = session.room_called(command.room)
+    if room is None and not command.room.startswith("@"):
+        raise not_a_member(command.room)
+    if room is not None and not online.roster.is_muted(session.who.account_id, room.facts.id, online.now()):
+        online.presence.typing.typed(session, room)
+    return Outcome(Done())
+
+
 IMMEDIATE: dict[type[c.Command], Immediate] = {
     c.Ping: ping,
     c.Help: help,
+    c.Server: server,
     c.Away: away,
+    c.Typing: typing,
     c.Fit: fit,
+    c.Paste: paste,
     c.Quit: quit,
-    c.Logout: logout,
     c.Retry: retry,
 }
 

@@ -1,10 +1,11 @@
 """Inviting people to a room, and withdrawing an invitation."""
 
 from chatserver.handlers.moderation import locked_room
-from chatserver.handlers.outcome import Ask, Outcome, Tell
+from chatserver.handlers.outcome import Ask, Effect, Outcome, Tell
 from chatserver.handlers.rights import forbid_guest, may
 from chatserver.store import Connection, invitations, members, moderation
 from chatserver.store.people import find_person, has_blocked
+from chatserver.store.visibility import RoomAccess
 from chatserver.values import commands as c
 from chatserver.values.answers import Changed
 from chatserver.values.errors import Note, Refused, Sentence, Why
@@ -23,15 +24,19 @@ def invite(db: Connection, ask: Ask, command: c.Invite) -> Outcome:
     if access.facts.kind == PRIVATE:
         forbid_guest(target)
     if members.role_of(db, access, target.id) is not None:
-        return Outcome(Changed(command.room, None, Sentence(Note.ALREADY_IN_ROOM, name=target.name, room=command.room)))
+        return _answered(access, Sentence(Note.ALREADY_IN_ROOM, name=target.name, room=command.room))
     if moderation.is_banned_from_room(db, target.id, access.facts.id):
         raise Refused(Why.INVITED_IS_BANNED, name=target.name, room=command.room)
-    answer = Changed(command.room, None, Sentence(Note.INVITED, name=target.name, room=command.room))
+    note = Sentence(Note.INVITED, name=target.name, room=command.room)
     if invitations.is_invited(db, access, target):  # once is enough, whoever it was by
-        return Outcome(answer)
+        return _answered(access, note)
     _make_room(db, ask, target)
     invitations.create(db, ask.who, access, target, ask.at)
-    return Outcome(answer, effects=[Tell(target.id, Invited(command.room, ask.who.name))])
+    return _answered(access, note, Tell(target.id, Invited(command.room, ask.who.name, access.facts.id)))
+
+
+def _answered(access: RoomAccess, note: Sentence, *effects: Effect) -> Outcome:
+    return Outcome(Changed(access.facts.name, None, note, access.facts.id), effects=list(effects))
 
 
 def _make_room(db: Connection, ask: Ask, target: Person) -> None:
@@ -55,6 +60,4 @@ def uninvite(db: Connection, ask: Ask, command: c.Uninvite) -> Outcome:
     by = None if may(ask.who, access, "uninvite of others") else ask.who.id
     if not invitations.withdraw(db, access, target, by):
         raise Refused(Why.NO_SUCH_INVITATION, name=target.name, room=command.room)
-    return Outcome(
-        Changed(command.room, None, Sentence(Note.INVITATION_WITHDRAWN, name=target.name, room=command.room))
-    )
+    return _answered(access, Sentence(Note.INVITATION_WITHDRAWN, name=target.name, room=command.room))

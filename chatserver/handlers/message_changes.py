@@ -1,23 +1,23 @@
 """Changes of a stored message: replacing its text, erasing it, reacting to it, pinning it."""
 
+from typing import Final
+
 from chatserver.handlers.messages import (
-    changed,
     find_message,
     readable_text,
     require_pace,
     room_to_change,
     too_early,
-    unchanged,
     with_quotes,
 )
-from chatserver.handlers.outcome import Ask, Outcome
+from chatserver.handlers.outcome import Ask, Outcome, changed
 from chatserver.handlers.rights import require
-from chatserver.store import Connection, messages, pins, reactions
+from chatserver.store import Connection, ignoring, messages, pins, reactions
 from chatserver.store.messages import no_message
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.values import commands as c
-from chatserver.values.answer_size import found_size
-from chatserver.values.answers import Found
+from chatserver.values.answer_size import found_size, name_size
+from chatserver.values.answers import Found, ReactionLine, ReactionList
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.values.events import ERASED, Entry
 from chatserver.wire.hygiene.text import MAX_MESSAGE, message_text
@@ -58,9 +58,9 @@ def amend(db: Connection, ask: Ask, command: c.Amend) -> Outcome:
 
 def _edited(db: Connection, ask: Ask, access: RoomAccess, message: Entry, text: str, note: Sentence) -> Outcome:
     if message.text == text:
-        return unchanged(ask, access, Sentence(Note.SAME_TEXT))
+        return changed(ask, access, [], Sentence(Note.SAME_TEXT))
     require_pace(db, ask, access)
-    return changed(ask, access, messages.edit(db, ask.who, access, message.seq, text, ask.at), note)
+    return changed(ask, access, [messages.edit(db, ask.who, access, message.seq, text, ask.at)], note)
 
 
 def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
@@ -69,7 +69,7 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
         require(ask.who, access, "erase")
         last = _last_message(db, ask, access)
         entry = messages.erase(db, ask.who, access, last.seq, ask.at)
-        return changed(ask, access, entry, Sentence(Note.ERASED_LAST, seq=last.seq, text=_shown(last.text)))
+        return changed(ask, access, [entry], Sentence(Note.ERASED_LAST, seq=last.seq, text=_shown(last.text)))
     # The edited texts of a removed message may still be stored.
     author_id = messages.edited_by(db, access, command.seq) if access.was_removed(command.seq) else None
     message = find_message(db, access, command.seq) if author_id is None else None
@@ -78,9 +78,9 @@ def erase(db: Connection, ask: Ask, command: c.Erase) -> Outcome:
         access.forbid_direct(Why.DIRECT_ERASES_OWN)
     require(ask.who, access, "erase" if own else "erase of others")
     if message is not None and message.state == ERASED:
-        return unchanged(ask, access, Sentence(Note.ERASED_ALREADY))
+        return changed(ask, access, [], Sentence(Note.ERASED_ALREADY))
     entry = messages.erase(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, Sentence(Note.ERASED_MESSAGE))
+    return changed(ask, access, [entry], Sentence(Note.ERASED_MESSAGE))
 
 
 def _last_message(db: Connection, ask: Ask, access: RoomAccess) -> Entry:
@@ -114,36 +114,56 @@ def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
     if command.remove:
         entry = reactions.take_back(db, ask.who, access, message, word, ask.at)
         if entry is None:
-            return unchanged(ask, access, Sentence(Note.NOT_REACTED, word=word, seq=seq))
+            return changed(ask, access, [], Sentence(Note.NOT_REACTED, word=word, seq=seq))
         if early is not None:
             raise early  # which undoes it
-        return changed(ask, access, entry, Sentence(Note.REACTION_TAKEN_BACK, word=word, seq=seq))
+        return changed(ask, access, [entry], Sentence(Note.REACTION_TAKEN_BACK, word=word, seq=seq))
     entry = reactions.add(db, ask.who, access, message, word, ask.at)
     if entry is None:
-        return unchanged(ask, access, Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
+        return changed(ask, access, [], Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
     if early is not None:
         raise early
-    return changed(ask, access, entry, Sentence(Note.REACTED, word=word, seq=seq))
+    return changed(ask, access, [entry], Sentence(Note.REACTED, word=word, seq=seq))
+
+
+EACH: Final = 100
+"""Maximum number of names for each of several reactions, of which a message has up to 20."""
+
+
+def reactions_of(db: Connection, ask: Ask, command: c.Reactions) -> Outcome:
+    """Lists who reacted to a message. People do not see the names of those whom they ignore."""
+    access = find_readable_room(db, ask.who, command.room)
+    message = readable_text(find_message(db, access, command.seq))
+    limit = min(command.limit, EACH if command.reaction is None else c.PAGE_LIMIT)
+    found = reactions.givers(db, access.facts.id, message, limit, command.reaction, command.after)
+    ignored = ignoring.find(db, [ask.who.id]).get(ask.who.id, frozenset()) if ask.for_people and found else frozenset()
+    portion = ask.portion
+    lines = []
+    for one in found:
+        names = [name for account_id, name in one.people if account_id not in ignored]
+        shown = portion.head(names, name_size)
+        lines.append(ReactionLine(one.reaction, one.count, shown, one.more or len(shown) < len(names)))
+    return Outcome(ReactionList(access.facts.label(ask.who.id), command.seq, lines, access.facts.id))
 
 
 def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:
     access = room_to_change(db, ask, command.room, "pin")
     readable_text(find_message(db, access, command.seq))
     if pins.is_pinned(db, access.facts.id, command.seq):
-        return unchanged(ask, access, Sentence(Note.PINNED_ALREADY, seq=command.seq))
+        return changed(ask, access, [], Sentence(Note.PINNED_ALREADY, seq=command.seq))
     require_pace(db, ask, access)
     entry = pins.pin(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, Sentence(Note.PINNED, seq=command.seq))
+    return changed(ask, access, [entry], Sentence(Note.PINNED, seq=command.seq))
 
 
 def unpin(db: Connection, ask: Ask, command: c.Unpin) -> Outcome:
     access = room_to_change(db, ask, command.room, "unpin")
     find_message(db, access, command.seq)
     if not pins.is_pinned(db, access.facts.id, command.seq):
-        return unchanged(ask, access, Sentence(Note.NOT_PINNED, seq=command.seq))
+        return changed(ask, access, [], Sentence(Note.NOT_PINNED, seq=command.seq))
     require_pace(db, ask, access)
     entry = pins.unpin(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, entry, Sentence(Note.UNPINNED, seq=command.seq))
+    return changed(ask, access, [entry], Sentence(Note.UNPINNED, seq=command.seq))
 
 
 def pinned(db: Connection, ask: Ask, command: c.Pins) -> Outcome:

@@ -6,18 +6,20 @@ from math import ceil
 
 from msgspec.structs import replace
 
-from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, hears
+from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome
 from chatserver.handlers.rights import Act, require
-from chatserver.store import Connection, entries, messages, quotes, rooms
+from chatserver.store import Connection, accounts, entries, messages, names, quotes, reactions, replies, rooms
 from chatserver.store import search as searching
 from chatserver.store.messages import NOTHING, Draft, as_answer, as_entry, no_message
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
+from chatserver.store.wanted import Wanted, terms
 from chatserver.util.time_words import EXAMPLES, instant
 from chatserver.values import commands as c
 from chatserver.values.answer_size import Portion, entry_size, found_size, removed_size
-from chatserver.values.answers import Changed, Found, Log, gap_between
-from chatserver.values.errors import Refused, Sentence, Why, blocked, muted
+from chatserver.values.answers import Found, Log, Thread, gap_between
+from chatserver.values.errors import Refused, Why, blocked, muted, no_such_user
 from chatserver.values.events import DIRECT, ERASED, MESSAGE, OPERATOR, Entry, RoomFacts
+from chatserver.values.mentions import possible_names
 
 DIRECT_ROOMS = 10
 """Number of direct rooms that an account may begin for each room that it may create in an hour: each is a row in the
@@ -44,13 +46,13 @@ def say(db: Connection, ask: Ask, command: c.Say | c.Reply) -> Outcome:
             raise
         facts = RoomFacts(stored[0], command.room)
     of = command.seq or NOTHING if isinstance(command, c.Reply) else 0
-    draft = Draft(facts.id, ask.who.id, command.text, command.id, of)
+    draft = Draft(facts.id, ask.who.id, command.text, command.id, of, possible_names(command.text))
     verdict = messages.append(db, [draft], ask.at)[0]
-    answer = as_answer(facts.label(ask.who.id), verdict)
+    answer = as_answer(facts, ask.who.id, verdict)
     heard = None
     if access is not None and access.role is not None:
-        # After a retry, too, the sender receives the message, if they may still read it.
-        position = max(verdict.seq, access.allowed) - 1
+        # As `hears`. After a retry, too, the sender receives the message, if they may still read it.
+        position = max(min(verdict.seq, access.joined), access.allowed) - 1
         heard = Hears(facts, position, max(access.seq, position))
     if answer.dup:
         return Outcome(answer, hears=heard)
@@ -83,15 +85,6 @@ def readable_text(message: Entry) -> Entry:
     if message.state == ERASED:
         raise no_message(message.seq)
     return message
-
-
-def changed(ask: Ask, access: RoomAccess, entry: Entry, note: Sentence) -> Outcome:
-    answer = Changed(access.facts.label(ask.who.id), entry.seq, note)
-    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, [entry])])
-
-
-def unchanged(ask: Ask, access: RoomAccess, note: Sentence) -> Outcome:
-    return Outcome(Changed(access.facts.label(ask.who.id), None, note), hears=hears(access))
 
 
 def room_to_change(db: Connection, ask: Ask, name: str, act: Act) -> RoomAccess:
@@ -137,11 +130,35 @@ def history(db: Connection, ask: Ask, command: c.History) -> Outcome:
         if since is not None and begin <= access.floor:
             begin = access.allowed  # removed entries may be later than that
         gap = gap_between(max(begin, access.allowed), page[0].seq if page else access.floor)
-        return Outcome(Log(access.facts, shown, more or len(shown) < len(page), gap, onward=True))
+        log = Log(access.facts, shown, more or len(shown) < len(page), gap, onward=True, as_of=_as_of(access, page))
+        return Outcome(log)
     page, more = entries.before(db, access.facts.id, command.before, access.floor, limit)
     page = with_quotes(db, ask, access.facts, page)
     gap = gap_between(access.allowed, page[0].seq if page else access.floor)
-    return Outcome(last_of(ask.portion, Log(access.facts, page, more, gap), ask.who.id))
+    return Outcome(last_of(ask.portion, Log(access.facts, page, more, gap, as_of=_as_of(access, page)), ask.who.id))
+
+
+def _as_of(access: RoomAccess, page: list[Entry]) -> int:
+    """The room's last entry when the page was read."""
+    return page[0].as_of if page else access.seq
+
+
+def replies_to(db: Connection, ask: Ask, command: c.Replies) -> Outcome:
+    """Lists what answers a message; if it was removed, the answers that are left."""
+    access = find_readable_room(db, ask.who, command.room)
+    seq, facts = command.seq, access.facts
+    gone = access.was_removed(seq)
+    message = None if gone else find_message(db, access, seq)
+    after, begins = max(command.after, seq), command.after <= seq
+    page, more = replies.page(db, facts.id, seq, max(after, access.floor - 1), min(command.limit, c.PAGE_LIMIT))
+    as_of = _as_of(access, page)
+    if message is not None and begins and ask.for_people:
+        page = [message, *page]
+    page = with_quotes(db, ask, facts, page)
+    shown = ask.portion.head(page, partial(entry_size, facts.label(ask.who.id)))
+    gap = gap_between(seq, access.floor) if gone and begins else None
+    last = shown[-1].seq if shown else after
+    return Outcome(Thread(facts, seq, shown, more or len(shown) < len(page), last, gap, begins, as_of))
 
 
 def _instant(ask: Ask, words: str) -> datetime:
@@ -161,9 +178,7 @@ def last_of(portion: Portion, log: Log, viewer_id: int) -> Log:
 
 
 def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
-    wanted = searching.words(command.text)
-    if not wanted:
-        raise Refused(Why.NOTHING_TO_SEARCH)
+    wanted = _wanted(db, ask, command)
     access = None if command.room is None else find_readable_room(db, ask.who, command.room)
     if access is not None and not access.facts.id:
         return Outcome(Found([], False))
@@ -172,7 +187,7 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     portion = ask.portion
     shown = portion.head(found, found_size(ask.who.id))
     if len(shown) < len(found):
-        shown, before = shortened(found, len(shown), one_room=access is not None)
+        shown, before = shortened(found, len(shown), wanted, one_room=access is not None)
     if before is not None:
         return Outcome(Found(shown, True, before))
     if access is None:
@@ -181,29 +196,57 @@ def search(db: Connection, ask: Ask, command: c.Search) -> Outcome:
     return Outcome(Found(shown, False, where=access.facts.label(ask.who.id), gap=gap))
 
 
+def _wanted(db: Connection, ask: Ask, command: c.Search) -> Wanted:
+    """Raises Refused."""
+    has = (command.has,) if isinstance(command.has, str) else command.has
+    wanted = Wanted(
+        terms(command.text, ask.language, prefix=command.prefix),
+        ask.language,
+        link="link" in has,
+        reply="reply" in has,
+        since=None if command.since is None else _instant(ask, command.since),
+        until=None if command.until is None else _instant(ask, command.until),
+        best=command.order == "best",
+    )
+    if command.author is not None:
+        account = accounts.find_shown(db, command.author)
+        if account is None:
+            raise no_such_user(command.author) if ask.only else names.unknown(db, command.author, ask.who)
+        wanted = replace(wanted, author_id=account.id)
+    if not wanted:
+        raise Refused(Why.NOTHING_TO_SEARCH)
+    return wanted
+
+
 def what_was_removed(portion: Portion, first: dict[str, int]) -> dict[str, int]:
     """The first remaining entries of rooms, as many as fit the answer."""
     return dict(portion.head(list(first.items()), removed_size))
 
 
 def shortened(
-    found: list[tuple[RoomFacts, Entry]], count: int, *, one_room: bool
+    found: list[tuple[RoomFacts, Entry]], count: int, wanted: Wanted, *, one_room: bool
 ) -> tuple[list[tuple[RoomFacts, Entry]], int]:
     """Returns the first `count` entries of a page of a search, or a few less, and the `before` of the next page, which
-    begins with the first one left out. As in `store.search`, it is a seq in one room, and a time over all."""
-    shown, next = found[:count], found[count][1]
-    if one_room:
-        return shown, shown[-1][1].seq
-    shown = [pair for pair in shown if pair[1].at != next.at] or shown
-    return shown, (shown[-1][1].at - searching.EPOCH) // timedelta(milliseconds=1)
+    begins with the first one left out."""
+    kept, before = searching.cut([entry for _, entry in found], count, wanted, one_room=one_room)
+    return found[:kept], before
 
 
 def with_quotes(db: Connection, ask: Ask, facts: RoomFacts, entries: list[Entry]) -> list[Entry]:
-    """Adds quotes to entries of a room for people: replies quote the message that they answer, if the asker may read
-    it. Programs look it up themselves."""
-    return quotes.quoted(db, ask.who, facts.id, entries) if ask.for_people else entries
+    """Adds quotes to entries of a room, for those who are shown them: replies quote the message that they answer, if
+    the asker may read it. For programs, messages name the reactions that are the asker's own,
+    and say how many replies they have."""
+    found = quotes.quoted(db, ask.who, facts.id, entries) if ask.quotes else entries
+    if ask.for_people:
+        return found
+    return [entry for _, entry in _for_programs(db, ask, [(facts, entry) for entry in found])]
 
 
 def found_with_quotes(db: Connection, ask: Ask, pairs: list[tuple[RoomFacts, Entry]]) -> list[tuple[RoomFacts, Entry]]:
     """For entries of several rooms."""
-    return quotes.quoted_found(db, ask.who, pairs) if ask.for_people else pairs
+    found = quotes.quoted_found(db, ask.who, pairs) if ask.quotes else pairs
+    return found if ask.for_people else _for_programs(db, ask, found)
+
+
+def _for_programs(db: Connection, ask: Ask, found: list[tuple[RoomFacts, Entry]]) -> list[tuple[RoomFacts, Entry]]:
+    return replies.counted(db, reactions.with_own(db, ask.who, found))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from ipaddress import ip_network
 
-from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, hears
+from chatserver.handlers.outcome import Announcement, Ask, BansChanged, Effect, HangUp, Outcome, changed
 from chatserver.handlers.rights import Act, require, require_above, require_operator
 from chatserver.store import Connection, members, moderation, reach, rooms
 from chatserver.store.db import database_clock
@@ -11,9 +11,9 @@ from chatserver.store.people import find_person
 from chatserver.store.visibility import RoomAccess, find_room
 from chatserver.values import commands as c
 from chatserver.values.answer_size import ban_size
-from chatserver.values.answers import BanList, Changed, Done
+from chatserver.values.answers import BanList, Done
 from chatserver.values.errors import Note, Refused, Sentence, Why, no_such_user
-from chatserver.values.events import OWNER, Entry, Person, Role
+from chatserver.values.events import OWNER, Person, Role
 
 
 def locked_room(db: Connection, ask: Ask, room: str, act: Act) -> RoomAccess:
@@ -34,24 +34,17 @@ def _target(db: Connection, ask: Ask, access: RoomAccess, name: str) -> tuple[Pe
     return target, role
 
 
-def _changed(access: RoomAccess, entries: list[Entry], note: Sentence) -> Outcome:
-    """The outcome of an act with these entries; without any, nothing has changed."""
-    if not entries:
-        return Outcome(Changed(access.facts.name, None, note), hears=hears(access))
-    answer = Changed(access.facts.name, entries[0].seq, note)
-    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, entries)])
-
-
 def role(db: Connection, ask: Ask, command: c.Role) -> Outcome:
     access = locked_room(db, ask, command.room, "role")
     target, old = _target(db, ask, access, command.name)
     if old == command.role:
-        return _changed(access, [], Sentence(Note.ROLE_IS_ALREADY, name=target.name, room=access.facts.name, role=old))
+        note = Sentence(Note.ROLE_IS_ALREADY, name=target.name, room=access.facts.name, role=old)
+        return changed(ask, access, [], note)
     if old == OWNER and members.owner_count(db, access) == 1 and not rooms.is_default(db, access.facts.id):
         raise Refused(Why.NEEDS_AN_OWNER, room=access.facts.name)
     entries = moderation.set_role(db, ask.who, access, target, command.role, ask.at)
-    return _changed(
-        access, entries, Sentence(Note.ROLE_SET, name=target.name, room=access.facts.name, role=command.role)
+    return changed(
+        ask, access, entries, Sentence(Note.ROLE_SET, name=target.name, room=access.facts.name, role=command.role)
     )
 
 
@@ -59,7 +52,7 @@ def kick(db: Connection, ask: Ask, command: c.Kick) -> Outcome:
     access = locked_room(db, ask, command.room, "kick")
     target, _ = _target(db, ask, access, command.name)
     entries = moderation.kick(db, ask.who, access, target, command.reason, ask.at)
-    return _changed(access, entries, Sentence(Note.KICKED, name=target.name, room=access.facts.name))
+    return changed(ask, access, entries, Sentence(Note.KICKED, name=target.name, room=access.facts.name))
 
 
 def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
@@ -73,9 +66,9 @@ def ban(db: Connection, ask: Ask, command: c.Ban) -> Outcome:
     if target.id == ask.who.id:
         raise Refused(Why.BANS_SELF)
     if moderation.is_banned_so(db, access, target, until, command.reason):
-        return _changed(access, [], Sentence(Note.BANNED_ALREADY, name=target.name, room=access.facts.name))
+        return changed(ask, access, [], Sentence(Note.BANNED_ALREADY, name=target.name, room=access.facts.name))
     entries = moderation.ban(db, ask.who, access, target, until, command.reason, ask.at)
-    return _changed(access, entries, Sentence(Note.BANNED, name=target.name, room=access.facts.name))
+    return changed(ask, access, entries, Sentence(Note.BANNED, name=target.name, room=access.facts.name))
 
 
 def _ban_from_server(db: Connection, ask: Ask, command: c.Ban, until: datetime | None) -> Outcome:
@@ -134,15 +127,15 @@ def mute(db: Connection, ask: Ask, command: c.Mute) -> Outcome:
     target, _ = _target(db, ask, access, command.name)
     until = database_clock.until(db, command.seconds)
     if moderation.is_muted_so(db, access, target, until):
-        return _changed(access, [], Sentence(Note.MUTED_ALREADY, name=target.name, room=access.facts.name))
+        return changed(ask, access, [], Sentence(Note.MUTED_ALREADY, name=target.name, room=access.facts.name))
     entries = moderation.mute(db, ask.who, access, target, until, ask.at)
-    return _changed(access, entries, Sentence(Note.MUTED, name=target.name, room=access.facts.name))
+    return changed(ask, access, entries, Sentence(Note.MUTED, name=target.name, room=access.facts.name))
 
 
 def unmute(db: Connection, ask: Ask, command: c.Unmute) -> Outcome:
     access = locked_room(db, ask, command.room, "unmute")
     target, _ = _target(db, ask, access, command.name)
     if not moderation.is_muted(db, access, target):
-        return _changed(access, [], Sentence(Note.NOT_MUTED, name=target.name, room=access.facts.name))
+        return changed(ask, access, [], Sentence(Note.NOT_MUTED, name=target.name, room=access.facts.name))
     entries = moderation.unmute(db, ask.who, access, target, ask.at)
-    return _changed(access, entries, Sentence(Note.UNMUTED, name=target.name, room=access.facts.name))
+    return changed(ask, access, entries, Sentence(Note.UNMUTED, name=target.name, room=access.facts.name))

@@ -8,14 +8,14 @@ from msgspec import Struct
 
 from chatserver.presence.roster import Roster
 from chatserver.presence.telling import Presence
-from chatserver.settings.tables import DEFAULT_LIMITS, Limits
+from chatserver.settings.tables import DEFAULT_LIMITS, DEFAULT_SETTINGS, Limits, Settings
 from chatserver.store.visibility import RoomAccess
 from chatserver.util.time_words import PROGRAM_ZONE
 from chatserver.values.answer_size import Portion
-from chatserver.values.answers import Answer, Preferences
+from chatserver.values.answers import Answer, Changed, Preferences
 from chatserver.values.commands import PAGE_LIMIT
 from chatserver.values.errors import GOODBYE, Sentence
-from chatserver.values.events import Entry, News, Person, RoomFacts
+from chatserver.values.events import Entry, News, Notify, Person, RoomFacts
 from chatserver.values.seen import Seen
 
 PEOPLE_LIMIT = 200
@@ -28,8 +28,9 @@ class Ask(Struct, frozen=True):
     `online`: the accounts that the asker may know to be online. `away`: texts of people who are away. `seen`: by room
     id, seen entries of the account that may not be stored as such. `limits`: those of the server's settings. `only`:
     for a session whose token is for one room, the id of that room, else 0. `zone`: the IANA name of the time zone
-    in which the asker names times, "" for the server's own. `for_people`: a person at a terminal asks. `reserved`:
-    names that nobody may take, besides built-in ones.
+    in which the asker names times, "" for the server's own. `for_people`: a person at a terminal asks. `quotes`:
+    entries are to have what they quote. `reserved`: names that nobody may take, besides built-in ones. `language`: the
+    one whose stems a search knows.
     """
 
     who: Person
@@ -41,7 +42,9 @@ class Ask(Struct, frozen=True):
     only: int = 0
     zone: str = PROGRAM_ZONE
     for_people: bool = False
+    quotes: bool = False
     reserved: Sequence[str] = ()
+    language: str = ""
 
     @property
     def portion(self) -> Portion:
@@ -54,12 +57,12 @@ class Ask(Struct, frozen=True):
 
 
 class Online(Struct, frozen=True):
-    """The state that needs no store, and the limits of the settings."""
+    """The state that needs no store, and the settings."""
 
     roster: Roster
     presence: Presence
     now: Callable[[], datetime]
-    limits: Limits = DEFAULT_LIMITS
+    settings: Settings = DEFAULT_SETTINGS
 
 
 class Announcement(Struct, frozen=True):
@@ -90,9 +93,12 @@ class Hears(Struct, frozen=True):
 
 
 def hears(access: RoomAccess) -> Hears | None:
-    """Returns the subscription; None if the asker is not in the room, or it is a direct room that does not exist
-    yet."""
-    return Hears(access.facts, access.seq, access.seq) if access.role is not None and access.facts.id else None
+    """Returns the subscription, from the entry with which the asker joined on: whoever is not subscribed here joined a
+    moment ago, at another node or without an answer. None if they are not in the room, or it is a direct room that does
+    not exist yet."""
+    if access.role is None or not access.facts.id:
+        return None
+    return Hears(access.facts, max(access.joined, 1) - 1, access.seq)
 
 
 class TurnTo(Struct, frozen=True):
@@ -133,6 +139,30 @@ class Preferred(Struct, frozen=True):
     preferences: Preferences
 
 
+class NotifySet(Struct, frozen=True):
+    """An account has set what it wants to be notified of in a room, for all its sessions; None: the default."""
+
+    account_id: int
+    room_id: int
+    notify: Notify | None
+
+
+class MovedBack(Struct, frozen=True):
+    """An account has moved its read mark in a room back: what its screens have shown behind that is unread again."""
+
+    account_id: int
+    room_id: int
+    seen: Seen
+
+
+class Silenced(Struct, frozen=True):
+    """An account is still muted in a room that it has joined again."""
+
+    account_id: int
+    room_id: int
+    until: datetime
+
+
 class BansChanged(Struct, frozen=True):
     """The addresses that are banned from the server have changed."""
 
@@ -164,7 +194,7 @@ class Ignored(Struct, frozen=True):
     ignored: bool
 
 
-Effect = Tell | HangUp | Apart | Named | Ignored | Preferred | BansChanged | End
+Effect = Tell | HangUp | Apart | Named | Ignored | Preferred | NotifySet | MovedBack | Silenced | BansChanged | End
 
 Echo = Literal["never", "elsewhere", "always"]
 """Whether the sender of a command is shown its entries: `never`, since the answer says the same; `elsewhere`: if
@@ -188,3 +218,10 @@ class Outcome(Struct, frozen=True):
     turn_to: TurnTo | None = None
     closed: RoomFacts | None = None
     effects: list[Effect] = []
+
+
+def changed(ask: Ask, access: RoomAccess, new: list[Entry], note: Sentence) -> Outcome:
+    """The outcome of an act in a room that made these entries, and is answered with the number of the first; without
+    any, nothing has changed."""
+    answer = Changed(access.facts.label(ask.who.id), new[0].seq if new else None, note, access.facts.id)
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)] if new else [])

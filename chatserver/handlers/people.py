@@ -20,12 +20,12 @@ MAX_USERS = 1000
 
 def who_is_near(online: Online, session: Session, command: c.Who) -> Outcome:
     """People online who share a room with the asker, by name; of very many, some."""
-    near, more = online.roster.some_nearby(session, MAX_USERS)
+    near, more = online.roster.some_nearby(session, MAX_USERS, command.prefix)
     now = online.now()
     here = sorted(near.items(), key=lambda person: person[1].lower())
     away = online.roster.away_text_shown
     lines = [UserLine(name, True, now, away(session, id), *_kind_and_display(online.roster, id)) for id, name in here]
-    shown = Portion(online.limits.answer_bytes).head(lines, user_size)
+    shown = Portion(online.settings.limits.answer_bytes).head(lines, user_size)
     return Outcome(UserList(shown, more or len(shown) < len(here)))
 
 

@@ -7,8 +7,9 @@ from chatserver.values.errors import Note, Refused, Why
 from chatserver.values.events import BOT, GUEST, MEMBER, MODERATOR, OPERATOR, OWNER, Person, Role
 
 Act = Literal[
-    "say", "read", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others", "kick",
-    "ban", "unban", "bans", "mute", "unmute", "set pace", "role", "set", "delete", "reply", "react", "pin", "unpin",
+    "say", "read", "prefer", "edit", "erase", "erase of others", "topic", "invite", "uninvite", "uninvite of others",
+    "kick", "ban", "unban", "bans", "mute", "unmute", "set pace", "role", "set", "delete", "reply", "react", "pin",
+    "unpin",
 ]  # fmt: skip
 
 RANKS: Final[dict[Role | Literal["operator"] | None, int]] = {None: 0, MEMBER: 1, MODERATOR: 2, OWNER: 3, OPERATOR: 4}
@@ -20,6 +21,7 @@ RIGHTS: Final[dict[Act, Role]] = {
     "pin": MEMBER,
     "unpin": MEMBER,
     "read": MEMBER,
+    "prefer": MEMBER,
     "edit": MEMBER,  # of the asker's own message
     "erase": MEMBER,  # of the asker's own message
     "erase of others": MODERATOR,
@@ -41,7 +43,7 @@ RIGHTS: Final[dict[Act, Role]] = {
 """The lowest role for each act. An operator of the server ranks above owners in every room."""
 
 MEMBERS_ONLY: Final[frozenset[Act]] = frozenset({
-    "say", "reply", "react", "pin", "unpin", "read", "edit", "erase", "topic", "invite", "uninvite"
+    "say", "reply", "react", "pin", "unpin", "read", "prefer", "edit", "erase", "topic", "invite", "uninvite"
 })  # fmt: skip
 """Acts for which even operators must be members."""
 

@@ -2,11 +2,23 @@
 
 from datetime import timedelta
 from math import ceil
+from typing import Literal
 
 from msgspec.structs import replace
 
 from chatserver.handlers.messages import last_of, require_pace, with_quotes
-from chatserver.handlers.outcome import Announcement, Ask, Hears, Outcome, Replay, TurnTo, hears
+from chatserver.handlers.outcome import (
+    Announcement,
+    Ask,
+    Effect,
+    Hears,
+    Outcome,
+    Replay,
+    Silenced,
+    TurnTo,
+    changed,
+    hears,
+)
 from chatserver.handlers.rights import forbid_guest, require
 from chatserver.handlers.unread import first_new
 from chatserver.store import Connection, entries, members, rooms
@@ -18,6 +30,7 @@ from chatserver.values.answer_size import member_size, room_size
 from chatserver.values.answers import (
     NAMES_SHOWN,
     Changed,
+    Configured,
     Created,
     Joined,
     Left,
@@ -30,7 +43,7 @@ from chatserver.values.answers import (
     gap_between,
 )
 from chatserver.values.errors import Note, Refused, Sentence, Why, muted
-from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Membership
+from chatserver.values.events import MEMBER, OPERATOR, PRIVATE, Entry, Membership
 
 SHOWN_ON_JOINING = 20
 """Number of entries shown on joining: one screen."""
@@ -53,9 +66,9 @@ def create(db: Connection, ask: Ask, command: c.Create) -> Outcome:
             raise
         # A retry gets the first answer, and all later entries.
         heard = Hears(access.facts, max(FIRST_SEQ, access.allowed - 1), access.seq)
-        return Outcome(Created(command.room, FIRST_SEQ), hears=heard, turn_to=TurnTo(access.facts))
+        return Outcome(Created(command.room, FIRST_SEQ, access.facts.id), hears=heard, turn_to=TurnTo(access.facts))
     return Outcome(
-        Created(command.room, FIRST_SEQ),
+        Created(command.room, FIRST_SEQ, facts.id),
         hears=Hears(facts, FIRST_SEQ - 1, FIRST_SEQ - 1),
         announced=[Announcement(facts, new)],
         turn_to=TurnTo(facts),
@@ -81,7 +94,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
     if facts.kind == PRIVATE and access.role is None and not access.invited:
         raise Refused(Why.INVITE_ONLY, room=facts.name)
     rooms.check_rejoining(db, ask.who, access, ask.limits.joins_per_minute, ask.at)
-    new = rooms.join(db, ask.who, access, ask.at)
+    new, muted_until = rooms.enter(db, ask.who, access, ask.at)
     seq = access.seq + len(new)
     replay = common = None
     if command.since is not None and facts.id:
@@ -90,7 +103,7 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
         common = last if last < command.since else None
         replay = Replay(facts, max(last, access.allowed - 1), access.seq)
     count = members.count(db, facts.id) if facts.id else 2
-    answer = Joined(facts.label(ask.who.id), seq, count, pace=access.pace, common=common)
+    answer = Joined(facts.label(ask.who.id), seq, count, pace=access.pace, common=common, room_id=facts.id)
     if ask.for_people:
         unread, recent = _missed(db, ask, access)
         names = members.names(db, facts.id, ask.who.id, NAMES_SHOWN)
@@ -98,9 +111,10 @@ def join(db: Connection, ask: Ask, command: c.Join) -> Outcome:
             recent = None
         answer = replace(answer, names=names, unread=unread, topic=access.topic, recent=recent)
     announced = [Announcement(facts, new)] if new else []
-    # New members are subscribed, too.
-    heard = hears(access) if access.role is not None else Hears(facts, access.seq, access.seq)
-    return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts))
+    # From what the answer covers on, whether or not they were a member. A direct room may not exist yet.
+    heard = Hears(facts, access.seq, access.seq) if facts.id else None
+    silenced: list[Effect] = [] if muted_until is None else [Silenced(ask.who.id, facts.id, muted_until)]
+    return Outcome(answer, replay, heard, announced, turn_to=TurnTo(facts), effects=silenced)
 
 
 def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
@@ -114,13 +128,13 @@ def look(db: Connection, ask: Ask, command: c.Look) -> Outcome:
 
 def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | None]:
     """Returns the number of a person's unread entries, and the last of them."""
-    read = access.read or members.read_before(db, ask.who, access.facts.id)
+    read = access.read or members.before(db, ask.who, access.facts.id).read
     if not read and access.role is None:  # new members have nothing unread
         return 0, None
     one = Membership(
         access.facts, access.seq, read, access.role or MEMBER, access.floor, allowed=access.allowed, runs=access.runs
     ).with_seen(ask.seen.get(access.facts.id))
-    unread = counting.count(db, ask.who, one)
+    unread = counting.count(db, ask.who, one).entries
     if not unread:
         return 0, None
     since = one.seq - max(one.read, one.floor - 1)
@@ -133,7 +147,7 @@ def _missed(db: Connection, ask: Ask, access: RoomAccess) -> tuple[int, Log | No
 
 def leave(db: Connection, ask: Ask, command: c.Leave) -> Outcome:
     facts, new = rooms.leave(db, ask.who, command.room, ask.at)
-    return Outcome(Left(command.room), announced=[Announcement(facts, new)], left=facts)
+    return Outcome(Left(command.room, facts.id), announced=[Announcement(facts, new)], left=facts)
 
 
 def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
@@ -143,7 +157,7 @@ def delete(db: Connection, ask: Ask, command: c.Delete) -> Outcome:
     if ask.who.kind != OPERATOR and rooms.is_default(db, access.facts.id):
         raise Refused(Why.DEFAULT_ROOM, room=command.room)
     new = rooms.delete(db, ask.who, access, ask.at)
-    answer = Changed(command.room, new[-1].seq, Sentence(Note.ROOM_DELETED, room=command.room))
+    answer = Changed(command.room, new[-1].seq, Sentence(Note.ROOM_DELETED, room=command.room), access.facts.id)
     return Outcome(answer, announced=[Announcement(access.facts, new)], closed=access.facts)
 
 
@@ -151,19 +165,19 @@ def topic(db: Connection, ask: Ask, command: c.Topic) -> Outcome:
     if command.text is None:
         access = find_readable_room(db, ask.who, command.room)
         access.forbid_direct(Why.DIRECT_HAS_NO_TOPIC)
-        return Outcome(TopicShown(command.room, access.topic))
+        return Outcome(TopicShown(command.room, access.topic, access.facts.id))
     access = find_room(db, ask.who, command.room, lock=True)
     access.forbid_direct(Why.DIRECT_HAS_NO_TOPIC)
     require(ask.who, access, "topic")
     if access.muted:
         raise muted(command.room)
     if command.text == access.topic:
-        return Outcome(Changed(command.room, None, Sentence(Note.SAME_TOPIC, room=command.room)), hears=hears(access))
+        return changed(ask, access, [], Sentence(Note.SAME_TOPIC, room=command.room))
     require_pace(db, ask, access)
     new = rooms.set_topic(db, ask.who, access, command.text, ask.at)
     seq = new[-1].seq
-    removed = Changed(command.room, seq, Sentence(Note.TOPIC_REMOVED, room=command.room))
-    answer = TopicSet(command.room, seq) if command.text else removed
+    removed = Changed(command.room, seq, Sentence(Note.TOPIC_REMOVED, room=command.room), access.facts.id)
+    answer = TopicSet(command.room, seq, access.facts.id) if command.text else removed
     return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)], echo="always")
 
 
@@ -173,26 +187,39 @@ def configure(db: Connection, ask: Ask, command: c.Set) -> Outcome:
     require(ask.who, access, "set pace" if command.past is None and command.invites is None else "set")
     if command.past == "open" and access.role is None and access.facts.kind == PRIVATE:
         raise Refused(Why.PAST_BY_MEMBERS, room=access.facts.name)
-    known = "open" if access.past_open else "closed", access.invites, access.pace
+    past: Literal["open", "closed"] = "open" if access.past_open else "closed"
+    known = past, access.invites, access.pace
     chosen = command.past, command.invites, command.pace
-    if all(new in (None, old) for new, old in zip(chosen, known, strict=True)):
-        return Outcome(
-            Changed(command.room, None, Sentence(Note.SAME_SETTINGS, room=command.room)), hears=hears(access)
-        )
-    new = rooms.configure(db, ask.who, access, *chosen, ask.at)
-    answer = Changed(command.room, new[-1].seq, Sentence(Note.SETTINGS_CHANGED, room=command.room))
-    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)])
+    new: list[Entry] = []
+    if any(one not in (None, old) for one, old in zip(chosen, known, strict=True)):
+        new = rooms.configure(db, ask.who, access, *chosen, ask.at)
+    answer = Configured(
+        command.room,
+        new[-1].seq if new else None,
+        Sentence(Note.SETTINGS_CHANGED if new else Note.SAME_SETTINGS, room=command.room),
+        access.facts.id,
+        visibility="private" if access.facts.kind == PRIVATE else "public",
+        past=command.past or past,
+        invites=command.invites or access.invites,
+        pace=access.pace if command.pace is None else command.pace,
+    )
+    return Outcome(answer, hears=hears(access), announced=[Announcement(access.facts, new)] if new else [])
 
 
 def listing(db: Connection, ask: Ask, command: c.Rooms) -> Outcome:
-    lines, more = rooms.listing(db, ask.who, command.after, ask.page(command.limit), mine=command.mine, only=ask.only)
+    limit = ask.page(command.limit)
+    lines, more = rooms.listing(
+        db, ask.who, command.after, limit, mine=command.mine, prefix=command.prefix, only=ask.only
+    )
     shown = ask.portion.head(lines, room_size)
     return Outcome(RoomList(shown, more or len(shown) < len(lines)))
 
 
 def member_list(db: Connection, ask: Ask, command: c.Members) -> Outcome:
     access = find_readable_room(db, ask.who, command.room)
-    lines, others = members.page(db, access.facts, ask.online, command.after, ask.page(command.limit))
+    limit = ask.page(command.limit)
+    lines, others = members.page(db, access.facts, ask.online, command.after, limit, command.prefix)
     shown = ask.portion.head(lines, member_size)
     others += len(lines) - len(shown)
-    return Outcome(MemberList(access.facts.label(ask.who.id), shown, others, not others and not command.after))
+    everybody = not others and not command.after and not command.prefix
+    return Outcome(MemberList(access.facts.label(ask.who.id), shown, others, everybody))

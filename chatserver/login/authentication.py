@@ -6,7 +6,7 @@ from functools import partial
 from hmac import compare_digest
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from chatserver.login.address_quotas import Inquiries, Registrations
 from chatserver.login.guess_delays import Guesses, Kind
@@ -14,7 +14,7 @@ from chatserver.login.guests import GuestPlaces
 from chatserver.login.hashing import FULL, HashPlaces, check_length
 from chatserver.login.parts import LoginParts
 from chatserver.session.session import Session
-from chatserver.store import accounts, certificates, rooms, sessions, tokens
+from chatserver.store import accounts, certificates, kept_sessions, rooms, sessions, tokens
 from chatserver.store.accounts import Credentials
 from chatserver.store.certificates import Owned
 from chatserver.util import audit_log
@@ -37,6 +37,7 @@ Login = c.Login | c.Register | c.Guest
 WRONG = Refused(Why.WRONG_PASSWORD_OR_NAME)
 WRONG_CERTIFICATE = Refused(Why.WRONG_CERTIFICATE)
 WRONG_PASSWORD = Refused(Why.WRONG_PASSWORD)
+WRONG_SECRET = Refused(Why.WRONG_SECRET)
 
 
 class Guessed(Refused):
@@ -47,12 +48,18 @@ class Guessed(Refused):
 
 class Proved(Struct, frozen=True):
     """An authenticated person, and the token or certificate that was used. `proof`: of a password, see
-    `store.change_rows.proof_of`; 0 for a new account, or another credential."""
+    `store.change_rows.proof_of`; 0 for a new account, or another credential. `secret`: that of the kept session
+    `token_id`; `by_cookie`: a browser has it, and it is not replaced."""
 
     person: Person
     token_id: int = 0
     certificate: Owned | None = None
     proof: int = 0
+    secret: str = ""
+    by_cookie: bool = False
+
+    def __repr__(self) -> str:
+        return f"Proved({self.person!r})"
 
 
 class Authenticator:
@@ -78,6 +85,7 @@ class Authenticator:
         self._registrations = Registrations(limits)
         self.guests = GuestPlaces(limits)
         self._tokens = Batcher(self._find_tokens, MAX_LOGINS, turns(clock))
+        self._secrets = Batcher(self._find_sessions, MAX_LOGINS, turns(clock))
         self._certificates = Batcher(self._find_certificates, MAX_LOGINS, turns(clock))
 
     @property
@@ -97,6 +105,9 @@ class Authenticator:
     async def _find_tokens(self, hashes: list[str]) -> list[tuple[int, Person] | None]:
         return await self._store.read(tokens.find, hashes)
 
+    async def _find_sessions(self, secrets: list[str]) -> list[kept_sessions.Found | None]:
+        return await self._store.read(kept_sessions.find, secrets)
+
     async def _find_places(self, names: list[str]) -> list[frozenset[str]]:
         return await self._store.read(sessions.places, names)
 
@@ -111,6 +122,10 @@ class Authenticator:
             return Proved(await self._register(session, command))
         if command.token:
             return await self._token(session, command.token)
+        if command.cookie:
+            return await self._cookie(session)
+        if command.secret:
+            return await self.kept(session.address, command.secret)
         if not command.password:
             return await self._certificate(session, command.name)
         return await self._password(session, command)
@@ -194,6 +209,31 @@ class Authenticator:
             raise Refused(Why.WRONG_TOKEN)
         token_id, person = found
         return Proved(person, token_id)
+
+    async def _cookie(self, session: Session) -> Proved:
+        """A wrong one counts as one guess, and none at all as no guess: the client does not know what its browser
+        sends."""
+        secret = session.peer.cookie()
+        if not secret:
+            raise WRONG_SECRET
+        try:
+            return structs.replace(await self.kept(session.address, secret), by_cookie=True)
+        except Refused as refused:
+            if refused.error is ErrorWord.BAD_CREDENTIALS:
+                session.peer.drop_cookie()
+            raise
+
+    async def kept(self, address: str, secret: str) -> Proved:
+        """Looks the secret of a kept session up at once, as a token. One that was replaced some time ago ends the
+        session: see `store.kept_sessions`."""
+        found = await self._secrets.ask(secret)
+        if found is not None and not found.copied:
+            return Proved(found.person, found.id, secret=secret)
+        if found is not None and await self._store.write(kept_sessions.end_copied, secret, self._now()):
+            audit_log.copied(address, found.person.name, found.id)
+        await self._guesses.failed("secret", address)
+        audit_log.login_failed(address, "" if found is None else found.person.name, "secret")
+        raise WRONG_SECRET
 
     async def matching(self, session: Session, *passwords: str) -> int:
         """Returns which of these passwords, from 1, is that of the session's account; 0 for none."""

@@ -30,6 +30,8 @@ def carries_secret(command: c.Command) -> bool:
     match command:
         case c.Login() | c.Register() | c.TypedName() | c.TypedAnswer() | c.TypedPassword() | c.Password() | c.Forget():
             return True
+        case c.Rename(password=password):
+            return password is not None
         case c.Token(label=label):
             return label is not None  # the answer is a secret, too
         case _:

@@ -49,7 +49,7 @@ MOST_PLACES: Final = 1_024
 
 MOST_DOUBLINGS: Final = 64
 
-Kind = Literal["password", "token", "certificate", "code"]
+Kind = Literal["password", "token", "secret", "certificate", "code"]
 """Kinds of secrets. Failures of one kind do not delay the others: a bot with a revoked token does not keep people at
 its address from logging in."""
 
@@ -146,8 +146,8 @@ class Guesses:
         return result
 
     async def failed(self, kind: Kind, address: str) -> None:
-        """Counts a wrong token or certificate, which was looked up without delay since it cannot be guessed. Returns
-        when it may be answered, or raises Refused(slow-down)."""
+        """Counts a wrong token, certificate, or secret of a kept session, which was looked up without delay since it
+        cannot be guessed. Returns when it may be answered, or raises Refused(slow-down)."""
         if not self._counts(address):
             return
         gate = Gate(_source(kind, address), most=self._most)

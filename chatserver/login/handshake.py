@@ -4,8 +4,10 @@ from collections.abc import Awaitable
 
 from twisted.logger import Logger
 
+from chatserver.handlers.server_facts import server_facts
 from chatserver.login.authentication import Authenticator, Guessed, Login, Proved
 from chatserver.login.cleartext import Cleartext, remedy
+from chatserver.login.cookies import Cookies
 from chatserver.login.entrance import Entrance
 from chatserver.login.parts import LoginParts
 from chatserver.login.password_commands import Sensitive
@@ -24,6 +26,7 @@ class Handshake:
     log = Logger()
 
     def __init__(self, parts: LoginParts) -> None:
+        self._settings = parts.settings
         self._server = parts.settings.server
         self._limits = parts.settings.limits
         self._guests = parts.guests
@@ -31,6 +34,7 @@ class Handshake:
         self.authenticator = Authenticator(parts)
         self.prompts = Prompts(parts.settings, self._cleartext)
         self._entrance = Entrance(parts, self.authenticator, self.prompts)
+        self.cookies = Cookies(parts, self.authenticator)
         self.sensitive = Sensitive(parts, self.authenticator, self.prompts, self._cleartext)
 
     @property
@@ -69,7 +73,7 @@ class Handshake:
         except Refused as refused:
             if session.stage is not Stage.GREETING:  # the setting has changed since it was asked for
                 self.prompts.move(session, Event.CANCELLED)
-            self.prompts.refuse(session, Rejected(refused, parsed.tag))
+            self.prompts.refuse(session, Rejected(refused, parsed.tag, parsed.cmd))
             return None
         match parsed:
             case c.TypedName(name=name):
@@ -81,20 +85,25 @@ class Handshake:
                 if attempt is not None:
                     return self._check(session, self._log_in(session, attempt[0]), attempt[1])
             case c.Login() | c.Register() | c.Guest():
-                return self._check(session, self._log_in(session, parsed), Event.RETURNED, parsed.tag)
+                return self._check(session, self._log_in(session, parsed), Event.RETURNED, parsed)
             case c.Help(about=about):
-                session.answer(parsed.tag, HelpText(about))
+                session.answer(parsed.tag, HelpText(about), parsed.cmd)
                 if session.stage is not Stage.GREETING:
                     self.prompts.ask(session)
+            case c.Server():
+                session.answer(parsed.tag, server_facts(self._settings, session), parsed.cmd)
+                self.prompts.ask(session)
             case _:
-                session.answer(parsed.tag, Done())
+                session.answer(parsed.tag, Done(), parsed.cmd)
                 if isinstance(parsed, c.Quit):
                     session.link.hang_up("")
         return None
 
-    async def _check(self, session: Session, work: Awaitable[None], failed: Event, tag: c.Tag | None = None) -> None:
+    async def _check(
+        self, session: Session, work: Awaitable[None], failed: Event, command: c.Command | None = None
+    ) -> None:
         """Awaits the work, while nothing is read from the client. If it fails, `failed` leads back to the stage from
-        which it can be tried again."""
+        which it can be tried again. `command`: what a program sent."""
         session.move(Event.CHECKING)
         try:
             await work
@@ -112,7 +121,8 @@ class Handshake:
         self.prompts.move(session, Event.RETURNED if taken else failed)
         if problem.error is ErrorWord.BAD_CREDENTIALS:
             problem = self.prompts.wrong(session, problem)
-        session.link.refuse(Rejected(problem, tag))
+        rejected = Rejected(problem) if command is None else Rejected(problem, command.tag, command.cmd)
+        session.link.refuse(rejected)
         if problem.error is ErrorWord.BAD_CREDENTIALS or isinstance(problem, Guessed):
             session.failed_logins += 1
             if 0 < self._limits.failed_logins <= session.failed_logins:

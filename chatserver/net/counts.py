@@ -15,8 +15,9 @@ OTHER: Final = "other"
 ENDINGS: Final = frozenset(
     {
         "banned", "certificate-removed", "disabled", "eof", "erased", "failed-logins", "fault", "fenced", "foreign",
-        "handshake", "kicked", "logout", "lost", "moving", "password", "quit", "refused", "rewound", "shutdown",
-        "stalled", "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections", "undecodable",
+        "handshake", "kicked", "logout", "lost", "moving", "password", "quit", "refused", "rewound", "session-ended",
+        "shutdown", "stalled", "strikes", "timeout", "token-expired", "token-revoked", "too-many-connections",
+        "undecodable",
     }
 )  # fmt: skip
 """Reasons for the end of a connection, in one word. Others count as OTHER."""

@@ -19,6 +19,9 @@ class Doorway(Protocol):
     dialect: Dialect | None
     """The only dialect spoken here; None: the first bytes decide."""
 
+    serves_pages: bool
+    """Whether people open it in a browser, which may bring a cookie."""
+
     @property
     def opened(self) -> bool:
         """Whether lines can be sent yet."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct, field
 
+from chatserver.background.indexing import IndexJob
 from chatserver.background.maintenance import Maintenance
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
@@ -87,6 +88,7 @@ class Running(Struct, frozen=True):
     reconciler: Reconciler
     guests: Guests
     maintenance: Maintenance
+    indexing: IndexJob
     cluster: "Node | None" = None  # with other nodes
     started: float = field(default_factory=unix_now)  # seconds since 1970
     lag: Histogram = field(default_factory=Histogram)  # see `Lag` in monitoring/counters.py

@@ -16,9 +16,12 @@ from chatserver.handlers.outcome import (
     End,
     HangUp,
     Ignored,
+    MovedBack,
     Named,
+    NotifySet,
     Outcome,
     Preferred,
+    Silenced,
     Tell,
 )
 from chatserver.pipeline.parts import PipelineParts
@@ -30,7 +33,7 @@ from chatserver.util.rates import Sliding
 from chatserver.values import commands as c
 from chatserver.values.answers import Answer, Joined
 from chatserver.values.errors import FAULT, FAULTY, Refused
-from chatserver.values.events import Invited
+from chatserver.values.events import Invited, ReadMark
 
 INVITATIONS_TOLD: Final = 10
 """Maximum number of invitations by one account of which another one is notified within an hour: whoever withdraws and
@@ -98,7 +101,7 @@ class Consequences:
         with collected([session.link]):
             if outcome.replay is not None:
                 registry.subscriptions.replay(session, outcome.replay.facts, outcome.replay.since, outcome.replay.head)
-                session.answer(command.tag, outcome.answer)
+                session.answer(command.tag, outcome.answer, command.cmd)
             if outcome.hears is not None:
                 registry.subscriptions.hear(session, outcome.hears.facts, outcome.hears.position, outcome.hears.head)
             for announced in outcome.announced:
@@ -109,7 +112,7 @@ class Consequences:
             if outcome.left is not None:
                 registry.subscriptions.unsubscribe(session, outcome.left)
             if outcome.replay is None:
-                session.answer(command.tag, self._placed(session, outcome))
+                session.answer(command.tag, self._placed(session, outcome), command.cmd)
             if session.view is not None:
                 _move_view(session, session.view, command, outcome)
         for effect in outcome.effects:
@@ -149,6 +152,8 @@ class Consequences:
             case Tell(account_id, Invited()) if self._is_invited_often(asker, account_id):
                 pass
             case Tell(account_id, news):
+                if isinstance(news, ReadMark):
+                    registry.logins.doubt(account_id)
                 roster.tell([one for one in roster.sessions(account_id) if one is not asker], news)
                 registry.elsewhere.tell(account_id, news)
             case HangUp(account_id, reason, sentence, token_id, spare):
@@ -165,13 +170,20 @@ class Consequences:
             case Ignored(account_id, other_id, ignored):
                 registry.logins.doubt(account_id)
                 for other in roster.sessions(account_id):
-                    if other.view is not None:
-                        known = other.view.ignored
-                        other.view.ignored = known | {other_id} if ignored else known - {other_id}
+                    known = other.ignored
+                    other.ignore(known | {other_id} if ignored else known - {other_id})
             case Preferred(account_id, preferences):
                 registry.logins.doubt(account_id)
                 for other in roster.sessions(account_id):
                     other.prefer(preferences)
+            case NotifySet(account_id, room_id, notify):
+                registry.logins.doubt(account_id)
+                registry.subscriptions.notify(account_id, room_id, notify, but=asker)
+            case MovedBack(account_id, room_id, seen):
+                registry.logins.doubt(account_id)
+                roster.unsaw(account_id, room_id, seen)
+            case Silenced(account_id, room_id, until):
+                roster.set_muted(account_id, room_id, until)
             case BansChanged():
                 self._bans.reload_bans()
             case End(reason, sentence):
@@ -207,10 +219,14 @@ def _record(session: Session, command: c.Command) -> None:
     """Writes the act, its author and its target to the audit log, no texts."""
     if isinstance(command, c.Token) and command.revoke is None and not command.password:
         return  # it lists tokens, or the password is asked for next
+    if isinstance(command, c.Sessions) and command.end is None:
+        return
     room = getattr(command, "room", None)
     what = {
         "room": session.current if room == c.CURRENT else room or "",
-        "target": getattr(command, "name", None) or getattr(command, "address", None) or "",
+        "target": getattr(command, "name", None)
+        or getattr(command, "address", None)
+        or str(getattr(command, "end", "")),
         "role": getattr(command, "role", ""),
     }
-    audit_log.acted(session.address, session.who.name, str(command.__struct_config__.tag), **what)
+    audit_log.acted(session.address, session.who.name, command.cmd, **what)

@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from chatserver.background.maintenance import Maintenance
 from chatserver.background.read_marks import ReadMarks
 from chatserver.delivery.registry import Registry
 from chatserver.handlers.outcome import Online, Outcome
@@ -51,7 +50,6 @@ class PipelineParts(Struct, frozen=True):
     registry: Registry
     online: Online
     marks: ReadMarks
-    maintenance: Maintenance
     reconciler: Suspects
     lease: Serving
     bans: Bans

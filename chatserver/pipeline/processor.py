@@ -204,8 +204,13 @@ class Processors:
         lane.took(session, self._seconds() - began)
 
     async def _serve(self, session: Session, command: c.Command, work: Awaitable[Outcome]) -> None:
+        if isinstance(command, c.Join) and command.since is not None:
+            session.rejoining = command.room.lower()
         try:
-            outcome = await work
+            try:
+                outcome = await work
+            finally:
+                session.rejoining = ""
         except Exception as error:
             self._fail(session, command, error)
         else:
@@ -220,7 +225,7 @@ class Processors:
             self._reconciler.suspect(session.who.person)
         if not isinstance(command, MESSAGES):
             self.counts.count(type(command), error)
-            session.link.refuse(Rejected(error, command.tag))
+            session.link.refuse(Rejected(error, command.tag, command.cmd))
             return
         self.takes.refuse(session, command, error)
         if isinstance(error, Unavailable):
@@ -235,7 +240,7 @@ class Processors:
         marked = (
             await self._marks.known_everywhere(session.who.account_id, session) if type(command) in SEES_MARKS else {}
         )
-        sees = type(command) in SEES_ONLINE
+        sees = type(command) in SEES_ONLINE or (isinstance(command, c.Unread) and command.state)
         scope = session.who.scope
         ask = Ask(
             session.who.person,
@@ -248,6 +253,8 @@ class Processors:
             PROGRAM_ZONE if session.view is None else session.screen.zone,
             reserved=self._settings.server.reserved_names,
             for_people=session.view is not None,
+            quotes=session.view is not None or getattr(command, "quotes", False),
+            language=self._settings.search.language,
         )
         if type(command) in READS:
             with self._registry.logins.begin(session.who.account_id) as seen:

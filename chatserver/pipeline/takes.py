@@ -59,8 +59,8 @@ class Takes:
         self._lanes = lanes
         self._store = parts.store
         self._registry = parts.registry
+        self._names = parts.online.roster.names_known
         self._now = parts.online.now
-        self._maintenance = parts.maintenance
         self._reconciler = parts.reconciler
         self._lease = parts.lease
         self._counts = counts
@@ -84,7 +84,8 @@ class Takes:
                 break
             inbox.pop(0)
             of = say.seq or NOTHING if type(say) is c.Reply else 0
-            draft = Draft(room.facts.id, session.who.account_id, say.text, say.id, of)
+            names = self._names.among(say.text)
+            draft = Draft(room.facts.id, session.who.account_id, say.text, say.id, of, names)
             spoken.append(Spoken(session, room, say.tag, draft, session.due_since))
         return spoken
 
@@ -131,7 +132,6 @@ class Takes:
         now = self._seconds()
         self.commits.observe_all([now - one.since for one in spoken])
         self._deliver(spoken, verdicts)
-        self._maintenance.stored(len(spoken))
         while self._registry.order.lagging:
             await self._turn()
         return None
@@ -199,7 +199,7 @@ class Takes:
                         session.view is not None
                         and not session.quiet
                         and session.room_called(c.CURRENT) is one.room
-                        and not session.view.kept.is_again(entry.client_id)
+                        and not session.view.kept.is_echoed(entry.client_id)
                     ):
                         session.view.suppress(one.room.facts.id, [entry])
                 elif verdict.outcome == "dup" and verdict.seq > one.room.head:
@@ -210,7 +210,8 @@ class Takes:
             for one, verdict in zip(spoken, verdicts, strict=True):
                 session = one.session
                 try:
-                    session.answer(one.tag, as_answer(one.room.facts.label(session.who.account_id), verdict))
+                    answer = as_answer(one.room.facts, session.who.account_id, verdict)
+                    session.answer(one.tag, answer, "reply" if one.draft.of else "say")
                     if session.view is not None:
                         session.view.kept.stored(one.draft.room_id)
                     if one.draft.of:
@@ -229,7 +230,7 @@ class Takes:
     def _refuse(self, one: Spoken, refused: Refused) -> None:
         self._counts.count(one.kind, refused)
         refused = _kept(one.session, one.message, one.room, refused)
-        one.session.link.refuse(Rejected(refused, one.tag))
+        one.session.link.refuse(Rejected(refused, one.tag, one.message.cmd))
 
     def _refuse_all(self, spoken: list[Spoken], refused: Unavailable) -> None:
         """Refuses messages that, as far as is known, were not stored."""
@@ -242,7 +243,7 @@ class Takes:
         """Refuses a message that was in no take."""
         self._counts.count(type(message), refused)
         kept = _kept(session, message, session.room_called(message.room), refused)
-        session.link.refuse(Rejected(kept, message.tag))
+        session.link.refuse(Rejected(kept, message.tag, message.cmd))
 
     def refuse_following(self, session: Session, refused: Unavailable) -> None:
         """Refuses a person's messages right behind a refused one: they must not be stored before it."""

@@ -1,17 +1,24 @@
 """The roster: online accounts with their sessions, away texts and blocks. Accounts at other nodes come from reports of
 these nodes; without reports there are none."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import chain, islice
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from chatserver.session.other_nodes import OtherNodes
 from chatserver.session.session import HeardRoom, Session
 from chatserver.values.events import BOT, News
+from chatserver.values.mentions import KnownNames
+from chatserver.values.seen import Seen
 from chatserver.values.stages import Stage
 from chatserver.wire.dialect import NONE, Dialect, Framing
 from chatserver.wire.screen import Screen
+
+MOST_LOOKED_AT: Final = 20_000
+"""Maximum number of members of rooms that are looked at for one answer, which takes some milliseconds."""
 
 
 class Remote(Struct, frozen=True, gc=False):
@@ -51,17 +58,19 @@ class Table(Protocol):
 class Roster:
     """An account is online while it has a session that is not quiet, here or at another node.
 
-    `nodes`: the other nodes, which are notified of changes.
+    `nodes`: the other nodes, which are notified of changes. `names_known`: the names of accounts, online or not.
     """
 
     def __init__(self) -> None:
         self.nodes = OtherNodes()
+        self.names_known = KnownNames()
         self._muting: Muting | None = None
         self._rooms: Table | None = None
         self._sessions: dict[int, list[Session]] = {}  # lists: most have one, in a third of a set's memory
         self._quiet: set[int] = set()  # those of these accounts that have quiet sessions only
         self._away: dict[int, Away] = {}
         self._apart: dict[int, frozenset[int]] = {}  # by account here: those it has blocked, or that have blocked it
+        self._muted: dict[int, dict[int, datetime]] = {}  # by account here: the rooms where it is muted, and until when
         self._remote: dict[int, Remote] = {}
         self._remote_in: dict[int, dict[int, None]] = {}  # by room id, these accounts
 
@@ -80,6 +89,8 @@ class Roster:
 
     def changed(self, account_id: int) -> None:
         """The account's sessions here, names, rooms or away text have changed."""
+        for session in self._sessions.get(account_id, ()):
+            self.names_known.add(session.who.name)
         self.nodes.now.account_changed(account_id)
 
     @property
@@ -101,6 +112,7 @@ class Roster:
         if not sessions:
             self._sessions.pop(session.who.account_id, None)
             self._apart.pop(session.who.account_id, None)
+            self._muted.pop(session.who.account_id, None)
         self._count(session.who.account_id)
         self.changed(session.who.account_id)
 
@@ -128,6 +140,13 @@ class Roster:
     def sessions(self, account_id: int) -> list[Session]:
         """The account's sessions."""
         return list(self._sessions.get(account_id, ()))
+
+    def unsaw(self, account_id: int, room_id: int, seen: Seen) -> None:
+        """An account has moved its read mark back. On all its terminals here, what has arrived no longer counts."""
+        for session in self.sessions(account_id):
+            if session.view is not None:
+                session.view.marks.settle(session.link.taken())
+                session.view.marks.know(room_id, seen)
 
     def all_sessions(self) -> list[Session]:
         return [session for sessions in self._sessions.values() for session in sessions]
@@ -162,6 +181,7 @@ class Roster:
             for room_id in rooms if before is None else rooms - before.rooms:
                 self._remote_in.setdefault(room_id, {})[account_id] = None
             self._remote[account_id] = remote
+            self.names_known.add(remote.name)
         if not self.is_online(account_id):
             self._away.pop(account_id, None)
 
@@ -205,6 +225,20 @@ class Roster:
         self.changed(account_id)
         return True
 
+    # Mutes
+
+    def set_muted(self, account_id: int, room_id: int, until: datetime | None) -> None:
+        """An account is muted in a room, or (None) not."""
+        if until is None:
+            self._muted.get(account_id, {}).pop(room_id, None)
+        elif account_id in self._sessions:
+            self._muted.setdefault(account_id, {})[room_id] = until
+
+    def is_muted(self, account_id: int, room_id: int, now: datetime) -> bool:
+        """Whether an account that has a session here is muted in a room that it is in."""
+        until = self._muted.get(account_id, {}).get(room_id)
+        return until is not None and until > now
+
     # Visibility
 
     def set_apart(self, one: int, other: int, *, apart: bool) -> None:
@@ -213,6 +247,13 @@ class Roster:
             if account_id in self._apart:
                 known = self._apart[account_id]
                 self._apart[account_id] = known | {whom} if apart else known - {whom}
+
+    def shown_to(self, viewer_id: int, account_id: int) -> tuple[bool, str]:
+        """Whether an account is online, and its away text, as far as another one may know that has a direct room with
+        it and a session here. Nobody is muted there."""
+        if account_id in self._apart.get(viewer_id, NONE):
+            return False, ""
+        return self.is_online(account_id), self.away_text(account_id)
 
     def visible_to(self, account_id: int) -> frozenset[int]:
         """The accounts that are online as far as this one may know."""
@@ -251,6 +292,27 @@ class Roster:
             return {one for one in near if account_id not in self._apart.get(one.who.account_id, NONE)}
         return {other for other in near if other.who.account_id not in hidden and other.who.account_id != account_id}
 
+    def room(self, room_id: int) -> HeardRoom | None:
+        """A room that has subscribers here."""
+        return None if self._rooms is None else self._rooms.find(room_id)
+
+    def others(self, room: HeardRoom, account_id: int) -> list[Session]:
+        """The subscribers of a room here, but for the sessions of this account and of those apart from it."""
+        return [
+            one
+            for one in room
+            if one.who.account_id != account_id and account_id not in self._apart.get(one.who.account_id, NONE)
+        ]
+
+    def has_few(self, room: HeardRoom, most: int) -> bool:
+        """Whether at most `most` accounts are online in a room."""
+        online = set(islice(self._remote_in.get(room.facts.id, NONE), most + 1))
+        for session in room:
+            if len(online) > most:
+                break
+            online.add(session.who.account_id)
+        return len(online) <= most
+
     def _hearers(self, room: HeardRoom) -> int:
         """Number of subscribers of a room here, plus accounts at other nodes."""
         return room.subscribers + (len(self._remote_in.get(room.facts.id, NONE)) if self._remote_in else 0)
@@ -264,23 +326,28 @@ class Roster:
             for session in self._sessions.get(other, ())
         }
 
-    def some_nearby(self, session: Session, most: int) -> tuple[dict[int, str], bool]:
+    def some_nearby(self, session: Session, most: int, prefix: str = "") -> tuple[dict[int, str], bool]:
         """By id, the names of at most `most` accounts in the rooms of a session, itself included, and whether there are
-        more."""
+        more. `prefix`, in lower case: only names that begin with it. Looks at MOST_LOOKED_AT at most."""
         hidden = self._apart.get(session.who.account_id, NONE)
-        near = {session.who.account_id: session.who.name} if self.is_online(session.who.account_id) else {}
+        me = {session.who.account_id: session.who.name} if self.is_online(session.who.account_id) else {}
+        near: dict[int, str] = {}
+        for looked, (account_id, name) in enumerate(chain(me.items(), self._all_nearby(session))):
+            if looked == MOST_LOOKED_AT:
+                return near, True
+            if account_id not in hidden and account_id not in near and name.lower().startswith(prefix):
+                if len(near) == most:
+                    return near, True
+                near[account_id] = name
+        return near, False
+
+    def _all_nearby(self, session: Session) -> Iterator[tuple[int, str]]:
+        """The ids and names of everybody in the rooms of a session, again for each room."""
         for room in session.rooms.values():
             for other in room:
-                if other.who.account_id not in hidden and other.who.account_id not in near:
-                    if len(near) == most:
-                        return near, True
-                    near[other.who.account_id] = other.who.name
+                yield other.who.account_id, other.who.name
             for account_id in self._remote_in.get(room.facts.id, NONE):
-                if account_id not in hidden and account_id not in near:
-                    if len(near) == most:
-                        return near, True
-                    near[account_id] = self._remote[account_id].name
-        return near, False
+                yield account_id, self._remote[account_id].name
 
     def names(self, room: HeardRoom, viewer: Session) -> set[str]:
         """The names of a room's other subscribers, as far as this viewer may know that they are online."""

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from chatserver.presence.news_pace import NewsPace
 from chatserver.presence.roster import Remote, Roster
+from chatserver.presence.typing import TypingNotices
 from chatserver.session.link import collected
 from chatserver.session.session import Session
 from chatserver.settings.tables import Limits
@@ -47,6 +48,7 @@ class Presence:
         self._roster = roster
         self._limits = limits
         self._mutes = mutes
+        self.typing = TypingNotices(clock, roster)
         self._going: dict[int, IDelayedCall] = {}
         self._pace = NewsPace(clock, limits, self)
         self._told: dict[int, events.Presence] = {}  # of accounts with news: the state sent last

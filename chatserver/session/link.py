@@ -35,6 +35,11 @@ class Link(Protocol):
         """Number of bytes written so far."""
         ...
 
+    @property
+    def idle(self) -> bool:
+        """Whether no bytes wait for the client."""
+        ...
+
     def taken(self) -> int:
         """Number of bytes that the client's host has acknowledged."""
         ...
@@ -64,6 +69,10 @@ class Link(Protocol):
 class Peer(Protocol):
     """The client's side of a connection, as its session knows it."""
 
+    def encrypted(self) -> bool:
+        """Whether the client speaks TLS, with the server or a proxy."""
+        ...
+
     def exposed(self) -> bool:
         """Whether the client's bytes cross a network without encryption."""
         ...
@@ -71,6 +80,18 @@ class Peer(Protocol):
     def certificate(self) -> str:
         """The SHA-256, in hex, of the certificate that the client has shown and has the key of; "" if there is none."""
         ...
+
+    @property
+    def takes_cookies(self) -> bool:
+        """Whether the client came through a door for browsers."""
+        ...
+
+    def cookie(self) -> str:
+        """The secret of a kept session that the client's browser has sent with its request; "" if there is none."""
+        ...
+
+    def drop_cookie(self) -> None:
+        """Forgets the secret: it is not needed any more, or not good."""
 
     def has_sent_all(self) -> bool:
         """Whether the client has closed its sending side: `nc -N` does so at the end of a script."""
@@ -101,6 +122,10 @@ class NoLink:
     def written(self) -> int:
         return 0
 
+    @property
+    def idle(self) -> bool:
+        return False
+
     def taken(self) -> int:
         return 0
 
@@ -128,11 +153,24 @@ class NoLink:
 class NoPeer:
     """There is no connection, or none any more."""
 
+    def encrypted(self) -> bool:
+        return False
+
     def exposed(self) -> bool:
         return False
 
     def certificate(self) -> str:
         return ""
+
+    @property
+    def takes_cookies(self) -> bool:
+        return False
+
+    def cookie(self) -> str:
+        return ""
+
+    def drop_cookie(self) -> None:
+        pass
 
     def has_sent_all(self) -> bool:
         return False

@@ -39,6 +39,9 @@ class Elsewhere:
     def tell(self, account_id: int, news: News) -> None:
         """Sends news to the sessions of an account at other nodes. They may be lost."""
 
+    def typed(self, room_id: int, account_id: int, name: str) -> None:
+        """Somebody types in a room here. May be lost."""
+
     def account_changed(self, account_id: int) -> None:
         """The sessions that an account has here, its names, its rooms or its away text have changed."""
 

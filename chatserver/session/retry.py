@@ -15,6 +15,8 @@ MOST_LINES: Final = 20
 Message = c.Say | c.Reply
 MESSAGES: Final = (c.Say, c.Reply)
 """The commands that are kept."""
+ECHOED: Final = "+"
+"""Ends the id of a message that its author is shown. No program's id is looked at."""
 
 
 class Line(Struct, frozen=True, gc=False):
@@ -40,11 +42,11 @@ class Kept:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def identified(self, message: Message) -> Message:
-        """The message with an id that no other one of the account has."""
+    def identified(self, message: Message, *, echoed: bool = False) -> Message:
+        """The message with an id that no other one of the account has. `echoed`: it is shown to its author."""
         self._mark = self._mark or token_hex(8)
         self._count += 1
-        return structs.replace(message, id=f"{OWN_ID}{self._mark}.{self._count}")
+        return structs.replace(message, id=f"{OWN_ID}{self._mark}.{self._count}{ECHOED if echoed else ''}")
 
     def refused(self, message: Message, room_id: int, label: str, why: Refused) -> Refused:
         """Keeps a refused message if it may succeed later, unchanged. Returns the refusal, which then says so."""
@@ -70,7 +72,7 @@ class Kept:
         self._again = frozenset([line.message.id for line in lines])
         return [structs.replace(line.message, room=labels.get(line.room_id, line.message.room)) for line in lines]
 
-    def is_again(self, id: str | None) -> bool:
-        """Whether a message was sent again. It is shown to its author, who cannot know where in the conversation it
-        stands."""
-        return id in self._again
+    def is_echoed(self, id: str | None) -> bool:
+        """Whether a message is shown to its author: it answers a message that they did not name, or was sent again, and
+        they cannot know where in the conversation it stands."""
+        return id in self._again or (id is not None and id.endswith(ECHOED))

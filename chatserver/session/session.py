@@ -4,34 +4,48 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from chatserver.session.link import NO_LINK, NO_PEER, Link, Peer
 from chatserver.session.view import View
 from chatserver.util.times import now
 from chatserver.values.answers import Answer, Log, Preferences, Refusal, Said
 from chatserver.values.commands import CURRENT, Command, Tag
-from chatserver.values.errors import Refused, Rejected, Sentence
-from chatserver.values.events import AS_SET, PERSON, AccountKind, AccountLimits, Entry, News, Person, RoomFacts, Turned
-from chatserver.values.ignoring import without
+from chatserver.values.errors import Note, Refused, Rejected, Sentence
+from chatserver.values.events import (
+    AS_SET,
+    PERSON,
+    AccountKind,
+    AccountLimits,
+    Entry,
+    News,
+    Notified,
+    Notify,
+    Person,
+    RoomFacts,
+    Turned,
+)
+from chatserver.values.ignoring import is_hidden, without
 from chatserver.values.stages import SECRET, Event, Stage, next_stage
 from chatserver.values.token_scope import Scope
 from chatserver.wire.dialect import NONE, PLAIN, Asked, Dialect, Form, Framing
 from chatserver.wire.dialects import DIALECTS
 from chatserver.wire.screen import SCREEN, Screen, assumed, preferred
 
-_FORMS: dict[tuple[Dialect, Framing, date | None, Screen], Form] = {}
+_FORMS: dict[tuple[Dialect, Framing, date | None, Screen, bool], Form] = {}
 MOST_FORMS = 1024
 """Maximum number of forms: clients choose the width of their screens, and could make up as many as they like."""
 
 
-def form_of(dialect: Dialect, framing: Framing, day: date | None, screen: Screen = SCREEN) -> Form:
+def form_of(
+    dialect: Dialect, framing: Framing, day: date | None, screen: Screen = SCREEN, *, quotes: bool = False
+) -> Form:
     """Returns one object for all sessions of a form, so that forms can be compared by identity."""
-    form = _FORMS.get((dialect, framing, day, screen))
+    form = _FORMS.get((dialect, framing, day, screen, quotes))
     if form is None:
         if len(_FORMS) >= MOST_FORMS:  # equal forms may then be several objects, which costs some time only
             _FORMS.clear()
-        form = _FORMS[dialect, framing, day, screen] = Form(dialect, framing, day, screen=screen)
+        form = _FORMS[dialect, framing, day, screen, quotes] = Form(dialect, framing, day, screen=screen, quotes=quotes)
     return form
 
 
@@ -40,7 +54,8 @@ class Identity(Struct, frozen=True):
 
     `named_at`: since when the account has these two names; None: from the beginning. `token_id` and `certificate_id`:
     the token or certificate that it logged in with, or 0. `proof`: of the password that it logged in with, see
-    `store.change_rows.proof_of`. `scope`: of that token; None: everything.
+    `store.change_rows.proof_of`. `scope`: of that token; None: everything. `kept`: `token_id` is that of
+    a kept session.
     """
 
     account_id: int = 0
@@ -53,6 +68,7 @@ class Identity(Struct, frozen=True):
     certificate_id: int = 0
     proof: int = 0
     scope: Scope | None = None
+    kept: bool = False
 
     @property
     def person(self) -> Person:
@@ -94,15 +110,19 @@ class Session:
 
     __slots__ = (
         "address",
+        "asked_for_state",
+        "asked_for_typing",
         "due_since",
         "failed_logins",
         "form",
         "id",
+        "ignored",
         "inbox",
         "link",
         "peer",
         "pumping",
         "quiet",
+        "rejoining",
         "replays",
         "rooms",
         "stage",
@@ -132,8 +152,12 @@ class Session:
         self.strikes: list[float] = []  # seconds, of the last minute
         self.rooms: dict[str, HeardRoom] = {}  # by label in lower case
         self.replays: frozenset[HeardRoom] = NONE  # rooms for which it is sent `live` once it has caught up
+        self.rejoining = ""  # in lower case, the room of its `join` with `since` that is under way
         self.pumping = False  # being sent what it has missed
+        self.asked_for_state = False  # whether its client wants to know of changes of what its greeting had
+        self.asked_for_typing = False  # whether its client wants to know who is typing
         self.quiet = False  # it is sent nothing but answers, and nobody is notified of it
+        self.ignored: frozenset[int] = NONE  # accounts of which it is sent no quotes; people, nothing at all
 
     def speak(self, dialect: Dialect, framing: Framing) -> None:
         """Sets the language of the client, before anything else is known of it."""
@@ -149,6 +173,35 @@ class Session:
         form = self.form
         if screen != form.screen:
             self.form = form_of(form.dialect, form.framing, form.dialect.day(now(), screen), screen)
+
+    @property
+    def is_quoted_to(self) -> bool:
+        """Whether it is sent what replies quote, as all people are."""
+        return self.form.quotes or self.view is not None
+
+    def quote(self) -> None:
+        """Sends a program what replies quote from now on."""
+        if self.view is None:
+            self.form = form_of(self.form.dialect, self.form.framing, None, quotes=True)
+            self.ignore(self.ignored)
+
+    def notify(self, room_id: int, notify: Notify | None) -> None:
+        """Sets what its person wants to be notified of in a room; None: the default. Programs decide for themselves."""
+        if self.view is not None:
+            if notify is None:
+                self.view.notify.pop(room_id, None)
+            else:
+                self.view.notify[room_id] = notify
+
+    def ignore(self, accounts: frozenset[int]) -> None:
+        """Sets the accounts that its account ignores."""
+        self.ignored = accounts
+        if self.view is not None:
+            self.view.ignored = accounts
+        elif self.form.quotes:
+            # With an object of its own it is not taken for one of those that are sent the same bytes.
+            form = form_of(self.form.dialect, self.form.framing, None, quotes=True)
+            self.form = structs.replace(form) if accounts else form
 
     def prefer(self, preferences: Preferences) -> None:
         """Applies the preferences of the person's account. Programs ignore them: they lay out everything themselves."""
@@ -192,7 +245,7 @@ class Session:
         if view is None:
             parsed = self.form.dialect.parse(line, self.stage)
         else:
-            parsed = view.parse(self.form.dialect, line, self.stage, self.who.name, self.who.kind)
+            parsed = view.parse(self.form.dialect, line, self.stage, self.who.name, self.who.kind, self.rooms)
         scope = self.who.scope
         if scope is None or self.stage is not Stage.IN or not isinstance(parsed, Command):
             return parsed
@@ -201,7 +254,7 @@ class Session:
         except Refused as refused:
             if view is not None:
                 view.cancel()
-            return Rejected(refused, parsed.tag)
+            return Rejected(refused, parsed.tag, parsed.cmd)
 
     # The scope of its token
 
@@ -212,7 +265,9 @@ class Session:
 
     def is_told(self, item: News) -> bool:
         scope = self.who.scope
-        return not self.quiet and (scope is None or scope.is_told(item, self._room_id))
+        if isinstance(item, Notified) and not self.asked_for_state:
+            return False
+        return not self.quiet and (scope is None or scope.is_told(item))
 
     def ignores(self, account_id: int) -> bool:
         return self.view is not None and account_id in self.view.ignored
@@ -269,11 +324,12 @@ class Session:
         if lines:
             self.link.write(self.form.framing.lines(lines))
 
-    def answer(self, tag: Tag | None, answer: Answer) -> None:
+    def answer(self, tag: Tag | None, answer: Answer, cmd: str) -> None:
+        """Answers a command, which has this name."""
         form, view = self.form, self.view
-        seen = answer if view is None or not view.ignored else without(answer, view.ignored)
+        seen = answer if not self.ignored else without(answer, self.ignored, all=view is not None)
         screen = form.screen if view is None else self.laid_out_for
-        lines = form.dialect.answer(Asked(tag, self.who.account_id, self.who.name, screen, self.quiet), seen)
+        lines = form.dialect.answer(Asked(tag, self.who.account_id, self.who.name, screen, self.quiet, cmd), seen)
         if lines:
             self.link.write(form.framing.lines(lines))
         if view is not None and not self.quiet:
@@ -285,6 +341,8 @@ class Session:
         log = getattr(answer, "recent", answer)
         if isinstance(log, Log) and log.entries:
             view.marks.show(log.facts.id, log.entries, self.link.written)
+            there = [entry for entry in log.entries if not is_hidden(entry, view.ignored)]
+            view.last.show(log.facts, there, self.who.account_id, past=True)
             self.link.showed()
             room = self.rooms.get(log.facts.label(self.who.account_id).lower())
             if room is not None and log.entries[-1].seq > room.head:  # stored, but not published here yet
@@ -301,7 +359,7 @@ class Session:
     def answer_refusal(self, rejected: Rejected) -> None:
         """Answers with an error without counting it; `Link.refuse` counts."""
         refused = rejected.refused
-        self.answer(rejected.tag, Refusal(refused.why, refused.sentence, refused.retry))
+        self.answer(rejected.tag, Refusal(refused.why, refused.sentence, refused.retry), rejected.cmd)
 
     def tell(self, item: News) -> None:
         self.write(self.dialect.news(item, self.laid_out_for))
@@ -313,11 +371,13 @@ class Session:
 
     # Entries that its person has seen
 
-    def has_shown(self, room_id: int, entries: Sequence[Entry], ends: Sequence[int] = ()) -> None:
+    def has_shown(self, facts: RoomFacts, entries: Sequence[Entry], ends: Sequence[int] = ()) -> None:
         """Notes that these consecutive entries were sent. `ends`: see `Rendered`."""
         if self.view is not None:
-            last = self.view.shown(room_id, entries, self.link.written, ends)
+            last = self.view.shown(facts, entries, self.who.account_id, self.link.written, ends)
             self.link.showed()
+            if facts.pair is not None and self.view.is_news_private(facts.id, facts.label(self.who.account_id)):
+                self.notice(Sentence(Note.PRIVATE_LINE, name=self.view.last.private_name))
             if last is not None:
                 form = self.form
                 day = form.dialect.day(last.at, form.screen)

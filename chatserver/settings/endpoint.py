@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-DOORS: Final = ("telnet", "ws")
+DOORS: Final = ("telnet", "web", "ws")
 """Prefixes of an endpoint: see `net/doors/table.py`."""
 
 REUSEPORT: Final = "reuseport"

@@ -10,6 +10,7 @@ from typing import Final, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from chatserver.settings.tables import MAIN, NAME_CHARACTERS, SOCKET_PATH_BYTES, ConfigProblem, Settings, each_setting
+from chatserver.util.words import languages
 from chatserver.values.errors import Refused
 from chatserver.wire.framing.pages import normal_host, normal_origin
 from chatserver.wire.hygiene.text import room_name
@@ -117,9 +118,12 @@ def _problems(settings: Settings) -> Iterator[str]:
         yield "server.default_rooms has a name that no room can have. Correct it."
     if not _is_name(server.node):
         yield f"server.node must have at most {NAME_CHARACTERS} characters. Correct it."
+    if settings.search.language and settings.search.language not in languages():
+        yield f"search.language must be one of these, or empty: {', '.join(languages())}. Correct it."
     if settings.bus.url and not _is_bus(settings.bus.url):
         yield 'bus.url must be "postgres", valkey://HOST:PORT or "". Correct it.'
     yield from _wrong_networks("server.trusted_proxies", server.trusted_proxies)
+    yield from _wrong_networks("server.trusted_forwarders", server.trusted_forwarders)
     yield from _wrong_networks("limits.exempt", settings.limits.exempt)
     control = server.control
     if control not in ("", "auto") and (not control.startswith("/") or len(os.fsencode(control)) > SOCKET_PATH_BYTES):

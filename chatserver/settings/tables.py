@@ -32,6 +32,7 @@ class Server(Table, frozen=True):
     registration_code: str = ""  # required to register if registration is "code"
     reserved_names: list[str] = field(default_factory=list)  # names that nobody can register, besides built-in ones
     trusted_proxies: list[str] = field(default_factory=list)  # networks whose connections begin with a PROXY header
+    trusted_forwarders: list[str] = field(default_factory=list)  # networks whose requests have X-Forwarded-For
     guests: bool = False  # whether people may log in without an account, to public rooms only
     default_rooms: list[str] = field(default_factory=lambda: ["general"])  # created at start; new accounts join them
     motd: str = ""  # a notice after login
@@ -78,7 +79,7 @@ class Limits(Table, frozen=True):
     exempt: list[str] = field(default_factory=list)  # networks whose addresses no quota or rate below counts
 
     # What one connection may send
-    max_line_bytes: int = 8192  # line end included
+    max_line_bytes: int = 53_248  # line end included: 12 for each character of the longest message, and the rest
     window: int = 32  # commands of one connection under way before reading from it pauses
     turn_bytes: int = 16_384  # taken from one connection in one turn of the reactor
     turn_lines: int = 64  # lines that it takes, blank ones included
@@ -217,6 +218,10 @@ class Retention(Table, frozen=True):
     id_days: float = 0  # the ids of removed messages, by which a retry is known, of those that are older
 
 
+class Search(Table, frozen=True):
+    language: str = ""  # words are found by their stems in it; empty: as they are written
+
+
 class Bus(Table, frozen=True):
     """How several nodes on one PostgreSQL database notify each other. See docs/scaling.md."""
 
@@ -234,7 +239,12 @@ class Settings(Table, frozen=True):
     shutdown: Shutdown = field(default_factory=Shutdown)
     log: Log = field(default_factory=Log)
     retention: Retention = field(default_factory=Retention)
+    search: Search = field(default_factory=Search)
     bus: Bus = field(default_factory=Bus)
+
+
+DEFAULT_SETTINGS: Final = Settings()
+"""Settings of a server by default."""
 
 
 def named(settings: Settings, node: str) -> None:

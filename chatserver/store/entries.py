@@ -26,7 +26,7 @@ from sqlalchemy.orm import aliased
 
 from chatserver.store.db.schema import AccountRow, EntryRow, FormerNameRow, MembershipRow, MessageState, RoomRow
 from chatserver.store.visibility import facts_of, memberships
-from chatserver.values.events import BOT, GAP, AccountKind, Entry, EntryKind, Person
+from chatserver.values.events import BOT, GAP, REACTING, AccountKind, Entry, EntryKind, Person
 
 PAGE_CHARACTERS = 1 << 20
 """Maximum length of the texts of a page, which ends early then, so that no answer can exhaust the memory."""
@@ -42,13 +42,14 @@ def append_event(
     *,
     target: Person | None = None,
     of: int | None = None,
+    reactions: tuple[tuple[str, int], ...] = (),
 ) -> Entry:
     """Adds an entry that is not a message, and locks the room until the transaction ends.
 
     Its time is `at`, or that of the room's last entry if that is later: another process may have written that one, or
     this one may have waited for the lock.
 
-    `target` is the person it was done to, `of` the seq of the message that it changes.
+    `target` is the person it was done to, `of` the seq of the message that it changes. `reactions`: see `Entry`.
     """
     seq, stamp = db.execute(
         update(RoomRow)
@@ -73,7 +74,7 @@ def append_event(
     target_name = target.name if target else ""
     return Entry(
         seq, kind, who.id, who.name, stamp, said, target_id=target_id or 0, target=target_name, of=of or 0,
-        display=who.display, bot=who.kind == BOT,
+        display=who.display, bot=who.kind == BOT, reactions=reactions,
     )  # fmt: skip
 
 
@@ -95,6 +96,14 @@ NAME_THEN = _name_then(AccountRow)
 DISPLAY_THEN = _then(AccountRow, AccountRow.display_name, FormerNameRow.display_name)
 """The display name of an entry's author at the time of the entry."""
 
+_message = aliased(EntryRow)
+_SUMS_OF_MESSAGE = (
+    select(func.coalesce(_message.reactions, "{}"))
+    .where(_message.room_id == EntryRow.room_id, _message.seq == EntryRow.target_seq)
+    .correlate(EntryRow)
+    .scalar_subquery()
+)
+
 ENTRY_COLUMNS = (
     EntryRow.seq,
     EntryRow.kind,
@@ -109,9 +118,13 @@ ENTRY_COLUMNS = (
     EntryRow.state,
     DISPLAY_THEN,
     AccountRow.kind,
-    EntryRow.reactions,
+    # Of an entry about a reaction, those of its message: what is read later than an entry says how things stand then.
+    case((EntryRow.kind.in_(REACTING), _SUMS_OF_MESSAGE), else_=EntryRow.reactions).label("reactions"),
 )
 """The columns that `as_entry` expects, in this order; select them from `ENTRY_JOINS`."""
+
+AS_OF = select(RoomRow.last_seq).where(RoomRow.id == EntryRow.room_id).correlate(EntryRow).scalar_subquery()
+"""A further column for `as_entry`: the room's last entry, in the same snapshot as the message."""
 
 ENTRY_JOINS = outerjoin(EntryRow, AccountRow, AccountRow.id == EntryRow.author_id).outerjoin(
     _TARGET, _TARGET.id == EntryRow.target_id
@@ -123,10 +136,14 @@ def after(
     db: Connection, room_id: int, seq: int, limit: int, characters: int = PAGE_CHARACTERS
 ) -> tuple[list[Entry], bool]:
     """The entries above `seq`, in ascending order, and whether there are more."""
-    rows = db.execute(
-        _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq > seq).order_by(EntryRow.seq).limit(limit + 1)
-    )
-    return _page(rows, limit, characters)
+    query = _of_room(room_id).where(EntryRow.seq > seq)
+    return _page(db.execute(query.order_by(EntryRow.seq).limit(limit + 1)), limit, characters)
+
+
+def _of_room(room_id: int) -> Any:
+    """The query for entries of a room, with `as_of`, which is looked up once for all of them."""
+    as_of = select(RoomRow.last_seq).where(RoomRow.id == room_id).scalar_subquery()
+    return _ENTRY.add_columns(as_of).where(EntryRow.room_id == room_id)
 
 
 def follow(
@@ -190,7 +207,7 @@ def newest_at(db: Connection) -> datetime | None:
 
 def before(db: Connection, room_id: int, seq: int | None, floor: int, limit: int) -> tuple[list[Entry], bool]:
     """The last entries below `seq` (None: of all), from `floor` on, in ascending order, and whether there are more."""
-    query = _ENTRY.where(EntryRow.room_id == room_id, EntryRow.seq >= floor)
+    query = _of_room(room_id).where(EntryRow.seq >= floor)
     if seq is not None:
         query = query.where(EntryRow.seq < seq)
     entries, more = _page(db.execute(query.order_by(EntryRow.seq.desc()).limit(limit + 1)), limit, PAGE_CHARACTERS)
@@ -248,12 +265,15 @@ def as_entry(
     display: str | None,
     author_kind: AccountKind | None,
     reactions: str | None,
+    as_of: int = 0,
 ) -> Entry:
     """The entry of a row of `ENTRY_COLUMNS`."""
-    given = tuple(msgspec.json.decode(reactions, type=dict[str, int]).items()) if reactions else ()
+    sums: dict[str, int] = msgspec.json.decode(reactions, type=dict[str, int]) if reactions else {}
+    if reactions and kind in REACTING:
+        sums = {said: sums.get(said, 0)} if said else {}
     return Entry(
         seq, kind, author_id or 0, author or "", at, said, client_id, target_id or 0, target or "", of or 0,
-        state or "", display or "", author_kind == BOT, given,
+        state or "", display or "", author_kind == BOT, tuple(sums.items()), as_of=as_of,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, text, tuple_, update
 
-from chatserver.store import accounts, change_rows, ignoring, names, reactions, rooms
+from chatserver.store import accounts, change_rows, ignoring, mentions, names, reactions, rooms
 from chatserver.store.accounts import ERASED_NAME
 from chatserver.store.db import database_clock
 from chatserver.store.db.schema import (
@@ -115,6 +115,7 @@ def erase(db: Connection, who: Person, at: datetime, *, messages: bool) -> None:
     )
     others = (MembershipRow.room_id.in_(direct), MembershipRow.account_id != who.id)
     db.execute(update(MembershipRow).where(*others).values(blocked=True))
+    db.execute(update(MembershipRow).where(MembershipRow.account_id == who.id).values(notify=None))
     erased = {
         "name": f"{ERASED_NAME}{who.id}",
         "password_hash": None,
@@ -192,9 +193,10 @@ def step(db: Connection, account_id: int, found: Sequence[Place], at: datetime) 
     known = select(SessionRow.id).where(SessionRow.account_id == account_id, SessionRow.address != "")
     blank = update(SessionRow).where(SessionRow.id.in_(known.limit(STEP_SESSIONS))).values(address="")
     blanked = db.execute(blank).rowcount
+    more = mentions.forget_some(db, account_id, STEP_SESSIONS)
     if found:
         _erase_texts(db, found)
-    if blanked < STEP_SESSIONS and len(found) < STEP_TEXTS and not places(db, account_id, 1):
+    if not more and blanked < STEP_SESSIONS and len(found) < STEP_TEXTS and not places(db, account_id, 1):
         db.execute(delete(ErasureRow).where(ErasureRow.account_id == account_id))
 
 
@@ -219,6 +221,7 @@ def _erase_texts(db: Connection, found: Sequence[Place]) -> None:
     for change, spent in ((_ERASE, False), (_REMOVE, True)):
         if which := [{"in_room": room_id, "with_seq": seq} for room_id, seq in found if (room_id < 0) == spent]:
             db.execute(change, which)
+    mentions.forget_places(db, found)
     for room_id, seqs in targets.items():
         reactions.recount(db, room_id, seqs)
 

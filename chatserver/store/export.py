@@ -1,9 +1,11 @@
 """Exporting the data of an account: the account itself, and every entry that it wrote."""
 
+from typing import Final
+
 from sqlalchemy import Connection, select, tuple_
 from sqlalchemy.orm import aliased
 
-from chatserver.store import bots, names, preferences
+from chatserver.store import bots, members, names, preferences
 from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
 from chatserver.store.visibility import facts_of, is_own_entry, open_membership
@@ -11,6 +13,9 @@ from chatserver.util.times import rfc3339
 from chatserver.values.answer_size import WHOLE, Portion, found_size
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import DIRECT, Entry, Person, RoomFacts
+
+MOST_NOTIFIED: Final = 500
+"""Maximum number of rooms whose `notify` is exported."""
 
 
 def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, str]:
@@ -43,6 +48,8 @@ def account(db: Connection, who: Person, portion: Portion = WHOLE) -> dict[str, 
     if preferred is not None:
         chosen = ((name, getattr(preferred, name)) for name in preferences.NAMES)
         known |= {name: value for name, value in chosen if value is not None}
+    notified = portion.head(members.chosen_notify(db, who, MOST_NOTIFIED), lambda text: len(text) + 1)
+    known |= {"notify": " ".join(notified)} if notified else {}
     known |= {"owner": belongs_to} if belongs_to else {}
     known |= {"bots": " ".join(mine)} if (mine := bots.names(db, who.id)) else {}
     return known | ({"more_rooms": "yes"} if len(shown) < len(rooms) else {})

@@ -104,15 +104,15 @@ def withdraw(db: Connection, access: RoomAccess, target: Person, by: int | None)
 def given(db: Connection, who: Person, since: datetime) -> list[tuple[int, Invited]]:
     """The pending invitations that an account has given since then, each with the account that is invited."""
     rows = db.execute(
-        select(InvitationRow.account_id, RoomRow.name)
+        select(InvitationRow.account_id, RoomRow.name, RoomRow.id)
         .join(RoomRow, RoomRow.id == InvitationRow.room_id)
         .where(InvitationRow.invited_by == who.id, InvitationRow.at >= since, RoomRow.deleted_at.is_(None))
     )
-    return [(account_id, Invited(name, who.name)) for account_id, name in rows]
+    return [(account_id, Invited(name, who.name, id)) for account_id, name, id in rows]
 
 
 _INVITATIONS = (
-    select(InvitationRow.account_id, RoomRow.name, AccountRow.name)
+    select(InvitationRow.account_id, RoomRow.name, AccountRow.name, RoomRow.id)
     .join(RoomRow, RoomRow.id == InvitationRow.room_id)
     .join(AccountRow, AccountRow.id == InvitationRow.invited_by)
     .where(InvitationRow.account_id.in_(bindparam("ids", expanding=True)), RoomRow.deleted_at.is_(None))
@@ -125,6 +125,6 @@ def pending(db: Connection, account_ids: Collection[int]) -> dict[int, list[Invi
     found: dict[int, list[Invited]] = {id: [] for id in account_ids}
     if not found:
         return {}
-    for account_id, room, by in db.execute(_INVITATIONS, {"ids": list(found)}):
-        found[account_id].append(Invited(room, by))
+    for account_id, room, by, room_id in db.execute(_INVITATIONS, {"ids": list(found)}):
+        found[account_id].append(Invited(room, by, room_id))
     return found

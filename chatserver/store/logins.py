@@ -27,14 +27,15 @@ class LoginFacts(Struct, frozen=True):
     ignored: frozenset[int] = frozenset()
 
 
-def look_up(db: Connection, arriving: Sequence[tuple[Person, int]]) -> list[LoginFacts]:
-    """The facts for each person, given with the id of the token that they logged in with, or 0."""
+def look_up(db: Connection, arriving: Sequence[tuple[Person, int]], *, about: bool = False) -> list[LoginFacts]:
+    """The facts for each person, given with the id of the token that they logged in with, or 0. `about`: see
+    `Membership`."""
     known = change_rows.accounts(db, [(person.id, token_id) for person, token_id in arriving])
     named = {
         person.id: structs.replace(person, name=account.name or person.name, display=account.display or "")
         for (person, _), account in zip(arriving, known, strict=True)
     }  # it may have been renamed since it gave its password
-    memberships = memberships_of(db, named)
+    memberships = memberships_of(db, named, about=about)
     both = [(person.id, account) for (person, _), account in zip(arriving, known, strict=True)]
     invited = invitations.pending(db, {id for id, account in both if account.invited})  # most have none
     apart = people.blocks(db, {id for id, account in both if account.apart})

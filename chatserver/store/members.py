@@ -1,8 +1,15 @@
 """Members of a room, their roles, and their read marks."""
 
-from sqlalchemy import Connection, func, select, update
+from collections.abc import Sequence
+from datetime import datetime
 
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection, func, select, true, update
+
+from chatserver.store import abouts
 from chatserver.store.db.schema import AccountRow, MembershipRow, RoomRow
+from chatserver.store.names import begins_with
 from chatserver.store.visibility import (
     FIRST_ALLOWED,
     FIRST_READABLE,
@@ -13,8 +20,8 @@ from chatserver.store.visibility import (
     open_membership,
 )
 from chatserver.values.answers import MemberLine
-from chatserver.values.events import BOT, DIRECT, MEMBER, OWNER, Membership, Person, Role, RoomFacts
-from chatserver.values.seen import as_seen
+from chatserver.values.events import BOT, DIRECT, MEMBER, OWNER, Membership, Notify, Person, Role, RoomFacts
+from chatserver.values.seen import Seen, as_seen
 
 _IS_BOT = AccountRow.kind == BOT
 
@@ -25,9 +32,10 @@ def listing(db: Connection, facts: RoomFacts, online: frozenset[int]) -> list[Me
 
 
 def page(
-    db: Connection, facts: RoomFacts, online: frozenset[int], after: str, limit: int | None
+    db: Connection, facts: RoomFacts, online: frozenset[int], after: str, limit: int | None, prefix: str = ""
 ) -> tuple[list[MemberLine], int]:
-    """Members of a room whose names follow `after`, by name, and the number of members after these."""
+    """Members of a room whose names follow `after` and begin with `prefix`, in lower case, by name, and the number of
+    such members after these."""
     if facts.pair is not None:
         both = sorted((name.lower(), id, name) for id, name in facts.pair)
         known = select(AccountRow.id, _IS_BOT.label("bot"), AccountRow.display_name)
@@ -35,7 +43,7 @@ def page(
         lines = [
             MemberLine(name, MEMBER, id in online, more[id].bot, more[id].display_name or "")
             for key, id, name in both
-            if key > after.lower()
+            if key > after.lower() and key.startswith(prefix)
         ]
         return lines[:limit], len(lines[limit or len(lines) :])
     rows = db.execute(
@@ -48,7 +56,8 @@ def page(
             func.count().over().label("all"),
         )
         .join(MembershipRow, MembershipRow.account_id == AccountRow.id)
-        .where(MembershipRow.room_id == facts.id, MembershipRow.left_seq.is_(None), AccountRow.name_key > after.lower())
+        .where(MembershipRow.room_id == facts.id, MembershipRow.left_seq.is_(None))
+        .where(AccountRow.name_key > after.lower(), begins_with(AccountRow.name_key, prefix))
         .order_by(AccountRow.name_key)
         .limit(limit)
     ).all()
@@ -69,8 +78,10 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
             RoomRow.kind,
             RoomRow.last_seq,
             MembershipRow.read_seq,
+            MembershipRow.read_era,
             MembershipRow.seen,
             MembershipRow.role,
+            MembershipRow.notify,
             FIRST_READABLE.label("floor"),
             FIRST_ALLOWED.label("allowed"),
         )
@@ -92,14 +103,51 @@ def standings(db: Connection, who: Person, after: str, limit: int, *, unread: bo
             floor=row.floor,
             allowed=row.allowed,
             runs=seen.runs,
+            notify=row.notify,
+            era=seen.era,
         )
         for row in rows
-        for seen in [as_seen(row.read_seq, row.seen)]
+        for seen in [as_seen(row.read_seq, row.seen, row.read_era)]
     ]
     return sorted(
         (one for one in found if by_label(one.facts.label(who.id)) > by_label(after)),
         key=lambda one: by_label(one.facts.label(who.id)),
     )[:limit]
+
+
+def with_about(db: Connection, who: Person, rooms: Sequence[Membership]) -> list[Membership]:
+    """These rooms of a person, with what a list of them shows."""
+    columns = abouts.columns(RoomRow, who.id, FIRST_READABLE, true())
+    query = (
+        select(RoomRow.id, *columns)
+        .join(MembershipRow, open_membership(who.id))
+        .where(RoomRow.id.in_([one.facts.id for one in rooms]))
+    )
+    known = {row.id: abouts.about(row) for row in db.execute(query)} if rooms else {}
+    return [replace(one, about=known.get(one.facts.id)) for one in rooms]
+
+
+def notify(db: Connection, account_id: int, room_id: int) -> Notify | None:
+    """What an account wants to be notified of in a room; None: the default, or it is not in it."""
+    chosen: Notify | None = db.scalar(select(MembershipRow.notify).where(open_membership(account_id, room_id)))
+    return chosen
+
+
+def set_notify(db: Connection, account_id: int, room_id: int, notify: Notify | None) -> None:
+    db.execute(update(MembershipRow).where(open_membership(account_id, room_id)).values(notify=notify))
+
+
+def chosen_notify(db: Connection, who: Person, most: int) -> list[str]:
+    """For at most `most` rooms that a person is in, by name, what they want to be notified of, as `LABEL:VALUE`."""
+    rows = db.execute(
+        select(RoomRow.id, MembershipRow.notify)
+        .join(MembershipRow, open_membership(who.id))
+        .where(MembershipRow.notify.is_not(None), RoomRow.deleted_at.is_(None))
+        .order_by(RoomRow.name)
+        .limit(most)
+    ).all()
+    facts = facts_of(db, who, {row.id for row in rows}) if rows else {}
+    return [f"{facts[row.id].label(who.id)}:{row.notify}" for row in rows]
 
 
 def by_label(label: str) -> str:
@@ -143,10 +191,19 @@ def owner_count(db: Connection, access: RoomAccess) -> int:
     return db.scalar(select(func.count()).select_from(MembershipRow).where(*owners)) or 0
 
 
-def read_before(db: Connection, who: Person, room_id: int) -> int:
-    """A person's read mark in a room when they last left it; 0 if they were never in it."""
+class Before(Struct, frozen=True):
+    """What a person's last membership of a room leaves to the next one: the read mark, its era, and a mute."""
+
+    read: int = 0
+    era: int = 1
+    muted_until: datetime | None = None
+
+
+def before(db: Connection, who: Person, room_id: int) -> Before:
     theirs = (MembershipRow.room_id == room_id, MembershipRow.account_id == who.id)
-    return db.scalar(select(func.max(MembershipRow.read_seq)).where(*theirs)) or 0
+    left = select(MembershipRow.read_seq, MembershipRow.read_era, MembershipRow.muted_until)
+    row = db.execute(left.where(*theirs).order_by(MembershipRow.id.desc()).limit(1)).one_or_none()
+    return Before() if row is None else Before(*row)
 
 
 def mark_read(db: Connection, who: Person, access: RoomAccess, seq: int) -> int:
@@ -156,3 +213,13 @@ def mark_read(db: Connection, who: Person, access: RoomAccess, seq: int) -> int:
         mine = open_membership(who.id, access.facts.id)
         db.execute(update(MembershipRow).where(mine, MembershipRow.read_seq < mark).values(read_seq=mark))
     return max(mark, access.read)
+
+
+def move_mark_back(db: Connection, who: Person, access: RoomAccess, seq: int) -> Seen:
+    """Moves a read mark to this entry, wherever it was, and forgets what was seen behind it, as far as the person may
+    read. Returns the mark, in its new era: nothing that was seen before counts any more, not even what a server has not
+    stored yet. The caller has locked the room."""
+    seen = Seen(min(max(seq, access.allowed - 1), access.seq), (), access.era + 1)
+    values = {"read_seq": seen.mark, "read_era": seen.era, "seen": None}
+    db.execute(update(MembershipRow).where(open_membership(who.id, access.facts.id)).values(values))
+    return seen

@@ -1,6 +1,6 @@
 """Messages: storing many in one statement, finding, editing and erasing them."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -9,22 +9,39 @@ from msgspec import Struct
 from sqlalchemy import Connection, exists, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from chatserver.store import quotes
-from chatserver.store.db.schema import EntryRow, MembershipRow, RoomRow, as_sqlite
+from chatserver.store import mentions, quotes
+from chatserver.store.db.schema import EntryRow, MembershipRow, MentionRow, RoomRow, as_sqlite
 from chatserver.store.entries import append_event
 from chatserver.store.saying import (
     AGAIN,
     JUDGE_SQLITE,
     LOCK_FIRST,
     NO_MESSAGE,
-    PREPARE,
+    PREPARED,
     RECENT_ENTRIES,
+    SPECIAL,
     STORE_SQLITE,
 )
 from chatserver.store.visibility import RoomAccess
+from chatserver.store.words import reindex
 from chatserver.values.answers import Said
 from chatserver.values.errors import Refused, Why, blocked, muted, not_a_member, slow
-from chatserver.values.events import BOT, EDITED, ERASED, MEMBER, MESSAGE, PACED, PRIVATE, Entry, Person, Quote
+from chatserver.values.events import (
+    BOT,
+    EDITED,
+    ERASED,
+    MEMBER,
+    MESSAGE,
+    PACED,
+    PRIVATE,
+    Entry,
+    Person,
+    Quote,
+    RoomFacts,
+)
+
+_Call = tuple[str, tuple[Any, ...]]
+"""A statement of `PREPARED` by its name, and its parameters."""
 
 Judgement = Literal["stored", "dup", "id-conflict", "not-a-member", "muted", "blocked", "no-message", "slow"]
 
@@ -36,13 +53,15 @@ ERASED_VALUES: Final = {"text": "", "state": ERASED, "reactions": None, "pinned"
 
 
 class Draft(Struct, frozen=True, gc=False):
-    """A message before it is stored. `of`: the message that it answers; 0: none."""
+    """A message before it is stored. `of`: the message that it answers; 0: none. `names`: the words in it that may be
+    names of accounts, in lower case."""
 
     room_id: int
     author_id: int
     text: str
     client_id: str | None
     of: int = 0
+    names: Sequence[str] = ()
 
 
 class Verdict(Struct, frozen=True, gc=False):
@@ -75,10 +94,11 @@ REFUSALS: dict[Judgement, Callable[[str], Refused]] = {
 """For each outcome of a verdict, the function that makes the refusal from the room's name."""
 
 
-def as_answer(label: str, verdict: Verdict) -> Said:
+def as_answer(facts: RoomFacts, viewer_id: int, verdict: Verdict) -> Said:
     """The answer to a `say`. Raises Refused if the message was not stored."""
+    label = facts.label(viewer_id)
     if verdict.outcome in ("stored", "dup"):
-        return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup")
+        return Said(label, verdict.seq, verdict.at, verdict.outcome == "dup", facts.id)
     if verdict.outcome == "slow":
         raise slow(label, verdict.seq)
     if verdict.outcome == NO_MESSAGE:
@@ -103,20 +123,17 @@ def append(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdic
     first, *others = _runs(drafts)
     verdicts = _append_run(db, first, at)
     for run in others:
-        while True:
-            try:
-                verdicts += _append_run(db, run, at)
-                break
-            except db.dialect.loaded_dbapi.OperationalError as error:
-                # Not what can be tried again, such as Locked: the first run is stored already.
-                raise OperationalError("EXECUTE append", None, error) from error
-            except IntegrityError:
-                continue  # the first run is stored already: retry, which finds the other transaction's entry
+        verdicts += _append_rest(db, run, at, _append_run)
     return _with_quotes(db, drafts, verdicts) if _has_replies(drafts) else verdicts
 
 
 def _has_replies(drafts: Sequence[Draft]) -> bool:
     return any(draft.of for draft in drafts)
+
+
+def _is_addressed(draft: Draft) -> bool:
+    """Whether a message may have mentions."""
+    return bool(draft.of or draft.names)
 
 
 def _with_quotes(db: Connection, drafts: Sequence[Draft], verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -184,66 +201,163 @@ def _append_run(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[V
 
 
 def _as_json(drafts: Sequence[Draft]) -> str:
-    return msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id, d.of) for d in drafts]).decode()
+    return msgspec.json.encode([(d.room_id, d.author_id, d.text, d.client_id, d.of, d.names) for d in drafts]).decode()
+
+
+def _append_rest(
+    db: Connection,
+    drafts: Sequence[Draft],
+    at: datetime,
+    store: Callable[[Connection, Sequence[Draft], datetime], list[Verdict]],
+) -> list[Verdict]:
+    """Stores the rest of a take of which a part is stored already."""
+    while True:
+        try:
+            return store(db, drafts, at)
+        except db.dialect.loaded_dbapi.OperationalError as error:
+            # Not what can be tried again, such as Locked.
+            raise OperationalError("EXECUTE append", None, error) from error
+        except (IntegrityError, db.dialect.loaded_dbapi.IntegrityError):
+            continue  # finds the other transaction's entry
 
 
 def _append_postgres(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
-    # The driver's own cursor, kept with the connection: SQLAlchemy's overhead would take as long as the statement.
     info = db.info
-    cursor: Any = info.get("append")
-    if cursor is None:
-        # Planned once for each connection: planning takes as long as the rest.
-        cursor = db.connection.cursor()
-        cursor.execute(PREPARE)
-        info["append"] = cursor
     lock_first: int = info.get("lock_first", 0)
     if lock_first:
         info["lock_first"] = lock_first - 1
+    special = info.setdefault("special", {})
     try:
-        judged = _execute_append(cursor, drafts, at, lock=lock_first > 0)
-        late = [index for index, (outcome, _, _) in enumerate(judged) if outcome == AGAIN]
-        if late:
-            info["lock_first"] = LOCK_FIRST
-            anew = _execute_append(cursor, [drafts[index] for index in late], at, lock=True)
-            for index, verdict in zip(late, anew, strict=True):
-                judged[index] = verdict
+        if len(drafts) > 1 and not any(map(_is_addressed, drafts)) and not _has_special(special, drafts):
+            return _append_plain(db, drafts, at, lock=lock_first > 0)
+        return _append_judged(db, drafts, at, lock=lock_first > 0)
     except db.dialect.loaded_dbapi.IntegrityError as error:
         raise IntegrityError("EXECUTE append", None, error) from error
+
+
+def _has_special(special: dict[int, int], drafts: Sequence[Draft]) -> bool:
+    """Whether a take has messages to rooms that were special lately. `special`: for how many takes each still is; these
+    are counted down."""
+    found = special and {draft.room_id for draft in drafts}.intersection(special)
+    for room_id in found or ():
+        special[room_id] -= 1
+        if not special[room_id]:
+            del special[room_id]
+    return bool(found)
+
+
+def _append_plain(db: Connection, drafts: Sequence[Draft], at: datetime, *, lock: bool) -> list[Verdict]:
+    """Stores the messages to rooms in which nothing stands against any of them, and judges the others one by one. Locks
+    several rooms in the order of their ids, so that two nodes cannot wait for each other."""
+    places: list[int] = []  # of each draft among those to its room
+    counts: dict[int, int] = {}
+    for draft in drafts:
+        counts[draft.room_id] = counts.get(draft.room_id, 0) + 1
+        places.append(counts[draft.room_id])
+    pairs = {(draft.room_id, draft.author_id) for draft in drafts}
+    values = (
+        _numbers(room_id for room_id, _ in pairs),
+        _numbers(author_id for _, author_id in pairs),
+        _numbers(counts),
+        _numbers(counts.values()),
+        _numbers(draft.room_id for draft in drafts),
+        _numbers(draft.author_id for draft in drafts),
+        _texts(draft.text for draft in drafts),
+        _texts(draft.client_id for draft in drafts),
+        _numbers(places),
+        at,
+    )
+    lock = lock or len(counts) > 1
+    rows = _execute(db, *_locks(counts, lock=lock), ("append_plain", values))
+    stored = {room_id: (head, then or at) for room_id, head, then in rows}
+    left = [draft for draft in drafts if draft.room_id not in stored]
+    verdicts: list[Verdict] = []
+    if left:
+        verdicts = _append_rest(db, left, at, _append_judged) if stored else _append_judged(db, left, at)
+        against = {draft.room_id for draft, one in zip(left, verdicts, strict=True) if one.outcome != "stored"}
+        db.info["special"] |= dict.fromkeys(counts.keys() - stored.keys() if lock else against, SPECIAL)
+        if not lock and not against:
+            db.info["lock_first"] = LOCK_FIRST  # another node has changed the room meanwhile
+    judged = iter(verdicts)
+    return [
+        Verdict("stored", stored[draft.room_id][0] + place, stored[draft.room_id][1])
+        if draft.room_id in stored
+        else next(judged)
+        for draft, place in zip(drafts, places, strict=True)
+    ]
+
+
+def _numbers(values: Iterable[int]) -> str:
+    """An array of PostgreSQL. The driver's own form of one takes several times as long to write and to parse."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def _texts(values: Iterable[str | None]) -> str:
+    """An array of PostgreSQL, as `_numbers`."""
+    return f"{{{','.join('NULL' if one is None else _quoted(one) for one in values)}}}"
+
+
+def _quoted(element: str) -> str:
+    escaped = element.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def _append_judged(db: Connection, drafts: Sequence[Draft], at: datetime, *, lock: bool = False) -> list[Verdict]:
+    """Judges each message by itself."""
+    judged = _execute_judged(db, drafts, at, lock=lock)
+    late = [index for index, (outcome, _, _) in enumerate(judged) if outcome == AGAIN]
+    if late:
+        db.info["lock_first"] = LOCK_FIRST
+        anew = _execute_judged(db, [drafts[index] for index in late], at, lock=True)
+        for index, verdict in zip(late, anew, strict=True):
+            judged[index] = verdict
     return [Verdict(outcome, seq or 0, then or at) for outcome, seq, then in judged]
 
 
-def _execute_append(
-    cursor: Any, drafts: Sequence[Draft], at: datetime, *, lock: bool
-) -> list[tuple[Any, int | None, datetime | None]]:
+def _execute_judged(db: Connection, drafts: Sequence[Draft], at: datetime, *, lock: bool) -> list[Any]:
     """One round trip. With `lock` nobody else can write to these rooms from before they are judged, and no outcome is
-    AGAIN."""
-    locking = ""
-    locked: tuple[Any, ...] = ()
-    if lock:
-        room_ids = list({draft.room_id for draft in drafts})
-        if len(room_ids) == 1:
-            locking, locked = "EXECUTE lock_room (%s); ", (room_ids[0],)
-        else:
-            locking, locked = "EXECUTE lock_rooms (%s); ", (room_ids,)
-    if len(drafts) == 1 and not drafts[0].of:
-        one = drafts[0]
-        said = (*locked, one.room_id, one.author_id, one.text, one.client_id, at)
-        cursor.execute(f"{locking}EXECUTE append_one (%s, %s, %s, %s, %s)", said)
+    AGAIN. Returns the outcome of each draft, its seq, and its time if that is not `at`."""
+    one = drafts[0]
+    if len(drafts) > 1 or _is_addressed(one):
+        call: _Call = "append", (_as_json(drafts), at)
     else:
-        statement = "append_replies" if _has_replies(drafts) else "append"
-        cursor.execute(f"{locking}EXECUTE {statement} (%s, %s)", (*locked, _as_json(drafts), at))
-    judged: list[tuple[Any, int | None, datetime | None]] = cursor.fetchall()
-    return judged
+        call = "append_one", (one.room_id, one.author_id, one.text, one.client_id, at)
+    return _execute(db, *_locks({draft.room_id for draft in drafts}, lock=lock), call)
+
+
+def _locks(room_ids: Collection[int], *, lock: bool) -> list[_Call]:
+    if not lock:
+        return []
+    return [("lock_room", tuple(room_ids)) if len(room_ids) == 1 else ("lock_rooms", (_numbers(room_ids),))]
+
+
+def _execute(db: Connection, *calls: _Call) -> list[Any]:
+    """Executes statements of `PREPARED` in one round trip. Returns the rows of the last."""
+    # The driver's own cursor, kept with the connection: SQLAlchemy's overhead would take as long as the statement.
+    if "append" not in db.info:
+        db.info["append"] = db.connection.cursor(), set()
+    cursor, prepared = db.info["append"]
+    for name, _ in calls:
+        if name not in prepared:
+            # Planned once for each connection: planning takes as long as the rest. One by one, since PREPARE is not
+            # undone with its transaction, and only what is needed: it waits for whoever holds a table that is named.
+            cursor.execute(f"PREPARE {name} {PREPARED[name]}")
+            prepared.add(name)
+    text = "; ".join(f"EXECUTE {name} ({', '.join(['%s'] * len(values))})" for name, values in calls)
+    cursor.execute(text, [value for _, values in calls for value in values])
+    rows: list[Any] = cursor.fetchall()
+    return rows
 
 
 def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> list[Verdict]:
     now = as_sqlite(at)
     heads: dict[int, tuple[int, str]] = {}
     rows: list[tuple[Any, ...]] = []
+    named: list[mentions.Named] = []
     verdicts = []
     judge = JUDGE_SQLITE[_has_replies(drafts)]
     judged = db.exec_driver_sql(judge, (_as_json(drafts), now))
-    for _, room_id, author_id, words, client_id, of, last, last_at, pace, old_seq, old_at, outcome in judged:
+    for index, room_id, author_id, words, client_id, of, last, last_at, pace, old_seq, old_at, outcome in judged:
         if outcome != "stored":
             seq = pace if outcome == "slow" else old_seq or 0
             verdicts.append(Verdict(outcome, seq, at if old_at is None else _from_sqlite(old_at)))
@@ -253,10 +367,14 @@ def _append_sqlite(db: Connection, drafts: Sequence[Draft], at: datetime) -> lis
         heads[room_id] = seq, stamp
         verdicts.append(Verdict(outcome, seq, at if stamp == now else _from_sqlite(stamp)))
         rows.append((room_id, seq, author_id, words, client_id, stamp, of))
+        if _is_addressed(drafts[index]):
+            named.append((room_id, seq, drafts[index].names))
     if rows:
         db.exec_driver_sql(STORE_SQLITE, rows)
         moved = [(*head, id) for id, head in heads.items()]
         db.exec_driver_sql("UPDATE room SET last_seq = ?, last_at = ? WHERE id = ?", moved)
+    if named:
+        mentions.note(db, named)
     return verdicts
 
 
@@ -307,6 +425,8 @@ def edit(db: Connection, who: Person, access: RoomAccess, seq: int, said: str, a
     in a private room it is older than some memberships. The room must be locked."""
     one = (EntryRow.room_id == access.facts.id, EntryRow.seq == seq)
     db.execute(update(EntryRow).where(*one).values(text=said, state=EDITED))
+    reindex(db, access.facts.id, seq)
+    mentions.change(db, access.facts.id, seq, said)
     later = (MembershipRow.room_id == access.facts.id, MembershipRow.left_seq.is_(None), MembershipRow.joined_seq > seq)
     closed = access.facts.kind == PRIVATE and not access.past_open
     hidden = closed and db.scalar(select(exists().where(*later)))
@@ -323,6 +443,7 @@ def erase(db: Connection, who: Person, access: RoomAccess, seq: int, at: datetim
     """Deletes the text of a message from the database, if it is there, and all texts it was edited to. It has no
     reactions any more, and is not pinned. The room must be locked."""
     room = EntryRow.room_id == access.facts.id
+    mentions.forget(db, MentionRow.room_id == access.facts.id, MentionRow.seq == seq)
     db.execute(update(EntryRow).where(room, EntryRow.seq == seq).values(ERASED_VALUES))
     db.execute(update(EntryRow).where(room, EntryRow.target_seq == seq, EntryRow.kind == EDITED).values(text=""))
     return append_event(db, access.facts.id, ERASED, who, at, of=seq)

@@ -1,6 +1,6 @@
 """Moderation: roles, kicks, mutes, and bans from a room or from the server."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from msgspec import Struct
@@ -15,10 +15,7 @@ from chatserver.store.rooms import end_membership
 from chatserver.store.visibility import RoomAccess, active_ban, open_membership
 from chatserver.util.times import rfc3339
 from chatserver.values.answers import BanLine
-from chatserver.values.events import BANNED, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
-
-FOREVER = datetime.max.replace(microsecond=0, tzinfo=UTC)
-"""The stored end of a mute that has none: null means not muted."""
+from chatserver.values.events import BANNED, FOREVER, KICKED, MUTED, ROLE, UNBANNED, UNMUTED, Entry, Person, Role
 
 RETRY_SECONDS = 60
 """Maximum time by which a repeated ban or mute ends later than the first: by then the client knows that the answer was

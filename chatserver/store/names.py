@@ -7,8 +7,8 @@ else can have the old one for `limits.former_name_days`, nor one that looks like
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, exists, func, or_, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from chatserver.store.db.schema import AccountRow, FormerNameRow, MembershipRow
 from chatserver.values.errors import Refused, Why, no_such_user
@@ -16,6 +16,11 @@ from chatserver.values.events import MODERATOR, OPERATOR, OWNER, Person
 
 FORMER_NAME_DAYS = 90.0
 """Default of `limits.former_name_days`."""
+
+
+def begins_with(name: InstrumentedAttribute[str], prefix: str) -> ColumnElement[bool]:
+    """Whether a name begins with `prefix`, in lower case. Names are read in their order from the prefix on."""
+    return and_(name >= prefix, name.startswith(prefix, autoescape=True)) if prefix else true()
 
 
 def hold(db: Connection, like: str) -> None:

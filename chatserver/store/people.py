@@ -53,7 +53,8 @@ def last_seen(
     if row is None:
         return None
     if row.id in apart:
-        return UserLine(row.name, False, bot=row.kind == BOT, display=row.display_name or "")
+        blocked = has_blocked(db, who.id, row.id)
+        return UserLine(row.name, False, bot=row.kind == BOT, display=row.display_name or "", blocked=blocked)
     text = away.get(row.id, "")
     if text and row.id != who.id and _is_muted_before(db, row.id, who.id):
         text = ""

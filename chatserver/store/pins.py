@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select, update
 
 from chatserver.store.db.schema import EntryRow
-from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, append_event, as_entry
+from chatserver.store.entries import AS_OF, ENTRY_COLUMNS, ENTRY_JOINS, append_event, as_entry
 from chatserver.store.visibility import RoomAccess
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import ERASED, PINNED, UNPINNED, Entry, Person
@@ -46,7 +46,7 @@ def page(db: Connection, access: RoomAccess, before: int | None, limit: int) -> 
     """The pinned messages below `before` (None: of all) that the person may read, newest first, and whether there are
     more."""
     here = (EntryRow.room_id == access.facts.id, EntryRow.seq >= access.floor, _IS_PINNED)
-    query = select(*ENTRY_COLUMNS).select_from(ENTRY_JOINS).where(*here)
+    query = select(*ENTRY_COLUMNS, AS_OF).select_from(ENTRY_JOINS).where(*here)
     if before is not None:
         query = query.where(EntryRow.seq < before)
     rows = db.execute(query.order_by(EntryRow.seq.desc()).limit(limit + 1)).all()

@@ -9,7 +9,7 @@ from chatserver.store.db.schema import AccountRow, PreferenceRow
 from chatserver.util import time_zones
 from chatserver.values.answers import Preferences
 
-NAMES: Final = ("timezone", "clock", "bell")
+NAMES: Final = ("timezone", "clock", "bell", "numbers")
 
 _FIND = select(PreferenceRow.account_id, PreferenceRow.name, PreferenceRow.value).where(
     PreferenceRow.account_id.in_(bindparam("ids", expanding=True)),

@@ -1,4 +1,4 @@
-"""Quotes: the beginning of the message that a reply answers. People are shown it, programs look it up.
+"""Quotes: the beginning of the message that a reply answers. People are shown it, and programs that ask for it.
 
 Readers without access see no quote; neither does anyone after the message was erased or removed.
 """
@@ -10,14 +10,18 @@ from msgspec import structs
 from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_
 from sqlalchemy.orm import aliased
 
-from chatserver.store import entries
+from chatserver.store import entries, replies
 from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import DISPLAY_THEN, NAME_THEN
 from chatserver.store.visibility import IS_PAST_OPEN, is_entry_readable, open_membership
 from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
+from chatserver.wire.hygiene.text import beginning
 
-CHARACTERS: Final = 120
+CHARACTERS: Final = 200
 """Maximum number of quoted characters: more than fits on a line."""
+
+READ: Final = CHARACTERS + 1
+"""Number of characters that are read, to know whether the last quoted one stands alone."""
 
 Place = tuple[int, int]
 """The room and the seq of an entry."""
@@ -45,9 +49,28 @@ def quoted_for_all(db: Connection, room_id: int, page: Sequence[Entry]) -> list[
 def follow(
     db: Connection, room_id: int, seq: int, limit: int, characters: int
 ) -> tuple[list[Entry], bool, list[Entry] | None]:
-    """As `entries.follow`, and the same entries as `quoted_for_all`."""
-    found, more = entries.follow(db, room_id, seq, limit, characters)
+    """As `replies.follow`, and the same entries as `quoted_for_all`."""
+    found, more = replies.follow(db, room_id, seq, limit, characters)
     return found, more, quoted_for_all(db, room_id, found)
+
+
+def follow_all(
+    db: Connection, positions: Sequence[Place], limit: int, characters: int
+) -> list[tuple[list[Entry], bool]]:
+    """As `entries.follow_all`, with quotes as of `for_all`."""
+    pages = entries.follow_all(db, positions, limit, characters)
+    return [
+        (_with_quotes_for_all(db, room_id, page), more)
+        for (room_id, _), (page, more) in zip(positions, pages, strict=True)
+    ]
+
+
+def _with_quotes_for_all(db: Connection, room_id: int, page: list[Entry]) -> list[Entry]:
+    replies = [entry for entry in page if _is_reply(entry)]
+    if not replies:
+        return page
+    known = for_all(db, room_id, {entry.of for entry in replies}, replies[0].seq)
+    return [_with_quote(entry, known.get(entry.of)) for entry in page]
 
 
 def quoted_found(
@@ -88,7 +111,7 @@ _QUOTE: Final = (
         EntryRow.author_id,
         NAME_THEN,
         DISPLAY_THEN,
-        func.substr(EntryRow.text, 1, CHARACTERS),
+        func.substr(EntryRow.text, 1, READ),
     )
     .select_from(EntryRow)
     .outerjoin(AccountRow, AccountRow.id == EntryRow.author_id)
@@ -129,6 +152,6 @@ def _for_reader(db: Connection, who: Person, places: Collection[Place]) -> dict[
 
 def _read(rows: Any) -> dict[Place, Quote]:
     return {
-        (room_id, seq): Quote(author or "", display or "", " ".join(text.split()), author_id or 0)
+        (room_id, seq): Quote(author or "", display or "", beginning(text, CHARACTERS), author_id or 0)
         for room_id, seq, author_id, author, display, text in rows
     }

@@ -21,9 +21,9 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, or_,
 from sqlalchemy.exc import OperationalError
 
 from chatserver.settings.tables import Retention
-from chatserver.store import search
+from chatserver.store import mentions, search
 from chatserver.store.db import database_clock
-from chatserver.store.db.schema import EntryRow, RoomRow, SessionRow
+from chatserver.store.db.schema import EntryRow, MentionRow, RoomRow, SessionRow
 from chatserver.values.events import ERASED
 
 LEAST_AGE: Final = timedelta(minutes=1)
@@ -201,6 +201,7 @@ def remove(db: Connection, room_id: int, first: int, stays: int) -> None:
     moved = update(RoomRow).where(RoomRow.id == room_id, RoomRow.first_seq == first).values(first_seq=stays)
     if not db.execute(moved).rowcount:
         raise RuntimeError(f"The entries of room {room_id} were removed by somebody else at the same time.")
+    mentions.forget(db, MentionRow.room_id == room_id, MentionRow.seq < stays)
 
 
 def _ago(now: datetime, days: float) -> datetime:

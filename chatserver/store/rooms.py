@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.exc import IntegrityError
@@ -13,9 +14,17 @@ from chatserver.store import accounts, ignoring, members
 from chatserver.store.db import database_clock
 from chatserver.store.db.schema import AccountRow, EntryRow, InvitationRow, MembershipRow, NodeRow, RoomRow, SessionRow
 from chatserver.store.entries import append_event
-from chatserver.store.names import FORMER_NAME_DAYS
+from chatserver.store.members import Before
+from chatserver.store.names import FORMER_NAME_DAYS, begins_with
 from chatserver.store.people import has_blocked, hold_pair
-from chatserver.store.visibility import IS_LISTED, IS_MEMBER, RoomAccess, find_room, is_only, open_membership
+from chatserver.store.visibility import (
+    IS_LISTED,
+    IS_MEMBER,
+    RoomAccess,
+    find_room,
+    is_only,
+    open_membership,
+)
 from chatserver.values.answers import RoomLine
 from chatserver.values.errors import Refused, Why, blocked
 from chatserver.values.events import (
@@ -119,7 +128,7 @@ def create(
         raise Refused(Why.ROOM_TAKEN, name=name) from None
     assert id is not None
     entry = append_event(db, id, CREATED, who, at, topic)
-    _enter(db, id, who.id, OWNER, entry.seq, entry.seq)
+    _enter(db, id, who.id, OWNER, entry.seq, Before(entry.seq))
     return RoomFacts(id, name, visibility), [entry]
 
 
@@ -152,12 +161,16 @@ def seconds_until_next(db: Connection, who: Person, limit: int, within: timedelt
     return 0 if latest is None else max(0, ceil((latest + within - now).total_seconds()))
 
 
-def _enter(
-    db: Connection, room_id: int, account_id: int, role: Role, seq: int, read: int, muted: datetime | None = None
-) -> None:
+def _enter(db: Connection, room_id: int, account_id: int, role: Role, seq: int, before: Before) -> None:
     db.execute(
         insert(MembershipRow).values(
-            room_id=room_id, account_id=account_id, role=role, joined_seq=seq, read_seq=read, muted_until=muted
+            room_id=room_id,
+            account_id=account_id,
+            role=role,
+            joined_seq=seq,
+            read_seq=before.read,
+            read_era=before.era,
+            muted_until=before.muted_until,
         )
     )
 
@@ -219,8 +232,13 @@ def register_guest(
 
 def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[Entry]:
     """Adds a person to a room, which must be locked. Returns no entry if they are in it already."""
+    return enter(db, who, access, at)[0]
+
+
+def enter(db: Connection, who: Person, access: RoomAccess, at: datetime) -> tuple[list[Entry], datetime | None]:
+    """As `join`. Also returns until when a mute lasts that they come back with."""
     if access.role is not None:
-        return []
+        return [], None
     room_id = access.facts.id
     entry = append_event(db, room_id, JOINED, who, at)
     role: Role = MEMBER
@@ -230,18 +248,11 @@ def join(db: Connection, who: Person, access: RoomAccess, at: datetime) -> list[
         db.execute(update(RoomRow).where(RoomRow.id == room_id).values(deactivated_at=None))
     # Leaving and joining again neither moves a read mark back nor ends a mute. New members have nothing unread, nor has
     # anybody who may not read earlier entries.
-    read = entry.seq
-    if access.floor < entry.seq:
-        read = members.read_before(db, who, room_id) or entry.seq
-    muted = db.scalar(
-        select(MembershipRow.muted_until)
-        .where(MembershipRow.room_id == room_id, MembershipRow.account_id == who.id)
-        .order_by(MembershipRow.id.desc())
-        .limit(1)
-    )
-    _enter(db, room_id, who.id, role, entry.seq, read, muted)
+    before = members.before(db, who, room_id)
+    read = before.read if access.floor < entry.seq and before.read else entry.seq
+    _enter(db, room_id, who.id, role, entry.seq, replace(before, read=read))
     db.execute(sql_delete(InvitationRow).where(InvitationRow.room_id == room_id, InvitationRow.account_id == who.id))
-    return [entry]
+    return [entry], before.muted_until
 
 
 def check_rejoining(db: Connection, who: Person, access: RoomAccess, per_minute: int, at: datetime) -> None:
@@ -279,7 +290,7 @@ def end_membership(db: Connection, access: RoomAccess, account_id: int, seq: int
     room that nobody is in is no longer listed.
     """
     room_id = access.facts.id
-    db.execute(update(MembershipRow).where(open_membership(account_id, room_id)).values(left_seq=seq))
+    db.execute(update(MembershipRow).where(open_membership(account_id, room_id)).values(left_seq=seq, notify=None))
     inside = (MembershipRow.room_id == room_id, MembershipRow.left_seq.is_(None))
     if db.scalar(select(exists().where(*inside, MembershipRow.role == OWNER))):
         return []
@@ -424,10 +435,11 @@ def pace(db: Connection, room_id: int) -> int:
 
 
 def listing(
-    db: Connection, who: Person, after: str, limit: int, *, mine: bool, only: int = 0
+    db: Connection, who: Person, after: str, limit: int, *, mine: bool, prefix: str = "", only: int = 0
 ) -> tuple[list[RoomLine], bool]:
-    """The rooms after `after`, by name, that may be listed for a person (with `mine`: that they are in; `only`: see
-    `visibility.is_only`), and whether there are more. Rooms that nobody is in are left out."""
+    """The rooms after `after` whose names begin with `prefix`, by name, that may be listed for a person (with `mine`:
+    that they are in; `only`: see `visibility.is_only`), and whether there are more. Rooms that nobody is in are left
+    out."""
     counted = aliased(MembershipRow)
     count = (
         select(func.count())
@@ -436,10 +448,11 @@ def listing(
         .scalar_subquery()
     )
     query = (
-        select(RoomRow.name, RoomRow.topic, RoomRow.last_seq, MembershipRow.role, count.label("members"))
+        select(RoomRow.id, RoomRow.name, RoomRow.topic, RoomRow.last_seq, MembershipRow.role, count.label("members"))
         .outerjoin(MembershipRow, open_membership(who.id))
         .where(
             RoomRow.name > after,
+            begins_with(RoomRow.name, prefix),
             RoomRow.kind != DIRECT,
             RoomRow.deactivated_at.is_(None),
             and_(IS_LISTED, IS_MEMBER) if mine or only else IS_LISTED,
@@ -448,5 +461,5 @@ def listing(
         .order_by(RoomRow.name)
         .limit(limit + 1)
     )
-    rows = [RoomLine(row.name, row.topic, row.members, row.last_seq, row.role) for row in db.execute(query)]
+    rows = [RoomLine(row.name, row.topic, row.members, row.last_seq, row.role, row.id) for row in db.execute(query)]
     return rows[:limit], len(rows) > limit

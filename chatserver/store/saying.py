@@ -1,9 +1,11 @@
-"""The statements that store messages: each also checks permission, in the database. Takes with replies have statements
-of their own, so that other messages cost no more."""
+"""The statements that store messages: each also checks permission, in the database. On PostgreSQL, several messages of
+which none answers or names somebody are stored by `append_plain` where nothing stands against any of them in a room;
+`append` judges each message by itself."""
 
 from typing import Final
 
 from chatserver.store.db.database_clock import POSTGRES_NOW, SQLITE_NOW
+from chatserver.store.mentions import NAMED_POSTGRES
 from chatserver.values.events import ERASED, MESSAGE, PACED, PRIVATE
 
 NO_MESSAGE: Final = "no-message"
@@ -17,6 +19,10 @@ LOCK_FIRST: Final = 64
 """Number of statements on this connection that lock their rooms before they judge, after AGAIN: another node writes to
 the same rooms as this one. AGAIN costs another statement and its round trip, a lock that nobody waits for a tenth of
 that."""
+
+SPECIAL: Final = 64
+"""Number of takes for which a room counts as special, in which something stood against a message: takes with messages
+to it are judged one by one at once, instead of after an attempt to store them without."""
 
 RECENT_ENTRIES: Final = 1000
 """Maximum number of entries of a room that are searched for the last message, or the last entry, of an author."""
@@ -62,10 +68,11 @@ def _outcome(now: str, lately: str, *, alone: bool = False, replies: bool = Fals
 
 
 _LATELY = "p.at > {at} - make_interval(secs => r.pace_seconds)"
+_POSTGRES_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"), replies=True)
 _POSTGRES_ONE_OUTCOME = _outcome(POSTGRES_NOW, _LATELY.format(at="$5"), alone=True)
 _JUDGED = """
-SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id{re}, r.last_seq, r.last_at, r.pace_seconds, e.seq AS old_seq,
-       e.at AS old_at, {outcome}
+SELECT i.ord, i.room_id, i.author_id, i.text, i.client_id{more}, r.last_seq, r.last_at, r.pace_seconds,
+       e.seq AS old_seq, e.at AS old_at, {outcome}
 FROM input AS i {joins}
 """
 
@@ -84,20 +91,18 @@ LEFT JOIN entry AS e INDEXED BY uq_entry_author_id_client_id ON {_KNOWN}
 """
 
 
-# A whole take in one statement: one round trip and one commit. Giving a room its next numbers locks it, in the order of
-# the ids, so that two nodes cannot wait for each other. Everything is read as it was when the statement began. A room
-# that has had new entries since, such as a ban, is not moved, and nothing is stored there (AGAIN): what was judged is
-# still true, and no entry gets a time before that of the last one. The time of an entry is returned unless it is $2.
-def _append_statement(*, replies: bool) -> str:
-    re, target, column = (", i.re", ", target_seq", ", nullif(re, 0)") if replies else ("", "", "")
-    outcome = _outcome(POSTGRES_NOW, _LATELY.format(at="$2"), replies=replies)
-    return f"""
+# A take in one statement, each message judged by itself: one round trip and one commit. Giving a room its next numbers
+# locks it, in the order of the ids, so that two nodes cannot wait for each other. Everything is read as it was when the
+# statement began. A room that has had new entries since, such as a ban, is not moved, and nothing is stored there
+# (AGAIN): what was judged is still true, and no entry gets a time before that of the last one. The time of an entry is
+# returned unless it is $2.
+_APPEND = f"""
 WITH input AS (
-    SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id
-    {", (v ->> 4)::bigint AS re" if replies else ""}
+    SELECT ord, (v ->> 0)::bigint AS room_id, (v ->> 1)::bigint AS author_id, v ->> 2 AS text, v ->> 3 AS client_id,
+           (v ->> 4)::bigint AS re, v -> 5 AS names
     FROM json_array_elements($1) WITH ORDINALITY AS t(v, ord) ORDER BY room_id
 ), judged AS MATERIALIZED (
-    {_JUDGED.format(outcome=outcome, re=re, joins=_POSTGRES_ROOM + _POSTGRES_JOINS)}
+    {_JUDGED.format(outcome=_POSTGRES_OUTCOME, more=", i.re, i.names", joins=_POSTGRES_ROOM + _POSTGRES_JOINS)}
 ), numbered AS MATERIALIZED (
     SELECT *, CASE outcome WHEN 'stored'
         THEN last_seq + count(*) FILTER (WHERE outcome = 'stored') OVER (PARTITION BY room_id ORDER BY ord)
@@ -112,9 +117,11 @@ WITH input AS (
     WHERE room.id = n.room_id AND room.id = ANY (ARRAY(SELECT room_id FROM numbered WHERE outcome = 'stored'))
     AND room.last_seq = n.head AND room.deleted_at IS NULL RETURNING room.id
 ), stored AS (
-    INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at{target})
-    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at{column} FROM numbered
+    INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at, target_seq)
+    SELECT room_id, seq, '{MESSAGE}', author_id, text, client_id, at, nullif(re, 0) FROM numbered
     WHERE outcome = 'stored' AND room_id IN (SELECT id FROM moved)
+), named AS (
+    {NAMED_POSTGRES}
 )
 SELECT CASE WHEN outcome = 'stored' AND room_id NOT IN (SELECT id FROM moved) THEN '{AGAIN}' ELSE outcome END, seq,
        CASE outcome WHEN 'stored' THEN nullif(at, $2) ELSE old_at END
@@ -142,18 +149,53 @@ SELECT CASE WHEN outcome = 'stored' AND last_seq IS NULL THEN '{AGAIN}' ELSE out
        coalesce(nullif(last_at, $5), old_at)
 FROM judged LEFT JOIN moved ON true
 """
+# Several messages, to rooms in which nothing stands against any of them: all authors are members, neither muted nor
+# blocked, no id is known, and there is no pace. Who may speak is judged once for each room and author, and the rest
+# costs hardly more than the rows. Rooms that are not in the result were left alone: their messages have to be judged.
+# $1, $2: the rooms and authors, each pair once. $3, $4: the rooms, each once, with the number of its messages. From $5
+# on: the messages, each with its place among those to its room. `deleted_at IS NULL` is asked in a form that is no
+# condition of a partial index: by a scan of that index, a room that is deleted meanwhile would be written to.
+_APPEND_PLAIN = f"""
+WITH plain AS MATERIALIZED (
+    SELECT r.id, r.last_seq AS head, t.messages
+    FROM unnest($3, $4) AS t(room_id, messages)
+    JOIN LATERAL (SELECT * FROM room WHERE id = t.room_id LIMIT 1) AS r ON r.deleted_at IS NULL AND r.pace_seconds = 0
+    WHERE t.room_id <> ALL (ARRAY(
+        SELECT i.room_id FROM unnest($1, $2) AS i(room_id, author_id)
+        LEFT JOIN LATERAL (SELECT * FROM membership AS m WHERE {_MEMBER} LIMIT 1) AS m ON true
+        WHERE m.id IS NULL OR m.blocked OR m.muted_until > {POSTGRES_NOW}
+        UNION ALL
+        SELECT i.room_id FROM unnest($5, $6, $8) AS i(room_id, author_id, client_id)
+        JOIN LATERAL (SELECT FROM entry AS e WHERE {_KNOWN} LIMIT 1) AS e ON true
+    ))
+), moved AS (
+    UPDATE room SET last_seq = last_seq + p.messages, last_at = greatest(last_at, $10)
+    FROM (SELECT id, head, messages FROM plain ORDER BY id) AS p
+    WHERE room.id = p.id AND room.id = ANY (ARRAY(SELECT id FROM plain))
+    AND room.last_seq = p.head AND (room.deleted_at IS NULL) IS TRUE RETURNING room.id, p.head, room.last_at
+), stored AS (
+    INSERT INTO entry (room_id, seq, kind, author_id, text, client_id, at)
+    SELECT i.room_id, m.head + i.place, '{MESSAGE}', i.author_id, i.text, i.client_id, m.last_at
+    FROM unnest($5, $6, $7, $8, $9) AS i(room_id, author_id, text, client_id, place) JOIN moved AS m ON m.id = i.room_id
+)
+SELECT id, head, nullif(last_at, $10) FROM moved
+"""
 # Locks the rooms of a take before it is judged. `EXECUTE lock_rooms; EXECUTE append` is one simple query: a round trip
 # and one transaction. The second statement sees everything that was committed before the locks were granted, so that no
 # outcome is AGAIN.
 _LOCK_ROOMS = "SELECT FROM room WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE"
 _LOCK_ROOM = "SELECT FROM room WHERE id = $1 FOR NO KEY UPDATE"
-PREPARE = (
-    f"PREPARE append (json, timestamptz) AS {_append_statement(replies=False)}; "
-    f"PREPARE append_replies (json, timestamptz) AS {_append_statement(replies=True)}; "
-    f"PREPARE append_one (bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}; "
-    f"PREPARE lock_rooms (bigint[]) AS {_LOCK_ROOMS}; "
-    f"PREPARE lock_room (bigint) AS {_LOCK_ROOM}"
-)
+PREPARED: Final = {
+    "append_plain": (
+        "(bigint[], bigint[], bigint[], int[], bigint[], bigint[], text[], text[], int[], timestamptz)"
+        f" AS {_APPEND_PLAIN}"
+    ),
+    "append": f"(json, timestamptz) AS {_APPEND}",
+    "append_one": f"(bigint, bigint, text, text, timestamptz) AS {_APPEND_ONE}",
+    "lock_rooms": f"(bigint[]) AS {_LOCK_ROOMS}",
+    "lock_room": f"(bigint) AS {_LOCK_ROOM}",
+}
+"""The statements for PostgreSQL by name, as PREPARE takes them."""
 
 # SQLite has no round trips, so a take may be a few statements. Times are text there (see `Instant`).
 # A Julian day is a float that is exact to a tenth of a millisecond.
@@ -161,7 +203,7 @@ _SQLITE_LATELY = "(julianday(?) - julianday(p.at)) * 86400 < r.pace_seconds - 0.
 JUDGE_SQLITE = [
     "WITH input (ord, room_id, author_id, text, client_id, re) AS (SELECT key, value ->> 0, value ->> 1, value ->> 2, "
     "value ->> 3, value ->> 4 FROM json_each(?))"
-    + _JUDGED.format(outcome=_outcome(SQLITE_NOW, _SQLITE_LATELY, replies=replies), re=", i.re", joins=_SQLITE_JOINS)
+    + _JUDGED.format(outcome=_outcome(SQLITE_NOW, _SQLITE_LATELY, replies=replies), more=", i.re", joins=_SQLITE_JOINS)
     + "ORDER BY i.ord"
     for replies in (False, True)
 ]

@@ -1,4 +1,5 @@
-"""Searching messages by words: a GIN index on PostgreSQL, FTS5 on SQLite; newest first, and for a limited time.
+"""Searching messages: a GIN index on PostgreSQL, FTS5 on SQLite; newest or best first, and for a limited time. What is
+found is decided by the texts alone (`store/wanted.py`), so that both databases answer alike.
 
 SQLite's index keeps words of messages that were erased or removed: SQLite only notes that they do not count any more,
 and drops them when it merges the segments of the index. Before version 3.42 that is so for all words. Later versions
@@ -6,7 +7,6 @@ delete erased words from the index; those of old entries that retention removes 
 takes a hundred times as long.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,20 +15,32 @@ from time import monotonic
 from typing import Any, Final
 
 from msgspec import Struct, structs
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, exists, func, literal_column, select
 from sqlalchemy.exc import OperationalError
 
 from chatserver.store.db.faults import is_canceled
 from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, MembershipRow, RoomRow
-from chatserver.store.entries import ENTRY_COLUMNS, ENTRY_JOINS, as_entry
-from chatserver.store.search_walk import INDEX, SEQ_BITS, Deadline, Walk, newest_first, phrase
+from chatserver.store.entries import as_entry, before_time
+from chatserver.store.search_walk import (
+    CHECKED,
+    COLUMNS,
+    Behind,
+    Deadline,
+    Hit,
+    Index,
+    Walk,
+    behind,
+    mark_of,
+    matches,
+    newest_first,
+    read,
+)
 from chatserver.store.visibility import RoomAccess, facts_of, is_entry_readable, open_membership
+from chatserver.store.wanted import Wanted
 from chatserver.values.errors import Refused, Why
 from chatserver.values.events import EDITED, ERASED, MESSAGE, Entry, Person, RoomFacts
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WORD = re.compile(r"\w+")
-
 RARE: Final = 1000
 """Maximum number of rare messages: if no more than these have the words, the index finds all of them at once, and they
 are sorted. Otherwise the logs are walked from their ends."""
@@ -43,51 +55,103 @@ SECURE_DELETE: Final = (3, 42)
 """The first version of SQLite that can delete words from its index. An older one keeps them until it merges the
 segments that have them."""
 
+MOST_BEHIND: Final = (32, 2_048)
+"""Maximum number of rooms, and of entries in them, that are not in the index and are read at once, before the logs are
+walked."""
+
+_MILLISECOND_BITS: Final = 42
+
 Found = tuple[list[tuple[RoomFacts, Entry]], int | None]
-
-
-def words(asked: str) -> list[str]:
-    """The words to search for, without blanks and punctuation."""
-    return _WORD.findall(asked.lower())
 
 
 def search(
     db: Connection,
     who: Person,
     access: RoomAccess | None,
-    wanted: list[str],
+    wanted: Wanted,
     before: int | None,
     limit: int,
     until: Deadline | None = None,
 ) -> Found:
-    """Messages that contain all the words, newest first, in one room or (None) in all that the person may read; and the
-    `before` of the next page, None if there is none: a seq in one room, milliseconds since 1970 over all rooms.
+    """Messages that are wanted, in one room or (None) in all that the person may read, the newest or the best first;
+    and the `before` of the next page, None if there is none: see `cursor`.
 
     Ends at the deadline `until`, by default half of the connection's limit for reading. Then the page may be short or
     empty although there is a next one. Raises Refused(slow-down) if nothing at all could be looked at in that time.
     """
-    seconds = db.get_execution_options().get("read_seconds", 0)
-    end_at = None if before is None else EPOCH + timedelta(milliseconds=min(before, 10**14))
-    # Within one room, SQLite's index is in the order of the log.
-    if access is None or db.dialect.name == "postgresql":
-        rows = _by_index(db, who, access, wanted, before, end_at, seconds)
-        if rows is not None:
-            return _page(db, who, access, rows, limit)
-    walk = Walk(db, wanted, limit + 1, until or deadline(db))
-    if access is not None:
-        rows, rest = walk.room(
-            access.facts.id, access.floor, access.seq if before is None else min(access.seq, before - 1)
-        )
+    until = until or deadline(db)
+    if not wanted:
+        return [], None
+    if wanted.best:
+        hits, _ = _hits(db, who, access, wanted, None, RARE, until)
+        ranked = [(best_cursor(wanted, hit.entry), hit) for hit in sorted(hits, key=newest_first)]
+        ranked.sort(key=lambda one: one[0], reverse=True)  # stable for equal ones
+        hits = [hit for place, hit in ranked if before is None or place < before]
+        stop = None
+    else:
+        hits, stop = _hits(db, who, access, wanted, before, limit + 1, until)
+    if stop is not None:
+        return _named(db, who, hits), stop
+    return page(db, who, access, wanted, hits, limit)
+
+
+def cursor(wanted: Wanted, entry: Entry, *, one_room: bool) -> int:
+    """The `before` of a page that goes on after an entry: the seq in one room, milliseconds since 1970 over all rooms;
+    in the order of the best, these behind the score."""
+    if wanted.best:
+        return best_cursor(wanted, entry)
+    return entry.seq if one_room else _milliseconds(entry.at)
+
+
+def best_cursor(wanted: Wanted, entry: Entry) -> int:
+    return (wanted.score(entry) << _MILLISECOND_BITS) + min(_milliseconds(entry.at), (1 << _MILLISECOND_BITS) - 1)
+
+
+def _milliseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(milliseconds=1)
+
+
+def _hits(
+    db: Connection,
+    who: Person,
+    access: RoomAccess | None,
+    wanted: Wanted,
+    before: int | None,
+    most: int,
+    until: Deadline,
+) -> tuple[list[Hit], int | None]:
+    """The newest that are wanted, at least `most` of them if there are as many; and, if the time was spent before, the
+    `before` with which to go on."""
+    if access is None:
+        end_at = wanted.until
+        if before is not None:
+            page_at = EPOCH + timedelta(milliseconds=min(before, 10**14))
+            end_at = page_at if end_at is None else min(page_at, end_at)
+        hits = _by_index(db, who, None, wanted, (0, 0), until)
+        if hits is not None:
+            return [hit for hit in hits if end_at is None or hit.entry.at < end_at], None
+        hits, newest = Walk(db, wanted, most, until).rooms(who, end_at)
+        if newest is None:
+            return hits, None
+        stop = _milliseconds(newest) + 1
+    else:
+        low, high = access.floor, access.seq if before is None else min(access.seq, before - 1)
+        if wanted.since is not None:
+            low = before_time(db, access.facts.id, wanted.since, access.floor, access.seq) + 1
+        if wanted.until is not None:
+            high = min(high, before_time(db, access.facts.id, wanted.until, access.floor, access.seq))
+        # Within one room, SQLite's index is in the order of the log.
+        if db.dialect.name == "postgresql":
+            hits = _by_index(db, who, access, wanted, (low, access.seq), until)
+            if hits is not None:
+                return [hit for hit in hits if low <= hit.entry.seq <= high], None
+        hits, rest = Walk(db, wanted, most, until).room(access.facts.id, low, high)
         if rest is None:
-            return _page(db, who, access, rows, limit)
-        _check_progress(before is None or rest + 1 < before)
-        return _named(db, who, rows), rest + 1
-    rows, newest = walk.rooms(who, end_at)
-    if newest is None:
-        return _page(db, who, access, rows, limit)
-    stop = (newest - EPOCH) // timedelta(milliseconds=1) + 1
-    _check_progress(before is None or stop < before)
-    return _named(db, who, rows), stop
+            return hits, None
+        stop = rest + 1
+    if before is not None and stop >= before:
+        raise Refused(Why.SEARCH_TOO_LONG, retry=1)
+    return hits, stop
 
 
 def deadline(db: Connection, searches: int = 1) -> Deadline:
@@ -96,34 +160,22 @@ def deadline(db: Connection, searches: int = 1) -> Deadline:
     return Deadline(seconds * SHARE / searches)
 
 
-def _check_progress(progress: bool) -> None:
-    if not progress:
-        raise Refused(Why.SEARCH_TOO_LONG, retry=1)
-
-
 def _by_index(
-    db: Connection,
-    who: Person,
-    access: RoomAccess | None,
-    wanted: list[str],
-    before: int | None,
-    end_at: datetime | None,
-    seconds: float,
-) -> list[Any] | None:
-    """All messages with the words that the person may read, newest first; None if more than RARE have them."""
-    joins = ENTRY_JOINS.join(RoomRow, RoomRow.id == EntryRow.room_id).outerjoin(MembershipRow, open_membership(who.id))
-    query = select(EntryRow.room_id, *ENTRY_COLUMNS, is_entry_readable(who).label("readable"))
-    if db.dialect.name == "postgresql":
-        asked = func.plainto_tsquery("simple", " ".join(wanted))
-        query = query.select_from(joins).where(literal_column("entry.search").op("@@")(asked))
-    else:
-        row = INDEX.c.rowid
-        found = and_(EntryRow.room_id == row.op(">>")(SEQ_BITS), EntryRow.seq == row.op("&")((1 << SEQ_BITS) - 1))
-        query = query.select_from(joins.join(INDEX, found)).where(INDEX.c.entry_search.op("MATCH")(phrase(wanted)))
-    query = query.where(EntryRow.kind == MESSAGE)
+    db: Connection, who: Person, access: RoomAccess | None, wanted: Wanted, where: tuple[int, int], until: Deadline
+) -> list[Hit] | None:
+    """All messages that are wanted and that the person may read, newest first; None if more than RARE may be, too many
+    are not in the index, or it would take too long."""
+    hits = _not_indexed(db, who, access, wanted, where, until)
+    if hits is None:
+        return None
+    index = Index(db, wanted)
+    joins = index.join.join(RoomRow, RoomRow.id == EntryRow.room_id).outerjoin(MembershipRow, open_membership(who.id))
+    query = select(*COLUMNS, EntryRow.room_id, is_entry_readable(who).label("readable")).select_from(joins)
+    query = query.where(index.match, EntryRow.kind == MESSAGE)
     if access is not None:
         query = query.where(EntryRow.room_id == access.facts.id)
-    limited = seconds and db.dialect.name == "postgresql"
+    seconds = db.get_execution_options().get("read_seconds", 0)
+    limited = seconds and index.postgres
     try:
         if limited:
             db.exec_driver_sql(f"SET statement_timeout = {round(seconds * INDEX_SHARE * 1000)}")
@@ -137,32 +189,58 @@ def _by_index(
             db.exec_driver_sql("RESET statement_timeout")
     if len(rows) > RARE:
         return None
-    # Not conditions of the query, which would look at all that are later if they were many.
-    if access is not None:
-        rows = [row for row in rows if before is None or row.seq < before]
+    # That they may be read is not a condition of the query, which would look at all that may not if they were many.
+    width = len(COLUMNS)
+    found = {(hit.room_id, hit.entry.seq): hit for hit in hits}
+    for place, row in enumerate(rows):
+        if place % CHECKED == CHECKED - 1 and until.passed():
+            return None
+        if row.readable and wanted.score(entry := as_entry(*row[:width])):
+            found[row[width], entry.seq] = Hit(row[width], entry)
+    return sorted(found.values(), key=newest_first)
+
+
+def _not_indexed(
+    db: Connection, who: Person, access: RoomAccess | None, wanted: Wanted, where: tuple[int, int], until: Deadline
+) -> list[Hit] | None:
+    """What is wanted and not in the index yet; None if that is too much to read at once."""
+    most_rooms, most_entries = MOST_BEHIND
+    if access is None:
+        left = behind(db, who, wanted.language, most_rooms + 1)
     else:
-        rows = [row for row in rows if end_at is None or row.at < end_at]
-    return sorted((row for row in rows if row.readable), key=newest_first)
+        known = mark_of(db, access.facts.id, wanted.language)
+        left = [Behind(access.facts.id, max(where[0], known + 1), where[1])]
+    if len(left) > most_rooms or sum(one.high - one.low + 1 for one in left) > most_entries:
+        return None
+    hits: list[Hit] = []
+    for one in left:
+        rows = list(read(db, one.room_id, one.low, one.high)) if one.low <= one.high else []
+        found, looked = matches(wanted, one.room_id, rows, until)
+        if looked < len(rows):
+            return None
+        hits += found
+    return hits
 
 
-def _page(db: Connection, who: Person, access: RoomAccess | None, rows: list[Any], limit: int) -> Found:
-    """The first page of these rows, which are newest first."""
-    more = len(rows) > limit
-    if more and access is None and rows[limit - 1].at == rows[limit].at:
-        # End the page between two times, so that the next one begins exactly there.
-        rows = [row for row in rows[:limit] if row.at != rows[limit].at] or rows[:limit]
-    rows = rows[:limit]
-    found = _named(db, who, rows)
-    if not more:
-        return found, None
-    last = rows[-1]
-    return found, last.seq if access is not None else (last.at - EPOCH) // timedelta(milliseconds=1)
+def page(db: Connection, who: Person, access: RoomAccess | None, wanted: Wanted, hits: list[Hit], limit: int) -> Found:
+    """The first page of these, which are in the order wanted."""
+    one_room = access is not None
+    if len(hits) <= limit:
+        return _named(db, who, hits), None
+    count, before = cut([hit.entry for hit in hits], limit, wanted, one_room=one_room)
+    return _named(db, who, hits[:count]), before
 
 
-def _named(db: Connection, who: Person, rows: list[Any]) -> list[tuple[RoomFacts, Entry]]:
-    facts = facts_of(db, who, {row.room_id for row in rows})
-    width = 1 + len(ENTRY_COLUMNS)
-    return [(facts[row.room_id], as_entry(*row[1:width])) for row in rows]
+def cut(found: list[Entry], count: int, wanted: Wanted, *, one_room: bool) -> tuple[int, int]:
+    """`count`, or a few less, so that the next page begins exactly with the first one left out; and its `before`."""
+    places = [cursor(wanted, entry, one_room=one_room) for entry in found[: count + 1]]
+    kept = sum(place != places[count] for place in places[:count]) or count
+    return kept, places[kept - 1]
+
+
+def _named(db: Connection, who: Person, hits: list[Hit]) -> list[tuple[RoomFacts, Entry]]:
+    facts = facts_of(db, who, {hit.room_id for hit in hits})
+    return [(facts[hit.room_id], hit.entry) for hit in hits]
 
 
 # Only the owner of the index may do this, the user who migrated the database. For others autovacuum does it later.
@@ -186,8 +264,7 @@ def tune(db: Connection) -> None:
 
 
 def tidy(db: Connection) -> None:
-    """Merges the pending list of PostgreSQL's index of words into the index. A message that filled the list would wait
-    a tenth of a second for the merge."""
+    """Merges the pending list of PostgreSQL's index of words into the index."""
     if db.dialect.name == "postgresql":
         db.exec_driver_sql(_TIDY)
 

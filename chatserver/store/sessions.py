@@ -52,13 +52,13 @@ _TEXTS = {
     "seen": "UPDATE account SET last_seen_at = {at[1]} FROM {said} WHERE account.id = CAST(v ->> 0 AS bigint)",
 }
 _MARKS = {
-    "known": """SELECT m.account_id, m.room_id, r.last_seq, m.read_seq, m.seen FROM {said}
+    "known": """SELECT m.account_id, m.room_id, r.last_seq, m.read_seq, m.seen, m.read_era FROM {said}
         JOIN membership AS m ON m.account_id = CAST(v ->> 0 AS bigint) AND m.room_id = CAST(v ->> 1 AS bigint)
         AND m.left_seq IS NULL JOIN room AS r ON r.id = m.room_id""",
     "marked": """UPDATE membership SET seen = v ->> 3,
         read_seq = CASE WHEN read_seq < CAST(v ->> 2 AS bigint) THEN CAST(v ->> 2 AS bigint) ELSE read_seq END
         FROM {said} WHERE account_id = CAST(v ->> 0 AS bigint) AND room_id = CAST(v ->> 1 AS bigint)
-        AND left_seq IS NULL""",
+        AND left_seq IS NULL AND read_era = CAST(v ->> 4 AS integer)""",
 }
 MARKS = 1000
 """Maximum number of marks that are stored in one statement."""
@@ -101,16 +101,20 @@ def record(db: Connection, changes: Sequence[Change]) -> None:
 
 
 def mark(db: Connection, marks: Mapping[int, Mapping[int, Seen]]) -> None:
-    """Stores the entries that people have seen, by account and room, in addition to what is stored. A mark never moves
-    back."""
+    """Stores the entries that people have seen, by account and room, in addition to what is stored, unless they were
+    seen before the mark was moved back."""
     wanted = [(account_id, room_id) for account_id, rooms in sorted(marks.items()) for room_id in sorted(rooms)]
     for start in range(0, len(wanted), MARKS):
         changed = []
-        for account_id, room_id, last, read, stored in sorted(_execute(db, "known", wanted[start : start + MARKS])):
-            known = as_seen(read, stored)
-            now = known.union(marks[account_id][room_id].up_to(last))
+        for account_id, room_id, last, read, stored, era in sorted(
+            _execute(db, "known", wanted[start : start + MARKS])
+        ):
+            seen, known = marks[account_id][room_id], as_seen(read, stored, era)
+            if seen.era not in (0, era):
+                continue
+            now = known.union(seen.up_to(last))
             if (now.mark, now.stored) != (read, stored):
-                changed.append((account_id, room_id, now.mark, now.stored))
+                changed.append((account_id, room_id, now.mark, now.stored, era))
         if changed:
             _execute(db, "marked", changed)
 

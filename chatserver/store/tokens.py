@@ -1,4 +1,4 @@
-"""Tokens: credentials of programs."""
+"""Tokens: credentials of programs. Rows of the kind `session` are something else: see `kept_sessions.py`."""
 
 import hashlib
 import secrets
@@ -20,7 +20,8 @@ from chatserver.values.token_scope import Scope
 
 TOKEN_BYTES = 32
 
-_VALID = and_(TokenRow.revoked_at.is_(None), lasts(TokenRow.expires_at))
+_TOKEN = TokenRow.kind == "token"
+_VALID = and_(_TOKEN, TokenRow.revoked_at.is_(None), lasts(TokenRow.expires_at))
 
 
 def new_token() -> str:
@@ -77,9 +78,12 @@ def listing(db: Connection, account_id: int) -> list[TokenLine]:
     rows = db.execute(_LISTED.where(TokenRow.account_id == account_id)).all()
     labels = _rooms(db, account_id, {row.room_id for row in rows})
     return [
-        TokenLine(row.label, row.created_at, row.last_used_at, row.expires_at, row.read_only, labels.get(row.room_id))
+        TokenLine(
+            row.label, row.created_at, row.last_used_at, row.expires_at, row.read_only, labels.get(row.room_id),
+            row.room_id or 0,
+        )
         for row in rows
-    ]
+    ]  # fmt: skip
 
 
 class IssuedToken(Struct, frozen=True):
@@ -157,7 +161,7 @@ def revoke_all(db: Connection, account_id: int, at: datetime) -> int:
 
 
 def _revoke(db: Connection, account_id: int, at: datetime, *which: object) -> list[int]:
-    mine = and_(TokenRow.account_id == account_id, TokenRow.revoked_at.is_(None), *which)  # type: ignore[arg-type]
+    mine = and_(TokenRow.account_id == account_id, _TOKEN, TokenRow.revoked_at.is_(None), *which)  # type: ignore[arg-type]
     ids = list(db.scalars(update(TokenRow).where(mine).values(revoked_at=at).returning(TokenRow.id)))
     for id in ids:
         change_rows.note(db, "token", id, at)
@@ -190,12 +194,12 @@ def find(db: Connection, sha256s: Sequence[str]) -> list[tuple[int, Person] | No
 
 
 _SCOPES = select(TokenRow.id, TokenRow.read_only, TokenRow.room_id, TokenRow.expires_at, NOW.label("now")).where(
-    TokenRow.id.in_(bindparam("ids", expanding=True))
+    TokenRow.id.in_(bindparam("ids", expanding=True)), _TOKEN
 )
 
 
 def scopes(db: Connection, token_ids: Collection[int]) -> dict[int, Scope]:
-    """By id, the scope and the remaining lifetime of each of these tokens."""
+    """By id, the scope and the remaining lifetime of each of these tokens. A kept session has none."""
     if not token_ids:
         return {}
     return {

@@ -36,10 +36,12 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, exists, false, func, or_, select, true
 
+from chatserver.store import abouts
 from chatserver.store.accounts import find_shown
 from chatserver.store.db.database_clock import NOW, lasts
 from chatserver.store.db.schema import AccountRow, BanRow, BlockRow, EntryRow, InvitationRow, MembershipRow, RoomRow
 from chatserver.store.names import unknown
+from chatserver.values.commands import PAGE_LIMIT
 from chatserver.values.errors import Refused, Why, no_such_room, no_such_user, not_a_member
 from chatserver.values.events import (
     DIRECT,
@@ -60,8 +62,9 @@ class RoomAccess(Struct, frozen=True):
     """A room as one person sees it now. `role` is None for those who are not in it.
 
     `readable`: whether they may read it; `allowed`: the first entry that they may read, now or as soon as they join;
-    `floor`: the first of those that were not removed; `read`: their read mark; `runs`: what they have seen behind it;
-    `pace`: in seconds.
+    `floor`: the first of those that were not removed; `read`: their read mark; `runs`: what they have seen behind it,
+    both in this `era`; `pace`: in seconds; `joined`: the entry with which they became a member, 0 for others, and in a
+    direct room.
     """
 
     facts: RoomFacts
@@ -80,10 +83,12 @@ class RoomAccess(Struct, frozen=True):
     allowed: int = 1
     runs: tuple[Run, ...] = ()
     pace: int = 0
+    joined: int = 0
+    era: int = 0
 
     @property
     def seen(self) -> Seen:
-        return Seen(self.read, self.runs)
+        return Seen(self.read, self.runs, self.era)
 
     def was_removed(self, seq: int) -> bool:
         """Whether they could read an entry with this number if it had not been removed."""
@@ -189,7 +194,9 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         select(
             RoomRow,
             MembershipRow.role,
+            MembershipRow.joined_seq,
             MembershipRow.read_seq,
+            MembershipRow.read_era,
             MembershipRow.seen,
             (MembershipRow.muted_until > NOW).label("muted"),  # null for those who are not muted
             IS_LISTED.label("listed"),
@@ -204,7 +211,7 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
     ).one_or_none()
     if row is None:
         raise no_such_room(name)
-    seen = as_seen(row.read_seq or 0, row.seen)
+    seen = as_seen(row.read_seq or 0, row.seen, row.read_era or 0)
     may_join = joining and row.invited and not row.banned and who.kind != GUEST
     if not (row.listed or who.kind == OPERATOR or may_join):
         raise no_such_room(name)
@@ -226,6 +233,8 @@ def find_room(db: Connection, who: Person, name: str, *, lock: bool = False, joi
         allowed=row.allowed,
         runs=seen.runs,
         pace=row.pace_seconds,
+        joined=row.joined_seq or 0,
+        era=seen.era,
     )
 
 
@@ -288,6 +297,7 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
             RoomRow.last_seq,
             RoomRow.first_seq,
             MembershipRow.read_seq,
+            MembershipRow.read_era,
             MembershipRow.seen,
             MembershipRow.blocked,
         )
@@ -299,24 +309,37 @@ def _find_direct(db: Connection, who: Person, name: str, *, lock: bool) -> RoomA
     if row is None:  # there is no room before its first message
         return RoomAccess(RoomFacts(0, key, DIRECT, both), role=MEMBER)
     facts = RoomFacts(row.id, key, DIRECT, both)
-    seen = as_seen(row.read_seq, row.seen)
+    seen = as_seen(row.read_seq, row.seen, row.read_era)
     return RoomAccess(
-        facts, row.last_seq, role=MEMBER, floor=row.first_seq, read=seen.mark, blocked=row.blocked, runs=seen.runs
+        facts,
+        row.last_seq,
+        role=MEMBER,
+        floor=row.first_seq,
+        read=seen.mark,
+        blocked=row.blocked,
+        runs=seen.runs,
+        era=seen.era,
     )
 
 
 # All rooms of a person, and the names of rooms
 
 _NAMING = (RoomRow.id, RoomRow.name, RoomRow.kind)
-_MEMBERSHIPS = (
+MOST_TOLD_ABOUT: Final = PAGE_LIMIT
+"""Maximum number of rooms of an account for which a login reads what `About` has."""
+
+_OPEN = (
     select(
         *_NAMING,
         RoomRow.last_seq,
         MembershipRow.account_id,
         MembershipRow.read_seq,
+        MembershipRow.read_era,
         MembershipRow.seen,
         MembershipRow.role,
         MembershipRow.joined_seq,
+        MembershipRow.muted_until,
+        MembershipRow.notify,
         FIRST_READABLE.label("floor"),
         FIRST_ALLOWED.label("allowed"),
     )
@@ -326,8 +349,20 @@ _MEMBERSHIPS = (
         MembershipRow.left_seq.is_(None),
         RoomRow.deleted_at.is_(None),
     )
-    .order_by(RoomRow.name)
 )
+_MEMBERSHIPS = _OPEN.order_by(RoomRow.name)
+
+
+def _with_about() -> Select[Any]:
+    """`_MEMBERSHIPS` with the columns of `abouts`, which are null for accounts in very many rooms."""
+    count = func.count().over(partition_by=MembershipRow.account_id)
+    mine = _OPEN.add_columns(RoomRow.topic, count.label("rooms")).subquery("mine").c
+    known = [column for column in mine if column.name not in ("topic", "rooms")]
+    more = abouts.columns(mine, mine.account_id, mine.floor, mine.rooms <= MOST_TOLD_ABOUT)
+    return select(*known, *more).order_by(mine.name)
+
+
+_MEMBERSHIPS_WITH_ABOUT = _with_about()
 
 
 def memberships(db: Connection, who: Person) -> list[Membership]:
@@ -335,15 +370,29 @@ def memberships(db: Connection, who: Person) -> list[Membership]:
     return memberships_of(db, {who.id: who})[who.id]
 
 
-def memberships_of(db: Connection, people: Mapping[int, Person]) -> dict[int, list[Membership]]:
-    """For each of these people, by id, all rooms that they are in, by name."""
-    rows = db.execute(_MEMBERSHIPS, {"ids": list(people)}).all()
+def memberships_of(db: Connection, people: Mapping[int, Person], *, about: bool = False) -> dict[int, list[Membership]]:
+    """For each of these people, by id, all rooms that they are in, by name; `about`: see `Membership`."""
+    rows = db.execute(_MEMBERSHIPS_WITH_ABOUT if about else _MEMBERSHIPS, {"ids": list(people)}).all()
     facts = _facts(db, [(people[row.account_id], row) for row in rows])
     found: dict[int, list[Membership]] = {id: [] for id in people}
     for row, known in zip(rows, facts, strict=True):
-        seen = as_seen(row.read_seq, row.seen)
+        seen = as_seen(row.read_seq, row.seen, row.read_era)
+        more = abouts.about(row) if about else None
         found[row.account_id].append(
-            Membership(known, row.last_seq, seen.mark, row.role, row.floor, row.joined_seq, row.allowed, seen.runs)
+            Membership(
+                known,
+                row.last_seq,
+                seen.mark,
+                row.role,
+                row.floor,
+                row.joined_seq,
+                row.allowed,
+                seen.runs,
+                more,
+                row.muted_until,
+                row.notify,
+                row.read_era,
+            )
         )
     return found
 

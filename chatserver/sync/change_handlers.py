@@ -7,23 +7,35 @@ from msgspec import structs
 
 from chatserver.background.session_rows import SessionRows
 from chatserver.delivery.registry import Registry
-from chatserver.handlers.accounts import ERASED
-from chatserver.handlers.cluster_notes import Blocks, Ignoring, Preferring, Reset, decoded
+from chatserver.handlers.accounts import ENDED, ERASED
+from chatserver.handlers.cluster_notes import Blocks, Ignoring, Notifying, Preferring, Reset, Unreading, decoded
 from chatserver.presence.roster import Roster
 from chatserver.session.session import Session
-from chatserver.store import accounts, change_rows, ignoring, people, preferences
+from chatserver.store import accounts, change_rows, ignoring, members, people, preferences
 from chatserver.store.change_rows import Change
 from chatserver.store.db.threads import Store
+from chatserver.store.kept_sessions import COPIED
 from chatserver.sync.reconcile import Reconciler
 from chatserver.values.answers import Preferences
 from chatserver.values.errors import Note, Sentence
 from chatserver.values.events import AS_SET
+from chatserver.values.seen import Seen
 
 TO_BE_ERASED = "erased"
 """The `detail` of a change of an account whose owner has it erased."""
 
 REASONS = {TO_BE_ERASED: ERASED}
 DISABLED = ("disabled", Sentence(Note.DISABLED))
+
+
+REVOKED = ("token-revoked", Sentence(Note.TOKEN_WAS_REVOKED))
+
+
+def _revoked(session: Session, detail: str | None) -> tuple[str, Sentence]:
+    """Why the connections of a token or of a kept session end."""
+    if not session.who.kept:
+        return REVOKED
+    return (ENDED[0], Sentence(Note.SESSION_WAS_COPIED)) if detail == COPIED else ENDED
 
 
 class ChangeHandlers:
@@ -80,6 +92,10 @@ class ChangeHandlers:
                         await self._ignore(subject)
                     case Preferring():
                         await self._prefer(subject)
+                    case Notifying(room_id):
+                        await self._notify(subject, room_id)
+                    case Unreading(room_id, mark, era):
+                        self._roster.unsaw(subject, room_id, Seen(mark, (), era))
             case "room":
                 room = self._registry.rooms.find(subject)
                 if room is not None:
@@ -87,7 +103,7 @@ class ChangeHandlers:
             case "token":
                 for session in self._roster.all_sessions():
                     if session.who.token_id == subject:
-                        session.link.hang_up("token-revoked", Sentence(Note.TOKEN_WAS_REVOKED))
+                        session.link.hang_up(*_revoked(session, change.detail))
             case "certificate":
                 for session in self._roster.all_sessions():
                     if session.who.certificate_id == subject:
@@ -167,8 +183,7 @@ class ChangeHandlers:
                 if not login.stale:
                     break
             for session in self._roster.sessions(account_id):
-                if session.view is not None:
-                    session.view.ignored = found.get(account_id, frozenset())
+                session.ignore(found.get(account_id, frozenset()))
 
     async def _prefer(self, account_id: int) -> None:
         if not self._roster.sessions(account_id):
@@ -181,3 +196,14 @@ class ChangeHandlers:
                     break
             for session in self._roster.sessions(account_id):
                 session.prefer(found.get(account_id, Preferences()))
+
+    async def _notify(self, account_id: int, room_id: int) -> None:
+        if not self._roster.sessions(account_id):
+            return
+        with self._registry.logins.begin(account_id) as login:
+            while True:
+                login.stale = False
+                found = await self._store.read(members.notify, account_id, room_id)
+                if not login.stale:
+                    break
+            self._registry.subscriptions.notify(account_id, room_id, found)

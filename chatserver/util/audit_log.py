@@ -14,13 +14,18 @@ _log = Logger(namespace="chatserver.audit")  # administrators filter for this na
 
 
 def logged_in(address: str, name: str, how: str) -> None:
-    """`how`: password, token, certificate or guest."""
+    """`how`: password, token, session, certificate or guest."""
     _write("login", address=address, name=name, how=how)
 
 
 def login_failed(address: str, name: str, why: str) -> None:
-    """A wrong password, token, certificate or registration code (`why`: code)."""
+    """A wrong password, token, certificate, secret of a kept session, or registration code (`why`: code)."""
     _write("failed-login", address=address, name=name, why=why)
+
+
+def copied(address: str, name: str, session: int) -> None:
+    """Somebody has presented a secret of a kept session that was replaced before: there is a copy, and it has ended."""
+    _write("copied-secret", address=address, name=name, session=session)
 
 
 def registered(address: str, name: str) -> None:

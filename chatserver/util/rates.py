@@ -157,9 +157,9 @@ class Draining(Limited[tuple[float, float]]):
     def __init__(self, limit: Callable[[str], int], most: int = MOST_ADDRESSES) -> None:
         super().__init__(limit, most)
 
-    def count(self, key: str, seconds: float) -> None:
-        self.note(key)
-        self.learn(key, 1, seconds)
+    def count(self, key: str, seconds: float, much: float = 1.0) -> None:
+        self.note(key, much)
+        self.learn(key, much, seconds)
 
     def delay(self, key: str, seconds: float) -> float:
         """Seconds to slow the key by; 0 below the limit."""

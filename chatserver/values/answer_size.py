@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from chatserver.values.answers import BanLine, MemberLine, RoomLine, RoomStatus, UserLine
+from chatserver.values.answers import BanLine, Greeting, MemberLine, RoomLine, RoomStatus, UserLine
 from chatserver.values.events import Entry, Invited, RoomFacts
 
 T = TypeVar("T")
@@ -18,9 +18,11 @@ T = TypeVar("T")
 FRAME_BYTES: Final = 1024
 """Maximum size of an answer without its list: its tag, and for people headings and remarks."""
 
-LINE_BYTES: Final = 176
+LINE_BYTES: Final = 200
 """Maximum size of an item of a list without its names and texts: the names of its fields, numbers and times."""
 
+STATE_BYTES: Final = 224
+"""Maximum size of the further fields of a room with its state, without texts."""
 DISPLAY_BYTES: Final = 16
 COUNT_BYTES: Final = 20
 QUOTE_BYTES: Final = 48
@@ -77,6 +79,9 @@ def entry_size(label: str, entry: Entry) -> int:
         size += DISPLAY_BYTES + text_size(entry.display)
     if entry.reactions:
         size += sum([COUNT_BYTES + text_size(reaction) for reaction, _ in entry.reactions], COUNT_BYTES)
+        size += sum(map(text_size, entry.mine))
+    if entry.replies:
+        size += COUNT_BYTES
     if entry.quote is not None:
         quote = entry.quote
         size += QUOTE_BYTES + len(quote.author) + text_size(quote.display) + text_size(quote.text)
@@ -84,20 +89,43 @@ def entry_size(label: str, entry: Entry) -> int:
 
 
 def found_size(viewer_id: int) -> Callable[[tuple[RoomFacts, Entry]], int]:
-    """The size of an entry with its room, as this account sees it."""
-    return lambda found: entry_size(found[0].label(viewer_id), found[1])
+    """The size of an entry with its room, as this account sees it, and of the room's `as_of`."""
+    return lambda found: _found_size(found[0].label(viewer_id), found[1])
+
+
+def _found_size(label: str, entry: Entry) -> int:
+    return entry_size(label, entry) + len(label) + COUNT_BYTES
 
 
 def room_size(line: RoomLine) -> int:
     return LINE_BYTES + len(line.room) + text_size(line.topic)
 
 
+NOTIFY_BYTES = 24
+"""Size of the field `notify`."""
+
+
 def status_size(status: RoomStatus) -> int:
-    return LINE_BYTES + len(status.room)
+    size = LINE_BYTES + len(status.room) + (NOTIFY_BYTES if status.notify is not None else 0)
+    if status.about is not None:
+        size += STATE_BYTES + text_size(status.about.topic)
+    if status.beside is not None:
+        size += DISPLAY_BYTES + len(status.room) + text_size(status.beside.display) + text_size(status.beside.away)
+    return size
+
+
+def greeting_size(greeting: Greeting) -> int:
+    server = greeting.server
+    texts = (greeting.display, greeting.preferences.timezone or "", server.name, server.contact, server.motd)
+    return FRAME_BYTES + DISPLAY_BYTES * (len(server.limits) + len(server.features)) + sum(map(text_size, texts))
 
 
 def invited_size(invited: Invited) -> int:
     return LINE_BYTES + 2 * len(invited.room) + len(invited.by)
+
+
+def absent_size(label: str) -> int:
+    return 3 + len(label)
 
 
 def removed_size(first: tuple[str, int]) -> int:
@@ -112,6 +140,11 @@ def member_size(line: MemberLine) -> int:
 
 def user_size(line: UserLine) -> int:
     return LINE_BYTES + 2 * (len(line.name) + text_size(line.display) + text_size(line.away))
+
+
+def name_size(name: str) -> int:
+    """The size of a name in a list of names."""
+    return len(name) + 4
 
 
 def ban_size(line: BanLine) -> int:

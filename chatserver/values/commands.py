@@ -5,7 +5,7 @@ Names in them are in canonical form (see `wire.hygiene`): a command that exists 
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 CURRENT = ""
 """In place of a room's name: the person's current room."""
@@ -17,7 +17,9 @@ Seq = Annotated[int, Meta(ge=0, le=2**53)]
 Limit = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[int, Meta(ge=1, le=10**9)]
 ClientId = Annotated[str, Meta(min_length=1, max_length=64)]
+SessionId = Annotated[int, Meta(ge=1, le=2**53)]
 Tag = str | int
+Has = Literal["link", "reply"]
 
 
 class Command(Struct, frozen=True, kw_only=True, gc=False, tag_field="cmd"):
@@ -25,36 +27,64 @@ class Command(Struct, frozen=True, kw_only=True, gc=False, tag_field="cmd"):
 
     tag: Tag | None = None
 
+    @property
+    def cmd(self) -> str:
+        """The name of the command, which its answer has."""
+        return str(self.__struct_config__.tag)
+
     def __repr__(self) -> str:
         """Without fields: some are secrets, and a `repr` may end up in a log."""
         return f"{type(self).__name__}(tag={self.tag!r})"
 
 
 class Register(Command, frozen=True, tag="register"):
-    """`code` is the invitation code, if registration takes one."""
+    """`code` is the invitation code, if registration takes one. `keep`: as for `login`."""
 
     name: str
     password: str
     code: str = ""
+    state: bool = False
+    quotes: bool = False
+    typing: bool = False
+    keep: str | None = None
+
+
+class Stretch(Struct, frozen=True, gc=False):
+    """What a client wants of the entries behind `seq`: the last `most`."""
+
+    seq: Seq
+    most: Annotated[int, Meta(ge=0, le=2**53)] = 2**53
 
 
 class Login(Command, frozen=True, tag="login"):
-    """With name and password, with a token alone, or with a name and the certificate that the client has shown.
+    """With name and password, with a token or the secret of a kept session alone, with the secret that a browser has
+    as a cookie, or with a name and the certificate that the client has shown.
 
-    `resume`: for each room, the last seq that the client has. `epoch`: the one that these are of. `quiet`: the session
-    is sent answers only, and its account does not come online by it.
+    `keep`: what the device is called whose session is kept from now on. `resume`: for each room, the last seq that
+    the client has, or that and how many entries it wants at most. `epoch`: the one that these are of. `quiet`: the
+    session is sent answers only, and its account does not come online by it. `state`: the answer has all that a
+    client shows first; `quotes`: with entries it is sent what they quote; `typing`: it is told who is typing; so
+    for `register` and `guest`.
     """
 
     name: str = ""
     password: str = ""
     token: str = ""
-    resume: dict[str, Seq] | None = None
+    secret: str = ""
+    cookie: bool = False
+    keep: str | None = None
+    resume: dict[str, Seq | Stretch] | None = None
     epoch: str | None = None
     quiet: bool = False
+    state: bool = False
+    quotes: bool = False
+    typing: bool = False
 
 
 class Guest(Command, frozen=True, tag="guest"):
-    pass
+    state: bool = False
+    quotes: bool = False
+    typing: bool = False
 
 
 class Logout(Command, frozen=True, tag="logout"):
@@ -71,6 +101,10 @@ class Ping(Command, frozen=True, tag="ping"):
 
 class Help(Command, frozen=True, tag="help"):
     about: str = ""
+
+
+class Server(Command, frozen=True, tag="server"):
+    """Asks for the facts of the server, before login too."""
 
 
 class Password(Command, frozen=True, tag="password"):
@@ -97,6 +131,12 @@ class Token(Command, frozen=True, tag="token"):
     room: str | None = None
 
 
+class Sessions(Command, frozen=True, tag="sessions"):
+    """Lists the kept sessions of the account, or ends one by its id, or all but that of this connection."""
+
+    end: SessionId | Literal["others"] | None = None
+
+
 class Forget(Command, frozen=True, tag="forget"):
     """Erases the account for good. Its messages stay, as those of an erased account, or are erased too."""
 
@@ -112,9 +152,12 @@ class Export(Command, frozen=True, tag="export"):
 
 
 class Rooms(Command, frozen=True, tag="rooms"):
+    """`prefix`: only rooms whose names begin with it."""
+
     after: str = ""
     limit: Limit = 100
     mine: bool = False
+    prefix: str = ""
 
 
 class Create(Command, frozen=True, tag="create"):
@@ -183,6 +226,17 @@ class React(Command, frozen=True, tag="react"):
     remove: bool = False
 
 
+class Reactions(Command, frozen=True, tag="reactions"):
+    """Asks who reacted to a message: for each reaction the first `limit` names, or those of one reaction behind
+    `after`."""
+
+    room: str
+    seq: Seq
+    reaction: str | None = None
+    after: str = ""
+    limit: Limit = 50
+
+
 class Pin(Command, frozen=True, tag="pin"):
     room: str
     seq: Seq
@@ -199,6 +253,18 @@ class Pins(Command, frozen=True, tag="pins"):
     room: str = CURRENT
     before: Seq | None = None
     limit: Limit = 50
+    quotes: bool = False
+
+
+class Replies(Command, frozen=True, tag="replies"):
+    """The messages that answer the message `seq`, oldest first. `after`: the number of the last one of the previous
+    page. People are shown the message itself, too."""
+
+    seq: Seq
+    room: str = CURRENT
+    after: Seq = 0
+    limit: Limit = 50
+    quotes: bool = False
 
 
 class History(Command, frozen=True, tag="history"):
@@ -212,6 +278,7 @@ class History(Command, frozen=True, tag="history"):
     after: Seq | None = None
     since: str | None = None
     limit: Limit = 50
+    quotes: bool = False
 
 
 class Edit(Command, frozen=True, tag="edit"):
@@ -230,15 +297,23 @@ class Erase(Command, frozen=True, tag="erase"):
 
 
 class Search(Command, frozen=True, tag="search"):
-    """Messages with all the words of `text`, in one room or in all that the account may read, newest first.
+    """Messages with all the words and "phrases" of `text`, in one room or in all that the account may read.
 
-    `before` is that in the answer of the previous page.
+    `prefix`: the last word may be the beginning of one. `author`, `has`: by whom they are, and what they have. `since`,
+    `until`: as for `history`. `before` is that in the answer of the previous page.
     """
 
-    text: str
+    text: str = ""
     room: str | None = None
+    author: str | None = field(default=None, name="from")
+    since: str | None = None
+    until: str | None = None
+    has: Has | tuple[Has, ...] = ()
+    prefix: bool = True
+    order: Literal["newest", "best"] = "newest"
     before: Seq | None = None
     limit: Limit = 50
+    quotes: bool = False
 
 
 class Mentions(Command, frozen=True, tag="mentions"):
@@ -246,21 +321,31 @@ class Mentions(Command, frozen=True, tag="mentions"):
 
     before: Seq | None = None
     limit: Limit = 50
+    quotes: bool = False
 
 
 class Members(Command, frozen=True, tag="members"):
+    """`prefix`: only members whose names begin with it."""
+
     room: str = CURRENT
     after: str = ""
     limit: Limit = 500
+    prefix: str = ""
 
 
 class Who(Command, frozen=True, tag="who"):
+    """`prefix`: only people whose names begin with it; not looked at with a `name`."""
+
     name: str | None = None
+    prefix: str = ""
 
 
 class Read(Command, frozen=True, tag="read"):
+    """`back`: the read mark is moved to `seq` even if it is further on."""
+
     room: str
     seq: Seq
+    back: bool = False
 
 
 class ReadAll(Command, frozen=True, tag="read-all"):
@@ -268,8 +353,11 @@ class ReadAll(Command, frozen=True, tag="read-all"):
 
 
 class Unread(Command, frozen=True, tag="unread"):
+    """`state`: with all that the answer to a login has of a room if it is asked for its `state`."""
+
     after: str = ""
     limit: Limit = 500
+    state: bool = False
 
 
 class Topic(Command, frozen=True, tag="topic"):
@@ -283,6 +371,12 @@ class Away(Command, frozen=True, tag="away"):
     """Without a text: the account is back."""
 
     text: str = ""
+
+
+class Typing(Command, frozen=True, tag="typing"):
+    """The account's person is typing in a room. Only programs know that."""
+
+    room: str
 
 
 class Role(Command, frozen=True, tag="role"):
@@ -355,18 +449,24 @@ class Unignore(Command, frozen=True, tag="unignore"):
 
 
 class Rename(Command, frozen=True, tag="rename"):
-    """Changes the name of the account, its display name, or both. `display` "": none."""
+    """Changes the name of the account, its display name, or both. `display` "": none. In a kept session it takes the
+    password."""
 
     name: str | None = None
     display: str | None = None
+    password: str | None = None
 
 
 class Prefer(Command, frozen=True, tag="prefer"):
-    """Sets preferences of the account ("default": as if never set); without any, asks for them."""
+    """Sets preferences of the account ("default": as if never set); without any, asks for them. `notify`: what it wants
+    to be notified of in `room`."""
 
     timezone: str | None = None
     clock: Literal["12", "24", "default"] | None = None
     bell: Literal["on", "off", "mentions", "default"] | None = None
+    numbers: Literal["on", "off", "default"] | None = None
+    room: str | None = None
+    notify: Literal["all", "mentions", "nothing", "default"] | None = None
 
 
 class TypedName(Command, frozen=True, tag="typed-name"):
@@ -417,19 +517,43 @@ class Fit(Command, frozen=True, tag="fit"):
     columns: int
 
 
+class ToLast(Command, frozen=True, tag="to-last"):
+    """What a person typed about a message without its number: an answer (`reply`), a reaction (`react`), or one to be
+    taken back (`unreact`). It is the last message of somebody else that their terminal has shown in the room, or the
+    last one of the person whose name the words begin with. `View` replaces it with the command that has the number."""
+
+    what: Literal["reply", "react", "unreact"]
+    room: str
+    words: str
+
+
+class Respond(Command, frozen=True, tag="respond"):
+    """What a person typed to whoever wrote to them privately last. `View` replaces it with a `say`."""
+
+    text: str
+
+
+class Paste(Command, frozen=True, tag="paste"):
+    """Begins a message of several lines: a person types them, and then a line with a dot."""
+
+
 class Retry(Command, frozen=True, tag="retry"):
     """Sends again a person's messages that the server could not store. Programs keep theirs themselves."""
 
 
-FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Fit, Retry)
+FOR_PROGRAMS: tuple[type[Command], ...] = (Typing,)
+"""Commands that only programs may send."""
+
+
+FOR_PEOPLE: tuple[type[Command], ...] = (Look, Missed, Amend, Fit, Paste, Retry)
 """Commands that only people may send."""
 
 
 COMMANDS: tuple[type[Command], ...] = (
-    Register, Login, Guest, Logout, Quit, Ping, Help, Password, Token, Forget, Export, Rooms, Create, Set, Delete, Join,
-    Leave, Invite, Uninvite, Say, Reply, Edit, Erase, React, Pin, Unpin, Pins, History, Search, Mentions, Members, Who,
-    Away, Read, ReadAll, Unread, Topic, Role, Kick, Ban, Unban, Bans, Mute, Unmute, Block, Unblock, Ignore, Unignore,
-    Rename, Prefer,
+    Register, Login, Guest, Logout, Quit, Ping, Help, Server, Password, Token, Sessions, Forget, Export, Rooms, Create,
+    Set, Delete, Join, Leave, Invite, Uninvite, Say, Reply, Edit, Erase, React, Pin, Unpin, Pins, Replies, History,
+    Search, Mentions, Members, Who, Away, Read, ReadAll, Unread, Topic, Role, Kick, Ban, Unban, Bans, Mute, Unmute,
+    Block, Unblock, Ignore, Unignore, Rename, Prefer, Reactions, *FOR_PROGRAMS,
 )  # fmt: skip
 """Commands that a program may send."""
 

@@ -53,8 +53,14 @@ class Why(Enum):
     FOREIGN = ErrorWord.UNDECODABLE
     LINE_TOO_LONG = ErrorWord.LINE_TOO_LONG
     NO_SUCH_TOKEN = ErrorWord.BAD_COMMAND
+    NO_SUCH_SESSION = ErrorWord.BAD_COMMAND
+    TOKEN_NOT_KEPT = ErrorWord.BAD_COMMAND
     NOT_CONTAINED = ErrorWord.BAD_COMMAND
     NOTHING_SAID = ErrorWord.BAD_COMMAND
+    NOTHING_SHOWN = ErrorWord.BAD_COMMAND
+    NOBODY_WROTE = ErrorWord.BAD_COMMAND
+    TOO_MUCH_PASTED = ErrorWord.BAD_COMMAND
+    MEANT_PRIVATELY = ErrorWord.BAD_COMMAND
     LAST_IS_ERASED = ErrorWord.BAD_COMMAND
     NO_SUCH_MESSAGE = ErrorWord.BAD_COMMAND
     MESSAGE_REMOVED = ErrorWord.BAD_COMMAND
@@ -93,7 +99,6 @@ class Why(Enum):
     UNSTORABLE = ErrorWord.BAD_COMMAND
     FIELD_MISSING = ErrorWord.BAD_COMMAND
     LABEL_REVOKE_OR_LIST = ErrorWord.BAD_COMMAND
-    PAST_INVITES_OR_PACE = ErrorWord.BAD_COMMAND
     NAME_OR_ADDRESS = ErrorWord.BAD_COMMAND
     BAN_OF_ADDRESS_IN_ROOM = ErrorWord.BAD_COMMAND
     BAD_TAG = ErrorWord.BAD_COMMAND
@@ -109,6 +114,7 @@ class Why(Enum):
     WRONG_CERTIFICATE = ErrorWord.BAD_CREDENTIALS
     WRONG_PASSWORD = ErrorWord.BAD_CREDENTIALS
     WRONG_TOKEN = ErrorWord.BAD_CREDENTIALS
+    WRONG_SECRET = ErrorWord.BAD_CREDENTIALS
     NAME_LOOKS_ALIKE = ErrorWord.BAD_NAME
     NAME_HAD_BY_ANOTHER = ErrorWord.BAD_NAME
     NAME_RESERVED = ErrorWord.BAD_NAME
@@ -198,6 +204,7 @@ class Why(Enum):
     EMPTY_MESSAGE = ErrorWord.EMPTY
     NO_REACTION = ErrorWord.EMPTY
     NO_TOKEN_LABEL = ErrorWord.EMPTY
+    NO_DEVICE_NAME = ErrorWord.EMPTY
     TOO_LONG_AMENDED = ErrorWord.TOO_LONG
     TOO_MANY_LINES = ErrorWord.TOO_LONG
     TOO_LONG = ErrorWord.TOO_LONG
@@ -248,6 +255,7 @@ class Note(Enum):
     A_REACTION = auto()
     A_DISPLAY_NAME = auto()
     A_LABEL = auto()
+    A_DEVICE_NAME = auto()
     A_FIELD = auto()
     MODERATORS = auto()
     OWNERS = auto()
@@ -266,6 +274,8 @@ class Note(Enum):
     PASSWORD_CHANGED_ALL = auto()
     ERASED = auto()
     TOKEN_REVOKED = auto()
+    SESSION_ENDED = auto()
+    SESSIONS_ENDED = auto()
     EDITED_MESSAGE = auto()
     EDITED_NOW = auto()
     ERASED_MESSAGE = auto()
@@ -276,6 +286,8 @@ class Note(Enum):
     HERE = auto()
     FITTED = auto()
     NOTHING_KEPT = auto()
+    PRIVATE_LINE = auto()
+    PASTE = auto()
     AWAY = auto()
     BACK = auto()
     INVITED = auto()
@@ -314,6 +326,7 @@ class Note(Enum):
     READ_ALL_IN_ROOM = auto()
     PASSWORD_CHANGED = auto()
     TOKENS_STILL_WORK = auto()
+    KEPT_SESSIONS_ENDED = auto()
     CERTIFICATES_REMOVED = auto()
     SENDING_AGAIN = auto()
     # Questions and greetings
@@ -334,6 +347,8 @@ class Note(Enum):
     ERASED_GOODBYE = auto()
     PASSWORD_WAS_CHANGED = auto()
     TOKEN_WAS_REVOKED = auto()
+    SESSION_WAS_ENDED = auto()
+    SESSION_WAS_COPIED = auto()
     LOGGED_OUT = auto()
     TOKEN_EXPIRED = auto()
     READ_NOTHING = auto()
@@ -430,14 +445,15 @@ class Refused(Exception):
 
 
 class Rejected:
-    """A line that was refused, and the tag for its answer. Stands in the inbox like a command, so that answers keep
-    their order. `fatal`: the connection ends after it."""
+    """A line that was refused, with the tag and the name of its command for the answer, as far as they are known.
+    Stands in the inbox like a command, so that answers keep their order. `fatal`: the connection ends after it."""
 
-    __slots__ = ("fatal", "refused", "tag")
+    __slots__ = ("cmd", "fatal", "refused", "tag")
 
-    def __init__(self, refused: Refused, tag: str | int | None = None, *, fatal: bool = False) -> None:
+    def __init__(self, refused: Refused, tag: str | int | None = None, cmd: str = "", *, fatal: bool = False) -> None:
         self.refused = refused
         self.tag = tag
+        self.cmd = cmd
         self.fatal = fatal
 
 

@@ -1,6 +1,6 @@
 """Entries of a room's log, and other news that the server sends unasked. Values only, the same for every dialect."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from msgspec import Struct, structs
@@ -36,12 +36,17 @@ ENTERING: Final[frozenset[EntryKind]] = frozenset({JOINED, CREATED})
 LEAVING: Final[frozenset[EntryKind]] = frozenset({LEFT, KICKED, BANNED, DELETED})
 """Kinds of entries by which an account enters or leaves a room: subscriptions follow them."""
 
+REACTING: Final[frozenset[EntryKind]] = frozenset({REACTED, UNREACTED})
+
 PACED: Final[frozenset[EntryKind]] = frozenset({MESSAGE, EDITED, TOPIC, REACTED, UNREACTED, PINNED, UNPINNED})
 """Kinds of entries for which a room's pace holds: all that a member can have shown to everybody there again and again.
 Erasing takes something away, once for each message; joins and changed names have limits of their own."""
 
 OWN_ID: Final = "\x01"
 """Begins the ids that the server itself gives to typed messages. No client can send one, and none is shown."""
+
+FOREVER: Final = datetime.max.replace(microsecond=0, tzinfo=UTC)
+"""The stored end of a mute that has none: null means not muted."""
 
 GAP: Final = "gap"
 """Stands for entries that were removed: see `Entry`. The database has none of this kind."""
@@ -63,6 +68,10 @@ MODERATOR: Final = "moderator"
 MEMBER: Final = "member"
 
 
+Notify = Literal["all", "mentions", "nothing"]
+"""Which messages of a room an account wants to be notified of."""
+
+
 class RoomFacts(Struct, frozen=True):
     """The facts about a room that never change. `pair`: the ids and names of the two people of a direct room, by id."""
 
@@ -80,7 +89,7 @@ class RoomFacts(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True, gc=False):
-    """The message that a reply answers: its author, and the beginning of its text on one line, "" once erased.
+    """The message that a reply answers: its author, and the beginning of its text, "" once erased.
 
     `hidden`: a recipient of the reply may not read that message. Nothing is known of it then but the account that is
     answered, `author_id`, so that it is marked for that.
@@ -103,8 +112,11 @@ class Entry(Struct, frozen=True, gc=False):
     the one that it answers.
 
     `author` and `display` are the account's name and display name of that time ("": it had none), `bot`: it is a bot.
-    `reactions`: to a message, the number of each. `quote`: see `Quote`; only in what is read from the store or has just
-    been sent, and only for people.
+    `reactions`: to a message, the number of each; of an entry about a reaction, the number of that one, as of this
+    entry or later; none if the message was removed. `quote`: see `Quote`; only in what is read from the store for those
+    who are shown quotes, or has just been sent. In what is read from the store, `replies` is the number of messages
+    that answer this one, `as_of` the last entry whose effect is in this one (0: not known), and `mine` has those of its
+    reactions that the reader gives.
 
     On the way to a client that has everything before it, a `gap` stands for the removed entries from `of` to `seq`.
     """
@@ -124,6 +136,9 @@ class Entry(Struct, frozen=True, gc=False):
     bot: bool = False
     reactions: tuple[tuple[str, int], ...] = ()
     quote: Quote | None = None
+    replies: int = 0
+    as_of: int = 0
+    mine: tuple[str, ...] = ()
 
     @property
     def given_id(self) -> str | None:
@@ -145,10 +160,21 @@ class Person(Struct, frozen=True):
     display: str = ""
 
 
+class About(Struct, frozen=True, gc=False):
+    """What a list of one's rooms shows of a room besides its entries. `last`: the time of the newest message that may
+    be read, as far as it is one of the newest entries. `display`: that of the other account of a direct room."""
+
+    topic: str = ""
+    members: int = 0
+    last: datetime | None = None
+    display: str = ""
+
+
 class Membership(Struct, frozen=True):
     """An account's membership of a room now. `seq` is the room's last entry, `read` the read mark, `runs` what was seen
-    behind it (see `Seen`), `joined` the entry with which it joined. `allowed` is the first entry that the account may
-    read, `floor` the first of those that were not removed."""
+    behind it and `era` that of both (see `Seen`), `joined` the entry with which it joined. `allowed` is the first entry
+    that the account may read, `floor` the first of those that were not removed. `about`: None if it was not requested,
+    or the account is in very many rooms."""
 
     facts: RoomFacts
     seq: int
@@ -158,10 +184,14 @@ class Membership(Struct, frozen=True):
     joined: int = 0
     allowed: int = 1
     runs: tuple[Run, ...] = ()
+    about: About | None = None
+    muted_until: datetime | None = None
+    notify: Notify | None = None
+    era: int = 0
 
     @property
     def seen(self) -> Seen:
-        return Seen(self.read, self.runs)
+        return Seen(self.read, self.runs, self.era)
 
     def with_seen(self, seen: Seen | None) -> "Membership":
         """This membership, with these entries seen, too."""
@@ -171,7 +201,7 @@ class Membership(Struct, frozen=True):
         return structs.replace(self, read=seen.mark, runs=seen.runs)
 
 
-# News that is no entry
+# News that is no entry. `room_id`: 0 if it comes from a node of an earlier version
 
 
 class Presence(Struct, frozen=True):
@@ -186,13 +216,33 @@ class Invited(Struct, frozen=True):
 
     room: str
     by: str
+    room_id: int = 0
 
 
 class ReadMark(Struct, frozen=True):
-    """Another connection of the account has moved its read mark."""
+    """Another connection of the account has moved its read mark; `back`: to this place, wherever it was."""
 
     room: str
     seq: int
+    room_id: int = 0
+    back: bool = False
+
+
+class Notified(Struct, frozen=True):
+    """For programs that have asked for the state: another connection of the account has set what it wants to be
+    notified of in this room; None: the default."""
+
+    room: str
+    notify: Notify | None
+    room_id: int = 0
+
+
+class Typing(Struct, frozen=True):
+    """For programs that have asked for it: somebody is typing in this room."""
+
+    room: str
+    name: str
+    room_id: int = 0
 
 
 class Live(Struct, frozen=True):
@@ -200,6 +250,16 @@ class Live(Struct, frozen=True):
 
     room: str
     seq: int
+    room_id: int = 0
+
+
+class Skipped(Struct, frozen=True):
+    """The entries of a room from `begin` to before `first` are left out of a replay, since the client wanted fewer."""
+
+    room: str
+    begin: int
+    first: int
+    room_id: int = 0
 
 
 class Turned(Struct, frozen=True):
@@ -236,7 +296,7 @@ class Closing(Struct, frozen=True):
     rewound: Rewound | None = None
 
 
-News = Presence | Invited | ReadMark | Live | Turned | Pinged | EpochBegan | Closing
+News = Presence | Invited | ReadMark | Notified | Typing | Live | Skipped | Turned | Pinged | EpochBegan | Closing
 
 
 class AccountLimits(Struct, frozen=True):

@@ -15,10 +15,15 @@ Run = tuple[int, int]
 
 class Seen(Struct, frozen=True, gc=False):
     """Everything up to `mark`, and the entries of `runs`, in ascending order: they neither touch each other nor the
-    mark."""
+    mark.
+
+    `era`: an account that moves its mark back begins another one, and what was seen in those before it no longer
+    counts. 0: not known, and counts in any.
+    """
 
     mark: int = 0
     runs: tuple[Run, ...] = ()
+    era: int = 0
 
     def plus(self, begin: int, end: int) -> "Seen":
         """With the entries from `begin` to `end`. The mark moves over what is seen without a gap."""
@@ -26,13 +31,17 @@ class Seen(Struct, frozen=True, gc=False):
         if end <= mark:
             return self
         if not runs and begin <= mark + 1:  # nearly always
-            return Seen(end)
-        return _joined(mark, [*runs, (begin, end)])
+            return Seen(end, (), self.era)
+        return _joined(mark, [*runs, (begin, end)], self.era)
 
     def union(self, other: "Seen") -> "Seen":
+        era = max(self.era, other.era)
+        if self.era != other.era and self.era and other.era:
+            return self if self.era == era else other
         if self.runs or other.runs:
-            return _joined(max(self.mark, other.mark), [*self.runs, *other.runs])
-        return self if self.mark >= other.mark else other
+            return _joined(max(self.mark, other.mark), [*self.runs, *other.runs], era)
+        found = self if self.mark >= other.mark else other
+        return found if found.era == era else Seen(found.mark, (), era)
 
     def has(self, seq: int) -> bool:
         return seq <= self.mark or any(begin <= seq <= end for begin, end in self.runs)
@@ -58,7 +67,7 @@ class Seen(Struct, frozen=True, gc=False):
         if self.mark <= last and (not self.runs or self.runs[-1][1] <= last):
             return self
         runs = [(begin, min(end, last)) for begin, end in self.runs if begin <= last]
-        return Seen(min(self.mark, last), tuple(runs))
+        return Seen(min(self.mark, last), tuple(runs), self.era)
 
     @property
     def stored(self) -> str | None:
@@ -69,11 +78,11 @@ class Seen(Struct, frozen=True, gc=False):
 NOTHING: Final = Seen()
 
 
-def as_seen(mark: int, stored: str | None) -> Seen:
-    """The value for the database."""
+def as_seen(mark: int, stored: str | None, era: int) -> Seen:
+    """The value of the columns of the database."""
     if stored is None:
-        return Seen(mark)
-    return _joined(mark, msgspec.json.decode(stored, type=list[Run]))
+        return Seen(mark, (), era)
+    return _joined(mark, msgspec.json.decode(stored, type=list[Run]), era)
 
 
 def merged(many: Iterable[dict[int, Seen]]) -> dict[int, Seen]:
@@ -86,7 +95,7 @@ def merged(many: Iterable[dict[int, Seen]]) -> dict[int, Seen]:
     return found
 
 
-def _joined(mark: int, runs: list[Run]) -> Seen:
+def _joined(mark: int, runs: list[Run], era: int) -> Seen:
     kept: list[Run] = []
     for begin, end in sorted(runs):
         if begin <= mark + 1:
@@ -95,4 +104,4 @@ def _joined(mark: int, runs: list[Run]) -> Seen:
             kept[-1] = kept[-1][0], max(kept[-1][1], end)
         else:
             kept.append((begin, end))
-    return Seen(mark, tuple(kept[-MOST_RUNS:]))
+    return Seen(mark, tuple(kept[-MOST_RUNS:]), era)

@@ -100,8 +100,8 @@ def next_stage(stage: Stage, event: Event) -> Stage:
 _LOGINS: Final = (c.Login, c.Register, c.Guest)
 
 LEGAL: Final[dict[Stage, frozenset[type[c.Command]]]] = {
-    Stage.GREETING: frozenset({*_LOGINS, c.TypedName, c.Help, c.Ping, c.Quit}),
-    Stage.CONFIRM: frozenset({c.TypedAnswer, c.Help, c.Quit}),
+    Stage.GREETING: frozenset({*_LOGINS, c.TypedName, c.Help, c.Server, c.Ping, c.Quit}),
+    Stage.CONFIRM: frozenset({c.TypedAnswer, c.Help, c.Server, c.Quit}),
     Stage.PASSWORD: frozenset({c.TypedPassword, c.Login}),
     Stage.NEW_PASSWORD: frozenset({c.TypedPassword}),
     Stage.AGAIN: frozenset({c.TypedPassword}),
@@ -115,4 +115,4 @@ def misplaced(stage: Stage, command: c.Command) -> Rejected | None:
     if type(command) in LEGAL[stage]:
         return None
     why = Why.ALREADY_LOGGED_IN if stage is Stage.IN else Why.LOGIN_REQUIRED
-    return Rejected(Refused(why), command.tag)
+    return Rejected(Refused(why), command.tag, command.cmd)

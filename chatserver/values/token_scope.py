@@ -11,25 +11,27 @@ from msgspec import Struct, structs
 
 from chatserver.values import commands as c
 from chatserver.values.errors import Refused, Why, no_such_room
-from chatserver.values.events import EpochBegan, Live, News, ReadMark
+from chatserver.values.events import EpochBegan, Live, News, Notified, ReadMark, Skipped, Typing
 
 Kinds = frozenset[type[c.Command]]
 
-WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget, c.Rename})
-"""Forbidden to tokens: a finder of one cannot take over, rename or erase the account. Nor can tokens create tokens."""
+WITH_PASSWORD: Final[Kinds] = frozenset({c.Password, c.Forget, c.Rename, c.Sessions})
+"""Forbidden to tokens: a finder of one cannot take over, rename or erase the account, nor see or end its kept sessions.
+Nor can tokens create tokens."""
 
-ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Fit, c.Logout, c.Quit})
+ALWAYS: Final[Kinds] = frozenset({c.Ping, c.Help, c.Server, c.Fit, c.Paste, c.Logout, c.Quit})
 """Commands about the connection."""
 
 READING: Final[Kinds] = ALWAYS | {
-    c.Rooms, c.Look, c.Members, c.History, c.Search, c.Pins, c.Unread, c.Missed, c.Mentions, c.Bans, c.Who, c.Export
+    c.Rooms, c.Look, c.Members, c.History, c.Search, c.Reactions, c.Pins, c.Replies, c.Unread, c.Missed, c.Mentions,
+    c.Bans, c.Who, c.Export,
 }  # fmt: skip
 """Commands for a read-only token, besides those of `_asks`."""
 
 IN_A_ROOM: Final[Kinds] = frozenset({
     c.Look, c.Join, c.Leave, c.Delete, c.Set, c.Topic, c.Say, c.Reply, c.React, c.Pin, c.Unpin, c.Pins, c.Edit, c.Amend,
     c.Erase, c.Read, c.Missed, c.History, c.Members, c.Search, c.Invite, c.Uninvite, c.Role, c.Kick, c.Ban, c.Unban,
-    c.Bans, c.Mute, c.Unmute,
+    c.Bans, c.Mute, c.Unmute, c.Typing, c.Reactions, c.Replies,
 })  # fmt: skip
 """Commands for a token for one room, if they name that. Without a room, `search` means it."""
 
@@ -43,7 +45,7 @@ RoomIds = Callable[[str], int]
 def _asks(command: c.Command) -> bool:
     """Whether a command that can change something only reads."""
     match command:
-        case c.Topic(text=None) | c.Ignore(name=None) | c.Prefer(timezone=None, clock=None, bell=None):
+        case c.Topic(text=None) | c.Ignore(name=None) | c.Prefer(timezone=None, clock=None, bell=None, notify=None):
             return True
         case _:
             return False
@@ -62,13 +64,13 @@ class Scope(Struct, frozen=True):
     def hears(self, room_id: int) -> bool:
         return self.room_id in (0, room_id)
 
-    def is_told(self, item: News, ids: RoomIds) -> bool:
+    def is_told(self, item: News) -> bool:
         """Whether a session receives this. One for a single room receives nothing about people."""
         if not self.room_id:
             return True
         if isinstance(item, EpochBegan):
             return True
-        return isinstance(item, ReadMark | Live) and ids(item.room) == self.room_id
+        return isinstance(item, ReadMark | Notified | Typing | Live | Skipped) and item.room_id == self.room_id
 
     def confined(self, command: c.Command, label: str, ids: RoomIds) -> c.Command:
         """The command as far as it is allowed. `label` is what the session calls its only room, "" if it is in none.

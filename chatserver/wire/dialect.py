@@ -76,7 +76,8 @@ class Form(Struct, frozen=True):
     `day`: the date last shown to a person (see `Dialect.day`). `viewer`: the account for which a direct room has its
     label and whose message ids are shown; 0 unless these entries concern their reader in particular. `marked`: all of
     them mention their reader. Where only some do, `delivery/rendering.py` picks each entry from one of both forms.
-    `aside`: the reader is in several rooms, and another one is the current one.
+    `aside`: the reader is in several rooms, and another one is the current one. `quotes`: a program that is sent what
+    replies quote, as people always are.
     """
 
     dialect: "Dialect"
@@ -86,17 +87,19 @@ class Form(Struct, frozen=True):
     marked: bool = False
     screen: Screen = SCREEN
     aside: bool = False
+    quotes: bool = False
 
 
 class Asked(Struct, frozen=True, gc=False):
     """The facts about a command that its answer needs: its tag, and its sender (0 and "" before login). `quiet`: its
-    session is quiet (see `Session.quiet`)."""
+    session is quiet (see `Session.quiet`). `cmd`: the name of the command; "": it could not be read."""
 
     tag: Tag | None
     viewer: int
     name: str
     screen: Screen = SCREEN
     quiet: bool = False
+    cmd: str = ""
 
 
 class Dialect(Protocol):
@@ -117,6 +120,11 @@ class Dialect(Protocol):
 
         `stage` is one at which lines are read. Raises Undecodable if nothing sensible can follow.
         """
+        ...
+
+    def label(self, start: bytes, end: bytes) -> tuple[Tag | None, str]:
+        """The tag and the name of a command that is too long to be read, from up to a few hundred bytes of each end of
+        its line; None and "" where they cannot be read."""
         ...
 
     def day(self, at: datetime, screen: Screen = SCREEN) -> date | None:

@@ -12,13 +12,15 @@ class Screen(Struct, frozen=True):
     """A person's terminal, and their preferences for it.
 
     `columns`: its width, 0 if the client has not sent it. `zone`: the IANA name of the time zone of all times and dates
-    shown, "" for the server's own. `hours`: 12 or 24. `bell`: which entries sound it. Programs have SCREEN.
+    shown, "" for the server's own. `hours`: 12 or 24. `bell`: which entries sound it. `numbers`: whether entries are
+    shown with theirs as they come. Programs have SCREEN.
     """
 
     columns: int = 0
     zone: str = ""
     hours: Literal[12, 24] = 24
     bell: Literal["on", "off", "mentions"] = "off"
+    numbers: bool = False
 
 
 SCREEN: Final = Screen()
@@ -44,6 +46,7 @@ def preferred(screen: Screen, preferences: Preferences) -> Screen:
         preferences.timezone or SCREEN.zone,
         12 if preferences.clock == "12" else SCREEN.hours,
         preferences.bell or SCREEN.bell,
+        preferences.numbers == "on",
     )
 
 

@@ -11,12 +11,26 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.UNDECODABLE: "{text}",
     Why.FOREIGN: "This is a chat server, but your client speaks another protocol. Use nc or telnet.",
     Why.LINE_TOO_LONG: "A line can have at most {most} bytes; yours was dropped.",
+    Why.NO_SUCH_SESSION: "You have no kept session with this number: it may have ended already. List them to see them.",
+    Why.TOKEN_NOT_KEPT: "The session of a token cannot be kept. Log in with the password to keep one.",
     Why.NO_SUCH_TOKEN: "You have no token with this label: it may be revoked already. List your tokens to see them.",
     Why.NOT_CONTAINED: (
         "Your last message in {label} does not contain {old}. Nothing was sent. To say the line as it is, use "
         "/say {label} LINE."
     ),
     Why.NOTHING_SAID: "You have said nothing in {label} lately. Nothing was changed.",
+    Why.NOTHING_SHOWN: (
+        "Nothing that somebody else said here was shown to you lately. Give a number, which /history shows: "
+        "/{command} 41 …"
+    ),
+    Why.NOBODY_WROTE: "Nobody has written to you privately since you logged in. Nothing was sent: use /msg NAME TEXT.",
+    Why.TOO_MUCH_PASTED: (
+        "A message has at most {lines} lines and {most} characters. Nothing was sent. Split it: /paste begins anew."
+    ),
+    Why.MEANT_PRIVATELY: (
+        "{name} wrote to you privately just now. Nothing was sent: /r TEXT answers {name}. To say it in {room}, type "
+        "it again."
+    ),
     Why.LAST_IS_ERASED: (
         "Your last message in {label}, #{seq}, is erased. Give the number of the one that you mean; /history shows it."
     ),
@@ -63,7 +77,6 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.UNSTORABLE: "A value in this command is too large, too long or cannot be stored. Correct it.",
     Why.FIELD_MISSING: "The field {field} is missing.",
     Why.LABEL_REVOKE_OR_LIST: "Give exactly one of the fields label, revoke and list.",
-    Why.PAST_INVITES_OR_PACE: "Give at least one of the fields past, invites and pace.",
     Why.NAME_OR_ADDRESS: "Give exactly one of the fields name and address.",
     Why.BAN_OF_ADDRESS_IN_ROOM: "A ban of an address applies to the whole server. Leave out the field room.",
     Why.BAD_TAG: "The field tag can have at most {most} characters and must be in NFC.",
@@ -79,6 +92,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.WRONG_CERTIFICATE: "Your certificate does not belong to this account. Log in with the password or a token.",
     Why.WRONG_PASSWORD: "The password is wrong. Nothing was changed.",
     Why.WRONG_TOKEN: "This token is unknown, revoked or expired. Create a new one.",
+    Why.WRONG_SECRET: "This secret is not valid any more, or the session has ended. Log in with your password.",
     Why.NAME_LOOKS_ALIKE: "This name looks like that of another account. Choose one that differs more.",
     Why.NAME_HAD_BY_ANOTHER: "Somebody had this name, or one that looks like it, until lately. Choose another name.",
     Why.NAME_RESERVED: "This name is reserved, or looks like one that is. Choose another name.",
@@ -180,6 +194,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Why.NO_TOKEN_CREATED: "No token was created.",
     Why.EMPTY_MESSAGE: "The message is empty. Nothing was sent.",
     Why.NO_REACTION: "A reaction is one word, for example +1.",
+    Why.NO_DEVICE_NAME: "A kept session needs the name of your device.",
     Why.NO_TOKEN_LABEL: "A token needs a label that says what it is for.",
     Why.TOO_LONG_AMENDED: "A message can have at most {most} characters; this one would have {count}.",
     Why.TOO_MANY_LINES: "A message can have at most {most} lines; this one has {count}.",
@@ -234,6 +249,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.A_REACTION: "A reaction",
     Note.A_DISPLAY_NAME: "A display name",
     Note.A_LABEL: "A label",
+    Note.A_DEVICE_NAME: "The name of a device",
     Note.A_FIELD: "A {field}",
     Note.ADDRESS: "address",
     Note.NETWORK: "network",
@@ -255,6 +271,8 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.PASSWORD_CHANGED_ALL: "You changed your password. Other connections ended; tokens revoked: {revoked}.",
     Note.ERASED: "Your account is erased.",
     Note.TOKEN_REVOKED: "You revoked the token.",
+    Note.SESSION_ENDED: "You ended the session.",
+    Note.SESSIONS_ENDED: "Sessions ended: {ended}.",
     Note.EDITED_MESSAGE: "You edited the message.",
     Note.EDITED_NOW: "You edited #{seq}, which now says: {text}",
     Note.ERASED_MESSAGE: "You erased the message.",
@@ -264,6 +282,8 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.ERASED_ALREADY: "The message is erased already.",
     Note.HERE: "The server is here.",
     Note.FITTED: "On this connection, lines have at most {columns} columns now.",
+    Note.PASTE: "Type or paste the lines of one message, and then a line with only a dot.",
+    Note.PRIVATE_LINE: "Only you and {name} see that. /r TEXT answers.",
     Note.NOTHING_KEPT: "There is nothing to send again.",
     Note.AWAY: "You are away: {text}",
     Note.BACK: "You are back.",
@@ -303,6 +323,7 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.READ_ALL_IN_ROOM: "You have read everything in {label}.",
     Note.PASSWORD_CHANGED: "You changed your password.",
     Note.TOKENS_STILL_WORK: "Tokens that still work: {valid}. See /token list.",
+    Note.KEPT_SESSIONS_ENDED: "Devices that need it to log in again: {ended}.",
     Note.CERTIFICATES_REMOVED: "Certificates removed: {removed}.",
     Note.SENDING_AGAIN: "Sending {count} line{count:s} again.",
     # Questions and greetings
@@ -323,6 +344,10 @@ SENTENCES: Final[dict[Why | Note, str]] = {
     Note.ERASED_GOODBYE: "Your account is erased. Goodbye.",
     Note.PASSWORD_WAS_CHANGED: "Your password was changed.",
     Note.TOKEN_WAS_REVOKED: "The token that you logged in with was revoked.",
+    Note.SESSION_WAS_ENDED: "The session of this device was ended.",
+    Note.SESSION_WAS_COPIED: (
+        "Somebody used an old secret of this session, which may have been copied, so the session was ended."
+    ),
     Note.LOGGED_OUT: "You are logged out. Goodbye.",
     Note.TOKEN_EXPIRED: "The token that you logged in with has expired.",
     Note.READ_NOTHING: "You read nothing for too long.",
@@ -403,6 +428,7 @@ THEN: Final = {
     "token-revoked": "connect again with another one",
     "token-expired": "connect again with another one",
     "certificate-removed": "connect again with your password",
+    "session-ended": "connect again with your password",
     "stalled": "connect again to continue",
     "rewound": "connect again to see it",
 }

@@ -2,43 +2,12 @@
 
 from typing import Any
 
-import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from chatserver.background.maintenance import AGAIN_SECONDS, LOG_SECONDS, TIDY_MESSAGES, Maintenance
-from chatserver.store import search
+from chatserver.background.maintenance import AGAIN_SECONDS, LOG_SECONDS, Maintenance
 from chatserver.util.clock import Clock as ServerClock
 from chatserver.values.errors import Unavailable
 from tests.support.hall import START
-
-
-class SlowStore:
-    """A store that is busy until the test says so."""
-
-    def __init__(self) -> None:
-        self.asked: list[Deferred[None]] = []
-
-    async def read(self, work: Any) -> None:
-        assert work is search.tidy
-        self.asked.append(Deferred())
-        await self.asked[-1]
-
-
-@pytest.mark.parametrize("failure", [None, Unavailable()])
-def test_the_search_index_is_tidied_regularly(failure: Exception | None) -> None:
-    """After every `TIDY_MESSAGES` messages the index is tidied, once at a time; a failure does not end that."""
-    store: Any = SlowStore()
-    maintenance = Maintenance(Clock(), store, ServerClock(lambda: START))
-    maintenance.stored(TIDY_MESSAGES - 1)
-    assert not store.asked
-    maintenance.stored(1)
-    maintenance.stored(2 * TIDY_MESSAGES)
-    assert len(store.asked) == 1
-    (busy,) = store.asked
-    busy.callback(None) if failure is None else busy.errback(failure)
-    maintenance.stored(1)
-    assert len(store.asked) == 2
 
 
 class Log:

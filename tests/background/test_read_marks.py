@@ -125,6 +125,7 @@ class Unread(RuleBasedStateMachine):
         bob.post("create", room="books")
         self.hall.program("ana").post("join", room="books").post("read-all").post("quit")
         self.devices: list[Client | None] = [None] * DEVICES
+        self.looked: dict[Client, int] = {}
         self._connect()
 
     def _connect(self) -> None:
@@ -170,10 +171,14 @@ class Unread(RuleBasedStateMachine):
         script.type(f"/login ana {PASSWORD} quiet", line)
         script.half_close()
 
-    @rule(act=sampled_from(["general", "books", "read", "read-all"]))
+    @rule(act=sampled_from(["general", "books", "read", "read-all", "back"]))
     def a_program_acts(self, act: str) -> None:
         if act in ROOMS:
             self.program.say("hello", act)
+        elif act == "back":  # what is on its way to a stalled terminal is seen when it arrives
+            self._look()
+            self.seen = {pair for pair in self.seen if pair[0] != "books"}
+            self.program.post("read", room="books", seq=2, back=True)
         else:
             self.seen |= {pair for pair in self.said if act == "read-all" or pair[0] == "books"}
             self.program.post(act, room="books", seq=2**53)
@@ -191,17 +196,22 @@ class Unread(RuleBasedStateMachine):
         self.hall = Hall(Path(self.folder.name), engine=self.hall.engine)
         self._connect()
 
+    def _look(self) -> None:
+        for client in self.devices:
+            if client is not None:
+                self._look_at(client)
+
     def _look_at(self, client: Client) -> None:
-        for line in client.lines:
+        lines = client.lines
+        before, self.looked[client] = self.looked.get(client, 0), len(lines)
+        for line in lines[before:]:
             found = SAID.search(line)
             if found is not None:
                 self.seen.add((found[1], int(found[2])))
 
     @invariant()
     def what_was_not_on_a_screen_is_unread(self) -> None:
-        for client in self.devices:
-            if client is not None:
-                self._look_at(client)
+        self._look()
         self.program.post("unread")
         counts = {line["room"]: line["unread"] for line in self.program.answers[-1]["rooms"]}
         assert counts == {room: len([1 for at, _ in self.said - self.seen if at == room]) for room in ROOMS}
@@ -230,11 +240,18 @@ def test_a_day() -> None:
     ana.what_was_not_on_a_screen_is_unread()
     ana.a_program_acts("read-all")
     ana.what_was_not_on_a_screen_is_unread()
+    ana.a_program_acts("back")
+    ana.what_was_not_on_a_screen_is_unread()
+    ana.a_program_acts("read-all")
     ana.bob_says("general", 2)
     ana.at_a_terminal(1, "/look books")
     ana.what_was_not_on_a_screen_is_unread()
     assert ana.devices[1] is not None
     assert ana.devices[1].lines[-3] == "* --- new ---"
+    ana.a_program_acts("back")
+    ana.bob_says("books", 2)
+    ana.time_passes(killed=False)
+    ana.what_was_not_on_a_screen_is_unread()
     ana.teardown()
 
 

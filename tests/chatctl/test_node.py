@@ -1,6 +1,7 @@
 """`chatctl node`, and what `chatctl check` says of the nodes that run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from chatserver.cluster import frames
 from chatserver.cluster.drain import TOLERATED, too_many
 from chatserver.store.db.engine import known_migrations, migrate_to, open_engine, parse_url
+from chatserver.store.nodes import compatibility
 from tests.chatctl.conftest import Chatctl
 
 
@@ -140,18 +142,29 @@ def test_whether_a_node_can_join(clustered: tuple[str, Chatctl]) -> None:
 
 
 @pytest.mark.slow
-def test_whether_nodes_can_go_on(clustered: tuple[str, Chatctl]) -> None:
-    """While the schema is migrated from the version before, as its migrations say."""
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_whether_nodes_can_go_on(
+    clustered: tuple[str, Chatctl], monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
+) -> None:
+    """While the schema is migrated from the version before, as its migrations say: one that is not ROLLING stops
+    all."""
     _, chatctl = clustered
+    known = [(one, SimpleNamespace(ROLLING=goes_on or one != "0002")) for one in ("0003", "0002", "0001")]
     engine = open_engine(parse_url(chatctl.database), 1)
     with engine.begin() as db:
         migrate_to(db, "0001")
     engine.dispose()
     assert findings(clustered, "upgrade") == []
     add_node(chatctl.database, "old")
-    [(ok, _, text)] = findings(clustered, "upgrade")
-    assert ok
-    assert text.startswith("old (of an earlier version) can go on while you migrate.")
+    with monkeypatch.context() as patched:
+        patched.setattr(compatibility, "known_migrations", lambda _: known)
+        [(ok, _, text)] = findings(clustered, "upgrade")
+    assert ok == goes_on
+    assert text.startswith(
+        "old (of an earlier version) can go on while you migrate."
+        if goes_on
+        else "Migration 0002 changes what running nodes need. Stop old (of an earlier version), then: chatctl migrate"
+    )
     chatctl("migrate")
     assert findings(clustered, "upgrade") == []
 

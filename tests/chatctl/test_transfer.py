@@ -13,6 +13,7 @@ from chatserver.store import messages, search
 from chatserver.store.copies import transfer
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
+from chatserver.store.wanted import Wanted, exactly, terms
 from chatserver.values.events import Person
 from tests.chatctl.conftest import Chatctl
 from tests.support.contents import AT, HOSTILE, fill
@@ -154,9 +155,9 @@ def test_in_use(filled: Chatctl, other: Chatctl, tmp_path: Path) -> None:
     engine = open_ready(parse_url(other.database))
     with engine.begin() as db:
         ana = people["ana"]["id"]
-        found, _ = search.search(db, Person(ana, "ana"), None, ["two", "other", "words"], None, 10)
+        found, _ = search.search(db, Person(ana, "ana"), None, Wanted(terms("two other words", prefix=False)), None, 10)
         assert [entry.seq for _, entry in found] == [15]
-        assert search.search(db, Person(ana, "ana"), None, ["secret"], None, 10) == ([], None)
+        assert search.search(db, Person(ana, "ana"), None, exactly("secret"), None, 10) == ([], None)
         last = said["entries"]
         known = db.execute(text("SELECT text FROM entry WHERE client_id = 'id-4'")).scalar_one()
         again, new = messages.append(

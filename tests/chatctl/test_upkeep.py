@@ -175,7 +175,19 @@ def test_commands() -> None:
         for one in inner.values():
             assert ("as_json" in {parameter.name for parameter in one.params}) == (name != "example")
     assert {name: set(inner) for name, inner in found.items()} == {
-        "user": {"add", "list", "show", "rename", "password", "operator", "owner", "disable", "erase", "export"}
+        "user": {
+            "add",
+            "list",
+            "sessions",
+            "show",
+            "rename",
+            "password",
+            "operator",
+            "owner",
+            "disable",
+            "erase",
+            "export",
+        }
         | {"limits"},
         "room": {"list", "show", "delete", "retention", "export", "import"},
         "ban": {"add", "list", "remove"},

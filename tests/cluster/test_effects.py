@@ -6,8 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, get_args
 
+import msgspec
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from twisted.internet.defer import Deferred
 
 from chatserver.chatctl import leaving
@@ -16,10 +17,10 @@ from chatserver.handlers.cluster_notes import BUS, HERE, NOTED
 from chatserver.handlers.outcome import Effect
 from chatserver.pipeline.outcomes import Consequences
 from chatserver.settings.tables import Server, Settings
-from chatserver.store import accounts, bots, certificates, change_rows, erasure, tokens
+from chatserver.store import Connection, accounts, bots, certificates, change_rows, erasure, kept_sessions, tokens
 from chatserver.store.db import epochs
 from chatserver.store.db.engine import open_engine, parse_url
-from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, SessionRow
+from chatserver.store.db.schema import AccountRow, EntryRow, ErasureRow, SessionRow, TokenRow
 from chatserver.store.db.transactions import transact
 from chatserver.store.tokens import new_token, token_hash
 from tests.chatctl.conftest import Chatctl
@@ -158,6 +159,64 @@ def test_a_token(pair: Pair) -> None:
     ana.post("token", revoke="bot")
     pair.passes()
     assert (bot.closing, other.closing) == (["token-revoked"], [])
+
+
+def test_kept_sessions(pair: Pair) -> None:
+    """A kept session goes on at any node. It ends everywhere within two seconds: by its number, by a new password, by
+    an administrator, and by a copy; all others stay."""
+    ana = pair.one.program("ana")
+    account_id = ana.session.who.account_id
+
+    def keep(name: str, password: str = PASSWORD) -> tuple[Client, Client, str]:
+        """A device that has logged in with the password at one node, and with the secret at both."""
+        first = pair.one.client().post("login", name="ana", password=password, keep=name).answers[-1]["secret"]
+        one = pair.one.client().post("login", secret=first)
+        two = pair.two.client().post("login", secret=one.answers[-1]["secret"])
+        assert two.answers[-1]["ok"]
+        return one, two, first
+
+    *ended, _ = keep("ended")
+    *stays, secret = keep("stays")
+    pair.passes(3)
+    ids = [line["id"] for line in ana.post("sessions").answers[-1]["sessions"]]
+    assert ana.post("sessions", end=ids[0]).answers[-1]["ok"]
+    pair.passes(2)
+    assert [client.closing for client in ended] == [["session-ended"]] * 2
+    assert [client.closing for client in stays] == [[]] * 2
+    pair.do(_a_minute_passes)
+    assert pair.two.client().post("login", secret=secret).answers[-1]["error"] == "bad-credentials"
+    pair.passes(2)
+    assert [client.closing for client in stays] == [["session-ended"]] * 2
+    changed, both = keep("changed"), keep("both")
+    assert both[0].post("password", old=PASSWORD, new=NEW_PASSWORD).answers[-1]["ok"]
+    pair.passes(2)
+    assert [client.closing for client in (*changed[:2], *both[:2])] == [["session-ended"]] * 2 + [[]] * 2
+    assert len(pair.do(kept_sessions.end_all, account_id, START)) == 1
+    pair.passes(2)
+    assert [client.closing for client in both[:2]] == [["session-ended"]] * 2
+    assert ana.closing == []
+
+
+def _a_minute_passes(db: Connection) -> None:
+    """Secrets of kept sessions that were replaced are older by that."""
+    for id, stored in db.execute(select(TokenRow.id, TokenRow.secret).where(TokenRow.secret.is_not(None))).all():
+        chain = msgspec.json.decode(stored or "", type=kept_sessions.Chain)
+        spent = [msgspec.structs.replace(one, at=one.at - 61) for one in chain.spent]
+        aged = msgspec.json.encode(msgspec.structs.replace(chain, spent=spent)).decode()
+        db.execute(update(TokenRow).where(TokenRow.id == id).values(secret=aged))
+
+
+def test_a_session_that_ends_while_its_device_logs_in(lossy: Pair) -> None:
+    """A login with a secret is refused if its session ends meanwhile, at any node."""
+    ana = lossy.one.program("ana")
+    secret = lossy.one.client().post("login", name="ana", password=PASSWORD, keep="laptop").answers[-1]["secret"]
+    lossy.passes(3)
+    lossy.two.inline.hold()
+    late = lossy.two.client().post("login", secret=secret)
+    ana.post("sessions", end="others")
+    lossy.two.inline.release()
+    lossy.passes(2)
+    assert [answer.get("error") for answer in late.answers] == ["bad-credentials"]
 
 
 def test_a_bot_and_its_owner(pair: Pair) -> None:

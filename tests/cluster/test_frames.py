@@ -64,7 +64,9 @@ def test_the_largest_message() -> None:
     assert frame.parts == [frames.Head(7, 41)]
 
 
-@pytest.mark.parametrize("news", [Presence("ana", True, "lunch", "Ana M."), Invited("books", "ana"), ReadMark("x", 7)])
+@pytest.mark.parametrize(
+    "news", [Presence("ana", True, "lunch", "Ana M."), Invited("books", "ana", 2), ReadMark("x", 7, 3)]
+)
 def test_news(news: Presence | Invited | ReadMark) -> None:
     """News arrive as they were sent."""
     [frame] = sent([frames.encode(frames.told(3, news))])

@@ -54,12 +54,12 @@ def test_left_meanwhile(tmp_path: Path) -> None:
     air.fate = never
     read = two.registry.subscriptions.subscribe
 
-    def late(*arguments: object) -> None:
+    def late(*arguments: object, **keywords: object) -> object:
         bob.post("leave", room="books")
         ana.say("behind his back", "books")
         [books] = [room for room in two.registry.rooms if room.facts.name == "books"]
         two.registry.order.reaches(books.facts.id, 4)
-        read(*arguments)  # type: ignore[arg-type]
+        return read(*arguments, **keywords)  # type: ignore[arg-type]
 
     two.registry.subscriptions.subscribe = late  # type: ignore[assignment, method-assign]
     again = two.client().post("login", name="bob", password=PASSWORD)
@@ -81,11 +81,11 @@ def test_said_meanwhile_in_a_room_that_nobody_hears(tmp_path: Path) -> None:
     two.registry.order.forget()
     long, read = '"' * 4000, two.registry.subscriptions.subscribe
 
-    def late(*arguments: object) -> None:
+    def late(*arguments: object, **keywords: object) -> object:
         two.registry.subscriptions.subscribe = read  # type: ignore[method-assign]
         ana.say(long, "books")
         one.passes(0.1)
-        read(*arguments)  # type: ignore[arg-type]
+        return read(*arguments, **keywords)  # type: ignore[arg-type]
 
     two.registry.subscriptions.subscribe = late  # type: ignore[assignment, method-assign]
     bob = two.client().post("login", name="bob", password=PASSWORD)
@@ -152,4 +152,39 @@ def test_kicked_right_after_joining(tmp_path: Path) -> None:
     assert two.inline.read == read
     assert books.head == 4
     assert laptop.heard("books") == []
+    one.close()
+
+
+def test_what_is_read_elsewhere_meanwhile(tmp_path: Path) -> None:
+    """A login has read what is unread, and another device marks it as read at another node before the answer: the
+    answer says so. Whether the other account of a direct room is online or away is that of all nodes."""
+    _, (one, two) = nodes(tmp_path, "one", "two")
+    ana, bob = one.program("ana"), one.program("bob").post("away", text="for lunch")
+    bob.say("hello", "@ana")
+    one.passes(1)
+    read = two.inline.read_at_once
+    given: list[Deferred[None]] = []
+
+    async def late(*arguments: Any) -> Any:
+        result = await read(*arguments)
+        if not given:
+            answer = Deferred[None]()
+            given.append(answer)
+            await answer
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(two.inline, "read_at_once", late)
+        again = two.client().post("login", name="ana", password=PASSWORD, state=True)
+        ana.post("read-all")
+        one.passes(1)
+        given[0].callback(None)
+        one.passes(1)
+    rooms = {room["room"]: room for room in again.answers[-1]["rooms"]}
+    assert [room["unread"] for room in rooms.values()] == [0, 0]
+    assert rooms["@bob"]["with"] == {"name": "bob", "online": True, "away": "for lunch"}
+    ana.post("block", name="bob")
+    one.passes(1)
+    answer = again.post("unread", state=True).answers[-1]
+    assert answer["rooms"][0]["with"] == {"name": "bob", "online": False}
     one.close()

@@ -365,7 +365,7 @@ def test_resuming(town: Town, since: int) -> None:
     ana = town.login(ANA, resume=since)
     first = min(since, 7) + 1
     assert ana.heard() == list(range(first, 8))
-    assert ana.events[-1] == {"event": "live", "room": "books", "seq": 7}
+    assert ana.events[-1] == {"event": "live", "room": "books", "room_id": 1, "seq": 7}
     town.say()
     assert ana.heard() == list(range(first, 9))
     assert sum(e["event"] == "live" for e in ana.events) == 1

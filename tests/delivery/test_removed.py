@@ -12,7 +12,6 @@ from chatserver.store.db.schema import EntryRow, RoomRow
 from chatserver.store.db.transactions import transact
 from chatserver.store.messages import Draft
 from chatserver.store.visibility import find_room
-from chatserver.values.seen import Seen
 from tests.support.hall import PASSWORD, START, Client, Hall
 
 Line = tuple[str, int, int]
@@ -72,15 +71,15 @@ def test_resuming(hall: Hall) -> None:
     back = again(hall, "bob", resume={"general": 4})
     assert lines(back) == [("gap", 5, 17), *(("entry", n, n) for n in range(18, 23))]
     gap = next(event for event in back.events if event["event"] == "gap")
-    assert gap == {"event": "gap", "room": "general", "from": 5, "first": 18}
-    assert back.events[-1] == {"event": "live", "room": "general", "seq": 22}
+    assert gap == {"event": "gap", "room": "general", "room_id": 1, "from": 5, "first": 18}
+    assert back.events[-1] == {"event": "live", "room": "general", "room_id": 1, "seq": 22}
     for position, first in ((17, []), (18, []), (16, [("gap", 17, 17)])):
         some = again(hall, "bob", resume={"general": position})
         assert lines(some) == [*first, *(("entry", n, n) for n in range(max(position + 1, 18), 23))]
     remove(hall, 0)
     empty = again(hall, "bob", resume={"general": 4})
     assert lines(empty) == [("gap", 5, 22)]
-    assert empty.events[-1] == {"event": "live", "room": "general", "seq": 22}
+    assert empty.events[-1] == {"event": "live", "room": "general", "room_id": 1, "seq": 22}
     ana.say("new")
     assert lines(empty)[1:] == [("entry", 23, 23)]
 
@@ -148,10 +147,23 @@ def test_pages(hall: Hall) -> None:
     assert (numbers(found), found["more"], found["gap"]) == ([17, 16], False, gap)
     assert numbers(answer("search", text="all")) == [20, 19, 18, 17, 16]
     assert answer("unread")["rooms"] == [
-        {"room": "general", "seq": 20, "read": 1, "role": "member", "gap": {"from": 2, "first": 16}, "unread": 0}
+        {
+            "room": "general",
+            "room_id": 1,
+            "seq": 20,
+            "read": 1,
+            "role": "member",
+            "gap": {"from": 2, "first": 16},
+            "unread": 0,
+            "messages": 0,
+            "mentions": 0,
+        }
     ]  # her own messages are read
     ana.post("read", room="general", seq=17)
-    assert answer("unread")["rooms"] == [{"room": "general", "seq": 20, "read": 17, "role": "member", "unread": 0}]
+    assert answer("unread")["rooms"] == [
+        {"room": "general", "room_id": 1, "seq": 20, "read": 17, "role": "member"}
+        | {"unread": 0, "messages": 0, "mentions": 0}
+    ]
     for word in ("edit", "erase"):
         refused = answer(word, room="general", seq=9, **({"text": "anew"} if word == "edit" else {}))
         assert (refused["error"], refused["text"]) == (
@@ -329,4 +341,5 @@ def test_people_behind(hall: Hall) -> None:
     hall.passes(5)
     assert f"* Messages before #{first} in general were removed." in bob.lines
     assert bob.session.view is not None
-    assert bob.session.view.marks.shown()[bob.session.rooms["general"].facts.id] == Seen(ana.heard()[-1])
+    seen = bob.session.view.marks.shown()[bob.session.rooms["general"].facts.id]
+    assert (seen.mark, seen.runs) == (ana.heard()[-1], ())

@@ -38,6 +38,7 @@ class House:
 
     def __init__(self, *servers: ChatServer) -> None:
         self.server = servers[0]
+        self.servers = servers
         self.nodes = len(servers)
         self._doors = cycle(servers)
         self._count = 0

@@ -223,7 +223,7 @@ def test_an_invitation_that_is_withdrawn_again_and_again(tmp_path: Path) -> None
     assert [answer["ok"] for answer in ana.answers[1:]] == [True] * (4 * INVITATIONS_TOLD + 2)
     assert [event["event"] for event in bob.events].count("invited") == INVITATIONS_TOLD
     again = hall.client().post("login", name="bob", password=PASSWORD)
-    assert again.answers[-1]["invitations"] == [{"room": "den", "by": "ana"}]
+    assert again.answers[-1]["invitations"] == [{"room": "den", "room_id": 2, "by": "ana"}]
     hall.close()
 
 

@@ -58,7 +58,7 @@ HALL = table(
     what was missed                                    | ok: inside guest
     topic, say, say with an id, edit                   | ok: voices guest | muted: muted
     edit the last, amend                               | ok: voices guest | muted: muted
-    pins                                               | ok: inside guest outsider invited operator
+    pins, replies, who reacts                          | ok: inside guest outsider invited operator
     reply, react, take back, pin, unpin                | ok: voices guest | muted: muted
     reply to no message, react to no message           | bad-command: voices guest | muted: muted
     pin no message                                     | bad-command: voices guest | muted: muted
@@ -94,7 +94,7 @@ DEN = table(
     search for nothing                                 | empty: inside operator outside
     topic, say, say with an id, edit                   | ok: voices | muted: muted
     edit the last, amend                               | ok: voices | muted: muted
-    pins                                               | ok: inside
+    pins, replies, who reacts                          | ok: inside
     reply, react, take back, pin, unpin                | ok: voices | muted: muted
     reply to no message, react to no message           | bad-command: voices | muted: muted
     pin no message                                     | bad-command: voices | muted: muted
@@ -129,7 +129,7 @@ _DIRECT = dict.fromkeys(acts("@rival"), "direct-room") | HOW | {
     "search": "ok", "members": "ok", "edit the last": "ok", "amend": "ok", "amend what is not there": "bad-command",
     "erase the last": "ok", "history since": "ok", "reply": "ok", "reply to no message": "bad-command", "react": "ok",
     "take back": "ok", "react to no message": "bad-command", "pin": "ok", "unpin": "ok",
-    "pin no message": "bad-command", "pins": "ok",
+    "pin no message": "bad-command", "pins": "ok", "replies": "ok", "who reacts": "ok",
 }  # fmt: skip
 _WRITING = ("say", "reply", "edit", "amend", "react", "take back", "pin", "unpin")
 _UNHEARD = dict.fromkeys((act for act in _DIRECT if act.startswith(_WRITING) and act != "pins"), "blocked")
@@ -305,7 +305,7 @@ def test_no_command_is_left_out() -> None:
 
 @pytest.mark.parametrize("command", c.COMMANDS)
 def test_strangers(command: type[c.Command]) -> None:
-    """Before login only logging in, `help`, `ping` and `quit` are allowed; after it, logging in again is not."""
+    """Before login only logging in, `help`, `server`, `ping` and `quit` are allowed; after it, no other login."""
     fields: dict[str, Any] = {
         "name": "a",
         "room": "r",
@@ -322,5 +322,6 @@ def test_strangers(command: type[c.Command]) -> None:
         rejected = misplaced(stage, asked)
         words[stage] = "ok" if rejected is None else rejected.refused.error.value
     entrance = command in (c.Login, c.Register, c.Guest)
-    assert words[Stage.GREETING] == ("ok" if entrance or command in (c.Help, c.Ping, c.Quit) else "login-required")
+    always = (c.Help, c.Server, c.Ping, c.Quit)
+    assert words[Stage.GREETING] == ("ok" if entrance or command in always else "login-required")
     assert words[Stage.IN] == ("bad-command" if entrance else "ok")

@@ -27,11 +27,12 @@ def test_invitations(house: House) -> None:
     """Invitations are shown at once, and at each login until they are used, withdrawn, or the inviter is kicked."""
     ana, bob, cai = (house.person(name) for name in ("ana", "bob", "cai"))
     den, vault = ana.room("den", private=True), ana.room("vault", private=True)
-    for room in (den, vault):
-        ana.ok("invite", room=room, name=bob.name.upper())
+    ids = {room: ana.ok("invite", room=room, name=bob.name.upper())["room_id"] for room in (den, vault)}
     assert {bob.link.wait_event("invited")["room"] for _ in range(2)} == {den, vault}
     bob.again()
-    assert bob.welcome["invitations"] == [{"room": room, "by": ana.name} for room in sorted((den, vault))]
+    assert bob.welcome["invitations"] == [
+        {"room": room, "room_id": ids[room], "by": ana.name} for room in sorted((den, vault))
+    ]
     bob.ok("join", room=den)
     assert ana.refused("uninvite", room=vault, name=cai.name) == "no-such-user"
     ana.ok("uninvite", room=vault, name=bob.name)
@@ -48,13 +49,12 @@ def test_invitations_of_whom_one_wants_nothing(house: House) -> None:
     """Blocking a person deletes their invitations, and a ban from a room deletes those to that room."""
     ana, bob = house.person("ana"), house.person("bob")
     den, vault, hall = ana.room("den", private=True), ana.room("vault", private=True), ana.room("hall")
-    for room in (den, vault, hall):
-        ana.ok("invite", room=room, name=bob.name)
+    ids = {room: ana.ok("invite", room=room, name=bob.name)["room_id"] for room in (den, vault, hall)}
     for room in (vault, hall):
         ana.ok("ban", room=room, name=bob.name)
         ana.ok("unban", room=room, name=bob.name)
     bob.again()
-    assert bob.welcome["invitations"] == [{"room": den, "by": ana.name}]
+    assert bob.welcome["invitations"] == [{"room": den, "room_id": ids[den], "by": ana.name}]
     bob.ok("block", name=ana.name)
     bob.again()
     assert "invitations" not in bob.welcome
@@ -89,10 +89,13 @@ def test_coming_back_to_a_private_room(house: House) -> None:
     for n in range(3):
         ana.ok("say", room=den, text=f"{n}")
     ana.ok("invite", room=den, name=bob.name)
-    seq = bob.ok("join", room=den, since=0)["seq"]
+    joined = bob.ok("join", room=den, since=0)
+    seq, id = joined["seq"], joined["room_id"]
     assert bob.link.wait_event("live")["seq"] == seq
     assert [entry["seq"] for entry in bob.link.rooms[den] if entry["seq"] > 2 and entry["event"] == "message"] == []
-    assert bob.ok("unread")["rooms"] == [{"room": den, "seq": seq, "read": seq, "role": "member", "unread": 0}]
+    none = {"unread": 0, "messages": 0, "mentions": 0}
+    room = {"room": den, "room_id": id, "seq": seq, "read": seq, "role": "member"}
+    assert bob.ok("unread")["rooms"] == [room | none]
 
 
 def test_away(house: House) -> None:
@@ -133,7 +136,8 @@ def test_blocked(house: House) -> None:
         other.ok("away", text="thinking")
         wait_presence(cai, other, online=True, away="thinking")
         assert presences(one, other) == known
-        assert seen(one, other) == {"name": other.name, "online": False}
+        known_to_ana = {"blocked": True} if one is ana else {}
+        assert seen(one, other) == {"name": other.name, "online": False, **known_to_ana}
         wait_until(lambda other=other: seen(cai, other).get("away") == "thinking", what="others see why")  # type: ignore[misc]
         assert other.name not in [user["name"] for user in one.ok("who")["users"]]
         assert {m["name"]: m["online"] for m in one.ok("members", room=hall)["members"]}[other.name] is False

@@ -40,7 +40,7 @@ def test_every_device_follows(hall: Hall) -> None:
     phone = hall.client().type(f"/login ana {PASSWORD}")
     program = hall.client().type(json.dumps({"cmd": "login", "name": "ana", "password": PASSWORD}))
     assert asked(program, timezone="asia/TOKYO", clock="12", bell="on", tag=1) == {
-        "ok": True, "tag": 1, "timezone": "Asia/Tokyo", "clock": "12", "bell": "on",
+        "ok": True, "tag": 1, "cmd": "prefer", "timezone": "Asia/Tokyo", "clock": "12", "bell": "on",
     }  # fmt: skip
     bob.type("hello")
     later = hall.client().type(f"/login ana {PASSWORD}")
@@ -58,9 +58,9 @@ def test_defaults_come_back(hall: Hall) -> None:
     """`default` removes what was set; what is not named stays; asking changes nothing."""
     program = hall.program("ana")
     assert asked(program, timezone="Europe/Berlin", clock="12")["clock"] == "12"
-    assert asked(program, clock="default") == {"ok": True, "timezone": "Europe/Berlin"}
-    assert asked(program) == {"ok": True, "timezone": "Europe/Berlin"}
-    assert asked(program, timezone="default", bell="mentions") == {"ok": True, "bell": "mentions"}
+    assert asked(program, clock="default") == {"ok": True, "cmd": "prefer", "timezone": "Europe/Berlin"}
+    assert asked(program) == {"ok": True, "cmd": "prefer", "timezone": "Europe/Berlin"}
+    assert asked(program, timezone="default", bell="mentions") == {"ok": True, "cmd": "prefer", "bell": "mentions"}
 
 
 def test_at_the_terminal(hall: Hall) -> None:
@@ -68,11 +68,12 @@ def test_at_the_terminal(hall: Hall) -> None:
     ana = person(hall, "ana")
     before = len(ana.lines)
     ana.type("/set clock 12", "/set timezone Pacific/Auckland", "/set")
-    assert ana.lines[before:][-5:] == [
+    assert ana.lines[before:][-6:] == [
         "* Setting   Value",
         "* timezone  Pacific/Auckland",
         "* clock     12",
         "* bell      off (default)",
+        "* numbers   off (default)",
         "* It is 11:02 pm on Monday 2 March 2026. /help set explains these.",
     ]
     assert ana.session.form.day == ana.session.dialect.day(datetime.now(UTC), ana.session.screen)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chatserver.delivery.rendering import Batch
 from chatserver.store import quotes
 from chatserver.values import commands as c
 from chatserver.values.events import Entry
@@ -178,3 +179,109 @@ def test_an_answer_beside_a_quote_that_is_ignored(hall: Hall) -> None:
     ana.type(*map(json.dumps, lines))
     assert replies(bob) == [f"(re #{hello}): a", f"(re #{mine}): b"]
     assert [line.partition("ana")[0] for line in bob.lines[-2:]] == ["[general] 10:02 ", "[general] 10:02 » "]
+
+
+def quoting(hall: Hall, name: str) -> Client:
+    """A program that is logged in, and is sent quotes."""
+    return hall.client().post("register", name=name, password=PASSWORD, quotes=True)
+
+
+def quotes_in(client: Client) -> list[Any]:
+    """What the replies quote that this program has been sent as events; None for those without a quote."""
+    return [event.get("quote") for event in client.events if "re" in event]
+
+
+def asked(client: Client, cmd: str, **fields: Any) -> list[Any]:
+    """The quotes of replies in the answer to a command."""
+    client.post(cmd, **fields)
+    return [entry.get("quote") for entry in client.answers[-1]["entries"] if "re" in entry]
+
+
+def test_a_program_that_is_sent_quotes(hall: Hall) -> None:
+    """A program that asks for quotes in its login is sent the author and the beginning of what a reply answers, live
+    and when it resumes, as it is by then. Others are sent the bytes that they were always sent. In answers they come if
+    the command asks for them."""
+    ana, bob, cai = hall.program("ana"), quoting(hall, "bob"), hall.program("cai")
+    ana.post("rename", display="José")
+    ana.say("one\ntwo " + "x" * 189 + "e\u0301👩‍👩‍👧")
+    hello = ana.answers[-1]["seq"]
+    ana.post("reply", room="general", seq=hello, text="yes")
+    quote = {"seq": hello, "from": "ana", "display": "José", "text": "one\ntwo " + "x" * 189 + "é"}
+    assert quotes_in(bob) == [quote]
+    assert quotes_in(ana) == quotes_in(cai) == [None]
+    yes = ana.answers[-1]["seq"]
+    cai.post("pin", room="general", seq=yes)
+    for one in (bob, cai):
+        for cmd, fields in (("history", {}), ("search", {"text": "yes"}), ("pins", {})):
+            asked_for = {"room": "general", **fields}
+            assert asked(one, cmd, **asked_for, quotes=True) == [quote], cmd
+            assert asked(one, cmd, **asked_for) == [None], cmd
+    ana.post("edit", room="general", seq=hello, text="better")
+    again = hall.client().post("login", name="bob", password=PASSWORD, resume={"general": hello - 1}, quotes=True)
+    assert quotes_in(again) == [quote | {"text": "better"}]
+    ana.post("erase", room="general", seq=hello)
+    erased = {"seq": hello, "from": "ana", "display": "José", "erased": True}
+    assert asked(cai, "history", room="general", quotes=True) == [erased]
+    again = hall.client().post("login", name="cai", password=PASSWORD, resume={"general": 0})
+    assert quotes_in(again) == [None]
+
+
+def test_what_a_program_may_not_read_is_not_quoted(hall: Hall) -> None:
+    """Programs are sent quotes by the rules that hold for people: live if all in the room may read what is quoted, when
+    they resume and in answers if they may read it themselves."""
+    ana, bob = quoting(hall, "ana"), hall.program("bob")
+    quoted = hall.client().post("login", name="bob", password=PASSWORD, quotes=True)
+    ana.post("create", room="den", visibility="private")
+    ana.say("hello", "den")
+    hello = ana.answers[-1]["seq"]
+    ana.post("reply", room="den", seq=hello, text="one")
+    ana.post("invite", room="den", name="bob")
+    bob.post("join", room="den")
+    ana.post("reply", room="den", seq=hello, text="two")
+    quote = {"seq": hello, "from": "ana", "text": "hello"}
+    assert quotes_in(ana) == [quote, None]
+    assert quotes_in(quoted) == [None]
+    assert asked(ana, "history", room="den", quotes=True) == [quote, quote]
+    assert asked(bob, "history", room="den", quotes=True) == [None]
+    for name, found in (("ana", [quote, quote]), ("bob", [None])):
+        again = hall.client().post("login", name=name, password=PASSWORD, resume={"den": 0}, quotes=True)
+        assert quotes_in(again) == found
+
+
+def test_a_program_is_sent_no_quotes_of_whom_its_account_ignores(hall: Hall) -> None:
+    """A program is sent no quote of an account that its own ignores, and again once it does not any more; others in the
+    room are. Everything else it is sent: programs hide that themselves."""
+    ana, bob, cai, dan = hall.program("ana"), quoting(hall, "bob"), quoting(hall, "cai"), hall.program("dan")
+    dan.say("hello")
+    hello = dan.answers[-1]["seq"]
+    quote = {"seq": hello, "from": "dan", "text": "hello"}
+    ana.post("reply", room="general", seq=hello, text="one")
+    bob.post("ignore", name="dan")
+    ana.post("reply", room="general", seq=hello, text="two")
+    assert asked(bob, "history", room="general", quotes=True) == [None, None]
+    assert asked(cai, "history", room="general", quotes=True) == [quote, quote]
+    again = hall.client().post("login", name="bob", password=PASSWORD, resume={"general": 0}, quotes=True)
+    bob.post("unignore", name="dan")
+    ana.post("reply", room="general", seq=hello, text="three")
+    assert quotes_in(bob) == [quote, None, quote]
+    assert quotes_in(cai) == [quote, quote, quote]
+    assert quotes_in(again) == [None, None, quote]
+    assert "hello" in bob.said
+
+
+def test_a_form_with_quotes_is_rendered_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply is rendered once for all programs without quotes, and once for all with."""
+    rendered = []
+    render = Batch._render
+
+    def counted(batch: Batch, form: Any) -> Any:
+        rendered.append(form.quotes)
+        return render(batch, form)
+
+    ana = hall.program("ana")
+    readers = [quoting(hall, f"q{n}") for n in range(4)] + [hall.program(f"p{n}") for n in range(4)]
+    ana.say("hello")
+    monkeypatch.setattr(Batch, "_render", counted)
+    ana.post("reply", room="general", seq=ana.answers[-1]["seq"], text="yes")
+    assert sorted(rendered) == [False, True]
+    assert [len(quotes_in(one)) for one in readers] == [1] * 8

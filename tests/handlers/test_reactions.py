@@ -87,6 +87,88 @@ def test_reacting(square: Square) -> None:
     assert square.sums(square.news) == {"+1": 3}
 
 
+def test_counts_of_reactions(square: Square) -> None:
+    """An entry about a reaction says how often it is given: as of this entry where it is announced, and as of its
+    reading where it is read. An erased message has none, and a removed one no longer says."""
+
+    def announced(who: str, reaction: str, *, remove: bool = False) -> int:
+        outcome = square.outcome(who, c.React(room="books", seq=square.news, reaction=reaction, remove=remove))
+        [[entry]] = [one.entries for one in outcome.announced]
+        [(word, count)] = entry.reactions
+        assert word == reaction
+        return count
+
+    assert [announced(who, "+1") for who in ("ana", "bob", "cai")] == [1, 2, 3]
+    first = square.last.seq - 2
+    assert announced("bob", "+1", remove=True) == 2
+    assert announced("cai", "🎉") == 1
+    assert announced("cai", "🎉", remove=True) == 0
+
+    def read(seq: int = first) -> list[tuple[tuple[str, int], ...]]:
+        return [entry.reactions for entry in square.do("bob", c.History(room="books", after=seq - 1)).entries]
+
+    assert read() == [(("+1", 2),)] * 4 + [(("🎉", 0),)] * 2
+    square.do("ana", c.Erase(room="books", seq=square.news))
+    assert read()[:-1] == [(("+1", 0),)] * 4 + [(("🎉", 0),)] * 2
+    retention.remove(square.db, square.do("ana", c.History(room="books")).facts.id, 1, square.news + 1)
+    assert read()[:-1] == [()] * 6
+
+
+def test_as_of(square: Square) -> None:
+    """Pages of messages say up to which entry edits, erasures and reactions are folded into them: the room's last one
+    when they were read."""
+    square.do("ana", c.Say(room="books", text="news for bob"))
+    square.do("ana", c.Pin(room="books", seq=square.news))
+    last = square.react("cai", square.news, "+1").seq
+    for fields in ({}, {"before": square.news}, {"after": square.news}, {"limit": 1}, {"after": 10**6}):
+        assert square.do("bob", c.History(room="books", **fields)).as_of == last
+    for command in (c.Search(text="news"), c.Search(text="news", room="books"), c.Pins(room="books"), c.Mentions()):
+        found = square.do("bob", command).entries
+        assert found, command
+        assert {entry.as_of for _, entry in found} == {last}, command
+
+
+def test_own_reactions(square: Square) -> None:
+    """A message names those of its reactions that the reader gives, in answers to programs."""
+    square.do("ana", c.Pin(room="books", seq=square.news))
+    for who, reaction in (("bob", "🎉"), ("ana", "+1"), ("bob", "+1"), ("bob", "no")):
+        square.react(who, square.news, reaction)
+    square.react("bob", square.news, "no", remove=True)
+    square.react("bob", square.hello, "no")
+    for who, mine in (("ana", ("+1",)), ("bob", ("🎉", "+1")), ("cai", ())):
+        assert square.entry(square.news, who).mine == mine
+        for command in (c.Search(text="news"), c.Search(text="news", room="books"), c.Pins(room="books")):
+            assert [entry.mine for _, entry in square.do(who, command).entries] == [mine]
+    square.do("ana", c.Erase(room="books", seq=square.news))
+    assert square.entry(square.news, "bob").mine == ()
+
+
+def test_who_reacts(square: Square) -> None:
+    """Who gave which reaction is listed by name, a part of each at a time, and the rest of one behind a name. Somebody
+    who may not read the message is refused."""
+    for who, reaction in (("cai", "+1"), ("bob", "🎉"), ("ana", "+1"), ("bob", "+1"), ("ana", "🎉"), ("cai", "no")):
+        square.react(who, square.news, reaction)
+    square.react("ana", square.news, "🎉", remove=True)
+    square.react("cai", square.news, "no", remove=True)
+
+    def given(who: str = "cai", **fields: Any) -> list[tuple[str, int, list[str], bool]]:
+        answer = square.do(who, c.Reactions(room="books", seq=square.news, **fields))
+        return [(line.reaction, line.count, line.names, line.more) for line in answer.reactions]
+
+    assert given() == [("+1", 3, ["ana", "bob", "cai"], False), ("🎉", 1, ["bob"], False)]
+    assert given(limit=2) == [("+1", 3, ["ana", "bob"], True), ("🎉", 1, ["bob"], False)]
+    assert given(reaction="+1", after="Bob", limit=2) == [("+1", 3, ["cai"], False)]
+    assert given(reaction="+1", after="cai") == [("+1", 3, [], False)]
+    assert given(reaction="no") == []
+    assert square.do("ana", c.Reactions(room="books", seq=square.hello)).reactions == []
+    assert square.word("cai", c.Reactions(room="books", seq=square.hello)) == "bad-command"
+    assert square.word("ana", c.Reactions(room="books", seq=1)) == "bad-command"
+    square.do("ana", c.Erase(room="books", seq=square.news))
+    assert square.word("ana", c.Reactions(room="books", seq=square.news)) == "bad-command"
+    square.person("dan", PERSON)
+    assert square.word("dan", c.Reactions(room="books", seq=square.news)) == "no-such-room"
+
+
 def test_limits_of_reactions(square: Square) -> None:
     """A message has at most so many different reactions, and somebody gives it at most so many at a time, and so many
     in the course of time. Others can go on with those that are there, and what was given can be taken back."""

@@ -37,7 +37,7 @@ def test_a_rename_is_an_entry(hall: Hall) -> None:
     """Everybody in a room of the account is told by an entry, in its order; the answer has the names."""
     ana, bob = hall.program("ana"), hall.program("bob")
     ana.post("rename", name="anna", display="Ana María", tag=5)
-    assert ana.answers[-1] == {"ok": True, "tag": 5, "name": "anna", "display": "Ana María"}
+    assert ana.answers[-1] == {"ok": True, "tag": 5, "cmd": "rename", "name": "anna", "display": "Ana María"}
     ana.say("hello")
     told = described(bob.events[-2:], "event", "room", "seq", "name", "to", "from", "display")
     assert told == [
@@ -53,7 +53,7 @@ def test_doing_it_again(hall: Hall) -> None:
     ana = hall.program("ana")
     for _ in range(2):
         ana.post("rename", name="anna")
-        assert ana.answers[-1] == {"ok": True, "name": "anna"}
+        assert ana.answers[-1] == {"ok": True, "cmd": "rename", "name": "anna"}
     assert ana.heard() == [2]
 
 

@@ -102,7 +102,8 @@ def test_every_write_is_known() -> None:
     """No command that changes something is open to a read-only token, and every command is judged."""
     assert set(WRITES) & READING == set()
     assert set(c.COMMANDS) - READING - set(WRITES) == {
-        c.Register, c.Login, c.Guest, c.Password, c.Token, c.Forget, c.Away
+        c.Register, c.Login, c.Guest, c.Password, c.Token, c.Sessions, c.Forget, c.Rename, c.Away,
+        c.Typing,
     }  # fmt: skip
 
 

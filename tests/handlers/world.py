@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from chatserver.handlers import READS, WRITES
+from chatserver.handlers.accounts import rename
 from chatserver.handlers.outcome import Ask, Outcome
 from chatserver.settings.tables import NO_LIMITS, Limits
 from chatserver.store import accounts, rooms
@@ -43,9 +44,12 @@ class World:
     def outcome(self, who: str, command: c.Command) -> Outcome:
         """Runs a command and returns its outcome. Raises Refused."""
         self.at += timedelta(seconds=1)
-        handler = {**WRITES, **READS}[type(command)]
+        handlers: dict[type[c.Command], Any] = {**WRITES, **READS, c.Rename: rename}
         with self.db.begin_nested():
-            return handler(self.db, Ask(self.people[who], self.at, limits=self.limits), command)
+            outcome: Outcome = handlers[type(command)](
+                self.db, Ask(self.people[who], self.at, limits=self.limits), command
+            )
+        return outcome
 
     def do(self, who: str, command: c.Command) -> Any:
         """Runs a command and returns its answer. Raises Refused."""

@@ -58,8 +58,11 @@ def test_a_program_is_refused(tmp_path: Path, door: str) -> None:
     program.post("login", name="ana", password=PASSWORD, tag=1)
     program.post("register", name="bob", password=PASSWORD, tag=2)
     program.post("login", token="ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFc", tag=3)
-    assert program.answers == [{"ok": False, "tag": n, "error": "tls-required", "text": TEXT} for n in (1, 2, 3)]
-    assert program.post("ping", tag=4).answers[-1] == {"ok": True, "tag": 4}
+    assert program.answers == [
+        {"ok": False, "tag": tag, "cmd": cmd, "error": "tls-required", "text": TEXT}
+        for tag, cmd in ((1, "login"), (2, "register"), (3, "login"))
+    ]
+    assert program.post("ping", tag=4).answers[-1] == {"ok": True, "tag": 4, "cmd": "ping"}
 
 
 def test_who_is_not_concerned(tmp_path: Path) -> None:
@@ -133,10 +136,12 @@ def test_the_remedy(listen: list[str], people: str, programs: str) -> None:
 
 def test_commands_with_secrets() -> None:
     """Every command with a field for a secret counts as carrying one."""
-    secret = {"password", "token", "old", "new"}
+    secret = {"password", "token", "secret", "old", "new"}
     kinds: tuple[type[c.Command], ...] = (*c.COMMANDS, c.TypedPassword)
     named = {kind for kind in kinds if secret & set(kind.__struct_fields__)}
-    assert named == {c.Login, c.Register, c.Password, c.Forget, c.Token, c.TypedPassword}
+    assert named == {c.Login, c.Register, c.Password, c.Forget, c.Token, c.Rename, c.TypedPassword}
     assert not carries_secret(c.Token(list=True))
     assert not carries_secret(c.Token(revoke="backup"))
+    assert carries_secret(c.Rename(display="Ana", password="s3cret-words"))
+    assert not carries_secret(c.Rename(display="Ana"))
     assert not carries_secret(c.Guest())

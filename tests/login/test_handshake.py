@@ -35,7 +35,7 @@ from chatserver.sync.epochs import Epochs
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import POLL_SECONDS
 from chatserver.values import commands as c
-from chatserver.values.answers import NAMES_SHOWN, Done, Log
+from chatserver.values.answers import NAMES_SHOWN, Done, Log, Unread
 from chatserver.values.errors import GOODBYE, ErrorWord, Note, Refused, Rejected, Sentence, Unavailable, Why
 from chatserver.values.events import (
     GUEST,
@@ -175,7 +175,7 @@ class Town:
                 accounts.find: self._find,
                 accounts.claimed: self._find,
                 accounts.get: self.accounts.get,
-                change_password: lambda ask, _, others: changed(ask.who, others),
+                change_password: lambda ask, _, others, current: changed(ask.who, others),
                 tokens.find: lambda hashes: [self.tokens.get(hash) for hash in hashes],
                 logins.look_up: lambda people: [self._facts(person) for person, _ in people],
                 first_screen: self._first_screen,
@@ -247,7 +247,8 @@ class Town:
     def _first_screen(self, who: Person, rooms: list[Membership], current: int, limit: int) -> FirstScreen:
         one = next(one for one in rooms if one.facts.id == current)
         found = [entry for entry in self.logs[current] if one.floor <= entry.seq <= one.seq]
-        unread = {one.facts.id: one.seen.lacks(one.floor, one.seq) for one in rooms}
+        counts = {one.facts.id: one.seen.lacks(one.floor, one.seq) for one in rooms}
+        unread = {id: Unread(count, count) for id, count in counts.items()}
         return FirstScreen(Log(one.facts, found[-limit:], len(found) > limit), unread)
 
     async def _page(self, room_id: int, seq: int) -> tuple[list[Entry], bool]:
@@ -394,10 +395,11 @@ def test_a_program_logs_in(town: Town) -> None:
     assert ana.sends("login", name="ana", password=WORDS, tag=1) == {
         "ok": True,
         "tag": 1,
+        "cmd": "login",
         "name": "ana",
         "rooms": [
-            {"room": "books", "seq": 0, "read": 0, "role": "member"},
-            {"room": "general", "seq": 3, "read": 0, "role": "member"},
+            {"room": "books", "room_id": 2, "seq": 0, "read": 0, "role": "member"},
+            {"room": "general", "room_id": 1, "seq": 3, "read": 0, "role": "member"},
         ],
         "invitations": [{"room": "club", "by": "bob"}],
     }
@@ -584,15 +586,16 @@ def test_a_guest() -> None:
 
 
 def test_what_is_illegal_before_login(town: Town) -> None:
-    """Before login there are only logging in, help, ping and quit; the answer to anything else has its tag."""
+    """Before login there are only logging in, help, ping and quit; the answer to anything else has its tag
+    and its name."""
     client = town.client()
     for cmd, fields in (("say", {"room": "general", "text": "hi"}), ("rooms", {}), ("logout", {})):
         answer = client.sends(cmd, tag=cmd, **fields)
-        assert (answer["error"], answer["tag"]) == ("login-required", cmd)
-    assert client.sends("ping", tag=1) == {"ok": True, "tag": 1}
+        assert (answer["error"], answer["tag"], answer["cmd"]) == ("login-required", cmd, cmd)
+    assert client.sends("ping", tag=1) == {"ok": True, "tag": 1, "cmd": "ping"}
     assert "login" in client.sends("help")["commands"]
     assert client.stage is Stage.GREETING
-    assert client.sends("quit") == {"ok": True}
+    assert client.sends("quit") == {"ok": True, "cmd": "quit"}
     assert client.link.ended == [""]
 
 
@@ -1015,7 +1018,7 @@ def test_changing_the_password(town: Town, others: bool) -> None:
     command = c.Password(old=WORDS, new="n3w-words", others=others)
     done = outcome(town.handshake.sensitive.change_password(ana.session, command))
     [(_, args, keywords)] = [call for call in town.store.calls if call[0] is change_password]
-    assert (args[0].who, args[1], keywords) == (ANA, hash_of("n3w-words"), {"others": others})
+    assert (args[0].who, args[1], keywords) == (ANA, hash_of("n3w-words"), {"others": others, "current": 0})
     assert done == changed(ANA, others)
 
 

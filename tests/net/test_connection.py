@@ -1,6 +1,7 @@
 """The life of a connection, from the first byte to the last, on a clock that the test moves."""
 
 import gc
+import json
 import re
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from chatserver.net.connection.connection import STRIKE_SECONDS, Connection
+from chatserver.net.connection.connection import SLOWED_SECONDS, STRIKE_SECONDS, Connection
 from chatserver.net.connection.lingering import DISCARDED_BYTES, LINGER_SECONDS
 from chatserver.net.connection.outbox import Outbox
 from chatserver.net.doors.factory import FAREWELL_SECONDS
@@ -52,8 +53,8 @@ def offences(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("data", "dialect", "answer"),
     [
-        (NOBODY, JSONL, '{"ok":true,"tag":1}'),
-        (b"\xff\xfb\x1f" + NOBODY, JSONL, '{"ok":true,"tag":1}'),  # telnet's IAC WILL NAWS
+        (NOBODY, JSONL, '{"ok":true,"tag":1,"cmd":"ping"}'),
+        (b"\xff\xfb\x1f" + NOBODY, JSONL, '{"ok":true,"tag":1,"cmd":"ping"}'),  # telnet's IAC WILL NAWS
         (b"/rooms\r\n", TEXT, "! "),
         (b"G\r\n", TEXT, "* "),
     ],
@@ -209,6 +210,44 @@ def test_too_long_lines(open_hall: OpenHall) -> None:
     assert ana.session.stage is Stage.IN
 
 
+@pytest.mark.parametrize("door", ["program", "browser"])
+def test_what_is_too_long_is_refused_with_its_tag(open_hall: OpenHall, door: str) -> None:
+    """A message whose tag can be read is refused with it, over TCP and in a WebSocket message of one frame or several,
+    with other commands beside it; the connection stays."""
+    hall = open_hall(**limits(strikes=1))
+    ana: Any = hall.program("ana") if door == "program" else hall.browser().upgrade().come_in("ana")
+    before = len(ana.answers)
+    long = json.dumps(
+        {"cmd": "say", "room": "general", "text": "漢" * 20_000, "tag": "k7"}, ensure_ascii=False
+    ).encode()
+    first = json.dumps({"tag": 8, "cmd": "edit", "room": "general", "seq": 1, "text": "x" * 60_000}).encode()
+    ping = b'{"cmd":"ping","tag":9}'
+    if door == "program":
+        ana.send(long + b"\n" + first + b"\n" + ping + b"\n")
+    else:
+        half = len(long) // 2
+        ana.raw(message(1, long[:half], fin=False) + message(0, long[half:]) + message(1, first + b"\n" + ping))
+    hall.settle()
+    told = [(answer["tag"], answer["cmd"], answer.get("error")) for answer in ana.answers[before:]]
+    assert told == [("k7", "say", "line-too-long"), (8, "edit", "line-too-long"), (9, "ping", None)]
+    assert ana.session.stage is Stage.IN
+
+
+def message(opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
+    """A client's frame of any size, with a mask of zeros."""
+    return bytes([fin << 7 | opcode, 0xFF]) + len(payload).to_bytes(8, "big") + bytes(4) + payload
+
+
+def test_a_typed_line_has_a_limit_of_its_own(open_hall: OpenHall) -> None:
+    """A person's longest message fits in a line, and a line of keys that takes long to edit does not."""
+    hall = open_hall()
+    ana = hall.client().type("/register ana s3cret-words")
+    ana.type("\U0001f600" * 4096)
+    ana.type("\b" * 20_480)
+    assert "! A line can have at most 20480 bytes; yours was dropped." in ana.lines
+    assert sum(line.count("too long") for line in ana.lines) == 0
+
+
 def test_too_long_lines_before_login(open_hall: OpenHall) -> None:
     """Lines over the limit count fully towards the bytes that may be sent before logging in."""
     hall = open_hall(**limits(max_line_bytes=200, handshake_bytes=1000))
@@ -259,6 +298,22 @@ def test_strikes(open_hall: OpenHall) -> None:
     assert ana.closing == ["strikes"]
     assert ana.answers[-1]["tag"] == 3
     assert hall.left == [("ana", "strikes")]
+
+
+def test_people_are_slowed(open_hall: OpenHall) -> None:
+    """A person who is refused as often is not cut off: each further line waits, and none is lost."""
+    hall = open_hall(**limits(strikes=3))
+    ana, bob = hall.client().type(f"/register ana {PASSWORD}"), hall.program("bob")
+    ana.type("/x", "/x", "/x").type("hello").type("hello again")
+    assert bob.said == []
+    hall.passes(SLOWED_SECONDS + 1)
+    assert bob.said == ["hello", "hello again"]
+    ana.type("/x").type("one more")
+    hall.passes(SLOWED_SECONDS - 1)
+    assert bob.said[2:] == []
+    hall.passes(2)
+    assert bob.said[2:] == ["one more"]
+    assert hall.left == []
 
 
 # Back-pressure

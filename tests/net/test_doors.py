@@ -283,7 +283,7 @@ def test_the_clients_close_frame(hall: Hall) -> None:
         (masked(3), 1002),  # no opcode
         (masked(2, b"{}"), 1003),  # binary
         (masked(1, b"\xff"), 1007),  # no UTF-8
-        (b"\x81\xff\0\0\0\0\0\x01\0\0\0\0\0\0", 1009),  # 64 KiB announced
+        (b"\x81\xff\0\0\0\0\0\x10\0\0\0\0\0\0", 1009),  # 1 MiB announced
         (masked(1, b'{"cmd":'), 1008),  # a text frame without fault, whose line is no JSON
     ],
 )

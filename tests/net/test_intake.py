@@ -196,7 +196,7 @@ def test_frames_without_a_line(frame: bytes, open_hall: OpenHall) -> None:
     assert not browser.wire.reading
     hall.passes(10)
     assert browser.wire.reading
-    assert browser.post("ping", tag=1).answers[-1] == {"ok": True, "tag": 1}
+    assert browser.post("ping", tag=1).answers[-1] == {"ok": True, "tag": 1, "cmd": "ping"}
 
 
 def test_too_many_bytes(open_hall: OpenHall) -> None:

@@ -44,7 +44,6 @@ def ended_for(reason: str, sentence: Sentence) -> Callable[[Client], object]:
         (False, typing("/quit"), f"Goodbye. {LEAVE}"),
         (True, typing("/logout"), f"You are logged out. Goodbye. {LEAVE}"),
         (True, typing(f"/forget {PASSWORD}"), f"Your account is erased. Goodbye. {LEAVE}"),
-        (True, typing("/x", "/x", "/x"), f"Too many of your commands were refused. Correct them. {BACK}."),
         (False, typing("/login ana wrong-words"),
          f"Too many failed logins. Forgotten? Ask the operators. {BACK} when you have the password."),
         (False, typing("x" * 300), f"You sent too much before logging in. {BACK} and log in right away."),

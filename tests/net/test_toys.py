@@ -56,6 +56,9 @@ class Toy:
             case _:
                 return Rejected(Refused(Why.NO_SUCH_COMMAND))
 
+    def label(self, start: bytes, end: bytes) -> tuple[None, str]:
+        return None, ""
+
     def day(self, at: datetime, screen: Screen = SCREEN) -> None:
         return None
 

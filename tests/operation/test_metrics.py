@@ -80,7 +80,7 @@ def test_labels_have_few_values(busy: Hall) -> None:
     for secret in ("-the-user", "room-of", "hello", "s3cret", "local"):
         assert secret not in text, secret
     allowed = {
-        "stage": 9, "dialect": 2, "door": 3, "reason": len(ENDINGS | {OTHER, *REFUSALS, *ERRORS}), "kind": 60,
+        "stage": 9, "dialect": 2, "door": 4, "reason": len(ENDINGS | {OTHER, *REFUSALS, *ERRORS}), "kind": 60,
         "outcome": len({OK, BROKEN, *ErrorWord}), "error": len(ErrorWord), "lane": 2, "pool": 2, "way": 4, "le": 40,
         "version": 1, "python": 1, "endpoint": 10, "fate": len(FATES),
     }  # fmt: skip

@@ -37,6 +37,7 @@ OTHERS: Final[dict[str, object]] = {
     "server.registration": "closed",
     "server.default_rooms": ["general", "news"],
     "server.trusted_proxies": ["192.0.2.0/24"],
+    "server.trusted_forwarders": ["192.0.2.0/24"],
     "server.origins": ["https://chat.example.org"],
     "server.metrics": "tcp:9400",
     "server.control": "/run/chatserver/control",
@@ -44,6 +45,7 @@ OTHERS: Final[dict[str, object]] = {
     "log.format": "json",
     "log.level": "warn",
     "bus.url": "postgres",
+    "search.language": "english",
 }
 """Other values where another number, text or list would not do."""
 

@@ -142,11 +142,9 @@ class Town:
         self.registry = Registry(self.clock, StubPages(self.clock, self._read_page), self.roster, Rewind())
         nothing: Any = None
         store: Any = self.store
-        self.counts: list[int] = []  # of stored messages, as reported
         parts = pipeline_parts(
             settings=Settings(pipeline=Pipeline(take=TAKE)), turn=turns(self.clock), store=store,
             registry=self.registry, online=Online(self.roster, nothing, lambda: AT), marks=nothing,
-            maintenance=SimpleNamespace(stored=self.counts.append),
             reconciler=SimpleNamespace(suspect=lambda who: None),
         )  # fmt: skip
         self.processors = Processors(parts, Lanes(2, self.clock, Limits()), {c.Password: self._slow})
@@ -190,7 +188,6 @@ def test_nobody_hears_what_is_not_stored(town: Town) -> None:
     assert (ana.told, bob.told) == ([], [])
     town.store.commit()
     assert (ana.heard, ana.answers, bob.heard) == (["hello"], ["hello"], ["hello"])
-    assert town.counts == [1]
 
 
 def test_messages_that_arrive_meanwhile_share_a_transaction(town: Town) -> None:

@@ -1,6 +1,7 @@
 """Who is online, who is away, and who does not see whom."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import structs
@@ -186,3 +187,17 @@ def test_rendered_once_for_each_dialect_and_framing() -> None:
     assert {written(session) for session in plain} == {JSONL.news(NEWS)}
     assert written(framed) == b"[" + JSONL.news(NEWS) + b"]"
     assert written(person) == TEXT.news(NEWS)
+
+
+def test_mutes_end() -> None:
+    """A mute holds until its end, and is known only while the account has a session here."""
+    town = Town()
+    now, end = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
+    town.roster.set_muted(ANA, BOOKS.id, end)
+    session = town.arrive(ANA, BOOKS)
+    assert not town.roster.is_muted(ANA, BOOKS.id, now)
+    town.roster.set_muted(ANA, BOOKS.id, end)
+    assert [town.roster.is_muted(ANA, room.id, now) for room in (BOOKS, CARDS)] == [True, False]
+    assert not town.roster.is_muted(ANA, BOOKS.id, end)
+    town.leave(session)
+    assert not town.roster.is_muted(ANA, BOOKS.id, now)

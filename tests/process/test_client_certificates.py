@@ -185,7 +185,7 @@ def test_the_documentation(server: StartServer, tmp_path: Path) -> None:
     source = textwrap.dedent(program).replace("chat.example.org", "localhost").replace("4001", str(chat.port))
     source = source.replace("print(json.loads(line))", "print(json.loads(line)); break")
     said = run(sys.executable, "-c", source, cwd=tmp_path, env={"SSL_CERT_FILE": "own.crt"})
-    assert said.startswith("{'ok': True, 'tag': 1, 'name': 'ana'")
+    assert said.startswith("{'ok': True, 'tag': 1, 'cmd': 'login', 'name': 'ana'")
 
 
 def run(*command: str, cwd: Path, typed: str = "", env: dict[str, str] | None = None) -> str:

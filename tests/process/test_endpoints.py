@@ -14,7 +14,7 @@ from tests.support.client import JsonClient, Raw, TextClient
 from tests.support.process import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
-MESSAGES = 3000
+MESSAGES = 9000
 TEXT = "x" * 1000
 
 
@@ -79,6 +79,7 @@ def test_talking_over_tls(tls: str, server: StartServer, connect: Connect) -> No
     assert chat.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_tls_reader_that_stops_reading(tls: str, server: StartServer, connect: Connect) -> None:
     """A TLS client that stops reading and continues later receives everything in order, and the server does not buffer
     what it has not read."""

@@ -22,6 +22,7 @@ def whole(client: JsonClient, room: str) -> list[str | None]:
     return [entry.get("text") for entry in client.ok("history", room=room, after=0, limit=500)["entries"]]
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_file(server: StartServer, connect: Connect, tmp_path: Path) -> None:
     """A SQLite file is replaced by an older copy while the server is stopped. A client that was away meanwhile, and
     resumes when the log has long gone on under the same numbers, ends up with the log that there is."""

@@ -63,7 +63,7 @@ def test_strikes(server: StartServer, connect: Connect) -> None:
     chat = server(config=QUICK)
     ana = connect(chat, JsonClient)
     ana.register("ana")
-    ana.send(b"x" * 9000 + b"\n")
+    ana.send(b"x" * 60_000 + b"\n")
     for _ in range(19):
         ana.post("say", room="nowhere", text="hi")
     ana.ok("ping")

@@ -54,15 +54,15 @@ def test_a_server_removes_what_is_old(server: StartServer, connect: Connect, dat
     assert ana.ok("say", room="general", text="new")["seq"] == 32
     Chatctl(database_url)("room", "retention", "general", "--entries", "3", "--yes")
     wait_until(lambda: first() == 30, 30, what="the room's own limit holds")
-    assert ana.ok("say", room="general", text="word3", id="k3") | {"at": "", "tag": 0} == {
-        "ok": True, "tag": 0, "room": "general", "seq": 5, "at": "", "dup": True,
+    assert ana.ok("say", room="general", text="word3", id="k3") | {"at": "", "tag": 0, "cmd": ""} == {
+        "ok": True, "tag": 0, "cmd": "", "room": "general", "room_id": 1, "seq": 5, "at": "", "dup": True,
     }  # fmt: skip
     chat.stop()
     chat.start()
     back = connect(chat, JsonClient)
     back.login("ana", resume={"general": 4})
-    assert back.wait_event("gap") == {"event": "gap", "room": "general", "from": 5, "first": 30}
-    assert back.wait_event("live") == {"event": "live", "room": "general", "seq": 32}
+    assert back.wait_event("gap") == {"event": "gap", "room": "general", "room_id": 1, "from": 5, "first": 30}
+    assert back.wait_event("live") == {"event": "live", "room": "general", "room_id": 1, "seq": 32}
     assert [entry["seq"] for entry in back.rooms["general"]] == [30, 31, 32]
     text = connect(chat, TextClient)
     text.login("ana")

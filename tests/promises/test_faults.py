@@ -162,6 +162,8 @@ ACTS: dict[str, tuple[list[Act], Act]] = {
     "pin": ([], ("pin", {"room": "club", "seq": 3})),
     "unpin": ([("pin", {"room": "club", "seq": 3})], ("unpin", {"room": "club", "seq": 3})),
     "pins": ([], ("pins", {"room": "club"})),
+    "reactions": ([], ("reactions", {"room": "club", "seq": 3})),
+    "replies": ([], ("replies", {"room": "club", "seq": 3})),
     "edit": ([], ("edit", {"room": "club", "seq": 3, "text": "better"})),
     "erase": ([], ("erase", {"room": "club", "seq": 3})),
     "history": ([], ("history", {"room": "club"})),
@@ -193,6 +195,9 @@ ACTS: dict[str, tuple[list[Act], Act]] = {
     "read-all": ([], ("read-all", {})),
     "mentions": ([], ("mentions", {})),
     "rooms": ([], ("rooms", {})),
+    "typing": ([], ("typing", {"room": "club"})),
+    "server": ([], ("server", {})),
+    "sessions": ([], ("sessions", {})),
     "ping": ([], ("ping", {})),
     "help": ([], ("help", {})),
     "password": ([], ("password", {"old": PASSWORD, "new": NEW_PASSWORD})),
@@ -213,8 +218,8 @@ ENTRIES = [
 ]  # fmt: skip
 """Acts that make entries."""
 READING = [
-    "pins", "history", "search", "mentions", "members", "who", "away", "unread", "bans", "export", "rooms", "ping",
-    "help", "logout", "quit",
+    "pins", "replies", "reactions", "history", "search", "mentions", "members", "who", "away", "unread", "bans",
+    "export", "rooms", "typing", "server", "sessions", "ping", "help", "logout", "quit",
 ]  # fmt: skip
 """Acts that write nothing."""
 

@@ -65,7 +65,7 @@ def test_it_stays_quiet(hall: Hall) -> None:
     ana = hall.program("ana")
     quiet = hall.client().type(f"/login deploy {PASSWORD} quiet")
     program = hall.client().post("login", name="deploy", password=PASSWORD, quiet=True)
-    assert program.answers[-1]["rooms"] == [{"room": "general", "seq": 2, "read": 1, "role": "member"}]
+    assert program.answers[-1]["rooms"] == [{"room": "general", "room_id": 1, "seq": 2, "read": 1, "role": "member"}]
     ana.say("hello").post("create", room="den", visibility="private").post("invite", room="den", name="deploy")
     ana.post("topic", room="general", text="tea").post("away", text="lunch").say("psst", "@deploy")
     hall.passes(10)

@@ -103,7 +103,7 @@ def test_a_person_without_a_room_yet(hall: Hall) -> None:
     assert told(lines_after(ana, "/query bob")) == ["@bob"]
     assert told(lines_after(ana, "/leave general")) == []
     assert lines_after(ana, "hi") == []
-    assert bob.lines[-1] == "(@ana) 10:02 ana: hi"
+    assert bob.lines[-2:] == ["(@ana) 10:02 ana: hi", "* Only you and ana see that. /r TEXT answers."]
 
 
 def test_a_room_before_a_person(hall: Hall) -> None:

@@ -21,7 +21,7 @@ def test_without_a_file() -> None:
     assert settings == Settings()
     limits, passwords = settings.limits, settings.passwords
     assert (limits.max_line_bytes, limits.window, limits.handshake_seconds, limits.handshake_bytes) == (
-        8192,
+        53_248,
         32,
         30,
         8192,

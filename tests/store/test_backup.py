@@ -18,6 +18,7 @@ from chatserver.store.copies.verify import verify
 from chatserver.store.db.engine import DatabaseProblem, check_schema, open_engine, open_ready, parse_url
 from chatserver.store.messages import Draft
 from chatserver.store.nodes.lease import Claim, this_process
+from chatserver.store.wanted import exactly
 from chatserver.values.events import Person
 from tests.support.contents import AT, fill
 
@@ -100,7 +101,7 @@ def check_use(engine: Engine) -> None:
         )).scalar()  # fmt: skip
         assert added == highest + 1
         for asked, times in (("unheard", 1), ("déjà", 1), ("secret", 0)):
-            found, _ = search.search(db, Person(1, "ana"), None, search.words(asked), None, 10)
+            found, _ = search.search(db, Person(1, "ana"), None, exactly(asked), None, 10)
             assert len(found) == times
 
 

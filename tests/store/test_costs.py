@@ -64,7 +64,7 @@ def test_a_take_is_a_few_statements(tables: Tables, size: int) -> None:
         assert len(statements) == (1 if tables.postgres else 3)
         statements.clear()
         assert {verdict.outcome for verdict in tables.append(*drafts)} == {"dup"}
-        assert len(statements) == 1
+        assert len(statements) == (2 if tables.postgres and size > 1 else 1)  # tried without judging each
 
 
 @pytest.mark.parametrize("size", [1, 30])

@@ -13,7 +13,7 @@ from chatserver.store.db.schema import BanRow, MembershipRow
 from chatserver.store.messages import Draft
 from chatserver.store.visibility import find_room
 from chatserver.values.errors import Refused
-from chatserver.values.events import JOINED, Person, RoomFacts
+from chatserver.values.events import FOREVER, JOINED, Person, RoomFacts
 from tests.store.conftest import AT, Tables
 
 HOST = Person(0, "")
@@ -54,7 +54,7 @@ def pass_time(tables: Tables, seconds: float) -> None:
     def work(db: Connection) -> None:
         for row, column in ((MembershipRow, "muted_until"), (BanRow, "until")):
             for id, end in db.execute(select(row.id, getattr(row, column))).all():
-                if end is not None and end != moderation.FOREVER:
+                if end is not None and end != FOREVER:
                     earlier = end - timedelta(seconds=seconds)
                     db.execute(update(row).where(row.id == id).values(**{column: earlier}))
 

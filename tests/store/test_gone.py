@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import Connection
 
 from chatserver.store import accounts, erasure, messages, rooms, search, tokens
+from chatserver.store import words as index
 from chatserver.store.db.database_file import empty_log, is_log_empty
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened, record
 from chatserver.store.visibility import find_room
+from chatserver.store.wanted import exactly
 from chatserver.values.events import Person, RoomFacts
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK
@@ -69,6 +71,8 @@ def say(files: Files, room: RoomFacts, who: Person, count: int = MESSAGES) -> di
         texts = [[word(numbers) for _ in range(8)] for _ in range(20)]
         verdicts = files.tables.append(*(Draft(room.id, who.id, " ".join(text), None) for text in texts))
         said |= {verdict.seq: text for verdict, text in zip(verdicts, texts, strict=True)}
+        while files.tables(index.step, "", None).behind:
+            pass
     return said
 
 
@@ -94,8 +98,8 @@ def test_messages(files: Files) -> None:
     assert files.found(gone) == 0
     assert files.found(kept) == len(kept)
     access = tables.find(ana, "books")
-    assert len(tables(search.search, ana, access, [kept[0]], None, 5)[0]) == 1
-    assert tables(search.search, ana, access, [gone[0]], None, 5)[0] == []
+    assert len(tables(search.search, ana, access, exactly(kept[0]), None, 5)[0]) == 1
+    assert tables(search.search, ana, access, exactly(gone[0]), None, 5)[0] == []
 
 
 def test_accounts(files: Files) -> None:

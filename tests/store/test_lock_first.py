@@ -57,8 +57,8 @@ def test_nodes_that_meet(tables: Tables, node: Node, size: int) -> None:
     """A node that meets another one in a room judges anew, which takes a second round trip. Each of its next LOCK_FIRST
     statements takes one, whoever it meets; then it tries without a lock again. It prepares them once."""
     ana = tables.person("ana")
-    books, chess = tables.room("books", ana), tables.room("chess", ana)
-    drafts = [Draft((books, chess)[n % 2].id, ana.id, f"{n}", None) for n in range(size)]
+    books = tables.room("books", ana)
+    drafts = [Draft(books.id, ana.id, f"{n}", None) for n in range(size)]
 
     def meet() -> list[Verdict]:
         with tables.engine.begin() as db, tables.meanwhile(lambda: node.append(*drafts)) as waiting:
@@ -72,14 +72,26 @@ def test_nodes_that_meet(tables: Tables, node: Node, size: int) -> None:
     assert node.locks == [False]
     head = len(tables.log(books))
     assert meet()[0].seq == head + 2
-    assert node.locks == [False, True]
-    assert meet()[0].seq == head + 2 + (size + 1) // 2 + 1
+    assert node.locks == ([False, True] if size == 1 else [False, False])
+    assert meet()[0].seq == head + 2 + size + 1
     assert node.locks == [True]
     for _ in range(LOCK_FIRST):
         node.append(*drafts)
     assert node.locks == [True] * (LOCK_FIRST - 1) + [False]
     assert not any(query.startswith("PREPARE") for query in node.sent)
     assert seqs(tables.log(books)) == list(range(1, len(tables.log(books)) + 1))
+
+
+def test_several_rooms(tables: Tables, node: Node) -> None:
+    """A take for several rooms locks them first, in the order of their ids."""
+    ana = tables.person("ana")
+    rooms = [tables.room(name, ana) for name in ("books", "chess")]
+    drafts = [Draft(room.id, ana.id, "hello", None) for room in reversed(rooms)]
+    with tables.engine.begin() as db, tables.meanwhile(lambda: node.append(*drafts)) as waiting:
+        messages.append(db, [Draft(rooms[0].id, ana.id, "hi", None)], AT)
+        assert tables(messages.locked, {room.id for room in rooms}) == {rooms[0].id}
+    assert [one.seq for one in waiting()] == [2, 3]
+    assert node.locks == [True]
 
 
 def test_a_lock_that_lasts(tables: Tables) -> None:
@@ -107,5 +119,29 @@ def test_a_lock_that_lasts(tables: Tables) -> None:
         assert tables(messages.locked, {books.id, chess.id}) == {books.id}
     assert statements.run(append) == ["stored", "stored"]
     assert statements.run(backend) == before
+    statements.close()
+    engine.dispose()
+
+
+def test_a_table_that_is_held(tables: Tables) -> None:
+    """Messages that name nobody are stored while somebody holds the table of accounts. The others wait their time, and
+    are stored on the same connection when it is free, although their statement could not be prepared before."""
+    ana, bob = tables.person("ana"), tables.person("bob")
+    books = tables.room("books", ana, bob)
+    engine = open_statements(tables.engine, 1)
+    assert engine is not None
+    statements = Statements(engine)
+
+    def say(*names: str) -> list[str]:
+        drafts = [Draft(books.id, ana.id, f"hello {n}", None, names=names) for n in range(2)]
+        return [one.outcome for one in statements.run(lambda db: messages.append(db, drafts, AT))]
+
+    with tables.engine.begin() as db:
+        db.exec_driver_sql("LOCK TABLE account IN ACCESS EXCLUSIVE MODE")
+        assert say() == ["stored", "stored"]
+        with pytest.raises(Locked):
+            say("bob")
+        assert say() == ["stored", "stored"]
+    assert say("bob") == ["stored", "stored"]
     statements.close()
     engine.dispose()

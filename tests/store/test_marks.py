@@ -45,6 +45,7 @@ KEPT: Final = {"called", "former", "roomname", "present", "notice"}
 
 OURS: Final = {
     *("account.kind", "room.kind", "room.invites", "membership.role", "membership.seen", "entry.kind", "entry.state"),
+    *("membership.notify", "token.kind", "search_mark.language"),
     *("session.id", "session.node", "preference.name", "change.kind", "change.origin", "secret.name"),
     *("node.name", "node.boot", "node.host", "node.machine", "node.version", "node.facts", "node.asked"),
     *("epoch.name", "epoch.place", "alembic_version.version_num"),
@@ -130,7 +131,9 @@ def in_files(tables: Tables) -> bytes:
             db.exec_driver_sql("CHECKPOINT")
             query = "SELECT current_setting('data_directory'), oid FROM pg_database WHERE datname = current_database()"
             folder, number = db.exec_driver_sql(query).one()
-        paths = [path for path in (Path(folder) / "base" / str(number)).iterdir() if path.is_file()]
+        files = (Path(folder) / "base" / str(number)).iterdir()
+        # Every new connection may write the cache of system tables, by another name at first.
+        paths = [path for path in files if path.is_file() and not path.name.startswith("pg_internal.init")]
     return b"".join(path.read_bytes() for path in paths)
 
 

@@ -17,6 +17,7 @@ from chatserver.store.db.engine import DatabaseProblem, check_schema, migrate, o
 from chatserver.store.db.health import examine
 from chatserver.store.db.own_schema import SCHEMA
 from chatserver.store.db.threads import Store
+from chatserver.store.wanted import exactly
 from tests.store.conftest import AT, Tables
 from tests.support.memory import logged_warnings
 
@@ -96,7 +97,7 @@ def test_operators_of_others(tables: Tables) -> None:
             assert change_rows.look(db, 0, [1])
             assert entries.heads(db, [room.id]) == {room.id: 1}
         assert tables.say(room, ana, "hello", "id-1").seq == 2
-        assert len(tables(search.search, ana, tables.find(ana, "books"), ["hello"], None, 5)[0]) == 1
+        assert len(tables(search.search, ana, tables.find(ana, "books"), exactly("hello"), None, 5)[0]) == 1
         assert next(finding for finding in examine(tables.engine.url) if finding.item == "schema").ok
         cursor.execute("SELECT chat_v1.post('books', 'ana', 'from the shop', 'id-2')")
         cursor.execute("SELECT DISTINCT role FROM public.seen")

@@ -19,9 +19,9 @@ def test_what_an_account_has_set(tables: Tables) -> None:
     ana, bob = tables.person("ana"), tables.person("bob")
     for _ in range(2):
         set_now = tables(prefer, Ask(ana, AT), c.Prefer(timezone="europe/berlin", bell="on"))
-        assert set_now.answer == Preferences("Europe/Berlin", None, "on", AT)
+        assert set_now.answer == Preferences("Europe/Berlin", None, "on", now=AT)
     assert tables(prefer, Ask(ana, AT), c.Prefer(bell="default", clock="12")).answer == Preferences(
-        "Europe/Berlin", "12", None, AT
+        "Europe/Berlin", "12", now=AT
     )
     assert tables(preferences.find, [ana.id, bob.id]) == {ana.id: Preferences("Europe/Berlin", "12")}
     mine, theirs = tables(logins.look_up, [(ana, 0), (bob, 0)])

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Connection, delete, insert, select
 
 from chatserver.store import accounts, entries, erasure, export, ignoring, moderation, names, renames, rooms, search
@@ -15,6 +16,7 @@ from chatserver.store.messages import Draft
 from chatserver.store.people import find_person
 from chatserver.store.renames import MOST_KEPT, MOST_ROOMS, Quota, Renamed
 from chatserver.store.visibility import find_room, memberships
+from chatserver.store.wanted import exactly
 from chatserver.values.errors import Refused
 from chatserver.values.events import KICKED, MEMBER, MESSAGE, OPERATOR, RENAMED, Entry, Person
 from chatserver.values.recorded import parse_renaming
@@ -93,7 +95,7 @@ def test_names_of_their_time(books: Books) -> None:
     assert [(one.former, one.name, one.display) for one in told] == [
         ("ana", "anna", ""), ("anna", "anna", "Ana María"), ("anna", "annie", ""), ("annie", "ana", ""),
     ]  # fmt: skip
-    found, _ = books.tables(search.search, books.bob, books.tables.find(books.bob, "books"), ["words"], None, 50)
+    found, _ = books.tables(search.search, books.bob, books.tables.find(books.bob, "books"), exactly("words"), None, 50)
     assert [(one.author, one.display) for _, one in found] == wanted[::-1]
     mine, _ = books.tables(export.page, books.ana, "", 50)
     assert [(one.author, one.display) for _, one in mine if one.kind == MESSAGE] == wanted
@@ -115,7 +117,8 @@ def test_the_time_of_a_rename(books: Books) -> None:
     assert books.says(books.ana) == done.at
     assert books.called() == [("ana", ""), ("anna", "")]
     assert {facts.id for facts, _ in done.announced} == {books.room.id, club.id}
-    assert books.tables.log(club)[-1] == next(entry for facts, entry in done.announced if facts.id == club.id)
+    said = next(entry for facts, entry in done.announced if facts.id == club.id)
+    assert books.tables.log(club)[-1] == structs.replace(said, as_of=2)
     again = books.rename(books.ana, "ana")
     assert again is not None
     assert again.at > done.at

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
-from chatserver.store import search, search_walk
+from chatserver.store import search, search_walk, words
 from chatserver.store.db.schema import EntryRow
 from chatserver.store.messages import Draft
 from chatserver.store.search_walk import Deadline
+from chatserver.store.wanted import Wanted, exactly, terms
 from chatserver.values.errors import ErrorWord, Refused
 from chatserver.values.events import Person, RoomFacts
 from tests.store.conftest import AT, Tables
@@ -22,6 +23,8 @@ SAID = 60
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two messages are too many for the index, and a step covers four entries."""
     monkeypatch.setattr(search, "RARE", 1)
+    monkeypatch.setattr(search, "MOST_BEHIND", (1, 1))
+    monkeypatch.setattr(search_walk, "READ_STEP", 4)
     monkeypatch.setattr(search_walk, "STEPS", {"postgresql": (4, 4), "sqlite": (4, 4)})
 
 
@@ -38,7 +41,7 @@ class Steps(Deadline):
 class Library:
     """Three rooms in which every message has one common word, and every seventh another one. Bob is in one of them."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, indexed: int = 2 * SAID // 3) -> None:
         self.tables = tables
         self.ana, self.bob = tables.person("ana"), tables.person("bob")
         self.rooms: list[RoomFacts] = [
@@ -50,6 +53,9 @@ class Library:
             room = self.rooms[n % 5 % 3]
             text = f"common {n}" + (" seventh" if n % 7 == 0 else "")
             tables.append(Draft(room.id, self.ana.id, text, None), at=AT + timedelta(seconds=n))
+            if n == indexed:
+                while tables(words.step, "", None).behind:
+                    pass
 
     def expected(self, who: Person, step: int, room: RoomFacts | None) -> list[int]:
         readable = self.rooms if who is self.ana else self.rooms[:2]
@@ -60,13 +66,15 @@ class Library:
         ]
 
     def pages(
-        self, who: Person, words: list[str], room: RoomFacts | None, limit: int, steps: int
+        self, who: Person, asked: list[str], room: RoomFacts | None, limit: int, steps: int
     ) -> Iterator[tuple[list[int], bool]]:
         """The pages of a search whose time is spent after `steps` steps."""
         before: int | None = None
         while True:
             access = None if room is None else self.tables.find(who, room.name)
-            found, before = self.tables(search.search, who, access, words, before, limit, Steps(steps))
+            found, before = self.tables(
+                search.search, who, access, Wanted(terms(" ".join(asked), prefix=False)), before, limit, Steps(steps)
+            )
             yield [int(entry.text.split()[1]) for _, entry in found], before is not None
             if before is None:
                 return
@@ -81,9 +89,9 @@ def test_time_is_spent(tables: Tables, limit: int, steps: int, everywhere: bool)
     library = Library(tables)
     room = None if everywhere else library.rooms[0]
     for who in (library.ana, library.bob):
-        for words, step in ((["common"], 1), (["seventh", "common"], 7), (["missing", "common"], 1000)):
+        for asked, step in ((["common"], 1), (["seventh", "common"], 7), (["missing", "common"], 1000)):
             found: list[int] = []
-            for page, more in library.pages(who, words, room, limit, steps):
+            for page, more in library.pages(who, asked, room, limit, steps):
                 assert len(page) == limit or not more or steps < 1000
                 assert len(page) <= limit
                 found += page
@@ -113,5 +121,5 @@ def test_no_time_at_all(tables: Tables, monkeypatch: pytest.MonkeyPatch, everywh
     last = tables(lambda db: db.scalar(select(func.max(EntryRow.at)))) or AT
     stop = 10 if access else int((last - search.EPOCH) / timedelta(milliseconds=1)) + 1
     with pytest.raises(Refused, match="SEARCH_TOO_LONG") as refused:
-        tables(search.search, library.ana, access, ["common"], stop, 5)
+        tables(search.search, library.ana, access, exactly("common"), stop, 5)
     assert refused.value.error is ErrorWord.SLOW_DOWN

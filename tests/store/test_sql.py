@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from chatserver.store import (
@@ -20,6 +20,7 @@ from chatserver.store import (
     change_rows,
     entries,
     erasure,
+    mentions,
     messages,
     moderation,
     people,
@@ -29,10 +30,11 @@ from chatserver.store import (
 )
 from chatserver.store.db.engine import open_ready, parse_url
 from chatserver.store.db.own_schema import SCHEMA
-from chatserver.store.db.schema import Base, EntryRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import Base, EntryRow, MembershipRow, RoomRow, UnscannedRow
 from chatserver.store.messages import Draft
 from chatserver.store.search import search
 from chatserver.store.visibility import find_room
+from chatserver.store.wanted import exactly
 from chatserver.values.errors import Refused
 from chatserver.values.events import DIRECT, OPERATOR, PRIVATE, Person
 from chatserver.wire.hygiene.text import message_text
@@ -92,7 +94,7 @@ def test_a_post(tables: Tables) -> None:
     assert last.at.microsecond % 1000 == 0
     assert abs(last.at - datetime.now(UTC)) < timedelta(minutes=5)
     assert tables.say(room, ana, "thanks").seq == 6
-    found = [entry.seq for _, entry in tables(search, ana, tables.find(ana, "books"), ["shipped"], None, 10)[0]]
+    found = [entry.seq for _, entry in tables(search, ana, tables.find(ana, "books"), exactly("shipped"), None, 10)[0]]
     assert found == [5, 4, 3]
     assert [(one.kind, one.subject) for one in tables(change_rows.since, before)] == [("room", room.id)] * 3
     assert tables.find(ana, "books").seq == 6
@@ -278,6 +280,37 @@ def test_answers(tables: Tables) -> None:
     with refused("ZC009", "bad-command"):
         answer(asked)
     assert answer(asked, id="a-1") == number
+
+
+def test_mentions(tables: Tables) -> None:
+    """A post mentions whom it names or answers as soon as the server has looked through it. Posts that follow each
+    other are looked through together, and none waits for that."""
+    bot, ana = tables.person("bot"), tables.person("ana")
+    room = tables.room("books", ana, bot)
+    asked = tables.say(room, ana, "what time is it?").seq
+    while tables(mentions.scan):
+        pass
+
+    def unscanned() -> list[tuple[int, int]]:
+        some = select(UnscannedRow.first_seq, UnscannedRow.last_seq).order_by(UnscannedRow.first_seq)
+        return [(row[0], row[1]) for row in tables(lambda db: db.execute(some).all())]
+
+    named = post(tables, "books", "bot", "shipped, Ana")
+    reply = "SELECT chat_v1.post('books', 'bot', 'noon', reply_to => %s)"
+    answer = tables(lambda db: db.exec_driver_sql(reply, (asked,)).scalar_one())
+    assert unscanned() == [(named, answer)]
+
+    def meanwhile(db: Connection) -> int:
+        db.execute(select(UnscannedRow).with_for_update())
+        return post(tables, "books", "bot", "nobody")
+
+    last = tables(meanwhile)
+    assert unscanned() == [(named, answer), (last, last)]
+    while tables(mentions.scan):
+        pass
+    assert unscanned() == []
+    found, _ = tables(mentions.listing, ana, None, 10)
+    assert [entry.seq for _, entry in found] == [answer, named]
 
 
 def test_to_one_person(tables: Tables) -> None:

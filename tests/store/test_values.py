@@ -12,6 +12,7 @@ from chatserver.store.db.faults import Conflict
 from chatserver.store.db.transactions import Statements, transact
 from chatserver.store.messages import Draft
 from chatserver.store.sessions import Opened
+from chatserver.store.wanted import exactly
 from chatserver.values.errors import Unstorable
 from tests.store.conftest import AT, Tables
 
@@ -97,7 +98,7 @@ def test_far_pages(tables: Tables) -> None:
     for access in (None, tables.find(ana, "books")):
         for before in (HUGE, 2**53, 0):
             try:
-                found = transact(tables.engine, lambda db, a=access, b=before: search.search(db, ana, a, ["x"], b, 5))  # type: ignore[misc]
+                found = tables(search.search, ana, access, exactly("x"), before, 5)
             except Unstorable:
                 continue
             assert found == ([], None)

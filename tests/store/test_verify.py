@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from sqlalchemy import Connection, Engine
 
-from chatserver.store import retention
+from chatserver.store import retention, words
 from chatserver.store.copies import rows, verify_words
 from chatserver.store.copies import verify as verifying
 from chatserver.store.copies.snapshot import snapshot
@@ -15,7 +15,6 @@ from chatserver.store.db.engine import open_ready, parse_url
 from tests.support.contents import fill
 
 ROW: Final = "(1 << 36) | {0}"
-DELETE: Final = "INSERT INTO entry_search (entry_search, rowid, text)"
 CLOSED: Final = "UPDATE session SET disconnected_at = connected_at, reason = 'quit' WHERE disconnected_at IS NULL"
 
 
@@ -152,6 +151,8 @@ BROKEN: Final = {
         ("references", "account 4, which membership.account_id names", "DELETE FROM account WHERE id = 4"),
         ("references", "the id that is kept of entry 2 of room 1 is wrong",
          "INSERT INTO entry (room_id, seq, kind, author_id, text, at) VALUES (-1, 2, 'spent', 1, '', '2026-01-01')"),
+        ("references", "a mention in entry 99 of room 1 is of no message that is there",
+         "INSERT INTO mention (account_id, room_id, seq, author_id, at) VALUES (1, 1, 99, 2, '2026-01-01')"),
         ("references", "room 99, which token.room_id names", "UPDATE token SET room_id = 99 WHERE id = 2"),
     ],
     "reactions": [
@@ -194,11 +195,14 @@ def test_something_is_wrong(filled: Engine, group: str, monkeypatch: pytest.Monk
 POSTGRES_WORDS: Final = {
     "no index": ("ix_entry_search is missing", ["DROP INDEX ix_entry_search"]),
     "another text": (
-        "the words of entry 6 of room 1 are not those of its text",
-        [
-            "ALTER TABLE entry ALTER COLUMN search DROP EXPRESSION",
-            "UPDATE entry SET search = to_tsvector('simple', 'other') WHERE room_id = 1 AND seq = 6",
-        ],
+        "entry 6 of room 1 has other words",
+        ["UPDATE entry_search SET words = $$'other'$$ WHERE room_id = 1 AND seq = 6"],
+    ),
+    "not found": ("entry 6 of room 1 has other words", ["DELETE FROM entry_search WHERE room_id = 1 AND seq = 6"]),
+    "no trigger": ("entry_search_changed, a part of the", ["DROP TRIGGER entry_search_changed ON entry"]),
+    "remains": (
+        "entry 99 of room 1 is in the index, but is no message",
+        ["INSERT INTO entry_search (room_id, seq, words) VALUES (1, 99, 'secret')"],
     ),
 }
 
@@ -210,12 +214,7 @@ def test_words_on_postgres(postgres_url: str, what: str) -> None:
 
 
 SQLITE_WORDS: Final = {
-    "not found": (
-        "entry 15 of room 1 has other words",
-        [
-            f"{DELETE} SELECT 'delete', {ROW.format('seq')}, text FROM entry WHERE room_id = 1 AND seq = 15",
-        ],
-    ),
+    "not found": ("entry 15 of room 1 has other words", [f"DELETE FROM entry_search WHERE rowid = {ROW.format(15)}"]),
     "not deleted": (
         "entry 15 of room 1 has other words",
         ["DROP TRIGGER entry_search_changed", "UPDATE entry SET text = '' WHERE room_id = 1 AND seq = 15"],
@@ -223,20 +222,13 @@ SQLITE_WORDS: Final = {
     "no trigger": ("entry_search_changed, a part of the", ["DROP TRIGGER entry_search_changed"]),
     "no such entry": (
         "entry 99 of room 1 is in the index, but is no message",
-        [f"INSERT INTO entry_search (rowid, text) VALUES ({ROW.format(99)}, 'secret')"],
+        [f"INSERT INTO entry_search (rowid, words) VALUES ({ROW.format(99)}, 'secret')"],
     ),
     "remains": (
-        "the index has 2 words that are in no message",
+        "the index has other words than it is said to have",
         [
-            f"INSERT INTO entry_search (rowid, text) VALUES ({ROW.format(15)}, 'hidden leftover')",
-            f"UPDATE entry_search_docsize SET sz = x'03' WHERE id = {ROW.format(15)}",
-        ],
-    ),
-    "other words": (
-        "the index has other words than the messages",
-        [
-            f"{DELETE} VALUES ('delete', {ROW.format(15)}, 'two other words')",
-            f"INSERT INTO entry_search (rowid, text) VALUES ({ROW.format(15)}, 'two words other')",
+            f"INSERT INTO entry_search (rowid, words) VALUES ({ROW.format(99)}, 'secret')",
+            f"DELETE FROM entry_search_content WHERE id = {ROW.format(99)}",
         ],
     ),
     "no index": ("entry_search, a part of the index of words, is missing", ["DROP TABLE entry_search"]),
@@ -254,6 +246,9 @@ def check_words(url: str, text: str, statements: list[str]) -> None:
     with engine.begin() as db:
         fill(db)
         db.exec_driver_sql(CLOSED)
+        while words.step(db, "", None).behind:
+            pass
+    assert wrong(engine) == {}
     break_it(engine, *statements)
     assert text in wrong(engine)["words"]
     engine.dispose()
@@ -262,7 +257,7 @@ def check_words(url: str, text: str, statements: list[str]) -> None:
 def test_many_problems(filled: Engine) -> None:
     """The first few problems are named, and the others are counted."""
     break_it(filled, "UPDATE entry SET author_id = 99")
-    assert "; and 38 more. " in wrong(filled)["references"]
+    assert "; and 39 more. " in wrong(filled)["references"]
 
 
 def test_an_older_schema(filled: Engine) -> None:

@@ -44,6 +44,7 @@ class Raw:
         timeout: float = TIMEOUT,
         receive_buffer: int | None = None,
         tls: bool = False,
+        source: str = "",
     ) -> None:
         self.timeout = timeout
         self.received = b""
@@ -55,6 +56,8 @@ class Raw:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(timeout)
         try:
+            if source:
+                self.socket.bind((source, 0))
             self.socket.connect(address)
             if tls:  # a connection that ends without a TLS close_notify is an error
                 self.socket = _trust_everybody().wrap_socket(self.socket, suppress_ragged_eofs=False)
@@ -137,8 +140,9 @@ class JsonClient(Raw):
         timeout: float = TIMEOUT,
         receive_buffer: int | None = None,
         tls: bool = False,
+        source: str = "",
     ) -> None:
-        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
+        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls, source=source)
         self.notices: list[str] = []
         self.events: list[Message] = []
         """All events, in the order of arrival."""

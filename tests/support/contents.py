@@ -22,6 +22,7 @@ from chatserver.store.db.schema import (
     RoomRow,
     SessionRow,
     TokenRow,
+    UnscannedRow,
 )
 from chatserver.store.messages import Draft
 from chatserver.store.visibility import RoomAccess, find_room
@@ -110,6 +111,7 @@ def rest(db: Connection, ana: Person, bob: Person, op: Person, room_id: int) -> 
         (BanRow, {"account_id": bob.id, "room_id": room_id, "reason": HOSTILE[1], "by": op.id, "at": AT}),
         (BanRow, {"network": "192.0.2.0/24", "until": AT, "at": AT}),
         (ErasureRow, {"account_id": op.id, "messages": False}),
+        (UnscannedRow, {"room_id": room_id, "first_seq": 1, "last_seq": 2}),
         (ChangeRow, {"kind": "room", "subject": room_id, "at": AT}),
         (NodeRow, {"name": "main", "boot": "", "host": "h", "machine": "m", "pid": 1, "started": 1, "beat": 7,
                    "acquired_at": AT, "heartbeat_at": AT}),

@@ -56,7 +56,6 @@ from chatserver.sync.epochs import Epochs
 from chatserver.sync.reconcile import Reconciler
 from chatserver.sync.rewind import Rewind
 from chatserver.util.waiting import turns
-from chatserver.values import commands as c
 from chatserver.values.errors import Unavailable
 from chatserver.wire.addresses import Networks
 from chatserver.wire.dialect import Dialect
@@ -83,6 +82,8 @@ class InlineStore:
         """Number of the next writes that are committed, and fail all the same."""
         self.refusals = 0
         """Number of the next writes that fail, with nothing committed."""
+        self.late_answer: Deferred[None] | None = None
+        """The next write is committed at once, and is answered once this fires."""
 
     @property
     def held(self) -> bool:
@@ -107,11 +108,17 @@ class InlineStore:
             await mine
         return transact(self._engine, lambda db: work(db, *args, **kwargs))
 
+    async def read_at_once(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+        return await self.read(work, *args, **kwargs)
+
     async def write(self, work: Any, *args: Any, **kwargs: Any) -> Any:
         if self.refusals:
             self.refusals -= 1
             raise Unavailable()
         result = await self.read(work, *args, **kwargs)
+        if self.late_answer is not None:
+            late, self.late_answer = self.late_answer, None
+            await late
         if self.lost_answers:
             self.lost_answers -= 1
             raise Unavailable()
@@ -185,6 +192,7 @@ class Wire(tcp.Connection):
         self._clock = clock
         self._protocol = protocol
         self._producer: Any = None
+        self._producing = False  # a streaming producer goes on
         self._reading = True
         self._peer_ended = self._losing = self._losing_write = False
 
@@ -233,16 +241,21 @@ class Wire(tcp.Connection):
         self.writes += 1
         if not self.lost:
             self.queue += data
+            if self._producing and self.room == 0:
+                self._producing = False
+                self._producer.pauseProducing()
             if self.room is None:
                 self._clock.callLater(0, self._flush)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert not streaming
         self._producer = producer
-        producer.resumeProducing()
+        self._producing = streaming
+        if not streaming:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         self._producer = None
+        self._producing = False
 
     def pauseProducing(self) -> None:
         self._reading = False
@@ -306,7 +319,8 @@ class Wire(tcp.Connection):
 
     def _emptied(self) -> None:
         if self._producer is not None:
-            self._producer.resumeProducing()
+            if not self._producing:
+                self._producer.resumeProducing()
         elif self._losing:
             self.cut()
         elif self._losing_write and not self.write_closed:
@@ -490,7 +504,7 @@ def net_parts(*, clock: Clock, limits: Limits, left: Callable[..., None], **othe
 def pipeline_parts(**others: Any) -> PipelineParts:
     """The parts of processors. The lease is never lost; nothing is done after messages are stored, or for new bans."""
     own: dict[str, Any] = {
-        "lease": SimpleNamespace(check=lambda: True), "maintenance": SimpleNamespace(stored=lambda messages: None),
+        "lease": SimpleNamespace(check=lambda: True),
         "bans": SimpleNamespace(reload_bans=lambda: None),
     }  # fmt: skip
     return PipelineParts(**own | others)
@@ -557,16 +571,14 @@ class Hall:
                 epochs=self.epochs, reconciler=self.reconciler,
             )
         )  # fmt: skip
-        sensitive = handshake.sensitive
-        slow: Any = {c.Password: sensitive.change_password, c.Token: sensitive.token, c.Forget: sensitive.forget}
         self.processors = Processors(
             pipeline_parts(
                 settings=self.settings, turn=turns(self.clock), store=store, registry=self.registry,
-                online=Online(self.roster, presence, self.now, self.limits), reconciler=self.reconciler,
+                online=Online(self.roster, presence, self.now, self.settings), reconciler=self.reconciler,
                 marks=self.marks,
             ),
             Lanes(1, self.clock, self.limits),
-            slow,
+            handshake.sensitive.handlers,
         )  # fmt: skip
         self.processors.start(readers)
         parts = net_parts(

@@ -20,6 +20,7 @@ class MemoryLink:
         self.ended: list[str] = []
         self.held = False
         self.is_exposed = False
+        self.is_encrypted = False
         self.shown = ""  # the fingerprint of a certificate
         self.sent_all = False
         session.link = session.peer = self
@@ -32,6 +33,10 @@ class MemoryLink:
     @property
     def written(self) -> int:
         return sum(map(len, self.writes))
+
+    @property
+    def idle(self) -> bool:
+        return not self.held
 
     def taken(self) -> int:
         return self.written
@@ -61,6 +66,19 @@ class MemoryLink:
 
     def admitted(self) -> None:
         pass
+
+    takes_cookies = False
+    brought = ""
+    """A cookie."""
+
+    def cookie(self) -> str:
+        return self.brought
+
+    def drop_cookie(self) -> None:
+        self.brought = ""
+
+    def encrypted(self) -> bool:
+        return self.is_encrypted
 
     def exposed(self) -> bool:
         return self.is_exposed

@@ -1,5 +1,6 @@
 """A hall as monitoring sees it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred
@@ -24,7 +25,7 @@ def running(hall: Hall) -> Running:
     parts: Any = {
         "reactor": hall.clock, "settings": hall.settings, "store": hall.inline, "registry": hall.registry,
         "roster": hall.roster, "hasher": None, "processors": hall.processors, "connections": hall.connections,
-        "lease": QuietLease(), "logs": None,
+        "lease": QuietLease(), "logs": None, "indexing": SimpleNamespace(behind=0),
     }  # fmt: skip
     rest: dict[str, Any] = {name: None for name in Running.__struct_fields__ if name not in parts}
     del rest["started"], rest["lag"]

@@ -168,7 +168,7 @@ class ChatServer:
             raise RuntimeError("The server is already running.")
         before = len(self.log)
         self._spawn()
-        endpoints = sum(not endpoint.startswith("unix:") for endpoint in self._listen)
+        endpoints = sum(re.match(r"(\w+:)?unix:", endpoint) is None for endpoint in self._listen)
 
         def settled() -> bool:
             return self._ended or len(_LISTENING.findall(self._log, before)) >= endpoints
@@ -183,7 +183,7 @@ class ChatServer:
             raise ServerError(f"The server {what}.\n{self.log[before:]}")
         self.addresses = found
         if len(self._listen) == endpoints == 1:
-            self._listen = [re.sub(r"^tcp:0(?=:|$)", f"tcp:{found[0][1]}", self._listen[0])]
+            self._listen = [re.sub(r"^((?:web:)?tcp):0(?=:|$)", rf"\1:{found[0][1]}", self._listen[0])]
         return self
 
     def stop(self, timeout: float = 15.0, number: signal.Signals = signal.SIGTERM) -> int:

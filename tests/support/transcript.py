@@ -13,9 +13,10 @@
                                 all but the newest five entries of books are removed, as the server does a minute later;
                                 or `lose books 2`: the database is set back, and lacks the newest two of them
 
-What varies between runs has the value of one recording: times of day, dates, seconds to wait, epochs, tokens. A token
-that a client sends is replaced by the last one that the server showed, an epoch by the first one. `…` at the end of a
-line stands for the rest of the line. The transcript must contain every line that the server sends, and no others.
+What varies between runs has the value of one recording: times of day, dates, seconds to wait, epochs, versions, tokens.
+A token or secret that a client sends is replaced by the last one that the server showed, an epoch by the first.
+`…` at the end of a line stands for the rest of the line. The transcript must contain every line that the server sends,
+and no others.
 """
 
 import re
@@ -39,6 +40,7 @@ Address = tuple[str, int]
 END = "(end)"
 ADMINISTRATOR = "$"
 TOKEN = re.compile(r"ct_[\w-]{20,}")
+SECRET = re.compile(r"cs_[\w-]{68}")
 EPOCH = re.compile(r'"epoch":"[^"]+"')
 
 _LINE = re.compile(r"(?P<side>[CS])(?: (?P<name>\w+))?: ?(?P<text>.*)")
@@ -50,8 +52,13 @@ _VARIABLE = (
     (re.compile(r"(?<=Times are in )([A-Z]+ \()?UTC[+-]\d\d:\d\d\)?(?=\.)"), "UTC"),  # the server's own
     (re.compile(r'"retry":\d+'), '"retry":7'),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "2026-03-02 10:02"),
+    (re.compile(r'"version":"[^"]+"'), '"version":"1.0.0"'),
+    (re.compile(r"\(chatserver \d[^)]*\)"), "(chatserver 1.0.0)"),
     (EPOCH, '"epoch":"9f3a77c1-1f"'),
     (TOKEN, "ct_mbJ0UX4oRQm1mGd3x8cCkWk7VYFcVd3zqT0yqYb2h5s"),
+    (SECRET, "cs_ZvG3n0w9aQkT5bXq1YcR7AAAAQ8hUuM2tPzLr6iEoKdVxJ4yWfN_sB1gCmHpD3aQlTeW"),
+    (re.compile(r'"address":"[^"]+"'), '"address":"192.0.2.7"'),
+    (re.compile(r"127\.0\.0\.1|::1"), "192.0.2.7"),
 )
 
 
@@ -116,6 +123,7 @@ class Players:
         self._database = database
         self._stop = stop
         self._token = ""
+        self._secret = ""
         self._epoch = ""
         self._clients: dict[str, Raw] = {}
 
@@ -131,6 +139,7 @@ class Players:
         client = self.client(step.client)
         if step.says:
             said = expanded(TOKEN.sub(self._token, step.text) if self._token else step.text)
+            said = SECRET.sub(self._secret, said) if self._secret else said
             said = EPOCH.sub(self._epoch, said)
             client.half_close() if step.text == END else client.send(said.encode() + b"\r\n")
         elif step.text == END:
@@ -138,6 +147,7 @@ class Players:
         else:
             line = client.read_line().decode()
             self._token = "".join(TOKEN.findall(line)[-1:]) or self._token
+            self._secret = "".join(SECRET.findall(line)[-1:]) or self._secret
             self._epoch = self._epoch or "".join(EPOCH.findall(line))
             said = normalized(line)
             expected = normalized(step.text)

@@ -25,9 +25,10 @@ class WebSocketClient(JsonClient):
         timeout: float = TIMEOUT,
         receive_buffer: int | None = None,
         tls: bool = False,
+        source: str = "",
         headers: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls)
+        super().__init__(address, timeout=timeout, receive_buffer=receive_buffer, tls=tls, source=source)
         self.frames: list[Frame] = []
         """All frames received, in the order of arrival; the data of text frames is in `received`."""
         self.protocol = ClientProtocol(parse_uri(f"{'wss' if tls else 'ws'}://{address[0]}:{address[1]}/"))

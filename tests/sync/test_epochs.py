@@ -127,3 +127,26 @@ def test_the_database_goes_away(hall: Hall) -> None:
     hall.settle()
     assert later.answers[-1]["common"] == {"general": head - 1}
     assert later.answers[-1]["epoch"] == hall.epochs.token != former
+
+
+@pytest.mark.parametrize(("most", "left_out"), [(9, 0), (3, 0), (2, 1), (0, 3)])
+def test_the_last_entries_of_another_epoch(hall: Hall, most: int, left_out: int) -> None:
+    """A client that wants only so many entries gets those behind the last number in common, and is told from there on
+    what is left out."""
+    ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
+    for number in range(5):
+        ana.say(f"text {number}")
+    head, former = bob.heard()[-1], hall.epochs.token
+    kept = head - 3
+    set_back(hall, kept)
+    hall.reconciler.suspect()
+    hall.passes(2.0)
+    other = hall.client().post("login", name="ana", password="s3cret-words")
+    for number in range(3):
+        other.say(f"another {number}")
+    wanted = {"general": {"seq": head, "most": most}}
+    again = hall.client().post("login", name="bob", password="s3cret-words", resume=wanted, epoch=former)
+    assert again.answers[-1]["common"] == {"general": kept}
+    assert again.said == [f"another {number}" for number in range(left_out, 3)]
+    skipped = [(event["from"], event["first"]) for event in again.events if event["event"] == "skipped"]
+    assert skipped == ([(kept + 1, kept + 1 + left_out)] if left_out else [])

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
 
-from chatserver.store import rooms
+from chatserver.store import accounts, renames, rooms
 from chatserver.store.db.transactions import transact
 from chatserver.sync.reconcile import DOUBT_SECONDS
 from chatserver.values.errors import Unavailable
@@ -123,13 +125,46 @@ def test_a_deaf_member(hall: Hall, word: str) -> None:
     assert ana.said[-1:] == ["hello"]
 
 
+@pytest.mark.parametrize("found", ["entries", "memberships"])
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_join_that_is_found_before_its_answer(hall: Hall, found: str, is_lost: bool) -> None:
+    """Whoever joins with `since` gets what was said meanwhile first, even if their joining is found in the database
+    before it is answered, and hears the room if the answer is lost."""
+    ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
+    bob.post("create", room="den")
+    ana.post("join", room="den", since=0)
+    ana.post("leave", room="den")
+    known = ana.heard("den")
+    bob.say("meanwhile", room="den")
+    late = hall.inline.late_answer = Deferred()
+    ana.post("join", room="den", since=known[-1])
+    if found == "entries":
+        hall.reconciler.compare()
+    else:
+        hall.reconciler.entered(ana.session.who.account_id)
+    hall.passes(SOON)
+    assert ana.heard("den") == known
+    hall.inline.lost_answers = int(is_lost)
+    late.callback(None)
+    hall.passes(SOON)
+    if is_lost:
+        assert ana.answers[-1]["error"] == "unavailable"
+        assert ana.heard("den")[-1] == 5
+        ana.post("join", room="den", since=known[-1])
+        assert ana.heard("den")[-2:] == [4, 5]
+    else:
+        assert ana.heard("den") == [1, 2, 3, 4, 5]
+    bob.say("later", room="den")
+    assert ana.heard("den")[-1] == 6
+
+
 def test_an_invitation(hall: Hall) -> None:
     """Who was invited is told, though the inviter's answer was lost."""
     ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
     ana.post("create", room="den", visibility="private")
     lost(hall, ana, "invite", room="den", name="bob")
     hall.passes(SOON)
-    assert {"event": "invited", "room": "den", "by": "ana"} in bob.events
+    assert {"event": "invited", "room": "den", "room_id": 2, "by": "ana"} in bob.events
 
 
 def test_a_retry_that_finds_its_message(hall: Hall) -> None:
@@ -164,3 +199,25 @@ def test_nothing_is_told_twice(hall: Hall) -> None:
     hall.passes(SOON)
     first = json.loads(json.dumps([one.heard()[0] for one in people]))
     assert [one.heard() for one in people] == [list(range(start, 16)) for start in first]
+
+
+def test_a_name_that_was_given_elsewhere(hall: Hall) -> None:
+    """A message that names an account by the name that the rooms show for it mentions it, though the account is not
+    online here and was renamed by another process."""
+    ana, bob = hall.client().come_in("ana"), hall.client().come_in("bob")
+    ana.cut()
+    hall.roster.names_known.update(["ana", "bob"])
+    hall.roster.names_known.complete = True
+
+    def rename(db: Connection) -> None:
+        found = accounts.find(db, "ana")
+        assert found is not None
+        renames.rename(db, found.id, "anna", None, hall.now(), renames.Quota())
+
+    transact(hall.engine, rename)
+    hall.reconciler.suspect()
+    hall.passes(SOON)
+    assert last(bob)["to"] == "anna"
+    bob.say("anna?")
+    again = hall.client().post("login", name="anna", password="s3cret-words", state=True)
+    assert again.answers[-1]["rooms"][0]["mentions"] == 1

@@ -43,6 +43,7 @@ def read(lines: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in framed]
 
 
+BOB_JOINED = '{"event":"joined","room":"books","room_id":1,"seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}'
 LOG = [
     Entry(1, events.CREATED, 1, "ana", AT, "what we read"),
     Entry(2, events.CREATED, 0, "", AT),
@@ -58,13 +59,13 @@ def test_entries() -> None:
     """Each kind of entry has its fields in the protocol's order; entries that the server made have no author."""
     at = '"at":"2026-03-02T10:02:00.123Z"'
     assert entries(BOOKS, LOG, 1).decode().split("\r\n") == [
-        '{"event":"created","room":"books","seq":1,"by":"ana",' + at + ',"text":"what we read"}',
-        '{"event":"created","room":"books","seq":2,' + at + "}",
-        '{"event":"joined","room":"books","seq":3,"name":"Bob",' + at + "}",
-        '{"event":"message","room":"books","seq":4,"from":"Bob",' + at + ',"text":"a \\"b\\"\\nc"}',
-        '{"event":"topic","room":"books","seq":5,"by":"ana",' + at + ',"text":"news"}',
-        '{"event":"left","room":"books","seq":6,"name":"Bob",' + at + "}",
-        '{"event":"joined","room":"books","seq":7,' + at + "}",
+        '{"event":"created","room":"books","room_id":1,"seq":1,"by":"ana",' + at + ',"text":"what we read"}',
+        '{"event":"created","room":"books","room_id":1,"seq":2,' + at + "}",
+        '{"event":"joined","room":"books","room_id":1,"seq":3,"name":"Bob",' + at + "}",
+        '{"event":"message","room":"books","room_id":1,"seq":4,"from":"Bob",' + at + ',"text":"a \\"b\\"\\nc"}',
+        '{"event":"topic","room":"books","room_id":1,"seq":5,"by":"ana",' + at + ',"text":"news"}',
+        '{"event":"left","room":"books","room_id":1,"seq":6,"name":"Bob",' + at + "}",
+        '{"event":"joined","room":"books","room_id":1,"seq":7,' + at + "}",
         "",
     ]
     assert entries(BOOKS, [], 1) == b""
@@ -124,7 +125,7 @@ def test_entries() -> None:
 def test_what_happens_in_a_room(entry: Entry, fields: str) -> None:
     """Each kind of entry says what was done, to whom and by whom, and no more; unknown fields are left out."""
     at = '"at":"2026-03-02T10:02:00.123Z"'
-    expected = '{"event":"' + entry.kind + '","room":"books","seq":1,' + fields.replace("AT", at) + "}\r\n"
+    expected = '{"event":"' + entry.kind + '","room":"books","room_id":1,"seq":1,' + fields.replace("AT", at) + "}\r\n"
     assert entries(BOOKS, [entry], 1).decode() == expected
 
 
@@ -140,7 +141,7 @@ def test_entries_for_their_viewer() -> None:
     seen = {viewer: read(entries(DIRECT, LOG[3:4], viewer))[0] for viewer in (0, 1, 2)}
     assert {viewer: entry.get("id") for viewer, entry in seen.items()} == {0: None, 1: None, 2: "k7Q2"}
     assert (seen[1]["room"], seen[2]["room"]) == ("@Bob", "@ana")
-    assert list(seen[2]) == ["event", "room", "seq", "from", "at", "text", "id"]
+    assert list(seen[2]) == ["event", "room", "room_id", "seq", "from", "at", "text", "id"]
 
 
 STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomStatus("@bob", 7, 7)]
@@ -170,12 +171,12 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
         (answers.Left("a"), '"room":"a"'),
         (answers.Said("a", 5, AT), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z"'),
         (answers.Said("a", 5, AT, dup=True), '"room":"a","seq":5,"at":"2026-03-02T10:02:00.123Z","dup":true'),
-        (answers.Log(DIRECT, [], False), '"room":"@Bob","entries":[],"more":false'),
+        (answers.Log(DIRECT, [], False, as_of=7), '"room":"@Bob","room_id":2,"entries":[],"more":false,"as_of":7'),
         (
-            answers.Log(BOOKS, LOG[2:3], True),
+            answers.Log(BOOKS, LOG[2:3], True, as_of=9),
             (
-                '"room":"books","entries":[{"event":"joined","room":"books","seq":3,"name":"Bob",'
-                '"at":"2026-03-02T10:02:00.123Z"}],"more":true'
+                '"room":"books","room_id":1,"entries":[{"event":"joined","room":"books","room_id":1,"seq":3,"name":"Bob",'
+                '"at":"2026-03-02T10:02:00.123Z"}],"more":true,"as_of":9'
             ),
         ),
         (
@@ -191,8 +192,11 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
         ),
         (answers.Marked("a", 5), '"room":"a","seq":5'),
         (
-            answers.UnreadList([structs.replace(STATUSES[0], unread=3)]),
-            '"rooms":[{"room":"general","seq":1040,"read":1037,"role":"member","unread":3}]',
+            answers.UnreadList([structs.replace(STATUSES[0], unread=answers.Unread(3, 2, 1, 1038, partial=True))]),
+            (
+                '"rooms":[{"room":"general","seq":1040,"read":1037,"role":"member","unread":3,"messages":2,"mentions":1,'
+                '"first":1038,"partial":true}]'
+            ),
         ),
         (answers.TopicSet("a", 5), '"room":"a","seq":5'),
         (
@@ -205,13 +209,31 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
         ),
         (answers.Changed("a", 5, written("for people")), '"room":"a","seq":5'),
         (answers.Changed("a", None, written("for people")), '"room":"a"'),
-        (answers.Found([], False), '"entries":[],"more":false'),
+        (answers.ReactionList("a", 41, []), '"room":"a","of":41,"reactions":[]'),
         (
-            answers.Found([(DIRECT, LOG[5]), (BOOKS, LOG[2])], True, 12),
+            answers.ReactionList(
+                "a", 41, [answers.ReactionLine("+1", 2, ["ana"], True), answers.ReactionLine("🎉", 1, ["bob"])]
+            ),
             (
-                '"entries":[{"event":"left","room":"@Bob","seq":6,"name":"Bob","at":"2026-03-02T10:02:00.123Z"},'
-                '{"event":"joined","room":"books","seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}],'
-                '"more":true,"before":12'
+                '"room":"a","of":41,"reactions":[{"reaction":"+1","count":2,"names":["ana"],"more":true},'
+                '{"reaction":"🎉","count":1,"names":["bob"]}]'
+            ),
+        ),
+        (answers.Found([], False), '"entries":[],"more":false,"as_of":{}'),
+        (
+            answers.Found(
+                [
+                    (DIRECT, structs.replace(LOG[5], as_of=9)),
+                    (BOOKS, structs.replace(LOG[2], as_of=8)),
+                    (BOOKS, structs.replace(LOG[2], as_of=7)),
+                ],
+                True,
+                12,
+            ),
+            (
+                '"entries":[{"event":"left","room":"@Bob","room_id":2,"seq":6,"name":"Bob","at":"2026-03-02T10:02:00.123Z"},'
+                + ",".join([BOB_JOINED] * 2)
+                + '],"more":true,"before":12,"as_of":{"@Bob":9,"books":7}'
             ),
         ),
         (answers.TokenMade("laptop", "ct_abc"), '"label":"laptop","token":"ct_abc"'),
@@ -239,16 +261,20 @@ STATUSES = [answers.RoomStatus("general", 1040, 1037, "member"), answers.RoomSta
         (answers.Exported({"name": "ana"}, [], "9:1"), '"account":{"name":"ana"},"entries":[],"next":"9:1"'),
         (
             answers.Exported(None, [(BOOKS, LOG[2])], None),
-            ('"entries":[{"event":"joined","room":"books","seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}]'),
+            (
+                '"entries":[{"event":"joined","room":"books","room_id":1,"seq":3,"name":"Bob","at":"2026-03-02T10:02:00.123Z"}]'
+            ),
         ),
     ],
 )
 def test_answers(answer: Answer, fields: str) -> None:
-    """An answer is `ok`, the tag if there was one, and the fields for its command, on one compact line."""
+    """An answer is `ok`, the tag if there was one, the name of the command, and its fields, on one compact line."""
     rest = "," + fields if fields else ""
     assert answered(None, answer).decode() == '{"ok":true' + rest + "}\r\n"
     assert answered(7, answer).decode() == '{"ok":true,"tag":7' + rest + "}\r\n"
     assert answered('"', answer).decode() == '{"ok":true,"tag":"\\""' + rest + "}\r\n"
+    named = JSONL.answer(Asked(7, 1, "ana", cmd="topic"), answer)
+    assert named.decode() == '{"ok":true,"tag":7,"cmd":"topic"' + rest + "}\r\n"
 
 
 def test_help_names_the_commands() -> None:
@@ -272,8 +298,11 @@ def test_refusals(why: Why) -> None:
         (events.Presence("bob", True, "lunch"),
          '{"event":"presence","name":"bob","online":true,"away":"lunch"}'),
         (events.Invited("cellar", "bob"), '{"event":"invited","room":"cellar","by":"bob"}'),
-        (events.ReadMark("a", 5), '{"event":"read","room":"a","seq":5}'),
-        (events.Live("a", 5), '{"event":"live","room":"a","seq":5}'),
+        (events.ReadMark("a", 5, 3), '{"event":"read","room":"a","room_id":3,"seq":5}'),
+        (events.Live("a", 5, 3), '{"event":"live","room":"a","room_id":3,"seq":5}'),
+        (events.Skipped("a", 5, 7, 3), '{"event":"skipped","room":"a","room_id":3,"from":5,"first":7}'),
+        (events.Typing("a", "bob", 3), '{"event":"typing","room":"a","room_id":3,"name":"bob"}'),
+        (events.Notified("a", "all", 3), '{"event":"prefer","room":"a","room_id":3,"notify":"all"}'),
         (events.Pinged(), '{"event":"ping"}'),
         (events.Closing("quit", "Bye."), '{"event":"closing","reason":"quit","text":"Bye."}'),
         (events.Closing("shutdown", "Back soon.", 7),

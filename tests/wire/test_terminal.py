@@ -67,11 +67,13 @@ def test_help_on_forty_columns() -> None:
         answers.MemberList("books", [answers.MemberLine(name, "moderator", True) for name in NAMES]),
         answers.UserList([answers.UserLine("n" * 32, True, AT, FAMILY * 20)] * 2),
         answers.UserList([answers.UserLine("n" * 32, False, AT)] * 2),
-        answers.UnreadList([answers.RoomStatus("r" * 64, 10**9, 0, unread=10**9)]),
+        answers.UnreadList([answers.RoomStatus("r" * 64, 10**9, 0, unread=answers.Unread(10**9, 10**9))]),
         answers.TokenList([answers.TokenLine("本" * 64, AT, AT)]),
         answers.BanList([answers.BanLine(None, "1111:" * 7 + "1111/128", AT, "n" * 32, FAMILY * 9)]),
-        answers.Welcome("ana", [answers.RoomStatus(f"room-{number}", 9, 6, unread=3) for number in range(20)]),
-        answers.Preferences("America/Argentina/ComodRivadavia", "12", "mentions", AT),
+        answers.Welcome(
+            "ana", [answers.RoomStatus(f"room-{number}", 9, 6, unread=answers.Unread(3, 3)) for number in range(20)]
+        ),
+        answers.Preferences("America/Argentina/ComodRivadavia", "12", "mentions", "off", AT),
         answers.Refusal(Why.TLS_REQUIRED_AT, Sentence(Why.TLS_REQUIRED_AT, ports="port 6667 or port 6668 (WebSocket)")),
         *(answers.HelpText(name) for name in (*PAGES, "", "all", "first")),
     ],

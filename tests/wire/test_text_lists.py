@@ -90,9 +90,21 @@ def shown(answer: Answer) -> list[str]:
          ["Nobody is here.", "Not here  Last seen", "bob", "cai"]),
         (
             answers.UnreadList(
-                [answers.RoomStatus("general", 1009, 6, unread=1003), answers.RoomStatus("@bob", 7, 6, unread=1)]
+                [
+                    answers.RoomStatus("general", 1009, 6, unread=answers.Unread(1004, 1003)),
+                    answers.RoomStatus("@bob", 7, 6, unread=answers.Unread(1, 1)),
+                ]
             ),
             ["Unread  Room", "1003    general", "1       @bob"],
+        ),
+        (
+            answers.UnreadList(
+                [
+                    answers.RoomStatus("general", 10**6, 6, unread=answers.Unread(10**6, 9000, 12, partial=True)),
+                    answers.RoomStatus("books", 7, 6, unread=answers.Unread(1, 1)),
+                ]
+            ),
+            ["Unread  For you  Room", "9000+   12       general", "1                books"],
         ),
         (answers.UnreadList([answers.RoomStatus("general", 9, 9)]), ["You have read everything."]),
         (answers.TokenList([]), ["You have no tokens. /token LABEL creates one."]),
@@ -146,8 +158,8 @@ def test_long_lists() -> None:
     for answer in (
         answers.MemberList("books", [answers.MemberLine(name, "member", True) for name in names]),
         answers.UserList([answers.UserLine(name, True) for name in names]),
-        answers.UnreadList([answers.RoomStatus(name, 5, 4, unread=1) for name in names]),
-        answers.Welcome("ana", [answers.RoomStatus(name, 5, 4, unread=1) for name in names]),
+        answers.UnreadList([answers.RoomStatus(name, 5, 4, unread=answers.Unread(1, 1)) for name in names]),
+        answers.Welcome("ana", [answers.RoomStatus(name, 5, 4, unread=answers.Unread(1, 1)) for name in names]),
         answers.RoomList([answers.RoomLine(name, "a topic " * 20, 5, 5) for name in names]),
         answers.BanList([answers.BanLine(name, None, AT, "ana", "a reason " * 9) for name in names]),
     ):
@@ -171,7 +183,7 @@ LONG = "本" * 100
         answers.MemberList("r" * 64, [answers.MemberLine("n" * 32, "moderator", True)] * 2),
         answers.UserList([answers.UserLine("n" * 32, True, AT, LONG)] * 2),
         answers.UserList([answers.UserLine("n" * 32, False, AT)] * 2),
-        answers.UnreadList([answers.RoomStatus("r" * 64, 10**9, 0, unread=10**9)]),
+        answers.UnreadList([answers.RoomStatus("r" * 64, 10**9, 0, unread=answers.Unread(10**9, 10**9))]),
         answers.TokenList([answers.TokenLine("本" * 64, AT, AT)]),
         answers.BanList([answers.BanLine(None, "1111:" * 7 + "1111/128", AT, "n" * 32, LONG + " " + "x" * 400)]),
         answers.BanList([answers.BanLine("n" * 32, None, AT, "n" * 32, LONG)]),

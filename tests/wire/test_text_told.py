@@ -179,7 +179,11 @@ def test_history() -> None:
         ),
         (
             answers.Welcome(
-                "ana", [answers.RoomStatus("general", 9, 6, unread=3), answers.RoomStatus("@bob", 7, 7, unread=0)]
+                "ana",
+                [
+                    answers.RoomStatus("general", 9, 6, unread=answers.Unread(3, 3)),
+                    answers.RoomStatus("@bob", 7, 7, unread=answers.Unread()),
+                ],
             ),
             [
                 "* Hello ana. You are in general. Type to talk; /help for the rest.",
@@ -282,16 +286,18 @@ def test_history() -> None:
                 "* timezone  UTC (as the server)",
                 "* clock     24 (default)",
                 "* bell      off (default)",
+                "* numbers   off (default)",
                 "* It is 10:02 on Monday 2 March 2026. /help set explains these.",
             ],
         ),
         (
-            answers.Preferences("Asia/Tokyo", "12", "mentions", AT.replace(hour=16)),
+            answers.Preferences("Asia/Tokyo", "12", "mentions", "on", AT.replace(hour=16)),
             [
                 "* Setting   Value",
                 "* timezone  Asia/Tokyo",
                 "* clock     12",
                 "* bell      mentions",
+                "* numbers   on",
                 "* It is 1:02 am on Tuesday 3 March 2026. /help set explains these.",
             ],
         ),
@@ -311,6 +317,15 @@ def test_history() -> None:
                 "* Copy it now: it is not shown again. A program logs in with /token TOKEN.",
                 "* It expires on 2026-03-02 10:02.",
             ],
+        ),
+        (answers.ReactionList("books", 41, []), ["* Nobody reacts to #41."]),
+        (
+            answers.ReactionList(
+                "books",
+                41,
+                [answers.ReactionLine("+1", 3, ["ana", "bob"], True), answers.ReactionLine("🎉", 1, [])],
+            ),
+            ["* +1 ×3: ana, bob, 1 more", "* 🎉 ×1: 1"],
         ),
         (answers.Found([], False), ["* Nothing was found."]),
         (answers.Found([], False, command="mentions"), ["* Nobody has mentioned you."]),

@@ -18,7 +18,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from chatserver.wire.dialect import Rendered
-from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.framing.lines import TooLong, Undecodable
 from chatserver.wire.framing.pages import Pages, normal_origin
 from chatserver.wire.framing.websocket import (
     FRAME_BYTES,
@@ -79,7 +79,7 @@ def closing(code: int, reason: bytes = b"") -> bytes:
 class Seen(NamedTuple):
     """The results of one connection."""
 
-    lines: list[bytes]
+    lines: list[bytes | TooLong]
     violation: str | None
     replies: bytes
     state: tuple[bool, bool, bool]
@@ -90,7 +90,7 @@ class Seen(NamedTuple):
         return self.state[1]
 
 
-def drained(door: WebSocket) -> tuple[list[bytes], str | None]:
+def drained(door: WebSocket) -> tuple[list[bytes | TooLong], str | None]:
     lines = []
     try:
         while (line := door.next()) is not None:
@@ -110,8 +110,8 @@ def close_code(data: bytes) -> int | None:
 
 
 def converse(data: bytes, size: int, *, drain: bool = True) -> Seen:
-    door = WebSocket(MAX_MESSAGE)
-    lines: list[bytes] = []
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
+    lines: list[bytes | TooLong] = []
     violation: str | None = None
     replies = b""
     for at in range(0, len(data), size):
@@ -255,7 +255,7 @@ def test_largest_request() -> None:
 
 def test_unfinished_request() -> None:
     """A client that is slow with its request is neither opened nor ended; what it sent is pending."""
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     assert door.pending == 0
     door.feed(b"")
     door.feed(request()[:-1])
@@ -385,7 +385,7 @@ def test_lines(message: bytes, lines: list[bytes]) -> None:
 
 def test_pending() -> None:
     """Bytes are counted until they are taken."""
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     door.feed(request() + text(b"ab\ncd") + frame(TEXT, b"ef", fin=False) + frame(CONT, b"g")[:3])
     assert 6 + 2 <= door.pending <= 6 + 2 + 3
     assert (door.next(), door.next(), door.next()) == (b"ab", b"cd", None)
@@ -397,7 +397,7 @@ def test_pending() -> None:
 
 def test_pending_is_bounded() -> None:
     """A message that never ends occupies little more than the limit, and nothing once it is over."""
-    door = WebSocket(1000)
+    door = WebSocket(2000, max_message=1000)
     door.feed(request())
     most = 0
     for _ in range(40):
@@ -411,7 +411,7 @@ def test_pending_is_bounded() -> None:
 
 def test_ended_after_the_violation_was_raised() -> None:
     """What came before a violation is still served; the end is the raised violation."""
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     door.feed(request() + text(b"a") + frame(BINARY, b"b") + text(b"c"))
     assert door.next() == b"a"
     assert not door.ended
@@ -658,7 +658,7 @@ def test_binary(bad: bytes) -> None:
 )
 def test_close_codes(reason: str, code: int) -> None:
     """A client can tell from the close frame whether it may come again; the reason is that of `closing`."""
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     door.feed(request() + text(b"a"))
     assert door.close(reason) == bytes([0x88, 2 + len(reason)]) + pack("!H", code) + reason.encode()
     assert (door.opened, door.ended, door.refused) == (False, True, False)
@@ -668,7 +668,7 @@ def test_close_codes(reason: str, code: int) -> None:
 
 def test_with_a_client() -> None:
     """A client of `websockets` and the door understand each other, from the upgrade to the end."""
-    door, client = WebSocket(MAX_MESSAGE), ClientProtocol(URI)
+    door, client = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE), ClientProtocol(URI)
     client.send_request(client.connect())
     door.feed(b"".join(client.data_to_send()))
     client.receive_data(door.replies())
@@ -708,9 +708,9 @@ def test_any_messages_in_any_pieces(data: st.DataObject) -> None:
             if data.draw(st.booleans()):
                 sent += frame(data.draw(st.sampled_from([PING, PONG])), b"x")
     sizes = data.draw(st.lists(st.integers(1, 50), min_size=1, max_size=20))
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     stream = request() + sent
-    heard: list[bytes] = []
+    heard: list[bytes | TooLong] = []
     for size in itertools.cycle(sizes):
         door.feed(stream[:size])
         stream = stream[size:]
@@ -738,7 +738,7 @@ def reachable(start: object) -> list[object]:
 
 def test_nothing_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     """Neither the request nor a message is kept or logged: there are cookies and passwords in them."""
-    door = WebSocket(MAX_MESSAGE)
+    door = WebSocket(MAX_MESSAGE + 1, max_message=MAX_MESSAGE)
     with caplog.at_level("DEBUG"):
         door.feed(request(Cookie="session=hunter2") + text(b'{"cmd":"login","password":"hunter2"}'))
         assert door.next() is not None

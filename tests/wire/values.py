@@ -17,6 +17,8 @@ CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2400, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 NUMBERS = st.integers(0, 2**53)
+LENGTHS = ("text", "lines", "password_least")
+"""Limits that are told to people."""
 
 
 def fields(template: str) -> set[tuple[str, str]]:
@@ -58,6 +60,8 @@ def values(kind: Any, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
         return st.lists(values(args[0], texts), max_size=3).map(tuple)
     if get_origin(kind) is tuple:
         return st.tuples(*(values(arg, texts) for arg in args))
+    if kind == dict[str, int]:
+        return st.fixed_dictionaries(dict.fromkeys(LENGTHS, NUMBERS))
     if get_origin(kind) is dict:
         return st.dictionaries(texts, texts, max_size=3)
     assert issubclass(kind, Struct)

@@ -30,6 +30,8 @@ from chatserver.wire.sentences import for_people, for_programs
 
 STRIKE_SECONDS: Final = 60.0
 """How long a refused command counts towards `limits.strikes`."""
+SLOWED_SECONDS: Final = 2.0
+"""How long a person who is refused too often waits after each refusal."""
 RANKS: Final = {
     Stage.NEW: Rank.SILENT,
     Stage.GREETING: Rank.STARTED,
@@ -50,9 +52,9 @@ class Connection:
     the proxy that it came through, if any.
     """
 
-    __slots__ = ("_account", "_broken", "_clock", "_deadline", "_door", "_encrypted", "_exempt", "_liveness", "_others",
-                 "_outbox", "_parts", "_retired", "began", "lingering", "logged", "peer", "reader", "send", "session",
-                 "unserved", "way", "writable")  # fmt: skip
+    __slots__ = ("_account", "_broken", "_clock", "_cookie", "_deadline", "_door", "_encrypted", "_exempt", "_liveness",
+                 "_others", "_outbox", "_parts", "_retired", "began", "lingering", "logged", "peer", "reader", "send",
+                 "session", "unserved", "way", "writable")  # fmt: skip
     log = Logger()
 
     def __init__(
@@ -63,6 +65,7 @@ class Connection:
         others: "set[Connection]",
         encrypted: bool | None = None,
     ) -> None:
+        self._cookie = ""
         self.session = session
         self.peer = PeerState.OPEN
         self.began = 0.0  # in seconds of the reactor's clock
@@ -272,8 +275,12 @@ class Connection:
             session.strikes.append(now)
             while now - session.strikes[0] > STRIKE_SECONDS:
                 del session.strikes[0]
-            if len(session.strikes) >= strikes:
+            if len(session.strikes) < strikes:
+                return
+            if session.view is None or session.stage in NOT_LOGGED_IN:
                 self.hang_up("strikes", Sentence(Note.TOO_MANY_STRIKES))
+            else:
+                self.reader.intake.rest(now + SLOWED_SECONDS)
 
     def answered(self) -> None:
         """The database answers again: tells a person who has the notice that it does not, once."""
@@ -312,6 +319,10 @@ class Connection:
     @property
     def written(self) -> int:
         return self._outbox.written
+
+    @property
+    def idle(self) -> bool:
+        return self._outbox.idle
 
     def taken(self) -> int:
         return self._outbox.taken()
@@ -356,8 +367,11 @@ class Connection:
     def door(self) -> Doorway:
         return self._door
 
+    def encrypted(self) -> bool:
+        return bool(self._encrypted) or secured(self._door.transport)
+
     def exposed(self) -> bool:
-        if self._encrypted or secured(self._door.transport):
+        if self.encrypted():
             return False
         if self._encrypted is None:
             return exposed(self._door.transport)
@@ -366,6 +380,20 @@ class Connection:
     def certificate(self) -> str:
         return fingerprint(self._door.transport)
 
+    @property
+    def takes_cookies(self) -> bool:
+        return self._door.serves_pages
+
+    def brought(self, cookie: str) -> None:
+        """The request of the client's browser had this cookie."""
+        self._cookie = cookie
+
+    def cookie(self) -> str:
+        return self._cookie
+
+    def drop_cookie(self) -> None:
+        self._cookie = ""
+
     def has_sent_all(self) -> bool:
         return self.peer is not PeerState.OPEN or has_ended(socket_beneath(self._door.transport))
 
@@ -373,6 +401,7 @@ class Connection:
 
     def admitted(self) -> None:
         self._deadline.stop()
+        self.drop_cookie()
         self._parts.admission.logged_in(self.session.address, self)
         self._parts.counts.logins["ok"] += 1
         if not self._exempt:

@@ -75,6 +75,10 @@ class Connections:
                 one.follow()
             await pause(self.clock, 0)
 
+    def page_refused(self, address: str, why: str) -> None:
+        """See `ConnectionLog`."""
+        self._parts.log.page_refused(address, why)
+
     def set_bans(self, bans: list[NetworkBan]) -> None:
         """Ends the connections from these networks. `admission` refuses new ones."""
         self.admission.bans = bans

@@ -75,7 +75,10 @@ class Outbox:
         link.writable = True
         self._clear_the_way()
         # Twisted calls a pull producer whenever the transport has become empty, as a direct sender needs.
+        left = waiting(transport)  # the answers to requests before that for a WebSocket
         transport.registerProducer(self, not self.direct)
+        if left and self.direct:
+            self._wait_for(left)
 
     def write(self, data: bytes) -> None:
         """Sends these bytes after all earlier ones. Does nothing once closed."""
@@ -119,6 +122,11 @@ class Outbox:
     def written(self) -> int:
         """Number of bytes given to `write` so far, which are all that was sent to a person."""
         return self._written + sum(map(len, self._held or ()))
+
+    @property
+    def idle(self) -> bool:
+        """Whether no bytes wait here, in the transport or in this turn."""
+        return self._open and not self._held and not waiting(self._transport)
 
     def taken(self) -> int:
         """How many bytes of `written` have reached the client's host, as far as that is known."""

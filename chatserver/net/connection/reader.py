@@ -1,7 +1,7 @@
 """From a door's lines to commands in a session's inbox: as many as the turn, the pace and the inbox allow."""
 
 from collections.abc import Awaitable
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -19,6 +19,10 @@ from chatserver.values.stages import NOT_LOGGED_IN, Event, Stage, misplaced
 from chatserver.wire.framing.line_editing import typed_line
 from chatserver.wire.framing.lines import TooLong, Undecodable, foreign
 from chatserver.wire.hygiene.text import clean_line
+
+TYPED_BYTES: Final = 20_480
+"""Maximum size of a line that is typed, where `limits.max_line_bytes` allows more for the escapes of JSON: 4,096
+characters of four bytes, and the rest of a command. Keys are taken out one by one, which takes time."""
 
 
 class Owner(Link, Protocol):
@@ -84,13 +88,16 @@ class Reader:
     def _take(self, line: bytes | TooLong) -> None:
         """Makes a command of a line, which has no end any more. Raises Undecodable."""
         session = self._session
+        if session.view is not None and isinstance(line, bytes) and len(line) >= TYPED_BYTES:
+            line = TooLong(TYPED_BYTES)
         if isinstance(line, TooLong):
             if session.stage is Stage.NEW:
                 session.move(Event.RECOGNIZED)
             if session.stage in NOT_LOGGED_IN:
                 self._deadline.renew()
             self._used += line.most
-            self._reject(Rejected(Refused(Why.LINE_TOO_LONG, most=line.most)))
+            tag, cmd = session.dialect.label(line.start, line.end)
+            self._reject(Rejected(Refused(Why.LINE_TOO_LONG, most=line.most), tag, cmd))
             return
         if session.stage is Stage.NEW:
             if not self.recognize(line, whole=True):

@@ -5,7 +5,7 @@ with its framing: a sans-IO splitter for what comes in, a `Framing` for what goe
 """
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet import protocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -44,11 +44,24 @@ class Door(protocol.Protocol):
     splitter: Splitter
     prefix = ""
     dialect: Dialect | None = None
+    serves_pages = False
+    cost = 1.0
+    """How much of an arrival a new connection counts before it has sent anything. See `doors/visit.py`."""
     _backlog = b""  # received, and not split yet
     _discards = False
 
     def __init__(self, settings: Settings) -> None:
         self.connection: Connection
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Called before the first connection, while it does not matter that something takes time."""
+
+    @classmethod
+    def visit(cls, factory: Any, address: str, encrypted: bool | None, counted: float) -> Any:
+        """The protocol that a new connection has until it comes to the door; None: it comes at once. `counted`: how
+        much of its arrival was counted before. See `doors/visit.py`."""
+        return None
 
     # For the connection: see `net/door.py`
 

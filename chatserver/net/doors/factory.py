@@ -3,6 +3,7 @@
 These wait for a PROXY header, delay the connection, or say why it is refused.
 """
 
+import socket
 from typing import Any, Final, cast
 
 from twisted.internet.interfaces import IAddress
@@ -13,16 +14,19 @@ from twisted.python.failure import Failure
 
 from chatserver.net.connection.connections import MOVING, MOVING_SECONDS, Connections
 from chatserver.net.doors.base import Door
+from chatserver.net.doors.session_requests import SessionRequests
 from chatserver.net.limits.admission import CROWDED, CROWDED_SECONDS
 from chatserver.net.limits.crowd import Rank
 from chatserver.net.listening.tls import Bounded
-from chatserver.net.way import has_left, socket_beneath
+from chatserver.net.way import has_left, secured, socket_beneath
 from chatserver.settings.tables import Settings
-from chatserver.wire.addresses import Networks
+from chatserver.wire.addresses import Listed, Networks
 from chatserver.wire.dialects import closing_for_any
+from chatserver.wire.framing.pages import Pages
 from chatserver.wire.framing.proxy import Malformed, ProxyHeader
 from chatserver.wire.sentences import english, for_programs
 
+THIS_MACHINE: Final = socket.gethostname()
 HEADER_SECONDS: Final = 5.0
 """How long a proxy may take to send its header. It comes with the first packet; the specification recommends at least
 3 s for one that is lost."""
@@ -54,9 +58,42 @@ class ChatFactory(ServerFactory):
         self._new_door = door
         self._settings = settings
         self._proxies = proxies
+        server = settings.server
+        self.forwarders = Listed(lambda: server.trusted_forwarders)
+        """Proxies whose requests name the client's address."""
+        door.prepare()
         self._tls: TLSMemoryBIOFactory | None = None
         self._farewells = 0
         self._complained = float("-inf")
+
+    @property
+    def sessions(self) -> SessionRequests:
+        return SessionRequests(self._connections.handshake.cookies)
+
+    @property
+    def policy(self) -> Pages:
+        """Which web pages may connect, by the present settings."""
+        server = self._settings.server
+        return Pages(server.origins, (server.name, THIS_MACHINE, *server.hosts))
+
+    def page_refused(self, address: str, why: str) -> None:
+        """See `ConnectionLog`."""
+        self._connections.page_refused(address, why)
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server serves nobody for much longer."""
+        return self._connections.closing or self._connections.withdrawn
+
+    @property
+    def serves_pages(self) -> bool:
+        """Whether people open it in a browser."""
+        return self._new_door.serves_pages
+
+    @property
+    def cost(self) -> float:
+        """See `Door`."""
+        return self._new_door.cost
 
     @property
     def secured(self) -> bool:
@@ -91,11 +128,17 @@ class ChatFactory(ServerFactory):
         seconds = self.admission.delay(address)
         if seconds:
             waiting = Waiting(self, address, seconds, encrypted)
-            self.admission.opened(address, waiting)
+            self.admission.arrived(address, waiting)
+            self.admission.came(address, self.cost)
             return waiting
-        door = self._door(address, encrypted)
-        self.admission.opened(address, door.connection)
-        return self._behind_tls(door)
+        return self._admitted(address, encrypted)
+
+    def open_door(self, address: str, encrypted: bool | None, *, counted: bool = False) -> Door:
+        """Returns the door for a client. `counted`: its arrival was counted before."""
+        door = self._new_door(self._settings)
+        door.connection = self._connections.connect(door, address, encrypted)
+        (self.admission.arrived if counted else self.admission.opened)(address, door.connection)
+        return door
 
     def enter(self, address: str, encrypted: bool | None = None) -> Protocol | None:
         """Returns the door for a client that was slowed, unless it was banned meanwhile."""
@@ -104,9 +147,16 @@ class ChatFactory(ServerFactory):
         banned = self.admission.ban(address)
         if banned is not None:
             return self.farewell(english(banned))
-        door = self._door(address, encrypted)
-        self.admission.arrived(address, door.connection)
-        return self._behind_tls(door)
+        return self._admitted(address, encrypted, self.cost)
+
+    def _admitted(self, address: str, encrypted: bool | None, counted: float = 0.0) -> Protocol:
+        """Returns what stands before the door, or the door itself. `counted`: how much of its arrival is counted."""
+        first = self._new_door.visit(self, address, encrypted, counted)
+        if first is None:
+            first = self.open_door(address, encrypted, counted=counted > 0)
+        else:
+            self.admission.arrived(address, first)
+        return self._behind_tls(first)
 
     def farewell(self, text: str, before: bytes = b"") -> Protocol | None:
         """Returns a protocol that says why a connection is refused, and closes it. `before`: what it says first where
@@ -131,11 +181,6 @@ class ChatFactory(ServerFactory):
                 "one (HAProxy: send-proxy-v2, nginx: proxy_protocol on), or remove it from server.trusted_proxies.",
                 proxy=proxy,
             )
-
-    def _door(self, address: str, encrypted: bool | None) -> Door:
-        door = self._new_door(self._settings)
-        door.connection = self._connections.connect(door, address, encrypted)
-        return door
 
     def _behind_tls(self, protocol: Protocol) -> Protocol:
         return protocol if self._tls is None else self._tls.protocol(self._tls, protocol)
@@ -183,7 +228,10 @@ class Arrival(Protocol):
         if to is None:
             transport.abortConnection()
             return
-        transport.protocol = to
+        if secured(transport):
+            transport.wrappedProtocol = to
+        else:
+            transport.protocol = to
         transport.resumeProducing()
         to.makeConnection(transport)
         if data:
@@ -206,6 +254,8 @@ class Waiting(Arrival):
     def over(self) -> None:
         self._leave()
         left = not self._data and has_left(socket_beneath(self.transport))  # a door would be in vain
+        if left:
+            self._factory.admission.came(self._address, 1.0 - self._factory.cost)
         self._hand_over(None if left else self._factory.enter(self._address, self._encrypted), self._data)
 
     def make_way(self) -> bool:

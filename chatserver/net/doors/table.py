@@ -4,11 +4,13 @@ from typing import Final
 
 from chatserver.net.doors.base import Door
 from chatserver.net.doors.line import LineDoor, TelnetDoor
+from chatserver.net.doors.web import WebDoor
 from chatserver.net.doors.websocket import WebSocketDoor
 
 DOORS: Final[dict[str, type[Door]]] = {
     "": LineDoor,  # an endpoint without a prefix
     "telnet": TelnetDoor,
+    "web": WebDoor,
     "ws": WebSocketDoor,
 }
 

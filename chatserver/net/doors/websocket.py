@@ -1,15 +1,13 @@
 """The door for programs in browsers: JSON Lines in the text frames of a WebSocket (RFC 6455)."""
 
-import socket
-from typing import Final
-
 from chatserver.net.doors.base import Door
+from chatserver.net.doors.factory import THIS_MACHINE, ChatFactory
+from chatserver.net.doors.visit import Visit
 from chatserver.settings.tables import Settings
+from chatserver.wire.framing.lines import HARD_LIMIT
 from chatserver.wire.framing.pages import Pages
 from chatserver.wire.framing.websocket import TEXT_FRAMES, WebSocket
 from chatserver.wire.jsonl import JSONL
-
-THIS_MACHINE: Final = socket.gethostname()
 
 
 class WebSocketDoor(Door):
@@ -22,9 +20,13 @@ class WebSocketDoor(Door):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        server = settings.server
+        server, most = settings.server, settings.limits.max_line_bytes
         pages = Pages(server.origins, (server.name, THIS_MACHINE, *server.hosts))
-        self.splitter = self._websocket = WebSocket(settings.limits.max_line_bytes, pages)
+        self.splitter = self._websocket = WebSocket(most, pages, max(most, HARD_LIMIT))
+
+    @classmethod
+    def visit(cls, factory: ChatFactory, address: str, encrypted: bool | None, counted: float) -> Visit | None:
+        return Visit(factory, address, encrypted, None, counted) if address in factory.forwarders else None
 
     @property
     def opened(self) -> bool:

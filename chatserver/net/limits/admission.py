@@ -161,8 +161,12 @@ class Admission:
     def opened(self, address: str, who: Newcomer) -> None:
         """Counts a new connection that is not logged in. Others make way for it where there are too many."""
         self.arrived(address, who)
+        self.came(address)
+
+    def came(self, address: str, much: float = 1.0) -> None:
+        """Counts the arrival of a client, or a part of one."""
         if not self.exempt(address):
-            self._count(self.arrivals, address)
+            self._count(self.arrivals, address, much)
 
     def arrived(self, address: str, who: Newcomer) -> None:
         """Counts it without its address's rate: the client's address is not known yet, or this was counted before in
@@ -211,12 +215,12 @@ class Admission:
         self.offence(address)
         audit_log.offence(address, what)
 
-    def _count(self, rate: Draining, address: str) -> None:
+    def _count(self, rate: Draining, address: str, much: float = 1.0) -> None:
         """Counts an address, and its network, too, up to the address's limit: one bad client does not slow its
         neighbours."""
         now = self._clock.seconds()
         for key in sources(address):
-            rate.count(key, now)
+            rate.count(key, now, much)
             if rate.delay(key, now):
                 break
 

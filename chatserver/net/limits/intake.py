@@ -138,13 +138,14 @@ class Intake:
     is used up. Blank lines, telnet commands and frames without a line count as lines: each costs about as much.
     """
 
-    __slots__ = ("_account", "_granted", "_limits", "_pace", "_turn_lines", "bytes", "left", "limited", "own", "piece",
-                 "wait")  # fmt: skip
+    __slots__ = ("_account", "_granted", "_limits", "_pace", "_rest", "_turn_lines", "bytes", "left", "limited", "own",
+                 "piece", "wait")  # fmt: skip
 
     def __init__(self, limits: Limits, rates: Rates, now: float) -> None:
         self._limits = limits
         self._pace = Pace(rates, now)
         self._account: Account | None = None
+        self._rest = now  # until then nothing is taken
         self.own: AccountLimits = AS_SET
         """The limits that an operator has set for the account, as applied here."""
         self.left = UNLIMITED
@@ -164,6 +165,9 @@ class Intake:
         the other connections have had their turn since the last call."""
         if anew:
             self._share_anew()
+        if now < self._rest:
+            self.left, self.wait = 0, self._rest - now
+            return self
         if not self.limited:
             self.left, self.wait = UNLIMITED, 0.0
             return self
@@ -182,6 +186,10 @@ class Intake:
         self.left = left if left < self._turn_lines else self._turn_lines
         self.wait = wait
         return self
+
+    def rest(self, until: float) -> None:
+        """Takes nothing until then, by the clock of `turn`."""
+        self._rest = until
 
     def __enter__(self) -> Self:
         self._granted = self.left

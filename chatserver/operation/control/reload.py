@@ -51,6 +51,7 @@ AT_START: Final = frozenset(
         "pipeline.read_seconds",
         "log.format",
         "bus.url",
+        "search.language",
     }
 )
 """The settings that need a restart: the server reads them when it starts. All others follow a reload."""

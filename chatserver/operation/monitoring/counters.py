@@ -78,6 +78,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     rooms: int  # that have subscribers
     subscriptions: int  # of sessions to rooms
     behind: Behind
+    unindexed: int  # entries that the index of words lacks
     queued: dict[str, int]  # sessions that wait to be served, by lane: "write", "read"
     pools: dict[str, Load]  # "writers", "readers"
     hashes_waiting: int  # logins that wait for a thread that hashes passwords
@@ -115,6 +116,7 @@ async def snapshot(running: Running) -> Snapshot:
         rooms=rooms,
         subscriptions=subscriptions,
         behind=behind,
+        unindexed=running.indexing.behind,
         queued=processors.queue_lengths(),
         pools={name: Load(*load) for name, load in running.store.load().items()},
         hashes_waiting=running.connections.handshake.passwords_waiting,

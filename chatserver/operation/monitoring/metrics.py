@@ -133,6 +133,7 @@ class Numbers(Collector):
         yield GaugeMetricFamily("chatserver_readers_behind", "Subscribers that lack entries.", seen.behind.readers)
         yield GaugeMetricFamily("chatserver_behind_entries", "Entries that they lack in all.", seen.behind.entries)
         yield GaugeMetricFamily("chatserver_behind_entries_max", "Entries that one of them lacks.", seen.behind.most)
+        yield GaugeMetricFamily("chatserver_unindexed_entries", "Entries that the search index lacks.", seen.unindexed)
 
     def _store(self) -> Iterator[Metric]:
         seen = self._seen

@@ -251,7 +251,7 @@ def _into_postgres(url: URL, source: Source, progress: Progress, replace: bool) 
             own_schema.ensure(db, [*Base.metadata.tables, "alembic_version"])
             _check_target(db, url, replace)
             if revision_of(db) is not None:
-                present = set(inspect(db).get_table_names()) & set(Base.metadata.tables)
+                present = set(inspect(db).get_table_names()) & {*Base.metadata.tables, "entry_search"}
                 db.exec_driver_sql(f"TRUNCATE {', '.join(sorted(present))}")
             _prepare(db, source.header)
             told = progress(source.label, source.header.rows)

@@ -17,7 +17,6 @@ from sqlalchemy.exc import IntegrityError
 
 from chatserver.store.db.engine import DatabaseProblem
 from chatserver.store.db.schema import Base
-from chatserver.store.search_walk import SEQ_BITS
 
 Kind = Literal["int", "float", "text", "time", "bool"]
 Row = Sequence[Any]
@@ -25,8 +24,9 @@ Row = Sequence[Any]
 PAGE: Final = 2000
 """Number of rows read or written at a time. A text has a few kilobytes at most."""
 
-PASSING: Final = frozenset({"node", "change", "secret"})
-"""Tables about running servers. Their rows mean nothing elsewhere."""
+PASSING: Final = frozenset({"node", "change", "secret", "search_mark"})
+"""Tables about running servers, and the marks of the index of words, which is filled anew. Their rows mean nothing
+elsewhere."""
 
 DROPPED: Final = "copying"
 """A table that is there while a database is filled: the statements that create what `lighten` has dropped."""
@@ -39,11 +39,6 @@ _DROPPED: Final = {
         SELECT upper(type), name, sql FROM sqlite_master WHERE tbl_name = 'entry' AND sql IS NOT NULL
         AND (type = 'index' OR name = 'entry_search_added')""",
 }
-
-_WORDS: Final = f"""
-INSERT INTO entry_search (rowid, text) SELECT (room_id << {SEQ_BITS}) | seq, text FROM entry
-WHERE kind = 'message' AND (room_id, seq) >= (?, ?) AND (room_id, seq) <= (?, ?)
-"""
 
 CACHE_KIB: Final = 256 << 10
 """Size of SQLite's cache while many rows are written."""
@@ -151,9 +146,6 @@ def write(db: Connection, table: Table, rows: Sequence[Row]) -> None:
         else:
             marks = ", ".join("?" * len(table.columns))
             cursor.executemany(f'INSERT INTO "{table.name}" ({table.names}) VALUES ({marks})', rows)
-            if table.name == "entry":
-                places = [[name for name, _ in table.columns].index(part) for part in table.key]
-                cursor.execute(_WORDS, [row[place] for row in (rows[0], rows[-1]) for place in places])
     finally:
         cursor.close()
 
@@ -192,8 +184,8 @@ class Digest:
 
 
 def lighten(db: Connection) -> None:
-    """Drops the indexes of entries other than the primary key, and SQLite's trigger for words, before many are written:
-    indexing them at once takes a fraction of the time. `finish` creates them again."""
+    """Drops the indexes of entries other than the primary key, and the trigger for words that SQLite had once, before
+    many are written: indexing them at once takes a fraction of the time. `finish` creates them again."""
     db.exec_driver_sql(f"CREATE TABLE {DROPPED} (statement TEXT)")
     for kind, name, create in db.exec_driver_sql(_DROPPED[db.dialect.name]).all():
         db.execute(text(f"INSERT INTO {DROPPED} VALUES (:statement)"), {"statement": create})

@@ -12,9 +12,9 @@ from typing import Final, Literal
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from chatserver.store import accounts, change_rows, names, reactions
+from chatserver.store import accounts, change_rows, mentions, names, reactions
 from chatserver.store.accounts import ERASED_NAME
-from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
+from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, MentionRow, RoomRow, UnscannedRow
 from chatserver.values.errors import Refused
 from chatserver.values.events import (
     BOT,
@@ -133,6 +133,7 @@ def appear(
             db.execute(update(RoomRow).where(RoomRow.id == room_id).values(values))
     except IntegrityError:
         raise NameTaken from None
+    mentions.leave_unscanned(db, room_id)
     change_rows.grown(db, [room_id], at)
 
 
@@ -145,6 +146,8 @@ def undo(db: Connection, room_id: int, created: Collection[int]) -> bool:
         db.execute(update(RoomRow).where(RoomRow.id == room_id).values(last_seq=low - 1))
         return True
     db.execute(delete(MembershipRow).where(MembershipRow.room_id == room_id))
+    for table in (MentionRow, UnscannedRow):
+        db.execute(delete(table).where(table.room_id == room_id))
     db.execute(delete(EntryRow).where(EntryRow.room_id == -room_id))  # see `store.retention`; SQLite reuses room ids
     db.execute(delete(RoomRow).where(RoomRow.id == room_id))
     db.execute(delete(AccountRow).where(AccountRow.id.in_(created)))

@@ -75,6 +75,8 @@ def verify(url: URL, progress: Progress = silent) -> Iterator[Finding]:
             yield found.finding("schema", "as this version creates it")
             _references(db, found)
             counts = _entries(db, found, progress)
+            for room_id, seq in _stream(db, _MENTIONS, "mentions"):
+                found.add("references", f"a mention in entry {seq} of room {room_id} is of no message that is there")
             for room_id, seq in _stream(db, _REMOVED, "removed"):
                 found.add("references", f"the id that is kept of entry {seq} of room {room_id} is wrong")
             _memberships(db, found)
@@ -111,6 +113,13 @@ SELECT e.room_id, e.seq, e.kind, {at},
     OR e.target_seq < (SELECT first_seq FROM room AS r WHERE r.id = e.room_id),
   e.state = 'erased' AND e.text <> ''
 FROM entry AS e WHERE e.room_id >= 0 ORDER BY e.room_id, e.seq
+"""
+
+_MENTIONS: Final = f"""
+SELECT m.room_id, m.seq FROM mention AS m
+WHERE NOT EXISTS (SELECT 1 FROM account AS a WHERE a.id = m.account_id) OR NOT EXISTS (
+  SELECT 1 FROM entry AS e WHERE e.room_id = m.room_id AND e.seq = m.seq AND e.kind = '{MESSAGE}'
+  AND e.state IS DISTINCT FROM '{ERASED}' AND e.author_id = m.author_id AND e.at = m.at)
 """
 
 _REMOVED: Final = f"""

@@ -14,8 +14,9 @@ _WORDS: Final = "SELECT name, sql FROM sqlite_master WHERE name LIKE 'entry_sear
 _INDEX: Final = """
 SELECT i.indisvalid AND i.indisready FROM pg_index AS i WHERE i.indexrelid = to_regclass('ix_entry_search')
 """
-_COLUMN: Final = """
-SELECT attgenerated = 's' FROM pg_attribute WHERE attrelid = to_regclass('entry') AND attname = 'search'
+_TRIGGERS: Final = """
+SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass('entry') AND tgenabled = 'O'
+AND tgname IN ('entry_search_changed', 'entry_search_removed')
 """
 
 
@@ -30,7 +31,7 @@ def schema_problems(db: Connection) -> Iterator[str]:
 
 def _is_ours(name: str | None, kind: str, _parent: Any) -> bool:
     """The models do not describe what is for searching."""
-    return not (name or "").startswith(("entry_search", "ix_entry_search")) and (kind, name) != ("column", "search")
+    return not (name or "").startswith(("entry_search", "ix_entry_search"))
 
 
 def _described(one: Any) -> str:
@@ -51,8 +52,10 @@ def index_problems(db: Connection) -> Iterator[str]:
 def _postgres_words(db: Connection) -> Iterator[str]:
     if not db.exec_driver_sql(_INDEX).scalar():
         yield "the index ix_entry_search is missing or not valid"
-    if not db.exec_driver_sql(_COLUMN).scalar():
-        yield "the column entry.search is missing or not generated"
+    have = set(db.exec_driver_sql(_TRIGGERS).scalars())
+    for name in ("entry_search_changed", "entry_search_removed"):
+        if name not in have:
+            yield f"{name}, a part of the index of words, is missing"
 
 
 def _sqlite_words(db: Connection) -> Iterator[str]:

@@ -138,6 +138,14 @@ def open_reading(engine: Engine, connections: int, seconds: float) -> Engine:
     return _open_postgres(engine.url, connections, settings, **_SINGLE).execution_options(**limit)
 
 
+def one_snapshot(reading: Engine) -> Engine:
+    """An engine for reading, with the connections of this one, whose transactions see one snapshot each. On SQLite they
+    always do."""
+    if reading.dialect.name == "sqlite":
+        return reading
+    return reading.execution_options(isolation_level="REPEATABLE READ")
+
+
 def _open_postgres(url: URL, connections: int, settings: str = "", **mode: Any) -> Engine:
     engine = create_engine(
         url,

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from chatserver.values.events import AccountKind, EntryKind, Role, RoomKind
+from chatserver.values.events import AccountKind, EntryKind, Notify, Role, RoomKind
 
 MessageState = Literal["edited", "erased"]
 ChangeKind = Literal["room", "account", "token", "certificate", "bans", "membership", "effect"]
@@ -173,6 +173,8 @@ class MembershipRow(Base):
 
     `blocked`: in a direct room, the other person has blocked this one. `read_seq`: the read mark. `seen`: what a person
     has seen behind it; null: nothing, else a JSON array of pairs, the first and the last number of a stretch.
+    `read_era`: rises whenever the mark is moved back (see `values.seen.Seen`). `notify`: which messages the account
+    wants to be notified of; null: the default.
     """
 
     __tablename__ = "membership"
@@ -195,9 +197,16 @@ class MembershipRow(Base):
     joined_seq: Mapped[int] = mapped_column(BigInteger)
     left_seq: Mapped[int | None] = mapped_column(BigInteger)
     read_seq: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    read_era: Mapped[int] = mapped_column(Integer, server_default="1")
     seen: Mapped[str | None] = mapped_column(Text)
     muted_until: Mapped[datetime | None] = mapped_column(Instant)
     blocked: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    notify: Mapped[Notify | None] = mapped_column(String(16))
+
+
+def is_reply(prefix: str = "") -> str:
+    """The condition for messages that answer one and are not erased, as in the index of them."""
+    return f"{prefix}target_seq IS NOT NULL AND {prefix}kind = 'message' AND {prefix}state IS DISTINCT FROM 'erased'"
 
 
 class EntryRow(Base):
@@ -208,7 +217,8 @@ class EntryRow(Base):
     A negative `room_id`, with the kind `spent`: the id of a message of that room that was removed. It has no text.
 
     There are no foreign keys: rooms and accounts are never deleted, and checking the keys would take a fifth of the
-    cost of storing a message. Each database has its own index for searching by words: see the first migration.
+    cost of storing a message. The index of words is not described
+    here: see `store/words.py` and migration 0016.
     """
 
     __tablename__ = "entry"
@@ -221,6 +231,14 @@ class EntryRow(Base):
             "target_seq",
             postgresql_where=text("target_seq IS NOT NULL"),
             sqlite_where=text("target_seq IS NOT NULL"),
+        ),
+        Index(
+            "ix_entry_replies",
+            "room_id",
+            "target_seq",
+            "seq",
+            postgresql_where=text(is_reply()),
+            sqlite_where=text(is_reply()),
         ),
         Index("ix_entry_pinned", "room_id", "seq", postgresql_where=text("pinned"), sqlite_where=text("pinned")),
     )
@@ -237,6 +255,38 @@ class EntryRow(Base):
     at: Mapped[datetime] = mapped_column(Instant)
     reactions: Mapped[str | None] = mapped_column(Text)
     pinned: Mapped[bool | None] = mapped_column(Boolean)
+
+
+class MentionRow(Base):
+    """A message that names an account, or answers a message of it: written with the message (see `store/mentions.py`).
+
+    `author_id` and `at` are those of the message. As for entries, there are no foreign keys. The keys are for what an
+    account has not read, for all its mentions by time, and for a message that is changed or removed.
+    """
+
+    __tablename__ = "mention"
+    __table_args__ = (
+        Index("ix_mention_account_id", "account_id", "at"),
+        Index("ix_mention_room_id", "room_id", "seq"),
+    )
+
+    account_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    author_id: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(Instant)
+
+
+class UnscannedRow(Base):
+    """Messages whose mentions were not written with them, and have not been looked for yet: those of a room from
+    `first_seq` to `last_seq`. They are of a version before mentions, imported, or posted with SQL (see migration 0018).
+    """
+
+    __tablename__ = "unscanned"
+
+    room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    first_seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    last_seq: Mapped[int] = mapped_column(BigInteger)
 
 
 class SessionRow(Base):
@@ -266,10 +316,21 @@ class TokenRow(Base):
     """The credential of a program: the SHA-256 of 256 random bits. Revoked if `revoked_at` is set.
 
     `read_only`: it can change nothing. `room_id`: it is good for this room only.
+
+    With the kind `session`: a kept session (`store/kept_sessions.py`). `label`: the name of the device; `address`:
+    where it was used last; `secret`: the hashes of its secrets, as JSON; `sha256`: of what they have in common.
     """
 
     __tablename__ = "token"
-    __table_args__ = (Index("ix_token_account_id", "account_id"),)
+    __table_args__ = (
+        Index("ix_token_account_id", "account_id"),
+        Index(
+            "ix_token_session",
+            "expires_at",
+            postgresql_where=text("kind = 'session'"),
+            sqlite_where=text("kind = 'session'"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id"))
@@ -281,6 +342,9 @@ class TokenRow(Base):
     read_only: Mapped[bool] = mapped_column(Boolean, server_default=false())
     room_id: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+    kind: Mapped[Literal["token", "session"]] = mapped_column(String(16), server_default="token")
+    address: Mapped[str | None] = mapped_column(String(64))
+    secret: Mapped[str | None] = mapped_column(Text)
 
 
 class CertificateRow(Base):
@@ -425,6 +489,17 @@ class EpochHeadRow(Base):
     room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     epoch_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class SearchMarkRow(Base):
+    """Up to which entry the messages of a room are in the index of words, with the stems of which language: see
+    `store/words.py`."""
+
+    __tablename__ = "search_mark"
+
+    room_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    language: Mapped[str] = mapped_column(String(32))
 
 
 class ErasureRow(Base):

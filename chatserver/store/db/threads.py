@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from chatserver.store.db import own_schema
 from chatserver.store.db.database_file import Displaced, empty_log, is_log_empty, watched_file
 from chatserver.store.db.durability import durability_warnings
-from chatserver.store.db.engine import open_reading, open_statements
+from chatserver.store.db.engine import one_snapshot, open_reading, open_statements
 from chatserver.store.db.epochs import Epoch, ensure_at
 from chatserver.store.db.faults import FREE_SPACE, HELD, START, Conflict, Errors, Locked
 from chatserver.store.db.transactions import Statements, cut, transact, transact_with_retry
@@ -209,6 +209,7 @@ class Store:
         self._statements = open_statements(engine, writers + readers)
         self._reading = open_reading(engine, writers + readers, read_seconds)
         self._read: Run = partial(transact, self._reading)
+        self._snapshot: Run = partial(transact, one_snapshot(self._reading))
         if self._statements is None:
             self._append: Run = partial(transact, engine)
         else:
@@ -354,6 +355,10 @@ class Store:
         Raises TooSlow if a query takes longer than `read_seconds`.
         """
         return await self._in_thread(self._readers, self._read, lambda db: work(db, *args, **kwargs), work)
+
+    async def read_at_once(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, but all statements of `work` see the same snapshot."""
+        return await self._in_thread(self._readers, self._snapshot, lambda db: work(db, *args, **kwargs), work)
 
     async def empty_log(self) -> bool:
         """Empties SQLite's write-ahead log, if it has anything in it. Returns whether it is empty now; it is not if a

@@ -16,10 +16,27 @@ _END: Final = re.compile(rb"[\n\x03\x15]\x04")
 """Ctrl-D at the beginning of a line, or behind what cleared it: Ctrl-C or Ctrl-U."""
 
 
+END: Final = 512
+"""Number of bytes at the beginning and at the end of a line over the limit that are kept, to read its tag from."""
+
+HARD_LIMIT: Final = 262_144
+"""Maximum size of a line, or of a WebSocket message, that is only discarded: more ends the connection."""
+
+
 class TooLong(Struct, frozen=True):
-    """Takes the place of a line over the limit, which itself is discarded. `most`: the limit, in bytes."""
+    """Takes the place of a line over the limit, which itself is discarded. `most`: the limit, in bytes. `start` and
+    `end`: up to END bytes of the line."""
 
     most: int
+    start: bytes = b""
+    end: bytes = b""
+
+
+def bare(line: bytes, most: int) -> bytes | TooLong:
+    """The line without its CR, or what takes its place if it is longer than `most` with its newline."""
+    if len(line) >= most:
+        return TooLong(most, line[: min(END, most)], line[-END:])
+    return line.removesuffix(b"\r")
 
 
 class Undecodable(Exception):
@@ -36,13 +53,13 @@ class Lines:
     __slots__ = ("_commands", "_filtered", "_max_line", "_max_unended", "_ready", "_ready_bytes", "_tail",
                  "_tail_length", "_trouble", "ended", "telnet", "typed")  # fmt: skip
 
-    def __init__(self, max_line: int = 8192, max_unended: int = 65536) -> None:
+    def __init__(self, max_line: int = 8192, max_unended: int = HARD_LIMIT) -> None:
         """Both in bytes; a `max_line` of 0 leaves only the other limit."""
         self._max_line = max_line or max_unended
         self._max_unended = max(max_unended, self._max_line)
         self._ready: list[bytes] = []  # the next one last; a deque would be half the memory of an idle connection
         self._ready_bytes = 0
-        self._tail = bytearray()  # the unfinished line, of which at most _max_line bytes are stored ...
+        self._tail = bytearray()  # the unfinished line: of a long one _max_line bytes and the last END are stored ...
         self._tail_length = 0  # ... and all bytes are counted
         self.telnet = Telnet()
         self._filtered = False  # telnet's filter has begun, and sees all further bytes
@@ -81,7 +98,7 @@ class Lines:
         if self._ready:
             line = self._ready.pop()
             self._ready_bytes -= len(line) + 1
-            return self._bare(line)
+            return bare(line, self._max_line)
         if self._trouble is not None:
             raise Undecodable(self._trouble)
         return None
@@ -90,7 +107,7 @@ class Lines:
         """The last line, if only its end was missing. Call it at the end of input, when `next` has nothing more."""
         if self._trouble is not None:
             return None
-        return self._bare(self._take_tail()) or None
+        return bare(self._take_tail(), self._max_line) or None
 
     def start(self) -> bytes:
         """At most the first 16 pending bytes, so that a client can be recognized before its first line ends."""
@@ -138,8 +155,10 @@ class Lines:
         self._tail_length += len(piece)
         if self._tail_length >= self._max_unended:
             self._give_up(f"You sent {self._max_unended} bytes without a line end.")
-        elif len(self._tail) < self._max_line:
-            self._tail += piece[: self._max_line - len(self._tail)]
+            return
+        self._tail += piece
+        if len(self._tail) > self._max_line + END:
+            del self._tail[self._max_line : -END]
 
     def _give_up(self, trouble: str) -> None:
         self._tail.clear()
@@ -150,12 +169,6 @@ class Lines:
         self._tail.clear()
         self._tail_length = 0
         return line
-
-    def _bare(self, line: bytes) -> bytes | TooLong:
-        """The line without its CR. Lines are cut at `_max_line`: one of that length was too long with its newline."""
-        if len(line) >= self._max_line:
-            return TooLong(self._max_line)
-        return line.removesuffix(b"\r")
 
 
 SIGNATURES: tuple[tuple[str, re.Pattern[bytes]], ...] = (

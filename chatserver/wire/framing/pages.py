@@ -17,12 +17,30 @@ class Pages(Struct, frozen=True):
     origins: Sequence[str] = ()
     hosts: Sequence[str] = ()
 
+    def unknown(self, host: str) -> str:
+        """Why a Host header has no name of this server, for the log; empty: it has one. Anybody can have a name of
+        their own point to the server's address, once their page is open (DNS rebinding)."""
+        name = normal_host(host)
+        if name is not None and (_is_ours(name) or name in map(normal_host, self.hosts)):
+            return ""
+        return f"{_quoted(name or host)} is not known as a name of this server. Add it to server.hosts if it is one."
+
+    def foreign(self, origin: str, host: str, *, encrypted: bool) -> str:
+        """Why a page of `origin` may not use the cookie of `host`, which has no port: for the log. Empty: it may, since
+        it is of exactly this scheme, host and port."""
+        here = normal_origin(f"{'https' if encrypted else 'http'}://{host}")
+        if here is None or normal_origin(origin) != here:
+            return (
+                f"{_quoted(origin)} is not {_quoted(here or host)}. If a proxy before this server speaks TLS, add it "
+                "to server.trusted_forwarders or server.trusted_proxies."
+            )
+        return self.unknown(host)
+
     def refusal(self, origin: str, host: str) -> str:
         """Why a page of `origin` may not connect to `host`, both from the headers of these names: for the log, with the
         setting that would allow it. Empty: it may.
 
-        Without `origins`, pages of the same host may, whatever their port. But the host has to be a name of the server:
-        anybody can have a name of their own point to the server's address, once their page is open (DNS rebinding).
+        Without `origins`, pages of the same host may, whatever their port, if it is a name of the server.
         """
         if "*" in self.origins:
             return ""
@@ -41,9 +59,7 @@ class Pages(Struct, frozen=True):
                 f"{_quoted(normal)} is of another host than {_quoted(host)}, to which it connects. Add it to "
                 "server.origins if the page is yours."
             )
-        if _is_ours(name) or name in map(normal_host, self.hosts):
-            return ""
-        return f"{_quoted(name)} is not known as a name of this server. Add it to server.hosts if it is one."
+        return self.unknown(host)
 
 
 def normal_origin(text: str) -> str | None:

@@ -20,7 +20,7 @@ from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from chatserver.wire.dialect import Rendered
-from chatserver.wire.framing.lines import Undecodable
+from chatserver.wire.framing.lines import HARD_LIMIT, TooLong, Undecodable, bare
 from chatserver.wire.framing.pages import Pages
 
 MAX_REQUEST_BYTES: Final = 16384
@@ -48,11 +48,13 @@ CLOSE_CODES: Final = {
 class WebSocket:
     """Feed it bytes, take lines. Lines before a violation are returned before the violation is raised."""
 
-    __slots__ = ("_code", "_controls", "_head", "_max_message", "_message", "_pages", "_protocol", "_ready",
-                 "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused", "why")  # fmt: skip
+    __slots__ = ("_code", "_controls", "_head", "_max_line", "_max_message", "_message", "_pages", "_protocol",
+                 "_ready", "_ready_bytes", "_replies", "_violation", "ended", "opened", "refused", "why")  # fmt: skip
 
-    def __init__(self, max_message: int, pages: Pages = NO_PAGES) -> None:
-        """`max_message`: bytes of one message, its fragments together. `pages`: which may connect."""
+    def __init__(self, max_line: int, pages: Pages = NO_PAGES, max_message: int = HARD_LIMIT) -> None:
+        """`max_line`: bytes of a line with its end, be there one or not; longer ones are discarded. `max_message`:
+        bytes of one message, its fragments together; more breaks the protocol. `pages`: which may connect."""
+        self._max_line = max_line
         self._max_message = max_message
         self._pages = pages
         self._head: bytearray | None = bytearray()  # the request so far; None after it
@@ -93,12 +95,12 @@ class WebSocket:
         if data and self._protocol is not None:
             self._receive_frames(self._protocol, data)
 
-    def next(self) -> bytes | None:
+    def next(self) -> bytes | TooLong | None:
         """The next line without its end, or None if there is none yet. Raises Undecodable, and then always again."""
         if self._ready:
             line = self._ready.pop()
             self._ready_bytes -= len(line) + 1
-            return line
+            return bare(line, self._max_line)
         if self._violation is not None:
             self.ended = True
             raise Undecodable(self._violation)
@@ -233,7 +235,6 @@ class WebSocket:
                 self._give_up(CloseCode.INVALID_DATA, "A text message is not valid UTF-8.")
                 return
         lines = data.removesuffix(b"\n").split(b"\n") if data else []
-        lines = [line.removesuffix(b"\r") for line in lines]
         self._ready_bytes += sum(map(len, lines)) + len(lines)
         self._ready[:0] = reversed(lines)
 

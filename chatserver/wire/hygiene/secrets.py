@@ -7,7 +7,9 @@ from typing import Final
 SHORT = 8
 """Minimum length of a password that is recognized within a word; a shorter one may well be a part of one."""
 
-_TOKEN: Final = re.compile(r"\bct_[A-Za-z0-9_-]{40,}")
+_TOKEN: Final = re.compile(r"ct_[A-Za-z0-9_-]{40,}")
+_SECRET: Final = re.compile(r"\bc[ts]_[A-Za-z0-9_-]{40,}")
+"""A token, or the secret of a kept session."""
 _BARE: Final = re.compile(r"\s*[^A-Za-z/]{0,3}(login|register|password|forget)[ \u00a0]+", re.IGNORECASE)
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _WORD: Final = re.compile(r"[^\W\d_]{1,7}(?:['’-][^\W\d_]{1,7})?[.,;:!?)]*")
@@ -24,13 +26,14 @@ def normal(text: str) -> str:
 
 
 def shows(line: str, secrets: Sequence[str]) -> bool:
-    """Whether a line contains one of these passwords, which are in their `normal` form, or any token."""
+    """Whether a line contains one of these passwords, which are in their `normal` form, any token, or the
+    secret of a kept session."""
     if secrets:
         line = normal(line)
     for secret in secrets:
         if secret in line and (len(secret) >= SHORT or _is_whole(line, secret)):
             return True
-    return "ct_" in line and _TOKEN.search(line) is not None
+    return ("ct_" in line or "cs_" in line) and _SECRET.search(line) is not None
 
 
 def _is_whole(line: str, secret: str) -> bool:

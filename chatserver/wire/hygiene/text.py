@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Final
 from unicodedata import category, normalize
 
+from wcwidth import iter_graphemes
+
 from chatserver.values.errors import Note, Refused, Sentence, Why
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.display_names import check_display_name
@@ -21,6 +23,9 @@ from chatserver.wire.hygiene.invisible import MOST_MARKS, cleared, is_right_to_l
 MAX_MESSAGE = 4096
 MAX_LINES = 100
 """Maximum number of lines of a message."""
+MAX_NAME = 32
+"""Maximum length of an account's name."""
+MAX_ROOM = 64
 MAX_TOPIC = 500
 MAX_REASON = 500
 MAX_AWAY = 200
@@ -40,9 +45,9 @@ _BLANKS: Final = str.maketrans("\t\u2028\u2029", "   ")
 _COUNTING: Final = frozenset('×⨯✕,，、;|"`<>')
 _ENCLOSING: Final = frozenset({"Ps", "Pe", "Pi", "Pf"})  # but for parentheses, as in :)
 _MARKS: Final = frozenset({"Mn", "Mc", "Me"})
-_USER = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+_USER = re.compile(rf"[A-Za-z][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
 _GUEST = re.compile(r"~[0-9]{1,18}")
-_ROOM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_ROOM = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_ROOM - 1}}}")
 
 
 def clean_line(raw: bytes) -> str:
@@ -77,6 +82,20 @@ def control_character(char: str) -> Undecodable:
     return Undecodable(f"The line contains the control character 0x{ord(char):02X}. Send only plain text.")
 
 
+def beginning(text: str, most: int) -> str:
+    """The first characters of a text, at most this many, without the beginning of an emoji or of a letter whose marks
+    would be cut off. More than `most` characters that cannot be separated are cut all the same."""
+    if len(text) <= most:
+        return text
+    end = 0
+    if not text.isascii():
+        for piece in iter_graphemes(text[: most + 1]):
+            if end + len(piece) > most:
+                break
+            end += len(piece)
+    return text[: end or most]
+
+
 def user_name(text: str) -> str:
     """A valid user name, unchanged. Raises Refused."""
     if _USER.fullmatch(text):
@@ -87,6 +106,11 @@ def user_name(text: str) -> str:
 def person_name(text: str) -> str:
     """The name of an existing account: a user's, or a guest's, which nobody can register. Raises Refused."""
     return text if _GUEST.fullmatch(text) else user_name(text)
+
+
+def person_prefix(text: str) -> str:
+    """The beginning of such a name, in lower case: what a name can begin with is one, but for `~`. Raises Refused."""
+    return text if text == "~" else person_name(text).lower()
 
 
 @lru_cache(maxsize=4096)  # every message names its room; refusals are not cached
@@ -178,6 +202,13 @@ def label_text(text: str) -> str:
     kept = _limited(text, "label", Note.A_LABEL, MAX_LABEL)
     if not kept:
         raise Refused(Why.NO_TOKEN_LABEL)
+    return kept
+
+
+def device_name(text: str) -> str:
+    kept = _limited(text, "keep", Note.A_DEVICE_NAME, MAX_LABEL)
+    if not kept:
+        raise Refused(Why.NO_DEVICE_NAME)
     return kept
 
 

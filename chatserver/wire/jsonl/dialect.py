@@ -5,6 +5,7 @@ from typing import Final
 
 from chatserver.wire.dialect import Dialect
 from chatserver.wire.jsonl.entries import entries
+from chatserver.wire.jsonl.label import label
 from chatserver.wire.jsonl.parse import parse
 from chatserver.wire.jsonl.render import answer, news, notice
 from chatserver.wire.screen import SCREEN, Screen
@@ -29,6 +30,7 @@ class JsonLines:
         return None
 
     parse = staticmethod(parse)
+    label = staticmethod(label)
     text = staticmethod(english)
     notice = staticmethod(notice)
     answer = staticmethod(answer)

@@ -17,16 +17,28 @@ _encoder: Final = msgspec.json.Encoder()
 _encode: Final = _encoder.encode
 
 
+class _Quote(Struct, gc=False):
+    seq: int
+    from_: str | UnsetType = field(name="from")
+    display: str | UnsetType
+    text: str | UnsetType
+    erased: bool | UnsetType
+
+
 class _Message(Struct, gc=False, tag_field="event", tag=events.MESSAGE):
     room: str
+    room_id: int | UnsetType
     seq: int
     from_: str | UnsetType = field(name="from")
     at: str
     text: str | UnsetType
     re: int | UnsetType = UNSET
+    quote: _Quote | UnsetType = UNSET
     edited: bool | UnsetType = UNSET
     erased: bool | UnsetType = UNSET
     reactions: dict[str, int] | UnsetType = UNSET
+    mine: tuple[str, ...] | UnsetType = UNSET
+    replies: int | UnsetType = UNSET
     display: str | UnsetType = UNSET
     bot: bool | UnsetType = UNSET
     id: str | UnsetType = UNSET
@@ -37,9 +49,11 @@ class _Event(Struct, gc=False, kw_only=True):
 
     event: str
     room: str
+    room_id: int | UnsetType
     seq: int
     of: int | UnsetType = UNSET
     reaction: str | UnsetType = UNSET
+    count: int | UnsetType = UNSET
     name: str | UnsetType = UNSET
     to: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
@@ -57,20 +71,22 @@ class _Event(Struct, gc=False, kw_only=True):
 
 class _Gap(Struct, gc=False, tag_field="event", tag=events.GAP):
     room: str
+    room_id: int | UnsetType
     from_: int = field(name="from")
     first: int
 
 
-def lines_of(facts: RoomFacts, entries: Sequence[Entry], viewer_id: int) -> list[Struct]:
-    """The objects to encode. `viewer_id` decides a direct room's label and whose `id`s are shown."""
-    label = facts.label(viewer_id)
-    return [_line(label, entry, viewer_id) for entry in entries]
+def lines_of(facts: RoomFacts, entries: Sequence[Entry], viewer_id: int, *, quotes: bool = True) -> list[Struct]:
+    """The objects to encode. `viewer_id` decides a direct room's label and whose `id`s are shown. Without `quotes`,
+    those that entries have are left out."""
+    label, room_id = facts.label(viewer_id), facts.id or UNSET
+    return [_line(label, room_id, entry, viewer_id, quotes) for entry in entries]
 
 
-def _line(label: str, entry: Entry, viewer_id: int) -> Struct:
+def _line(label: str, room_id: int | UnsetType, entry: Entry, viewer_id: int, quotes: bool) -> Struct:
     kind = entry.kind
     if kind == events.GAP:
-        return _Gap(label, entry.begin, entry.seq + 1)
+        return _Gap(label, room_id, entry.begin, entry.seq + 1)
     at = rfc3339(entry.at)
     if kind == events.MESSAGE:
         own_id = entry.given_id or UNSET if entry.author_id == viewer_id else UNSET
@@ -84,13 +100,24 @@ def _line(label: str, entry: Entry, viewer_id: int) -> Struct:
         else:
             text, edited, erased = entry.text, True, UNSET
         return _Message(
-            label, entry.seq, _author(entry), at, text, entry.of or UNSET, edited, erased,
-            dict(entry.reactions) if entry.reactions else UNSET, entry.display or UNSET, entry.bot or UNSET, own_id,
+            label, room_id, entry.seq, _author(entry), at, text, entry.of or UNSET,
+            _quote(entry) if quotes else UNSET, edited, erased, dict(entry.reactions) if entry.reactions else UNSET,
+            entry.mine or UNSET, entry.replies or UNSET,
+            entry.display or UNSET, entry.bot or UNSET, own_id,
         )  # fmt: skip
     if kind not in FIELDS:
         raise ValueError(f"an entry of unknown kind {kind!r}")
     fields = _who(entry) | FIELDS[kind](entry) if entry.display or entry.bot else FIELDS[kind](entry)
-    return _Event(event=kind, room=label, seq=entry.seq, at=at, **fields)
+    return _Event(event=kind, room=label, room_id=room_id, seq=entry.seq, at=at, **fields)
+
+
+def _quote(entry: Entry) -> _Quote | UnsetType:
+    """What the entry quotes, as far as everybody who is sent it may know."""
+    quote = entry.quote
+    if quote is None or quote.hidden:
+        return UNSET
+    author = quote.author if quote.author_id else UNSET
+    return _Quote(entry.of, author, quote.display or UNSET, quote.text or UNSET, UNSET if quote.text else True)
 
 
 def _author(entry: Entry) -> str | UnsetType:
@@ -134,7 +161,8 @@ def _about(entry: Entry) -> dict[str, Any]:
 
 
 def _reaction(entry: Entry) -> dict[str, Any]:
-    return {**_about(entry), "reaction": entry.text or UNSET}
+    count = entry.reactions[0][1] if entry.reactions else UNSET
+    return {**_about(entry), "reaction": entry.text or UNSET, "count": count}
 
 
 def _renamed(entry: Entry) -> dict[str, Any]:
@@ -168,7 +196,7 @@ FIELDS: Final[dict[EntryKind, Callable[[Entry], dict[str, Any]]]] = {
 
 def entries(facts: RoomFacts, entries: Sequence[Entry], form: Form) -> Rendered:
     """One line per entry."""
-    lines = lines_of(facts, entries, form.viewer)
+    lines = lines_of(facts, entries, form.viewer, quotes=form.quotes)
     if len(lines) == 1:  # most batches
         data = _encode(lines[0]) + b"\r\n"
         return Rendered(data, (len(data),))

@@ -14,12 +14,14 @@ from chatserver.wire.addresses import address
 from chatserver.wire.framing.lines import Undecodable
 from chatserver.wire.hygiene.text import (
     away_text,
+    device_name,
     display_name,
     label_text,
     message_text,
     one_line,
     password,
     person_name,
+    person_prefix,
     reaction_text,
     reason_text,
     room_name,
@@ -53,13 +55,13 @@ def parse(line: str, stage: Stage) -> Command | Rejected:
     tag: Tag | None = None
     try:
         if command.tag is not None:
-            tag = _checked_tag(command.tag)
+            tag = checked_tag(command.tag)
         return checked(command)
     except Refused as refused:
-        return Rejected(refused, tag)
+        return Rejected(refused, tag, command.cmd)
 
 
-def _checked_tag(tag: Tag) -> Tag:
+def checked_tag(tag: Tag) -> Tag:
     if type(tag) is str and (len(tag) > MAX_TAG or one_line(tag, "tag") != tag):
         raise Refused(Why.BAD_TAG, most=MAX_TAG)
     if type(tag) is int and not -(2**63) <= tag < 2**64:
@@ -74,23 +76,34 @@ def _rejected(line: str) -> Rejected:
     except (msgspec.DecodeError, RecursionError):
         raise _not_an_object() from None
     tag: Tag | None = None
+    cmd = known(given.get("cmd"))
     try:
         sent = _checked_field(given, "tag", Tag | None)
         if sent is not None:
-            tag = _checked_tag(sent)
+            tag = checked_tag(sent)
         if "cmd" not in given:
             raise Refused(Why.FIELD_MISSING, field="cmd")
-        cmd = _checked_field(given, "cmd", str)
-        if cmd not in BY_CMD:
-            raise _no_command(cmd)
-        for known in structs.fields(BY_CMD[cmd]):
-            if known.encode_name in given:
-                _checked_field(given, known.encode_name, known.type)
-            elif known.required:
-                raise Refused(Why.FIELD_MISSING, field=known.encode_name)
+        if not cmd:
+            raise _no_command(_checked_field(given, "cmd", str))
+        for one in structs.fields(BY_CMD[cmd]):
+            if one.encode_name in given:
+                _checked_field(given, one.encode_name, one.type)
+            elif one.required:
+                raise Refused(Why.FIELD_MISSING, field=one.encode_name)
     except Refused as refused:
-        return Rejected(refused, tag)
-    return Rejected(Refused(Why.FIELD_TWICE), tag)
+        return Rejected(refused, tag, cmd)
+    return Rejected(Refused(Why.FIELD_TWICE), tag, cmd)
+
+
+def known(cmd: Raw | bytes | None) -> str:
+    """The name of a command, decoded; "" if there is no such command."""
+    if cmd is None:
+        return ""
+    try:
+        name = msgspec.json.decode(cmd, type=str)
+    except msgspec.ValidationError:
+        return ""
+    return name if name in BY_CMD else ""
 
 
 def _checked_field(given: dict[str, Raw], name: str, kind: Any) -> Any:
@@ -109,6 +122,8 @@ def _checked_field(given: dict[str, Raw], name: str, kind: Any) -> Any:
 
 def _choices(kind: Any) -> list[str]:
     literals = [part for part in (kind, *get_args(kind)) if get_origin(part) is Literal]
+    if kind not in literals and len(get_args(kind)) > len(literals) + 1:  # not only these, and None
+        return []
     return [choice for literal in literals for choice in get_args(literal)]
 
 
@@ -160,21 +175,24 @@ def _line(field: str) -> tuple[str, Callable[[str], str]]:
     return field, lambda text: one_line(text, field)
 
 
-def _resume(since: dict[str, int]) -> dict[str, int]:
+def _resume(since: dict[str, int | c.Stretch]) -> dict[str, int | c.Stretch]:
     return {room_name(room): seq for room, seq in since.items()}
 
 
 _ROOM: Final = ("room", _room)
 _PERSON: Final = ("name", person_name)
+_PREFIX: Final = ("prefix", _unless_empty(person_prefix))
 _REASON: Final = ("reason", reason_text)
 _ADDRESS: Final = ("address", address)
 
 CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]] = {
-    c.Register: (("name", user_name), ("password", password), _secret("code")),
+    c.Register: (("name", user_name), ("password", password), _secret("code"), ("keep", device_name)),
     c.Login: (
         ("name", _unless_empty(user_name)),
         ("password", password),
         _secret("token"),
+        _secret("secret"),
+        ("keep", device_name),
         ("resume", _resume),
         _secret("epoch"),
     ),
@@ -183,11 +201,13 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Quit: (),
     c.Ping: (),
     c.Help: (_line("about"),),
+    c.Server: (),
     c.Password: (("old", password), ("new", password)),
     c.Token: (("label", label_text), ("revoke", label_text), ("password", password), ("room", _room)),
+    c.Sessions: (),
     c.Forget: (("password", password),),
     c.Export: (_secret("after"),),
-    c.Rooms: (("after", _unless_empty(room_name)),),
+    c.Rooms: (("after", _unless_empty(room_name)), ("prefix", _unless_empty(room_name))),
     c.Create: (("room", room_name), ("topic", topic_text)),
     c.Set: (_ROOM,),
     c.Delete: (_ROOM,),
@@ -200,15 +220,17 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Edit: (_ROOM, ("text", message_text)),
     c.Erase: (_ROOM,),
     c.React: (_ROOM, ("reaction", reaction_text)),
+    c.Reactions: (_ROOM, ("reaction", reaction_text), ("after", _unless_empty(person_name))),
     c.Pin: (_ROOM,),
     c.Unpin: (_ROOM,),
     c.Pins: (_ROOM,),
+    c.Replies: (_ROOM,),
     c.History: (_ROOM, _line("since")),
     c.Mentions: (),
     c.ReadAll: (),
-    c.Search: (("text", search_text), _ROOM),
-    c.Members: (_ROOM, ("after", _unless_empty(person_name))),
-    c.Who: (_PERSON,),
+    c.Search: (("text", _unless_empty(search_text)), _ROOM, ("author", person_name), _line("since"), _line("until")),
+    c.Members: (_ROOM, ("after", _unless_empty(person_name)), _PREFIX),
+    c.Who: (_PERSON, _PREFIX),
     c.Away: (("text", away_text),),
     c.Read: (_ROOM,),
     c.Unread: (("after", _unless_empty(room_name)),),
@@ -224,8 +246,9 @@ CHECKS: Final[dict[type[Command], tuple[tuple[str, Callable[[Any], Any]], ...]]]
     c.Unblock: (_PERSON,),
     c.Ignore: (_PERSON,),
     c.Unignore: (_PERSON,),
-    c.Rename: (("name", user_name), ("display", display_name)),
-    c.Prefer: (_line("timezone"),),
+    c.Rename: (("name", user_name), ("display", display_name), ("password", password)),
+    c.Prefer: (_line("timezone"), _ROOM),
+    c.Typing: (_ROOM,),
 }
 """For each command, its text fields and the function that checks each one. Decoding has checked numbers and choices
 by their types."""
@@ -235,8 +258,16 @@ by their types."""
 
 
 def _login(command: c.Login) -> Command:
+    if command.cookie:
+        return structs.replace(command, name="", password="", token="", secret="")
     if command.token:
+        if command.keep is not None:
+            raise Refused(Why.TOKEN_NOT_KEPT)
+        return structs.replace(command, name="", password="", secret="")
+    if command.secret:
         return structs.replace(command, name="", password="")
+    if command.keep is not None and not command.password:
+        raise Refused(Why.FIELD_MISSING, field="password")
     if not command.name:
         raise Refused(Why.FIELD_MISSING, field="name")
     return command  # without a password, a certificate may do
@@ -256,9 +287,15 @@ def _numbered(command: c.Edit | c.Erase) -> Command:
     return command
 
 
-def _set(command: c.Set) -> Command:
-    if command.past is None and command.invites is None and command.pace is None:
-        raise Refused(Why.PAST_INVITES_OR_PACE)
+def _reactions(command: c.Reactions) -> Command:
+    if command.after and command.reaction is None:
+        raise Refused(Why.FIELD_MISSING, field="reaction")
+    return command
+
+
+def _search(command: c.Search) -> Command:
+    if not (command.text or command.author is not None or command.has):
+        raise Refused(Why.NOTHING_TO_SEARCH)
     return command
 
 
@@ -270,12 +307,20 @@ def _ban(command: c.Ban | c.Unban) -> Command:
     return command
 
 
+def _prefer(command: c.Prefer) -> Command:
+    if command.notify is not None and command.room is None:
+        raise Refused(Why.FIELD_MISSING, field="room")
+    return command
+
+
 COMBINATIONS: Final[dict[type[Command], Callable[[Any], Command]]] = {
     c.Login: _login,
     c.Token: _token,
-    c.Set: _set,
+    c.Prefer: _prefer,
     c.Edit: _numbered,
+    c.Search: _search,
     c.Erase: _numbered,
+    c.Reactions: _reactions,
     c.Ban: _ban,
     c.Unban: _ban,
 }

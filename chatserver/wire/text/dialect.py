@@ -54,6 +54,9 @@ class Text:
         except Refused as refused:
             return Rejected(refused)
 
+    def label(self, start: bytes, end: bytes) -> tuple[None, str]:
+        return None, ""
+
     def day(self, at: datetime, screen: Screen = SCREEN) -> date:
         return terminal(screen, self.zone).day(at)
 

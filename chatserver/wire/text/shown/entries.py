@@ -40,7 +40,8 @@ def rendered(facts: RoomFacts, entries: Sequence[Entry], form: Form, terminal: T
     rings = bell == "on" or (bell == "mentions" and (form.marked or facts.pair is not None))
     shown = []
     for entry in entries:
-        lines = _line(label, entry, terminal, mark, aside=form.aside)
+        number = f"#{entry.seq} " if form.screen.numbers else ""
+        lines = _line(label, entry, terminal, mark, number, aside=form.aside)
         if rings and (form.marked or entry.kind == events.MESSAGE):
             lines = lines[:-2] + BELL + lines[-2:]
         before, day = day, terminal.day(entry.at)

@@ -20,15 +20,31 @@ GROUPS: dict[str, dict[str, Page]] = {
     "Messages": {
         "say": Page("/say ROOM TEXT", "Sends a message to a room, which need not be your current one."),
         "me": Page("/me ACTION", "Describes what you do: /me waves."),
+        "paste": Page(
+            "/paste", "Sends a message of several lines: type or paste them, and then a line with only a dot."
+        ),
         "msg": Page("/msg NAME TEXT", "Sends a message to one person, in your direct room with them."),
         "query": Page(
             "/query NAME [TEXT]", "Switches to your direct room with a person; with a text, sends it without switching."
         ),
+        "r": Page("/r TEXT", "Answers whoever wrote to you privately last."),
         "reply": Page(
-            "/reply [ROOM] SEQ TEXT", "Answers a message, whose first words are shown with yours: /reply 41 yes."
+            "/reply [NAME] TEXT, /reply [ROOM] SEQ TEXT",
+            "Answers a message, whose first words are shown with yours: the last one here by somebody else or by NAME, "
+            "or the one with a number: /reply 41 yes.",
         ),
-        "react": Page("/react [ROOM] SEQ REACTION", "Reacts to a message with one word or emoji: /react 41 +1."),
-        "unreact": Page("/unreact [ROOM] SEQ REACTION", "Takes a reaction of yours back."),
+        "thread": Page(
+            "/thread [ROOM] SEQ [after=SEQ]", "Shows a message and what answers it, oldest first: /thread 41."
+        ),
+        "react": Page(
+            "/react [NAME] REACTION, /react [ROOM] SEQ REACTION",
+            "Reacts to a message with one word or emoji: to the last one here by somebody else, or by NAME, or to the "
+            "one with a number: /react 41 +1.",
+        ),
+        "unreact": Page(
+            "/unreact [NAME] REACTION, /unreact [ROOM] SEQ REACTION", "Takes a reaction of yours back, as with /react."
+        ),
+        "reactions": Page("/reactions [ROOM] SEQ", "Lists who reacted to a message."),
         "edit": Page(
             "/edit [ROOM] [SEQ] TEXT",
             "Replaces the text of a message of yours; without a number, of your last one in the room. s/old/new/ alone "
@@ -41,14 +57,23 @@ GROUPS: dict[str, dict[str, Page]] = {
             "Shows what was said in a room, each line with its number SEQ. WHEN is today, yesterday, monday, 2h, 3d, "
             "10:30, 2026-03-02 or 2026-03-02T10:30.",
         ),
-        "search": Page("/search [#ROOM] [before=NUMBER] WORDS", "Finds messages that contain all of these words."),
-        "mentions": Page("/mentions [before=NUMBER]", "Lists the messages that mention your name, newest first."),
+        "search": Page(
+            "/search [#ROOM] [OPTION]... WORDS",
+            'Finds messages that contain all of these words, the last of which may go on, or "a phrase in quotes". '
+            "Options: from:NAME, since:WHEN, until:WHEN, has:link, has:reply, order:best, before=NUMBER.",
+        ),
+        "mentions": Page(
+            "/mentions [before=NUMBER]", "Lists the messages that mention your name or answer you, newest first."
+        ),
         "unread": Page(
             "/unread [ROOM], /unread after=ROOM",
             "Lists the rooms in which you have unread messages (after=ROOM: those after it), or shows all that is "
             "unread in one room.",
         ),
-        "read": Page("/read [ROOM] [SEQ]", "Marks a room as read, all of it or up to an entry."),
+        "read": Page(
+            "/read [ROOM] [SEQ] [back]",
+            "Marks a room as read, all of it or up to an entry; with back, what comes after that is unread again.",
+        ),
         "catchup": Page("/catchup [ROOM]", "Marks everything as read, in all rooms or in one."),
         "pin": Page("/pin [ROOM] SEQ", "Pins a message, so that everyone finds it with /pins."),
         "unpin": Page("/unpin [ROOM] SEQ", "Unpins a message."),
@@ -70,10 +95,14 @@ GROUPS: dict[str, dict[str, Page]] = {
         ),
         "uninvite": Page("/uninvite NAME [ROOM]", "Withdraws an invitation."),
         "set": Page(
-            "/set [timezone|bell|clock|columns VALUE], /set [ROOM] past|invites|pace VALUE",
-            "Lists or sets how things are shown to you: timezone Europe/Berlin, bell on, off or mentions, clock 12 or "
-            "24; columns 40 on a narrow screen; default undoes a choice. Or for a room: past open or closed to new "
-            "members, invites by members or moderators, pace SECONDS between messages or changes.",
+            "/set [NAME VALUE], /set [ROOM] past|invites|pace VALUE",
+            "Lists or sets how you see things: timezone Europe/Berlin, bell on|off|mentions, clock 12|24, numbers "
+            "on|off, columns 40. Or for a room: past open|closed to new members, invites by members|moderators, "
+            "pace SECONDS between messages or changes. default undoes a choice.",
+        ),
+        "notify": Page(
+            "/notify [ROOM] all|mentions|nothing|default",
+            "Sets when your bell rings for a room. With /set bell off it rings for none.",
         ),
         "delete": Page("/delete ROOM", "Deletes a room that you own: nobody can find, join or read it any more."),
     },
@@ -135,9 +164,16 @@ GROUPS: dict[str, dict[str, Page]] = {
             "Creates a token, with which a program logs in (/token TOKEN); lists your tokens; revokes one. Options: "
             "for=30d, room=ROOM, read-only.",
         ),
+        "sessions": Page(
+            "/sessions, /sessions end NUMBER|others",
+            "Lists the devices on which you stay logged in; ends the session of one, or of all others.",
+        ),
         "export": Page("/export [NEXT]", "Shows all data that the server has about you, a page at a time."),
         "forget": Page("/forget PASSWORD [erase]", "Erases your account permanently; with erase, your messages too."),
         "help": Page("/help [COMMAND|all]", "Lists the commands you need first, or all commands, or explains one."),
+        "server": Page(
+            "/server", "Tells about the server: who may log in, its limits, whom to ask; before you log in, too."
+        ),
         "ping": Page("/ping", "Checks whether the server still answers."),
         "logout": Page("/logout", "Logs you out and closes the connection."),
         "quit": Page("/quit", "Closes the connection."),
@@ -189,7 +225,7 @@ GREETING = Outline(
         ("/login NAME PASSWORD", "log in with one line"),
         ("/register NAME PASSWORD", "create an account and log in, with one line"),
         ("/token TOKEN, /guest", "log in as a program; log in as a guest"),
-        ("/quit", "disconnect"),
+        ("/server, /quit", "who may log in, and whom to ask; disconnect"),
     ),
 )
 

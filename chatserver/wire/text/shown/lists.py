@@ -1,6 +1,7 @@
 """Answers that are lists, laid out to the width of a terminal."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from chatserver.util.times import now
 from chatserver.values import answers
@@ -38,10 +39,19 @@ def rooms(answer: answers.RoomList, terminal: Terminal) -> Iterator[str]:
         yield f"More: /rooms {answer.rooms[-1].room}"
 
 
+def at_least(unread: answers.Unread) -> str:
+    """The number of unread messages, with a `+` if not all were counted."""
+    return f"{unread.messages}+" if unread.partial else str(unread.messages)
+
+
 def unread(answer: answers.UnreadList, terminal: Terminal) -> Iterator[str]:
-    rows = [(str(status.unread), status.room) for status in answer.rooms if status.unread]
+    unread = [(status.unread, status.room) for status in answer.rooms if status.unread is not None]
+    rows = [(at_least(one), str(one.mentions or ""), room) for one, room in unread]
+    if any(mentions for _, mentions, _ in rows):
+        yield from table(("Unread", "For you", "Room"), rows, terminal)
+    elif rows:
+        yield from table(("Unread", "Room"), [(count, room) for count, _, room in rows], terminal)
     if rows:
-        yield from table(("Unread", "Room"), rows, terminal)
         yield from (
             f"Messages before #{status.gap.first} in {status.room} were removed."
             for status in answer.rooms
@@ -130,6 +140,17 @@ def _restrictions(line: answers.TokenLine, terminal: Terminal) -> str:
     return f" ({', '.join(filter(None, what))})" if any(what) else ""
 
 
+def sessions(answer: answers.SessionList, terminal: Terminal) -> Iterator[str]:
+    if not answer.sessions:
+        yield "No device of yours stays logged in."
+        return
+    yield from table(
+        ("Number", "Last used", "From", "Device"),
+        [(str(line.id), terminal.short_time(line.last_used), line.address, line.name) for line in answer.sessions],
+        terminal,
+    )
+
+
 def bans(answer: answers.BanList, terminal: Terminal) -> Iterator[str]:
     if not answer.bans:
         yield "Nobody is banned here."
@@ -150,6 +171,15 @@ def bans(answer: answers.BanList, terminal: Terminal) -> Iterator[str]:
         yield f"More: /bans {answer.room or 'server'} before={answer.before}"
 
 
+def reactions(answer: answers.ReactionList, terminal: Terminal) -> Iterator[str]:
+    if not answer.reactions:
+        yield f"Nobody reacts to #{answer.seq}."
+    for line in answer.reactions:
+        others = line.count - len(line.names)
+        more = [f"{others} more" if line.names else str(others)] if others > 0 else []
+        yield from wrapped(f"{line.reaction} ×{line.count}: ", [*line.names, *more], terminal)
+
+
 def preferences(answer: answers.Preferences, terminal: Terminal) -> Iterator[str]:
     """The preferences of an account, and the defaults where it has set none."""
     at = answer.now or now()
@@ -157,9 +187,33 @@ def preferences(answer: answers.Preferences, terminal: Terminal) -> Iterator[str
         ("timezone", answer.timezone or f"{terminal.zone_words(at)} (as the server)"),
         ("clock", answer.clock or f"{terminal.hours} (default)"),
         ("bell", answer.bell or "off (default)"),
+        ("numbers", answer.numbers or "off (default)"),
     ]
+    if answer.room is not None:
+        rows.append((f"notify in {answer.room}", answer.notify or "as the bell (default)"))
     yield from table(("Setting", "Value"), rows, terminal)
     yield f"It is {terminal.clock(at)} on {terminal.date_words(at)}. /help set explains these."
+
+
+REGISTRATION: Final = {
+    "open": "Anybody can register.",
+    "code": "To register, you need a code: /register NAME PASSWORD code=CODE",
+    "closed": "Nobody can register: the administrators create accounts.",
+}
+
+
+def server(answer: answers.ServerFacts) -> Iterator[str]:
+    yield f"This is {answer.name} (chatserver {answer.version})."
+    yield REGISTRATION[answer.registration] + (" Guests can log in: /guest" if answer.guests else "")
+    if answer.tls_required:
+        yield "Passwords are accepted over TLS only."
+    yield f"Your connection is {'' if answer.tls else 'not '}encrypted."
+    limits = answer.limits
+    yield f"A message has at most {limits['text']} characters on {limits['lines']} lines."
+    yield f"A password has at least {limits['password_least']} characters."
+    if answer.contact:
+        yield f"Contact: {answer.contact}"
+    yield from filter(None, [answer.motd])
 
 
 def help(about: str, terminal: Terminal) -> Iterator[str]:

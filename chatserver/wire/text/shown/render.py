@@ -64,6 +64,16 @@ def answer(asked: Asked, answer: Answer, terminal: Terminal) -> bytes:
         case answers.Log(facts, gap=gap):
             label = facts.label(viewer_id)
             return _gone(label, gap, terminal) or notice(f"There is nothing to show in {label}.", terminal)
+        case answers.Thread(facts, seq, logged, more, last, gap, begins):
+            label = facts.label(viewer_id)
+            lines = log([(facts, entry) for entry in logged], viewer_id, terminal, me, dated=False)
+            if more:
+                lines += notice(f"More: /thread {label} {seq} after={last}", terminal)
+            elif begins and not any(entry.of == seq for entry in logged):
+                lines += notice(f"Nobody has answered #{seq}.", terminal)
+            elif not logged:
+                lines = notice(f"There is nothing more that answers #{seq}.", terminal)
+            return _gone(label, gap, terminal) + lines
         case answers.Found(found, where=where, gap=gap):
             return (
                 log(found, viewer_id, terminal, me) + _notices(_found(answer), terminal) + _gone(where, gap, terminal)
@@ -103,7 +113,15 @@ def news(item: News, terminal: Terminal) -> bytes:
             return notice(text, terminal)
         case events.Closing(_, text):
             return unbroken(f"* {text}", terminal)
-        case events.ReadMark() | events.Live() | events.Pinged() | events.EpochBegan():
+        case (
+            events.ReadMark()
+            | events.Notified()
+            | events.Typing()
+            | events.Live()
+            | events.Skipped()
+            | events.Pinged()
+            | events.EpochBegan()
+        ):
             return b""
 
 
@@ -169,8 +187,14 @@ def _words(asked: Asked, answer: Answer, terminal: Terminal) -> Iterator[str]:
             yield from lists.unread(answer, terminal)
         case answers.TokenList():
             yield from lists.tokens(answer, terminal)
+        case answers.SessionList():
+            yield from lists.sessions(answer, terminal)
+        case answers.ReactionList():
+            yield from lists.reactions(answer, terminal)
         case answers.BanList():
             yield from lists.bans(answer, terminal)
+        case answers.ServerFacts():
+            yield from lists.server(answer)
         case answers.HelpText(about):
             yield from lists.help(about, terminal)
 
@@ -188,7 +212,7 @@ def _welcome(answer: answers.Welcome, terminal: Terminal, viewer_id: int, *, qui
     else:
         yield f"Hello {answer.name}. You are in no room yet: /rooms lists them, /join ROOM joins one."
     yield f"Times are in {terminal.zone_words(now())}."
-    unread = [f" ({room.unread} unread)" if room.unread else "" for room in rooms]
+    unread = [_new_in(room.unread) for room in rooms]
     if len(rooms) > 1 or (any(unread) and rooms[0].room != answer.current):
         named = [room.room + more for room, more in zip(rooms, unread, strict=True)][:ROOMS_NAMED]
         yield from wrapped("Your rooms: ", named, terminal)
@@ -197,8 +221,15 @@ def _welcome(answer: answers.Welcome, terminal: Terminal, viewer_id: int, *, qui
     for invited in answer.invitations:
         yield f"{invited.by} invited you to {invited.room}: /join {invited.room}"
     here = next((room.unread for room in rooms if room.room == answer.current), None)
-    if here and answer.recent is not None:
-        yield _follow(here, answer.current, answer.recent, viewer_id)
+    if here is not None and here.entries and answer.recent is not None:
+        yield _follow(here.entries, answer.current, answer.recent, viewer_id)
+
+
+def _new_in(unread: answers.Unread | None) -> str:
+    """What is behind a room's name in the list of somebody's rooms."""
+    if unread is None or not unread.messages:
+        return ""
+    return f" ({lists.at_least(unread)} unread{f', {unread.mentions} for you' if unread.mentions else ''})"
 
 
 def _after_others(log: answers.Log) -> int:

@@ -15,6 +15,8 @@ from chatserver.values.commands import (
     Ping,
     Quit,
     Register,
+    Server,
+    Sessions,
     Token,
 )
 from chatserver.values.errors import Refused, Why
@@ -108,6 +110,17 @@ def token(rest: str) -> Command:
     return Token(label=label_text(label), **fields)
 
 
+def sessions(rest: str) -> Command:
+    words = [word.lower() for word in w.only(rest, 0, 2)]
+    if not words:
+        return Sessions()
+    if words == ["end", "others"]:
+        return Sessions(end="others")
+    if words[0] != "end" or len(words) < 2:
+        raise w.Misused
+    return Sessions(end=max(w.number(words[1]), 1))
+
+
 def forget(rest: str) -> Command:
     [typed] = w.split(rest, 1, 1)
     typed, erase = w.flagged(typed, "erase")
@@ -121,6 +134,11 @@ def export(rest: str) -> Command:
 
 def ping(rest: str) -> Command:
     return Ping()
+
+
+def server(rest: str) -> Server:
+    w.only(rest, 0, 0)
+    return Server()
 
 
 def logout(rest: str) -> Command:

@@ -1,7 +1,7 @@
 """Typed commands about messages: sending, finding, changing and reading them."""
 
 import re
-from typing import Any
+from typing import Any, Final, cast
 
 from chatserver.values.commands import (
     CURRENT,
@@ -9,19 +9,25 @@ from chatserver.values.commands import (
     Command,
     Edit,
     Erase,
+    Has,
     History,
     Look,
     Mentions,
     Missed,
+    Paste,
     Pin,
     Pins,
     React,
+    Reactions,
     Read,
     ReadAll,
+    Replies,
     Reply,
+    Respond,
     Retry,
     Say,
     Search,
+    ToLast,
     Unpin,
     Unread,
 )
@@ -42,6 +48,11 @@ def me(rest: str) -> Command:
     return Say(room=CURRENT, text=message_text(f"/me {action}"))
 
 
+def paste(rest: str) -> Command:
+    w.nothing(rest)
+    return Paste()
+
+
 def msg(rest: str) -> Command:
     name, text = w.split(rest, 2, 2)
     return Say(room=w.direct(name), text=message_text(text))
@@ -54,23 +65,48 @@ def query(rest: str) -> Command:
 
 def reply(rest: str) -> Command:
     room, seq, text = w.addressed(rest)
-    if seq is None or not text:
+    if not text:
         raise w.Misused
+    if seq is None:
+        return ToLast(what="reply", room=room, words=message_text(text))
     return Reply(room=room, seq=seq, text=message_text(text))
 
 
-def react(rest: str) -> Command:
-    room, seq, word = w.addressed(rest)
-    if seq is None or not word:
+def respond(rest: str) -> Command:
+    [text] = w.split(rest, 1, 1)
+    return Respond(text=message_text(text))
+
+
+def thread(rest: str) -> Command:
+    chosen, words = w.options(rest.split(), "after")
+    room, seq = w.room_and_seq(words)
+    if seq is None:
         raise w.Misused
-    return React(room=room, seq=seq, reaction=reaction_text(word))
+    return Replies(room=room, seq=seq, after=w.seq(chosen["after"]) if chosen else 0)
+
+
+def react(rest: str) -> Command:
+    return _react(rest, remove=False)
 
 
 def unreact(rest: str) -> Command:
-    room, seq, word = w.addressed(rest)
-    if seq is None or not word:
+    return _react(rest, remove=True)
+
+
+def _react(rest: str, *, remove: bool) -> Command:
+    room, seq, text = w.addressed(rest)
+    if seq is not None and text:
+        return React(room=room, seq=seq, reaction=reaction_text(text), remove=remove)
+    *name, word = w.only(text, 1, 2)
+    words = " ".join([*(w.short(one, "name") for one in name), reaction_text(word)])
+    return ToLast(what="unreact" if remove else "react", room=room, words=words)
+
+
+def reactions(rest: str) -> Command:
+    room, seq = w.room_and_seq(rest.split())
+    if seq is None:
         raise w.Misused
-    return React(room=room, seq=seq, reaction=reaction_text(word), remove=True)
+    return Reactions(room=room, seq=seq)
 
 
 def pin(rest: str) -> Command:
@@ -132,10 +168,34 @@ def search(rest: str) -> Command:
     # `@bob` alone is the text to search for; before other words it is the room to search.
     if words and (words[0].startswith("#") or (words[0].startswith("@") and len(words) > 1)):
         room, words = w.room(words[0]), words[1:]
-    before, words = w.before(words)
-    if not words:
+    fields: dict[str, Any] = {}
+    has: list[Has] = []
+    text: list[str] = []
+    for found in _SEARCHED.finditer(" ".join(words)):
+        name, value = (found["name"] or "").lower(), (found["value"] or "").strip('"')
+        if name == "has" and value in ("link", "reply"):
+            has.append(cast(Has, value))
+        elif not name or (name == "before" and text):
+            text.append(found[0])
+        elif name in fields or (name == "order" and value not in ("newest", "best")) or name == "has":
+            raise w.Misused
+        elif name == "before":
+            fields[name] = w.seq(value)
+        elif name == "from":
+            fields["author"] = w.name(value)
+        else:
+            fields[name] = value if name == "order" else w.short(value, name)
+    if not text and not has and "author" not in fields:
         raise w.Misused
-    return Search(text=search_text(" ".join(words)), room=room, before=before)
+    words_and_phrases = search_text(" ".join(text)) if text else ""
+    return Search(text=words_and_phrases, room=room, has=tuple(has), **fields)
+
+
+_SEARCHED: Final = re.compile(
+    r"(?P<name>from|since|until|has|order|before)(?:(?<!before):|=)(?P<value>\"[^\"]+\"|[^\s\"]+)(?!\S)|\"[^\"]*\"|[^\s\"]+|\"",
+    re.IGNORECASE,
+)
+"""An option of a search, a phrase or a word."""
 
 
 def mentions(rest: str) -> Command:
@@ -145,8 +205,13 @@ def mentions(rest: str) -> Command:
 
 
 def read(rest: str) -> Command:
-    room, seq = w.room_and_seq(rest.split())
-    return Read(room=room, seq=w.NEWEST if seq is None else seq)
+    """Up to an entry; with `back` behind it, what comes after it is unread again."""
+    words = rest.split()
+    back = len(words) > 1 and words[-1].lower() == "back"
+    room, seq = w.room_and_seq(words[:-1] if back else words)
+    if back and seq is None:
+        raise w.Misused
+    return Read(room=room, seq=w.NEWEST if seq is None else seq, back=back)
 
 
 def catchup(rest: str) -> Command:

@@ -11,6 +11,7 @@ from chatserver.values.commands import (
     Quit,
     Register,
     Say,
+    Server,
     TypedAnswer,
     TypedName,
     TypedPassword,
@@ -38,6 +39,8 @@ def parse(line: str) -> Command | None:
     if typed.startswith("//"):
         return Say(room=CURRENT, text=message_text(typed[1:]))
     word, rest = _word_and_rest(typed)
+    if _is_path(word):
+        return Say(room=CURRENT, text=message_text(line))
     name = pages.canonical(word)
     try:
         return BUILDERS[name](rest)
@@ -69,14 +72,14 @@ def parse_greeting(line: str) -> Command | None:
         raise _usage("/token TOKEN" if name == "token" else pages.PAGES[name].usage) from None
 
 
-def parse_answer(line: str) -> TypedAnswer | Help | Quit:
+def parse_answer(line: str) -> TypedAnswer | Help | Server | Quit:
     """At the question whether to register a new name. Raises Refused, and never quotes what was typed."""
     typed = line.strip().lower()
     if typed in ANSWERS:
         return TypedAnswer(yes=ANSWERS[typed])
     word, rest = _word_and_rest(line.lstrip())
     command = GREETINGS.get(pages.ALIASES.get(word.lower(), word.lower())) if typed.startswith("/") else None
-    if command in (accounts.help_first, accounts.quit):
+    if command in (accounts.help_first, accounts.server, accounts.quit):
         return command(rest)
     raise Refused(Why.YES_OR_NO)
 
@@ -102,6 +105,12 @@ def _forbid_bare(typed: str) -> None:
         raise Refused(Why.MEANT_NOT_SAID, meant=meant, word=word)
 
 
+def _is_path(word: str) -> bool:
+    """Whether this is /etc/hosts or /usr/bin/env, behind its slash, and no command with something stuck to it."""
+    first, slash, _ = word.partition("/")
+    return bool(slash and first) and pages.ALIASES.get(first.lower(), first.lower()) not in BUILDERS
+
+
 def _word_and_rest(typed: str) -> tuple[str, str]:
     word, _, rest = typed[1:].partition(" ")
     return word, rest
@@ -116,23 +125,28 @@ BARE = {"quit": "quit", "exit": "quit", "bye": "quit", "logout": "logout", "help
 
 ANSWERS = {"yes": True, "y": True, "no": False, "n": False, "": False}
 
-GREETINGS: dict[str, Callable[[str], Login | Register | Guest | Quit | Help]] = {
+GREETINGS: dict[str, Callable[[str], Login | Register | Guest | Quit | Help | Server]] = {
     "login": accounts.login,
     "token": accounts.token_login,
     "register": accounts.register,
     "guest": accounts.guest,
     "help": accounts.help_first,
+    "server": accounts.server,
     "quit": accounts.quit,
 }
 
 BUILDERS: dict[str, Callable[[str], Command]] = {
     "say": messages.say,
     "me": messages.me,
+    "paste": messages.paste,
     "msg": messages.msg,
     "query": messages.query,
     "reply": messages.reply,
+    "r": messages.respond,
+    "thread": messages.thread,
     "react": messages.react,
     "unreact": messages.unreact,
+    "reactions": messages.reactions,
     "edit": messages.edit,
     "erase": messages.erase,
     "retry": messages.retry,
@@ -154,6 +168,7 @@ BUILDERS: dict[str, Callable[[str], Command]] = {
     "delete": rooms.delete,
     "topic": rooms.topic,
     "set": rooms.set,
+    "notify": rooms.notify,
     "invite": people.invite,
     "uninvite": people.uninvite,
     "who": people.who,
@@ -176,9 +191,11 @@ BUILDERS: dict[str, Callable[[str], Command]] = {
     "gunban": moderation.gunban,
     "password": accounts.change_password,
     "token": accounts.token,
+    "sessions": accounts.sessions,
     "export": accounts.export,
     "forget": accounts.forget,
     "help": accounts.help,
+    "server": accounts.server,
     "ping": accounts.ping,
     "logout": accounts.logout,
     "quit": accounts.quit,

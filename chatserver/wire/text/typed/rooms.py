@@ -89,6 +89,15 @@ def set(rest: str) -> Command:
     return Set(room=room, **chosen)
 
 
+def notify(rest: str) -> Command:
+    """Sets what one wants to be notified of in a room."""
+    *room, word = w.only(rest, 1, 2)
+    wanted: Any = _one_of("notify", word, NOTIFY)
+    return Prefer(room=w.optional_room("".join(room)), notify=wanted)
+
+
+NOTIFY = ("all", "mentions", "nothing", "default")
+
 SETTINGS = (*ROOM_SETTINGS, PACE)
 
 COLUMNS = "columns"
@@ -98,6 +107,7 @@ PREFERENCES: dict[str, tuple[str, ...]] = {
     "timezone": (),
     "bell": ("on", "off", "mentions", "default"),
     "clock": ("12", "24", "default"),
+    "numbers": ("on", "off", "default"),
 }
 """Allowed words, by name; none: any."""
 

@@ -12,7 +12,8 @@ KNOWN_ELSEWHERE: Final[dict[str, str]] = {
         "msg": "dm tell whisper w pm privmsg message write send",
         "say": "broadcast post speak",
         "me": "emote action do describe",
-        "reply": "r thread answer re quote respond",
+        "reply": "answer re quote respond",
+        "thread": "replies answers",
         "react": "reaction like thumbsup plusone upvote emoji ack",
         "edit": "change correct fix replace amend",
         "erase": "del remove rm unsend undo wipe",
@@ -46,6 +47,7 @@ KNOWN_ELSEWHERE: Final[dict[str, str]] = {
         "export": "download backup mydata",
         "forget": "unregister deleteaccount drop",
         "help": "? h commands man usage about",
+        "server": "version motd rules limits contact",
         "ping": "alive",
         "quit": "q disconnect signoff signout",
     }.items()
