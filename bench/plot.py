@@ -9,8 +9,8 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 150, 46, 52
 NOTE = 22
 COLOURS = {
-    "chatserver-pg": "#0b62c4", "chatserver-sqlite": "#12a0b4", "ngircd": "#d9480f", "inspircd": "#8a3ab9",
-    "prosody-pg": "#2f8f2f",
+    "chatserver-pg": "#0b62c4", "chatserver-pg-newest": "#5b8def", "chatserver-sqlite": "#12a0b4", "ngircd": "#d9480f",
+    "inspircd": "#8a3ab9", "prosody-pg": "#2f8f2f",
 }  # fmt: skip
 OTHER_COLOUR = "#555555"
 LABEL_DISTANCE = 15.0  # between two names, in pixels

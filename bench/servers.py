@@ -167,14 +167,15 @@ class Prosody(OnPostgres):
 
 
 class Chatserver(Server):
-    """The server under test, from the virtualenv that this program runs in."""
+    """The server under test, from the virtualenv of `python`: the one that this program runs in."""
 
     profile, settings = "chatserver", "chatserver.toml"
+    python = Path(sys.executable)
     timed: Path | None = None  # the file to which bench.timed writes its samples
 
     @classmethod
     def missing(cls) -> str:
-        return "" if Path(sys.executable).with_name("twistd").exists() else "run this with the virtualenv's Python"
+        return "" if cls.python.with_name("twistd").exists() else "run this with the virtualenv's Python"
 
     @classmethod
     def version(cls) -> str:
@@ -183,13 +184,14 @@ class Chatserver(Server):
         return f"chatserver {__version__}"
 
     def launch_chatserver(self, url: str, *options: str) -> None:
-        twistd = ["-m", "bench.timed"] if self.timed else [str(Path(sys.executable).with_name("twistd"))]
-        command = [sys.executable, *twistd, "-n", "--pidfile=", "chatserver"]
+        python = str(self.python)
+        twistd = ["-m", "bench.timed"] if self.timed else [str(self.python.with_name("twistd"))]
+        command = [python, *twistd, "-n", "--pidfile=", "chatserver"]
         command += ["--listen", f"tcp:{self.port}:interface=127.0.0.1:backlog=4096", "--database", url, *options]
         env = {name: value for name, value in os.environ.items() if not name.startswith("CHATSERVER_")}
         if self.timed:
             env |= {"BENCH_TIMED": str(self.timed), "PYTHONPATH": str(HERE.parent)}
-        root = not machine.unprivileged_can_run([sys.executable, "-c", "import chatserver.tap"])
+        root = not machine.unprivileged_can_run([python, "-c", "import chatserver.tap"])
         self.launch([*command, "--config", self.settings_file()], root=root, env=env)
 
     def fill(self, into: fill.PostgresFill, people: Sequence[People]) -> None:
@@ -227,6 +229,24 @@ class ChatserverPostgres(Chatserver, OnPostgres):
         return self.database.sql(statement, database="chat")
 
 
+class ChatserverNewest(ChatserverPostgres):
+    """The same on the newest Python of this machine."""
+
+    name = "chatserver-pg-newest"
+    python = HERE.parent / ".venv-newest/bin/python"
+
+    @classmethod
+    def missing(cls) -> str:
+        if not cls.python.exists():
+            return "there is no newer Python in .venv-newest: see tools/test-newest"
+        return super().missing()
+
+    @classmethod
+    def version(cls) -> str:
+        command = [str(cls.python), "-c", "import platform; print(platform.python_version())"]
+        return f"{super().version()} on Python {subprocess.check_output(command, text=True).strip()}"
+
+
 class ChatserverSqlite(Chatserver):
     name = "chatserver-sqlite"
     keeps = "Every message in SQLite (WAL, synchronous=FULL), committed before the answer and before anybody sees it."
@@ -258,6 +278,7 @@ class Relay(Server):
 
 
 SERVERS: dict[str, type[Server]] = {
-    kind.name: kind for kind in (Ngircd, Inspircd, Prosody, ChatserverPostgres, ChatserverSqlite, Relay)
+    kind.name: kind
+    for kind in (Ngircd, Inspircd, Prosody, ChatserverPostgres, ChatserverNewest, ChatserverSqlite, Relay)
 }
 PEERS = [name for name in SERVERS if name != Relay.name]

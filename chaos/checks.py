@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
+from chaos.badges import Badge
 from chaos.clients import PASSWORD, Client, Program, Reader, SlowReader, Writer
 from chaos.database import GENERAL, Room, Row, general_name
 from chaos.faults import stop_orderly
@@ -204,6 +205,8 @@ def compare(clients: Sequence[Client], logs: dict[str, list[Row]]) -> None:
         if isinstance(client, Program):
             for label, log in client.logs.items():
                 _compare_log(client, log, logs.get(general_name(label, client.name), []))
+        if isinstance(client, Badge) and not client.compared:
+            raise Broken(f"Nothing that {client.name} was told is unread could be compared")
         if isinstance(client, Screen):
             client.check(logs.get(GENERAL, []))
 

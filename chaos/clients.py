@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.support.client import NOT_ENTRIES, Ended, Message, Raw, Silence
 from tests.support.websocket import WebSocketClient
 
 PASSWORD = "s3cret-words"
+MENTIONED = "bea"
+"""Some messages mention the client of this name."""
 GONE = {"left", "kicked", "banned"}
 RECONNECT_SECONDS = 0.05
 TURN_SECONDS = 0.02
@@ -152,8 +154,15 @@ class Program(Client):
         """The size of the socket's receive buffer, in bytes."""
         return None
 
+    def credentials(self) -> Mapping[str, Any]:
+        """What it logs in with."""
+        return {"name": self.name, "password": PASSWORD}
+
+    def logged_in(self, answer: Message) -> None:
+        """Called with the answer to each login."""
+
     def began(self) -> None:
-        """Called after each login."""
+        """Called once a login is complete."""
 
     def act(self) -> None:
         """Called many times per second: send what is due."""
@@ -196,7 +205,7 @@ class Program(Client):
     def _login(self) -> None:
         answers: list[Message] = []
         resume = {room: log.position for room, log in self.logs.items() if log.position}
-        self.post(answers.append, cmd="login", name=self.name, password=PASSWORD, resume=resume, epoch=self._epoch)
+        self.post(answers.append, cmd="login", **self.credentials(), resume=resume, epoch=self._epoch)
         deadline = time.monotonic() + ANSWER_SECONDS
         while not answers:
             self.read(0.5)
@@ -205,6 +214,7 @@ class Program(Client):
         [answer] = answers
         if not answer["ok"]:
             raise Refused if answer.get("retry") else Broken(f"A login was refused: {answer}")
+        self.logged_in(answer)
         self.inside = {room["room"] for room in answer["rooms"]}
         self._resumed = {room["room"]: room["seq"] for room in answer["rooms"]}
         for room in answer["rooms"]:
@@ -313,7 +323,8 @@ class Writer(Program):
         id = f"{self.name}-{len(self.sent) + 1}"
         room = self.chance.choice(self._rooms)
         size = self.chance.choice((0, 0, 0, 20, 200, 2000))
-        self.sent[id] = room, f"{id} {'x' * size}".strip()
+        filling = "x" * size or self.chance.choice(("", f"@{MENTIONED}"))
+        self.sent[id] = room, f"{id} {filling}".strip()
         return id
 
     def _say(self, id: str) -> None:
@@ -404,6 +415,8 @@ class Herald(Program):
     the answer was lost, must reach everybody without another entry behind it.
     """
 
+    IN_FLIGHT = 4
+
     def __init__(self, *arguments: Any, dens: list[str], lobby: str, movers: list[str], **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._dens = dens
@@ -419,6 +432,8 @@ class Herald(Program):
     def act(self) -> None:
         now = time.monotonic()
         if self.stage.quiet or self._resting == self.stage.round or now < self._next:
+            return
+        if len(self.waiting) >= self.IN_FLIGHT:
             return
         self._next = now + self.chance.uniform(0.1, 0.3)
         if self.chance.random() < 0.3:

@@ -11,7 +11,8 @@ from typing import Literal, Self
 
 from sqlalchemy import make_url
 
-from chaos.clients import PASSWORD, Client, Herald, Mover, Program, Reader, SlowReader, Stage, Writer
+from chaos.badges import Badge
+from chaos.clients import MENTIONED, PASSWORD, Client, Herald, Mover, Program, Reader, SlowReader, Stage, Writer
 from chaos.database import GENERAL, Database
 from chaos.relay import Address, Relay
 from chaos.screen import Screen
@@ -204,6 +205,7 @@ class World:
         yield Reader(stage, "rob", seed, [*everywhere, LOBBY])
         yield Reader(stage, "rea", seed, everywhere)
         yield Reader(stage, "web", seed, everywhere, door="websocket")
+        yield Badge(stage, MENTIONED, seed, [GENERAL, BOOKS])
         yield SlowReader(stage, "sam", seed, [GENERAL, BOOKS])
         for name in movers:
             yield Mover(stage, name, seed, [GENERAL], lobby=LOBBY)
