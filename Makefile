@@ -19,16 +19,18 @@ export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
 .DEFAULT_GOAL = help
-.PHONY: help run cluster test test-newest check format coverage migrate picture bench bench-plot bench-smoke chaos wheel deb test-deb image \
+.PHONY: help run cluster test test-newest check format coverage migrate picture test-web bench bench-plot bench-smoke bench-web chaos wheel deb test-deb image \
     constraints hooks clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-# Where `make run` listens unless its ARGS say so: a port for nc and programs, and one for telnet, which hides passwords.
+# Where `make run` listens unless its ARGS say so: a port for nc and programs, one for telnet, which hides passwords, and
+# one for browsers.
 doors = $(if $(findstring --listen,$(ARGS))$(findstring --config,$(ARGS))$(CHATSERVER_CONFIG),,\
-    --listen tcp:4000:interface=127.0.0.1 --listen telnet:tcp:4023:interface=127.0.0.1)
+    --listen tcp:4000:interface=127.0.0.1 --listen telnet:tcp:4023:interface=127.0.0.1 \
+    --listen web:tcp:8080:interface=127.0.0.1)
 
 run: .venv/.run  ## start a server from this tree (ARGS="--listen tcp:4000")
 	$(bin)/twistd -n --pidfile= chatserver $(ARGS) $(doors)
@@ -38,6 +40,9 @@ cluster: .venv/.test  ## start N nodes (3) and a PostgreSQL on loopback, to try 
 
 test: .venv/.test  ## run the tests, on SQLite and on a real PostgreSQL, but for the slow ones, which check runs too (PART=login: those of chatserver/login)
 	$(bin)/python -m pytest -n $(WORKERS) $(if $(PART),tests/$(PART)) $(ARGS)
+
+test-web: .venv/.test  ## run all tests of the page: in Node and in Chromium (Debian: chromium, chromium-driver, nodejs); it installs neither
+	$(bin)/python -m pytest -n $(WORKERS) -m "" tests/web $(ARGS)
 
 test-newest: .venv/pyvenv.cfg  ## run the quick half of the tests on the newest Python of this machine
 	@tools/test-newest $(ARGS)
@@ -67,10 +72,12 @@ migrate: .venv/.run  ## upgrade the schema of the database named by CHATSERVER_D
 
 bench: .venv/.test  ## compare with other chat servers, write bench/RESULTS.md (an hour; QUICK=1: minutes, bench/quick/)
 	$(MAKE) -s -C bench
+	@tools/test-newest --prepare
 	$(bin)/python -m bench.run $(if $(QUICK),--quick) $(ARGS)
 
-picture: .venv/.test  ## draw the README's picture of two terminals anew, after a change of its transcript
+picture: .venv/.test  ## make the README's pictures anew: of two terminals, from their transcript, and of the page
 	$(bin)/python -m tools.picture
+	CHATSERVER_PICTURES=docs/img $(bin)/python -m pytest -q -m "" tests/web/test_looks.py -k picture
 
 bench-plot: .venv/.test  ## measure and draw the README's plot of deliveries against members (ten minutes)
 	$(MAKE) -s -C bench
@@ -79,6 +86,9 @@ bench-plot: .venv/.test  ## measure and draw the README's plot of deliveries aga
 bench-smoke: .venv/.test  ## compare with the recorded speed of this machine (a minute; RECORD=1 records it)
 	$(MAKE) -s -C bench
 	$(bin)/python -m bench.smoke $(if $(RECORD),--record)
+
+bench-web: .venv/.test  ## measure the page in Chromium, write docs/performance.md (minutes; beside The Lounge on ngIRCd if they are here)
+	$(bin)/python -m bench.web $(ARGS)
 
 chaos: .venv/.test  ## kill, stop and cut a server under load, compare all logs (minutes; KILLS= SEED= DATABASE= MINUTES= NODES=)
 	$(bin)/python -m chaos.run $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED)) \

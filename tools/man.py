@@ -20,8 +20,8 @@ from chatserver.tap import Options
 DOCUMENTATION = "/usr/share/doc/chatserverd"
 
 SERVER = """
-The server listens for people, who use telnet or nc, and for programs, which send one JSON object per line. Rooms,
-accounts and messages are in an SQLite file or in PostgreSQL. systemd runs it as
+The server listens for people, who use telnet, nc or a browser, and for programs, which send one JSON object per line.
+Rooms, accounts and messages are in an SQLite file or in PostgreSQL. systemd runs it as
 .BR chatserver.service ,
 and where several nodes use one database as
 .BR chatserver@NAME.service .
