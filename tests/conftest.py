@@ -44,8 +44,8 @@ MEMORY_BYTES = 4 << 30
 
 
 def pytest_configure() -> None:
-    """Puts temporary files in memory where there is room, unless TMPDIR says otherwise: all processes see the same files
-    as on a disk, but a disk that stalls for seconds does not fail tests of deadlines."""
+    """Puts temporary files in memory where there is room, unless TMPDIR says otherwise: all processes see the same
+    files as on a disk, but a disk that stalls for seconds does not fail tests of deadlines."""
     if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     found = os.statvfs(MEMORY)
