@@ -157,7 +157,7 @@ class View:
         if self._asked is not None and stage is Stage.IN:
             return self._answered(self._asked, dialect.parse(line, Stage.PASSWORD))
         if self._pasted is not None and stage is Stage.IN:
-            return self._paste(self._pasted, line)
+            return self._paste(self._pasted, line, name)
         parsed = dialect.parse(line, stage)
         if isinstance(parsed, Rejected):
             return _SHOWN if secrets.shows(dialect.text(parsed.refused.sentence), self._secrets) else parsed
@@ -233,7 +233,7 @@ class View:
         remove = command.what == "unreact"
         return c.React(room=label, seq=seq, reaction=reaction_text(words), remove=remove)
 
-    def _paste(self, pasted: list[str], line: str) -> c.Command | Rejected | None:
+    def _paste(self, pasted: list[str], line: str, name: str) -> c.Command | Rejected | None:
         """Takes a line of a message of several; the message, once it is complete. A message that is too long is refused
         when it ends, so that its rest is not sent line by line."""
         is_too_long = len(pasted) > MAX_LINES or sum(map(len, pasted)) > MAX_MESSAGE
@@ -247,6 +247,9 @@ class View:
         text = "\n".join(pasted)
         if secrets.shows(text, self._secrets):
             return _SHOWN
+        bare = next(filter(None, (secrets.is_bare(one, name) for one in pasted)), "")
+        if bare:
+            return Rejected(Refused(Why.BARE_COMMAND, command=bare, room=self.current or "ROOM"))
         try:
             return self.kept.identified(c.Say(room=CURRENT, text=message_text(text)))
         except Refused as refused:

@@ -122,6 +122,8 @@ def test_a_message_of_several_lines(people: list[Client]) -> None:
 
     ana.type("/paste", "nothing of it", "with s3cret-words in it")
     assert after(ana, ".")[0].startswith("! Nothing was sent: ")
+    ana.type("/paste", "my settings:", "login ana s3cret-word2")
+    assert after(ana, ".")[0].startswith("! Nothing was sent: did you mean /login?")
     ana.type("/paste", *["a line"] * 200)
     assert after(ana, ".")[0].startswith("! A message has at most 100 lines")
     assert after(ana, "/paste", ".")[-1].startswith("! ")
