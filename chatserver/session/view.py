@@ -166,11 +166,9 @@ class View:
         if stage is not Stage.IN:
             self._secrets = ()  # of several attempts to log in the last one was right
         elif type(parsed) in POSTING:
-            if secrets.shows(line, self._secrets):
-                return _SHOWN
-            bare = secrets.is_bare(line, name)
-            if bare:
-                return Rejected(Refused(Why.BARE_COMMAND, command=bare, room=self.current or "ROOM"))
+            held_back = self._held_back(line, name)
+            if held_back is not None:
+                return held_back
             if isinstance(parsed, c.Token) and parsed.label is not None and kind not in (GUEST, BOT):
                 self._asked = parsed
         self._remember(parsed)
@@ -233,6 +231,16 @@ class View:
         remove = command.what == "unreact"
         return c.React(room=label, seq=seq, reaction=reaction_text(words), remove=remove)
 
+    def _held_back(self, text: str, name: str) -> Rejected | None:
+        """The refusal of one or several lines that would post a password or a token."""
+        if secrets.shows(text, self._secrets):
+            return _SHOWN
+        for line in text.split("\n"):
+            bare = secrets.is_bare(line, name)
+            if bare:
+                return Rejected(Refused(Why.BARE_COMMAND, command=bare, room=self.current or "ROOM"))
+        return None
+
     def _paste(self, pasted: list[str], line: str, name: str) -> c.Command | Rejected | None:
         """Takes a line of a message of several; the message, once it is complete. A message that is too long is refused
         when it ends, so that its rest is not sent line by line."""
@@ -245,11 +253,9 @@ class View:
         if is_too_long:
             return Rejected(Refused(Why.TOO_MUCH_PASTED, lines=MAX_LINES, most=MAX_MESSAGE))
         text = "\n".join(pasted)
-        if secrets.shows(text, self._secrets):
-            return _SHOWN
-        bare = next(filter(None, (secrets.is_bare(one, name) for one in pasted)), "")
-        if bare:
-            return Rejected(Refused(Why.BARE_COMMAND, command=bare, room=self.current or "ROOM"))
+        held_back = self._held_back(text, name)
+        if held_back is not None:
+            return held_back
         try:
             return self.kept.identified(c.Say(room=CURRENT, text=message_text(text)))
         except Refused as refused:
