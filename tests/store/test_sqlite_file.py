@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from twisted.internet.task import Clock
 
 from chatserver.store import messages
+from chatserver.store.db import database_file
 from chatserver.store.db.database_file import DatabaseFile, watched_file
 from chatserver.store.db.engine import DatabaseProblem, open_engine, open_ready, parse_url
 from chatserver.store.db.threads import Store
@@ -171,6 +172,31 @@ def test_compacting_and_closing(sqlite: Open) -> None:
     sqlite.engine.pool.dispose()
     assert not Path(f"{sqlite.path}-wal").exists()
     assert sqlite.read() == 0
+
+
+@pytest.mark.parametrize(("where", "looks"), [(os, "pread"), (DatabaseFile, "_look")])
+def test_a_thread_that_is_overtaken(sqlite: Open, monkeypatch: pytest.MonkeyPatch, where: object, looks: str) -> None:
+    """Between one thread's look at the file and its judgement, another one sees the file grown: neither is alarmed."""
+    monkeypatch.setattr(database_file, "STAMP_SECONDS", 0)
+    look = getattr(where, looks)
+
+    def say_much() -> None:
+        for _ in range(20):
+            sqlite.say("x" * 4000)
+        with closing(sqlite3.connect(sqlite.path)) as other:
+            other.execute("PRAGMA wal_checkpoint")
+        sqlite.read()
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(where, looks, look)
+        found = look(*arguments)
+        say_much()
+        return found
+
+    say_much()
+    monkeypatch.setattr(where, looks, overtaken)
+    assert sqlite.read() == 41
+    assert getattr(where, looks) is look
 
 
 def test_a_file_that_vanishes_before_the_start(sqlite_url: str) -> None:

@@ -134,10 +134,11 @@ class DatabaseFile:
         """
         if self._identity is None:
             return
+        known = self._size  # before the file is looked at: another thread may see, and store, a later size meanwhile
         identity, size = self._look()
         if identity != self._identity:
             raise Displaced(f"the database file {self.path} was replaced by another file")
-        if size >= self._size or (connection is not None and _has_size(connection, size)):
+        if size >= known or (connection is not None and _has_size(connection, size)):
             self._size = size
         else:
             raise Displaced(f"the database file {self.path} was truncated to {size} bytes")
@@ -202,10 +203,11 @@ class DatabaseFile:
 
     def _check_header(self, connection: Any) -> None:
         """Raises Displaced if the header is none that a checkpoint has copied from the log."""
+        known = self._header  # before the file is read: another thread may read, and store, a later one meanwhile
         header = os.pread(self._descriptor, stamps.HEADER.size, 0)
-        if header == self._header:
+        if header == known:
             return
-        if self._header and not stamps.follows(self._header, header, connection):
+        if known and not stamps.follows(known, header, connection):
             raise Displaced(f"the database file {self.path} was overwritten")
         self._header = header
 
