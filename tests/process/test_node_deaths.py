@@ -20,7 +20,7 @@ from chatserver.store.nodes.lease import BEAT_SECONDS, LAPSE_SECONDS
 from tests.chatctl.conftest import Chatctl
 from tests.conftest import Connect, StartServer
 from tests.process.load import QUICK, Talker, check_kept, query, wait_for_load
-from tests.support.client import JsonClient, Message
+from tests.support.client import Ended, JsonClient, Message
 from tests.support.postgres import PostgresServer
 from tests.support.process import LOOPBACK, ChatServer, run_chatserver, wait_until
 from tests.support.valkey import Valkey
@@ -273,6 +273,34 @@ def test_a_node_that_was_stopped(
     crowd.check()
     opened = "SELECT node, count(*) FROM session WHERE disconnected_at IS NULL GROUP BY node ORDER BY node"
     wait_until(lambda: query(postgres_url, opened) == [("one", 2), ("three", 2), ("two", 2)], what="no ghosts")
+
+
+def test_logins_at_a_node_that_is_stopped(postgres_url: str, server: StartServer, connect: Connect) -> None:
+    """A login that is under way when a node is stopped for longer than its lease, or begins meanwhile, is answered, or
+    the client learns why its connection ends."""
+    one, two = start(server, postgres_url, "one", "two")
+    people = [connect(two, JsonClient) for _ in range(20)]
+    for number, person in enumerate(people):
+        person.register(f"p{number}")
+    arriving: list[tuple[JsonClient, int]] = []
+
+    def arrive() -> None:
+        for number in range(len(people)):
+            client = connect(one, JsonClient)
+            arriving.append((client, client.post("login", name=f"p{number}", password="s3cret-words")))
+
+    arrive()
+    one.signal(signal.SIGSTOP)
+    try:
+        arrive()
+        time.sleep(LAPSE_SECONDS + 2)
+    finally:
+        one.signal(signal.SIGCONT)
+    for client, tag in arriving:
+        try:
+            assert client.answer(tag, 30)["ok"]
+        except Ended:
+            assert client.wait_closing()["reason"] == "fenced"
 
 
 def test_a_node_that_is_cut_off(postgres_url: str, server: StartServer, connect: Connect) -> None:
