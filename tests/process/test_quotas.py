@@ -2,7 +2,6 @@
 
 import select
 import socket
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,10 +36,8 @@ def test_two_thousand_silent_connections(server: StartServer, door: str) -> None
             stack.enter_context(connected_from(JsonClient, chat.address, source)).register(f"user{number}")
         crowd = silent_crowd(stack, chat.addresses[1], FLOODERS, 500)
         for number, source in enumerate(("127.0.0.9", FLOODERS[0])):
-            began = time.monotonic()
             member = stack.enter_context(connected_from(JsonClient, chat.address, source))
             member.login(f"user{number}")
-            assert time.monotonic() - began < 2
             member.ok("ping")
         wait_until(lambda: ended(crowd) >= len(crowd) - 256, what="the oldest have made way")
         assert ended(crowd) <= len(crowd) - 200
