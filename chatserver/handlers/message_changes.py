@@ -12,7 +12,7 @@ from chatserver.handlers.messages import (
 )
 from chatserver.handlers.outcome import Ask, Outcome, changed
 from chatserver.handlers.rights import require
-from chatserver.store import Connection, ignoring, messages, pins, reactions
+from chatserver.store import Connection, ignoring, messages, pins, quotes, reactions
 from chatserver.store.messages import no_message
 from chatserver.store.visibility import RoomAccess, find_readable_room, find_room
 from chatserver.values import commands as c
@@ -123,7 +123,12 @@ def react(db: Connection, ask: Ask, command: c.React) -> Outcome:
         return changed(ask, access, [], Sentence(Note.REACTED_ALREADY, word=word, seq=seq))
     if early is not None:
         raise early
-    return changed(ask, access, [entry], Sentence(Note.REACTED, word=word, seq=seq))
+    return _noticed(db, ask, access, entry, Sentence(Note.REACTED, word=word, seq=seq))
+
+
+def _noticed(db: Connection, ask: Ask, access: RoomAccess, entry: Entry, note: Sentence) -> Outcome:
+    """The outcome of an act that made this entry, which people are shown with a quote of the message."""
+    return changed(ask, access, quotes.with_quotes_for_all(db, access.facts.id, [entry]), note)
 
 
 EACH: Final = 100
@@ -153,7 +158,7 @@ def pin(db: Connection, ask: Ask, command: c.Pin) -> Outcome:
         return changed(ask, access, [], Sentence(Note.PINNED_ALREADY, seq=command.seq))
     require_pace(db, ask, access)
     entry = pins.pin(db, ask.who, access, command.seq, ask.at)
-    return changed(ask, access, [entry], Sentence(Note.PINNED, seq=command.seq))
+    return _noticed(db, ask, access, entry, Sentence(Note.PINNED, seq=command.seq))
 
 
 def unpin(db: Connection, ask: Ask, command: c.Unpin) -> Outcome:

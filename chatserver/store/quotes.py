@@ -1,4 +1,5 @@
-"""Quotes: the beginning of the message that a reply answers. People are shown it, and programs that ask for it.
+"""Quotes: the beginning of the message that an entry answers or is about. People are shown it, and programs that ask
+for it with replies.
 
 Readers without access see no quote; neither does anyone after the message was erased or removed.
 """
@@ -14,7 +15,7 @@ from chatserver.store import entries, replies
 from chatserver.store.db.schema import AccountRow, EntryRow, MembershipRow, RoomRow
 from chatserver.store.entries import DISPLAY_THEN, NAME_THEN
 from chatserver.store.visibility import IS_PAST_OPEN, is_entry_readable, open_membership
-from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, Entry, Person, Quote, RoomFacts
+from chatserver.values.events import ERASED, LEAVING, MESSAGE, PRIVATE, QUOTING, Entry, Person, Quote, RoomFacts
 from chatserver.wire.hygiene.text import beginning
 
 CHARACTERS: Final = 200
@@ -28,15 +29,15 @@ Place = tuple[int, int]
 
 
 def quoted(db: Connection, who: Person, room_id: int, page: Sequence[Entry]) -> list[Entry]:
-    """Entries of a room, in which replies have the quotes that this person may read. No statement if there are none."""
-    answered = {(room_id, entry.of) for entry in page if _is_reply(entry)}
+    """Entries of a room, with the quotes that this person may read. No statement if there are none."""
+    answered = {(room_id, entry.of) for entry in page if _has_quote(entry)}
     found = _for_reader(db, who, answered)
     return [_with_quote(entry, found.get((room_id, entry.of))) for entry in page]
 
 
 def quoted_for_all(db: Connection, room_id: int, page: Sequence[Entry]) -> list[Entry] | None:
     """As `quoted`, for everybody who is sent entries of this room; None if not all of them may read what is quoted."""
-    answered = [entry.of for entry in page if _is_reply(entry)]
+    answered = [entry.of for entry in page if _has_quote(entry)]
     if not answered:
         return list(page)
     if not db.scalar(select(IS_PAST_OPEN).where(RoomRow.id == room_id)):
@@ -60,16 +61,17 @@ def follow_all(
     """As `entries.follow_all`, with quotes as of `for_all`."""
     pages = entries.follow_all(db, positions, limit, characters)
     return [
-        (_with_quotes_for_all(db, room_id, page), more)
+        (with_quotes_for_all(db, room_id, page), more)
         for (room_id, _), (page, more) in zip(positions, pages, strict=True)
     ]
 
 
-def _with_quotes_for_all(db: Connection, room_id: int, page: list[Entry]) -> list[Entry]:
-    replies = [entry for entry in page if _is_reply(entry)]
-    if not replies:
+def with_quotes_for_all(db: Connection, room_id: int, page: list[Entry]) -> list[Entry]:
+    """Entries of a room, with quotes as of `for_all`."""
+    quoting = [entry for entry in page if _has_quote(entry)]
+    if not quoting:
         return page
-    known = for_all(db, room_id, {entry.of for entry in replies}, replies[0].seq)
+    known = for_all(db, room_id, {entry.of for entry in quoting}, quoting[0].seq)
     return [_with_quote(entry, known.get(entry.of)) for entry in page]
 
 
@@ -77,17 +79,17 @@ def quoted_found(
     db: Connection, who: Person, found: Sequence[tuple[RoomFacts, Entry]]
 ) -> list[tuple[RoomFacts, Entry]]:
     """For entries of several rooms."""
-    known = _for_reader(db, who, {(facts.id, entry.of) for facts, entry in found if _is_reply(entry)})
+    known = _for_reader(db, who, {(facts.id, entry.of) for facts, entry in found if _has_quote(entry)})
     return [(facts, _with_quote(entry, known.get((facts.id, entry.of)))) for facts, entry in found]
 
 
-def for_all(db: Connection, room_id: int, seqs: Collection[int], reply: int) -> dict[int, Quote]:
+def for_all(db: Connection, room_id: int, seqs: Collection[int], first: int) -> dict[int, Quote]:
     """The quotes of these messages, hidden where a subscriber of the room may not read the message.
 
-    `reply`: the first entry that is to quote one of them. An account that leaves the room after it still receives it,
+    `first`: the first entry that is to quote one of them. An account that leaves the room after it still receives it,
     and counts as one that may not read the message.
     """
-    asked = {"room": room_id, "seqs": list(seqs), "reply": reply}
+    asked = {"room": room_id, "seqs": list(seqs), "first": first}
     rows = db.execute(_FOR_ALL, asked).all()
     quotes = _read(row[:-1] for row in rows)
     return {
@@ -96,12 +98,12 @@ def for_all(db: Connection, room_id: int, seqs: Collection[int], reply: int) -> 
     }
 
 
-def _is_reply(entry: Entry) -> bool:
-    return entry.kind == MESSAGE and entry.of > 0 and entry.state != ERASED
+def _has_quote(entry: Entry) -> bool:
+    return entry.kind in QUOTING and entry.of > 0 and entry.state != ERASED
 
 
 def _with_quote(entry: Entry, quote: Quote | None) -> Entry:
-    return structs.replace(entry, quote=quote) if quote is not None and _is_reply(entry) else entry
+    return structs.replace(entry, quote=quote) if quote is not None and _has_quote(entry) else entry
 
 
 _QUOTE: Final = (
@@ -131,7 +133,7 @@ _FOR_ALL: Final = _QUOTE.add_columns(
                 _hearer.room_id == bindparam("room"), _hearer.left_seq.is_(None), _hearer.joined_seq > EntryRow.seq
             )
             | exists().where(
-                _later.room_id == bindparam("room"), _later.seq > bindparam("reply"), _later.kind.in_(LEAVING)
+                _later.room_id == bindparam("room"), _later.seq > bindparam("first"), _later.kind.in_(LEAVING)
             )
         ),
     ).label("for_all")

@@ -38,6 +38,9 @@ LEAVING: Final[frozenset[EntryKind]] = frozenset({LEFT, KICKED, BANNED, DELETED}
 
 REACTING: Final[frozenset[EntryKind]] = frozenset({REACTED, UNREACTED})
 
+QUOTING: Final[frozenset[EntryKind]] = frozenset({MESSAGE, REACTED, PINNED})
+"""Kinds of entries that people are shown with a quote of the message that they answer, or are about."""
+
 PACED: Final[frozenset[EntryKind]] = frozenset({MESSAGE, EDITED, TOPIC, REACTED, UNREACTED, PINNED, UNPINNED})
 """Kinds of entries for which a room's pace holds: all that a member can have shown to everybody there again and again.
 Erasing takes something away, once for each message; joins and changed names have limits of their own."""
@@ -89,9 +92,9 @@ class RoomFacts(Struct, frozen=True):
 
 
 class Quote(Struct, frozen=True, gc=False):
-    """The message that a reply answers: its author, and the beginning of its text, "" once erased.
+    """The message that an entry answers or is about: its author, and the beginning of its text, "" once erased.
 
-    `hidden`: a recipient of the reply may not read that message. Nothing is known of it then but the account that is
+    `hidden`: a recipient of the entry may not read that message. Nothing is known of it then but the account that is
     answered, `author_id`, so that it is marked for that.
     """
 

@@ -76,7 +76,9 @@ def mentions(name: str, entry: Entry) -> bool:
 
 def answers(account_id: int, entry: Entry) -> bool:
     """Whether an entry is somebody else's reply to a message of this account, as far as its quote tells."""
-    return entry.quote is not None and entry.quote.author_id == account_id != entry.author_id
+    if entry.quote is None or entry.kind != MESSAGE:  # notices, such as those of reactions, have quotes, too
+        return False
+    return entry.quote.author_id == account_id != entry.author_id
 
 
 class Mentions:
@@ -86,7 +88,9 @@ class Mentions:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = entries
-        self._answered = frozenset([entry.quote.author_id for entry in entries if entry.quote is not None])
+        self._answered = frozenset(
+            [entry.quote.author_id for entry in entries if entry.quote is not None and entry.kind == MESSAGE]
+        )
         self._said: Set[str] | None = None
         self._where: dict[str, list[int]] | None = None
 

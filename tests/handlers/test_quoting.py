@@ -31,6 +31,13 @@ def replies(client: Client) -> list[str]:
     return [line.partition("ana ")[2] for line in client.lines if "(re #" in line]
 
 
+def notices(client: Client) -> list[str]:
+    """The lines about what *ana* did to messages that this person has been shown."""
+    return [
+        line.partition("-- ana ")[2] for line in client.lines if "-- ana reacted" in line or "-- ana pinned" in line
+    ]
+
+
 def test_who_sees_a_quote(hall: Hall) -> None:
     """Live, everybody sees what a reply answers if all who are in the room may read that, and nobody otherwise. In the
     history each sees what they may read."""
@@ -123,6 +130,33 @@ def test_a_quote_of_somebody_who_is_ignored(hall: Hall) -> None:
     assert replies(cai) == [f"(re #{hello} dan: hello): {text}" for text in ("one", "two")]
     bob.type("/history", "/search two")
     assert replies(bob) == [f"(re #{hello}): {text}" for text in ("one", "two", "one", "two", "two")]
+
+
+def test_notices_quote_what_they_are_about(hall: Hall) -> None:
+    """Whoever sees that somebody reacted to a message, or pinned it, sees its beginning, live and in the history, if
+    they may read it, and do not ignore its author. A notice is no answer: nobody is marked or rung by it."""
+    ana, bob, cai = hall.program("ana"), person(hall, "bob"), person(hall, "cai")
+    cai.type("/ignore bob")
+    bob.type("/set bell mentions", "hello from me")
+    hello = ana.events[-1]["seq"]
+    ana.post("react", room="general", seq=hello, reaction="+1")
+    ana.post("pin", room="general", seq=hello)
+    for one in (bob, cai):
+        one.type("/history")
+    assert (
+        notices(bob) == [f"reacted to #{hello} (bob: hello from me): +1", f"pinned #{hello} (bob: hello from me)"] * 2
+    )
+    assert notices(cai) == [f"reacted to #{hello}: +1", f"pinned #{hello}"] * 2
+    assert "»" not in bob.seen.decode()
+    assert b"\a" not in bob.seen
+    ana.post("create", room="den", visibility="private")
+    ana.say("secret", "den")
+    secret = ana.answers[-1]["seq"]
+    ana.post("invite", room="den", name="bob")
+    bob.type("/join den")
+    ana.post("react", room="den", seq=secret, reaction="+1")
+    assert notices(bob)[4:] == [f"reacted to #{secret}: +1"]
+    assert "secret" not in bob.seen.decode()
 
 
 def test_what_came_of_replies(hall: Hall) -> None:

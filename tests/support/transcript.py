@@ -153,7 +153,7 @@ class Players:
             expected = normalized(step.text)
             if expected.endswith("…"):
                 said = said[: len(expected) - 1] + "…"
-            assert said == expected, f"line {step.number}"
+            assert said == expected, f"line {step.number}: {said}"
 
     def administer(self, command: str) -> None:
         """Run an administrator's command."""

@@ -23,7 +23,7 @@ from chatserver.wire.jsonl.entries import FIELDS
 from chatserver.wire.jsonl.parse import CHECKS
 from chatserver.wire.sentences import english
 from chatserver.wire.text import TEXT, Text
-from chatserver.wire.text.shown.entries import TOLD
+from chatserver.wire.text.shown.entries import ABOUT, TOLD
 from tests.wire.values import CLEAN, CONTROL, HOSTILE, values
 
 SAME: list[tuple[str, dict[str, Any], Command]] = [
@@ -141,7 +141,7 @@ def test_nothing_is_left_out() -> None:
     assert {type(command) for _, _, command in SAME + SAME_FIRST} == set(COMMANDS) - set(c.FOR_PROGRAMS)
     kinds = set(get_args(events.EntryKind))
     assert {*FIELDS, events.MESSAGE} == kinds
-    assert {*TOLD, events.MESSAGE, events.MUTED} == kinds
+    assert {*TOLD, *ABOUT, events.MESSAGE, events.MUTED} == kinds
 
 
 def texts_of(command: Command) -> dict[str, str]:

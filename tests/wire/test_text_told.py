@@ -10,7 +10,7 @@ from msgspec import structs
 from chatserver.values import answers, events
 from chatserver.values.answers import Answer
 from chatserver.values.errors import Sentence, Why
-from chatserver.values.events import Entry, News, RoomFacts
+from chatserver.values.events import Entry, News, Quote, RoomFacts
 from chatserver.values.mentions import Mentions, mentions, words_said
 from chatserver.wire.dialect import PLAIN, Asked, Form
 from chatserver.wire.screen import Screen
@@ -120,7 +120,19 @@ def answered(answer: Answer) -> bytes:
             Entry(1, events.UNREACTED, 1, "ana", AT, "+1", of=8),
             "[books] 10:02 -- ana took back the reaction to #8: +1",
         ),
+        (
+            Entry(1, events.REACTED, 1, "ana", AT, "+1", of=8, quote=Quote("bob", "", "a) * ana left", 2)),
+            "[books] 10:02 -- ana reacted to #8 (bob: a| * ana left): +1",
+        ),
+        (
+            Entry(1, events.REACTED, 1, "ana", AT, "+1", of=8, quote=Quote("", "", "", 2, hidden=True)),
+            "[books] 10:02 -- ana reacted to #8: +1",
+        ),
         (Entry(1, events.PINNED, 1, "ana", AT, of=8), "[books] 10:02 -- ana pinned #8"),
+        (
+            Entry(1, events.PINNED, 1, "ana", AT, of=8, quote=Quote("bob", "", "", 2)),
+            "[books] 10:02 -- ana pinned #8 (bob)",
+        ),
         (Entry(1, events.UNPINNED, 1, "ana", AT, of=8), "[books] 10:02 -- ana unpinned #8"),
         (Entry(1, events.RENAMED, 1, "ana", AT, "ana anna"), "[books] 10:02 -- ana is now called anna"),
         (

@@ -1,4 +1,4 @@
-"""The context of a message: its author, the message that it answers, and reactions to it.
+"""The context of an entry: its author, the message that it answers or is about, and reactions to it.
 
 The words of others in it have no bracket that could end it early, so that its end is clear.
 """
@@ -29,14 +29,25 @@ def called(name: str, display: str, *facts: str) -> str:
 def quoted(entry: Entry, terminal: Terminal) -> str:
     """` (re #41 bob: first words…)`; without the words if they are gone, and without the author where the reader may
     not read them."""
+    words = _quote(entry, terminal)
+    return f" (re #{entry.of} {words})" if words else f" (re #{entry.of})"
+
+
+def message(entry: Entry, terminal: Terminal) -> str:
+    """The message that an entry is about: `#41 (bob: first words…)`, with as much of it as in `quoted`."""
+    words = _quote(entry, terminal)
+    return f"#{entry.of} ({words})" if words else f"#{entry.of}"
+
+
+def _quote(entry: Entry, terminal: Terminal) -> str:
     quote = entry.quote
     if quote is None or quote.hidden:
-        return f" (re #{entry.of})"
+        return ""
     words = cut(" ".join(quote.text.removeprefix("/me ").split()), terminal.quoted)
-    if is_right_to_left(words):  # the words of the reply behind it would move
+    if is_right_to_left(words):  # what follows it would move
         words = ""
     author = quote.author or "the server"
-    return f" (re #{entry.of} {author}{f': {_bare(words)}' if words else ''})"
+    return f"{author}: {_bare(words)}" if words else author
 
 
 def reacted(entry: Entry, terminal: Terminal) -> str:

@@ -10,7 +10,7 @@ from chatserver.values.events import Entry, EntryKind, RoomFacts
 from chatserver.values.mentions import answers, mentions
 from chatserver.values.recorded import parse_pace, parse_recorded, parse_renaming
 from chatserver.wire.dialect import Form, Rendered
-from chatserver.wire.text.shown.about import BOT, called, quoted, reacted
+from chatserver.wire.text.shown.about import BOT, called, message, quoted, reacted
 from chatserver.wire.text.shown.cells import cut, most_cells
 from chatserver.wire.text.shown.layout import date_line, notice, said
 from chatserver.wire.text.shown.terminal import Terminal
@@ -118,6 +118,8 @@ def _told(entry: Entry, author: str, terminal: Terminal) -> str:
         return _message(entry, author, terminal)
     if entry.kind in TOLD:
         return TOLD[entry.kind](entry, author)
+    if entry.kind in ABOUT:
+        return f"-- {author} {ABOUT[entry.kind]} {message(entry, terminal)}{_why(entry)}"
     if entry.kind == events.MUTED:
         return f"-- {entry.target} was muted by {author}{_until(entry, terminal)}"
     raise ValueError(f"an entry of unknown kind {entry.kind!r}")
@@ -201,10 +203,14 @@ TOLD: Final[dict[EntryKind, Callable[[Entry, str], str]]] = {
     events.ROLE: _role,
     events.EDITED: _edited,
     events.ERASED: lambda entry, author: f"-- {author} erased #{entry.of}",
-    events.REACTED: lambda entry, author: f"-- {author} reacted to #{entry.of}{_why(entry)}",
     events.UNREACTED: lambda entry, author: f"-- {author} took back the reaction to #{entry.of}{_why(entry)}",
-    events.PINNED: lambda entry, author: f"-- {author} pinned #{entry.of}",
     events.UNPINNED: lambda entry, author: f"-- {author} unpinned #{entry.of}",
     events.RENAMED: _renamed,
 }
-"""For each kind of entry but messages and mutes (which need a time zone), the words for it."""
+"""For each kind of entry but messages, mutes (which need a time zone) and those in ABOUT, the words for it."""
+
+ABOUT: Final[dict[EntryKind, str]] = {
+    events.REACTED: "reacted to",
+    events.PINNED: "pinned",
+}
+"""For each kind of entry that is about a message, the words between its author and the message."""
