@@ -22,7 +22,7 @@ from chatserver.wire.jsonl import JSONL
 from chatserver.wire.jsonl.entries import FIELDS
 from chatserver.wire.jsonl.parse import CHECKS
 from chatserver.wire.text import TEXT
-from chatserver.wire.text.shown.entries import TOLD
+from chatserver.wire.text.shown.entries import ABOUT, TOLD
 from chatserver.wire.text.shown.help import PAGES
 from chatserver.wire.text.typed.parse import BUILDERS, GREETINGS
 from tests.support.transcript import files
@@ -99,7 +99,7 @@ def test_a_kind_of_entry_is_complete(kind: EntryKind) -> None:
     shown = any(f'{{"event":{json.dumps(kind)},' in path.read_text(encoding="utf-8") for path in files())
     wanted = {
         "wire/jsonl/entries.py: FIELDS": kind in FIELDS or kind == MESSAGE,
-        "wire/text/shown/entries.py: TOLD": kind in TOLD or kind in (MESSAGE, MUTED),
+        "wire/text/shown/entries.py: TOLD or ABOUT": kind in TOLD or kind in ABOUT or kind in (MESSAGE, MUTED),
         "tests/transcripts/: as a program is told": shown,
         "docs/protocol.md: its row": f"| `{kind}` |" in documented(),
     }

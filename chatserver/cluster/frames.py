@@ -61,6 +61,7 @@ class Other(Struct, array_like=True, tag="o", frozen=True, gc=False):
     display: str
     bot: bool
     reactions: tuple[tuple[str, int], ...] = ()
+    quote: Quote | None = None
 
 
 class Entries(Struct, array_like=True, tag="e", frozen=True, gc=False):
@@ -262,7 +263,7 @@ def _packed(entry: Entry) -> Message | Other:
     assert entry.kind != "gap", "A gap is no entry."
     return Other(
         entry.seq, entry.kind, entry.author_id, entry.author, at, entry.text, entry.client_id, entry.target_id,
-        entry.target, entry.of, entry.display, entry.bot, entry.reactions,
+        entry.target, entry.of, entry.display, entry.bot, entry.reactions, entry.quote,
     )  # fmt: skip
 
 
@@ -276,6 +277,7 @@ def unpacked(packed: Message | Other) -> Entry:
     return Entry(
         packed.seq, packed.kind, packed.author_id, packed.author, at, packed.text, packed.client_id, packed.target_id,
         packed.target, packed.of, display=packed.display, bot=packed.bot, reactions=packed.reactions,
+        quote=packed.quote,
     )  # fmt: skip
 
 

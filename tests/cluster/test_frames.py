@@ -22,7 +22,7 @@ MESSAGES = st.builds(
 OTHERS = st.builds(
     Entry, seq=st.just(1), kind=st.sampled_from(["joined", "kicked", "renamed", "reacted", "set"]),
     author_id=st.integers(0, 2**62), author=TEXTS, at=TIMES, text=TEXTS, target_id=st.integers(0, 2**62), target=TEXTS,
-    of=st.integers(0, 2**62), display=TEXTS, bot=st.booleans(),
+    of=st.integers(0, 2**62), display=TEXTS, bot=st.booleans(), quote=QUOTES,
 )  # fmt: skip
 
 
